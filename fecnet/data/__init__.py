@@ -1,0 +1,1 @@
+"""From the packed data set to batches on the device: reading, sampling, augmentation."""

@@ -1,0 +1,1 @@
+"""Agreement with people, and the pictures of it."""

@@ -1,0 +1,1 @@
+"""Building blocks of nets that know nothing of tasks."""

@@ -1,0 +1,1 @@
+"""Feature extractors: image (N, C, H, W) to feature map (N, out_channels, h, w)."""

@@ -1,0 +1,1 @@
+"""Feature map to what a task reads: an embedding, later logits."""

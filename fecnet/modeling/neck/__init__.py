@@ -1,0 +1,1 @@
+"""Feature map to feature map, between backbone and head."""

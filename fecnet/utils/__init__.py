@@ -1,0 +1,1 @@
+"""Processes, environment, logging. Nothing of ours is imported here."""
