@@ -1,0 +1,186 @@
+"""Writes a packed data set: into a temporary folder first, then renamed, so that a name on disk is always whole."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from fecnet.structures import PACKED_FORMAT
+
+FACE_COLUMNS = ("key", "source", "box", "subject", "sequence", "landmarks", "duplicate_of", "flags")
+
+
+class PackedWriter:
+    """Context manager that writes one packed data set (``docs/formats.md``).
+
+    Faces are streamed into ``faces.npy``, so memory does not grow with the data set. Leaving the block without an
+    exception makes the folder appear at ``path`` in one rename; an exception leaves nothing behind.
+
+    Args:
+        path: the folder to make; it must not exist unless ``overwrite``.
+        num_faces: N, known before the first face is added.
+        height: pixels.
+        width: pixels.
+        channels: names in order, e.g. ``["grey"]`` or ``["R", "G", "B"]``.
+        overwrite: replace a packed data set that stands at ``path``.
+
+    Raises:
+        ValueError: ``path`` exists.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        num_faces: int,
+        height: int,
+        width: int,
+        channels: Sequence[str],
+        overwrite: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        if self.path.exists() and not (overwrite and (self.path / "dataset.json").is_file()):
+            hint = "use --overwrite to replace it" if (self.path / "dataset.json").is_file() else "choose another name"
+            raise ValueError(f"{self.path}: exists already; {hint}")
+        self._folder = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        self._shape = (num_faces, height, width, len(channels))
+        self._records: list[Mapping[str, Any]] = []
+        self._description: dict[str, Any] = {
+            "format": PACKED_FORMAT,
+            "name": self.path.name,
+            "num_faces": num_faces,
+            "height": height,
+            "width": width,
+            "channels": list(channels),
+            "splits": {},
+            "label_sets": {},
+            "sources": {},
+            "coverage": {},
+        }
+
+    def __enter__(self) -> PackedWriter:
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir()
+        self._faces = np.lib.format.open_memmap(self._folder / "faces.npy", "w+", np.uint8, self._shape)
+        return self
+
+    def add_faces(self, image_NHWC: np.ndarray, records: Sequence[Mapping[str, Any]]) -> range:
+        """Append faces.
+
+        Args:
+            image_NHWC: uint8, shape (n, height, width, channels).
+            records: n rows of ``faces.csv``; ``key`` and ``source`` are required, see ``FACE_COLUMNS``.
+
+        Returns:
+            The rows they got.
+        """
+        first = len(self._records)
+        assert image_NHWC.dtype == np.uint8, image_NHWC.dtype
+        assert image_NHWC.shape == (len(records), *self._shape[1:]), (image_NHWC.shape, self._shape)
+        self._faces[first : first + len(records)] = image_NHWC
+        self._records.extend(records)
+        return range(first, len(self._records))
+
+    def add_triplets(
+        self,
+        split: str,
+        *,
+        faces_T3: np.ndarray,
+        odd_T: np.ndarray,
+        type_T: np.ndarray,
+        votes_T3: np.ndarray,
+        **extra: np.ndarray,
+    ) -> None:
+        """Write ``triplets/<split>.npz``.
+
+        Args:
+            split: e.g. ``train``.
+            faces_T3: rows of faces.npy, shape (T, 3).
+            odd_T: the odd face, 0..2, shape (T,).
+            type_T: ``TripletType``, shape (T,).
+            votes_T3: raters who called face k odd, shape (T, 3).
+            **extra: further arrays, such as answer_offset, annotator and answer.
+        """
+        self._save(
+            f"triplets/{split}.npz",
+            faces=faces_T3.astype(np.int32),
+            odd=odd_T.astype(np.int8),
+            type=type_T.astype(np.int8),
+            votes=votes_T3.astype(np.uint8),
+            **extra,
+        )
+        counts = np.bincount(type_T, minlength=3).tolist()
+        self._description["splits"].setdefault(split, {})["triplets"] = dict(
+            zip(("one_class", "two_class", "three_class"), counts, strict=True)
+        )
+
+    def add_labels(
+        self,
+        label_set: str,
+        split: str,
+        *,
+        classes: Sequence[str],
+        faces_M: np.ndarray,
+        label_M: np.ndarray,
+        distribution_MK: np.ndarray | None = None,
+    ) -> None:
+        """Write ``labels/<label_set>/<split>.npz``.
+
+        Args:
+            label_set: one labelling of the faces, e.g. ``ferplus``.
+            split: e.g. ``train``.
+            classes: names in label order, K of them; the same for every split of a set.
+            faces_M: rows of faces.npy, shape (M,).
+            label_M: class index, -1 = absent, shape (M,).
+            distribution_MK: share of the votes per class, or None.
+        """
+        arrays = {"faces": faces_M.astype(np.int32), "label": label_M.astype(np.int64)}
+        if distribution_MK is not None:
+            arrays["distribution"] = distribution_MK.astype(np.float32)
+        self._save(f"labels/{label_set}/{split}.npz", **arrays)
+        described = self._description["label_sets"].setdefault(label_set, {"classes": list(classes)})
+        assert described["classes"] == list(classes), (label_set, described["classes"], classes)
+        self._description["splits"].setdefault(split, {}).setdefault("labels", {})[label_set] = len(label_M)
+
+    def set_coverage(self, coverage: Mapping[str, Any]) -> None:
+        """What was read, kept and dropped by reason; carried into every later table."""
+        self._description["coverage"] = dict(coverage)
+
+    def set_sources(self, sources: Mapping[str, str]) -> None:
+        """Where the material came from: file name or generator to sha256 or version."""
+        self._description["sources"] = dict(sources)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            del self._faces
+            shutil.rmtree(self._folder, ignore_errors=True)
+            return
+        assert len(self._records) == self._shape[0], f"{len(self._records)} faces added, {self._shape[0]} announced"
+        self._faces.flush()
+        del self._faces
+        with (self._folder / "faces.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, FACE_COLUMNS, restval="")
+            writer.writeheader()
+            writer.writerows(self._records)
+        # Written last: a folder with a dataset.json is complete.
+        text = json.dumps(self._description, indent=2, ensure_ascii=False)
+        (self._folder / "dataset.json").write_text(text + "\n", encoding="utf-8")
+        if self.path.exists():
+            shutil.rmtree(self.path)
+        self._folder.rename(self.path)
+
+    def _save(self, name: str, **arrays: np.ndarray) -> None:
+        target = self._folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(target, **arrays)  # type: ignore[arg-type]
