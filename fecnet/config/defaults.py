@@ -1,0 +1,93 @@
+"""Every key there is: default, meaning, unit and source. ``docs/config.md`` is made from this file.
+
+A value's type here is the type a recipe or an override must give. Lengths are counted in ``SOLVER.UNIT``.
+"""
+
+from easydict import EasyDict
+
+_C = EasyDict()
+
+_C.NAME = ""  # run folder below OUTPUT_DIR; empty: the recipe's file name, numbered when taken
+_C.OUTPUT_DIR = "result"  # folder that holds the run folders
+_C.SEED = 0  # data order, augmentation, dropout and initial weights are functions of it
+_C.DEVICE = "auto"  # auto, cpu or cuda; auto takes the GPU of this process where there is one
+
+_C.DATA = EasyDict()
+_C.DATA.PATH = "datasets/demo"  # packed data set (docs/formats.md)
+_C.DATA.PREPARE = ""  # command that makes PATH where it is absent, without the leading "fecnet prepare"; empty: an error
+_C.DATA.TRAIN_SPLIT = "train"  # split trained on
+_C.DATA.EVAL_SPLITS = ["test"]  # splits measured during training; the first one selects the best checkpoint
+_C.DATA.REPORT_SPLITS = ["test"]  # splits inference.py reports
+_C.DATA.INPUT_SIZE = 64  # side of the net's input, pixels
+_C.DATA.CROP = 1.0  # side of the part the net sees, fraction of the stored side (44/48 = 0.9167 for FER2013)
+_C.DATA.BALANCE_TYPES = True  # a third of each batch from each triplet type; arXiv:1811.11283
+_C.DATA.VOTE_WEIGHTS = False  # weight a triplet by the share of its raters that agree, mean 1 over the split
+
+_C.AUGMENT = EasyDict()
+_C.AUGMENT.FLIP = 0.5  # probability of a horizontal flip
+_C.AUGMENT.ROTATE = 0.0  # largest rotation, degrees
+_C.AUGMENT.SCALE = 0.0  # largest change of scale, fraction
+_C.AUGMENT.SHIFT = 0.0  # largest shift, fraction of the side; with CROP < 1 the crop moves within the image besides
+_C.AUGMENT.BRIGHTNESS = 0.0  # factor drawn from 1 ± this
+_C.AUGMENT.CONTRAST = 0.0  # factor drawn from 1 ± this
+_C.AUGMENT.SATURATION = 0.0  # factor drawn from 1 ± this; colour images only
+_C.AUGMENT.NOISE = 0.0  # standard deviation of Gaussian pixel noise, image range 0..1
+_C.AUGMENT.ERASE = 0.0  # probability of erasing one rectangle
+_C.AUGMENT.ERASE_AREA = [0.02, 0.25]  # least and largest erased area, fraction of the image
+
+_C.MODEL = EasyDict()
+_C.MODEL.BACKBONE = "resnet18"  # resnet18, inception_nn2 (FaceNet, up to 4e), inception_resnet_v1
+_C.MODEL.WIDTH = 1.0  # factor on resnet18's channels
+_C.MODEL.BATCH_NORM = True  # batch norm in inception_nn2; without it (as published) it hardly trains from scratch
+_C.MODEL.NECK = "dense_block"  # dense_block (paper), conv3x3 (best published re-implementation) or none
+_C.MODEL.NECK_CHANNELS = 512  # channels of the 1×1 convolution that starts the neck
+_C.MODEL.FEATURE_DIM = 512  # units of the layer before the embedding
+_C.MODEL.EMBEDDING_DIM = 16  # dimensions of the unit embedding; arXiv:1811.11283
+_C.MODEL.DROPOUT = 0.5  # probability, before the embedding layer
+_C.MODEL.PRETRAINED = ""  # state dict for the backbone (.safetensors, .pt); matched by names and shapes
+_C.MODEL.PRETRAINED_ON = ""  # what PRETRAINED was trained on, kept in every checkpoint; required with PRETRAINED
+_C.MODEL.FREEZE_BACKBONE = False  # no gradient and fixed batch-norm statistics in the backbone
+_C.MODEL.MEAN = [0.5]  # subtracted from the image in 0..1; one value or one per channel
+_C.MODEL.STD = [0.5]  # divides the image after MEAN; one value or one per channel
+
+_C.LOSS = EasyDict()
+_C.LOSS.MARGIN_ONE_CLASS = 0.1  # squared L2 between unit vectors; arXiv:1811.11283
+_C.LOSS.MARGIN_TWO_CLASS = 0.2  # squared L2 between unit vectors; arXiv:1811.11283
+_C.LOSS.MARGIN_THREE_CLASS = 0.2  # squared L2 between unit vectors; arXiv:1811.11283 (0.3 in the original code)
+
+_C.SOLVER = EasyDict()
+_C.SOLVER.UNIT = "iteration"  # unit of all lengths: iteration or epoch
+_C.SOLVER.LENGTH = 50000.0  # length of the training
+_C.SOLVER.BATCH_SIZE = 90  # triplets over all ranks and micro-batches; shares may differ by one
+_C.SOLVER.ACCUMULATE = 1  # micro-batches per iteration: less memory, the same update
+_C.SOLVER.OPTIMIZER = "adam"  # adam, adamw, sgd, rmsprop or nadam; fused where torch has it
+_C.SOLVER.BASE_LR = 0.0001  # learning rate
+_C.SOLVER.BACKBONE_LR_FACTOR = 1.0  # learning rate of the backbone, as a factor on BASE_LR
+_C.SOLVER.WEIGHT_DECAY = 0.0005  # as the optimizer defines it
+_C.SOLVER.DECAY_BIAS_NORM = True  # weight decay on biases and batch-norm parameters too
+_C.SOLVER.MOMENTUM = 0.9  # of sgd and rmsprop
+_C.SOLVER.SCHEDULE = "multistep"  # constant, multistep, step, cosine, exponential or plateau
+_C.SOLVER.MILESTONES = [40000.0, 45000.0]  # lengths after which multistep multiplies by GAMMA
+_C.SOLVER.STEP_SIZE = 10.0  # length between two multiplications by GAMMA: step and exponential
+_C.SOLVER.GAMMA = 0.1  # factor of multistep, step, exponential and plateau
+_C.SOLVER.PLATEAU_PATIENCE = 5  # evaluations without a better accuracy before plateau multiplies by GAMMA
+_C.SOLVER.WARMUP = 0.0  # length of the linear warm-up
+_C.SOLVER.WARMUP_FACTOR = 0.1  # factor on BASE_LR where the warm-up starts
+_C.SOLVER.CLIP_VALUE = 0.0  # clamp each gradient element to ± this; 0 = off
+_C.SOLVER.CLIP_NORM = 0.0  # clip the gradient's L2 norm to this; 0 = off
+_C.SOLVER.EMA_DECAY = 0.0  # average the weights, per iteration; 0 = off; the average is what is evaluated and used
+_C.SOLVER.PRECISION = "auto"  # fp32, bf16, fp16 or auto (bf16 where the hardware computes it fast); evaluation is fp32
+_C.SOLVER.CHANNELS_LAST = True  # memory format of images and weights
+_C.SOLVER.COMPILE = False  # torch.compile the net
+
+_C.EVAL = EasyDict()
+_C.EVAL.PERIOD = 2000.0  # length between two evaluations; 0 = only at the end
+_C.EVAL.BATCH_SIZE = 256  # faces per forward pass; the same whatever the number of processes
+
+_C.CHECKPOINT = EasyDict()
+_C.CHECKPOINT.PERIOD = 2000.0  # length between two checkpoints; 0 = only at the end; each new best is kept besides
+_C.CHECKPOINT.KEEP = 2  # how many of the latest checkpoints stay besides the best one; 0 = all
+
+_C.LOG = EasyDict()
+_C.LOG.PERIOD = 20  # iterations between two lines of metrics.jsonl
+_C.LOG.TENSORBOARD = True  # write TensorBoard events where tensorboard is installed

@@ -1,0 +1,190 @@
+"""Settings from defaults, a YAML recipe and ``KEY VALUE`` overrides: merged, checked all at once, frozen.
+
+Mistakes are collected and raised in one ``ValueError``, a line each, naming the file or override, the key and the
+value seen.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from easydict import EasyDict
+
+from fecnet.config.defaults import _C
+
+# YAML 1.1, which PyYAML speaks, reads 1e-4 as a string; YAML 1.2 reads it as the number people mean.
+_FLOAT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
+
+
+class _Loader(yaml.SafeLoader):
+    pass
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:float"]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+
+
+class _ReadOnly:
+    """The mutators of dict, refused. Apart from Frozen, since EasyDict turns its subclass's methods into keys."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("the configuration is frozen; give the value in the recipe or as KEY VALUE")
+
+    update = pop = setdefault = popitem = clear = __delitem__ = __delattr__ = __ior__ = _refuse
+
+
+class Frozen(_ReadOnly, EasyDict):
+    """A read-only ``EasyDict``: keys as attributes, nothing can be set."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        for key, value in values.items():
+            frozen = Frozen(value) if isinstance(value, Mapping) else value
+            dict.__setitem__(self, key, frozen)
+            object.__setattr__(self, key, frozen)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._refuse()
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._refuse()
+
+
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), base: Any = None) -> Frozen:
+    """The resolved settings.
+
+    Args:
+        path: a YAML recipe, or None for the defaults alone.
+        overrides: ``KEY VALUE`` pairs flat in one list, such as ``["SOLVER.BASE_LR", "1e-3"]``; values are YAML.
+        base: settings to start from instead of the defaults, such as those of a run that goes on.
+
+    Returns:
+        The frozen settings, every key present.
+
+    Raises:
+        ValueError: unreadable file, unknown keys, ill-typed values: all of them, a line each.
+    """
+    values = plain(base if base is not None else _C)
+    problems: list[str] = []
+    if path is not None:
+        _merge(values, _read(Path(path)), str(path), problems)
+    if len(overrides) % 2:
+        problems.append(f"override {overrides[-1]!r}: no value follows; give KEY VALUE pairs")
+    for key, text in zip(overrides[::2], overrides[1::2], strict=False):
+        _merge(values, _nested(key, _parse(text)), "override", problems)
+    if problems:
+        raise ValueError("\n".join(problems))
+    return Frozen(values)
+
+
+def plain(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain nested dicts with copied lists, fit for YAML and for a checkpoint."""
+    return {key: plain(value) if isinstance(value, Mapping) else copy.deepcopy(value) for key, value in cfg.items()}
+
+
+def dump_config(cfg: Mapping[str, Any]) -> str:
+    """The settings as YAML text."""
+    return yaml.safe_dump(plain(cfg), sort_keys=False)
+
+
+def flatten(cfg: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and their values, in order."""
+    for key, value in cfg.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        loaded = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  # a SafeLoader
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ValueError(f"{path}: expected keys and values, found {type(loaded).__name__}")
+    return loaded
+
+
+def _parse(text: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506  # a SafeLoader
+    except yaml.YAMLError:
+        return text
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def _merge(values: dict[str, Any], new: Mapping[Any, Any], source: str, problems: list[str], prefix: str = "") -> None:
+    for name, value in new.items():
+        key = f"{prefix}{name}"
+        if name not in values:
+            problems.append(f"{source}: unknown key '{key}'{_suggestion(key)}")
+        elif isinstance(values[name], dict):
+            if isinstance(value, Mapping):
+                _merge(values[name], value, source, problems, f"{key}.")
+            else:
+                problems.append(f"{source}: '{key}' is a section of keys, found {value!r}")
+        else:
+            try:
+                values[name] = _coerce(value, values[name])
+            except ValueError as error:
+                problems.append(f"{source}: '{key}' must be {error}, found {value!r}")
+
+
+def _coerce(value: Any, like: Any) -> Any:
+    """``value`` in the type of the default ``like``; an int serves as a float, a sequence as a list."""
+    if isinstance(like, bool):
+        if isinstance(value, bool):
+            return value
+        raise ValueError("true or false")
+    if isinstance(like, int):
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+        raise ValueError("a whole number")
+    if isinstance(like, float):
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+        raise ValueError("a finite number")
+    if isinstance(like, list):
+        # (40000, 45000) is a string to YAML; people write it all the same.
+        if isinstance(value, str) and value.startswith("(") and value.endswith(")"):
+            value = _parse(f"[{value[1:-1]}]")
+        if not isinstance(value, (list, tuple)):
+            raise ValueError("a list")
+        try:
+            return [_coerce(item, like[0]) if like else item for item in value]
+        except ValueError as error:
+            raise ValueError(f"a list in which each item is {error}") from None
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    raise ValueError("text")
+
+
+def _suggestion(key: str) -> str:
+    known = [name for name, _ in flatten(_C)]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    if not near:  # the right name in the wrong section
+        near = [name for name in known if name.rsplit(".")[-1] == key.rsplit(".")[-1]][:1]
+    return f"; did you mean '{near[0]}'?" if near else f"; sections: {', '.join(_C)}"

@@ -1,0 +1,119 @@
+"""Device, precision and provenance of this process."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import fecnet
+from fecnet.utils import comm
+
+_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of this process.
+
+    Args:
+        name: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        ValueError: unknown name, or cuda without a usable GPU.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"DEVICE: unknown name '{name}'; allowed: auto, cpu, cuda")
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError("DEVICE: 'cuda' asked for, but torch sees no GPU; allowed here: auto, cpu")
+    if comm.local_rank() >= torch.cuda.device_count():
+        raise ValueError(f"DEVICE: process {comm.local_rank()} has no GPU of its own; {torch.cuda.device_count()} here")
+    device = torch.device("cuda", comm.local_rank())
+    torch.cuda.set_device(device)
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of the forward pass in training.
+
+    Args:
+        name: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        device: where it will run.
+
+    Raises:
+        ValueError: unknown name, or fp16 on a CPU.
+    """
+    if name == "auto":
+        fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_bf16()
+        return torch.bfloat16 if fast else torch.float32
+    if name not in _PRECISIONS:
+        raise ValueError(f"SOLVER.PRECISION: unknown name '{name}'; allowed: auto, {', '.join(_PRECISIONS)}")
+    if name == "fp16" and device.type == "cpu":
+        raise ValueError("SOLVER.PRECISION: 'fp16' needs a GPU; allowed on a CPU: auto, bf16, fp32")
+    return _PRECISIONS[name]
+
+
+def _cpu_has_bf16() -> bool:
+    flags = Path("/proc/cpuinfo")
+    if not flags.is_file():
+        return False
+    words = set(flags.read_text(encoding="utf-8", errors="replace").split())
+    return bool(words & {"avx512_bf16", "amx_bf16"})
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Matrix products and convolutions in full float32: no TF32. Evaluation runs in it."""
+    matmul, conv = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, conv
+
+
+def provenance(device: torch.device | None = None) -> dict[str, Any]:
+    """What a number needs beside it: code version, commit, hardware, library versions."""
+    return {
+        "fecnet": fecnet.__version__,
+        "commit": _commit(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "device": torch.cuda.get_device_name(device) if device is not None and device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "world_size": comm.world_size(),
+    }
+
+
+def _commit() -> str | None:
+    """The checkout's commit with ``+`` where files differ from it; None outside a checkout."""
+    root = Path(__file__).parents[2]
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

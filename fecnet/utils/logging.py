@@ -1,0 +1,79 @@
+"""What a run tells: lines for people on rank 0, and ``metrics.jsonl`` for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from fecnet.utils import comm
+from fecnet.utils.files import replace_text
+
+
+def say(text: str) -> None:
+    """Print on rank 0, above a running progress bar."""
+    if comm.is_main():
+        tqdm.write(text)
+
+
+class MetricsFile:
+    """``metrics.jsonl``: a JSON object a line, deterministic values only, so that a resumed run's file is bit-equal.
+
+    Args:
+        path: the file; rank 0 writes, other ranks hold a silent twin.
+        iteration: lines after this iteration are cut off (0 for a new run).
+    """
+
+    def __init__(self, path: Path, iteration: int) -> None:
+        self._path = path if comm.is_main() else None
+        if self._path is not None and path.exists():
+            kept = [line for line in path.read_text().splitlines(keepends=True) if _within(line, iteration)]
+            replace_text(path, "".join(kept))
+
+    def write(self, values: dict[str, Any]) -> None:
+        """Append one line, in one system call."""
+        if self._path is None:
+            return
+        line = json.dumps(values) + "\n"
+        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(handle, line.encode())
+        finally:
+            os.close(handle)
+
+
+def _within(line: str, iteration: int) -> bool:
+    """Whether a line is whole and not later than ``iteration``."""
+    try:
+        return line.endswith("\n") and json.loads(line)["iteration"] <= iteration
+    except ValueError:
+        return False
+
+
+class TensorBoard:
+    """TensorBoard events where tensorboard is installed and wanted; otherwise silent."""
+
+    def __init__(self, folder: Path, *, wanted: bool) -> None:
+        self._writer: Any = None
+        if wanted and comm.is_main():
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                return
+            self._writer = SummaryWriter(str(folder))
+
+    def write(self, values: dict[str, Any]) -> None:
+        """Write the numbers of one ``metrics.jsonl`` line."""
+        if self._writer is None:
+            return
+        for name, value in values.items():
+            if isinstance(value, (int, float)) and name != "iteration":
+                self._writer.add_scalar(name, value, values["iteration"])
+
+    def close(self) -> None:
+        """Flush what is buffered."""
+        if self._writer is not None:
+            self._writer.close()
