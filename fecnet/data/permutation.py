@@ -1,0 +1,44 @@
+"""A shuffled order of any length, computed at the places asked for: no state, no memory, no start-up time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_ROUNDS = 6
+
+
+def permuted(position: np.ndarray, size: int, key: int) -> np.ndarray:
+    """Where a pseudo-random permutation of ``0..size-1`` sends ``position``.
+
+    A Feistel network over the next even number of bits, walked until the value falls inside the range again
+    (Black and Rogaway, "Ciphers with arbitrary finite domains", 2002).
+
+    Args:
+        position: int64, any shape, values 0..size-1.
+        size: length of the permutation.
+        key: chooses the permutation.
+
+    Returns:
+        int64, the shape of ``position``; a bijection of 0..size-1 for each key.
+    """
+    half_bits = max(1, ((size - 1).bit_length() + 1) // 2)
+    value = _feistel(position.astype(np.uint64), half_bits, key)
+    while (outside := value >= size).any():  # at most 4 values per place, so a few turns
+        value[outside] = _feistel(value[outside], half_bits, key)
+    return value.astype(np.int64)
+
+
+def _feistel(value: np.ndarray, half_bits: int, key: int) -> np.ndarray:
+    bits, mask = np.uint64(half_bits), np.uint64((1 << half_bits) - 1)
+    left, right = value >> bits, value & mask
+    for turn in range(_ROUNDS):
+        left, right = right, left ^ (_mix(right + np.uint64((key * _ROUNDS + turn) % 2**64)) & mask)
+    return (left << bits) | right
+
+
+def _mix(value: np.ndarray) -> np.ndarray:
+    """SplitMix64's output function (Steele, Lea and Flood, 2014): each input bit changes half of the output's."""
+    value = value * np.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))

@@ -1,0 +1,108 @@
+"""How often an embedding names the odd face that people named, per triplet type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fecnet.structures import TripletType
+
+ROWS = ("ONE", "TWO", "THREE", "ALL")
+_CHUNK = 1 << 18  # triplets judged at a time: about 50 MB at 16 dimensions
+
+
+@dataclass(frozen=True)
+class TripletAccuracy:
+    """Counts by triplet type.
+
+    Attributes:
+        right: triplets judged as people did, for ONE, TWO, THREE.
+        total: triplets judged.
+    """
+
+    right: tuple[int, int, int]
+    total: tuple[int, int, int]
+
+    def counts(self, row: str) -> tuple[int, int]:
+        """Right and total of a row of ``ROWS``."""
+        if row == "ALL":
+            return sum(self.right), sum(self.total)
+        return self.right[ROWS.index(row)], self.total[ROWS.index(row)]
+
+    def percent(self, row: str = "ALL") -> float:
+        """Per cent right of a row of ``ROWS``; NaN where there is no triplet."""
+        right, total = self.counts(row)
+        return 100 * right / total if total else float("nan")
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: ``{"ONE": {"right": …, "total": …, "percent": …}, …}``."""
+        table = {}
+        for row in ROWS:
+            right, total = self.counts(row)
+            table[row] = {"right": right, "total": total, "percent": round(100 * right / total, 4) if total else None}
+        return table
+
+
+def judge(embedding_ND: Tensor, faces_B3: Tensor, odd_B: Tensor) -> Tensor:
+    """Whether the two other faces are strictly the closest pair; a tie is wrong.
+
+    Args:
+        embedding_ND: float, shape (N, D).
+        faces_B3: index into the N faces, int64, shape (B, 3).
+        odd_B: the odd face by people, 0..2, int64, shape (B,).
+
+    Returns:
+        bool, shape (B,).
+    """
+    first, second, third = embedding_ND[faces_B3].unbind(1)
+    pairs = ((second, third), (first, third), (first, second))
+    opposite_B3 = torch.stack([(x - y).square().sum(-1) for x, y in pairs], dim=1)
+    closest_B1 = opposite_B3.gather(1, odd_B[:, None])
+    return (closest_B1 < opposite_B3).sum(1) == 2
+
+
+def triplet_accuracy(
+    embedding_ND: Tensor, faces_T3: np.ndarray, odd_T: np.ndarray, type_T: np.ndarray
+) -> TripletAccuracy:
+    """Counts of right triplets by type.
+
+    Args:
+        embedding_ND: float, shape (N, D).
+        faces_T3: index into the N faces, shape (T, 3).
+        odd_T: the odd face by people, 0..2, shape (T,).
+        type_T: ``TripletType``, shape (T,).
+
+    Raises:
+        ValueError: an embedding is not finite.
+    """
+    finite_N = torch.isfinite(embedding_ND).all(1)
+    if not bool(finite_N.all()):
+        raise ValueError(f"the embedding of face {int((~finite_N).nonzero()[0])} is not finite")
+    right, total = np.zeros(3, np.int64), np.zeros(3, np.int64)
+    for first in range(0, len(odd_T), _CHUNK):
+        part = slice(first, first + _CHUNK)
+        faces_B3, odd_B = (torch.from_numpy(array[part].astype(np.int64)) for array in (faces_T3, odd_T))
+        right_B = judge(embedding_ND, faces_B3, odd_B).numpy()
+        total += np.bincount(type_T[part], minlength=len(TripletType))
+        right += np.bincount(type_T[part][right_B], minlength=len(TripletType))
+    return TripletAccuracy(tuple(right.tolist()), tuple(total.tolist()))  # type: ignore[arg-type]
+
+
+def format_table(columns: Mapping[str, TripletAccuracy]) -> str:
+    """The ONE/TWO/THREE/ALL table as text, a row per name, with the counts of triplets.
+
+    Args:
+        columns: what was measured, by name; all over the same triplets.
+    """
+    width = max(len(name) for name in columns)
+    totals = next(iter(columns.values()))
+    lines = [" " * width + "".join(f"{row:>8}" for row in ROWS)]
+    for name, accuracy in columns.items():
+        lines.append(f"{name:<{width}}" + "".join(f"{accuracy.percent(row):8.1f}" for row in ROWS))
+    lines.append(f"{'triplets':<{width}}" + "".join(f"{totals.counts(row)[1]:8d}" for row in ROWS))
+    return "\n".join(lines)

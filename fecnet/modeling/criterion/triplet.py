@@ -1,0 +1,77 @@
+"""The triplet loss of the compact expression embedding. B triplets, D embedding dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fecnet.structures import Batch, Outputs
+
+
+def opposite_distances(emb_B3D: Tensor) -> Tensor:
+    """Squared L2 between the two faces that are *not* face k.
+
+    Args:
+        emb_B3D: embeddings, shape (B, 3, D).
+
+    Returns:
+        Shape (B, 3): distances (1, 2), (0, 2) and (0, 1).
+    """
+    first, second, third = emb_B3D.unbind(1)
+    pairs = ((second, third), (first, third), (first, second))
+    return torch.stack([(x - y).square().sum(-1) for x, y in pairs], dim=1)
+
+
+def triplet_loss(emb_B3D: Tensor, odd_B: Tensor, margin_B: Tensor) -> Tensor:
+    """Double hinge of each triplet: ``[d(a,p) − d(a,n) + m]₊ + [d(a,p) − d(p,n) + m]₊``, arXiv:1811.11283.
+
+    Args:
+        emb_B3D: unit-norm embeddings, float, shape (B, 3, D).
+        odd_B: index 0..2 of the odd face n, int64, shape (B,); the two others are a and p.
+        margin_B: margins m in squared L2, shape (B,).
+
+    Returns:
+        Shape (B,).
+
+    Raises:
+        ValueError: shapes disagree.
+    """
+    if emb_B3D.shape[:2] != (len(odd_B), 3) or odd_B.shape != margin_B.shape:
+        shapes = f"{tuple(emb_B3D.shape)}, {tuple(odd_B.shape)}, {tuple(margin_B.shape)}"
+        raise ValueError(f"triplet_loss: embeddings, odd and margins have shapes {shapes}; expected (B, 3, D), (B,), (B,)")
+    opposite_B3 = opposite_distances(emb_B3D)
+    # The pair opposite the odd face is (a, p); the pairs opposite a and p are those of the odd face.
+    hinge_B3 = (opposite_B3.gather(1, odd_B[:, None]) - opposite_B3 + margin_B[:, None]).relu()
+    is_other_B3 = torch.arange(3, device=odd_B.device) != odd_B[:, None]
+    return (hinge_B3 * is_other_B3).sum(1)
+
+
+class TripletCriterion(nn.Module):
+    """Weighted sum of the triplet loss over a batch, with a margin per triplet type.
+
+    Args:
+        margins: margins in squared L2 of one-, two- and three-class triplets.
+    """
+
+    margin_3: Tensor
+
+    def __init__(self, margins: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("margin_3", torch.tensor(list(margins), dtype=torch.float32), persistent=False)
+
+    def count(self, batch: Batch) -> dict[str, Tensor]:
+        """Sum of the triplets' weights."""
+        assert batch.triplets is not None
+        return {"triplet": batch.triplets.weight_B.sum()}
+
+    def forward(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Sum of weight × loss over the batch's triplets."""
+        assert batch.triplets is not None
+        triplets = batch.triplets
+        # index_select, since its backward adds in a fixed order on the CPU.
+        face = triplets.face_B3.flatten()
+        emb_B3D = out["embedding"].float().index_select(0, face).unflatten(0, (-1, 3))
+        loss_B = triplet_loss(emb_B3D, triplets.odd_B, self.margin_3[triplets.type_B])
+        return {"triplet": (loss_B * triplets.weight_B).sum()}
