@@ -1,0 +1,124 @@
+"""Reads FER2013 with the FERPlus votes from one ``fer2013.npz``; nothing is filtered here, only checked and named.
+
+Sources: pixels, labels and splits of the ICML-2013 challenge set (arXiv:1307.0414); votes of ten raters per face from
+github.com/microsoft/FERPlus (arXiv:1608.01041). The pixels carry no licence to redistribute them.
+
+Shape suffixes: N rows of fer2013.csv, H = W = 48 pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+FILE_NAME = "fer2013.npz"
+IMAGES_SHA256 = "c267d81af4fae7bced50ff1be0ce06f7d14fb05887ece2efe39e04c35f8558b1"  # of the 35,887 decoded images
+FER_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+FERPLUS_CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+NUM_VOTE_COLUMNS = len(FERPLUS_CLASSES) + 2  # then "unknown" and "not a face"
+USAGES = ("train", "public_test", "private_test")  # Training, PublicTest, PrivateTest of fer2013.csv
+
+# name: (dtype kind, shape after N, largest value or None)
+_ARRAYS: dict[str, tuple[str, tuple[int, ...], int | None]] = {
+    "images_delta": ("u", (48, 48), None),
+    "emotion": ("u", (), len(FER_CLASSES) - 1),
+    "usage": ("u", (), len(USAGES) - 1),
+    "ferplus_votes": ("u", (NUM_VOTE_COLUMNS,), None),
+    "ferplus_name": ("S", (), None),
+    "ferplus_ok": ("b", (), None),
+    "dup_of": ("i", (), None),
+    "dup_in_train": ("b", (), None),
+    "near_constant": ("b", (), None),
+}
+
+
+@dataclass(frozen=True)
+class Fer2013:
+    """The set in the row order of fer2013.csv.
+
+    Attributes:
+        image_NHW: uint8, shape (N, 48, 48).
+        emotion_N: index into ``FER_CLASSES``.
+        usage_N: index into ``USAGES``.
+        votes_NV: votes for ``FERPLUS_CLASSES``, unknown, not a face: uint8, shape (N, 10).
+        named_N: whether FERPlus has an image name for the row.
+        joined_N: False where the votes belong to another image.
+        duplicate_of_N: first row with the same pixels; the row itself where it is the first.
+        in_train_N: a test row whose pixels are in Training.
+        blank_N: an image of nearly one grey value.
+    """
+
+    image_NHW: np.ndarray
+    emotion_N: np.ndarray
+    usage_N: np.ndarray
+    votes_NV: np.ndarray
+    named_N: np.ndarray
+    joined_N: np.ndarray
+    duplicate_of_N: np.ndarray
+    in_train_N: np.ndarray
+    blank_N: np.ndarray
+
+
+def read_fer2013(source: str | Path, *, images_sha256: str = IMAGES_SHA256) -> Fer2013:
+    """Read and check the file.
+
+    Args:
+        source: ``fer2013.npz``, or the folder that holds it.
+        images_sha256: what the decoded images must hash to.
+
+    Raises:
+        ValueError: no such file, not the arrays described here, or other images.
+    """
+    path = Path(source)
+    path = path / FILE_NAME if path.is_dir() else path
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such file; give {FILE_NAME} or its folder; its arrays are listed in fecnet/prepare/fer2013.py"
+        )
+    arrays = _load(path)
+    # Each pixel is stored as its difference to the neighbours, which compresses better; sums wrap around at 256.
+    image_NHW = arrays["images_delta"]
+    for axis in (1, 2):
+        image_NHW = np.cumsum(image_NHW, axis=axis, dtype=np.uint8)
+    found = hashlib.sha256(image_NHW.tobytes()).hexdigest()
+    if found != images_sha256:
+        raise ValueError(f"{path}: the images have sha256 {found}, expected {images_sha256}: another or a damaged set")
+    return Fer2013(
+        image_NHW=image_NHW,
+        emotion_N=arrays["emotion"],
+        usage_N=arrays["usage"],
+        votes_NV=arrays["ferplus_votes"],
+        named_N=arrays["ferplus_name"] != b"",
+        joined_N=arrays["ferplus_ok"],
+        duplicate_of_N=arrays["dup_of"],
+        in_train_N=arrays["dup_in_train"],
+        blank_N=arrays["near_constant"],
+    )
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of ``_ARRAYS``, each of the kind, shape and range it must have."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in _ARRAYS if name in file}
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a readable npz file ({error})") from error
+    missing = [name for name in _ARRAYS if name not in arrays]
+    if missing:
+        raise ValueError(f"{path}: lacks the arrays {', '.join(missing)}; needed are {', '.join(_ARRAYS)}")
+    num_rows = arrays["emotion"].size
+    for name, (kind, shape, largest) in _ARRAYS.items():
+        array = arrays[name]
+        if array.dtype.kind != kind or array.shape != (num_rows, *shape):
+            expected = f"kind {kind!r}, shape {(num_rows, *shape)}"
+            raise ValueError(f"{path}: {name} is {array.dtype} of shape {array.shape}, expected {expected}")
+        if largest is not None and (array > largest).any():
+            raise ValueError(f"{path}: {name} holds {array.max()}, expected 0..{largest}")
+    duplicate_of = arrays["dup_of"]
+    if ((duplicate_of < 0) | (duplicate_of > np.arange(num_rows))).any():
+        raise ValueError(f"{path}: dup_of must name the row itself or an earlier one")
+    return arrays

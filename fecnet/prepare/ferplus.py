@@ -1,0 +1,209 @@
+"""Packs FER2013 with FERPlus: 48×48 grey faces, two label sets, and triplets from the vote distributions.
+
+Shape suffixes: N rows of fer2013.csv, M labelled faces of a split, K = 8 emotions of FERPlus.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fecnet.prepare.fer2013 import (
+    FER_CLASSES,
+    FERPLUS_CLASSES,
+    FILE_NAME,
+    IMAGES_SHA256,
+    USAGES,
+    Fer2013,
+    read_fer2013,
+)
+from fecnet.prepare.votes import MIN_GAP, half_rater_agreement, vote_triplets
+from fecnet.prepare.writer import PackedWriter
+
+_NUM_EMOTIONS = len(FERPLUS_CLASSES)
+
+
+def prepare_ferplus(
+    source: str | Path,
+    path: str | Path,
+    *,
+    seed: int = 0,
+    num_train_triplets: int = 150_000,
+    num_eval_triplets: int = 15_000,
+    overwrite: bool = False,
+    progress: bool = True,
+    images_sha256: str = IMAGES_SHA256,
+) -> dict[str, Any]:
+    """Write the packed data set ``path`` with the splits ``train``, ``public_test`` and ``private_test``.
+
+    Every row of fer2013.csv becomes the face of the same row, flagged where something is wrong with it. Label set
+    ``fer`` is the published one, every row in it. Label set ``ferplus`` leaves out rows without a usable vote; its
+    label is the emotion with most votes, the first in class order on a tie, and its distribution is the votes for the
+    eight emotions, summing to 1. Triplets further leave out copies and ties, whose type would be a matter of order.
+
+    Args:
+        source: ``fer2013.npz`` or its folder.
+        path: the folder to make.
+        seed: decides the triplets; each split has its own stream.
+        num_train_triplets: wanted for ``train``.
+        num_eval_triplets: wanted for each of the two test splits.
+        overwrite: replace a packed data set that stands at ``path``.
+        progress: show bars.
+        images_sha256: what the decoded images must hash to.
+
+    Returns:
+        The coverage, as in ``dataset.json``: for ``faces``, ``fer``, ``ferplus`` and ``triplets`` what was read, kept
+        and dropped by reason; ``candidates`` of triplets by type; ``half_raters``, see ``half_rater_agreement``.
+
+    Raises:
+        ValueError: the source is missing or not as described, or ``path`` exists.
+    """
+    fer = read_fer2013(source, images_sha256=images_sha256)
+    flags = _flags(fer)
+    coverage: dict[str, Any] = {
+        "rules": {"min_gap": MIN_GAP, "seed": seed},
+        "faces": _coverage(np.ones(len(fer.usage_N), bool), {}) | {"flagged": _totals(flags)},
+    }
+    height, width = fer.image_NHW.shape[1:]
+    writer = PackedWriter(
+        path, num_faces=len(fer.usage_N), height=height, width=width, channels=["grey"], overwrite=overwrite
+    )
+    with writer:
+        writer.add_faces(fer.image_NHW[..., None], _records(fer, flags))
+        coverage["fer"] = _write_fer(writer, fer, flags)
+        coverage["ferplus"] = _write_ferplus(writer, fer, flags)
+        wanted = dict(zip(USAGES, (num_train_triplets, num_eval_triplets, num_eval_triplets), strict=True))
+        coverage |= _write_triplets(writer, fer, wanted, seed=seed, progress=progress)
+        writer.set_sources({f"{FILE_NAME}: sha256 of the images": images_sha256})
+        writer.set_coverage(coverage)
+    return coverage
+
+
+def _flags(fer: Fer2013) -> dict[str, np.ndarray]:
+    """What is wrong with a row, by the word that goes into the flags column of faces.csv; bool, shape (N,) each."""
+    return {
+        "duplicate": fer.duplicate_of_N != np.arange(len(fer.duplicate_of_N)),
+        "duplicate_in_train": fer.in_train_N,
+        "blank": fer.blank_N,
+        "no_ferplus_name": ~fer.named_N,
+        "mis_joined": ~fer.joined_N,
+    }
+
+
+def _label_faults(fer: Fer2013) -> dict[str, np.ndarray]:
+    """Why a row has no FERPlus label, in the order in which reasons are counted; bool, shape (N,) each."""
+    most_N = fer.votes_NV.argmax(axis=1)  # an emotion wins a tie against unknown or not a face
+    return {
+        "blank": fer.blank_N,
+        "no_ferplus_name": ~fer.named_N,
+        "mis_joined": ~fer.joined_N,
+        "no_votes": fer.votes_NV.sum(axis=1) == 0,
+        "majority_unknown": most_N == _NUM_EMOTIONS,
+        "majority_not_a_face": most_N == _NUM_EMOTIONS + 1,
+    }
+
+
+def _triplet_faults(fer: Fer2013) -> dict[str, np.ndarray]:
+    """Why a row is in no triplet, in the order in which reasons are counted; bool, shape (N,) each."""
+    emotion_NK = fer.votes_NV[:, :_NUM_EMOTIONS]
+    return _label_faults(fer) | {
+        "duplicate_in_train": fer.in_train_N,
+        "duplicate": fer.duplicate_of_N != np.arange(len(fer.duplicate_of_N)),
+        "tied_majority": _tied(emotion_NK),
+    }
+
+
+def _tied(emotion_NK: np.ndarray) -> np.ndarray:
+    return (emotion_NK == emotion_NK.max(axis=1, keepdims=True)).sum(axis=1) > 1
+
+
+def _coverage(read_N: np.ndarray, faults: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Rows read, kept and dropped; a row with several faults counts under the first of them."""
+    left_N, dropped = read_N.copy(), {}
+    for reason, fault_N in faults.items():
+        dropped[reason] = int((left_N & fault_N).sum())
+        left_N &= ~fault_N
+    return {"read": int(read_N.sum()), "kept": int(left_N.sum()), "dropped": dropped}
+
+
+def _kept_rows(read_N: np.ndarray, faults: dict[str, np.ndarray]) -> np.ndarray:
+    return np.flatnonzero(read_N & ~np.any(list(faults.values()), axis=0))
+
+
+def _totals(flags: dict[str, np.ndarray], rows_M: np.ndarray | slice = slice(None)) -> dict[str, int]:
+    return {flag: int(flag_N[rows_M].sum()) for flag, flag_N in flags.items()}
+
+
+def _records(fer: Fer2013, flags: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Rows of faces.csv; there is no box, so the source alone makes the key."""
+    records = []
+    for row, first in enumerate(fer.duplicate_of_N.tolist()):
+        source = f"fer2013.csv#{row}"
+        records.append(
+            {
+                "key": hashlib.sha256(source.encode()).hexdigest(),
+                "source": source,
+                "duplicate_of": first if first != row else "",
+                "flags": " ".join(flag for flag, flag_N in flags.items() if flag_N[row]),
+            }
+        )
+    return records
+
+
+def _write_fer(writer: PackedWriter, fer: Fer2013, flags: dict[str, np.ndarray]) -> dict[str, Any]:
+    coverage = {}
+    for usage, split in enumerate(USAGES):
+        read_N = fer.usage_N == usage
+        rows_M = np.flatnonzero(read_N)
+        writer.add_labels("fer", split, classes=FER_CLASSES, faces_M=rows_M, label_M=fer.emotion_N[rows_M])
+        coverage[split] = _coverage(read_N, {}) | {"flagged": _totals(flags, rows_M)}
+    return coverage
+
+
+def _write_ferplus(writer: PackedWriter, fer: Fer2013, flags: dict[str, np.ndarray]) -> dict[str, Any]:
+    coverage, faults = {}, _label_faults(fer)
+    for usage, split in enumerate(USAGES):
+        read_N = fer.usage_N == usage
+        rows_M = _kept_rows(read_N, faults)
+        votes_MK = fer.votes_NV[rows_M, :_NUM_EMOTIONS]
+        writer.add_labels(
+            "ferplus",
+            split,
+            classes=FERPLUS_CLASSES,
+            faces_M=rows_M,
+            label_M=votes_MK.argmax(axis=1),
+            distribution_MK=votes_MK / votes_MK.sum(axis=1, keepdims=True),
+        )
+        flagged = _totals(flags, rows_M) | {"tied_majority": int(_tied(votes_MK).sum())}
+        coverage[split] = _coverage(read_N, faults) | {"flagged": flagged}
+    return coverage
+
+
+def _write_triplets(
+    writer: PackedWriter, fer: Fer2013, wanted: dict[str, int], *, seed: int, progress: bool
+) -> dict[str, Any]:
+    coverage: dict[str, Any] = {"triplets": {}, "candidates": {}, "half_raters": {}}
+    faults, emotion_NK = _triplet_faults(fer), fer.votes_NV[:, :_NUM_EMOTIONS]
+    for usage, split in enumerate(USAGES):
+        draw_seed, halves_seed = np.random.SeedSequence([seed, usage]).spawn(2)
+        read_N = fer.usage_N == usage
+        rows_M = _kept_rows(read_N, faults)
+        votes_MK = emotion_NK[rows_M]
+        triplets, counts = vote_triplets(
+            votes_MK / votes_MK.sum(axis=1, keepdims=True),
+            votes_MK.argmax(axis=1),
+            rows_M,
+            num_triplets=wanted[split],
+            seed=draw_seed,
+            progress=progress,
+        )
+        writer.add_triplets(split, **triplets)
+        coverage["triplets"][split] = _coverage(read_N, faults)
+        coverage["candidates"][split] = counts
+        coverage["half_raters"][split] = half_rater_agreement(
+            emotion_NK, triplets["faces_T3"], triplets["odd_T"], triplets["type_T"], seed=halves_seed, progress=progress
+        )
+    return coverage

@@ -1,0 +1,268 @@
+"""Triplets from the votes of raters who labelled single faces: whose distributions lie close, whose far apart.
+
+Shape suffixes: N faces, K classes, T triplets, C candidates. P = 3 pairs of a triplet: pair k leaves face k out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from tqdm import tqdm
+
+from fecnet.structures import TripletType
+
+MIN_GAP = 0.25  # of the 0..2 range of the distance; a smaller gap is a coin toss between raters
+CANDIDATES_PER_TRIPLET = 100  # drawn at most, for each triplet wanted; then the split is reported short
+_TIE = 1e-9  # distances closer than this are equal: rounding must not break a tie that exact arithmetic has
+_TYPE_NAMES = {TripletType.ONE_CLASS: "ONE", TripletType.TWO_CLASS: "TWO", TripletType.THREE_CLASS: "THREE"}
+
+Seed = int | np.random.SeedSequence
+
+
+def pair_distances(distribution_T3K: np.ndarray) -> np.ndarray:
+    """Distance Σ(√p − √q)² of the three pairs of each triplet: twice the squared Hellinger distance.
+
+    Args:
+        distribution_T3K: share of the votes per class, float, shape (T, 3, K), each row sums to 1.
+
+    Returns:
+        Float64 in 0..2, shape (T, 3): place k holds the distance of the two faces other than k.
+    """
+    root_T3K = np.sqrt(distribution_T3K, dtype=np.float64)
+    pairs = ((1, 2), (0, 2), (0, 1))
+    return np.stack([((root_T3K[:, i] - root_T3K[:, j]) ** 2).sum(axis=1) for i, j in pairs], axis=1)
+
+
+def odd_and_gap(distribution_T3K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The face outside the closest pair, and how far the second-closest pair is behind.
+
+    Args:
+        distribution_T3K: share of the votes per class, shape (T, 3, K).
+
+    Returns:
+        odd_T: 0..2, int64; the first place on ties.
+        gap_T: second-smallest minus smallest distance, float64; 0 is a tie, and what is not above 1e-9 is set to 0.
+    """
+    distance_TP = pair_distances(distribution_T3K)
+    sorted_TP = np.sort(distance_TP, axis=1)
+    gap_T = sorted_TP[:, 1] - sorted_TP[:, 0]
+    return distance_TP.argmin(axis=1), np.where(gap_T > _TIE, gap_T, 0.0)
+
+
+def vote_triplets(
+    distribution_NK: np.ndarray,
+    label_N: np.ndarray,
+    rows_N: np.ndarray,
+    *,
+    num_triplets: int,
+    seed: Seed,
+    min_gap: float = MIN_GAP,
+    progress: bool = True,
+) -> tuple[dict[str, np.ndarray], dict[str, dict[str, int]]]:
+    """Draw triplets balanced over the three types and answer them by the vote distributions.
+
+    A third of the triplets is of each type; the first types get the remainder. Candidates are drawn type by type: the
+    labels first, each with a chance proportional to the square root of its number of faces, so that a rare class
+    appears more often than its share without its few faces filling the split; then faces evenly within the label. The
+    order of the faces in a triplet is random. A set of three faces is a candidate once; it is kept where the
+    second-closest pair is farther apart than the closest by more than ``min_gap``.
+
+    Args:
+        distribution_NK: share of the votes per class, shape (N, K), each row sums to 1.
+        label_N: majority class 0..K-1, which decides the type, shape (N,).
+        rows_N: distinct rows of faces.npy, shape (N,).
+        num_triplets: T wanted; fewer come out where the faces do not yield them.
+        seed: decides everything that is drawn.
+        min_gap: in units of the distance, 0..2.
+        progress: show a bar.
+
+    Returns:
+        The keywords of ``PackedWriter.add_triplets``, type after type: ``faces_T3``, ``odd_T``, ``type_T``, and
+        ``votes_T3``, which is zero because nobody was asked about the triplets themselves. Then counts for ONE, TWO
+        and THREE: ``wanted``, ``candidates`` = ``kept`` + ``repeated`` (the set was a candidate before) +
+        ``small_gap`` + ``surplus`` (passed after the type was full), and ``short`` = wanted − kept.
+    """
+    rng = np.random.default_rng(seed)
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    counts: dict[str, dict[str, int]] = {}
+    with tqdm(total=num_triplets, desc="triplets", unit="triplet", disable=not progress) as bar:
+        for kind, name in _TYPE_NAMES.items():
+            wanted = num_triplets // 3 + (kind < num_triplets % 3)
+            index_T3, odd_T, counts[name] = _of_type(distribution_NK, label_N, kind, wanted, rng, min_gap, bar)
+            parts.append((index_T3, odd_T))
+    odd_T = np.concatenate([odd for _, odd in parts])
+    faces_T3 = np.asarray(rows_N)[np.concatenate([index for index, _ in parts])]
+    type_T = np.repeat(list(_TYPE_NAMES), [len(odd) for _, odd in parts])
+    votes_T3 = np.zeros(faces_T3.shape, np.uint8)
+    return {"faces_T3": faces_T3, "odd_T": odd_T, "type_T": type_T, "votes_T3": votes_T3}, counts
+
+
+def _of_type(
+    distribution_NK: np.ndarray,
+    label_N: np.ndarray,
+    kind: TripletType,
+    wanted: int,
+    rng: np.random.Generator,
+    min_gap: float,
+    bar: tqdm,
+) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+    """Triplets of one type as indices into the N faces, shape (T, 3), their odd places, and the counts."""
+    seen = np.empty(0, np.int64)
+    index, odd = [np.empty((0, 3), np.int64)], [np.empty(0, np.int64)]
+    counts = dict.fromkeys(("wanted", "candidates", "kept", "repeated", "small_gap", "surplus"), 0) | {"wanted": wanted}
+    for index_C3 in _rounds_of_candidates(label_N, kind, wanted, rng):
+        counts["candidates"] += len(index_C3)
+        seen, index_C3 = _drop_seen(seen, index_C3, len(label_N))
+        odd_C, gap_C = odd_and_gap(distribution_NK[index_C3])
+        clear = np.flatnonzero(gap_C > min_gap + _TIE)
+        taken = clear[: wanted - counts["kept"]]
+        index.append(index_C3[taken])
+        odd.append(odd_C[taken])
+        counts["kept"] += len(taken)
+        counts["small_gap"] += len(index_C3) - len(clear)
+        counts["surplus"] += len(clear) - len(taken)
+        bar.update(len(taken))
+        if counts["kept"] == wanted:
+            break
+    counts["repeated"] = counts["candidates"] - counts["kept"] - counts["small_gap"] - counts["surplus"]
+    counts["short"] = wanted - counts["kept"]
+    return np.concatenate(index), np.concatenate(odd), counts
+
+
+def _drop_seen(seen: np.ndarray, index_C3: np.ndarray, num_faces: int) -> tuple[np.ndarray, np.ndarray]:
+    """Leave out sets of three that came before, in ``seen`` or among these; return the longer ``seen`` and the rest."""
+    low_C, middle_C, high_C = np.sort(index_C3, axis=1).T
+    key_C = (low_C * num_faces + middle_C) * num_faces + high_C  # int64 holds it up to two million faces
+    _, first = np.unique(key_C, return_index=True)
+    first.sort()  # back into the order of drawing, so that filling up from the front stays unbiased
+    fresh = first[~np.isin(key_C[first], seen)]
+    return np.concatenate([seen, key_C[fresh]]), index_C3[fresh]
+
+
+def _rounds_of_candidates(
+    label_N: np.ndarray, kind: TripletType, wanted: int, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Candidates of one type in rounds of 4 × wanted, ``CANDIDATES_PER_TRIPLET`` × wanted in all, shape (C, 3)."""
+    count_K = np.bincount(label_N)
+    order_N = np.argsort(label_N, kind="stable")
+    first_K = np.cumsum(count_K) - count_K  # where each label begins in order_N
+    num_labels = np.count_nonzero(count_K)
+    possible = {
+        TripletType.ONE_CLASS: (count_K >= 3).any(),
+        TripletType.TWO_CLASS: (count_K >= 2).any() and num_labels >= 2,
+        TripletType.THREE_CLASS: num_labels >= 3,
+    }
+    if wanted == 0 or not possible[kind]:
+        return
+    for _ in range(CANDIDATES_PER_TRIPLET // 4):
+        label_C3 = _draw_labels(count_K, kind, 4 * wanted, rng)
+        place_C3 = _draw_places(count_K[label_C3], label_C3, rng)
+        yield rng.permuted(order_N[first_K[label_C3] + place_C3], axis=1)
+
+
+def _draw_labels(count_K: np.ndarray, kind: TripletType, num: int, rng: np.random.Generator) -> np.ndarray:
+    """Labels of ``num`` candidates, shape (C, 3): equal labels stand in front."""
+    with np.errstate(divide="ignore"):
+        log_weight_K = 0.5 * np.log(count_K)  # √n; a label without faces gets −inf and is never drawn
+    # The largest of log-weights plus Gumbel noise is a weighted draw; the next largest one without replacement.
+    noise_CK = rng.gumbel(size=(num, len(count_K)))
+    if kind is TripletType.THREE_CLASS:
+        return np.argsort(-(log_weight_K + noise_CK), axis=1)[:, :3]
+    needed = 3 if kind is TripletType.ONE_CLASS else 2
+    shared_C = np.argmax(np.where(count_K >= needed, log_weight_K, -np.inf) + noise_CK, axis=1)
+    if kind is TripletType.ONE_CLASS:
+        return np.repeat(shared_C[:, None], 3, axis=1)
+    noise_CK = rng.gumbel(size=noise_CK.shape)
+    noise_CK[np.arange(num), shared_C] = -np.inf
+    other_C = np.argmax(log_weight_K + noise_CK, axis=1)
+    return np.stack([shared_C, shared_C, other_C], axis=1)
+
+
+def _draw_places(count_C3: np.ndarray, label_C3: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Places within the labels, shape (C, 3), never the same face twice: each draw steps over the ones before it."""
+    second_same = label_C3[:, 1] == label_C3[:, 0]
+    third_same = label_C3[:, 2] == label_C3[:, 0]  # then all three are equal, see _draw_labels
+    first = rng.integers(count_C3[:, 0])
+    second = rng.integers(count_C3[:, 1] - second_same)
+    second += second_same & (second >= first)
+    third = rng.integers(count_C3[:, 2] - 2 * third_same)
+    third += third_same & (third >= np.minimum(first, second))
+    third += third_same & (third >= np.maximum(first, second))
+    return np.stack([first, second, third], axis=1)
+
+
+def half_rater_agreement(
+    votes_NK: np.ndarray,
+    faces_T3: np.ndarray,
+    odd_T: np.ndarray,
+    type_T: np.ndarray,
+    *,
+    seed: Seed,
+    repeats: int = 20,
+    progress: bool = True,
+) -> dict[str, dict[str, float | int | None]]:
+    """How well half the raters of each face name the odd face that the other half names: the human reference.
+
+    In each repeat the n raters of each face are split at random, without replacement: ⌊n/2⌋ predict, the rest judge;
+    a face is split once and serves all its triplets. Each half's votes are made into distributions, and the odd face
+    is the one outside the closest pair. A judge whose closest pair ties has no answer: that triplet is not counted in
+    that repeat. A predictor whose closest pair ties is wrong. The gap rule is not applied to the halves.
+
+    The figure holds for triplets kept by the gap rule on all the votes, both halves among them; on triplets nobody
+    selected raters would agree less.
+
+    Args:
+        votes_NK: number of votes per class, at least 2 for each face named in ``faces_T3``, shape (N, K).
+        faces_T3: rows of ``votes_NK``, shape (T, 3).
+        odd_T: the odd face by all votes, 0..2, shape (T,).
+        type_T: ``TripletType``, shape (T,).
+        seed: decides the halves.
+        repeats: independent splits of the raters; the counts below are sums over them.
+        progress: show a bar.
+
+    Returns:
+        For ONE, TWO, THREE and ALL: ``correct`` of ``counted``, their ``percent`` (None where nothing counts),
+        ``no_answer`` (with ``counted`` it makes triplets × repeats), and ``matches_all_votes``, how often the
+        predictor names ``odd_T``, ties wrong, of triplets × repeats; the predictor had a share in that answer.
+    """
+    rng = np.random.default_rng(seed)
+    used_U, place = np.unique(faces_T3, return_inverse=True)
+    assert (votes_NK[used_U].sum(axis=1) >= 2).all(), "a face with one rater has no two halves"
+    place_T3 = place.reshape(faces_T3.shape)
+    tally_T3 = np.zeros((len(odd_T), 3), np.int64)  # per triplet: correct, counted, matches_all_votes
+    for _ in tqdm(range(repeats), desc="half the raters", unit="split", disable=not progress):
+        predictor_UK, judge_UK = _halve(votes_NK[used_U].astype(np.int64), rng)
+        guess_T, guess_gap_T = odd_and_gap(_shares(predictor_UK)[place_T3])
+        truth_T, truth_gap_T = odd_and_gap(_shares(judge_UK)[place_T3])
+        counted_T, sure_T = truth_gap_T > 0, guess_gap_T > 0
+        tally_T3 += np.stack([counted_T & sure_T & (guess_T == truth_T), counted_T, sure_T & (guess_T == odd_T)], 1)
+    chosen = {name: type_T == kind for kind, name in _TYPE_NAMES.items()} | {"ALL": np.ones(len(odd_T), bool)}
+    return {name: _agreement(tally_T3[mask_T], repeats) for name, mask_T in chosen.items()}
+
+
+def _agreement(tally_T3: np.ndarray, repeats: int) -> dict[str, float | int | None]:
+    correct, counted, matches = tally_T3.sum(axis=0).tolist()
+    return {
+        "percent": round(100 * correct / counted, 2) if counted else None,
+        "correct": correct,
+        "counted": counted,
+        "no_answer": len(tally_T3) * repeats - counted,
+        "matches_all_votes": matches,
+    }
+
+
+def _halve(votes_NK: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Split the raters of each face: ⌊n/2⌋ drawn without replacement, and the others; two count tables (N, K)."""
+    half_NK = np.zeros_like(votes_NK)
+    others_N = votes_NK.sum(axis=1)  # votes of the classes not yet dealt out
+    missing_N = others_N // 2  # raters the half still has to get from them
+    for k in range(votes_NK.shape[1]):
+        others_N = others_N - votes_NK[:, k]
+        half_NK[:, k] = rng.hypergeometric(votes_NK[:, k], others_N, missing_N)
+        missing_N = missing_N - half_NK[:, k]
+    return half_NK, votes_NK - half_NK
+
+
+def _shares(votes_NK: np.ndarray) -> np.ndarray:
+    return votes_NK / votes_NK.sum(axis=1, keepdims=True)
