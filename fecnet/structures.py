@@ -25,6 +25,20 @@ class TripletType(IntEnum):
     THREE_CLASS = 2
 
 
+def opposite_distances(emb_B3D: Tensor) -> Tensor:
+    """Squared L2 between the two faces that are *not* face k.
+
+    Args:
+        emb_B3D: embeddings, shape (B, 3, D).
+
+    Returns:
+        Shape (B, 3): distances (1, 2), (0, 2) and (0, 1).
+    """
+    first, second, third = emb_B3D.unbind(1)
+    pairs = ((second, third), (first, third), (first, second))
+    return torch.stack([(x - y).square().sum(-1) for x, y in pairs], dim=1)
+
+
 @dataclass(frozen=True)
 class Triplets:
     """B triplets over the N images of a batch.

@@ -14,9 +14,11 @@ _C.DEVICE = "auto"  # auto, cpu or cuda; auto takes the GPU of this process wher
 
 _C.DATA = EasyDict()
 _C.DATA.PATH = "datasets/demo"  # packed data set (docs/formats.md)
-_C.DATA.PREPARE = ""  # command that makes PATH where it is absent, without the leading "fecnet prepare"; empty: an error
+_C.DATA.PREPARE = (
+    ""  # makes PATH where it is absent, such as "synthetic": fecnet prepare synthetic PATH
+)
 _C.DATA.TRAIN_SPLIT = "train"  # split trained on
-_C.DATA.EVAL_SPLITS = ["test"]  # splits measured during training; the first one selects the best checkpoint
+_C.DATA.EVAL_SPLITS = ["val"]  # splits measured during training; the first one selects the best checkpoint
 _C.DATA.REPORT_SPLITS = ["test"]  # splits inference.py reports
 _C.DATA.INPUT_SIZE = 64  # side of the net's input, pixels
 _C.DATA.CROP = 1.0  # side of the part the net sees, fraction of the stored side (44/48 = 0.9167 for FER2013)

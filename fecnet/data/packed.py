@@ -116,6 +116,4 @@ class PackedDataset:
         for name, values, limit in (("faces", faces, len(self.faces_NHWC)), ("odd", odd, 3), ("type", kind, 3)):
             if values.size and not 0 <= values.min() <= values.max() < limit:
                 bad = np.flatnonzero((values < 0) | (values >= limit))[0] // (values.size // len(values))
-                raise ValueError(
-                    f"{path}: triplet {bad}: '{name}' is {values[bad].tolist()}; allowed: 0..{limit - 1}"
-                )
+                raise ValueError(f"{path}: triplet {bad}: '{name}' is {values[bad].tolist()}; allowed: 0..{limit - 1}")

@@ -31,8 +31,8 @@ def permuted(position: np.ndarray, size: int, key: int) -> np.ndarray:
 def _feistel(value: np.ndarray, half_bits: int, key: int) -> np.ndarray:
     bits, mask = np.uint64(half_bits), np.uint64((1 << half_bits) - 1)
     left, right = value >> bits, value & mask
-    for turn in range(_ROUNDS):
-        left, right = right, left ^ (_mix(right + np.uint64((key * _ROUNDS + turn) % 2**64)) & mask)
+    for subkey in _mix(np.arange(_ROUNDS, dtype=np.uint64) + np.uint64(key * _ROUNDS % 2**64)):
+        left, right = right, left ^ (_mix(right ^ subkey) & mask)
     return (left << bits) | right
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fecnet.structures import TripletType
+from fecnet.structures import TripletType, opposite_distances
 
 ROWS = ("ONE", "TWO", "THREE", "ALL")
 _CHUNK = 1 << 18  # triplets judged at a time: about 50 MB at 16 dimensions
@@ -59,9 +59,7 @@ def judge(embedding_ND: Tensor, faces_B3: Tensor, odd_B: Tensor) -> Tensor:
     Returns:
         bool, shape (B,).
     """
-    first, second, third = embedding_ND[faces_B3].unbind(1)
-    pairs = ((second, third), (first, third), (first, second))
-    opposite_B3 = torch.stack([(x - y).square().sum(-1) for x, y in pairs], dim=1)
+    opposite_B3 = opposite_distances(embedding_ND[faces_B3])
     closest_B1 = opposite_B3.gather(1, odd_B[:, None])
     return (closest_B1 < opposite_B3).sum(1) == 2
 

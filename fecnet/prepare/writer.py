@@ -143,13 +143,24 @@ class PackedWriter:
             label_M: class index, -1 = absent, shape (M,).
             distribution_MK: share of the votes per class, or None.
         """
-        arrays = {"faces": faces_M.astype(np.int32), "label": label_M.astype(np.int64)}
+        arrays: dict[str, np.ndarray] = {"faces": faces_M.astype(np.int32), "label": label_M.astype(np.int64)}
         if distribution_MK is not None:
             arrays["distribution"] = distribution_MK.astype(np.float32)
         self._save(f"labels/{label_set}/{split}.npz", **arrays)
         described = self._description["label_sets"].setdefault(label_set, {"classes": list(classes)})
         assert described["classes"] == list(classes), (label_set, described["classes"], classes)
         self._description["splits"].setdefault(split, {}).setdefault("labels", {})[label_set] = len(label_M)
+
+    def add_array(self, name: str, array: np.ndarray) -> None:
+        """Write ``<name>.npy`` in the folder: a further array, such as the true expression of drawn faces.
+
+        Raises:
+            ValueError: the data set has a file of that name already.
+        """
+        target = self._folder / f"{name}.npy"
+        if target.exists():
+            raise ValueError(f"{target.name}: written already")
+        np.save(target, array, allow_pickle=False)
 
     def set_coverage(self, coverage: Mapping[str, Any]) -> None:
         """What was read, kept and dropped by reason; carried into every later table."""
@@ -162,13 +173,17 @@ class PackedWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
             del self._faces
             shutil.rmtree(self._folder, ignore_errors=True)
-            return
+
+    def _finish(self) -> None:
+        """Write what is only known at the end, then let the folder appear under its name."""
         assert len(self._records) == self._shape[0], f"{len(self._records)} faces added, {self._shape[0]} announced"
         self._faces.flush()
-        del self._faces
         with (self._folder / "faces.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, FACE_COLUMNS, restval="")
             writer.writeheader()
@@ -176,9 +191,21 @@ class PackedWriter:
         # Written last: a folder with a dataset.json is complete.
         text = json.dumps(self._description, indent=2, ensure_ascii=False)
         (self._folder / "dataset.json").write_text(text + "\n", encoding="utf-8")
-        if self.path.exists():
-            shutil.rmtree(self.path)
-        self._folder.rename(self.path)
+        self._put_in_place()
+
+    def _put_in_place(self) -> None:
+        """Rename the whole folder to its name; one that is replaced goes only once the new one stands."""
+        replaced = self.path.with_name(f".{self.path.name}.{os.getpid()}.replaced")
+        if not self.path.exists():
+            self._folder.rename(self.path)
+            return
+        self.path.rename(replaced)
+        try:
+            self._folder.rename(self.path)
+        except OSError:
+            replaced.rename(self.path)
+            raise
+        shutil.rmtree(replaced)
 
     def _save(self, name: str, **arrays: np.ndarray) -> None:
         target = self._folder / name

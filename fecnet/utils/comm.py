@@ -114,8 +114,8 @@ def equalise_buffers(model: nn.Module) -> None:
     """Give all ranks the mean of the float buffers (batch-norm statistics), before evaluating or saving."""
     if world_size() == 1:
         return
-    for buffer in model.buffers():
-        if buffer.is_floating_point():
+    for name, buffer in model.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
             dist.all_reduce(buffer)
             buffer /= world_size()
 

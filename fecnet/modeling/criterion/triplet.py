@@ -7,21 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from fecnet.structures import Batch, Outputs
-
-
-def opposite_distances(emb_B3D: Tensor) -> Tensor:
-    """Squared L2 between the two faces that are *not* face k.
-
-    Args:
-        emb_B3D: embeddings, shape (B, 3, D).
-
-    Returns:
-        Shape (B, 3): distances (1, 2), (0, 2) and (0, 1).
-    """
-    first, second, third = emb_B3D.unbind(1)
-    pairs = ((second, third), (first, third), (first, second))
-    return torch.stack([(x - y).square().sum(-1) for x, y in pairs], dim=1)
+from fecnet.structures import Batch, Outputs, opposite_distances
 
 
 def triplet_loss(emb_B3D: Tensor, odd_B: Tensor, margin_B: Tensor) -> Tensor:
@@ -40,7 +26,9 @@ def triplet_loss(emb_B3D: Tensor, odd_B: Tensor, margin_B: Tensor) -> Tensor:
     """
     if emb_B3D.shape[:2] != (len(odd_B), 3) or odd_B.shape != margin_B.shape:
         shapes = f"{tuple(emb_B3D.shape)}, {tuple(odd_B.shape)}, {tuple(margin_B.shape)}"
-        raise ValueError(f"triplet_loss: embeddings, odd and margins have shapes {shapes}; expected (B, 3, D), (B,), (B,)")
+        raise ValueError(
+            f"triplet_loss: embeddings, odd and margins have shapes {shapes}; expected (B, 3, D), (B,), (B,)"
+        )
     opposite_B3 = opposite_distances(emb_B3D)
     # The pair opposite the odd face is (a, p); the pairs opposite a and p are those of the odd face.
     hinge_B3 = (opposite_B3.gather(1, odd_B[:, None]) - opposite_B3 + margin_B[:, None]).relu()

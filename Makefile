@@ -1,0 +1,52 @@
+# make demo: from a bare machine to the table. make test: the tests. Both install what they need into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+
+.PHONY: help install demo test lint bench clean
+
+help:
+	@echo "make demo     make data, train, measure: a few minutes on a CPU"
+	@echo "make test     run the tests"
+	@echo "make lint     check style and types"
+	@echo "make bench    run the benchmarks"
+	@echo "make install  only create the environment"
+
+install: $(VENV)/.installed
+
+# uv links packages instead of copying them; pip does the same job where there is no uv.
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "fecnet needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+ifdef UV
+	uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV)
+	uv pip install --quiet --python $(BIN)/python -e .
+else
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+endif
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+ifdef UV
+	uv pip install --quiet --python $(BIN)/python -e '.[dev,viz]'
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,viz]'
+endif
+	@touch $@
+
+demo: install
+	$(BIN)/python train.py config/demo.yaml
+	$(BIN)/python inference.py --baselines
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks

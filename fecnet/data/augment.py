@@ -1,0 +1,373 @@
+"""Augmentation of a whole batch on its device: a few batched kernels, every sample with parameters of its own.
+
+All randomness is a function of (seed, iteration, position in the global batch), so an image is augmented alike
+whatever the number of processes and however the batch is split, bit for bit. That rules out two conveniences:
+generators with a state, and reductions whose order of summation depends on the number of samples.
+
+Shape suffixes: N images, C channels, H and W stored height and width, S side of the net's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fecnet.structures import Batch
+
+_STREAMS = (  # one uniform a sample and name; append only, so that older recipes keep their draws
+    "flip",
+    "angle",
+    "scale",
+    "shift_x",
+    "shift_y",
+    "crop_x",
+    "crop_y",
+    "brightness",
+    "contrast",
+    "saturation",
+    "noise",
+    "erase",
+    "erase_area",
+    "erase_aspect",
+    "erase_x",
+    "erase_y",
+)
+_LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601, the weights torchvision greys with
+_BANK_SIZE = 1 << 22  # Gaussian numbers, 16 MiB: two of 270 samples share a window in under 1 % of the batches
+_MAX_ERASE_ASPECT = 3.0  # height / width of an erased box lies in 1/3..3
+
+_Hashed = TypeVar("_Hashed", int, Tensor)
+
+
+def _mix(value: _Hashed) -> _Hashed:
+    """Scramble whole numbers in 0..2^32-1, one to one.
+
+    The multipliers are odd and below 2^31: no product leaves int64, so every device computes the same bits.
+    """
+    for multiplier in (0x7FEB352D, 0x27D4EB2F, 0x165667B1):
+        value = ((value ^ (value >> 16)) * multiplier) & 0xFFFFFFFF
+    return value ^ (value >> 15)
+
+
+def uniforms(seed: int, iteration: int, position_N: Tensor, num: int) -> Tensor:
+    """Uniform numbers in [0, 1) that depend on nothing but the arguments.
+
+    Args:
+        seed: taken modulo 2^32.
+        iteration: taken modulo 2^32.
+        position_N: place in the global batch, int64, shape (N,).
+        num: how many independent numbers for each place.
+
+    Returns:
+        float32, shape (num, N), multiples of 2^-24.
+    """
+    key = _mix(_mix(seed & 0xFFFFFFFF) ^ (iteration & 0xFFFFFFFF))
+    stream_num1 = torch.arange(num, device=position_N.device)[:, None]
+    hashed = _mix(_mix(position_N ^ key) ^ stream_num1)
+    return (hashed >> 8).to(torch.float32) * 2.0**-24
+
+
+def _window(size: int, crop: float) -> tuple[int, int]:
+    """First pixel and length of the central window of a side of ``size`` pixels."""
+    length = max(1, round(crop * size))
+    return (size - length) // 2, length
+
+
+def _cut(image_NCHW: Tensor, crop: float) -> Tensor:
+    """The central window, a view."""
+    top, height = _window(image_NCHW.shape[-2], crop)
+    left, width = _window(image_NCHW.shape[-1], crop)
+    return image_NCHW[..., top : top + height, left : left + width]
+
+
+def _to_float(image_NCHW: Tensor) -> Tensor:
+    """uint8 to float32 in 0..1, contiguous: one layout inside this file, whatever comes in."""
+    return image_NCHW.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+
+
+def _resize(image_NCHW: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear, with antialias where it shrinks; the image itself where the sizes match."""
+    if image_NCHW.shape[-2:] == (height, width):
+        return image_NCHW
+    shrinks = image_NCHW.shape[-2] > height or image_NCHW.shape[-1] > width
+    return F.interpolate(image_NCHW, size=(height, width), mode="bilinear", align_corners=False, antialias=shrinks)
+
+
+def _like(image_NCHW: Tensor, model_NCHW: Tensor) -> Tensor:
+    """``image_NCHW`` in channels_last if ``model_NCHW`` is so."""
+    if model_NCHW.is_contiguous(memory_format=torch.channels_last):
+        return image_NCHW.contiguous(memory_format=torch.channels_last)
+    return image_NCHW
+
+
+def center_view(image_NCHW: Tensor, input_size: int, crop: float) -> Tensor:
+    """The view for evaluation: the central ``crop`` of each side, resized only if the sizes differ.
+
+    Args:
+        image_NCHW: uint8, shape (N, C, H, W).
+        input_size: S, pixels.
+        crop: fraction of each stored side that the net sees.
+
+    Returns:
+        float32 in 0..1, shape (N, C, S, S).
+    """
+    view_NCSS = _resize(_to_float(_cut(image_NCHW, crop)), input_size, input_size)
+    return _like(view_NCSS, image_NCHW)
+
+
+def _mean_HW(image_NCHW: Tensor) -> Tensor:
+    """Mean over the pixels, shape (N, C, 1, 1).
+
+    Summed in whole numbers: those give the same sum in any order, and the order differs with N and with the device.
+    """
+    pixels = image_NCHW.shape[-2] * image_NCHW.shape[-1]
+    steps = (1 << 30) // pixels  # as fine as int32 holds the sum; torch sums int32 into int64 ten times slower
+    whole_NCHW = (image_NCHW * steps).add_(0.5).to(torch.int32)
+    total_NC11 = whole_NCHW.sum((2, 3), keepdim=True, dtype=torch.int32)
+    return (total_NC11.to(torch.float64) / (steps * pixels)).to(torch.float32)
+
+
+def _affine_grid(
+    offset_2N: Tensor,
+    extent: tuple[float, float],
+    angle_N: Tensor,
+    zoom_N: Tensor,
+    mirror_N: Tensor,
+    input_size: int,
+) -> Tensor:
+    """Where each output pixel looks in the stored image, in ``grid_sample``'s units (-1..1 from edge to edge).
+
+    Multiplications and additions only, in a fixed order: a batched matrix product would round differently with N.
+
+    Args:
+        offset_2N: centre of the window, x then y, shape (2, N).
+        extent: width and height of the window as fractions of the stored ones.
+        angle_N: radians; positive turns the picture clockwise.
+        zoom_N: above 1 the picture grows.
+        mirror_N: -1 mirrors left and right, else 1.
+        input_size: S.
+
+    Returns:
+        float32, shape (N, S, S, 2).
+    """
+    # In double and rounded once: single-precision sine and cosine may differ with a value's place in the tensor.
+    angle_N = angle_N.to(torch.float64)
+    cos_N11 = (angle_N.cos() / zoom_N).to(torch.float32)[:, None, None]
+    sin_N11 = (angle_N.sin() / zoom_N).to(torch.float32)[:, None, None]
+    centre_S = (2 * torch.arange(input_size, device=angle_N.device, dtype=torch.float32) + 1) / input_size - 1
+    x_N1S = centre_S[None, None, :] * mirror_N[:, None, None]
+    y_1S1 = centre_S[None, :, None]
+    offset_x_N11, offset_y_N11 = offset_2N[:, :, None, None]
+    grid_NSS2 = torch.empty(len(angle_N), input_size, input_size, 2, device=angle_N.device)  # stack copies slower
+    grid_NSS2[..., 0] = (x_N1S * cos_N11 + y_1S1 * sin_N11) * extent[0] + offset_x_N11
+    grid_NSS2[..., 1] = (y_1S1 * cos_N11 - x_N1S * sin_N11) * extent[1] + offset_y_N11
+    return grid_NSS2
+
+
+def _symmetric(uniform_N: Tensor, reach: float) -> Tensor:
+    """Uniform in [0, 1) to uniform in [-reach, reach)."""
+    return (uniform_N * 2 - 1) * reach
+
+
+@dataclass(kw_only=True, eq=False)
+class Augment:
+    """Random views of a batch of stored faces; everything random is off by default.
+
+    With all of it off the result equals ``center_view``.
+
+    Attributes:
+        seed: the run's seed.
+        input_size: S, the side of the net's input, pixels.
+        crop: fraction of each stored side that the net sees, 0..1.
+        random_crop: the part seen may lie anywhere in the stored image, not in its middle; in whole pixels where the
+            view is neither rotated, scaled nor resized, so that such a crop keeps its pixels as they are.
+        flip: probability of mirroring left and right.
+        rotate: largest angle to either side, degrees.
+        scale: largest change of size, as a fraction of the size.
+        shift: largest shift along each axis, as a fraction of the stored side; in whole pixels where
+            ``random_crop`` is. What it uncovers repeats the border.
+        brightness: factor drawn from 1 ± this; contrast and saturation alike, with torchvision's meaning but one
+            clamp to 0..1 at the end.
+        contrast: see brightness; towards the sample's mean grey.
+        saturation: see brightness; towards grey, for three colour channels only.
+        noise: standard deviation of Gaussian noise on each value, in units of 0..1.
+        erase: probability of filling a box with the sample's mean of each channel.
+        erase_area: smallest and largest area of that box, fractions of the view.
+        mask_channel: the last channel is no colour: it follows the geometry alone.
+
+    Raises:
+        ValueError: a setting is out of its range.
+    """
+
+    seed: int
+    input_size: int
+    crop: float = 1.0
+    random_crop: bool = False
+    flip: float = 0.0
+    rotate: float = 0.0
+    scale: float = 0.0
+    shift: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    noise: float = 0.0
+    erase: float = 0.0
+    erase_area: Sequence[float] = (0.02, 0.2)
+    mask_channel: bool = False
+    _bank: Tensor | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.input_size < 1:
+            raise ValueError(f"input_size: {self.input_size}; allowed: 1 or more")
+        if not 0 < self.crop <= 1:
+            raise ValueError(f"crop: {self.crop}; allowed: above 0, at most 1")
+        if isinstance(self.flip, bool):  # True would count as probability 1 and mirror every face
+            raise ValueError(f"flip: {self.flip}; allowed: a probability, 0.0..1.0")
+        limits = {"flip": 1.0, "rotate": 180.0, "scale": 0.99, "shift": 1.0, "brightness": 1.0, "contrast": 1.0}
+        limits |= {"saturation": 1.0, "noise": 1.0, "erase": 1.0}
+        for name, limit in limits.items():
+            if not 0 <= getattr(self, name) <= limit:
+                raise ValueError(f"{name}: {getattr(self, name)}; allowed: 0..{limit:g}")
+        if len(self.erase_area) != 2 or not 0 < self.erase_area[0] <= self.erase_area[1] <= 1:
+            raise ValueError(f"erase_area: {self.erase_area}; allowed: 0 < smallest <= largest <= 1")
+
+    def __call__(self, batch: Batch, iteration: int) -> Batch:
+        """The batch with float32 images in 0..1, shape (N, C, S, S); nothing is read back from the device.
+
+        Args:
+            batch: images uint8, shape (N, C, H, W).
+            iteration: 1-based; another iteration draws other parameters.
+        """
+        assert batch.image_NCHW.dtype == torch.uint8, batch.image_NCHW.dtype
+        drawn = uniforms(self.seed, iteration, batch.position_N, len(_STREAMS))
+        uniform = dict(zip(_STREAMS, drawn, strict=True))
+        image_NCSS = self._view(batch.image_NCHW, uniform)
+        colour_NCSS = image_NCSS[:, :-1] if self.mask_channel else image_NCSS  # a view: written in place
+        self._jitter(colour_NCSS, uniform)
+        self._add_noise(colour_NCSS, uniform)
+        if self.brightness or self.contrast or self.saturation or self.noise:
+            colour_NCSS.clamp_(0, 1)
+        self._fill_box(colour_NCSS, uniform)
+        return batch.with_images(_like(image_NCSS, batch.image_NCHW))
+
+    def _view(self, image_NCHW: Tensor, uniform: dict[str, Tensor]) -> Tensor:
+        """Geometry: crop, resize and flip alone where nothing else is asked, else one bilinear sampling."""
+        flip_N = uniform["flip"] < self.flip
+        crop_moves = self.random_crop and self.crop < 1
+        if not (self.rotate or self.scale or self.shift or crop_moves):
+            view_NCHW = _cut(image_NCHW, self.crop)
+            if self.flip:
+                view_NCHW = torch.where(flip_N[:, None, None, None], view_NCHW.flip(-1), view_NCHW)
+            return _resize(_to_float(view_NCHW), self.input_size, self.input_size)
+
+        height, width = image_NCHW.shape[-2:]
+        (_, crop_height), (_, crop_width) = _window(height, self.crop), _window(width, self.crop)
+        keeps_pixels = crop_height == crop_width == self.input_size and not (self.rotate or self.scale)
+        offset_2N = torch.stack(
+            [
+                (2 * self._first(uniform, axis, side, whole_pixels=keeps_pixels) + length) / side - 1
+                for axis, side, length in (("x", width, crop_width), ("y", height, crop_height))
+            ]
+        )
+        grid_NSS2 = _affine_grid(
+            offset_2N,
+            (crop_width / width, crop_height / height),
+            torch.deg2rad(_symmetric(uniform["angle"], self.rotate)),
+            1 + _symmetric(uniform["scale"], self.scale),
+            torch.where(flip_N, -1.0, 1.0),
+            self.input_size,
+        )
+        # Sampling does not smooth: an image to be shrunk is shrunk first, with antialias, as center_view does.
+        source_NCHW = _resize(
+            _to_float(image_NCHW),
+            min(height, round(height * self.input_size / crop_height)),
+            min(width, round(width * self.input_size / crop_width)),
+        )
+        return F.grid_sample(source_NCHW, grid_NSS2, mode="bilinear", padding_mode="border", align_corners=False)
+
+    def _first(self, uniform: dict[str, Tensor], axis: str, side: int, *, whole_pixels: bool) -> Tensor:
+        """Where the window starts along an axis of ``side`` pixels: float32, shape (N,)."""
+        middle, length = _window(side, self.crop)
+        shift_N, crop_N = uniform[f"shift_{axis}"], uniform[f"crop_{axis}"]
+        if whole_pixels:
+            reach = round(self.shift * side)
+            shift_N = (shift_N * (2 * reach + 1)).floor() - reach
+            crop_N = (crop_N * (side - length + 1)).floor()
+        else:
+            shift_N = _symmetric(shift_N, self.shift * side)
+            crop_N = crop_N * (side - length)
+        # minus: when the window moves left the picture moves right
+        return (crop_N if self.random_crop else middle) - shift_N
+
+    def _jitter(self, colour_NCSS: Tensor, uniform: dict[str, Tensor]) -> None:
+        """Brightness b, contrast c, saturation s, in this order, as one affine map of each sample, in place.
+
+        Blending b·x with the mean grey by c and then with the pixel's grey by s gives
+        s·c·b·x + (1 − s)·c·b·grey(x) + (1 − c)·b·mean(grey(x)).
+        """
+        has_colours = colour_NCSS.shape[1] == 3
+        saturation = self.saturation if has_colours else 0.0
+        if not (self.brightness or self.contrast or saturation):
+            return
+        b_N111, c_N111, s_N111 = (
+            (1 + _symmetric(uniform[name], reach))[:, None, None, None]
+            for name, reach in (
+                ("brightness", self.brightness),
+                ("contrast", self.contrast),
+                ("saturation", saturation),
+            )
+        )
+        added: list[Tensor] = []
+        if self.contrast or saturation:
+            weights = _LUMA if has_colours else (1 / colour_NCSS.shape[1],) * colour_NCSS.shape[1]
+            grey_N1SS = colour_NCSS[:, :1] * weights[0]
+            for channel, weight in enumerate(weights[1:], start=1):
+                grey_N1SS += colour_NCSS[:, channel : channel + 1] * weight
+            if self.contrast:
+                added.append(_mean_HW(grey_N1SS) * (b_N111 * (1 - c_N111)))
+            if saturation:
+                added.append(grey_N1SS.mul_(b_N111 * c_N111 * (1 - s_N111)))
+        colour_NCSS.mul_(b_N111 * c_N111 * s_N111)
+        if added:
+            colour_NCSS.add_(sum(added[1:], start=added[0]))
+
+    def _add_noise(self, colour_NCSS: Tensor, uniform: dict[str, Tensor]) -> None:
+        """Add a window of the Gaussian bank to each sample, in place; the numbers are white, so windows may overlap."""
+        if not self.noise:
+            return
+        if self._bank is None or self._bank.device != colour_NCSS.device:
+            generator = torch.Generator().manual_seed(self.seed & 0xFFFFFFFF)
+            # scaled here: adding with a factor rounds differently at the end of a tensor than inside it
+            self._bank = (torch.randn(_BANK_SIZE, generator=generator) * self.noise).to(colour_NCSS.device)
+        length = colour_NCSS[0].numel()
+        assert length < _BANK_SIZE, length
+        start_N = (uniform["noise"].to(torch.float64) * (_BANK_SIZE - length)).to(torch.int64)
+        windows = self._bank.unfold(0, length, 1)  # a view: one row for every possible start
+        colour_NCSS.add_(windows.index_select(0, start_N).view(colour_NCSS.shape))
+
+    def _fill_box(self, colour_NCSS: Tensor, uniform: dict[str, Tensor]) -> None:
+        """Fill a random box of some samples with their mean, in place."""
+        if not self.erase:
+            return
+        smallest, largest = self.erase_area
+        area_N = smallest + uniform["erase_area"] * (largest - smallest)
+        exponent_N = _symmetric(uniform["erase_aspect"], 1.0).to(torch.float64)
+        aspect_N = torch.pow(_MAX_ERASE_ASPECT, exponent_N).to(torch.float32)  # in double: see _affine_grid
+        inside_y_NS = self._interval((area_N * aspect_N).sqrt(), uniform["erase_y"])
+        inside_x_NS = self._interval((area_N / aspect_N).sqrt(), uniform["erase_x"])
+        chosen_N = uniform["erase"] < self.erase
+        box_N1SS = (chosen_N[:, None, None] & inside_y_NS[:, :, None] & inside_x_NS[:, None, :])[:, None]
+        # exact at weights 0 and 1, and far faster than torch.where on a CPU
+        colour_NCSS.lerp_(_mean_HW(colour_NCSS).expand_as(colour_NCSS), box_N1SS.to(torch.float32))
+
+    def _interval(self, length_N: Tensor, place_N: Tensor) -> Tensor:
+        """Pixels in an interval of this length (fraction of the side), placed anywhere inside: bool (N, S)."""
+        size_N1 = (length_N * self.input_size).round().clamp(1, self.input_size)[:, None]
+        first_N1 = (place_N[:, None] * (self.input_size - size_N1 + 1)).floor()
+        pixel_S = torch.arange(self.input_size, device=length_N.device)
+        return (pixel_S >= first_N1) & (pixel_S < first_N1 + size_N1)

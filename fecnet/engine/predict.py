@@ -1,0 +1,76 @@
+"""Sharded prediction: every embedding anywhere is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from fecnet.structures import Outputs
+from fecnet.utils import comm
+from fecnet.utils.env import exact_float32
+
+View = Callable[[Tensor], Tensor]
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    faces_NHWC: np.ndarray,
+    rows: np.ndarray,
+    *,
+    view: View,
+    batch_size: int,
+    device: torch.device,
+    progress: str = "",
+) -> Outputs:
+    """Outputs of the model for some faces, in fp32.
+
+    The rows are cut into the same batches whatever the number of processes, and whole batches are dealt to the ranks;
+    so a face's output does not depend on who computes it.
+
+    Args:
+        model: maps images to outputs; put into evaluation mode for the call.
+        faces_NHWC: all faces, uint8.
+        rows: which of them, int64, shape (n,).
+        view: stored image, uint8 (b, C, H, W), to the net's input.
+        batch_size: faces per forward pass.
+        device: where the model is.
+        progress: label of the progress bar; empty = none.
+
+    Returns:
+        Each output in the order of ``rows``, shape (n, …), on the CPU, on all ranks.
+    """
+    parts = [slice(first, min(first + batch_size, len(rows))) for first in range(0, len(rows), batch_size)]
+    ranks = comm.world_size()
+    mine = parts[comm.rank() :: ranks]
+    training = model.training
+    model.eval()
+    found: list[Outputs] = []
+    try:
+        with exact_float32():
+            for part in tqdm(mine, desc=progress, unit="batch", disable=not progress or not comm.is_main()):
+                image = torch.from_numpy(np.asarray(faces_NHWC[rows[part]])).permute(0, 3, 1, 2)
+                found.append({name: value.cpu() for name, value in model(view(image.to(device))).items()})
+    finally:
+        model.train(training)
+    return _in_order(found, parts, device)
+
+
+def _in_order(found: list[Outputs], parts: list[slice], device: torch.device) -> Outputs:
+    """Bring the batches of all ranks together and undo the dealing."""
+    ranks = comm.world_size()
+    if ranks == 1:
+        return {name: torch.cat([batch[name] for batch in found]) for name in (found[0] if found else {})}
+    sizes = [[part.stop - part.start for part in parts[rank::ranks]] for rank in range(ranks)]
+    shapes = comm.broadcast_object({name: value.shape[1:] for name, value in found[0].items()} if found else {})
+    outputs = {}
+    for name, shape in shapes.items():
+        share = torch.cat([batch[name] for batch in found]) if found else torch.empty((0, *shape))
+        gathered = comm.gather_rows(share.to(device), [sum(size) for size in sizes])
+        dealt = [iter(rows.cpu().split(size)) for rows, size in zip(gathered, sizes, strict=True)]
+        outputs[name] = torch.cat([next(dealt[k % ranks]) for k in range(len(parts))])
+    return outputs

@@ -1,0 +1,214 @@
+"""One update from the micro-batches of one iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from fecnet.structures import Batch
+from fecnet.utils import comm
+
+Augment = Callable[[Batch, int], Batch]
+GradientRule = Callable[[nn.Module], None]
+
+
+class Schedule(Protocol):
+    """Learning-rate factor by iteration."""
+
+    def factor(self, iteration: int) -> float:
+        """Factor on the base learning rates at ``iteration``, counted from 1."""
+
+    def feedback(self, metric: float) -> None:
+        """Hear the selection metric of an evaluation."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What ``factor`` depends on besides the iteration."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over ``state_dict``."""
+
+
+class Guard(Protocol):
+    """Blocks updates from the first gradient that is not finite."""
+
+    def update(self, gradients: Iterable[Tensor], iteration: int) -> None:
+        """Look at the gradients of these parameters, before any rule changes them."""
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Make the update, unless blocked."""
+
+    def first_bad(self) -> int:
+        """The first iteration with a gradient that is not finite, or 0."""
+
+
+class Average(Protocol):
+    """A running average of the weights."""
+
+    model: nn.Module
+
+    def update(self, model: nn.Module) -> None:
+        """Take in the weights after an update."""
+
+
+class Stepper:
+    """Normalises, differentiates and updates; keeps the sums that are logged.
+
+    The loss is ``Σ total · world_size / count`` over terms, ``count`` summed over all ranks and micro-batches: since
+    gradients are *averaged* over ranks, the update is that of one process with the whole batch, whatever the weights,
+    uneven shares or accumulation.
+
+    Args:
+        model: the bare model.
+        criterion: totals and counts of a batch.
+        optimizer: its groups hold ``base_lr``.
+        schedule: factor on ``base_lr``.
+        rules: applied to the gradients, in order.
+        guard: blocks updates from gradients that are not finite.
+        average: running average of the weights, or None.
+        seed: of dropout, with iteration and rank.
+        precision: dtype of the forward pass.
+        compile_model: run the forward pass through ``torch.compile``.
+        device: where the model is.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        criterion: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule,
+        *,
+        rules: Sequence[GradientRule],
+        guard: Guard,
+        average: Average | None,
+        seed: int,
+        precision: torch.dtype,
+        compile_model: bool,
+        device: torch.device,
+    ) -> None:
+        self.model = model
+        self.schedule = schedule
+        self._criterion = criterion
+        self._optimizer = optimizer
+        self._rules = rules
+        self._guard = guard
+        self._average = average
+        self._seed = seed
+        self._precision = precision
+        self._device = device
+        self._net = comm.parallel(torch.compile(model) if compile_model else model, device)  # type: ignore[arg-type]
+        self._scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+        self._sums: dict[str, Tensor] = {}  # totals of this rank and counts of all, since the last reading
+
+    @property
+    def inference_model(self) -> nn.Module:
+        """The model whose weights are evaluated and used: the average where there is one."""
+        return self.model if self._average is None else self._average.model
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the first group."""
+        return self._optimizer.param_groups[0]["lr"]
+
+    def step(self, batches: Sequence[Batch], augment: Augment, iteration: int) -> None:
+        """Update the weights from this rank's micro-batches; nothing is read back from the device."""
+        # Dropout is a function of (seed, iteration, rank), so no generator state needs to be saved.
+        torch.manual_seed(((self._seed * 1_000_003 + iteration) * 4099 + comm.rank()) % 2**63)
+        factor = self.schedule.factor(iteration)
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        self._optimizer.zero_grad(set_to_none=True)
+        self.model.train()
+        batches = [batch.to(self._device) for batch in batches]
+        counts = self._count(batches)
+        for number, batch in enumerate(batches, start=1):
+            with nullcontext() if number == len(batches) else self._no_sync():
+                self._backward(augment(batch, iteration), counts)
+        self._update(iteration)
+
+    def read_terms(self) -> dict[str, float]:
+        """Mean of each term over all items since the last call, and their sum as ``loss``; a collective."""
+        names = sorted(name for name in self._sums if name.startswith("total/"))
+        totals = comm.all_reduce_sum(torch.stack([self._sums[name] for name in names])).tolist()
+        counts = torch.stack([self._sums[name.replace("total/", "count/")] for name in names]).tolist()
+        means = {name[6:]: total / count for name, total, count in zip(names, totals, counts, strict=True)}
+        self._sums = {}
+        return {"loss": sum(means.values()), **means}
+
+    def check_finite(self) -> None:
+        """Raise if an update was blocked; one read-back.
+
+        Raises:
+            ValueError: names the iteration.
+        """
+        iteration = self._guard.first_bad()
+        if iteration:
+            raise ValueError(
+                f"iteration {iteration}: the loss or a gradient is not finite; no update was made from there on; "
+                "the last checkpoint is good; try a lower SOLVER.BASE_LR, SOLVER.CLIP_NORM or SOLVER.PRECISION fp32"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain dicts; holds the raw weights where an average is what is used."""
+        return {
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "sums": {name: value.cpu() for name, value in self._sums.items()},
+            "raw": self.model.state_dict() if self._average is not None else {},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over ``state_dict``; ``inference_model`` holds its weights already."""
+        if self._average is not None:
+            self.model.load_state_dict(state["raw"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self._scaler.load_state_dict(state["scaler"])
+        self._sums = {name: value.to(self._device) for name, value in state["sums"].items()}
+
+    def _count(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """Counts of each term over all ranks and micro-batches."""
+        own = [self._criterion.count(batch) for batch in batches]  # type: ignore[operator]
+        names = list(own[0])
+        summed = comm.all_reduce_sum(torch.stack([sum(count[name] for count in own) for name in names]))  # type: ignore[misc]
+        counts = dict(zip(names, summed.unbind(), strict=True))
+        self._add({f"count/{name}": count for name, count in counts.items()})
+        return counts
+
+    def _backward(self, batch: Batch, counts: dict[str, Tensor]) -> None:
+        with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
+            out = self._net(batch.image_NCHW)
+        totals = self._criterion(out, batch)
+        loss = torch.stack([total * (comm.world_size() / counts[name]) for name, total in totals.items()]).sum()
+        self._scaler.scale(loss).backward()
+        self._add({f"total/{name}": total.detach() for name, total in totals.items()})
+
+    def _update(self, iteration: int) -> None:
+        if self._scaler.is_enabled():
+            # In fp16 an overflow is expected now and then: the scaler skips the update and lowers the scale.
+            self._scaler.unscale_(self._optimizer)
+            self._apply_rules()
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
+        else:
+            self._guard.update(self.model.parameters(), iteration)
+            self._apply_rules()
+            self._guard.step(self._optimizer)
+        if self._average is not None:
+            self._average.update(self.model)
+
+    def _apply_rules(self) -> None:
+        for rule in self._rules:
+            rule(self.model)
+
+    def _add(self, values: dict[str, Tensor]) -> None:
+        for name, value in values.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+
+    def _no_sync(self) -> Any:
+        return self._net.no_sync() if hasattr(self._net, "no_sync") else nullcontext()

@@ -1,0 +1,167 @@
+"""The loop: one page, top to bottom."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+from tqdm import tqdm
+
+from fecnet.engine.checkpoint import Checkpointer
+from fecnet.engine.stepper import Augment, Stepper
+from fecnet.evaluation.triplet_accuracy import ROWS, TripletAccuracy
+from fecnet.structures import Batch
+from fecnet.utils import comm
+from fecnet.utils.logging import MetricsFile, TensorBoard, say
+from fecnet.utils.signals import StopOnSignal
+
+Loader = Callable[[int, int], Iterator[tuple[int, list[Batch]]]]
+Evaluate = Callable[[nn.Module], dict[str, TripletAccuracy]]
+
+
+@dataclass(frozen=True)
+class Periods:
+    """Lengths in iterations; 0 = only at the end."""
+
+    last: int
+    log: int
+    evaluate: int
+    save: int
+
+
+@dataclass
+class Progress:
+    """What training knows of itself besides weights; kept in every checkpoint."""
+
+    iteration: int = 0
+    best_iteration: int | None = None
+    best_accuracy: float = -math.inf
+    accuracy: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Trainer:
+    """Trains, evaluates, saves; the same code on one process and on many.
+
+    Args:
+        stepper: makes one update from the micro-batches of one iteration.
+        loader: iterations ``first`` to ``last`` with this rank's micro-batches.
+        augment: uint8 batch on the device to the net's input.
+        evaluate: the accuracy of each split; the first split selects the best checkpoint.
+        checkpointer: writes checkpoints, on rank 0; None elsewhere.
+        metrics: ``metrics.jsonl``.
+        tensorboard: TensorBoard events.
+        meta: what each checkpoint's ``meta.json`` says besides iteration and accuracy.
+        periods: when what is due.
+    """
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        loader: Loader,
+        augment: Augment,
+        evaluate: Evaluate,
+        *,
+        checkpointer: Checkpointer | None,
+        metrics: MetricsFile,
+        tensorboard: TensorBoard,
+        meta: Mapping[str, Any],
+        periods: Periods,
+    ) -> None:
+        self.stepper = stepper
+        self.progress = Progress()
+        self._loader = loader
+        self._augment = augment
+        self._evaluate = evaluate
+        self._checkpointer = checkpointer
+        self._metrics = metrics
+        self._tensorboard = tensorboard
+        self._meta = meta
+        self._periods = periods
+
+    def train(self, stop: StopOnSignal) -> int:
+        """Train to the last iteration or until a signal.
+
+        Returns:
+            The signal that ended training early, or 0.
+
+        Raises:
+            ValueError: a loss or gradient is not finite, or a checkpoint cannot be written.
+        """
+        first, last = self.progress.iteration + 1, self._periods.last
+        started = time.monotonic() - self.progress.seconds
+        bar = tqdm(total=last, initial=first - 1, unit="it", dynamic_ncols=True, disable=not comm.is_main())
+        for iteration, batches in self._loader(first, last):
+            self.stepper.step(batches, self._augment, iteration)
+            self.progress.iteration = iteration
+            bar.update()
+            if self._due(self._periods.log):
+                self._log(bar)
+            best = self._due(self._periods.evaluate) and self._measure()
+            signal = stop.agreed()
+            if best or signal or self._due(self._periods.save):
+                self.progress.seconds = time.monotonic() - started
+                self._save(best)
+            if signal and iteration < last:
+                bar.close()
+                return signal
+        bar.close()
+        return 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that only training needs, as plain dicts; weights where they differ from those for inference."""
+        return {"progress": dict(vars(self.progress)), **self.stepper.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where ``state`` was taken; the model's weights are loaded before."""
+        self.progress = Progress(**state["progress"])
+        self.stepper.load_state_dict(state)
+
+    def _due(self, period: int) -> bool:
+        iteration = self.progress.iteration
+        return iteration == self._periods.last or (period > 0 and iteration % period == 0)
+
+    def _log(self, bar: tqdm[Any]) -> None:
+        values = {"iteration": self.progress.iteration, **self.stepper.read_terms(), "lr": self.stepper.learning_rate}
+        self.stepper.check_finite()
+        self._write(values)
+        bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
+
+    def _measure(self) -> bool:
+        """Evaluate; whether the first split is better than ever."""
+        self.stepper.check_finite()
+        comm.equalise_buffers(self.stepper.model)
+        accuracies = self._evaluate(self.stepper.inference_model)
+        iteration, first = self.progress.iteration, next(iter(accuracies.values()))
+        self.progress.accuracy = {
+            "iteration": iteration,
+            "splits": {split: accuracy.to_dict() for split, accuracy in accuracies.items()},
+        }
+        for split, accuracy in accuracies.items():
+            self._write({"iteration": iteration, **{f"{split}/{row}": round(accuracy.percent(row), 4) for row in ROWS}})
+            say(f"iteration {iteration}: {split} " + "  ".join(f"{row} {accuracy.percent(row):.1f}" for row in ROWS))
+        self.stepper.schedule.feedback(first.percent())
+        if first.percent() <= self.progress.best_accuracy:
+            return False
+        self.progress.best_iteration, self.progress.best_accuracy = iteration, first.percent()
+        return True
+
+    def _save(self, best: bool) -> None:
+        self.stepper.check_finite()
+        comm.equalise_buffers(self.stepper.model)
+        if self._checkpointer is not None:
+            self._checkpointer.save(
+                self.progress.iteration,
+                weights=self.stepper.inference_model.state_dict(),
+                trainer=self.state_dict(),
+                meta={**self._meta, "accuracy": self.progress.accuracy, "seconds": round(self.progress.seconds, 1)},
+                best=best,
+            )
+
+    def _write(self, values: dict[str, Any]) -> None:
+        self._metrics.write(values)
+        self._tensorboard.write(values)

@@ -1,0 +1,96 @@
+"""Embeddings without a net, to be scored beside one: what pixels alone, and a linear map of them, can tell.
+
+Shape suffixes: N faces, T triplets, P principal components, D embedding dimensions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fecnet.structures import opposite_distances
+
+_MARGIN = 0.2  # squared L2 between unit vectors, as for the net
+_BATCH = 512  # triplets
+
+
+def pixel_embedding(image_NHWC: np.ndarray) -> np.ndarray:
+    """The pixels themselves, so that the distance of two faces is that of their pictures.
+
+    Args:
+        image_NHWC: uint8, shape (N, H, W, C).
+
+    Returns:
+        Float32 in 0..1, shape (N, H·W·C).
+    """
+    return image_NHWC.reshape(len(image_NHWC), -1).astype(np.float32) / 255
+
+
+def linear_embedding(
+    train_NHWC: np.ndarray,
+    faces_T3: np.ndarray,
+    odd_T: np.ndarray,
+    test_NHWC: np.ndarray,
+    *,
+    dim: int = 16,
+    components: int = 256,
+    epochs: int = 30,
+    seed: int = 0,
+) -> np.ndarray:
+    """A linear map of the pixels to unit vectors, trained on triplets with the net's double hinge.
+
+    Pixels are standardised and whitened on the training faces first: the map is as free as before, up to the
+    components left out, but Adam finds it sooner.
+
+    Args:
+        train_NHWC: faces to learn from, uint8, shape (N, H, W, C).
+        faces_T3: rows of ``train_NHWC``, shape (T, 3).
+        odd_T: place 0..2 of the odd face, shape (T,).
+        test_NHWC: faces to embed, uint8.
+        dim: D.
+        components: P, at most N and H·W·C are used.
+        epochs: passes over the triplets.
+        seed: of the map's start and the order of the triplets.
+
+    Returns:
+        Unit vectors of the test faces, float32, shape (number of test faces, D).
+    """
+    train_NP, test_NP = _whiten(pixel_embedding(train_NHWC), pixel_embedding(test_NHWC), components)
+    generator = torch.Generator().manual_seed(seed)
+    map_PD = (torch.randn(train_NP.shape[1], dim, generator=generator) / train_NP.shape[1] ** 0.5).requires_grad_()
+    optimizer = torch.optim.AdamW([map_PD], lr=3e-3, weight_decay=0.1)
+    face_T3, odd = torch.from_numpy(faces_T3.astype(np.int64)), torch.from_numpy(odd_T.astype(np.int64))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(odd) // _BATCH))
+    for _ in range(epochs):
+        for rows in torch.randperm(len(odd), generator=generator).split(_BATCH):
+            embedding = functional.normalize(train_NP[face_T3[rows].flatten()] @ map_PD)
+            loss = _double_hinge(embedding.unflatten(0, (-1, 3)), odd[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    with torch.no_grad():
+        return functional.normalize(test_NP @ map_PD).numpy()
+
+
+def _double_hinge(emb_B3D: Tensor, odd_B: Tensor) -> Tensor:
+    distance_B3 = opposite_distances(emb_B3D)
+    close_B = distance_B3.gather(1, odd_B[:, None])
+    hinge_B3 = torch.relu(close_B - distance_B3 + _MARGIN)
+    return (hinge_B3.sum(1) - _MARGIN).mean()  # the pair compared with itself adds one margin
+
+
+def _whiten(train_NK: np.ndarray, test_NK: np.ndarray, components: int) -> tuple[Tensor, Tensor]:
+    """Standardise every pixel, then keep the strongest directions of the training faces at unit variance."""
+    train, test = torch.from_numpy(train_NK), torch.from_numpy(test_NK)
+    mean, std = train.mean(0), train.std(0).clamp_min(1e-3)
+    train, test = (train - mean) / std, (test - mean) / std
+    components = min(components, *train.shape)
+    # Seeded apart from the caller's generator: the randomised factorisation draws from torch's own.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        _, strength_P, basis_KP = torch.svd_lowrank(train, q=components, niter=2)
+    basis_KP = basis_KP * (len(train) ** 0.5 / strength_P.clamp_min(1e-6))
+    return train @ basis_KP, test @ basis_KP

@@ -1,0 +1,45 @@
+"""A sheet of small pictures, to look at faces with one's own eyes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+_GAP = 2  # pixels between pictures
+_CAPTION = 13  # pixels under a picture, one line of the built-in font
+
+
+def contact_sheet(
+    image_NHWC: np.ndarray, columns: int, path: str | Path, captions: Sequence[str] | None = None
+) -> None:
+    """Write pictures as a grid, row by row.
+
+    Args:
+        image_NHWC: uint8, shape (N, H, W, C); C = 1 is grey, of more than three channels the first three are shown.
+        columns: pictures in a row.
+        path: the image file to write; its suffix names the format.
+        captions: N short texts set under the pictures, or None.
+
+    Raises:
+        ValueError: there is no picture, ``columns`` is below 1, or captions and pictures differ in number.
+    """
+    num, height, width, channels = image_NHWC.shape
+    if num == 0 or columns < 1:
+        raise ValueError(f"a contact sheet needs pictures and columns; got {num} pictures, {columns} columns")
+    if captions is not None and len(captions) != num:
+        raise ValueError(f"{len(captions)} captions for {num} pictures")
+    image_NHWC = image_NHWC.repeat(3, axis=3) if channels == 1 else image_NHWC[..., :3]
+    cell_height = height + _GAP + (_CAPTION if captions is not None else 0)
+    rows = -(-num // columns)
+    sheet = Image.new("RGB", (columns * (width + _GAP) + _GAP, rows * cell_height + _GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    for k, image in enumerate(image_NHWC):
+        left, top = _GAP + k % columns * (width + _GAP), _GAP + k // columns * cell_height
+        sheet.paste(Image.fromarray(np.ascontiguousarray(image)), (left, top))
+        if captions is not None:
+            draw.text((left + 1, top + height), captions[k], fill="black")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path, optimize=True)

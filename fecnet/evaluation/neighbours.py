@@ -1,0 +1,36 @@
+"""The sheet people look at first: faces and those the embedding puts nearest to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fecnet.evaluation.contact_sheet import contact_sheet
+
+
+def neighbour_sheet(
+    faces_NHWC: np.ndarray, rows: np.ndarray, embedding_ND: Tensor, path: Path, *, num_queries: int = 6, num: int = 7
+) -> None:
+    """Write a picture: in each row a query face, then its nearest faces.
+
+    Queries are chosen far from each other (farthest-point order), so the sheet shows the range of expressions.
+
+    Args:
+        faces_NHWC: all faces, uint8.
+        rows: which faces were embedded, shape (N,).
+        embedding_ND: their embeddings, shape (N, D).
+        path: PNG to write.
+        num_queries: rows of the sheet.
+        num: neighbours beside each query.
+    """
+    chosen = [0]
+    while len(chosen) < min(num_queries, len(rows)):
+        nearest_N = torch.cdist(embedding_ND, embedding_ND[chosen]).amin(1)
+        chosen.append(int(nearest_N.argmax()))
+    distance_QN = torch.cdist(embedding_ND[chosen], embedding_ND)
+    num = min(num + 1, len(rows))
+    order_QK = distance_QN.topk(num, largest=False).indices  # each query is its own nearest
+    contact_sheet(faces_NHWC[rows[order_QK.flatten().numpy()]], num, path)

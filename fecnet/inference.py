@@ -1,0 +1,176 @@
+"""From a checkpoint to the ONE/TWO/THREE-CLASS table, the embeddings and a sheet of nearest neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fecnet.config.node import Frozen, load_config
+from fecnet.data.augment import center_view
+from fecnet.data.packed import PackedDataset
+from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights
+from fecnet.engine.evaluator import TripletEvaluator
+from fecnet.evaluation.baselines import linear_embedding, pixel_embedding
+from fecnet.evaluation.neighbours import neighbour_sheet
+from fecnet.evaluation.triplet_accuracy import ROWS, TripletAccuracy, format_table
+from fecnet.modeling.build import build_model
+from fecnet.utils import comm
+from fecnet.utils.env import choose_device, provenance
+from fecnet.utils.files import replace_json
+from fecnet.utils.logging import say
+
+
+def newest_run(folder: Path) -> Path:
+    """The run in ``folder`` that saved last.
+
+    Raises:
+        ValueError: no run has saved yet.
+    """
+    saved = sorted(folder.glob("*/checkpoints/last"), key=lambda path: path.stat().st_mtime)
+    if not saved:
+        raise ValueError(f"{folder}: no run with a checkpoint here; train one with: python train.py")
+    return saved[-1].parents[1]
+
+
+def build_evaluator(
+    cfg: Frozen, dataset: PackedDataset, splits: Sequence[str], device: torch.device, *, progress: bool = False
+) -> TripletEvaluator:
+    """Measures ``splits`` in the evaluation view of ``cfg``."""
+    tables = {split: dataset.triplets(split) for split in splits}
+    return TripletEvaluator(
+        dataset.faces_NHWC,
+        {split: (table.faces_T3, table.odd_T, table.type_T) for split, table in tables.items()},
+        view=partial(center_view, input_size=cfg.DATA.INPUT_SIZE, crop=cfg.DATA.CROP),
+        batch_size=cfg.EVAL.BATCH_SIZE,
+        device=device,
+        progress=progress,
+    )
+
+
+def infer_run(
+    path: str,
+    *,
+    which: str = "best",
+    splits: Sequence[str] = (),
+    baselines: bool = False,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Measure a checkpoint, print the tables and write them beside it.
+
+    Writes ``evaluation/triplets.json``, ``embeddings.npz`` (``rows`` of faces.npy and their ``embedding``) and
+    ``neighbours.png`` into the run's folder.
+
+    Args:
+        path: a run or checkpoint folder; empty for the newest run.
+        which: ``best`` or ``last``, for a run folder.
+        splits: triplet splits; empty for ``DATA.REPORT_SPLITS``.
+        baselines: measure pixels, a linear map, an untrained net and, where the true expressions are known, an oracle.
+        overrides: ``KEY VALUE`` pairs, such as ``DATA.PATH``.
+
+    Returns:
+        What ``triplets.json`` holds.
+
+    Raises:
+        ValueError: no checkpoint, or one that does not fit the data or the code.
+    """
+    if not path:
+        path = str(newest_run(Path(load_config(overrides=overrides).OUTPUT_DIR)))
+    checkpoint = find_checkpoint(path, which)
+    meta = load_meta(checkpoint)
+    cfg = load_config(overrides=overrides, base=load_config(overrides=(), base=meta["config"]))
+    device = choose_device(cfg.DEVICE)
+    comm.start(device)
+    dataset = PackedDataset(cfg.DATA.PATH)
+    _check_fit(checkpoint, meta, dataset)
+    splits = list(splits) or list(cfg.DATA.REPORT_SPLITS)
+    evaluator = build_evaluator(cfg, dataset, splits, device, progress=True)
+    model = build_model(cfg, len(dataset.channels)).to(device)
+    load_weights(checkpoint, model)
+
+    embedding_ND = evaluator.embed(model)
+    columns = {"fecnet": evaluator.judge(embedding_ND)}
+    if baselines:
+        columns |= _baselines(cfg, dataset, evaluator, device)
+    result = _describe(checkpoint, meta, dataset, evaluator, columns, splits) | {"provenance": provenance(device)}
+    for split in splits:
+        say(f"\n{split}: per cent of triplets judged as people judged them")
+        say(format_table({name: accuracy[split] for name, accuracy in columns.items()}))
+    say("\n" + format_coverage(dataset.coverage))
+    if comm.is_main():
+        folder = checkpoint.parents[1] / "evaluation"
+        folder.mkdir(exist_ok=True)
+        replace_json(folder / "triplets.json", result)
+        np.savez(folder / "embeddings.npz", rows=evaluator.rows, embedding=embedding_ND.numpy())
+        neighbour_sheet(dataset.faces_NHWC, evaluator.rows, embedding_ND, folder / "neighbours.png")
+        say(f"{checkpoint}: written to {folder}: triplets.json, embeddings.npz, neighbours.png")
+    comm.barrier()
+    return result
+
+
+def format_coverage(coverage: dict[str, Any], indent: str = "") -> str:
+    """What was read, kept and dropped, as nested lines."""
+    lines = [f"{indent}coverage"] if not indent else []
+    for key, value in coverage.items():
+        if isinstance(value, dict) and all(not isinstance(item, dict) for item in value.values()):
+            lines.append(f"{indent}  {key}: " + ", ".join(f"{name} {item}" for name, item in value.items()))
+        elif isinstance(value, dict):
+            lines += [f"{indent}  {key}", format_coverage(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}  {key}: {value}")
+    return "\n".join(lines)
+
+
+def _check_fit(checkpoint: Path, meta: dict[str, Any], dataset: PackedDataset) -> None:
+    if meta["kind"] != "embedding":
+        raise ValueError(f"{checkpoint}: kind '{meta['kind']}'; expected 'embedding'")
+    for key in ("channels", "height", "width"):
+        wanted, found = meta["preprocessing"][key], dataset.description[key]
+        if wanted != found:
+            raise ValueError(f"{dataset.path}: {key} {found}; {checkpoint} was trained on {wanted}")
+
+
+def _baselines(
+    cfg: Frozen, dataset: PackedDataset, evaluator: TripletEvaluator, device: torch.device
+) -> dict[str, dict[str, TripletAccuracy]]:
+    """What the data give away without a trained net, on the same triplets."""
+    images = dataset.faces_NHWC[evaluator.rows]
+    table = dataset.triplets(cfg.DATA.TRAIN_SPLIT)
+    torch.manual_seed(cfg.SEED)
+    untrained = build_model(cfg, len(dataset.channels)).to(device)
+    train_rows, train_faces = np.unique(table.faces_T3, return_inverse=True)
+    linear = linear_embedding(
+        dataset.faces_NHWC[train_rows], train_faces.reshape(-1, 3), table.odd_T, images, dim=cfg.MODEL.EMBEDDING_DIM
+    )
+    found = {
+        "untrained net": evaluator.judge(evaluator.embed(untrained)),
+        "pixel distance": evaluator.judge(pixel_embedding(images)),
+        "linear map": evaluator.judge(linear),
+    }
+    expression = dataset.array("expression")
+    if expression is not None:
+        found["oracle"] = evaluator.judge(torch.from_numpy(expression[evaluator.rows]))
+    return found
+
+
+def _describe(
+    checkpoint: Path,
+    meta: dict[str, Any],
+    dataset: PackedDataset,
+    evaluator: TripletEvaluator,
+    columns: dict[str, dict[str, TripletAccuracy]],
+    splits: Sequence[str],
+) -> dict[str, Any]:
+    return {
+        "checkpoint": str(checkpoint),
+        "iteration": meta["iteration"],
+        "data": str(dataset.path),
+        "faces_embedded": len(evaluator.rows),
+        "splits": {split: {name: accuracy[split].to_dict() for name, accuracy in columns.items()} for split in splits},
+        "rows": list(ROWS),
+        "coverage": dataset.coverage,
+    }

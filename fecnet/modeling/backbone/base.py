@@ -1,0 +1,15 @@
+"""What the rest of the net may rely on in a backbone."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+class Backbone(nn.Module):
+    """Image to feature map.
+
+    ``forward`` takes a normalised float image (N, in_channels, H, W), H and W at least 48, and returns a map
+    (N, out_channels, h, w). ``out_channels`` is what the neck is wired with.
+    """
+
+    out_channels: int

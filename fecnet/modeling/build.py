@@ -1,0 +1,79 @@
+"""From settings to nets. ``cfg`` stops here: constructors take plain keywords."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from easydict import EasyDict
+
+from fecnet.modeling.backbone.base import Backbone
+from fecnet.modeling.backbone.inception_nn2 import InceptionNN2
+from fecnet.modeling.backbone.inception_resnet import InceptionResnetV1
+from fecnet.modeling.backbone.resnet import ResNet18
+from fecnet.modeling.head.embedding import EmbeddingHead
+from fecnet.modeling.models import ExpressionNet
+from fecnet.modeling.neck.necks import Conv3x3Neck, DenseBlockNeck, Neck, NoNeck
+from fecnet.utils.lookup import lookup
+
+# each takes the MODEL settings and the number of input channels
+_BACKBONES: dict[str, Callable[[EasyDict, int], Backbone]] = {
+    "resnet18": lambda model, in_channels: ResNet18(in_channels=in_channels, width=model.WIDTH),
+    "inception_nn2": lambda model, in_channels: InceptionNN2(in_channels=in_channels, batch_norm=model.BATCH_NORM),
+    "inception_resnet_v1": lambda model, in_channels: InceptionResnetV1(in_channels=in_channels),
+}
+
+# each takes the backbone's channels and the width of the 1×1 convolution
+_NECKS: dict[str, Callable[[int, int], Neck]] = {
+    "dense_block": DenseBlockNeck,
+    "conv3x3": Conv3x3Neck,
+    "none": NoNeck,
+}
+
+
+def build_model(cfg: EasyDict, in_channels: int) -> ExpressionNet:
+    """The net that ``cfg.MODEL`` describes, untrained, in training mode, on the CPU.
+
+    Args:
+        cfg: the whole settings; only ``MODEL`` is read.
+        in_channels: channels of the data: 1 grey, 3 colour, 4 colour and mask.
+
+    Raises:
+        ValueError: an unknown name, or a value out of range.
+    """
+    model = cfg.MODEL
+    _check(model)
+    backbone = lookup(_BACKBONES, model.BACKBONE, key="MODEL.BACKBONE")(model, in_channels)
+    neck = lookup(_NECKS, model.NECK, key="MODEL.NECK")(backbone.out_channels, model.NECK_CHANNELS)
+    head = EmbeddingHead(
+        neck.out_channels,
+        feature_dim=model.FEATURE_DIM,
+        embedding_dim=model.EMBEDDING_DIM,
+        dropout=model.DROPOUT,
+    )
+    std = _per_channel(model.STD, in_channels, key="MODEL.STD")
+    if min(std) <= 0:
+        raise ValueError(f"MODEL.STD: {list(model.STD)}; every value must be above 0")
+    mean = _per_channel(model.MEAN, in_channels, key="MODEL.MEAN")
+    return ExpressionNet(backbone, neck, head, mean=mean, std=std, freeze_backbone=model.FREEZE_BACKBONE)
+
+
+def _check(model: EasyDict) -> None:
+    if model.WIDTH <= 0:
+        raise ValueError(f"MODEL.WIDTH: {model.WIDTH}; must be above 0")
+    if model.WIDTH != 1.0 and model.BACKBONE != "resnet18":
+        raise ValueError(
+            f"MODEL.WIDTH: {model.WIDTH} with {model.BACKBONE}; only resnet18 takes another width than 1.0"
+        )
+    for key in ("NECK_CHANNELS", "FEATURE_DIM", "EMBEDDING_DIM"):
+        if model[key] < 1:
+            raise ValueError(f"MODEL.{key}: {model[key]}; must be at least 1")
+    if not 0 <= model.DROPOUT < 1:
+        raise ValueError(f"MODEL.DROPOUT: {model.DROPOUT}; must be at least 0 and below 1")
+
+
+def _per_channel(values: Sequence[float], channels: int, *, key: str) -> list[float]:
+    """``values``, or its only value repeated, one per channel."""
+    if len(values) not in (1, channels):
+        allowed = "1" if channels == 1 else f"1 or {channels}"
+        raise ValueError(f"{key}: {len(values)} values for {channels} channels; give {allowed}")
+    return [float(value) for value in values] * (channels // len(values))

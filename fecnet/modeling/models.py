@@ -1,0 +1,78 @@
+"""Whole nets: from the image as stored to what a criterion or a user reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from fecnet.modeling.backbone.base import Backbone
+from fecnet.modeling.head.embedding import EmbeddingHead
+from fecnet.modeling.neck.necks import Neck
+from fecnet.structures import Outputs
+
+
+class ExpressionNet(nn.Module):
+    """Normalise → backbone → neck → head.
+
+    Args:
+        backbone: image to map.
+        neck: map to map.
+        head: map to outputs.
+        mean: subtracted from the image in 0..1, one value per channel.
+        std: divides the image after that, one value per channel.
+        freeze_backbone: no gradient in the backbone, and its batch norms keep their statistics under ``train()`` too.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        neck: Neck,
+        head: EmbeddingHead,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        freeze_backbone: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.neck = neck
+        self.head = head
+        # buffers, so that weights never part from the preprocessing they were trained with
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
+        self.freeze_backbone = freeze_backbone
+        if freeze_backbone:
+            backbone.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode everywhere but in a frozen backbone."""
+        super().train(mode)
+        if self.freeze_backbone:
+            self.backbone.eval()
+        return self
+
+    def forward(self, image_NCHW: Tensor) -> Outputs:
+        """Outputs of the head for a batch of images.
+
+        Args:
+            image_NCHW: uint8, or float in 0..1, shape (N, C, H, W).
+        """
+        image = self._normalise(image_NCHW)
+        if self.freeze_backbone:
+            with torch.no_grad():
+                map_NCHW = self.backbone(image)
+        else:
+            map_NCHW = self.backbone(image)
+        return self.head(self.neck(map_NCHW))
+
+    def _normalise(self, image_NCHW: Tensor) -> Tensor:
+        image = image_NCHW.to(self.mean.dtype)
+        if image_NCHW.dtype == torch.uint8:
+            image = image / 255
+        return (image - self.mean) / self.std

@@ -1,0 +1,167 @@
+"""Weights made elsewhere into a backbone: torchvision, facenet-pytorch, other projects' checkpoints, our own.
+
+Matched by names and shapes. Nothing is left out in silence: the report lists what was not used and what is missing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+_NESTED = ("state_dict", "model", "net")  # keys under which training codes put the weights beside other things
+_SHOWN = 6  # names printed per line of a report
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of each tensor.
+
+    Attributes:
+        path: the file.
+        prefix: removed from the names in the file.
+        loaded: names now filled from the file.
+        converted: of these, the ones adapted to the input channels, and how.
+        skipped: names in the file that were not used, and why.
+        missing: names in the module that the file does not fill; they keep their values.
+    """
+
+    path: Path
+    prefix: str
+    loaded: tuple[str, ...]
+    converted: Mapping[str, str]
+    skipped: Mapping[str, str]
+    missing: tuple[str, ...]
+
+    def __str__(self) -> str:
+        removed = f", prefix {self.prefix!r} removed" if self.prefix else ""
+        lines = [f"{self.path}: {len(self.loaded)} tensors loaded{removed}"]
+        lines += [f"  converted: {name} ({how})" for name, how in self.converted.items()]
+        lines.append(f"  not used: {_short(f'{name} ({why})' for name, why in self.skipped.items())}")
+        lines.append(f"  missing: {_short(self.missing)}")
+        return "\n".join(lines)
+
+
+def load_pretrained(module: nn.Module, path: str | Path) -> LoadReport:
+    """Fill ``module`` with the tensors of a state dict that agree in name and shape.
+
+    The state dict may lie under ``state_dict``, ``model`` or ``net``, and its names may carry any common prefix
+    (``module.``, ``_orig_mod.``, ``backbone.``, …): the one under which most names match is removed. The first
+    convolution is adapted from three input channels to one by summing over them, which answers to grey as to the same
+    grey in three channels, and to four with zeros for the fourth.
+
+    Args:
+        module: the backbone.
+        path: ``.safetensors``, or a file of ``torch.save`` that holds tensors only.
+
+    Raises:
+        ValueError: no such file, not readable without running code from it, or no tensor agrees.
+    """
+    path = Path(path)
+    tensors = _tensors(_read(path), path)
+    targets = module.state_dict()
+    first_conv = _first_conv_weight(module)
+    prefix = _best_prefix(tensors, targets, first_conv)
+
+    filled: dict[str, Tensor] = {}
+    converted: dict[str, str] = {}
+    skipped: dict[str, str] = {}
+    for source, tensor in tensors.items():
+        name = source.removeprefix(prefix)
+        if not source.startswith(prefix) or name not in targets:
+            skipped[source] = "no such name"
+            continue
+        fitting, how = _fit(tensor, targets[name].shape, may_convert=name == first_conv)
+        if fitting is None:
+            skipped[source] = f"shape {_size(tensor.shape)}, expected {_size(targets[name].shape)}"
+            continue
+        filled[name] = fitting
+        if how:
+            converted[name] = how
+    # batch norms' counters fit every net that has batch norms: they alone are no match
+    if all(_is_counter(name) for name in filled):
+        raise ValueError(
+            f"{path}: none of its {len(tensors)} tensors fits {type(module).__name__}: "
+            f"the file has {_short(tensors, 3)}; expected {_short(targets, 3)}"
+        )
+    module.load_state_dict(filled, strict=False)
+    # older files lack the batch norms' counters, and nothing here reads them
+    missing = tuple(name for name in targets if name not in filled and not _is_counter(name))
+    return LoadReport(path, prefix, tuple(filled), converted, skipped, missing)
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file fails in any of a dozen ways, and all are the same to the user
+        why = "damaged" if path.suffix == ".safetensors" else "damaged, or refused because it holds more than tensors"
+        raise ValueError(f"{path}: cannot be read: {why} ({type(error).__name__})") from error
+
+
+def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    """The named tensors of a file, unwrapped from what a training code puts around them."""
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in _NESTED if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    tensors = {}
+    if isinstance(content, Mapping):
+        tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ValueError(f"{path}: holds no state dict (a mapping of names to tensors)")
+    return tensors
+
+
+def _best_prefix(tensors: Mapping[str, Tensor], targets: Mapping[str, Tensor], first_conv: str | None) -> str:
+    """The prefix whose removal makes most names and shapes agree; the shortest of equals."""
+    votes: Counter[str] = Counter()
+    for source, tensor in tensors.items():
+        parts = source.split(".")
+        for i in range(len(parts)):
+            name = ".".join(parts[i:])
+            if name in targets and _fit(tensor, targets[name].shape, may_convert=name == first_conv)[0] is not None:
+                votes[source[: len(source) - len(name)]] += 1
+    return min(votes, key=lambda prefix: (-votes[prefix], len(prefix)), default="")
+
+
+def _fit(tensor: Tensor, shape: torch.Size, *, may_convert: bool) -> tuple[Tensor | None, str]:
+    """``tensor`` in the wanted shape and how it was converted, or None where it cannot be."""
+    if tensor.shape == shape:
+        return tensor, ""
+    if may_convert and tensor.ndim == 4 and tensor.shape[1] == 3:
+        if shape == (tensor.shape[0], 1, *tensor.shape[2:]):
+            return tensor.sum(dim=1, keepdim=True), "3 input channels summed into 1"
+        if shape == (tensor.shape[0], 4, *tensor.shape[2:]):
+            return torch.cat((tensor, torch.zeros_like(tensor[:, :1])), dim=1), "a fourth input channel of zeros added"
+    return None, ""
+
+
+def _first_conv_weight(module: nn.Module) -> str | None:
+    names = (name for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d))
+    first = next(names, None)
+    return None if first is None else f"{first}.weight".removeprefix(".")
+
+
+def _is_counter(name: str) -> bool:
+    return name.endswith("num_batches_tracked")
+
+
+def _size(shape: torch.Size) -> str:
+    return "×".join(map(str, shape)) or "scalar"
+
+
+def _short(names: Iterable[str], shown: int = _SHOWN) -> str:
+    every = list(names)
+    more = f", and {len(every) - shown} more" if len(every) > shown else ""
+    return ", ".join(every[:shown]) + more or "none"

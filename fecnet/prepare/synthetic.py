@@ -1,0 +1,221 @@
+"""A data set of drawn faces: people, expressions around twelve anchors, and the votes of simulated raters.
+
+Who a face is and what it expresses are drawn independently, and the people of the test split are not in training, so
+only the expression can tell which face is the odd one out.
+
+Shape suffixes: N faces, S pixels a side, E expression numbers, T triplets, R raters.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from fecnet.prepare.faces_drawing import (
+    EXPRESSION_FIELDS,
+    photograph_again,
+    render_faces,
+    sample_identities,
+)
+from fecnet.prepare.raters import NUM_RATERS, RatedTriplets, rate_triplets
+from fecnet.prepare.writer import PackedWriter
+
+GENERATOR_VERSION = 1  # raise when the same seed gives other faces, so that two sets are never taken for one
+LABEL_SET = "synthetic"
+_ANCHORS: dict[str, dict[str, float]] = {
+    "neutral": {},
+    "happy": {"mouth_curve": 0.8, "mouth_width": 0.5, "wrinkle": 0.3, "teeth": 0.4},
+    "sad": {"mouth_curve": -0.8, "brow_inner": 0.9, "eye_open": -0.3, "gaze_up": -0.7},
+    "surprise": {"brow_raise": 1.0, "eye_open": 0.8, "mouth_open": 0.8, "mouth_width": -0.5},
+    "fear": {
+        "brow_raise": 0.6,
+        "brow_inner": 0.8,
+        "eye_open": 0.7,
+        "mouth_open": 0.3,
+        "mouth_width": 0.7,
+        "teeth": 0.7,
+    },
+    "disgust": {"brow_raise": -0.5, "eye_open": -0.4, "wrinkle": 1.0, "mouth_curve": -0.6, "mouth_open": 0.2},
+    "anger": {"brow_raise": -0.6, "brow_inner": -1.0, "eye_open": 0.2, "mouth_curve": -0.4, "teeth": 0.8},
+    "contempt": {"brow_raise": 0.2, "eye_open": -0.4, "gaze_side": 0.7, "mouth_skew": 1.0},
+    "laugh": {
+        "brow_raise": 0.4,
+        "eye_open": -0.7,
+        "mouth_curve": 0.9,
+        "mouth_open": 0.9,
+        "mouth_width": 0.4,
+        "teeth": 0.9,
+    },
+    "wink": {"wink": 1.0, "mouth_curve": 0.6, "mouth_skew": 0.5},
+    "kiss": {"eye_open": -0.9, "brow_raise": 0.3, "mouth_width": -1.0},
+    "pout": {"brow_inner": -0.5, "mouth_curve": -0.7, "mouth_width": -0.7, "gaze_up": 0.6},
+}
+EXPRESSIONS = tuple(_ANCHORS)  # class names in label order
+# How much each number counts to a rater: about in proportion to the pixels it moves.
+_WEIGHT = {
+    "gaze_side": 0.4,
+    "gaze_up": 0.3,
+    "wink": 1.2,
+    "wrinkle": 0.6,
+    "mouth_open": 1.5,
+    "mouth_curve": 1.1,
+    "teeth": 0.6,
+}
+_LOWEST = {"wink": 0.0, "gaze_side": 0.0, "wrinkle": 0.0, "mouth_open": 0.0, "mouth_skew": 0.0, "teeth": 0.0}
+_CHUNK = 16  # faces drawn at once: their planes stay in the processor's cache
+
+
+def sample_expressions(num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Expressions around the anchors: more or less of one, a touch of another, and a little of anything.
+
+    Args:
+        num: N.
+        seed: the same seed gives the same expressions.
+
+    Returns:
+        Expression vectors in the order of ``EXPRESSION_FIELDS``, float32, shape (N, E), and the label of each, an
+        index into ``EXPRESSIONS``, int64, shape (N,). Labels are balanced to within one face.
+    """
+    rng = np.random.default_rng(seed)
+    anchors = np.array([[anchor.get(name, 0.0) for name in EXPRESSION_FIELDS] for anchor in _ANCHORS.values()])
+    label = rng.permutation(np.arange(num) % len(anchors))
+    strength, touch = rng.uniform(0.45, 1.1, (num, 1)), rng.uniform(0.0, 0.45, (num, 1))
+    expression = strength * anchors[label] + touch * anchors[rng.integers(len(anchors), size=num)]
+    expression += 0.10 * rng.standard_normal(expression.shape)
+    lowest = np.array([_LOWEST.get(name, -1.0) for name in EXPRESSION_FIELDS])
+    return np.clip(expression, lowest, 1.0).astype(np.float32), label
+
+
+def as_seen(expression_NE: np.ndarray) -> np.ndarray:
+    """Expressions in the raters' units, whose Euclidean distance is what a rater without noise sees, (N, E)."""
+    return expression_NE * np.array([_WEIGHT.get(name, 0.8) for name in EXPRESSION_FIELDS], dtype=np.float32)
+
+
+def prepare_synthetic(
+    path: str | Path,
+    *,
+    seed: int = 0,
+    size: int = 48,
+    num_train_identities: int = 800,
+    num_test_identities: int = 200,
+    faces_per_identity: int = 8,
+    num_train_triplets: int = 24_000,
+    num_test_triplets: int = 3_000,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> None:
+    """Draw faces, have them rated and write the packed data set.
+
+    Beside the usual files it has ``expression.npy``, float32, shape (N, E): the true expressions in the raters' units,
+    from which an oracle can be scored.
+
+    Args:
+        path: the folder to make.
+        seed: the same seed gives the same arrays.
+        size: S, pixels a side.
+        num_train_identities: people in split ``train``.
+        num_test_identities: other people, in split ``test``.
+        faces_per_identity: photographs of each person.
+        num_train_triplets: triplets kept in ``train``, a third of each type.
+        num_test_triplets: triplets kept in ``test``.
+        overwrite: replace a packed data set that stands at ``path``.
+        progress: show a bar.
+
+    Raises:
+        ValueError: ``path`` exists, or there are too few faces to make triplets of.
+    """
+    train = _draw_split("train", seed, 0, num_train_identities, faces_per_identity, num_train_triplets)
+    test = _draw_split("test", seed, num_train_identities, num_test_identities, faces_per_identity, num_test_triplets)
+    splits = [train, test]
+    shape = {"num_faces": sum(len(split.label_N) for split in splits), "height": size, "width": size}
+    bar: tqdm[Any] = tqdm(total=shape["num_faces"], desc="drawing faces", unit="face", disable=not progress)
+    with PackedWriter(path, **shape, channels=["R", "G", "B"], overwrite=overwrite) as writer, bar:
+        for split in splits:
+            _write_split(writer, split, seed, size, bar)
+        writer.add_array("expression", np.concatenate([as_seen(split.expression_NE) for split in splits]))
+        writer.set_coverage(_coverage(splits))
+        writer.set_sources({"fecnet.prepare.synthetic": f"version {GENERATOR_VERSION}, seed {seed}"})
+
+
+@dataclass(frozen=True)
+class _Split:
+    """All of one split but the pictures; rows in ``rated`` count from the split's first face."""
+
+    name: str
+    subject_N: np.ndarray
+    identity_NI: np.ndarray
+    expression_NE: np.ndarray
+    label_N: np.ndarray
+    rated: RatedTriplets
+
+
+def _draw_split(name: str, seed: int, first_subject: int, num_people: int, num_each: int, num_triplets: int) -> _Split:
+    # One independent stream per purpose: more triplets, say, leave the faces as they are.
+    people, photographs, expressions, raters = (
+        int(child.generate_state(1, np.uint64)[0]) for child in np.random.SeedSequence([seed, name == "test"]).spawn(4)
+    )
+    identity = photograph_again(sample_identities(num_people, people).repeat(num_each, axis=0), photographs)
+    expression, label = sample_expressions(len(identity), expressions)
+    rated = rate_triplets(as_seen(expression), label, num_triplets, np.random.default_rng(raters))
+    subject = np.arange(first_subject, first_subject + num_people).repeat(num_each)
+    return _Split(name, subject, identity, expression, label, rated)
+
+
+def _write_split(writer: PackedWriter, split: _Split, seed: int, size: int, bar: tqdm[Any]) -> None:
+    rows: list[int] = []
+    records = _records(split.subject_N, seed)
+    for images in _render_in_chunks(split.identity_NI, split.expression_NE, size):
+        rows.extend(writer.add_faces(images, records[len(rows) : len(rows) + len(images)]))
+        bar.update(len(images))
+    row_N, rated = np.array(rows), split.rated
+    num_answers = rated.answer_TR.size
+    writer.add_triplets(
+        split.name,
+        faces_T3=row_N[rated.faces_T3],
+        odd_T=rated.odd_T,
+        type_T=rated.type_T,
+        votes_T3=rated.votes_T3,
+        answer_offset=np.arange(0, num_answers + 1, NUM_RATERS, dtype=np.int64),
+        annotator=np.tile(np.arange(NUM_RATERS, dtype=np.int32), len(rated.odd_T)),
+        answer=rated.answer_TR.reshape(-1).astype(np.int8),
+    )
+    writer.add_labels(LABEL_SET, split.name, classes=EXPRESSIONS, faces_M=row_N, label_M=split.label_N)
+
+
+def _records(subject_N: np.ndarray, seed: int) -> list[dict[str, str]]:
+    """Rows of ``faces.csv``: the source names seed, person and photograph; a drawing has no box."""
+    records = []
+    for k, subject in enumerate(subject_N):
+        source = f"synthetic:{seed}/{subject}/{k - int(np.searchsorted(subject_N, subject))}"
+        key = sha256(f"{source}|".encode()).hexdigest()
+        records.append({"key": key, "source": source, "subject": str(subject)})
+    return records
+
+
+def _render_in_chunks(identity_NI: np.ndarray, expression_NE: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Pictures in order, a chunk at a time, drawn by one thread per core (numpy lets go of the interpreter lock)."""
+
+    def draw(first: int) -> np.ndarray:
+        chunk = slice(first, first + _CHUNK)
+        return render_faces(identity_NI[chunk], expression_NE[chunk], size)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(draw, range(0, len(identity_NI), _CHUNK))
+
+
+def _coverage(splits: list[_Split]) -> dict[str, object]:
+    shown = sum(split.rated.num_candidates for split in splits)
+    disagreed = sum(split.rated.num_disagreed for split in splits)
+    faces = sum(len(split.label_N) for split in splits)
+    return {
+        "triplets": {"read": shown, "kept": shown - disagreed, "dropped": {"raters_disagree": disagreed}},
+        "faces": {"read": faces, "kept": faces, "dropped": {}},
+    }

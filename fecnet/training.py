@@ -1,0 +1,260 @@
+"""A training run: its folder, its parts put together from settings, training started or taken up again."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fecnet.config.node import Frozen, dump_config, flatten, load_config, plain
+from fecnet.data.build import build_augment, build_loader
+from fecnet.data.packed import PackedDataset
+from fecnet.engine.checkpoint import Checkpointer, find_checkpoint, load_meta, load_trainer, load_weights
+from fecnet.engine.stepper import Stepper
+from fecnet.engine.trainer import Periods, Trainer
+from fecnet.inference import build_evaluator
+from fecnet.modeling.build import build_model
+from fecnet.modeling.criterion.build import build_criterion
+from fecnet.modeling.pretrained import load_pretrained
+from fecnet.solver.build import (
+    build_ema,
+    build_gradient_rules,
+    build_optimizer,
+    build_schedule,
+    length_in_iterations,
+)
+from fecnet.solver.gradient_rules import FiniteGuard
+from fecnet.utils import comm
+from fecnet.utils.env import choose_device, choose_precision, provenance
+from fecnet.utils.files import replace_text
+from fecnet.utils.logging import MetricsFile, TensorBoard, say
+from fecnet.utils.signals import StopOnSignal
+
+# What may differ when a run is taken up again; everything else decides what its iterations mean.
+_FREE_ON_RESUME = (
+    "OUTPUT_DIR",
+    "NAME",
+    "DEVICE",
+    "SOLVER.LENGTH",
+    "EVAL.",
+    "CHECKPOINT.",
+    "LOG.",
+    "DATA.REPORT_SPLITS",
+)
+
+
+def open_dataset(cfg: Frozen) -> PackedDataset:
+    """The packed data set of ``cfg.DATA.PATH``, made first by ``cfg.DATA.PREPARE`` where it is absent."""
+    path = Path(cfg.DATA.PATH)
+    if comm.is_main() and not path.exists() and cfg.DATA.PREPARE:
+        from fecnet.cli import prepare
+
+        say(f"{path}: absent; making it: fecnet prepare {cfg.DATA.PREPARE} {path}")
+        prepare([*shlex.split(cfg.DATA.PREPARE), str(path)])
+    comm.barrier()
+    return PackedDataset(path)
+
+
+def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
+    """Train as ``cfg`` says.
+
+    Args:
+        cfg: resolved settings.
+        recipe: name of the recipe, which names the run where ``cfg.NAME`` is empty.
+        resume: empty for a new run; ``auto`` for the newest run of this name where there is one, else a new one; or
+            a run or checkpoint folder.
+
+    Returns:
+        0, or 128 + the signal that ended training early.
+
+    Raises:
+        ValueError: settings, data or a checkpoint that do not fit; an output folder that holds another run; a loss
+            that is not finite; a full disk.
+    """
+    device = choose_device(cfg.DEVICE)
+    comm.start(device)
+    checkpoint = _find_resumed(cfg, recipe, resume)
+    if checkpoint is not None:
+        cfg = _merge_resumed(cfg, checkpoint)
+    dataset = open_dataset(cfg)
+    torch.manual_seed(cfg.SEED)
+    model = _build_model(cfg, dataset, device, resumed=checkpoint is not None)
+    run = checkpoint.parents[1] if checkpoint is not None else _new_run(cfg, recipe)
+    trainer = _build_trainer(cfg, dataset, model, device, run, checkpoint)
+    with StopOnSignal(device) as stop:
+        ended_by = trainer.train(stop)
+    comm.barrier()
+    if ended_by:
+        say(
+            f"{signal.Signals(ended_by).name}: saved iteration {trainer.progress.iteration}; go on with: "
+            f"python train.py --resume {run}"
+        )
+        return 128 + ended_by
+    best = trainer.progress
+    say(
+        f"{run}: done in {best.seconds:.0f} s; best {best.best_accuracy:.1f} % on {cfg.DATA.EVAL_SPLITS[0]} "
+        f"at iteration {best.best_iteration}; measure it with: python inference.py {run}"
+    )
+    return 0
+
+
+def _find_resumed(cfg: Frozen, recipe: str, resume: str) -> Path | None:
+    """The checkpoint to go on from, the same on all ranks."""
+    if not resume:
+        return None
+    if resume != "auto":
+        return find_checkpoint(resume, "last")
+    newest: Path | None = None
+    if comm.is_main():
+        runs = [Path(cfg.OUTPUT_DIR) / cfg.NAME] if cfg.NAME else numbered_runs(Path(cfg.OUTPUT_DIR), recipe)
+        saved = [run for run in runs if (run / "checkpoints" / "last").is_file()]
+        newest = find_checkpoint(saved[-1], "last") if saved else None
+    return comm.broadcast_object(newest)
+
+
+def numbered_runs(folder: Path, recipe: str) -> list[Path]:
+    """Runs ``recipe``, ``recipe-2``, ``recipe-3``, … in ``folder``, in order."""
+    found = [path for path in folder.glob(f"{recipe}*") if path.name == recipe or _number(path, recipe)]
+    return sorted(found, key=lambda path: _number(path, recipe))
+
+
+def _number(path: Path, recipe: str) -> int:
+    suffix = path.name.removeprefix(f"{recipe}-")
+    return int(suffix) if suffix.isdigit() else 0
+
+
+def _new_run(cfg: Frozen, recipe: str) -> Path:
+    """Make the folder of a new run and write its settings; rank 0 chooses, all ranks learn."""
+    run: Path | None = None
+    problem = ""
+    if comm.is_main():
+        folder = Path(cfg.OUTPUT_DIR)
+        taken = numbered_runs(folder, recipe)
+        run = folder / (cfg.NAME or (f"{recipe}-{max(1, _number(taken[-1], recipe)) + 1}" if taken else recipe))
+        try:
+            if run.exists() and any(run.iterdir()):
+                raise ValueError(f"{run}: holds another run; go on with --resume {run}, or give another NAME")
+            run.mkdir(parents=True, exist_ok=True)
+            replace_text(run / "config.yaml", dump_config(cfg))
+        except (ValueError, OSError) as error:
+            problem = str(error)
+    run, problem = comm.broadcast_object((run, problem))
+    if problem:
+        raise ValueError(problem)
+    assert run is not None
+    return run
+
+
+def _merge_resumed(cfg: Frozen, checkpoint: Path) -> Frozen:
+    """The settings of the resumed run with what may change taken from ``cfg``.
+
+    Raises:
+        ValueError: ``cfg`` differs where it may not.
+    """
+    saved = load_config(base=load_meta(checkpoint)["config"])
+    before = dict(flatten(saved))
+    changed = {key: value for key, value in flatten(cfg) if before[key] != value}
+    fixed = [key for key in changed if not key.startswith(_FREE_ON_RESUME)]
+    if fixed:
+        lines = [
+            f"{checkpoint}: cannot resume with another '{key}': {before[key]!r} there, {changed[key]!r} given"
+            for key in fixed
+        ]
+        raise ValueError("\n".join(lines))
+    return cfg
+
+
+def _build_model(cfg: Frozen, dataset: PackedDataset, device: torch.device, *, resumed: bool) -> nn.Module:
+    model = build_model(cfg, len(dataset.channels))
+    if cfg.MODEL.PRETRAINED and not resumed:
+        if not cfg.MODEL.PRETRAINED_ON:
+            raise ValueError("MODEL.PRETRAINED_ON: empty; say what the file was trained on, checkpoints disclose it")
+        say(str(load_pretrained(model.backbone, cfg.MODEL.PRETRAINED)))
+    memory_format = torch.channels_last if cfg.SOLVER.CHANNELS_LAST else torch.contiguous_format
+    return model.to(device, memory_format=memory_format)  # type: ignore[call-overload]
+
+
+def _build_trainer(
+    cfg: Frozen, dataset: PackedDataset, model: nn.Module, device: torch.device, run: Path, checkpoint: Path | None
+) -> Trainer:
+    loader = build_loader(cfg, dataset, rank=comm.rank(), world_size=comm.world_size(), pin=device.type == "cuda")
+    precision = choose_precision(cfg.SOLVER.PRECISION, device)
+    stepper = Stepper(
+        model,
+        build_criterion(cfg).to(device),
+        build_optimizer(cfg, model),
+        build_schedule(cfg, loader.sampler.iterations_per_epoch),
+        rules=build_gradient_rules(cfg),
+        guard=FiniteGuard(device),
+        average=build_ema(cfg, model),
+        seed=cfg.SEED,
+        precision=precision,
+        compile_model=cfg.SOLVER.COMPILE,
+        device=device,
+    )
+    iteration = 0
+    if checkpoint is not None:
+        load_weights(checkpoint, stepper.inference_model)
+        state = load_trainer(checkpoint)
+        iteration = state["progress"]["iteration"]
+    checkpointer = Checkpointer(run / "checkpoints", keep=cfg.CHECKPOINT.KEEP) if comm.is_main() else None
+    trainer = Trainer(
+        stepper,
+        loader,
+        build_augment(cfg, dataset.channels),
+        build_evaluator(cfg, dataset, cfg.DATA.EVAL_SPLITS, device),
+        checkpointer=checkpointer,
+        metrics=MetricsFile(run / "metrics.jsonl", iteration),
+        tensorboard=TensorBoard(run / "tensorboard", wanted=cfg.LOG.TENSORBOARD),
+        meta=_describe(cfg, dataset, device, precision),
+        periods=_periods(cfg, loader.sampler.iterations_per_epoch),
+    )
+    if checkpoint is not None:
+        trainer.load_state_dict(state)
+        if checkpointer is not None:
+            checkpointer.rewind(iteration, trainer.progress.best_iteration)
+        say(f"{run}: going on after iteration {iteration}")
+    say(
+        f"{run}: {cfg.MODEL.BACKBONE}, {sum(p.numel() for p in model.parameters()):,} parameters, "
+        f"{len(dataset.faces_NHWC):,} faces, {device}, {str(precision).removeprefix('torch.')}, "
+        f"{comm.world_size()} process(es)"
+    )
+    return trainer
+
+
+def _periods(cfg: Frozen, iterations_per_epoch: int) -> Periods:
+    def iterations(length: float) -> int:
+        return length_in_iterations(length, cfg.SOLVER.UNIT, iterations_per_epoch)
+
+    return Periods(
+        last=iterations(cfg.SOLVER.LENGTH),
+        log=cfg.LOG.PERIOD,
+        evaluate=iterations(cfg.EVAL.PERIOD),
+        save=iterations(cfg.CHECKPOINT.PERIOD),
+    )
+
+
+def _describe(cfg: Frozen, dataset: PackedDataset, device: torch.device, precision: torch.dtype) -> Mapping[str, Any]:
+    """What a checkpoint says of itself, so that it can be used without its run."""
+    return {
+        "kind": "embedding",
+        "preprocessing": {
+            "height": dataset.description["height"],
+            "width": dataset.description["width"],
+            "channels": dataset.channels,
+            "crop": cfg.DATA.CROP,
+            "input_size": cfg.DATA.INPUT_SIZE,
+            "mean": cfg.MODEL.MEAN,
+            "std": cfg.MODEL.STD,
+        },
+        "pretraining": cfg.MODEL.PRETRAINED_ON or None,
+        "data": {"name": dataset.description["name"], "sources": dataset.description["sources"]},
+        "coverage": dataset.coverage,
+        "config": plain(cfg),
+        "provenance": {**provenance(device), "precision": str(precision).removeprefix("torch.")},
+    }

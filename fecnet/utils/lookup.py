@@ -1,0 +1,24 @@
+"""Choices by name: the one place that words the error for a wrong name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def lookup(choices: Mapping[str, T], name: str, *, key: str) -> T:
+    """The choice called ``name``.
+
+    Args:
+        choices: everything allowed, by name.
+        name: what the user asked for.
+        key: config key the name came from, for the error.
+
+    Raises:
+        ValueError: no such name; the message lists the allowed ones in alphabetical order.
+    """
+    if name not in choices:
+        raise ValueError(f"{key}: unknown name {name!r}; allowed: {', '.join(sorted(choices))}")
+    return choices[name]

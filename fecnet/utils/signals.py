@@ -1,0 +1,44 @@
+"""SIGINT and SIGTERM as a wish to stop, looked at once per iteration."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+
+from fecnet.utils import comm
+
+
+class StopOnSignal:
+    """Context manager: while inside, the first SIGINT or SIGTERM is remembered instead of ending the process.
+
+    Further signals are ignored: the checkpoint that is being written is finished.
+    """
+
+    _NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._seen = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopOnSignal:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._remember) for number in self._NUMBERS}
+        return self
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self._seen = self._seen or number
+
+    def agreed(self) -> int:
+        """The signal that any rank has seen, 0 for none; a collective."""
+        return comm.agree_max(self._seen, self._device)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,53 @@
+"""Measure a trained embedding: ``python inference.py [RUN]``, or under torchrun.
+
+Prints how often it agrees with people for ONE-, TWO- and THREE-CLASS triplets. Without arguments: the newest run's
+best checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from fecnet.cli import fail_in_one_line
+
+_EPILOG = """examples:
+  python inference.py                            the newest run's best checkpoint
+  python inference.py result/demo --baselines    with pixels, a linear map and an untrained net beside it
+  python inference.py result/demo DATA.PATH datasets/other --split test
+"""
+
+
+def main() -> int:
+    """Parse and measure."""
+    parser = argparse.ArgumentParser(
+        description="Measure a trained embedding on triplets.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", nargs="?", default="", help="run or checkpoint folder (default: the newest run)")
+    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="settings that replace the checkpoint's")
+    parser.add_argument("--which", choices=("best", "last"), default="best", help="checkpoint of a run (default best)")
+    parser.add_argument("--split", action="append", default=[], help="triplet split; repeat for more (default: all)")
+    parser.add_argument("--baselines", action="store_true", help="measure pixels, linear map, untrained net, oracle")
+    options = parser.parse_intermixed_args()
+    return fail_in_one_line(lambda: _measure(options))
+
+
+def _measure(options: argparse.Namespace) -> int:
+    # Imported here, so that --help answers at once.
+    from fecnet.inference import infer_run
+    from fecnet.utils import comm
+
+    run, overrides = options.run, options.overrides
+    if len(overrides) % 2:  # `inference.py KEY VALUE`: the newest run
+        run, overrides = "", [run, *overrides]
+    try:
+        infer_run(run, which=options.which, splits=options.split, baselines=options.baselines, overrides=overrides)
+    finally:
+        comm.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Fixtures: a tiny packed data set, a tiny recipe, and the settings of the test processes."""
+
+import os
+
+# Two pytest workers share two cores; set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fecnet.prepare.writer import PackedWriter
+
+ROOT = Path(__file__).parents[1]
+
+
+def write_tiny(path, *, num_faces=60, num_triplets=40, size=48, seed=0, channels=("grey",)):
+    """Random faces and triplets with mixed types and odd faces: enough to drive every code path."""
+    rng = np.random.default_rng(seed)
+    with PackedWriter(path, num_faces=num_faces, height=size, width=size, channels=channels) as writer:
+        faces = rng.integers(0, 256, (num_faces, size, size, len(channels)), np.uint8)
+        writer.add_faces(faces, [{"key": f"{k:03d}", "source": f"random:{k}"} for k in range(num_faces)])
+        for split in ("train", "val", "test"):
+            writer.add_triplets(
+                split,
+                faces_T3=np.stack([rng.permutation(num_faces)[:3] for _ in range(num_triplets)]),
+                odd_T=rng.integers(0, 3, num_triplets),
+                type_T=np.arange(num_triplets) % 3,
+                votes_T3=rng.integers(1, 4, (num_triplets, 3)),
+            )
+        writer.set_coverage({"faces": {"read": num_faces, "kept": num_faces}})
+    return path
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A packed data set of random faces."""
+    return write_tiny(tmp_path / "tiny")
+
+
+TINY_RECIPE = """
+DATA: {PATH: %s, EVAL_SPLITS: [val], REPORT_SPLITS: [test], INPUT_SIZE: 48}
+AUGMENT: {FLIP: 0.5, SHIFT: 0.05, NOISE: 0.01}
+MODEL: {BACKBONE: resnet18, WIDTH: 0.125, NECK: none, NECK_CHANNELS: 16, FEATURE_DIM: 16}
+SOLVER: {LENGTH: 6, BATCH_SIZE: 8, BASE_LR: 1e-3, SCHEDULE: cosine, PRECISION: fp32}
+EVAL: {PERIOD: 3}
+CHECKPOINT: {PERIOD: 2}
+LOG: {PERIOD: 2, TENSORBOARD: false}
+OUTPUT_DIR: %s
+DEVICE: cpu
+"""
+
+
+@pytest.fixture
+def recipe(tiny, tmp_path):
+    """A recipe that trains a tiny net on the tiny data set in a second."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY_RECIPE % (tiny, tmp_path / "result"))
+    return path

@@ -1,0 +1,68 @@
+"""Micro-batches of all ranks together are the global batch, whatever the split."""
+
+import numpy as np
+import pytest
+import torch
+
+from fecnet.data.loader import TripletLoader, vote_weights
+from fecnet.data.packed import PackedDataset, TripletTable
+from fecnet.data.samplers import TripletSampler
+
+
+def loader(tiny, *, rank=0, world_size=1, accumulate=1):
+    dataset = PackedDataset(tiny)
+    table = dataset.triplets("train")
+    sampler = TripletSampler(table.type_T, batch_size=8, seed=0, balance=True)
+    weight_T = vote_weights(table)
+    return TripletLoader(
+        dataset.faces_NHWC, table, sampler, weight_T=weight_T, rank=rank, world_size=world_size, accumulate=accumulate
+    )
+
+
+def joined(batches):
+    parts = [
+        (b.image_NCHW, b.row_N, b.position_N, b.triplets.odd_B, b.triplets.type_B, b.triplets.weight_B) for b in batches
+    ]
+    return [torch.cat(column) for column in zip(*parts, strict=True)]
+
+
+@pytest.mark.parametrize(("world_size", "accumulate"), [(1, 3), (2, 1), (3, 1), (3, 2), (8, 5)])
+def test_shares_make_the_global_batch(tiny, world_size, accumulate):
+    whole = joined(loader(tiny).gather(5))
+    parts = [
+        b
+        for r in range(world_size)
+        for b in loader(tiny, rank=r, world_size=world_size, accumulate=accumulate).gather(5)
+    ]
+    for expected, found in zip(whole, joined(parts), strict=True):
+        assert torch.equal(expected, found)
+
+
+def test_a_batch_holds_what_the_files_hold(tiny):
+    (batch,) = loader(tiny).gather(1)
+    faces = np.load(tiny / "faces.npy")
+    np.testing.assert_array_equal(batch.image_NCHW.permute(0, 2, 3, 1).numpy(), faces[batch.row_N.numpy()])
+    assert batch.position_N.tolist() == list(range(24))
+    with np.load(tiny / "triplets" / "train.npz") as file:
+        stored = {tuple(row): int(odd) for row, odd in zip(file["faces"].tolist(), file["odd"], strict=True)}
+    for faces_3, odd in zip(batch.row_N[batch.triplets.face_B3].tolist(), batch.triplets.odd_B.tolist(), strict=True):
+        assert stored[tuple(faces_3)] == odd
+
+
+def test_iterations_come_in_order(tiny):
+    seen = [(iteration, batches[0].row_N.tolist()) for iteration, batches in loader(tiny)(3, 6)]
+    assert [iteration for iteration, _ in seen] == [3, 4, 5, 6]
+    assert seen[2][1] == loader(tiny).gather(5)[0].row_N.tolist()
+    assert list(loader(tiny)(7, 6)) == []
+
+
+def test_a_world_larger_than_the_batch_is_refused(tiny):
+    with pytest.raises(ValueError, match=r"SOLVER\.BATCH_SIZE: 8 triplets cannot be shared by 9 ranks"):
+        loader(tiny, world_size=9)
+
+
+def test_vote_weights():
+    votes = np.array([[6, 0, 0], [1, 4, 1], [0, 0, 0]], np.uint8)
+    table = TripletTable(np.zeros((3, 3), np.int32), np.array([0, 1, 2], np.int8), np.zeros(3, np.int8), votes)
+    raw = np.array([1, 4 / 6, 1])
+    np.testing.assert_allclose(vote_weights(table), raw / raw.mean(), rtol=1e-6)

@@ -1,0 +1,68 @@
+"""The metric against a naive loop and by hand: ties are wrong, NaN is an error, types are counted apart."""
+
+import numpy as np
+import pytest
+import torch
+
+from fecnet.evaluation import triplet_accuracy as module
+from fecnet.evaluation.triplet_accuracy import format_table, triplet_accuracy
+
+
+def naive(embedding, faces, odd, kind):
+    right, total = [0, 0, 0], [0, 0, 0]
+    for three, o, t in zip(faces, odd, kind, strict=True):
+        n = embedding[three[o]]
+        a, p = (embedding[three[k]] for k in range(3) if k != o)
+        ap, an, pn = (float(((x - y) ** 2).sum()) for x, y in ((a, p), (a, n), (p, n)))
+        right[t] += ap < an and ap < pn
+        total[t] += 1
+    return tuple(right), tuple(total)
+
+
+@pytest.mark.parametrize("chunk", [7, 1000])
+def test_equals_the_naive_loop(monkeypatch, chunk):
+    monkeypatch.setattr(module, "_CHUNK", chunk)
+    rng = np.random.default_rng(0)
+    embedding = torch.from_numpy(rng.normal(size=(30, 16)))
+    faces = np.stack([rng.permutation(30)[:3] for _ in range(500)])
+    odd, kind = rng.integers(0, 3, 500), rng.integers(0, 3, 500)
+    found = triplet_accuracy(embedding, faces, odd, kind)
+    assert (found.right, found.total) == naive(embedding, faces, odd, kind)
+    assert found.counts("ALL") == (sum(found.right), 500)
+
+
+def test_a_tie_is_wrong():
+    # An equilateral triangle: all distances equal; and two equal faces with the odd one among them.
+    corner = torch.eye(3)
+    faces = np.array([[0, 1, 2]] * 3)
+    assert triplet_accuracy(corner, faces, np.arange(3), np.zeros(3, int)).right == (0, 0, 0)
+    collapsed = torch.ones(3, 16)
+    assert triplet_accuracy(collapsed, faces, np.arange(3), np.zeros(3, int)).right == (0, 0, 0)
+
+
+def test_mixed_labels_do_not_meet():
+    # Odd faces in every place: an implementation that gathers by masks pairs distances of different triplets.
+    line = torch.tensor([[0.0], [1.0], [10.0], [30.0]])
+    faces = np.array([[0, 1, 2], [2, 0, 1], [1, 2, 0], [0, 2, 3]])
+    odd = np.array([2, 0, 1, 2])
+    found = triplet_accuracy(line, faces, odd, np.array([0, 1, 2, 2]))
+    assert (found.right, found.total) == ((1, 1, 2), (1, 1, 2))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_an_embedding_that_is_not_finite_is_an_error(bad):
+    embedding = torch.zeros(5, 4)
+    embedding[3, 1] = bad
+    with pytest.raises(ValueError, match="face 3 is not finite"):
+        triplet_accuracy(embedding, np.array([[0, 1, 2]]), np.array([0]), np.array([0]))
+
+
+def test_table():
+    found = triplet_accuracy(
+        torch.tensor([[0.0], [1.0], [9.0]]), np.array([[0, 1, 2]] * 4), np.array([2, 2, 0, 2]), np.array([0, 0, 0, 1])
+    )
+    table = format_table({"net": found}).splitlines()
+    assert table[0].split() == ["ONE", "TWO", "THREE", "ALL"]
+    assert table[1].split() == ["net", "66.7", "100.0", "nan", "75.0"]
+    assert table[2].split() == ["triplets", "3", "1", "0", "4"]
+    assert found.to_dict()["ALL"] == {"right": 3, "total": 4, "percent": 75.0}

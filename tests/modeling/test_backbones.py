@@ -1,0 +1,165 @@
+import pytest
+import torch
+from torch import nn
+
+from fecnet.modeling.backbone.inception_nn2 import InceptionNN2
+from fecnet.modeling.backbone.inception_resnet import MIN_SIZE, InceptionResnetV1
+from fecnet.modeling.backbone.resnet import ResNet18
+
+BACKBONES = {"resnet18": ResNet18, "inception_nn2": InceptionNN2, "inception_resnet_v1": InceptionResnetV1}
+
+
+def num_parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.fixture(scope="module")
+def grey_nets():
+    return {name: make(in_channels=1).eval() for name, make in BACKBONES.items()}
+
+
+@pytest.fixture(scope="module")
+def colour_nets():
+    return {name: make(in_channels=3).eval() for name, make in BACKBONES.items()}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("size", [48, 64, 160])
+@torch.no_grad()
+def test_every_net_takes_grey_and_colour_at_every_size(name, size, grey_nets, colour_nets):
+    side = {48: {"inception_resnet_v1": 1}, 64: {"inception_resnet_v1": 1}, 160: {"inception_resnet_v1": 3}}
+    expected = side[size].get(name, -(-size // 32))
+    for channels, nets in ((1, grey_nets), (3, colour_nets)):
+        out = nets[name](torch.randn(1, channels, size, size))
+        assert out.shape == (1, nets[name].out_channels, expected, expected)
+        assert torch.isfinite(out).all()
+
+
+# --- ResNet-18
+
+
+def test_resnet18_has_torchvisions_names_shapes_and_count(colour_nets):
+    torchvision_models = pytest.importorskip("torchvision.models")
+    reference = torchvision_models.resnet18()
+    state = {name: value for name, value in reference.state_dict().items() if not name.startswith("fc.")}
+    ours = colour_nets["resnet18"].state_dict()
+    assert {name: value.shape for name, value in ours.items()} == {name: value.shape for name, value in state.items()}
+    assert num_parameters(colour_nets["resnet18"]) == 11_176_512  # 11,689,512 less the classifier's 513,000
+
+
+@torch.no_grad()
+def test_resnet18_computes_what_torchvision_computes():
+    reference = pytest.importorskip("torchvision.models").resnet18().eval()
+    reference.fc = reference.avgpool = nn.Identity()
+    ours = ResNet18().eval()
+    ours.load_state_dict(reference.state_dict())
+    image = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(ours(image).flatten(1), reference(image), rtol=1e-5, atol=1e-5)
+
+
+def test_resnet18_width_scales_every_layer():
+    net = ResNet18(in_channels=1, width=0.25)
+    assert net.out_channels == 128
+    widths = {m.out_channels for m in net.modules() if isinstance(m, nn.Conv2d)}
+    assert widths == {16, 32, 64, 128}
+
+
+# --- Inception NN2
+
+
+def test_nn2_stage_widths_and_7x7_at_224():
+    net = InceptionNN2().eval()
+    shapes = {}
+    for name, stage in net.stages.items():
+        stage.register_forward_hook(lambda _m, _i, out, name=name: shapes.update({name: tuple(out.shape[1:])}))
+    with torch.no_grad():
+        net(torch.randn(1, 3, 224, 224))
+    assert shapes == {
+        "3a": (256, 28, 28),
+        "3b": (320, 28, 28),
+        "3c": (640, 14, 14),
+        "4a": (640, 14, 14),
+        "4b": (640, 14, 14),
+        "4c": (640, 14, 14),
+        "4d": (640, 14, 14),
+        "4e": (1024, 7, 7),
+    }
+    assert net.out_channels == 1024
+
+
+def test_nn2_count_completes_to_openfaces():
+    # OpenFace publishes 7,472,144 for NN2 with stages 5a and 5b, a 128-d embedding, and batch norm beside biases:
+    # https://cmusatyalab.github.io/openface/models-and-accuracies/
+    net = InceptionNN2(batch_norm=False)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
+
+    def conv(channels, out, size):
+        return channels * out * size**2 + out
+
+    stage_5 = conv(1024, 384, 1) + conv(1024, 192, 1) + conv(192, 384, 3)
+    stage_5 += conv(1024, 48, 1) + conv(48, 128, 5) + conv(1024, 128, 1)
+    outputs = sum(m.out_channels for m in net.modules() if isinstance(m, nn.Conv2d))
+    outputs += 2 * (384 + 192 + 384 + 48 + 128 + 128)
+    assert num_parameters(net) + 2 * stage_5 + 2 * outputs + (1024 * 128 + 128) == 7_472_144
+
+
+def test_nn2_without_batch_norm_keeps_its_variance():
+    torch.manual_seed(0)
+    net = InceptionNN2(batch_norm=False)
+    with torch.no_grad():
+        out = net(torch.randn(2, 3, 64, 64))
+    assert 0.01 < out.std() < 100
+
+
+# --- Inception-ResNet-v1
+
+
+def test_inception_resnet_count_is_facenet_pytorchs(colour_nets):
+    # facenet-pytorch 2.5.3 has 23,482,624 without a classifier; its projection and the batch norm after it are not ours
+    assert num_parameters(colour_nets["inception_resnet_v1"]) == 23_482_624 - 1792 * 512 - 2 * 512
+
+
+def test_inception_resnet_count_by_hand(colour_nets):
+    def conv(channels, out, taps):  # with batch norm
+        return channels * out * taps + 2 * out
+
+    stem = conv(3, 32, 9) + conv(32, 32, 9) + conv(32, 64, 9) + conv(64, 80, 1) + conv(80, 192, 9) + conv(192, 256, 9)
+    block35 = 3 * conv(256, 32, 1) + 3 * conv(32, 32, 9) + 96 * 256 + 256
+    mixed_6a = conv(256, 384, 9) + conv(256, 192, 1) + conv(192, 192, 9) + conv(192, 256, 9)
+    block17 = 2 * conv(896, 128, 1) + 2 * conv(128, 128, 7) + 256 * 896 + 896
+    mixed_7a = 3 * conv(896, 256, 1) + conv(256, 384, 9) + 3 * conv(256, 256, 9)
+    block8 = 2 * conv(1792, 192, 1) + 2 * conv(192, 192, 3) + 384 * 1792 + 1792
+    total = stem + 5 * block35 + mixed_6a + 10 * block17 + mixed_7a + 6 * block8
+    assert num_parameters(colour_nets["inception_resnet_v1"]) == total
+
+
+def test_inception_resnet_has_facenet_pytorchs_names(colour_nets):
+    names = set(colour_nets["inception_resnet_v1"].state_dict())
+    # one name of every kind; the whole list is compared by the counts above
+    assert {
+        "conv2d_1a.conv.weight",
+        "conv2d_4b.bn.running_var",
+        "repeat_1.4.branch0.conv.weight",
+        "repeat_1.0.branch2.2.bn.bias",
+        "repeat_1.0.conv2d.bias",
+        "mixed_6a.branch0.conv.weight",
+        "mixed_6a.branch1.2.conv.weight",
+        "repeat_2.9.branch1.2.conv.weight",
+        "mixed_7a.branch0.1.conv.weight",
+        "mixed_7a.branch2.2.bn.weight",
+        "repeat_3.4.branch1.1.conv.weight",
+        "block8.branch0.conv.weight",
+        "block8.conv2d.weight",
+    } <= names
+    assert {name.split(".")[0] for name in names} == {
+        *("conv2d_1a", "conv2d_2a", "conv2d_2b", "conv2d_3b", "conv2d_4a", "conv2d_4b"),
+        *("repeat_1", "mixed_6a", "repeat_2", "mixed_7a", "repeat_3", "block8"),
+    }
+
+
+@torch.no_grad()
+def test_inception_resnet_names_the_smallest_image(grey_nets):
+    net = grey_nets["inception_resnet_v1"]
+    assert net(torch.randn(1, 1, MIN_SIZE, MIN_SIZE)).shape == (1, 1792, 1, 1)
+    with pytest.raises(ValueError, match=f"at least {MIN_SIZE} px a side, got {MIN_SIZE}×{MIN_SIZE - 1}"):
+        net(torch.randn(1, 1, MIN_SIZE, MIN_SIZE - 1))

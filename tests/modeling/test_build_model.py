@@ -1,0 +1,74 @@
+import re
+
+import pytest
+import torch
+from easydict import EasyDict
+
+from fecnet.modeling.build import build_model
+from fecnet.utils.lookup import lookup
+
+
+def make_cfg(**changes):
+    model = {
+        "BACKBONE": "resnet18",
+        "WIDTH": 0.125,
+        "BATCH_NORM": True,
+        "NECK": "conv3x3",
+        "NECK_CHANNELS": 32,
+        "FEATURE_DIM": 24,
+        "EMBEDDING_DIM": 8,
+        "DROPOUT": 0.5,
+        "FREEZE_BACKBONE": False,
+        "MEAN": [0.5],
+        "STD": [0.5],
+    }
+    return EasyDict(MODEL=model | changes)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "inception_nn2", "inception_resnet_v1"])
+@pytest.mark.parametrize("neck", ["dense_block", "conv3x3", "none"])
+@torch.no_grad()
+def test_every_combination_builds_and_runs(backbone, neck):
+    cfg = make_cfg(BACKBONE=backbone, NECK=neck, WIDTH=0.125 if backbone == "resnet18" else 1.0)
+    out = build_model(cfg, 1).eval()(torch.rand(1, 1, 48, 48))
+    assert out["embedding"].shape == (1, 8)
+    assert out["feature"].shape == (1, 24)
+    torch.testing.assert_close(out["embedding"].norm(dim=1), torch.ones(1))
+
+
+def test_settings_reach_the_net():
+    net = build_model(make_cfg(DROPOUT=0.25, FREEZE_BACKBONE=True, MEAN=[0.1, 0.2, 0.3], STD=[0.5]), 3)
+    assert net.head.dropout.p == 0.25
+    assert net.freeze_backbone
+    assert net.training
+    assert net.backbone.out_channels == 64
+    torch.testing.assert_close(net.mean.flatten(), torch.tensor([0.1, 0.2, 0.3]))
+    torch.testing.assert_close(net.std.flatten(), torch.tensor([0.5, 0.5, 0.5]))
+    plain = build_model(make_cfg(BACKBONE="inception_nn2", WIDTH=1.0, BATCH_NORM=False), 1)
+    assert not any("running_mean" in name for name in plain.backbone.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"BACKBONE": "resnet19", "WIDTH": 1.0},
+            "MODEL.BACKBONE: unknown name 'resnet19'; allowed: inception_nn2, inception_resnet_v1, resnet18",
+        ),
+        ({"NECK": "dense"}, "MODEL.NECK: unknown name 'dense'; allowed: conv3x3, dense_block, none"),
+        ({"BACKBONE": "inception_nn2"}, "MODEL.WIDTH: 0.125 with inception_nn2; only resnet18"),
+        ({"WIDTH": 0.0}, "MODEL.WIDTH: 0.0; must be above 0"),
+        ({"MEAN": [0.5, 0.5]}, "MODEL.MEAN: 2 values for 3 channels; give 1 or 3"),
+        ({"STD": []}, "MODEL.STD: 0 values for 3 channels; give 1 or 3"),
+        ({"STD": [0.5, 0.0, 0.5]}, "MODEL.STD: [0.5, 0.0, 0.5]; every value must be above 0"),
+        ({"EMBEDDING_DIM": 0}, "MODEL.EMBEDDING_DIM: 0; must be at least 1"),
+        ({"DROPOUT": 1.0}, "MODEL.DROPOUT: 1.0; must be at least 0 and below 1"),
+    ],
+)
+def test_wrong_settings_name_their_key(changes, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        build_model(make_cfg(**changes), 3)
+
+
+def test_lookup_gives_the_choice():
+    assert lookup({"a": 1, "b": 2}, "b", key="X") == 2

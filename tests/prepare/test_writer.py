@@ -1,0 +1,88 @@
+import json
+
+import numpy as np
+import pytest
+
+from fecnet.prepare.writer import PackedWriter
+
+
+def write(path, value=1, *, overwrite=False, fail=False, num_added=2):
+    with PackedWriter(path, num_faces=2, height=3, width=4, channels=["grey"], overwrite=overwrite) as writer:
+        records = [{"key": f"k{row}", "source": f"photo {row}"} for row in range(num_added)]
+        rows = writer.add_faces(np.full((num_added, 3, 4, 1), value, np.uint8), records)
+        writer.add_labels("mood", "train", classes=["a", "b"], faces_M=np.array(rows), label_M=np.arange(num_added))
+        writer.add_array("extra", np.arange(3, dtype=np.float32))
+        assert not path.exists() or overwrite, "the name must not appear before everything is written"
+        if fail:
+            raise RuntimeError("interrupted")
+
+
+def test_writes_what_was_added(tmp_path):
+    write(tmp_path / "set", 7)
+    assert (np.load(tmp_path / "set" / "faces.npy") == 7).all()
+    assert np.load(tmp_path / "set" / "extra.npy").tolist() == [0, 1, 2]
+    described = json.loads((tmp_path / "set" / "dataset.json").read_text())
+    assert described["label_sets"] == {"mood": {"classes": ["a", "b"]}}
+    assert (tmp_path / "set" / "faces.csv").read_text().splitlines()[1].startswith("k0,photo 0,")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["set"]
+
+
+def test_refuses_a_name_in_use(tmp_path):
+    write(tmp_path / "set", 1)
+    with pytest.raises(ValueError, match="exists already; use --overwrite"):
+        write(tmp_path / "set", 2)
+    assert (np.load(tmp_path / "set" / "faces.npy") == 1).all()
+
+
+def test_never_replaces_what_is_not_a_data_set(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "thesis.txt").write_text("dear")
+    with pytest.raises(ValueError, match="choose another name"):
+        write(tmp_path / "set", overwrite=True)
+    assert (tmp_path / "set" / "thesis.txt").read_text() == "dear"
+
+
+def test_an_exception_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError, match="interrupted"):
+        write(tmp_path / "set", fail=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_faces_missing_at_the_end_leave_no_data_set(tmp_path):
+    with pytest.raises(AssertionError, match="1 faces added, 2 announced"):
+        write(tmp_path / "set", num_added=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_overwriting_replaces_whole_or_not_at_all(tmp_path):
+    write(tmp_path / "set", 1)
+    with pytest.raises(RuntimeError, match="interrupted"):
+        write(tmp_path / "set", 2, overwrite=True, fail=True)
+    assert (np.load(tmp_path / "set" / "faces.npy") == 1).all()
+    write(tmp_path / "set", 3, overwrite=True)
+    assert (np.load(tmp_path / "set" / "faces.npy") == 3).all()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_failed_rename_brings_the_old_set_back(tmp_path, monkeypatch):
+    write(tmp_path / "set", 1)
+    rename = type(tmp_path).rename
+
+    def rename_but_not_the_new(path, target):
+        if path.name.endswith(".partial"):
+            raise OSError("disk trouble")
+        return rename(path, target)
+
+    monkeypatch.setattr(type(tmp_path), "rename", rename_but_not_the_new)
+    with pytest.raises(OSError, match="disk trouble"):
+        write(tmp_path / "set", 2, overwrite=True)
+    assert (np.load(tmp_path / "set" / "faces.npy") == 1).all()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["set"]
+
+
+def test_an_array_is_written_once(tmp_path):
+    with (
+        pytest.raises(ValueError, match="written already"),
+        PackedWriter(tmp_path / "set", num_faces=0, height=3, width=4, channels=["grey"]) as writer,
+    ):
+        writer.add_array("faces", np.zeros(1))
