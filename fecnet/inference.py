@@ -148,10 +148,10 @@ def _baselines(
     )
     found = {
         "untrained net": evaluator.judge(evaluator.embed(untrained)),
-        "pixel distance": evaluator.judge(pixel_embedding(images)),
-        "linear map": evaluator.judge(linear),
+        "pixel distance": evaluator.judge(torch.from_numpy(pixel_embedding(images))),
+        "linear map": evaluator.judge(torch.from_numpy(linear)),
     }
-    expression = dataset.array("expression")
+    expression = dataset.array("expression")  # known where the faces were drawn
     if expression is not None:
         found["oracle"] = evaluator.judge(torch.from_numpy(expression[evaluator.rows]))
     return found

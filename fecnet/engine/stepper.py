@@ -9,11 +9,24 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from fecnet.structures import Batch
+from fecnet.structures import Batch, Outputs
 from fecnet.utils import comm
 
 Augment = Callable[[Batch, int], Batch]
 GradientRule = Callable[[nn.Module], None]
+
+
+_LEAST_SCALE = 2.0**-10  # an fp16 loss scale below it has backed off 26 times: no overflow, but NaN
+
+
+class Criterion(Protocol):
+    """What is minimised, and what it counts (``fecnet.modeling.criterion``)."""
+
+    def count(self, batch: Batch) -> dict[str, Tensor]:
+        """Sum of the items' weights by term; known before the forward pass."""
+
+    def __call__(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Sum over this rank's items by term."""
 
 
 class Schedule(Protocol):
@@ -78,7 +91,7 @@ class Stepper:
     def __init__(
         self,
         model: nn.Module,
-        criterion: nn.Module,
+        criterion: Criterion,
         optimizer: torch.optim.Optimizer,
         schedule: Schedule,
         *,
@@ -100,7 +113,7 @@ class Stepper:
         self._seed = seed
         self._precision = precision
         self._device = device
-        self._net = comm.parallel(torch.compile(model) if compile_model else model, device)  # type: ignore[arg-type]
+        self._net = comm.parallel(torch.compile(model) if compile_model else model, device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
         self._sums: dict[str, Tensor] = {}  # totals of this rank and counts of all, since the last reading
 
@@ -146,6 +159,8 @@ class Stepper:
             ValueError: names the iteration.
         """
         iteration = self._guard.first_bad()
+        if self._scaler.is_enabled() and self._scaler.get_scale() < _LEAST_SCALE:
+            raise ValueError("fp16: every recent gradient was not finite; try SOLVER.PRECISION bf16 or fp32")
         if iteration:
             raise ValueError(
                 f"iteration {iteration}: the loss or a gradient is not finite; no update was made from there on; "
@@ -173,9 +188,9 @@ class Stepper:
 
     def _count(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
         """Counts of each term over all ranks and micro-batches."""
-        own = [self._criterion.count(batch) for batch in batches]  # type: ignore[operator]
+        own = [self._criterion.count(batch) for batch in batches]
         names = list(own[0])
-        summed = comm.all_reduce_sum(torch.stack([sum(count[name] for count in own) for name in names]))  # type: ignore[misc]
+        summed = comm.all_reduce_sum(torch.stack([torch.stack([c[name] for c in own]).sum() for name in names]))
         counts = dict(zip(names, summed.unbind(), strict=True))
         self._add({f"count/{name}": count for name, count in counts.items()})
         return counts

@@ -15,7 +15,8 @@ NUM_RATERS = 6
 MIN_AGREEING = 4  # two thirds of the raters, the rule by which FEC triplets are kept (arXiv:1811.11283)
 # A rater's noise on each distance he sees, in units of that distance. Raters differ in care.
 RATER_NOISE = np.array([0.08, 0.10, 0.12, 0.15, 0.18, 0.22])
-# Only triplets with something to see are shown: the second closest pair is at least this many times as far apart.
+# A candidate is kept only if there is something to see: the second closest pair is at least this many times as far
+# apart as the closest. Without it most one-class triplets would be coin tosses that six raters agree on by chance.
 CLEAR = 1.8
 _PAIR_LEFT, _PAIR_RIGHT = np.array([1, 0, 0]), np.array([2, 2, 1])  # pair k is what stays when face k is taken away
 
@@ -30,8 +31,8 @@ class RatedTriplets:
         type_T: ``TripletType``, shape (T,).
         votes_T3: raters who called face k odd, shape (T, 3).
         answer_TR: what each rater said, 0..2, shape (T, R).
-        num_candidates: triplets shown to the raters.
-        num_disagreed: those dropped because fewer than ``MIN_AGREEING`` said the same.
+        num_unclear: candidates dropped because no face stands out, see ``CLEAR``.
+        num_disagreed: candidates dropped because fewer than ``MIN_AGREEING`` raters said the same.
     """
 
     faces_T3: np.ndarray
@@ -39,7 +40,7 @@ class RatedTriplets:
     type_T: np.ndarray
     votes_T3: np.ndarray
     answer_TR: np.ndarray
-    num_candidates: int
+    num_unclear: int
     num_disagreed: int
 
 
@@ -90,7 +91,7 @@ def rate_triplets(seen_NE: np.ndarray, label_N: np.ndarray, num: int, rng: np.ra
     }
     return RatedTriplets(
         **joined,
-        num_candidates=sum(part.num_candidates for part in parts),
+        num_unclear=sum(part.num_unclear for part in parts),
         num_disagreed=sum(part.num_disagreed for part in parts),
     )
 
@@ -98,17 +99,18 @@ def rate_triplets(seen_NE: np.ndarray, label_N: np.ndarray, num: int, rng: np.ra
 def _rate_type(
     seen_NE: np.ndarray, by_label: list[np.ndarray], kind: TripletType, num: int, rng: np.random.Generator
 ) -> RatedTriplets:
-    """``num`` agreed triplets of one type; candidates after the last one kept count as never shown."""
-    faces, answers, agreed = np.empty((0, 3), np.int64), np.empty((0, NUM_RATERS), np.int64), np.empty(0, bool)
-    while agreed.sum() < num:
-        more = _draw_candidates(by_label, kind, 2 * num, rng)
+    """``num`` kept triplets of one type; candidates after the last one kept count as never drawn."""
+    faces, answers, clear = np.empty((0, 3), np.int64), np.empty((0, NUM_RATERS), np.int64), np.empty(0, bool)
+    agreed = clear
+    while (clear & agreed).sum() < num:
+        more = _draw_candidates(by_label, kind, 4 * num, rng)
         closest_T3 = np.sort(_pair_distances(seen_NE, more), axis=1)
-        more = more[closest_T3[:, 1] >= CLEAR * closest_T3[:, 0]]
         faces = np.concatenate([faces, more])
+        clear = np.concatenate([clear, closest_T3[:, 1] >= CLEAR * closest_T3[:, 0]])
         answers = np.concatenate([answers, ask_raters(seen_NE, more, rng)])
         agreed = _count(answers).max(axis=1) >= MIN_AGREEING
-    kept = np.flatnonzero(agreed)[:num]
-    shown = int(kept[-1]) + 1 if num else 0
+    kept = np.flatnonzero(clear & agreed)[:num]
+    drawn = int(kept[-1]) + 1 if num else 0
     votes = _count(answers[kept])
     return RatedTriplets(
         faces_T3=faces[kept],
@@ -116,8 +118,8 @@ def _rate_type(
         type_T=np.full(num, kind),
         votes_T3=votes,
         answer_TR=answers[kept],
-        num_candidates=shown,
-        num_disagreed=shown - num,
+        num_unclear=int((~clear[:drawn]).sum()),
+        num_disagreed=int((clear & ~agreed)[:drawn].sum()),
     )
 
 

@@ -127,7 +127,7 @@ def prepare_synthetic(
         num_train_triplets: triplets kept in ``train``, a third of each type.
         num_test_triplets: triplets kept in ``test``.
         overwrite: replace a packed data set that stands at ``path``.
-        progress: show a bar.
+        progress: show a bar where there is a terminal.
 
     Raises:
         ValueError: ``path`` exists, or there are too few faces to make triplets of.
@@ -136,7 +136,9 @@ def prepare_synthetic(
     test = _draw_split("test", seed, num_train_identities, num_test_identities, faces_per_identity, num_test_triplets)
     splits = [train, test]
     shape = {"num_faces": sum(len(split.label_N) for split in splits), "height": size, "width": size}
-    bar: tqdm[Any] = tqdm(total=shape["num_faces"], desc="drawing faces", unit="face", disable=not progress)
+    bar: tqdm[Any] = tqdm(
+        total=shape["num_faces"], desc="drawing faces", unit="face", disable=None if progress else True
+    )
     with PackedWriter(path, **shape, channels=["R", "G", "B"], overwrite=overwrite) as writer, bar:
         for split in splits:
             _write_split(writer, split, seed, size, bar)
@@ -211,11 +213,14 @@ def _render_in_chunks(identity_NI: np.ndarray, expression_NE: np.ndarray, size: 
         yield from pool.map(draw, range(0, len(identity_NI), _CHUNK))
 
 
-def _coverage(splits: list[_Split]) -> dict[str, object]:
-    shown = sum(split.rated.num_candidates for split in splits)
-    disagreed = sum(split.rated.num_disagreed for split in splits)
+def _coverage(splits: list[_Split]) -> dict[str, Any]:
+    kept = sum(len(split.rated.odd_T) for split in splits)
+    dropped = {
+        "no_clear_odd_one": sum(split.rated.num_unclear for split in splits),
+        "raters_disagree": sum(split.rated.num_disagreed for split in splits),
+    }
     faces = sum(len(split.label_N) for split in splits)
     return {
-        "triplets": {"read": shown, "kept": shown - disagreed, "dropped": {"raters_disagree": disagreed}},
+        "triplets": {"read": kept + sum(dropped.values()), "kept": kept, "dropped": dropped},
         "faces": {"read": faces, "kept": faces, "dropped": {}},
     }

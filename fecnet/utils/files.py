@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write and flush to disk; not atomic by itself (used inside folders that are renamed as a whole).
 
     Raises:
