@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +113,8 @@ class Stepper:
         self._seed = seed
         self._precision = precision
         self._device = device
-        self._net = comm.parallel(torch.compile(model) if compile_model else model, device)
+        net = cast(nn.Module, torch.compile(model)) if compile_model else model
+        self._net = comm.parallel(net, device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
         self._sums: dict[str, Tensor] = {}  # totals of this rank and counts of all, since the last reading
 
@@ -139,7 +140,7 @@ class Stepper:
         batches = [batch.to(self._device) for batch in batches]
         counts = self._count(batches)
         for number, batch in enumerate(batches, start=1):
-            with nullcontext() if number == len(batches) else self._no_sync():
+            with nullcontext() if number == len(batches) else comm.no_sync(self._net):
                 self._backward(augment(batch, iteration), counts)
         self._update(iteration)
 
@@ -224,6 +225,3 @@ class Stepper:
     def _add(self, values: dict[str, Tensor]) -> None:
         for name, value in values.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
-
-    def _no_sync(self) -> Any:
-        return self._net.no_sync() if hasattr(self._net, "no_sync") else nullcontext()

@@ -14,7 +14,7 @@ from fecnet.structures import TripletType
 NUM_RATERS = 6
 MIN_AGREEING = 4  # two thirds of the raters, the rule by which FEC triplets are kept (arXiv:1811.11283)
 # A rater's noise on each distance he sees, in units of that distance. Raters differ in care.
-RATER_NOISE = np.array([0.08, 0.10, 0.12, 0.15, 0.18, 0.22])
+RATER_NOISE = np.array([0.16, 0.20, 0.24, 0.30, 0.36, 0.44])
 # A candidate is kept only if there is something to see: the second closest pair is at least this many times as far
 # apart as the closest. Without it most one-class triplets would be coin tosses that six raters agree on by chance.
 CLEAR = 1.8

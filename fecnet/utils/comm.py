@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -130,3 +131,8 @@ def parallel(model: nn.Module, device: torch.device) -> nn.Module:
         broadcast_buffers=False,  # equalise_buffers does it when it matters
         gradient_as_bucket_view=True,
     )
+
+
+def no_sync(net: nn.Module) -> AbstractContextManager[Any]:
+    """While inside, gradients of a parallel model are added up locally: for all micro-batches but the last."""
+    return net.no_sync() if isinstance(net, nn.parallel.DistributedDataParallel) else nullcontext()

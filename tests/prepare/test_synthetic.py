@@ -105,7 +105,6 @@ def test_too_few_faces_are_refused(tmp_path):
 
 
 def test_identity_and_expression_are_independent(monkeypatch):
-    drawn = {}
     monkeypatch.setattr(synthetic, "rate_triplets", lambda seen, label, num, rng: None)
     split = synthetic._draw_split("train", 0, 0, 600, 5, 0)
     drawn = np.corrcoef(split.identity_NI.T, split.expression_NE.T)

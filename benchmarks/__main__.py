@@ -1,0 +1,35 @@
+"""``python -m benchmarks [NAME …] [--quick]``: measure and write ``results/<NAME>.json``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks import demo, ferplus, loop, loss
+from benchmarks.record import record
+
+_BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
+    "loss": loss.run,
+    "loop": loop.run,
+    "demo": demo.run,
+    "ferplus": ferplus.run,
+}
+
+
+def main() -> None:
+    """Run the named benchmarks, or all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure and write benchmarks/results.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_BENCHMARKS)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="prove that they run; write nothing")
+    options = parser.parse_args()
+    unknown = sorted(set(options.names) - set(_BENCHMARKS))
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(_BENCHMARKS)}")
+    for name in options.names or _BENCHMARKS:
+        print(f"== {name}")
+        record(name, _BENCHMARKS[name](quick=options.quick), quick=options.quick)
+
+
+if __name__ == "__main__":
+    main()

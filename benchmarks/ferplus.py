@@ -1,0 +1,50 @@
+"""FERPlus triplets on this machine: the table after config/ferplus.yaml, the untrained net and half the raters beside.
+
+The data set is made first where it is absent: ``fecnet prepare ferplus FER2013_FOLDER datasets/ferplus``.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.demo import ROOT, run_commands
+
+
+def run(*, quick: bool) -> dict[str, Any]:
+    """Train and measure; without the data set a quick run passes over it."""
+    if not (ROOT / "datasets" / "ferplus" / "dataset.json").is_file():
+        if quick:
+            print("datasets/ferplus is absent: not measured")
+            return {}
+        raise SystemExit("datasets/ferplus is absent: fecnet prepare ferplus FER2013_FOLDER datasets/ferplus")
+    with tempfile.TemporaryDirectory() as folder:
+        where = ["OUTPUT_DIR", folder, "NAME", "ferplus"]
+        short = ["SOLVER.LENGTH", "0.001"] if quick else []
+        wall, memory = run_commands(
+            [
+                ["train.py", "config/ferplus.yaml", *where, *short],
+                ["inference.py", f"{folder}/ferplus", "--baselines"],
+            ]
+        )
+        written = json.loads(Path(folder, "ferplus/evaluation/triplets.json").read_text())
+        seconds = json.loads((_last(Path(folder, "ferplus")) / "meta.json").read_text())["seconds"]
+    percent = {
+        split: {name: {row: cell["percent"] for row, cell in rows.items()} for name, rows in table.items()}
+        for split, table in written["splits"].items()
+    }
+    half = {split: written["coverage"]["half_raters"][split]["ALL"]["percent"] for split in percent}
+    return {
+        "wall_s": round(wall, 1),
+        "training_s": seconds,
+        "peak_memory_mb": round(memory),
+        "percent": percent,
+        "half_raters_all": half,
+        "seed": 0,
+    }
+
+
+def _last(run: Path) -> Path:
+    return run / "checkpoints" / (run / "checkpoints" / "last").read_text().strip()

@@ -1,0 +1,44 @@
+"""Where a measurement goes: a dated JSON with command, commit and hardware beside the numbers."""
+
+from __future__ import annotations
+
+import datetime
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fecnet.utils.env import provenance
+from fecnet.utils.files import replace_json
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def record(name: str, measured: dict[str, Any], *, quick: bool) -> None:
+    """Write ``results/<name>.json``; a quick run proves that the benchmark runs and writes nothing."""
+    if quick:
+        return
+    replace_json(
+        RESULTS / f"{name}.json",
+        {
+            "benchmark": name,
+            "command": f"python -m benchmarks {' '.join(sys.argv[1:])}".strip(),
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "hardware": provenance(),
+            "measured": measured,
+        },
+    )
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, least and largest."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "runs": len(values)}
