@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fecnet.data.randomness import uniforms
 from fecnet.structures import Batch
 
 _STREAMS = (  # one uniform a sample and name; append only, so that older recipes keep their draws
@@ -40,36 +40,6 @@ _STREAMS = (  # one uniform a sample and name; append only, so that older recipe
 _LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601, the weights torchvision greys with
 _BANK_SIZE = 1 << 22  # Gaussian numbers, 16 MiB: two of 270 samples share a window in under 1 % of the batches
 _MAX_ERASE_ASPECT = 3.0  # height / width of an erased box lies in 1/3..3
-
-_Hashed = TypeVar("_Hashed", int, Tensor)
-
-
-def _mix(value: _Hashed) -> _Hashed:
-    """Scramble whole numbers in 0..2^32-1, one to one.
-
-    The multipliers are odd and below 2^31: no product leaves int64, so every device computes the same bits.
-    """
-    for multiplier in (0x7FEB352D, 0x27D4EB2F, 0x165667B1):
-        value = ((value ^ (value >> 16)) * multiplier) & 0xFFFFFFFF
-    return value ^ (value >> 15)
-
-
-def uniforms(seed: int, iteration: int, position_N: Tensor, num: int) -> Tensor:
-    """Uniform numbers in [0, 1) that depend on nothing but the arguments.
-
-    Args:
-        seed: taken modulo 2^32.
-        iteration: taken modulo 2^32.
-        position_N: place in the global batch, int64, shape (N,).
-        num: how many independent numbers for each place.
-
-    Returns:
-        float32, shape (num, N), multiples of 2^-24.
-    """
-    key = _mix(_mix(seed & 0xFFFFFFFF) ^ (iteration & 0xFFFFFFFF))
-    stream_num1 = torch.arange(num, device=position_N.device)[:, None]
-    hashed = _mix(_mix(position_N ^ key) ^ stream_num1)
-    return (hashed >> 8).to(torch.float32) * 2.0**-24
 
 
 def _window(size: int, crop: float) -> tuple[int, int]:

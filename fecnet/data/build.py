@@ -31,11 +31,18 @@ def build_loader(cfg: Any, dataset: PackedDataset, *, rank: int, world_size: int
 
 
 def build_augment(cfg: Any, channels: list[str]) -> Augment:
-    """The training augmentation for images with these channels."""
-    return Augment(
-        seed=cfg.SEED,
-        input_size=cfg.DATA.INPUT_SIZE,
-        crop=cfg.DATA.CROP,
-        mask_channel="mask" in channels,
-        **{key.lower(): value for key, value in cfg.AUGMENT.items()},
-    )
+    """The training augmentation for images with these channels.
+
+    Raises:
+        ValueError: a value of ``cfg.AUGMENT`` or ``cfg.DATA`` is out of its range.
+    """
+    try:
+        return Augment(
+            seed=cfg.SEED,
+            input_size=cfg.DATA.INPUT_SIZE,
+            crop=cfg.DATA.CROP,
+            mask_channel="mask" in channels,
+            **{key.lower(): value for key, value in cfg.AUGMENT.items()},
+        )
+    except ValueError as error:
+        raise ValueError(f"AUGMENT, {error}") from error

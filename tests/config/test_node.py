@@ -85,8 +85,3 @@ def test_settings_survive_yaml_and_a_checkpoint(tmp_path):
 def test_every_key_is_documented_and_the_page_is_fresh():
     assert [key for key, _, _ in config_rows()] == [key for key, _ in flatten(load_config())]
     assert (ROOT / "docs" / "config.md").read_text() == config_page(), "run: fecnet config > docs/config.md"
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_recipe_loads(path):
-    load_config(path)

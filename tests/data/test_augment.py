@@ -4,7 +4,8 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as tvf
 
-from fecnet.data.augment import Augment, center_view, uniforms
+from fecnet.data.augment import Augment, center_view
+from fecnet.data.randomness import uniforms
 from fecnet.structures import Batch
 
 EVERYTHING = dict(

@@ -1,0 +1,38 @@
+"""Per-sample random numbers as a function of (seed, iteration, position): no generator, no state, any device."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+_Hashed = TypeVar("_Hashed", int, Tensor)
+
+
+def _mix(value: _Hashed) -> _Hashed:
+    """Scramble whole numbers in 0..2^32-1, one to one.
+
+    The multipliers are odd and below 2^31: no product leaves int64, so every device computes the same bits.
+    """
+    for multiplier in (0x7FEB352D, 0x27D4EB2F, 0x165667B1):
+        value = ((value ^ (value >> 16)) * multiplier) & 0xFFFFFFFF
+    return value ^ (value >> 15)
+
+
+def uniforms(seed: int, iteration: int, position_N: Tensor, num: int) -> Tensor:
+    """Uniform numbers in [0, 1) that depend on nothing but the arguments.
+
+    Args:
+        seed: taken modulo 2^32.
+        iteration: taken modulo 2^32.
+        position_N: place in the global batch, int64, shape (N,).
+        num: how many independent numbers for each place.
+
+    Returns:
+        float32, shape (num, N), multiples of 2^-24.
+    """
+    key = _mix(_mix(seed & 0xFFFFFFFF) ^ (iteration & 0xFFFFFFFF))
+    stream_num1 = torch.arange(num, device=position_N.device)[:, None]
+    hashed = _mix(_mix(position_N ^ key) ^ stream_num1)
+    return (hashed >> 8).to(torch.float32) * 2.0**-24
