@@ -60,7 +60,7 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
 
     synthetic = sources.add_parser("synthetic", help="drawn faces with simulated raters; needs no download")
-    synthetic.add_argument("--size", type=int, default=64, help="side of a face, pixels (default 64)")
+    synthetic.add_argument("--size", type=int, default=48, help="side of a face, pixels (default 48)")
     synthetic.set_defaults(run=_prepare_synthetic)
 
     ferplus = sources.add_parser("ferplus", help="FER2013 faces, both label sets, triplets from FERPlus votes")

@@ -17,7 +17,7 @@ from fecnet.utils.lookup import lookup
 
 # each takes the MODEL settings and the number of input channels
 _BACKBONES: dict[str, Callable[[EasyDict, int], Backbone]] = {
-    "resnet18": lambda model, in_channels: ResNet18(in_channels=in_channels, width=model.WIDTH),
+    "resnet18": lambda model, in_channels: ResNet18(in_channels=in_channels, width=model.WIDTH, blocks=model.BLOCKS),
     "inception_nn2": lambda model, in_channels: InceptionNN2(in_channels=in_channels, batch_norm=model.BATCH_NORM),
     "inception_resnet_v1": lambda model, in_channels: InceptionResnetV1(in_channels=in_channels),
 }
@@ -60,6 +60,8 @@ def build_model(cfg: EasyDict, in_channels: int) -> ExpressionNet:
 def _check(model: EasyDict) -> None:
     if model.WIDTH <= 0:
         raise ValueError(f"MODEL.WIDTH: {model.WIDTH}; must be above 0")
+    if not 1 <= len(model.BLOCKS) <= 4 or min(model.BLOCKS) < 1:
+        raise ValueError(f"MODEL.BLOCKS: {list(model.BLOCKS)}; one to four stages of at least one block")
     if model.WIDTH != 1.0 and model.BACKBONE != "resnet18":
         raise ValueError(
             f"MODEL.WIDTH: {model.WIDTH} with {model.BACKBONE}; only resnet18 takes another width than 1.0"

@@ -105,9 +105,11 @@ def prepare_synthetic(
     seed: int = 0,
     size: int = 48,
     num_train_identities: int = 800,
+    num_val_identities: int = 80,
     num_test_identities: int = 200,
     faces_per_identity: int = 8,
     num_train_triplets: int = 24_000,
+    num_val_triplets: int = 1_200,
     num_test_triplets: int = 3_000,
     overwrite: bool = False,
     progress: bool = True,
@@ -122,9 +124,11 @@ def prepare_synthetic(
         seed: the same seed gives the same arrays.
         size: S, pixels a side.
         num_train_identities: people in split ``train``.
-        num_test_identities: other people, in split ``test``.
+        num_val_identities: other people, in split ``val``, for choosing a checkpoint.
+        num_test_identities: yet other people, in split ``test``.
         faces_per_identity: photographs of each person.
         num_train_triplets: triplets kept in ``train``, a third of each type.
+        num_val_triplets: triplets kept in ``val``.
         num_test_triplets: triplets kept in ``test``.
         overwrite: replace a packed data set that stands at ``path``.
         progress: show a bar where there is a terminal.
@@ -132,9 +136,15 @@ def prepare_synthetic(
     Raises:
         ValueError: ``path`` exists, or there are too few faces to make triplets of.
     """
-    train = _draw_split("train", seed, 0, num_train_identities, faces_per_identity, num_train_triplets)
-    test = _draw_split("test", seed, num_train_identities, num_test_identities, faces_per_identity, num_test_triplets)
-    splits = [train, test]
+    wanted = {
+        "train": (num_train_identities, num_train_triplets),
+        "val": (num_val_identities, num_val_triplets),
+        "test": (num_test_identities, num_test_triplets),
+    }
+    splits, first_subject = [], 0
+    for name, (num_people, num_triplets) in wanted.items():
+        splits.append(_draw_split(name, seed, first_subject, num_people, faces_per_identity, num_triplets))
+        first_subject += num_people
     shape = {"num_faces": sum(len(split.label_N) for split in splits), "height": size, "width": size}
     bar: tqdm[Any] = tqdm(
         total=shape["num_faces"], desc="drawing faces", unit="face", disable=None if progress else True
@@ -162,7 +172,7 @@ class _Split:
 def _draw_split(name: str, seed: int, first_subject: int, num_people: int, num_each: int, num_triplets: int) -> _Split:
     # One independent stream per purpose: more triplets, say, leave the faces as they are.
     people, photographs, expressions, raters = (
-        int(child.generate_state(1, np.uint64)[0]) for child in np.random.SeedSequence([seed, name == "test"]).spawn(4)
+        int(child.generate_state(1, np.uint64)[0]) for child in np.random.SeedSequence([seed, *name.encode()]).spawn(4)
     )
     identity = photograph_again(sample_identities(num_people, people).repeat(num_each, axis=0), photographs)
     expression, label = sample_expressions(len(identity), expressions)

@@ -12,6 +12,7 @@ def make_cfg(**changes):
     model = {
         "BACKBONE": "resnet18",
         "WIDTH": 0.125,
+        "BLOCKS": [2, 2, 2, 2],
         "BATCH_NORM": True,
         "NECK": "conv3x3",
         "NECK_CHANNELS": 32,
@@ -58,6 +59,7 @@ def test_settings_reach_the_net():
         ({"NECK": "dense"}, "MODEL.NECK: unknown name 'dense'; allowed: conv3x3, dense_block, none"),
         ({"BACKBONE": "inception_nn2"}, "MODEL.WIDTH: 0.125 with inception_nn2; only resnet18"),
         ({"WIDTH": 0.0}, "MODEL.WIDTH: 0.0; must be above 0"),
+        ({"BLOCKS": [2, 0]}, "MODEL.BLOCKS: [2, 0]; one to four stages of at least one block"),
         ({"MEAN": [0.5, 0.5]}, "MODEL.MEAN: 2 values for 3 channels; give 1 or 3"),
         ({"STD": []}, "MODEL.STD: 0 values for 3 channels; give 1 or 3"),
         ({"STD": [0.5, 0.0, 0.5]}, "MODEL.STD: [0.5, 0.0, 0.5]; every value must be above 0"),

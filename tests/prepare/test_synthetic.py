@@ -12,9 +12,11 @@ from fecnet.structures import TripletType
 SMALL = {
     "size": 24,
     "num_train_identities": 12,
+    "num_val_identities": 8,
     "num_test_identities": 8,
     "faces_per_identity": 5,
     "num_train_triplets": 100,
+    "num_val_triplets": 40,
     "num_test_triplets": 50,
     "progress": False,
 }
@@ -49,7 +51,7 @@ def test_test_people_are_never_in_training(small_set):
     with (small_set / "faces.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     subjects = {}
-    for split in ("train", "test"):
+    for split in ("train", "val", "test"):
         faces = np.load(small_set / "labels" / "synthetic" / f"{split}.npz")["faces"]
         used = np.load(small_set / "triplets" / f"{split}.npz")["faces"]
         assert set(used.flat) <= set(faces)
@@ -57,10 +59,11 @@ def test_test_people_are_never_in_training(small_set):
     assert len(subjects["train"]) == 12
     assert len(subjects["test"]) == 8
     assert not subjects["train"] & subjects["test"]
-    assert len({row["key"] for row in rows}) == len(rows) == 100
+    assert not subjects["val"] & (subjects["train"] | subjects["test"])
+    assert len({row["key"] for row in rows}) == len(rows) == 140
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_triplets_are_what_they_claim(small_set, split):
     table = np.load(small_set / "triplets" / f"{split}.npz")
     labelled = np.load(small_set / "labels" / "synthetic" / f"{split}.npz")
@@ -83,7 +86,7 @@ def test_triplets_are_what_they_claim(small_set, split):
 def test_true_expressions_agree_with_the_raters(small_set):
     expression = np.load(small_set / "expression.npy")
     assert expression.dtype == np.float32
-    assert expression.shape == (100, len(EXPRESSION_FIELDS))
+    assert expression.shape == (140, len(EXPRESSION_FIELDS))
     table = np.load(small_set / "triplets" / "train.npz")
     corners = expression[table["faces"]]
     opposite = np.stack([np.linalg.norm(corners[:, a] - corners[:, b], axis=1) for a, b in ((1, 2), (0, 2), (0, 1))], 1)
@@ -93,7 +96,7 @@ def test_true_expressions_agree_with_the_raters(small_set):
 def test_coverage_adds_up(small_set):
     described = json.loads((small_set / "dataset.json").read_text())
     triplets = described["coverage"]["triplets"]
-    assert triplets["kept"] == 150
+    assert triplets["kept"] == 190
     assert triplets["read"] == triplets["kept"] + sum(triplets["dropped"].values())
     assert described["label_sets"]["synthetic"]["classes"] == list(EXPRESSIONS)
 
