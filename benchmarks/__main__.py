@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks import demo, ferplus, loop, loss
 from benchmarks.record import record
+from fecnet.utils.env import provenance
 
 _BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "loss": loss.run,
@@ -28,7 +29,10 @@ def main() -> None:
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(_BENCHMARKS)}")
     for name in options.names or _BENCHMARKS:
         print(f"== {name}")
-        record(name, _BENCHMARKS[name](quick=options.quick), quick=options.quick)
+        hardware = provenance()  # before the run: the code that was measured
+        measured = _BENCHMARKS[name](quick=options.quick)
+        if not options.quick:
+            record(name, measured, hardware)
 
 
 if __name__ == "__main__":

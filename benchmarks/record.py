@@ -10,23 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fecnet.utils.env import provenance
 from fecnet.utils.files import replace_json
 
 RESULTS = Path(__file__).parent / "results"
 
 
-def record(name: str, measured: dict[str, Any], *, quick: bool) -> None:
-    """Write ``results/<name>.json``; a quick run proves that the benchmark runs and writes nothing."""
-    if quick:
-        return
+def record(name: str, measured: dict[str, Any], hardware: dict[str, Any]) -> None:
+    """Write ``results/<name>.json``."""
     replace_json(
         RESULTS / f"{name}.json",
         {
             "benchmark": name,
             "command": f"python -m benchmarks {' '.join(sys.argv[1:])}".strip(),
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "hardware": provenance(),
+            "hardware": hardware,
             "measured": measured,
         },
     )
