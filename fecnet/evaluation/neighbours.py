@@ -14,7 +14,7 @@ from fecnet.evaluation.contact_sheet import contact_sheet
 def neighbour_sheet(
     faces_NHWC: np.ndarray, rows: np.ndarray, embedding_ND: Tensor, path: Path, *, num_queries: int = 6, num: int = 7
 ) -> None:
-    """Write a picture: in each row a query face, then its nearest faces.
+    """Write a picture: in each row a query face, then its nearest faces with their squared distances.
 
     Queries are chosen far from each other (farthest-point order), so the sheet shows the range of expressions.
 
@@ -32,5 +32,9 @@ def neighbour_sheet(
         chosen.append(int(nearest_N.argmax()))
     distance_QN = torch.cdist(embedding_ND[chosen], embedding_ND)
     num = min(num + 1, len(rows))
-    order_QK = distance_QN.topk(num, largest=False).indices  # each query is its own nearest
-    contact_sheet(faces_NHWC[rows[order_QK.flatten().numpy()]], num, path)
+    found = distance_QN.topk(num, largest=False)  # each query is its own nearest
+    image_NHWC = faces_NHWC[rows[found.indices.flatten().numpy()]]
+    enlarge = max(1, 96 // image_NHWC.shape[1])  # small faces are shown larger
+    image_NHWC = image_NHWC.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
+    captions = [f"{d * d:.3f}" if k % num else "query" for k, d in enumerate(found.values.flatten().tolist())]
+    contact_sheet(image_NHWC, num, path, captions)
