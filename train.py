@@ -29,7 +29,10 @@ def main() -> int:
     parser.add_argument("recipe", nargs="?", help="YAML recipe (default config/demo.yaml)")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="settings that replace the recipe's")
     parser.add_argument(
-        "--resume", default="", metavar="auto|PATH", help="go on with a run folder; auto: the newest run of the recipe"
+        "--resume",
+        default="",
+        metavar="auto|PATH",
+        help="go on with a run folder; auto: the newest run of this recipe and settings, or a new one",
     )
     options = parser.parse_intermixed_args()
     return fail_in_one_line(lambda: _train(options))

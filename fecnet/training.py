@@ -66,8 +66,8 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
     Args:
         cfg: resolved settings.
         recipe: name of the recipe, which names the run where ``cfg.NAME`` is empty.
-        resume: empty for a new run; ``auto`` for the newest run of this name where there is one, else a new one; or
-            a run or checkpoint folder.
+        resume: empty for a new run; ``auto`` for the newest run of this name and these settings where there is one,
+            else a new one; or a run or checkpoint folder.
 
     Returns:
         0, or 128 + the signal that ended training early.
@@ -79,8 +79,8 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
     device = choose_device(cfg.DEVICE)
     comm.start(device)
     checkpoint = _find_resumed(cfg, recipe, resume)
-    if checkpoint is not None:
-        cfg = _merge_resumed(cfg, checkpoint)
+    if checkpoint is not None and (problems := _fixed_differences(cfg, checkpoint)):
+        raise ValueError("\n".join(problems))
     dataset = open_dataset(cfg)
     torch.manual_seed(cfg.SEED)
     model = _build_model(cfg, dataset, device, resumed=checkpoint is not None)
@@ -109,12 +109,16 @@ def _find_resumed(cfg: Frozen, recipe: str, resume: str) -> Path | None:
         return None
     if resume != "auto":
         return find_checkpoint(resume, "last")
-    newest: Path | None = None
+    found: Path | None = None
     if comm.is_main():
         runs = [Path(cfg.OUTPUT_DIR) / cfg.NAME] if cfg.NAME else numbered_runs(Path(cfg.OUTPUT_DIR), recipe)
-        saved = [run for run in runs if (run / "checkpoints" / "last").is_file()]
-        newest = find_checkpoint(saved[-1], "last") if saved else None
-    return comm.broadcast_object(newest)
+        for run in reversed(runs):
+            if (run / "checkpoints" / "last").is_file():
+                checkpoint = find_checkpoint(run, "last")
+                if cfg.NAME or not _fixed_differences(cfg, checkpoint):
+                    found = checkpoint
+                    break
+    return comm.broadcast_object(found)
 
 
 def numbered_runs(folder: Path, recipe: str) -> list[Path]:
@@ -150,23 +154,14 @@ def _new_run(cfg: Frozen, recipe: str) -> Path:
     return run
 
 
-def _merge_resumed(cfg: Frozen, checkpoint: Path) -> Frozen:
-    """The settings of the resumed run with what may change taken from ``cfg``.
-
-    Raises:
-        ValueError: ``cfg`` differs where it may not.
-    """
-    saved = load_config(base=load_meta(checkpoint)["config"])
-    before = dict(flatten(saved))
-    changed = {key: value for key, value in flatten(cfg) if before[key] != value}
-    fixed = [key for key in changed if not key.startswith(_FREE_ON_RESUME)]
-    if fixed:
-        lines = [
-            f"{checkpoint}: cannot resume with another '{key}': {before[key]!r} there, {changed[key]!r} given"
-            for key in fixed
-        ]
-        raise ValueError("\n".join(lines))
-    return cfg
+def _fixed_differences(cfg: Frozen, checkpoint: Path) -> list[str]:
+    """Where ``cfg`` differs from the settings of a checkpoint and may not, a line each."""
+    before = dict(flatten(load_config(base=load_meta(checkpoint)["config"])))
+    return [
+        f"{checkpoint}: cannot resume with another '{key}': {before[key]!r} there, {value!r} given"
+        for key, value in flatten(cfg)
+        if before[key] != value and not key.startswith(_FREE_ON_RESUME)
+    ]
 
 
 def _build_model(cfg: Frozen, dataset: PackedDataset, device: torch.device, *, resumed: bool) -> nn.Module:

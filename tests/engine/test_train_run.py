@@ -109,10 +109,19 @@ def test_resume_auto_starts_where_there_is_no_run_and_goes_on_where_there_is(rec
     assert find_checkpoint(run_folder(recipe), "last").name == "4"
 
 
+def test_resume_auto_takes_the_newest_run_with_these_settings(recipe):
+    for seed in (1, 2):
+        assert train(recipe, "SOLVER.LENGTH", 1, "SEED", seed) == 0
+    assert train(recipe, "SOLVER.LENGTH", 2, "SEED", 1, resume="auto") == 0
+    assert train(recipe, "SOLVER.LENGTH", 2, "SEED", 3, resume="auto") == 0
+    iterations = {run.name: find_checkpoint(run, "last").name for run in run_folder(recipe).parent.iterdir()}
+    assert iterations == {"tiny": "2", "tiny-2": "1", "tiny-3": "2"}
+
+
 def test_resume_with_other_settings_is_refused(recipe):
     assert train(recipe, "SOLVER.LENGTH", 1) == 0
     with pytest.raises(ValueError) as error:
-        train(recipe, "SOLVER.BASE_LR", 0.5, "MODEL.FEATURE_DIM", 8, resume="auto")
+        train(recipe, "SOLVER.BASE_LR", 0.5, "MODEL.FEATURE_DIM", 8, resume=str(run_folder(recipe)))
     assert "cannot resume with another 'MODEL.FEATURE_DIM': 16 there, 8 given" in str(error.value)
     assert "cannot resume with another 'SOLVER.BASE_LR': 0.001 there, 0.5 given" in str(error.value)
 

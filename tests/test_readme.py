@@ -1,0 +1,92 @@
+"""What the README says is what happens: its commands run, its tables are the measured ones."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from fecnet.prepare.synthetic import prepare_synthetic
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line.split("  #")[0].strip()
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
+]
+
+
+def run(*command, cwd=ROOT, **environment):
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=300, env=os.environ | environment, check=False
+    )
+
+
+def test_make_knows_the_two_commands():
+    for target in ("demo", "test"):
+        assert f"make {target}" in COMMANDS
+        assert run("make", "-n", target).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def small_demo(tmp_path_factory):
+    """A small synthetic set and settings that make a demo run of seconds."""
+    folder = tmp_path_factory.mktemp("demo")
+    people = {f"num_{split}_identities": 12 for split in ("train", "val", "test")}
+    triplets = {f"num_{split}_triplets": 90 for split in ("train", "val", "test")}
+    prepare_synthetic(folder / "demo", **people, **triplets, progress=False)
+    return folder, shlex.split(f"DATA.PATH {folder}/demo OUTPUT_DIR {folder}/result SOLVER.LENGTH 3 LOG.PERIOD 1")
+
+
+def python_commands():
+    return [command for command in COMMANDS if re.search(r"(train|inference)\.(py|sh)", command)]
+
+
+def test_training_and_inference_commands_run(small_demo):
+    folder, small = small_demo
+    assert len(python_commands()) == 7
+    for command in python_commands():
+        words = [sys.executable if word.endswith("python") else word for word in shlex.split(command)]
+        words = [word.replace("result/demo", f"{folder}/result/demo") for word in words]
+        words = ["cpu" if before == "-d" else word for before, word in zip(["", *words], words, strict=False)]
+        if "config/ferplus.yaml" in words:  # the same recipe on the data at hand
+            words += shlex.split("DATA.EVAL_SPLITS [val] DATA.REPORT_SPLITS [test] MODEL.WIDTH 0.125")
+        done = run(*words, *small, PYTHON=sys.executable)
+        assert done.returncode == 0, f"{command}\n{done.stderr[-2000:]}"
+        if "--baselines" in words:
+            for name in ("fecnet", "untrained net", "pixel distance", "linear map", "oracle"):
+                assert re.search(rf"^{name}( +[0-9.]+){{4}}$", done.stdout, re.MULTILINE)
+            assert "coverage" in done.stdout
+
+
+def test_prepare_command_is_understood(tmp_path):
+    (command,) = (command for command in COMMANDS if "prepare ferplus" in command)
+    words = command.replace(".venv/bin/fecnet", f"{sys.executable} -m fecnet.cli")
+    done = run(*shlex.split(words.replace("datasets/", f"{tmp_path}/")))
+    assert done.returncode == 2  # FER2013_FOLDER stands for the user's own
+    assert re.fullmatch(r"error: FER2013_FOLDER.*\n", done.stderr)
+    assert not list(tmp_path.iterdir())
+
+
+def table_of(name):
+    block = re.search(rf"<!-- {name} table -->(.*?)<!-- /{name} table -->", README, re.DOTALL)[1]
+    rows = re.findall(r"^(\S[a-z A-Z]*?) +([0-9.]+) +([0-9.]+) +([0-9.]+) +([0-9.]+)$", block, re.MULTILINE)
+    return {row[0]: [float(cell) for cell in row[1:]] for row in rows}
+
+
+def test_demo_table_is_the_measured_one():
+    measured = json.loads((ROOT / "benchmarks" / "results" / "demo.json").read_text())["measured"]["percent"]
+    table = table_of("demo")
+    assert table.keys() - {"triplets"} == measured.keys()
+    for name, cells in measured.items():
+        assert table[name] == [round(cells[row], 1) for row in ("ONE", "TWO", "THREE", "ALL")]
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))
+def test_links_lead_somewhere(link):
+    assert (ROOT / link).exists()
