@@ -15,13 +15,13 @@ from fecnet.data.augment import center_view
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights
 from fecnet.engine.evaluator import TripletEvaluator
-from fecnet.evaluation.baselines import linear_embedding, pixel_embedding
+from fecnet.evaluation.baselines import MAX_LINEAR_TRIPLETS, linear_embedding, pixel_embedding, small_faces
 from fecnet.evaluation.neighbours import neighbour_sheet
 from fecnet.evaluation.triplet_accuracy import ROWS, TripletAccuracy, format_table
 from fecnet.modeling.build import build_model
 from fecnet.utils import comm
 from fecnet.utils.env import choose_device, provenance
-from fecnet.utils.files import replace_json
+from fecnet.utils.files import replace_arrays, replace_json
 from fecnet.utils.logging import say
 
 
@@ -69,7 +69,8 @@ def infer_run(
         path: a run or checkpoint folder; empty for the newest run.
         which: ``best`` or ``last``, for a run folder.
         splits: triplet splits; empty for ``DATA.REPORT_SPLITS``.
-        baselines: measure pixels, a linear map, an untrained net and, where the true expressions are known, an oracle.
+        baselines: measure pixels, a linear map and an untrained net; where they are known, also half of the raters
+            against the other half, and an oracle with the true expressions.
         overrides: ``KEY VALUE`` pairs, such as ``DATA.PATH``.
 
     Returns:
@@ -105,7 +106,7 @@ def infer_run(
         folder = checkpoint.parents[1] / "evaluation"
         folder.mkdir(exist_ok=True)
         replace_json(folder / "triplets.json", result)
-        np.savez(folder / "embeddings.npz", rows=evaluator.rows, embedding=embedding_ND.numpy())
+        replace_arrays(folder / "embeddings.npz", rows=evaluator.rows, embedding=embedding_ND.numpy())
         neighbour_sheet(dataset.faces_NHWC, evaluator.rows, embedding_ND, folder / "neighbours.png")
         say(f"{checkpoint}: written to {folder}: triplets.json, embeddings.npz, neighbours.png")
     comm.barrier()
@@ -138,23 +139,38 @@ def _baselines(
     cfg: Frozen, dataset: PackedDataset, evaluator: TripletEvaluator, device: torch.device
 ) -> dict[str, dict[str, TripletAccuracy]]:
     """What the data give away without a trained net, on the same triplets."""
-    images = dataset.faces_NHWC[evaluator.rows]
+    images = small_faces(dataset.faces_NHWC, evaluator.rows)
     table = dataset.triplets(cfg.DATA.TRAIN_SPLIT)
+    some = slice(None, None, -(-len(table) // MAX_LINEAR_TRIPLETS))
     torch.manual_seed(cfg.SEED)
     untrained = build_model(cfg, len(dataset.channels)).to(device)
-    train_rows, train_faces = np.unique(table.faces_T3, return_inverse=True)
+    train_rows, train_faces = np.unique(table.faces_T3[some], return_inverse=True)
     linear = linear_embedding(
-        dataset.faces_NHWC[train_rows], train_faces.reshape(-1, 3), table.odd_T, images, dim=cfg.MODEL.EMBEDDING_DIM
+        small_faces(dataset.faces_NHWC, train_rows),
+        train_faces.reshape(-1, 3),
+        table.odd_T[some],
+        images,
+        dim=cfg.MODEL.EMBEDDING_DIM,
     )
     found = {
         "untrained net": evaluator.judge(evaluator.embed(untrained)),
         "pixel distance": evaluator.judge(torch.from_numpy(pixel_embedding(images))),
         "linear map": evaluator.judge(torch.from_numpy(linear)),
     }
+    half_raters = dataset.coverage.get("half_raters")  # measured where faces have rater votes
+    if half_raters is not None:
+        found["half the raters"] = {split: _from_coverage(half_raters[split]) for split in evaluator.splits}
     expression = dataset.array("expression")  # known where the faces were drawn
     if expression is not None:
         found["oracle"] = evaluator.judge(torch.from_numpy(expression[evaluator.rows]))
     return found
+
+
+def _from_coverage(rows: dict[str, Any]) -> TripletAccuracy:
+    """Half the raters against the other half, counted over several splits of the raters."""
+    right = (rows["ONE"]["correct"], rows["TWO"]["correct"], rows["THREE"]["correct"])
+    total = (rows["ONE"]["counted"], rows["TWO"]["counted"], rows["THREE"]["counted"])
+    return TripletAccuracy(right, total)
 
 
 def _describe(

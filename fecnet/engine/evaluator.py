@@ -24,6 +24,10 @@ class TripletEvaluator:
         batch_size: faces per forward pass.
         device: where the model is.
         progress: show a bar.
+
+    Attributes:
+        splits: names of the splits.
+        rows: the faces that stand in any of them, int64, sorted.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class TripletEvaluator:
         self._device = device
         self._progress = progress
         every = [faces_T3.reshape(-1) for faces_T3, _, _ in splits.values()]
+        self.splits = list(splits)
         self.rows = np.unique(np.concatenate(every)).astype(np.int64)
 
     def embed(self, model: nn.Module) -> Tensor:

@@ -12,8 +12,31 @@ from torch.nn import functional
 
 from fecnet.structures import opposite_distances
 
+MAX_LINEAR_TRIPLETS = 150_000  # more do not help a linear map, and its faces are held in memory
+_SIDE = 48  # pixels a side at least, after averaging; pictures alone tell no more at a finer grain
 _MARGIN = 0.2  # squared L2 between unit vectors, as for the net
 _BATCH = 512  # triplets
+
+
+def small_faces(faces_NHWC: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Some faces, averaged over square blocks to 48..95 pixels a side, a few at a time: memory stays bounded.
+
+    Args:
+        faces_NHWC: all faces, uint8.
+        rows: which of them, shape (n,).
+
+    Returns:
+        uint8, shape (n, h, w, C).
+    """
+    _, height, width, channels = faces_NHWC.shape
+    k = max(1, min(height, width) // _SIDE)
+    height, width = height // k, width // k
+    small_NHWC = np.empty((len(rows), height, width, channels), np.uint8)
+    for first in range(0, len(rows), 1024):
+        part = faces_NHWC[rows[first : first + 1024], : height * k, : width * k]
+        blocks = part.reshape(len(part), height, k, width, k, channels)
+        small_NHWC[first : first + 1024] = blocks.mean(axis=(2, 4)) if k > 1 else part
+    return small_NHWC
 
 
 def pixel_embedding(image_NHWC: np.ndarray) -> np.ndarray:
@@ -93,4 +116,5 @@ def _whiten(train_NK: np.ndarray, test_NK: np.ndarray, components: int) -> tuple
         torch.manual_seed(0)
         _, strength_P, basis_KP = torch.svd_lowrank(train, q=components, niter=2)
     basis_KP = basis_KP * (len(train) ** 0.5 / strength_P.clamp_min(1e-6))
-    return train @ basis_KP, test @ basis_KP
+    # A constant beside the components: without it, faces along one direction could only be told by their sign.
+    return functional.pad(train @ basis_KP, (0, 1), value=1.0), functional.pad(test @ basis_KP, (0, 1), value=1.0)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
@@ -20,19 +23,31 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
         os.fsync(file.fileno())
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Make ``path`` hold ``text``, atomically: a reader sees the old text or the new one."""
+def replace_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Make ``path`` hold ``data``, atomically: a reader sees the old content or the new one."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        write_bytes(partial, text.encode())
+        write_bytes(partial, data)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
+def replace_text(path: Path, text: str) -> None:
+    """``replace_bytes`` with text."""
+    replace_bytes(path, text.encode())
+
+
 def replace_json(path: Path, value: Any) -> None:
     """``replace_text`` with ``value`` as indented JSON."""
     replace_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def replace_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """``replace_bytes`` with an ``.npz`` of the arrays."""
+    held = io.BytesIO()
+    np.savez(held, **arrays)  # type: ignore[arg-type]
+    replace_bytes(path, held.getbuffer())
 
 
 def flush_folder(path: Path) -> None:
