@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from fecnet.cli import fail_in_one_line
@@ -15,7 +16,7 @@ _EPILOG = """examples:
   python train.py                                           the demo: synthetic faces, a few minutes on a CPU
   python train.py config/ferplus.yaml SOLVER.BASE_LR 1e-3   a recipe with one key changed
   python train.py --resume result/demo                      go on where a run stopped
-  torchrun --nproc_per_node=8 train.py config/fec_resnet18.yaml
+  torchrun --nproc_per_node=8 train.py config/fec_paper_resnet18.yaml
 
 every key: docs/config.md, or `fecnet config`
 """
@@ -23,6 +24,12 @@ every key: docs/config.md, or `fecnet config`
 
 def main() -> int:
     """Parse, resolve the settings, train."""
+    options = parse(sys.argv[1:])
+    return fail_in_one_line(lambda: _train(options))
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line as options; exits on ``--help`` and on unknown options."""
     parser = argparse.ArgumentParser(
         description="Train from a recipe.", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -34,8 +41,7 @@ def main() -> int:
         metavar="auto|PATH",
         help="go on with a run folder; auto: the newest run of this recipe and settings, or a new one",
     )
-    options = parser.parse_intermixed_args()
-    return fail_in_one_line(lambda: _train(options))
+    return parser.parse_intermixed_args(arguments)
 
 
 def _train(options: argparse.Namespace) -> int:
