@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo link test lint bench clean
 
 help:
 	@echo "make demo     make data, train, measure: a few minutes on a CPU"
+	@echo "make link     keep datasets/ and result/ elsewhere: make link STORE=/data/fecnet"
 	@echo "make test     run the tests"
 	@echo "make lint     check style and types"
 	@echo "make bench    run the benchmarks"
@@ -39,6 +40,9 @@ endif
 demo: install
 	$(BIN)/python train.py config/demo.yaml
 	$(BIN)/python inference.py --baselines
+
+link:
+	@bash link.sh "$(STORE)"
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2

@@ -1,4 +1,4 @@
-"""Measure a trained embedding: ``python inference.py [RUN]``, or under torchrun.
+"""Measure a trained embedding: ``python inference.py [RUN] [--nproc N]``, or under torchrun.
 
 Prints how often it agrees with people for ONE-, TWO- and THREE-CLASS triplets. Without arguments: the newest run's
 best checkpoint.
@@ -8,18 +8,31 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from fecnet.cli import fail_in_one_line
+from fecnet.utils.launch import launch
 
 _EPILOG = """examples:
   python inference.py                            the newest run's best checkpoint
   python inference.py result/demo --baselines    with pixels, a linear map and an untrained net beside it
   python inference.py result/demo DATA.PATH datasets/other --split test
+  python inference.py --nproc 2                  the same table from two processes, a GPU each where there are GPUs
 """
 
 
 def main() -> int:
-    """Parse and measure."""
+    """Parse and measure, on more processes where asked to."""
+    options = parse(sys.argv[1:])
+    if options.nproc != 1:  # each of the processes is told to be one
+        arguments = [*sys.argv[1:], "--nproc", "1"]
+        return fail_in_one_line(lambda: launch(str(Path(__file__).resolve()), arguments, nproc=options.nproc))
+    return fail_in_one_line(lambda: _measure(options))
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line as options; exits on ``--help`` and on unknown options."""
     parser = argparse.ArgumentParser(
         description="Measure a trained embedding on triplets.",
         epilog=_EPILOG,
@@ -30,8 +43,8 @@ def main() -> int:
     parser.add_argument("--which", choices=("best", "last"), default="best", help="checkpoint of a run (default best)")
     parser.add_argument("--split", action="append", default=[], help="triplet split; repeat for more (default: all)")
     parser.add_argument("--baselines", action="store_true", help="measure pixels, linear map, untrained net, oracle")
-    options = parser.parse_intermixed_args()
-    return fail_in_one_line(lambda: _measure(options))
+    parser.add_argument("--nproc", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
+    return parser.parse_intermixed_args(arguments)
 
 
 def _measure(options: argparse.Namespace) -> int:

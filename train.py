@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from fecnet.cli import fail_in_one_line
@@ -24,6 +25,12 @@ every key: docs/config.md, or `fecnet config`
 
 def main() -> int:
     """Parse, resolve the settings, train."""
+    options = parse(sys.argv[1:])
+    return fail_in_one_line(lambda: _train(options))
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line as options; exits on ``--help`` and on unknown options."""
     parser = argparse.ArgumentParser(
         description="Train from a recipe.", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -35,8 +42,7 @@ def main() -> int:
         metavar="auto|PATH",
         help="go on with a run folder; auto: the newest run of this recipe and settings, or a new one",
     )
-    options = parser.parse_intermixed_args()
-    return fail_in_one_line(lambda: _train(options))
+    return parser.parse_intermixed_args(arguments)
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"fecnet {fecnet.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_prepare(commands.add_parser("prepare", help="make a packed data set"))
+    runs = commands.add_parser("runs", help="list training runs: state, iteration, best accuracy, data, date")
+    runs.add_argument("folder", nargs="?", type=Path, default=Path("result"), help="folder of runs (default result)")
+    runs.set_defaults(run=_runs)
     settings = commands.add_parser("config", help="print every configuration key with its meaning, as Markdown")
     settings.set_defaults(run=_config)
     options = parser.parse_args(arguments)
@@ -108,6 +111,14 @@ def _report(options: argparse.Namespace) -> int:
     if options.sheet:
         step = max(1, len(dataset.faces_NHWC) // 96)
         contact_sheet(dataset.faces_NHWC[::step][:96], 12, options.sheet)
+    return 0
+
+
+def _runs(options: argparse.Namespace) -> int:
+    from fecnet.engine.runs import find_runs, format_runs
+
+    runs = find_runs(options.folder)
+    print(format_runs(runs) if runs else f"{options.folder}: no runs; train one with: python train.py")
     return 0
 
 

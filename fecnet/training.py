@@ -179,6 +179,7 @@ def _build_trainer(
 ) -> Trainer:
     loader = build_loader(cfg, dataset, rank=comm.rank(), world_size=comm.world_size(), pin=device.type == "cuda")
     precision = choose_precision(cfg.SOLVER.PRECISION, device)
+    periods = _periods(cfg, loader.sampler.iterations_per_epoch)
     stepper = Stepper(
         model,
         build_criterion(cfg).to(device),
@@ -206,8 +207,8 @@ def _build_trainer(
         checkpointer=checkpointer,
         metrics=MetricsFile(run / "metrics.jsonl", iteration),
         tensorboard=TensorBoard(run / "tensorboard", wanted=cfg.LOG.TENSORBOARD),
-        meta=_describe(cfg, dataset, device, precision),
-        periods=_periods(cfg, loader.sampler.iterations_per_epoch),
+        meta={**_describe(cfg, dataset, device, precision), "length": periods.last},
+        periods=periods,
     )
     if checkpoint is not None:
         trainer.load_state_dict(state)

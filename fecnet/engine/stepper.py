@@ -135,7 +135,7 @@ class Stepper:
         factor = self.schedule.factor(iteration)
         for group in self._optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()  # to None; apex optimizers take no argument
         self.model.train()
         batches = [batch.to(self._device) for batch in batches]
         counts = self._count(batches)

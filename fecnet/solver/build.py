@@ -12,6 +12,7 @@ from easydict import EasyDict
 from torch import nn
 
 from fecnet.solver import schedules
+from fecnet.solver.apex import apex_optimizer
 from fecnet.solver.ema import EMA
 from fecnet.solver.gradient_rules import GradientRule, clip_norm, clip_value
 from fecnet.solver.schedules import PlateauSchedule, Schedule
@@ -93,12 +94,24 @@ def _nadam(solver: EasyDict, groups: _Groups) -> torch.optim.Optimizer:
     return torch.optim.NAdam(groups, foreach=True)
 
 
+def _fused_adam(solver: EasyDict, groups: _Groups) -> torch.optim.Optimizer:
+    return apex_optimizer("FusedAdam", groups, instead="use 'adam', which torch fuses itself", adam_w_mode=False)
+
+
+def _fused_lamb(solver: EasyDict, groups: _Groups) -> torch.optim.Optimizer:
+    # Its own clipping, at norm 1 unless told otherwise, is off: SOLVER.CLIP_NORM is the one place for that.
+    instead = "torch has no LAMB; use 'adamw', the nearest, which torch fuses itself"
+    return apex_optimizer("FusedLAMB", groups, instead=instead, max_grad_norm=math.inf)
+
+
 _OPTIMIZERS: dict[str, Callable[[EasyDict, _Groups], torch.optim.Optimizer]] = {
     "adam": _adam,
     "adamw": _adamw,
     "sgd": _sgd,
     "rmsprop": _rmsprop,
     "nadam": _nadam,
+    "fused_adam": _fused_adam,
+    "fused_lamb": _fused_lamb,
 }
 
 

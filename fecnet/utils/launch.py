@@ -1,0 +1,55 @@
+"""Start a script on several processes of this machine: ``python -m fecnet.utils.launch NPROC SCRIPT [ARGUMENTS …]``.
+
+It is ``torchrun --standalone`` that leaves as its processes left: their exit code instead of torchrun's 1, and no
+traceback of its own below the one line that said what was wrong.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+
+def launch(script: str, arguments: Sequence[str], *, nproc: int) -> int:
+    """Run ``script`` on ``nproc`` processes; the first that fails ends the others.
+
+    The processes share the cores of the machine; ``OMP_NUM_THREADS`` decides where it is set.
+
+    Returns:
+        0, the exit code of the process that failed first, or 128 + the signal that ended it or this launcher.
+
+    Raises:
+        ValueError: ``nproc`` is not positive, or this is one of several processes already.
+    """
+    if nproc < 1:
+        raise ValueError(f"--nproc {nproc}: expected 1 or more")
+    if "LOCAL_RANK" in os.environ:
+        raise ValueError(f"--nproc {nproc}: this is a process of torchrun already; give the number to torchrun alone")
+    # Imported here, so that wrong arguments are answered at once.
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args, run
+
+    logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)  # said below
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // nproc)))
+    options = parse_args(["--standalone", f"--nproc_per_node={nproc}", script])
+    options.training_script_args = list(arguments)  # not parsed above: it would take --nproc for one of its own
+    try:
+        run(options)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode >= 0:
+            return failure.exitcode
+        name = signal.Signals(-failure.exitcode).name
+        print(f"error: process {rank} of {nproc} was ended by {name}", file=sys.stderr, flush=True)
+        return 128 - failure.exitcode
+    except SignalException as error:
+        return 128 + error.sigval
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(launch(sys.argv[2], sys.argv[3:], nproc=int(sys.argv[1])))
