@@ -23,11 +23,21 @@ def fail_in_one_line(run: Callable[[], int]) -> int:
     except (ValueError, OSError) as error:
         if os.environ.get("FECNET_DEBUG"):
             raise
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        if _first_to_say(str(error)):
+            print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _first_to_say(text: str) -> bool:
+    """Whether this process prints an error that all ranks of a launch may have met."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return True
+    from fecnet.utils import comm
+
+    return comm.first_to_say(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
