@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import demo, ferplus, loop, loss
+from benchmarks import demo, ferplus, gpu, loop, loss
 from benchmarks.record import record
 from fecnet.utils.env import provenance
 
@@ -15,6 +15,7 @@ _BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "loop": loop.run,
     "demo": demo.run,
     "ferplus": ferplus.run,
+    "gpu": gpu.run,
 }
 
 
@@ -31,7 +32,7 @@ def main() -> None:
         print(f"== {name}")
         hardware = provenance()  # before the run: the code that was measured
         measured = _BENCHMARKS[name](quick=options.quick)
-        if not options.quick:
+        if measured and not options.quick:
             record(name, measured, hardware)
 
 
