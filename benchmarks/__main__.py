@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import demo, ferplus, loop, loss, saving, survive
+from benchmarks import demo, ferplus, gpu, loop, loss, saving, survive
 from benchmarks.record import record
 from fecnet.utils.env import provenance
 
@@ -17,6 +17,7 @@ _BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "survive": survive.run,
     "demo": demo.run,
     "ferplus": ferplus.run,
+    "gpu": gpu.run,
 }
 
 
@@ -33,7 +34,7 @@ def main() -> None:
         print(f"== {name}")
         hardware = provenance()  # before the run: the code that was measured
         measured = _BENCHMARKS[name](quick=options.quick)
-        if not options.quick:
+        if measured and not options.quick:
             record(name, measured, hardware)
 
 

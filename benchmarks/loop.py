@@ -30,6 +30,7 @@ def bare_step_seconds(cfg: Frozen, iterations: int) -> float:
     model = build_model(cfg, len(dataset.channels)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     criterion, optimizer = build_criterion(cfg).to(device), build_optimizer(cfg, model)
     precision = choose_precision(cfg.SOLVER.PRECISION, device)
+    net = torch.compile(model) if cfg.SOLVER.COMPILE else model
     batch = build_loader(cfg, dataset, rank=0, world_size=1, pin=False).gather(1)[0].to(device)
     batch = build_augment(cfg, dataset.channels)(batch, 1)
     started = 0.0
@@ -38,7 +39,7 @@ def bare_step_seconds(cfg: Frozen, iterations: int) -> float:
             started = _now(device)
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            out = model(batch.image_NCHW)
+            out = net(batch.image_NCHW)
         (criterion(out, batch)["triplet"] / cfg.SOLVER.BATCH_SIZE).backward()
         optimizer.step()
     return (_now(device) - started) / iterations

@@ -1,0 +1,151 @@
+"""What only GPUs can tell: step time by precision, input size and compilation, peak memory, the loop on 1..n GPUs.
+
+Faces are random, so that nothing need be downloaded: no time here depends on what is in a picture.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.loop import bare_step_seconds
+from fecnet.config.node import Frozen, load_config
+from fecnet.engine.checkpoint import find_checkpoint, load_trainer
+from fecnet.prepare.writer import PackedWriter
+
+ROOT = Path(__file__).parents[1]
+RECIPE = ROOT / "config" / "fec_paper_resnet18.yaml"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: lengths in iterations, sizes in pixels, batch in triplets."""
+
+    device: str
+    processes: tuple[int, ...]
+    sizes: tuple[int, ...]
+    precisions: tuple[str, ...]
+    iterations: int
+    batch: int
+    options: tuple[str, ...] = ()
+
+
+def run(*, quick: bool) -> dict[str, Any]:
+    """All of it on this machine's GPUs; with ``quick`` the same code at a tiny size, on the CPU where there is no GPU.
+
+    Returns:
+        Nothing where there is no GPU to measure.
+    """
+    gpus = torch.cuda.device_count()
+    if not gpus and not quick:
+        print("no GPU here: not measured")
+        return {}
+    plan = (
+        _quick_plan(gpus)
+        if quick
+        else Plan("cuda", tuple(range(1, gpus + 1)), (112, 160, 224), ("fp32", "bf16", "fp16"), 60, 90)
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_random_faces(folder / "random", size=max(plan.sizes))
+        common = [
+            *("DATA.PATH", str(folder / "random"), "OUTPUT_DIR", str(folder / "result"), "DEVICE", plan.device),
+            *("DATA.EVAL_SPLITS", "[val]", "EVAL.PERIOD", "0", "CHECKPOINT.PERIOD", "0", "LOG.TENSORBOARD", "false"),
+            *("MODEL.PRETRAINED", ""),  # speed does not depend on what the weights are
+            *plan.options,
+        ]
+        return {
+            "recipe": str(RECIPE.relative_to(ROOT)),
+            "triplets_per_batch": plan.batch,
+            "bare_step": bare_steps(plan, common),
+            "loop_same_batch": loops(plan, common, grow=False),
+            "loop_same_share": loops(plan, common, grow=True),
+        }
+
+
+def _quick_plan(gpus: int) -> Plan:
+    tiny = ("MODEL.WIDTH", "0.125", "MODEL.NECK", "none", "MODEL.FEATURE_DIM", "16")
+    if gpus:
+        return Plan("cuda", tuple({1, gpus}), (32,), ("fp32", "bf16", "fp16"), 3, 4, tiny)
+    return Plan("cpu", (1, 2), (32,), ("fp32", "bf16"), 3, 4, tiny)
+
+
+def bare_steps(plan: Plan, common: list[str]) -> list[dict[str, Any]]:
+    """Forward, criterion, backward and update on one batch: every size and precision, compiled at the largest size."""
+    cases = [(size, precision, False) for size in plan.sizes for precision in plan.precisions]
+    cases += [(plan.sizes[-1], precision, True) for precision in plan.precisions]
+    return [bare_step(plan, common, size, precision, compiled) for size, precision, compiled in cases]
+
+
+def bare_step(plan: Plan, common: list[str], size: int, precision: str, compiled: bool) -> dict[str, Any]:
+    """One case on one device: images/s and peak memory."""
+    options = [
+        *("DATA.INPUT_SIZE", str(size), "SOLVER.PRECISION", precision, "SOLVER.COMPILE", str(compiled).lower()),
+        *("SOLVER.BATCH_SIZE", str(plan.batch)),
+    ]
+    cfg: Frozen = load_config(RECIPE, [*common, *options])
+    if plan.device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    seconds = bare_step_seconds(cfg, plan.iterations)
+    found = {
+        "input_size": size,
+        "precision": precision,
+        "compiled": compiled,
+        "images_per_s": round(3 * plan.batch / seconds, 1),
+        "peak_memory_mb": torch.cuda.max_memory_allocated() // 2**20 if plan.device == "cuda" else None,
+    }
+    print(json.dumps(found))
+    return found
+
+
+def loops(plan: Plan, common: list[str], *, grow: bool) -> list[dict[str, Any]]:
+    """The whole of train.py on more and more processes: the same batch cut up, or a batch that grows with them."""
+    found: list[dict[str, Any]] = []
+    for processes in plan.processes:
+        batch = plan.batch * (processes if grow else 1)
+        options = [*common, "DATA.INPUT_SIZE", str(plan.sizes[-1]), "SOLVER.BATCH_SIZE", str(batch)]
+        name = f"{'share' if grow else 'batch'}-{processes}"
+        short, long = (
+            _training_seconds([*options, "NAME", f"{name}-{length}", "SOLVER.LENGTH", str(length)], processes)
+            for length in (plan.iterations, 4 * plan.iterations)
+        )
+        rate = 3 * batch * 3 * plan.iterations / (long - short)  # the difference: warm-up and evaluation cancel
+        speed_up = rate / found[0]["images_per_s"] if found else 1.0
+        case = {"processes": processes, "images_per_s": round(rate, 1), "speed_up": round(speed_up, 2)}
+        print(json.dumps({"grow": grow, **case}))
+        found.append(case)
+    return found
+
+
+def _training_seconds(options: list[str], processes: int) -> float:
+    """Wall time of the training loop of one run, without start-up, as its checkpoint says it."""
+    launcher = ["-m", "fecnet.utils.launch", str(processes)] if processes > 1 else []
+    subprocess.run([sys.executable, *launcher, "train.py", str(RECIPE), *options], cwd=ROOT, check=True)
+    cfg = load_config(RECIPE, options)
+    return load_trainer(find_checkpoint(Path(cfg.OUTPUT_DIR) / cfg.NAME, "last"))["progress"]["seconds"]
+
+
+def write_random_faces(path: Path, *, size: int, num_faces: int = 600, num_triplets: int = 3000) -> None:
+    """A packed data set of colour noise, ``size`` pixels a side, with as many triplets of each type."""
+    rng = np.random.default_rng(0)
+    with PackedWriter(path, num_faces=num_faces, height=size, width=size, channels=("R", "G", "B")) as writer:
+        faces = rng.integers(0, 256, (num_faces, size, size, 3), np.uint8)
+        writer.add_faces(faces, [{"key": str(k), "source": f"random:{k}"} for k in range(num_faces)])
+        for split, count in (("train", num_triplets), ("val", 3)):
+            writer.add_triplets(
+                split,
+                faces_T3=np.stack([rng.choice(num_faces, 3, replace=False) for _ in range(count)]),
+                odd_T=rng.integers(0, 3, count),
+                type_T=np.arange(count) % 3,
+                votes_T3=np.zeros((count, 3), np.uint8),
+            )
+        writer.set_coverage({"faces": {"read": num_faces, "kept": num_faces}})
