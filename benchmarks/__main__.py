@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import demo, ferplus, gpu, loop, loss, saving, survive
+from benchmarks import demo, ferplus, gpu, loop, loss, saving, scaling, survive
 from benchmarks.record import record
 from fecnet.utils.env import provenance
 
@@ -14,6 +14,7 @@ _BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "loss": loss.run,
     "loop": loop.run,
     "saving": saving.run,
+    "scaling": scaling.run,
     "survive": survive.run,
     "demo": demo.run,
     "ferplus": ferplus.run,

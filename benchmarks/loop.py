@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ from benchmarks.record import spread
 from fecnet.config.node import Frozen, load_config
 from fecnet.data.build import build_augment, build_loader
 from fecnet.data.packed import PackedDataset
+from fecnet.engine.stepper import Augment, Stepper
 from fecnet.modeling.build import build_model
 from fecnet.modeling.criterion.build import build_criterion
 from fecnet.prepare.synthetic import prepare_synthetic
 from fecnet.solver.build import build_optimizer
+from fecnet.structures import Batch
 from fecnet.training import train_run
 from fecnet.utils.env import choose_device, choose_precision
 
 RECIPE = Path(__file__).parents[1] / "config" / "demo.yaml"
+WARM = 3  # first iterations, not counted
 
 
 def bare_step_seconds(cfg: Frozen, iterations: int) -> float:
@@ -34,8 +38,8 @@ def bare_step_seconds(cfg: Frozen, iterations: int) -> float:
     batch = build_loader(cfg, dataset, rank=0, world_size=1, pin=False).gather(1)[0].to(device)
     batch = build_augment(cfg, dataset.channels)(batch, 1)
     started = 0.0
-    for iteration in range(iterations + 3):
-        if iteration == 3:  # the first ones warm up
+    for iteration in range(iterations + WARM):
+        if iteration == WARM:
             started = _now(device)
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
@@ -45,59 +49,57 @@ def bare_step_seconds(cfg: Frozen, iterations: int) -> float:
     return (_now(device) - started) / iterations
 
 
-def loop_seconds(cfg: Frozen, iterations: int, folder: Path) -> float:
-    """Seconds per iteration of a whole run: the difference of a long and a short one, so start-up cancels."""
+def loop_seconds(cfg: Frozen, folder: Path, iterations: int, *, save_period: int = 0) -> float:
+    """Seconds per iteration of the training loop, all of it: data, augmentation, logging, checkpoints.
 
-    def run(length: int) -> float:
-        name = f"{length}-{time.monotonic_ns()}"
-        options = ["SOLVER.LENGTH", str(length), "OUTPUT_DIR", str(folder), "NAME", name, "DATA.EVAL_SPLITS", "[tiny]"]
-        started = time.perf_counter()
+    Taken between the beginnings of two iterations, so start-up, warm-up and the evaluation at the end do not count.
+    """
+    begun: list[float] = []
+    step = Stepper.step
+
+    def noted(self: Stepper, batches: Sequence[Batch], augment: Augment, iteration: int) -> None:
+        begun.append(time.perf_counter())
+        step(self, batches, augment, iteration)
+
+    options = ["OUTPUT_DIR", str(folder), "SOLVER.LENGTH", str(iterations + WARM + 1), "EVAL.PERIOD", "0"]
+    options += ["CHECKPOINT.PERIOD", str(save_period), "LOG.TENSORBOARD", "false"]
+    Stepper.step = noted  # type: ignore[method-assign]
+    try:
         train_run(load_config(None, options, base=cfg), recipe="loop")
-        return time.perf_counter() - started
+    finally:
+        Stepper.step = step  # type: ignore[method-assign]
+    return (begun[WARM + iterations] - begun[WARM]) / iterations
 
-    short = 5
-    return (run(short + iterations) - run(short)) / iterations
+
+def small_demo(folder: Path) -> Frozen:
+    """A small synthetic data set in ``folder`` and the demo's settings on it."""
+    prepare_synthetic(folder / "demo", num_train_identities=100, num_train_triplets=2000, progress=False)
+    return load_config(RECIPE, ["DATA.PATH", str(folder / "demo")])
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Bare over loop time in images/s, pair by pair."""
-    iterations, pairs = (3, 1) if quick else (40, 5)
+    """Loop over bare step in images/s, pair by pair."""
+    iterations, pairs = (3, 1) if quick else (100, 7)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        prepare_synthetic(folder / "demo", num_train_identities=100, num_train_triplets=2000, progress=False)
-        triplets = folder / "demo" / "triplets"
-        (triplets / "tiny.npz").write_bytes(_first_triplets(triplets / "val.npz", folder))
-        options = ["DATA.PATH", str(folder / "demo"), "EVAL.PERIOD", "0", "CHECKPOINT.PERIOD", "0"]
-        cfg = load_config(RECIPE, options)
+        cfg = small_demo(folder)
         images = 3 * cfg.SOLVER.BATCH_SIZE
-        bare, loop, ratio = [], [], []
+        loop, bare = [], []
         for _ in range(pairs):
-            slow, fast = loop_seconds(cfg, iterations, folder), bare_step_seconds(cfg, iterations)
-            bare.append(images / fast)
-            loop.append(images / slow)
-            ratio.append(fast / slow)
-    measured = {
+            loop.append(images / loop_seconds(cfg, folder / "result", iterations))
+            bare.append(images / bare_step_seconds(cfg, iterations))
+    ratio = spread([slow / fast for slow, fast in zip(loop, bare, strict=True)])
+    print(f"bare step {spread(bare)['median']:.0f} images/s, loop {spread(loop)['median']:.0f} images/s")
+    print(f"loop over bare: {ratio['median']:.3f} ({ratio['min']:.3f}–{ratio['max']:.3f})")
+    return {
         "bare_images_per_s": spread(bare),
         "loop_images_per_s": spread(loop),
-        "loop_over_bare": spread(ratio),
+        "loop_over_bare": ratio,
         "recipe": "config/demo.yaml",
     }
-    print(f"bare step {measured['bare_images_per_s']['median']:.0f} images/s")  # type: ignore[index]
-    print(f"loop      {measured['loop_images_per_s']['median']:.0f} images/s")  # type: ignore[index]
-    print(f"loop over bare: {measured['loop_over_bare']['median']:.3f}")  # type: ignore[index]
-    return measured
 
 
 def _now(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
-
-
-def _first_triplets(path: Path, folder: Path) -> bytes:
-    """A split of a few triplets, so that the evaluation at the end of a run hardly counts."""
-    import numpy as np
-
-    with np.load(path) as file:
-        np.savez(folder / "tiny.npz", **{name: file[name][:3] for name in file.files})
-    return (folder / "tiny.npz").read_bytes()
