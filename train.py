@@ -6,6 +6,7 @@ Without arguments: config/demo.yaml, its data made if absent.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ _EPILOG = """examples:
   python train.py                                           the demo: synthetic faces, a few minutes on a CPU
   python train.py config/ferplus.yaml SOLVER.BASE_LR 1e-3   a recipe with one key changed
   python train.py --resume result/demo                      go on where a run stopped
-  torchrun --nproc_per_node=8 train.py config/fec_paper_resnet18.yaml
+  torchrun --nproc_per_node=8 train.py config/fec_code_resnet18.yaml
 
 every key: docs/config.md, or `fecnet config`
 """
@@ -52,7 +53,7 @@ def _train(options: argparse.Namespace) -> int:
     from fecnet.utils import comm
 
     recipe, overrides = options.recipe, options.overrides
-    if recipe is not None and not Path(recipe).is_file() and not recipe.endswith((".yaml", ".yml")):
+    if recipe is not None and re.fullmatch(r"[A-Z_.]+", recipe):
         recipe, overrides = None, [recipe, *overrides]  # `train.py KEY VALUE`: the default recipe
     base = None
     if options.resume not in ("", "auto"):

@@ -6,13 +6,15 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import demo, ferplus, gpu, loop, loss
+from benchmarks import demo, ferplus, gpu, loop, loss, saving, survive
 from benchmarks.record import record
 from fecnet.utils.env import provenance
 
 _BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "loss": loss.run,
     "loop": loop.run,
+    "saving": saving.run,
+    "survive": survive.run,
     "demo": demo.run,
     "ferplus": ferplus.run,
     "gpu": gpu.run,

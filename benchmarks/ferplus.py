@@ -22,7 +22,7 @@ def run(*, quick: bool) -> dict[str, Any]:
         raise SystemExit("datasets/ferplus is absent: fecnet prepare ferplus FER2013_FOLDER datasets/ferplus")
     with tempfile.TemporaryDirectory() as folder:
         where = ["OUTPUT_DIR", folder, "NAME", "ferplus"]
-        short = ["SOLVER.LENGTH", "0.001"] if quick else []
+        short = ["SOLVER.LENGTH", "2"] if quick else []
         wall, memory = run_commands(
             [
                 ["train.py", "config/ferplus.yaml", *where, *short],

@@ -56,7 +56,7 @@ def loop_seconds(cfg: Frozen, iterations: int, folder: Path) -> float:
         return time.perf_counter() - started
 
     short = 5
-    return -(run(short) - run(short + iterations)) / iterations
+    return (run(short + iterations) - run(short)) / iterations
 
 
 def run(*, quick: bool) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,18 +15,29 @@ import fecnet
 def fail_in_one_line(run: Callable[[], int]) -> int:
     """Run ``run``; what a user can cause becomes one ``error:`` line and exit code 2.
 
-    ``FECNET_DEBUG=1`` shows the traceback instead.
+    ``FECNET_DEBUG=1`` shows the traceback instead. SIGTERM ends like Ctrl-C, so that what is half-written is removed.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return run()
     except (ValueError, OSError) as error:
         if os.environ.get("FECNET_DEBUG"):
             raise
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        if _first_to_say(str(error)):
+            print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _first_to_say(text: str) -> bool:
+    """Whether this process prints an error that all ranks of a launch may have met."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return True
+    from fecnet.utils import comm
+
+    return comm.first_to_say(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,9 +84,15 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
 
     for source in (synthetic, ferplus):
         source.add_argument("path", type=Path, help="folder to make, such as datasets/demo")
-        source.add_argument("--seed", type=int, default=0, help="the same seed gives the same data set (default 0)")
+        source.add_argument("--seed", type=_seed, default=0, help="the same seed gives the same data set (default 0)")
         source.add_argument("--overwrite", action="store_true", help="replace the data set that stands at PATH")
         source.add_argument("--sheet", type=Path, help="also write a contact sheet of faces to this PNG")
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: 0 or more")
+    return int(text)
 
 
 def _prepare_synthetic(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fecnet.config.node import Frozen, load_config
+from fecnet.config.node import Frozen, flatten, load_config
 from fecnet.data.augment import center_view
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights
@@ -20,7 +20,7 @@ from fecnet.evaluation.neighbours import neighbour_sheet
 from fecnet.evaluation.triplet_accuracy import ROWS, TripletAccuracy, format_table
 from fecnet.modeling.build import build_model
 from fecnet.utils import comm
-from fecnet.utils.env import choose_device, provenance
+from fecnet.utils.env import choose_device, code_hash, provenance
 from fecnet.utils.files import replace_arrays, replace_json
 from fecnet.utils.logging import say
 
@@ -85,8 +85,9 @@ def infer_run(
     meta = load_meta(checkpoint)
     cfg = load_config(overrides=overrides, base=load_config(overrides=(), base=meta["config"]))
     device = choose_device(cfg.DEVICE)
-    comm.start(device)
+    comm.start(device, {**dict(flatten(cfg)), "checkpoint": checkpoint, "code": code_hash()})
     dataset = PackedDataset(cfg.DATA.PATH)
+    comm.check_same("data", {f"{dataset.path}: {key}": value for key, value in flatten(dataset.description)})
     _check_fit(checkpoint, meta, dataset)
     splits = list(splits) or list(cfg.DATA.REPORT_SPLITS)
     evaluator = build_evaluator(cfg, dataset, splits, device, progress=True)

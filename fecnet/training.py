@@ -6,7 +6,7 @@ import shlex
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from torch import nn
 from fecnet.config.node import Frozen, dump_config, flatten, load_config, plain
 from fecnet.data.build import build_augment, build_loader
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.checkpoint import Checkpointer, find_checkpoint, load_meta, load_trainer, load_weights
+from fecnet.engine.checkpoint import Checkpointer, find_checkpoint, load_meta, load_trainer, load_weights, make_folder
 from fecnet.engine.stepper import Stepper
 from fecnet.engine.trainer import Periods, Trainer
 from fecnet.inference import build_evaluator
@@ -30,7 +30,7 @@ from fecnet.solver.build import (
 )
 from fecnet.solver.gradient_rules import FiniteGuard
 from fecnet.utils import comm
-from fecnet.utils.env import choose_device, choose_precision, provenance
+from fecnet.utils.env import choose_device, choose_precision, code_hash, provenance
 from fecnet.utils.files import replace_text
 from fecnet.utils.logging import MetricsFile, TensorBoard, say
 from fecnet.utils.signals import StopOnSignal
@@ -40,6 +40,8 @@ _FREE_ON_RESUME = (
     "OUTPUT_DIR",
     "NAME",
     "DEVICE",
+    "DATA.PATH",  # the data may have moved; that they are the same is checked by what they say of themselves
+    "DATA.PREPARE",
     "SOLVER.LENGTH",
     "EVAL.",
     "CHECKPOINT.",
@@ -51,13 +53,19 @@ _FREE_ON_RESUME = (
 def open_dataset(cfg: Frozen) -> PackedDataset:
     """The packed data set of ``cfg.DATA.PATH``, made first by ``cfg.DATA.PREPARE`` where it is absent."""
     path = Path(cfg.DATA.PATH)
-    if comm.is_main() and not path.exists() and cfg.DATA.PREPARE:
+
+    def make() -> None:
+        if path.exists() or not cfg.DATA.PREPARE:
+            return
         from fecnet.cli import prepare
 
         say(f"{path}: absent; making it: fecnet prepare {cfg.DATA.PREPARE} {path}")
         prepare([*shlex.split(cfg.DATA.PREPARE), str(path)])
-    comm.barrier()
-    return PackedDataset(path)
+
+    comm.from_main(make)
+    dataset = PackedDataset(path)
+    comm.check_same("data", {f"{path}: {key}": value for key, value in flatten(dataset.description)})
+    return dataset
 
 
 def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
@@ -74,20 +82,30 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
 
     Raises:
         ValueError: settings, data or a checkpoint that do not fit; an output folder that holds another run; a loss
-            that is not finite; a full disk.
+            that is not finite; a full disk; ranks that are missing, or whose settings, data or code differ.
     """
     device = choose_device(cfg.DEVICE)
-    comm.start(device)
+    comm.start(device, {**dict(flatten(cfg)), "--resume": resume, "code": code_hash()})
     checkpoint = _find_resumed(cfg, recipe, resume)
     if checkpoint is not None and (problems := _fixed_differences(cfg, checkpoint)):
         raise ValueError("\n".join(problems))
     dataset = open_dataset(cfg)
+    if checkpoint is not None:
+        _check_same_data(checkpoint, dataset)
     torch.manual_seed(cfg.SEED)
     model = _build_model(cfg, dataset, device, resumed=checkpoint is not None)
-    run = checkpoint.parents[1] if checkpoint is not None else _new_run(cfg, recipe)
+    restart = resume == "auto"
+    run = (
+        checkpoint.parents[1]
+        if checkpoint is not None
+        else comm.from_main(lambda: _new_run(cfg, recipe, restart=restart))
+    )
     trainer = _build_trainer(cfg, dataset, model, device, run, checkpoint)
     with StopOnSignal(device) as stop:
-        ended_by = trainer.train(stop)
+        try:
+            ended_by = trainer.train(stop)
+        finally:
+            trainer.close()
     comm.barrier()
     if ended_by:
         say(
@@ -109,16 +127,17 @@ def _find_resumed(cfg: Frozen, recipe: str, resume: str) -> Path | None:
         return None
     if resume != "auto":
         return find_checkpoint(resume, "last")
-    found: Path | None = None
-    if comm.is_main():
+
+    def newest() -> Path | None:
         runs = [Path(cfg.OUTPUT_DIR) / cfg.NAME] if cfg.NAME else numbered_runs(Path(cfg.OUTPUT_DIR), recipe)
         for run in reversed(runs):
             if (run / "checkpoints" / "last").is_file():
                 checkpoint = find_checkpoint(run, "last")
                 if cfg.NAME or not _fixed_differences(cfg, checkpoint):
-                    found = checkpoint
-                    break
-    return comm.broadcast_object(found)
+                    return checkpoint
+        return None
+
+    return comm.from_main(newest)
 
 
 def numbered_runs(folder: Path, recipe: str) -> list[Path]:
@@ -132,25 +151,26 @@ def _number(path: Path, recipe: str) -> int:
     return int(suffix) if suffix.isdigit() else 0
 
 
-def _new_run(cfg: Frozen, recipe: str) -> Path:
-    """Make the folder of a new run and write its settings; rank 0 chooses, all ranks learn."""
-    run: Path | None = None
-    problem = ""
-    if comm.is_main():
-        folder = Path(cfg.OUTPUT_DIR)
-        taken = numbered_runs(folder, recipe)
-        run = folder / (cfg.NAME or (f"{recipe}-{max(1, _number(taken[-1], recipe)) + 1}" if taken else recipe))
-        try:
-            if run.exists() and any(run.iterdir()):
-                raise ValueError(f"{run}: holds another run; go on with --resume {run}, or give another NAME")
-            run.mkdir(parents=True, exist_ok=True)
-            replace_text(run / "config.yaml", dump_config(cfg))
-        except (ValueError, OSError) as error:
-            problem = str(error)
-    run, problem = comm.broadcast_object((run, problem))
-    if problem:
-        raise ValueError(problem)
-    assert run is not None
+def _new_run(cfg: Frozen, recipe: str, *, restart: bool) -> Path:
+    """Make the folder of a new run and write its settings.
+
+    Args:
+        cfg: resolved settings.
+        recipe: names the run where ``cfg.NAME`` is empty.
+        restart: take the folder of a run that ended before its first checkpoint, if there is one.
+
+    Raises:
+        ValueError: the folder holds another run.
+    """
+    folder = Path(cfg.OUTPUT_DIR)
+    taken = numbered_runs(folder, recipe)
+    run = folder / (cfg.NAME or (f"{recipe}-{max(1, _number(taken[-1], recipe)) + 1}" if taken else recipe))
+    if restart and not cfg.NAME and taken and _ended_early(taken[-1]):
+        run = taken[-1]
+    if run.exists() and any(run.iterdir()) and not (restart and _ended_early(run)):
+        raise ValueError(f"{run}: holds another run; go on with --resume {run}, or give another NAME")
+    run.mkdir(parents=True, exist_ok=True)
+    replace_text(run / "config.yaml", dump_config(cfg))
     return run
 
 
@@ -164,12 +184,39 @@ def _fixed_differences(cfg: Frozen, checkpoint: Path) -> list[str]:
     ]
 
 
+def _ended_early(run: Path) -> bool:
+    """Whether a run ended before its first checkpoint: it has settings, or not even those, and nothing to keep."""
+    visible = [path.name for path in run.iterdir() if not path.name.startswith(".")]
+    return not (run / "checkpoints" / "last").exists() and (not visible or "config.yaml" in visible)
+
+
+def _check_same_data(checkpoint: Path, dataset: PackedDataset) -> None:
+    """Compare what the data set says of itself with what the checkpoint was trained on.
+
+    Raises:
+        ValueError: they differ.
+    """
+    meta = load_meta(checkpoint)
+    before = dict(flatten({**meta["data"], "coverage": meta["coverage"]}))
+    now = dict(flatten({**_describe_data(dataset), "coverage": dataset.coverage}))
+    for key, value in before.items():
+        if key != "name" and value != now.get(key):  # the folder may have been renamed
+            raise ValueError(
+                f"{checkpoint}: cannot resume with other data: '{key}' of the data set is {value!r} there, "
+                f"{now.get(key)!r} in {dataset.path}"
+            )
+
+
 def _build_model(cfg: Frozen, dataset: PackedDataset, device: torch.device, *, resumed: bool) -> nn.Module:
-    model = build_model(cfg, len(dataset.channels))
+    model: nn.Module = build_model(cfg, len(dataset.channels))
     if cfg.MODEL.PRETRAINED and not resumed:
         if not cfg.MODEL.PRETRAINED_ON:
             raise ValueError("MODEL.PRETRAINED_ON: empty; say what the file was trained on, checkpoints disclose it")
-        say(str(load_pretrained(model.backbone, cfg.MODEL.PRETRAINED)))
+        say(str(load_pretrained(cast(nn.Module, model.backbone), cfg.MODEL.PRETRAINED)))
+    if cfg.SOLVER.SYNC_BN:
+        if device.type != "cuda":
+            raise ValueError(f"SOLVER.SYNC_BN: true needs GPUs, this run is on {device.type}; allowed here: false")
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     memory_format = torch.channels_last if cfg.SOLVER.CHANNELS_LAST else torch.contiguous_format
     return model.to(device, memory_format=memory_format)  # type: ignore[call-overload]
 
@@ -198,6 +245,7 @@ def _build_trainer(
         load_weights(checkpoint, stepper.inference_model)
         state = load_trainer(checkpoint)
         iteration = state["progress"]["iteration"]
+    comm.from_main(lambda: make_folder(run / "checkpoints"))
     checkpointer = Checkpointer(run / "checkpoints", keep=cfg.CHECKPOINT.KEEP) if comm.is_main() else None
     trainer = Trainer(
         stepper,
@@ -249,8 +297,13 @@ def _describe(cfg: Frozen, dataset: PackedDataset, device: torch.device, precisi
             "std": cfg.MODEL.STD,
         },
         "pretraining": cfg.MODEL.PRETRAINED_ON or None,
-        "data": {"name": dataset.description["name"], "sources": dataset.description["sources"]},
+        "data": _describe_data(dataset),
         "coverage": dataset.coverage,
         "config": plain(cfg),
         "provenance": {**provenance(device), "precision": str(precision).removeprefix("torch.")},
     }
+
+
+def _describe_data(dataset: PackedDataset) -> dict[str, Any]:
+    """What tells a data set from another, wherever it lies."""
+    return {key: dataset.description[key] for key in ("name", "sources", "num_faces", "splits")}

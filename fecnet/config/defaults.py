@@ -80,6 +80,7 @@ _C.SOLVER.CLIP_NORM = 0.0  # clip the gradient's L2 norm to this; 0 = off
 _C.SOLVER.EMA_DECAY = 0.0  # average the weights, per iteration; 0 = off; the average is what is evaluated and used
 _C.SOLVER.PRECISION = "auto"  # fp32, bf16, fp16 or auto (bf16 where the hardware computes it fast); evaluation is fp32
 _C.SOLVER.CHANNELS_LAST = True  # memory format of images and weights
+_C.SOLVER.SYNC_BN = False  # batch-norm statistics over all GPUs (SyncBatchNorm); an error on a CPU
 _C.SOLVER.COMPILE = False  # torch.compile the net
 
 _C.EVAL = EasyDict()

@@ -10,7 +10,7 @@ import copy
 import difflib
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -59,13 +59,21 @@ class Frozen(_ReadOnly, EasyDict):
         self._refuse()
 
 
-def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), base: Any = None) -> Frozen:
+def load_config(
+    path: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    base: Mapping[str, Any] | None = None,
+    *,
+    base_name: str = "base",
+) -> Frozen:
     """The resolved settings.
 
     Args:
         path: a YAML recipe, or None for the defaults alone.
         overrides: ``KEY VALUE`` pairs flat in one list, such as ``["SOLVER.BASE_LR", "1e-3"]``; values are YAML.
-        base: settings to start from instead of the defaults, such as those of a run that goes on.
+        base: settings merged into the defaults first, such as those of a run that goes on; keys it lacks, being older
+            than they are, get their defaults.
+        base_name: where ``base`` comes from, for the messages.
 
     Returns:
         The frozen settings, every key present.
@@ -73,14 +81,18 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), b
     Raises:
         ValueError: unreadable file, unknown keys, ill-typed values: all of them, a line each.
     """
-    values = plain(base if base is not None else _C)
+    values = plain(_C)
     problems: list[str] = []
+    if base is not None:
+        _merge(values, base, base_name, problems)
     if path is not None:
         _merge(values, _read(Path(path)), str(path), problems)
     if len(overrides) % 2:
         problems.append(f"override {overrides[-1]!r}: no value follows; give KEY VALUE pairs")
+    texts = {key for key, value in flatten(values) if isinstance(value, str)}
     for key, text in zip(overrides[::2], overrides[1::2], strict=False):
-        _merge(values, _nested(key, _parse(text)), "override", problems)
+        _merge(values, _nested(key, text if key in texts else _parse(text)), "override", problems)
+    problems += [f"'{key}': {value!r}; allowed: {allowed}" for key, value, allowed in _out_of_range(values)]
     if problems:
         raise ValueError("\n".join(problems))
     return Frozen(values)
@@ -103,6 +115,27 @@ def flatten(cfg: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+# Ranges of the keys that no ``build.py`` checks where it reads them.
+_RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "NAME": (lambda value: Path(value).name == value, "one folder name"),
+    "SEED": (lambda value: 0 <= value < 2**32, "0..4294967295"),
+    "DATA.EVAL_SPLITS": (bool, "at least one split"),
+    "DATA.REPORT_SPLITS": (bool, "at least one split"),
+    "DATA.INPUT_SIZE": (lambda value: value >= 8, "8 or more pixels"),
+    "EVAL.PERIOD": (lambda value: value >= 0, "0 = only at the end, or more"),
+    "EVAL.BATCH_SIZE": (lambda value: value >= 1, "1 or more"),
+    "CHECKPOINT.PERIOD": (lambda value: value >= 0, "0 = only at the end, or more"),
+    "CHECKPOINT.KEEP": (lambda value: value >= 0, "0 = all, or more"),
+    "LOG.PERIOD": (lambda value: value >= 1, "1 or more"),
+}
+
+
+def _out_of_range(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    for key, value in flatten(values):
+        if key in _RANGES and not _RANGES[key][0](value):
+            yield key, value, _RANGES[key][1]
 
 
 def _read(path: Path) -> dict[str, Any]:

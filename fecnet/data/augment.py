@@ -169,6 +169,7 @@ class Augment:
         erase: probability of filling a box with the sample's mean of each channel.
         erase_area: smallest and largest area of that box, fractions of the view.
         mask_channel: the last channel is no colour: it follows the geometry alone.
+        channels_last: memory format of the result.
 
     Raises:
         ValueError: a setting is out of its range.
@@ -187,8 +188,9 @@ class Augment:
     saturation: float = 0.0
     noise: float = 0.0
     erase: float = 0.0
-    erase_area: Sequence[float] = (0.02, 0.2)
+    erase_area: Sequence[float] = (0.02, 0.25)
     mask_channel: bool = False
+    channels_last: bool = True
     _bank: Tensor | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -223,7 +225,8 @@ class Augment:
         if self.brightness or self.contrast or self.saturation or self.noise:
             colour_NCSS.clamp_(0, 1)
         self._fill_box(colour_NCSS, uniform)
-        return batch.with_images(_like(image_NCSS, batch.image_NCHW))
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return batch.with_images(image_NCSS.contiguous(memory_format=layout))
 
     def _view(self, image_NCHW: Tensor, uniform: dict[str, Tensor]) -> Tensor:
         """Geometry: crop, resize and flip alone where nothing else is asked, else one bilinear sampling."""

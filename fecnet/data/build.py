@@ -42,6 +42,7 @@ def build_augment(cfg: Any, channels: list[str]) -> Augment:
             input_size=cfg.DATA.INPUT_SIZE,
             crop=cfg.DATA.CROP,
             mask_channel="mask" in channels,
+            channels_last=cfg.SOLVER.CHANNELS_LAST,
             **{key.lower(): value for key, value in cfg.AUGMENT.items()},
         )
     except ValueError as error:

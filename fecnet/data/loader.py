@@ -23,10 +23,15 @@ def vote_weights(table: TripletTable) -> np.ndarray:
 
     Returns:
         float32, shape (T,).
+
+    Raises:
+        ValueError: all weights would be 0.
     """
     total_T = table.votes_T3.sum(1, dtype=np.int64)
     agree_T = np.take_along_axis(table.votes_T3, table.odd_T[:, None].astype(np.int64), 1)[:, 0]
     weight_T = np.where(total_T > 0, agree_T / np.maximum(total_T, 1), 1.0)
+    if not weight_T.any():
+        raise ValueError("DATA.VOTE_WEIGHTS: no rater agrees with any triplet's odd face; allowed here: false")
     return (weight_T / weight_T.mean()).astype(np.float32)
 
 

@@ -93,6 +93,11 @@ class PackedDataset:
             raise ValueError(f"{file}: not a data set description: {error}") from error
         if version != PACKED_FORMAT:
             raise ValueError(f"{file}: format {version!r}; this version reads {PACKED_FORMAT}; prepare the set anew")
+        lacking = [
+            key for key in ("name", "num_faces", "height", "width", "channels", "sources") if key not in description
+        ]
+        if lacking:
+            raise ValueError(f"{file}: not a data set description: lacks {', '.join(lacking)}")
         return description
 
     def _open_faces(self) -> np.ndarray:
@@ -110,10 +115,13 @@ class PackedDataset:
     def _check_triplets(
         self, path: Path, faces: np.ndarray, odd: np.ndarray, kind: np.ndarray, votes: np.ndarray
     ) -> None:
-        if faces.ndim != 2 or faces.shape[1] != 3 or not len(faces) == len(odd) == len(kind) == len(votes):
+        num = len(faces)
+        if [array.shape for array in (faces, odd, kind, votes)] != [(num, 3), (num,), (num,), (num, 3)] or not num:
             shapes = f"{faces.shape}, {odd.shape}, {kind.shape}, {votes.shape}"
-            raise ValueError(f"{path}: arrays do not fit each other: {shapes}")
+            raise ValueError(f"{path}: shapes {shapes}; expected (T, 3), (T,), (T,), (T, 3) with at least one triplet")
+        if any(array.dtype.kind not in "iu" for array in (faces, odd, kind, votes)):
+            raise ValueError(f"{path}: arrays must hold whole numbers")
         for name, values, limit in (("faces", faces, len(self.faces_NHWC)), ("odd", odd, 3), ("type", kind, 3)):
-            if values.size and not 0 <= values.min() <= values.max() < limit:
+            if not 0 <= values.min() <= values.max() < limit:
                 bad = np.flatnonzero((values < 0) | (values >= limit))[0] // (values.size // len(values))
                 raise ValueError(f"{path}: triplet {bad}: '{name}' is {values[bad].tolist()}; allowed: 0..{limit - 1}")

@@ -12,6 +12,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,35 @@ from fecnet.utils.files import flush_folder, replace_text, write_bytes
 CHECKPOINT_FORMAT = 1
 
 
+def make_folder(folder: Path) -> None:
+    """Make a run's ``checkpoints`` folder and remove what a process killed while saving has left there.
+
+    Raises:
+        ValueError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_text(folder / ".writable", "")
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise ValueError(f"{folder}: checkpoints cannot be written here: {error.strerror}") from error
+    for partial in folder.glob(".*.partial"):
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 class Checkpointer:
-    """Writes the checkpoints of one run; only rank 0 holds one.
+    """Writes the checkpoints of one run, in a thread, so that training goes on; only rank 0 holds one.
 
     Args:
-        folder: the run's ``checkpoints`` folder.
+        folder: the run's ``checkpoints`` folder, which ``make_folder`` has made.
         keep: how many of the latest stay besides the best; 0 = all.
     """
 
     def __init__(self, folder: Path, *, keep: int) -> None:
         self.folder = folder
         self._keep = keep
-        folder.mkdir(parents=True, exist_ok=True)
-        for partial in folder.glob(".*.partial"):  # of a process that was killed while saving
-            shutil.rmtree(partial, ignore_errors=True)
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future[None] | None = None
 
     def save(
         self,
@@ -49,19 +65,43 @@ class Checkpointer:
         meta: Mapping[str, Any],
         best: bool,
     ) -> None:
-        """Write one checkpoint and point ``last`` (and ``best``) at it.
+        """Copy everything now and write it meanwhile: one checkpoint, then ``last`` (and ``best``) pointed at it.
+
+        Waits for the save before this one.
 
         Raises:
-            ValueError: the disk is full or read-only; the checkpoints before it are as they were.
+            ValueError: the save before this one met a full or read-only disk; those before it are as they were.
         """
+        self.finish()
+        self._pending = self._writer.submit(
+            self._write, iteration, _snapshot(weights), _snapshot(trainer), dict(meta), best
+        )
+
+    def finish(self) -> None:
+        """Wait until what was saved is on disk.
+
+        Raises:
+            ValueError: it could not be written; earlier checkpoints are as they were.
+        """
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Wait for the thread and end it; does not raise."""
+        self._writer.shutdown(wait=True)
+
+    def _write(
+        self, iteration: int, weights: Mapping[str, Tensor], trainer: dict[str, Any], meta: dict[str, Any], best: bool
+    ) -> None:
         target = self.folder / str(iteration)
         partial = self.folder / f".{iteration}.partial"
         try:
             partial.mkdir()
-            contiguous = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+            contiguous = {name: value.contiguous() for name, value in weights.items()}
             write_bytes(partial / "model.safetensors", safetensors.torch.save(contiguous))
             held = io.BytesIO()
-            torch.save(dict(trainer), held)
+            torch.save(trainer, held)
             write_bytes(partial / "trainer.pt", held.getbuffer())
             described = {"format": CHECKPOINT_FORMAT, "iteration": iteration, **meta}
             write_bytes(partial / "meta.json", json.dumps(described, indent=2).encode())
@@ -76,7 +116,7 @@ class Checkpointer:
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
             raise ValueError(f"{target}: not saved: {error.strerror}; earlier checkpoints are intact") from error
-        self._retire()
+        self._retire(iteration)
 
     def rewind(self, iteration: int, best: int | None) -> None:
         """Go on from ``iteration``: the pointers name nothing later, so what is saved anew may replace it."""
@@ -86,15 +126,31 @@ class Checkpointer:
         else:
             replace_text(self.folder / "best", f"{best}\n")
 
-    def _retire(self) -> None:
-        """Remove all but the latest ``keep`` and the best."""
+    def _retire(self, iteration: int) -> None:
+        """Remove all but the best and the latest ``keep`` up to ``iteration``.
+
+        Later ones are left by a run that was resumed from an earlier checkpoint; counted in, they would push out
+        what ``last`` names.
+        """
         if not self._keep:
             return
-        numbers = sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+        every = (int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+        numbers = sorted(number for number in every if number <= iteration)
         best = read_pointer(self.folder / "best")
         for number in numbers[: -self._keep]:
             if number != best:
                 shutil.rmtree(self.folder / str(number), ignore_errors=True)
+
+
+def _snapshot(value: Any) -> Any:
+    """A copy on the CPU, all the way down: the next update writes into the very tensors that are given."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: _snapshot(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_snapshot(item) for item in value)
+    return value
 
 
 def read_pointer(path: Path) -> int | None:

@@ -169,12 +169,12 @@ class Stepper:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain dicts; holds the raw weights where an average is what is used."""
+        """Plain dicts; holds the raw weights where an average is what is used. A collective."""
         return {
             "optimizer": self._optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "scaler": self._scaler.state_dict(),
-            "sums": {name: value.cpu() for name, value in self._sums.items()},
+            "sums": {name: _of_all_ranks(value) for name, value in self._sums.items()},
             "raw": self.model.state_dict() if self._average is not None else {},
         }
 
@@ -185,7 +185,7 @@ class Stepper:
         self._optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self._scaler.load_state_dict(state["scaler"])
-        self._sums = {name: value.to(self._device) for name, value in state["sums"].items()}
+        self._sums = {name: _of_this_rank(name, value).to(self._device) for name, value in state["sums"].items()}
 
     def _count(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
         """Counts of each term over all ranks and micro-batches."""
@@ -215,6 +215,7 @@ class Stepper:
             self._guard.update(self.model.parameters(), iteration)
             self._apply_rules()
             self._guard.step(self._optimizer)
+        comm.equalise_buffers(self.model)
         if self._average is not None:
             self._average.update(self.model)
 
@@ -225,3 +226,17 @@ class Stepper:
     def _add(self, values: dict[str, Tensor]) -> None:
         for name, value in values.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
+
+
+def _of_all_ranks(sum_: Tensor) -> Tensor:
+    """A sum as each rank holds it, shape (world_size,): adding them up now would round otherwise than later."""
+    return torch.cat(comm.gather_rows(sum_.view(1), [1] * comm.world_size())).cpu()
+
+
+def _of_this_rank(name: str, sum_R: Tensor) -> Tensor:
+    """This rank's part of what ``_of_all_ranks`` kept, also where the number of ranks has changed."""
+    if len(sum_R) == comm.world_size():
+        return sum_R[comm.rank()]
+    if name.startswith("count/"):  # the same on all ranks
+        return sum_R[0]
+    return sum_R.sum() if comm.is_main() else torch.zeros_like(sum_R[0])

@@ -108,12 +108,23 @@ class Trainer:
                 self._save(best)
             if signal and iteration < last:
                 bar.close()
+                self._finish()
                 return signal
         bar.close()
+        self._finish()
         return 0
 
+    def close(self) -> None:
+        """Let a checkpoint that is being written become whole, however training ended."""
+        if self._checkpointer is not None:
+            self._checkpointer.close()
+        self._tensorboard.close()
+
     def state_dict(self) -> dict[str, Any]:
-        """All that only training needs, as plain dicts; weights where they differ from those for inference."""
+        """All that only training needs, as plain dicts; weights where they differ from those for inference.
+
+        A collective.
+        """
         return {"progress": dict(vars(self.progress)), **self.stepper.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -134,7 +145,6 @@ class Trainer:
     def _measure(self) -> bool:
         """Evaluate; whether the first split is better than ever."""
         self.stepper.check_finite()
-        comm.equalise_buffers(self.stepper.model)
         accuracies = self._evaluate(self.stepper.inference_model)
         iteration, first = self.progress.iteration, next(iter(accuracies.values()))
         self.progress.accuracy = {
@@ -152,15 +162,19 @@ class Trainer:
 
     def _save(self, best: bool) -> None:
         self.stepper.check_finite()
-        comm.equalise_buffers(self.stepper.model)
-        if self._checkpointer is not None:
-            self._checkpointer.save(
-                self.progress.iteration,
-                weights=self.stepper.inference_model.state_dict(),
-                trainer=self.state_dict(),
-                meta={**self._meta, "accuracy": self.progress.accuracy, "seconds": round(self.progress.seconds, 1)},
-                best=best,
-            )
+        state = self.state_dict()
+        meta = {**self._meta, "accuracy": self.progress.accuracy, "seconds": round(self.progress.seconds, 1)}
+
+        def save() -> None:
+            assert self._checkpointer is not None
+            weights = self.stepper.inference_model.state_dict()
+            self._checkpointer.save(self.progress.iteration, weights=weights, trainer=state, meta=meta, best=best)
+
+        comm.from_main(save)
+
+    def _finish(self) -> None:
+        """Wait until the last checkpoint is on disk; all ranks learn if it is not."""
+        comm.from_main(lambda: self._checkpointer.finish() if self._checkpointer is not None else None)
 
     def _write(self, values: dict[str, Any]) -> None:
         self._metrics.write(values)

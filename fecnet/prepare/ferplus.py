@@ -5,7 +5,6 @@ Shape suffixes: N rows of fer2013.csv, M labelled faces of a split, K = 8 emotio
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from fecnet.prepare.fer2013 import (
     read_fer2013,
 )
 from fecnet.prepare.votes import MIN_GAP, half_rater_agreement, vote_triplets
-from fecnet.prepare.writer import PackedWriter
+from fecnet.prepare.writer import PackedWriter, face_key
 
 _NUM_EMOTIONS = len(FERPLUS_CLASSES)
 
@@ -144,7 +143,7 @@ def _records(fer: Fer2013, flags: dict[str, np.ndarray]) -> list[dict[str, Any]]
         source = f"fer2013.csv#{row}"
         records.append(
             {
-                "key": hashlib.sha256(source.encode()).hexdigest(),
+                "key": face_key(source),
                 "source": source,
                 "duplicate_of": first if first != row else "",
                 "flags": " ".join(flag for flag, flag_N in flags.items() if flag_N[row]),

@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from fecnet.prepare.faces_drawing import (
     sample_identities,
 )
 from fecnet.prepare.raters import NUM_RATERS, RatedTriplets, rate_triplets
-from fecnet.prepare.writer import PackedWriter
+from fecnet.prepare.writer import PackedWriter, face_key
 
 GENERATOR_VERSION = 1  # raise when the same seed gives other faces, so that two sets are never taken for one
 LABEL_SET = "synthetic"
@@ -134,8 +133,10 @@ def prepare_synthetic(
         progress: show a bar where there is a terminal.
 
     Raises:
-        ValueError: ``path`` exists, or there are too few faces to make triplets of.
+        ValueError: ``path`` exists, the size is too small to show a face, or there are too few faces for triplets.
     """
+    if size < 24:
+        raise ValueError(f"--size {size}: too small to show a face; allowed: 24 or more pixels")
     wanted = {
         "train": (num_train_identities, num_train_triplets),
         "val": (num_val_identities, num_val_triplets),
@@ -207,8 +208,7 @@ def _records(subject_N: np.ndarray, seed: int) -> list[dict[str, str]]:
     records = []
     for k, subject in enumerate(subject_N):
         source = f"synthetic:{seed}/{subject}/{k - int(np.searchsorted(subject_N, subject))}"
-        key = sha256(f"{source}|".encode()).hexdigest()
-        records.append({"key": key, "source": source, "subject": str(subject)})
+        records.append({"key": face_key(source), "source": source, "subject": str(subject)})
     return records
 
 

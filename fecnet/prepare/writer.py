@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +17,21 @@ import numpy as np
 from fecnet.structures import PACKED_FORMAT
 
 FACE_COLUMNS = ("key", "source", "box", "subject", "sequence", "landmarks", "duplicate_of", "flags")
+
+
+def face_key(source: str, box: Sequence[float] = ()) -> str:
+    """Identity of a face: sha256 of its source and its box rounded to 6 decimals, or no box for a whole picture.
+
+    A source alone would not do: one photo holds several faces.
+    """
+    return sha256(f"{source}|{','.join(f'{edge:.6f}' for edge in box)}".encode()).hexdigest()
+
+
+def _reserve(path: Path) -> None:
+    """Take the file's space now: a full disk is then an error here, not a bus error when a page is written."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 class PackedWriter:
@@ -68,10 +84,22 @@ class PackedWriter:
 
     def __enter__(self) -> PackedWriter:
         self._folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._sweep()
         self._folder.mkdir()
-        self._faces = np.lib.format.open_memmap(self._folder / "faces.npy", "w+", np.uint8, self._shape)
+        try:
+            self._faces = np.lib.format.open_memmap(self._folder / "faces.npy", "w+", np.uint8, self._shape)
+            _reserve(self._folder / "faces.npy")
+        except OSError:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         return self
+
+    def _sweep(self) -> None:
+        """Remove what writers of this set left that were killed."""
+        for partial in self.path.parent.glob(f".{self.path.name}.*.partial"):
+            number = partial.name.split(".")[-2]
+            if not number.isdigit() or int(number) == os.getpid() or not Path(f"/proc/{number}").exists():
+                shutil.rmtree(partial, ignore_errors=True)
 
     def add_faces(self, image_NHWC: np.ndarray, records: Sequence[Mapping[str, Any]]) -> range:
         """Append faces.

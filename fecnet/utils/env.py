@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -92,6 +93,15 @@ def provenance(device: torch.device | None = None) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "world_size": comm.world_size(),
     }
+
+
+def code_hash() -> str:
+    """Tells whether two machines run the same code: of all sources of fecnet, and torch's version."""
+    root = Path(fecnet.__file__).parent
+    digest = hashlib.sha256(torch.__version__.encode())
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return f"fecnet {fecnet.__version__}, torch {torch.__version__}, sources {digest.hexdigest()[:12]}"
 
 
 def _commit() -> str | None:

@@ -85,3 +85,38 @@ def test_settings_survive_yaml_and_a_checkpoint(tmp_path):
 def test_every_key_is_documented_and_the_page_is_fresh():
     assert [key for key, _, _ in config_rows()] == [key for key, _ in flatten(load_config())]
     assert (ROOT / "docs" / "config.md").read_text() == config_page(), "run: fecnet config > docs/config.md"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("SEED", "-1"),
+        ("SEED", "99999999999999999999"),
+        ("NAME", "../outside"),
+        ("DATA.EVAL_SPLITS", "[]"),
+        ("DATA.REPORT_SPLITS", "[]"),
+        ("DATA.INPUT_SIZE", "0"),
+        ("EVAL.BATCH_SIZE", "0"),
+        ("EVAL.PERIOD", "-1"),
+        ("CHECKPOINT.PERIOD", "-2"),
+        ("CHECKPOINT.KEEP", "-1"),
+        ("LOG.PERIOD", "0"),
+    ],
+)
+def test_values_out_of_range_name_their_key(key, value):
+    with pytest.raises(ValueError, match=rf"^'{key}': .*; allowed: "):
+        load_config(None, [key, value])
+
+
+def test_text_that_looks_like_a_number_stays_text():
+    assert load_config(None, ["NAME", "3", "MODEL.PRETRAINED_ON", "on"]).NAME == "3"
+
+
+def test_a_base_is_completed_and_checked():
+    base = plain(load_config(None, ["SEED", "7"]))
+    del base["MODEL"]["BLOCKS"]  # written before there was such a key
+    assert load_config(base=base).MODEL.BLOCKS == [2, 2, 2, 2]
+    assert load_config(base=base).SEED == 7
+    base["MODEL"]["BLOKS"] = [1]
+    with pytest.raises(ValueError, match=r"meta\.json: unknown key 'MODEL\.BLOKS'"):
+        load_config(base=base, base_name="meta.json")

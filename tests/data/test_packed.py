@@ -80,3 +80,26 @@ def test_a_broken_triplet_file_is_named(tiny, content):
     (tiny / "triplets" / "train.npz").write_bytes(content)
     with pytest.raises(ValueError, match=r"train\.npz: not a triplet file"):
         PackedDataset(tiny).triplets("train")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("odd", lambda odd: odd + 0.5, "whole numbers"),
+        ("type", lambda kind: kind[:, None], r"expected \(T, 3\), \(T,\), \(T,\), \(T, 3\)"),
+        ("votes", lambda votes: votes[:, :1], r"expected \(T, 3\), \(T,\), \(T,\), \(T, 3\)"),
+    ],
+)
+def test_arrays_of_another_shape_or_kind_are_refused(tiny, name, change, said):
+    path = tiny / "triplets" / "train.npz"
+    arrays = dict(np.load(path))
+    np.savez(path, **arrays | {name: change(arrays[name])})
+    with pytest.raises(ValueError, match=said):
+        PackedDataset(tiny).triplets("train")
+
+
+def test_a_split_without_triplets_is_refused(tiny):
+    path = tiny / "triplets" / "val.npz"
+    np.savez(path, **{name: array[:0] for name, array in np.load(path).items()})
+    with pytest.raises(ValueError, match="at least one triplet"):
+        PackedDataset(tiny).triplets("val")

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -86,3 +87,26 @@ def test_an_array_is_written_once(tmp_path):
         PackedWriter(tmp_path / "set", num_faces=0, height=3, width=4, channels=["grey"]) as writer,
     ):
         writer.add_array("faces", np.zeros(1))
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path):
+    dead, alive = tmp_path / ".set.99999999.partial", tmp_path / f".set.{os.getppid()}.partial"
+    dead.mkdir()
+    alive.mkdir()
+    with PackedWriter(tmp_path / "set", num_faces=0, height=2, width=2, channels=["grey"]):
+        assert not dead.exists()
+        assert alive.exists()  # another process is writing it
+
+
+def test_a_full_disk_is_an_error_before_any_face_is_written(tmp_path, monkeypatch):
+    def no_space(handle, offset, size):
+        assert size > 100 * 48 * 48
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", no_space)
+    with (
+        pytest.raises(OSError, match="No space left"),
+        PackedWriter(tmp_path / "set", num_faces=100, height=48, width=48, channels=["grey"]),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,86 @@
+"""Under torchrun itself: one rank that dies takes the others along, and what is said is said once."""
+
+import os
+import subprocess
+import sys
+import time
+
+from fecnet.engine.checkpoint import find_checkpoint
+from tests.conftest import ROOT
+from tests.distributed.ranks import free_port, launch_environment
+
+CHILD = """
+import os, signal, sys
+import train
+from fecnet.engine.stepper import Stepper
+from fecnet.utils import comm
+
+step, mode = Stepper.step, sys.argv.pop(1)
+
+def step_then(self, batches, augment, iteration):
+    step(self, batches, augment, iteration)
+    if iteration == 3 and comm.rank() == 1:
+        if mode == "raise":
+            raise RuntimeError("broken on one rank")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+Stepper.step = step_then
+code = train.main()
+sys.stdout.write(f"exit {code}\\n")
+sys.exit(code)
+"""
+
+
+def launch(folder, mode, *arguments):
+    """torchrun with two ranks of a script that is train.py but for what happens at iteration 3 of rank 1."""
+    script = folder / "child.py"
+    script.write_text(CHILD)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    began = time.monotonic()
+    done = subprocess.run(
+        [*command, str(script), mode, *map(str, arguments)],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    return done, time.monotonic() - began
+
+
+def test_an_exception_on_one_rank_ends_the_launch(recipe):
+    done, seconds = launch(recipe.parent, "raise", recipe)
+    assert done.returncode != 0
+    assert "broken on one rank" in done.stderr
+    assert seconds < 80
+    assert find_checkpoint(recipe.parent / "result" / "tiny", "last").name == "2"
+
+
+def test_a_signal_to_one_rank_ends_all_with_143_and_one_voice(recipe):
+    done, _ = launch(recipe.parent, "signal", recipe)
+    assert done.returncode != 0
+    # the launcher ends the others as soon as one has left, so only the first is sure to say its code
+    assert "exit 143" in done.stdout
+    for line in ("2 process(es)", "SIGTERM: saved iteration 3"):
+        assert done.stdout.count(line) == 1, done.stdout
+    assert find_checkpoint(recipe.parent / "result" / "tiny", "last").name == "3"
+
+
+def test_an_error_of_all_ranks_is_said_once(recipe):
+    done, _ = launch(recipe.parent, "signal", recipe, "SOLVER.BASE_RL", 1)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "SOLVER.BASE_RL" in errors[0]
+    assert "exitcode  : 2" in done.stderr  # in the launcher's own report
+
+
+def test_a_launch_without_its_peers_exits_with_2(recipe):
+    environment = {**os.environ, **launch_environment(0, 3, free_port()), "FECNET_TIMEOUT_S": "2"}
+    command = [sys.executable, str(ROOT / "train.py"), str(recipe)]
+    done = subprocess.run(
+        command, env={**environment, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=90
+    )
+    assert done.returncode == 2
+    said = "error: of 3 ranks these have not come within 2 s (FECNET_TIMEOUT_S): 1, 2"
+    assert [line for line in done.stderr.splitlines() if line] == [said]
