@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.loop import RECIPE
 from benchmarks.record import spread
 from fecnet.config.node import Frozen, load_config
-from fecnet.engine.trainer import Trainer
+from fecnet.engine.trainer import RunFiles, Trainer
 from fecnet.prepare.synthetic import prepare_synthetic
 from fecnet.training import train_run
 from fecnet.utils.signals import StopOnSignal
@@ -25,13 +25,13 @@ def loop_seconds(cfg: Frozen, folder: Path, iterations: int, period: int) -> flo
     measure = Trainer._measure
     train = Trainer.train
 
-    def timed_train(self: Trainer, stop: StopOnSignal) -> int:
+    def timed_train(self: Trainer, files: RunFiles, stop: StopOnSignal) -> int:
         taken.append(-time.perf_counter())
-        return train(self, stop)
+        return train(self, files, stop)
 
-    def timed_measure(self: Trainer) -> bool:
+    def timed_measure(self: Trainer, files: RunFiles) -> bool:
         taken[0] += time.perf_counter()  # at the last iteration: the loop is over
-        return measure(self)
+        return measure(self, files)
 
     options = ["OUTPUT_DIR", str(folder), "NAME", f"every-{period}-{time.monotonic_ns()}"]
     options += ["SOLVER.LENGTH", str(iterations), "CHECKPOINT.PERIOD", str(period)]

@@ -13,7 +13,7 @@ import torch
 from fecnet.config.node import Frozen, flatten, load_config
 from fecnet.data.augment import center_view
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights
+from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights, run_of
 from fecnet.engine.evaluator import TripletEvaluator
 from fecnet.evaluation.baselines import MAX_LINEAR_TRIPLETS, linear_embedding, pixel_embedding, small_faces
 from fecnet.evaluation.neighbours import neighbour_sheet
@@ -83,7 +83,7 @@ def infer_run(
         path = str(newest_run(Path(load_config(overrides=overrides).OUTPUT_DIR)))
     checkpoint = find_checkpoint(path, which)
     meta = load_meta(checkpoint)
-    cfg = load_config(overrides=overrides, base=load_config(overrides=(), base=meta["config"]))
+    cfg = load_config(overrides=overrides, base=meta["config"], base_name=f"{checkpoint}/meta.json")
     device = choose_device(cfg.DEVICE)
     comm.start(device, {**dict(flatten(cfg)), "checkpoint": checkpoint, "code": code_hash()})
     dataset = PackedDataset(cfg.DATA.PATH)
@@ -99,19 +99,32 @@ def infer_run(
     if baselines:
         columns |= _baselines(cfg, dataset, evaluator, device)
     result = _describe(checkpoint, meta, dataset, evaluator, columns, splits) | {"provenance": provenance(device)}
+    _print(cfg, dataset, columns, splits)
+    comm.from_main(lambda: _write(checkpoint, dataset, evaluator.rows, embedding_ND, result))
+    return result
+
+
+def _print(
+    cfg: Frozen, dataset: PackedDataset, columns: dict[str, dict[str, TripletAccuracy]], splits: Sequence[str]
+) -> None:
     for split in splits:
-        say(f"\n{split}: per cent of triplets judged as people judged them")
+        selected = " (the split that selected the best checkpoint)" if split == cfg.DATA.EVAL_SPLITS[0] else ""
+        say(f"\n{split}{selected}: per cent of triplets judged as people judged them")
         say(format_table({name: accuracy[split] for name, accuracy in columns.items()}))
     say("\n" + format_coverage(dataset.coverage))
-    if comm.is_main():
-        folder = checkpoint.parents[1] / "evaluation"
-        folder.mkdir(exist_ok=True)
-        replace_json(folder / "triplets.json", result)
-        replace_arrays(folder / "embeddings.npz", rows=evaluator.rows, embedding=embedding_ND.numpy())
-        neighbour_sheet(dataset.faces_NHWC, evaluator.rows, embedding_ND, folder / "neighbours.png")
-        say(f"{checkpoint}: written to {folder}: triplets.json, embeddings.npz, neighbours.png")
-    comm.barrier()
-    return result
+
+
+def _write(
+    checkpoint: Path, dataset: PackedDataset, rows: np.ndarray, embedding_ND: torch.Tensor, result: dict[str, Any]
+) -> None:
+    """Into the run's folder, or into that of a checkpoint which lies alone."""
+    in_run = checkpoint.resolve().parent.name == "checkpoints"
+    folder = (run_of(checkpoint) if in_run else checkpoint) / "evaluation"
+    folder.mkdir(exist_ok=True)
+    replace_json(folder / "triplets.json", result)
+    replace_arrays(folder / "embeddings.npz", rows=rows, embedding=embedding_ND.numpy())
+    neighbour_sheet(dataset.faces_NHWC, rows, embedding_ND, folder / "neighbours.png")
+    say(f"{checkpoint}: written to {folder}: triplets.json, embeddings.npz, neighbours.png")
 
 
 def format_coverage(coverage: dict[str, Any], indent: str = "") -> str:

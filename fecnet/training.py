@@ -14,9 +14,17 @@ from torch import nn
 from fecnet.config.node import Frozen, dump_config, flatten, load_config, plain
 from fecnet.data.build import build_augment, build_loader
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.checkpoint import Checkpointer, find_checkpoint, load_meta, load_trainer, load_weights, make_folder
+from fecnet.engine.checkpoint import (
+    Checkpointer,
+    find_checkpoint,
+    load_meta,
+    load_trainer,
+    load_weights,
+    make_folder,
+    run_of,
+)
 from fecnet.engine.stepper import Stepper
-from fecnet.engine.trainer import Periods, Trainer
+from fecnet.engine.trainer import Periods, Progress, RunFiles, Trainer
 from fecnet.inference import build_evaluator
 from fecnet.modeling.build import build_model
 from fecnet.modeling.criterion.build import build_criterion
@@ -60,7 +68,10 @@ def open_dataset(cfg: Frozen) -> PackedDataset:
         from fecnet.cli import prepare
 
         say(f"{path}: absent; making it: fecnet prepare {cfg.DATA.PREPARE} {path}")
-        prepare([*shlex.split(cfg.DATA.PREPARE), str(path)])
+        try:
+            prepare([*shlex.split(cfg.DATA.PREPARE), str(path)])
+        except SystemExit as error:  # argparse has said what is wrong with it
+            raise ValueError(f"DATA.PREPARE: `fecnet prepare {cfg.DATA.PREPARE} {path}` is not a command") from error
 
     comm.from_main(make)
     dataset = PackedDataset(path)
@@ -93,19 +104,15 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
     if checkpoint is not None:
         _check_same_data(checkpoint, dataset)
     torch.manual_seed(cfg.SEED)
-    model = _build_model(cfg, dataset, device, resumed=checkpoint is not None)
-    restart = resume == "auto"
-    run = (
-        checkpoint.parents[1]
-        if checkpoint is not None
-        else comm.from_main(lambda: _new_run(cfg, recipe, restart=restart))
-    )
-    trainer = _build_trainer(cfg, dataset, model, device, run, checkpoint)
+    trainer = _build_trainer(cfg, dataset, device, checkpoint)  # what is wrong is found before anything is written
+    run = comm.from_main(lambda: _run_folder(cfg, recipe, checkpoint, restart=resume == "auto"))
+    files = _open_files(cfg, run, trainer.progress)
+    say(f"{run}: {_summary(cfg, dataset, trainer, device)}")
     with StopOnSignal(device) as stop:
         try:
-            ended_by = trainer.train(stop)
+            ended_by = trainer.train(files, stop)
         finally:
-            trainer.close()
+            files.close()
     comm.barrier()
     if ended_by:
         say(
@@ -113,10 +120,10 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
             f"python train.py --resume {run}"
         )
         return 128 + ended_by
-    best = trainer.progress
+    progress = trainer.progress
     say(
-        f"{run}: done in {best.seconds:.0f} s; best {best.best_accuracy:.1f} % on {cfg.DATA.EVAL_SPLITS[0]} "
-        f"at iteration {best.best_iteration}; measure it with: python inference.py {run}"
+        f"{run}: done in {progress.seconds:.0f} s; best {progress.best_accuracy:.1f} % on {cfg.DATA.EVAL_SPLITS[0]} "
+        f"at iteration {progress.best_iteration}; measure it with: python inference.py {run}"
     )
     return 0
 
@@ -151,32 +158,62 @@ def _number(path: Path, recipe: str) -> int:
     return int(suffix) if suffix.isdigit() else 0
 
 
-def _new_run(cfg: Frozen, recipe: str, *, restart: bool) -> Path:
-    """Make the folder of a new run and write its settings.
+def _run_folder(cfg: Frozen, recipe: str, checkpoint: Path | None, *, restart: bool) -> Path:
+    """The folder of the run that goes on, or of a new one, with its settings written.
 
     Args:
         cfg: resolved settings.
         recipe: names the run where ``cfg.NAME`` is empty.
+        checkpoint: of the run that goes on, or None.
         restart: take the folder of a run that ended before its first checkpoint, if there is one.
 
     Raises:
-        ValueError: the folder holds another run.
+        ValueError: the folder holds another run, or cannot be written.
     """
-    folder = Path(cfg.OUTPUT_DIR)
-    taken = numbered_runs(folder, recipe)
-    run = folder / (cfg.NAME or (f"{recipe}-{max(1, _number(taken[-1], recipe)) + 1}" if taken else recipe))
-    if restart and not cfg.NAME and taken and _ended_early(taken[-1]):
-        run = taken[-1]
-    if run.exists() and any(run.iterdir()) and not (restart and _ended_early(run)):
-        raise ValueError(f"{run}: holds another run; go on with --resume {run}, or give another NAME")
-    run.mkdir(parents=True, exist_ok=True)
-    replace_text(run / "config.yaml", dump_config(cfg))
+    if checkpoint is not None:
+        run = run_of(checkpoint)
+    else:
+        folder = Path(cfg.OUTPUT_DIR)
+        taken = numbered_runs(folder, recipe)
+        run = folder / (cfg.NAME or (f"{recipe}-{max(1, _number(taken[-1], recipe)) + 1}" if taken else recipe))
+        if restart and not cfg.NAME and taken and _ended_early(taken[-1]):
+            run = taken[-1]
+        if run.exists() and any(run.iterdir()) and not (restart and _ended_early(run)):
+            hint = "--resume auto starts it anew" if _ended_early(run) else f"go on with --resume {run}"
+            raise ValueError(f"{run}: holds another run; {hint}, or give another NAME")
+        run.mkdir(parents=True, exist_ok=True)
+        replace_text(run / "config.yaml", dump_config(cfg))
+    make_folder(run / "checkpoints")
     return run
+
+
+def _open_files(cfg: Frozen, run: Path, progress: Progress) -> RunFiles:
+    """What the run writes to, cut back to where it goes on."""
+    checkpointer = None
+    if comm.is_main():
+        checkpointer = Checkpointer(run / "checkpoints", keep=cfg.CHECKPOINT.KEEP)
+        if progress.iteration:
+            checkpointer.rewind(progress.iteration, progress.best_iteration)
+    return RunFiles(
+        checkpointer,
+        MetricsFile(run / "metrics.jsonl", progress.iteration),
+        TensorBoard(run / "tensorboard", progress.iteration, wanted=cfg.LOG.TENSORBOARD),
+    )
+
+
+def _summary(cfg: Frozen, dataset: PackedDataset, trainer: Trainer, device: torch.device) -> str:
+    parameters = sum(parameter.numel() for parameter in trainer.stepper.model.parameters())
+    precision = str(choose_precision(cfg.SOLVER.PRECISION, device)).removeprefix("torch.")
+    going_on = f"going on after iteration {trainer.progress.iteration}; " if trainer.progress.iteration else ""
+    return (
+        f"{going_on}{cfg.MODEL.BACKBONE}, {parameters:,} parameters, {len(dataset.faces_NHWC):,} faces, {device}, "
+        f"{precision}, {comm.world_size()} process(es)"
+    )
 
 
 def _fixed_differences(cfg: Frozen, checkpoint: Path) -> list[str]:
     """Where ``cfg`` differs from the settings of a checkpoint and may not, a line each."""
-    before = dict(flatten(load_config(base=load_meta(checkpoint)["config"])))
+    before = dict(flatten(load_config(base=load_meta(checkpoint)["config"], base_name=f"{checkpoint}/meta.json")))
     return [
         f"{checkpoint}: cannot resume with another '{key}': {before[key]!r} there, {value!r} given"
         for key, value in flatten(cfg)
@@ -221,9 +258,9 @@ def _build_model(cfg: Frozen, dataset: PackedDataset, device: torch.device, *, r
     return model.to(device, memory_format=memory_format)  # type: ignore[call-overload]
 
 
-def _build_trainer(
-    cfg: Frozen, dataset: PackedDataset, model: nn.Module, device: torch.device, run: Path, checkpoint: Path | None
-) -> Trainer:
+def _build_trainer(cfg: Frozen, dataset: PackedDataset, device: torch.device, checkpoint: Path | None) -> Trainer:
+    """All parts put together, as the checkpoint left them where there is one; nothing is written."""
+    model = _build_model(cfg, dataset, device, resumed=checkpoint is not None)
     loader = build_loader(cfg, dataset, rank=comm.rank(), world_size=comm.world_size(), pin=device.type == "cuda")
     precision = choose_precision(cfg.SOLVER.PRECISION, device)
     periods = _periods(cfg, loader.sampler.iterations_per_epoch)
@@ -240,46 +277,29 @@ def _build_trainer(
         compile_model=cfg.SOLVER.COMPILE,
         device=device,
     )
-    iteration = 0
-    if checkpoint is not None:
-        load_weights(checkpoint, stepper.inference_model)
-        state = load_trainer(checkpoint)
-        iteration = state["progress"]["iteration"]
-    comm.from_main(lambda: make_folder(run / "checkpoints"))
-    checkpointer = Checkpointer(run / "checkpoints", keep=cfg.CHECKPOINT.KEEP) if comm.is_main() else None
     trainer = Trainer(
         stepper,
         loader,
         build_augment(cfg, dataset.channels),
         build_evaluator(cfg, dataset, cfg.DATA.EVAL_SPLITS, device),
-        checkpointer=checkpointer,
-        metrics=MetricsFile(run / "metrics.jsonl", iteration),
-        tensorboard=TensorBoard(run / "tensorboard", wanted=cfg.LOG.TENSORBOARD),
         meta={**_describe(cfg, dataset, device, precision), "length": periods.last},
         periods=periods,
     )
     if checkpoint is not None:
-        trainer.load_state_dict(state)
-        if checkpointer is not None:
-            checkpointer.rewind(iteration, trainer.progress.best_iteration)
-        say(f"{run}: going on after iteration {iteration}")
-    say(
-        f"{run}: {cfg.MODEL.BACKBONE}, {sum(p.numel() for p in model.parameters()):,} parameters, "
-        f"{len(dataset.faces_NHWC):,} faces, {device}, {str(precision).removeprefix('torch.')}, "
-        f"{comm.world_size()} process(es)"
-    )
+        load_weights(checkpoint, stepper.inference_model)
+        trainer.load_state_dict(load_trainer(checkpoint))
     return trainer
 
 
 def _periods(cfg: Frozen, iterations_per_epoch: int) -> Periods:
-    def iterations(length: float) -> int:
-        return length_in_iterations(length, cfg.SOLVER.UNIT, iterations_per_epoch)
+    def iterations(key: str, length: float) -> int:
+        return length_in_iterations(length, cfg.SOLVER.UNIT, iterations_per_epoch, key=key)
 
     return Periods(
-        last=iterations(cfg.SOLVER.LENGTH),
+        last=iterations("SOLVER.LENGTH", cfg.SOLVER.LENGTH),
         log=cfg.LOG.PERIOD,
-        evaluate=iterations(cfg.EVAL.PERIOD),
-        save=iterations(cfg.CHECKPOINT.PERIOD),
+        evaluate=iterations("EVAL.PERIOD", cfg.EVAL.PERIOD),
+        save=iterations("CHECKPOINT.PERIOD", cfg.CHECKPOINT.PERIOD),
     )
 
 

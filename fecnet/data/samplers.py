@@ -20,7 +20,7 @@ class TripletSampler:
         balance: one stream per type that occurs, instead of one stream.
 
     Raises:
-        ValueError: the batch is larger than the data.
+        ValueError: the batch is larger than the data, or its share of a type than there are of that type.
     """
 
     def __init__(self, type_T: np.ndarray, *, batch_size: int, seed: int, balance: bool) -> None:
@@ -31,6 +31,12 @@ class TripletSampler:
         self._seed = seed
         streams = [np.flatnonzero(type_T == kind) for kind in np.unique(type_T)] if balance else []
         self._streams = streams or [np.arange(len(type_T))]
+        fewest, share_of_type = min(map(len, self._streams)), -(-batch_size // len(self._streams))
+        if share_of_type > fewest:
+            raise ValueError(
+                f"SOLVER.BATCH_SIZE: {batch_size} takes {share_of_type} triplets of each type, of one there are only "
+                f"{fewest}; allowed here: 1..{fewest * len(self._streams)}, or DATA.BALANCE_TYPES false"
+            )
 
     def rows(self, iteration: int) -> np.ndarray:
         """Triplets of the global batch of ``iteration`` (counted from 1), int64, shape (batch_size,)."""

@@ -11,6 +11,7 @@ import io
 import json
 import pickle
 import shutil
+import warnings
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,8 @@ from torch import Tensor
 from fecnet.utils.files import flush_folder, replace_text, write_bytes
 
 CHECKPOINT_FORMAT = 1
+_META_KEYS = ("iteration", "kind", "preprocessing", "data", "coverage", "config")
+_TRAINER_KEYS = ("progress", "optimizer", "schedule", "scaler", "sums", "raw")
 
 
 def make_folder(folder: Path) -> None:
@@ -70,9 +73,15 @@ class Checkpointer:
         Waits for the save before this one.
 
         Raises:
-            ValueError: the save before this one met a full or read-only disk; those before it are as they were.
+            ValueError: the save before this one met a full or read-only disk, or a weight or batch-norm statistic is
+                not finite; checkpoints before it are as they were.
         """
         self.finish()
+        bad = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+        if bad:
+            raise ValueError(
+                f"{self.folder / str(iteration)}: not saved: {bad[0]} is not finite; earlier ones are good"
+            )
         self._pending = self._writer.submit(
             self._write, iteration, _snapshot(weights), _snapshot(trainer), dict(meta), best
         )
@@ -121,7 +130,7 @@ class Checkpointer:
     def rewind(self, iteration: int, best: int | None) -> None:
         """Go on from ``iteration``: the pointers name nothing later, so what is saved anew may replace it."""
         replace_text(self.folder / "last", f"{iteration}\n")
-        if best is None:
+        if best is None or not (self.folder / str(best)).is_dir():  # retired since, for a better one
             (self.folder / "best").unlink(missing_ok=True)
         else:
             replace_text(self.folder / "best", f"{best}\n")
@@ -173,7 +182,7 @@ def find_checkpoint(path: str | Path, which: str) -> Path:
     Raises:
         ValueError: nothing there.
     """
-    path = Path(path)
+    path = Path(path).resolve() if str(path) == "." else Path(path)
     if (path / "meta.json").is_file():
         return path
     folder = path / "checkpoints"
@@ -185,11 +194,22 @@ def find_checkpoint(path: str | Path, which: str) -> Path:
     return folder / str(number)
 
 
+def run_of(checkpoint: Path) -> Path:
+    """The run folder that holds a checkpoint.
+
+    Raises:
+        ValueError: the checkpoint does not lie in a run.
+    """
+    if checkpoint.resolve().parent.name != "checkpoints":
+        raise ValueError(f"{checkpoint}: not inside a run, as result/<run>/checkpoints/<iteration> is")
+    return checkpoint.parent.parent if len(checkpoint.parts) > 2 else checkpoint.resolve().parents[1]
+
+
 def load_meta(checkpoint: Path) -> dict[str, Any]:
     """``meta.json`` of a checkpoint.
 
     Raises:
-        ValueError: missing, not JSON, or another format version.
+        ValueError: missing, not JSON, incomplete, or another format version.
     """
     file = checkpoint / "meta.json"
     try:
@@ -199,6 +219,9 @@ def load_meta(checkpoint: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: not a checkpoint description: {error}") from error
     if version != CHECKPOINT_FORMAT:
         raise ValueError(f"{file}: checkpoint format {version!r}; this version reads {CHECKPOINT_FORMAT}")
+    lacking = [key for key in _META_KEYS if key not in meta]
+    if lacking:
+        raise ValueError(f"{file}: not a checkpoint description: lacks {', '.join(lacking)}")
     return meta
 
 
@@ -231,7 +254,16 @@ def load_trainer(checkpoint: Path) -> dict[str, Any]:
     """
     file = checkpoint / "trainer.pt"
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is wrong is told below, in one line
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{file}: holds more than tensors and plain values; not loaded, since it may be unsafe"
+        ) from error
+    except (OSError, RuntimeError, EOFError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{file}: unreadable, truncated or unsafe: {reason}") from error
+        raise ValueError(f"{file}: unreadable or truncated: {reason}") from error
+    if not isinstance(state, dict) or any(key not in state for key in _TRAINER_KEYS):
+        raise ValueError(f"{file}: not a trainer's state; expected {', '.join(_TRAINER_KEYS)}")
+    return state

@@ -165,7 +165,7 @@ class Stepper:
         if iteration:
             raise ValueError(
                 f"iteration {iteration}: the loss or a gradient is not finite; no update was made from there on; "
-                "the last checkpoint is good; try a lower SOLVER.BASE_LR, SOLVER.CLIP_NORM or SOLVER.PRECISION fp32"
+                "checkpoints hold good weights; try a lower SOLVER.BASE_LR, SOLVER.CLIP_NORM or SOLVER.PRECISION fp32"
             )
 
     def state_dict(self) -> dict[str, Any]:

@@ -44,6 +44,36 @@ class Progress:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class RunFiles:
+    """Where a run is written.
+
+    Attributes:
+        checkpointer: on rank 0; None elsewhere.
+        metrics: ``metrics.jsonl``.
+        tensorboard: TensorBoard events.
+    """
+
+    checkpointer: Checkpointer | None
+    metrics: MetricsFile
+    tensorboard: TensorBoard
+
+    def write(self, values: dict[str, Any]) -> None:
+        """One line of numbers."""
+        self.metrics.write(values)
+        self.tensorboard.write(values)
+
+    def finish(self) -> None:
+        """Wait until the last checkpoint is on disk; all ranks learn if it is not."""
+        comm.from_main(lambda: self.checkpointer.finish() if self.checkpointer is not None else None)
+
+    def close(self) -> None:
+        """Let a checkpoint that is being written become whole, however training ended."""
+        if self.checkpointer is not None:
+            self.checkpointer.close()
+        self.tensorboard.close()
+
+
 class Trainer:
     """Trains, evaluates, saves; the same code on one process and on many.
 
@@ -52,9 +82,6 @@ class Trainer:
         loader: iterations ``first`` to ``last`` with this rank's micro-batches.
         augment: uint8 batch on the device to the net's input.
         evaluate: the accuracy of each split; the first split selects the best checkpoint.
-        checkpointer: writes checkpoints, on rank 0; None elsewhere.
-        metrics: ``metrics.jsonl``.
-        tensorboard: TensorBoard events.
         meta: what each checkpoint's ``meta.json`` says besides iteration and accuracy.
         periods: when what is due.
     """
@@ -66,9 +93,6 @@ class Trainer:
         augment: Augment,
         evaluate: Evaluate,
         *,
-        checkpointer: Checkpointer | None,
-        metrics: MetricsFile,
-        tensorboard: TensorBoard,
         meta: Mapping[str, Any],
         periods: Periods,
     ) -> None:
@@ -77,13 +101,10 @@ class Trainer:
         self._loader = loader
         self._augment = augment
         self._evaluate = evaluate
-        self._checkpointer = checkpointer
-        self._metrics = metrics
-        self._tensorboard = tensorboard
         self._meta = meta
         self._periods = periods
 
-    def train(self, stop: StopOnSignal) -> int:
+    def train(self, files: RunFiles, stop: StopOnSignal) -> int:
         """Train to the last iteration or until a signal.
 
         Returns:
@@ -94,31 +115,23 @@ class Trainer:
         """
         first, last = self.progress.iteration + 1, self._periods.last
         started = time.monotonic() - self.progress.seconds
-        bar = tqdm(total=last, initial=first - 1, unit="it", dynamic_ncols=True, disable=not comm.is_main())
-        for iteration, batches in self._loader(first, last):
-            self.stepper.step(batches, self._augment, iteration)
-            self.progress.iteration = iteration
-            bar.update()
-            if self._due(self._periods.log):
-                self._log(bar)
-            best = self._due(self._periods.evaluate) and self._measure()
-            signal = stop.agreed()
-            if best or signal or self._due(self._periods.save):
-                self.progress.seconds = time.monotonic() - started
-                self._save(best)
-            if signal and iteration < last:
-                bar.close()
-                self._finish()
-                return signal
-        bar.close()
-        self._finish()
-        return 0
-
-    def close(self) -> None:
-        """Let a checkpoint that is being written become whole, however training ended."""
-        if self._checkpointer is not None:
-            self._checkpointer.close()
-        self._tensorboard.close()
+        signal = 0
+        with tqdm(total=last, initial=first - 1, unit="it", dynamic_ncols=True, disable=not comm.is_main()) as bar:
+            for iteration, batches in self._loader(first, last):
+                self.stepper.step(batches, self._augment, iteration)
+                self.progress.iteration = iteration
+                bar.update()
+                if self._due(self._periods.log):
+                    self._log(files, bar)
+                best = self._due(self._periods.evaluate) and self._measure(files)
+                signal = stop.agreed()
+                if best or signal or self._due(self._periods.save):
+                    self.progress.seconds = time.monotonic() - started
+                    self._save(files, best)
+                if signal:
+                    break
+        files.finish()
+        return signal if self.progress.iteration < last else 0
 
     def state_dict(self) -> dict[str, Any]:
         """All that only training needs, as plain dicts; weights where they differ from those for inference.
@@ -136,13 +149,13 @@ class Trainer:
         iteration = self.progress.iteration
         return iteration == self._periods.last or (period > 0 and iteration % period == 0)
 
-    def _log(self, bar: tqdm[Any]) -> None:
+    def _log(self, files: RunFiles, bar: tqdm[Any]) -> None:
         values = {"iteration": self.progress.iteration, **self.stepper.read_terms(), "lr": self.stepper.learning_rate}
         self.stepper.check_finite()
-        self._write(values)
+        files.write(values)
         bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
 
-    def _measure(self) -> bool:
+    def _measure(self, files: RunFiles) -> bool:
         """Evaluate; whether the first split is better than ever."""
         self.stepper.check_finite()
         accuracies = self._evaluate(self.stepper.inference_model)
@@ -152,7 +165,8 @@ class Trainer:
             "splits": {split: accuracy.to_dict() for split, accuracy in accuracies.items()},
         }
         for split, accuracy in accuracies.items():
-            self._write({"iteration": iteration, **{f"{split}/{row}": round(accuracy.percent(row), 4) for row in ROWS}})
+            table = accuracy.to_dict()
+            files.write({"iteration": iteration, **{f"{split}/{row}": table[row]["percent"] for row in ROWS}})
             say(f"iteration {iteration}: {split} " + "  ".join(f"{row} {accuracy.percent(row):.1f}" for row in ROWS))
         self.stepper.schedule.feedback(first.percent())
         if first.percent() <= self.progress.best_accuracy:
@@ -160,22 +174,14 @@ class Trainer:
         self.progress.best_iteration, self.progress.best_accuracy = iteration, first.percent()
         return True
 
-    def _save(self, best: bool) -> None:
+    def _save(self, files: RunFiles, best: bool) -> None:
         self.stepper.check_finite()
         state = self.state_dict()
         meta = {**self._meta, "accuracy": self.progress.accuracy, "seconds": round(self.progress.seconds, 1)}
 
         def save() -> None:
-            assert self._checkpointer is not None
+            assert files.checkpointer is not None
             weights = self.stepper.inference_model.state_dict()
-            self._checkpointer.save(self.progress.iteration, weights=weights, trainer=state, meta=meta, best=best)
+            files.checkpointer.save(self.progress.iteration, weights=weights, trainer=state, meta=meta, best=best)
 
         comm.from_main(save)
-
-    def _finish(self) -> None:
-        """Wait until the last checkpoint is on disk; all ranks learn if it is not."""
-        comm.from_main(lambda: self._checkpointer.finish() if self._checkpointer is not None else None)
-
-    def _write(self, values: dict[str, Any]) -> None:
-        self._metrics.write(values)
-        self._tensorboard.write(values)

@@ -54,16 +54,22 @@ def _within(line: str, iteration: int) -> bool:
 
 
 class TensorBoard:
-    """TensorBoard events where tensorboard is installed and wanted; otherwise silent."""
+    """TensorBoard events where tensorboard is installed and wanted; otherwise silent.
 
-    def __init__(self, folder: Path, *, wanted: bool) -> None:
+    Args:
+        folder: for the event files.
+        iteration: events after it, of a run that goes on from here, are hidden (0 for a new run).
+        wanted: write them.
+    """
+
+    def __init__(self, folder: Path, iteration: int, *, wanted: bool) -> None:
         self._writer: Any = None
         if wanted and comm.is_main():
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 return
-            self._writer = SummaryWriter(str(folder))
+            self._writer = SummaryWriter(str(folder), purge_step=iteration + 1 if iteration else None)
 
     def write(self, values: dict[str, Any]) -> None:
         """Write the numbers of one ``metrics.jsonl`` line."""

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -191,7 +192,7 @@ def test_damaged_checkpoints_are_named(recipe):
     assert train(recipe, "SOLVER.LENGTH", 1) == 0
     checkpoint = find_checkpoint(run_folder(recipe), "last")
     for name, said in (
-        ("trainer.pt", "trainer.pt: unreadable, truncated or unsafe"),
+        ("trainer.pt", "trainer.pt: unreadable or truncated"),
         ("model.safetensors", "model.safetensors: unreadable, truncated or not safetensors"),
         ("meta.json", "meta.json: not a checkpoint description"),
     ):
@@ -209,11 +210,12 @@ def test_a_pickle_is_refused(recipe):
     assert train(recipe, "SOLVER.LENGTH", 1) == 0
     checkpoint = find_checkpoint(run_folder(recipe), "last")
     torch.save({"progress": Evil()}, checkpoint / "trainer.pt")
-    with pytest.raises(ValueError, match=r"trainer\.pt: unreadable, truncated or unsafe"):
+    with pytest.raises(ValueError, match=r"trainer\.pt: holds more than tensors and plain values; not loaded"):
         train(recipe, resume="auto")
     torch.save({"model": Evil()}, checkpoint / "model.safetensors")
     with pytest.raises(ValueError, match=r"model\.safetensors: unreadable, truncated or not safetensors"):
         infer_run(str(checkpoint))
+    assert not Path("/tmp/fecnet-was-here").exists()
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(recipe):
@@ -263,4 +265,91 @@ def test_pretrained_backbone_is_loaded_reported_and_disclosed(recipe, tmp_path, 
     assert json.loads((checkpoint / "meta.json").read_text())["pretraining"] == "random faces"
     (tmp_path / "faces.pt").unlink()  # neither resuming nor measuring needs the file again
     assert train(recipe, *options, "MODEL.PRETRAINED_ON", "random faces", "SOLVER.LENGTH", 3, resume="auto") == 0
+    infer_run(str(run_folder(recipe)))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        ("SOLVER.OPTIMIZER", "adm"),
+        ("SOLVER.BATCH_SIZE", 1000),
+        ("SOLVER.ACCUMULATE", 0),
+        ("SOLVER.UNIT", "hours"),
+        ("SOLVER.PRECISION", "fp8"),
+        ("AUGMENT.FLIP", 2.0),
+        ("DATA.EVAL_SPLITS", "[absent]"),
+        ("LOSS.MARGIN_ONE_CLASS", -1.0),
+    ],
+)
+def test_nothing_is_written_when_settings_are_wrong(recipe, mistake):
+    with pytest.raises(ValueError, match=r"allowed|there are"):
+        train(recipe, *mistake)
+    assert not run_folder(recipe).parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("meta.json", '{"format": 1}', "meta.json: not a checkpoint description: lacks iteration, kind"),
+        ("trainer.pt", {"something": 1}, "trainer.pt: not a trainer's state"),
+    ],
+)
+def test_foreign_files_in_a_checkpoint_are_named(recipe, file, content, said):
+    assert train(recipe, "SOLVER.LENGTH", 1) == 0
+    checkpoint = find_checkpoint(run_folder(recipe), "last")
+    if isinstance(content, str):
+        (checkpoint / file).write_text(content)
+    else:
+        torch.save(content, checkpoint / file)
+    with pytest.raises(ValueError, match=said):
+        train(recipe, resume=str(run_folder(recipe)))
+
+
+def test_going_back_to_an_older_checkpoint_never_loses_the_last(recipe):
+    """Later checkpoints lie there still; retention must not take them for the latest."""
+    assert train(recipe, "CHECKPOINT.KEEP", 0, "CHECKPOINT.PERIOD", 1) == 0
+    run = run_folder(recipe)
+    older = str(run / "checkpoints" / "2")
+    options = ("NAME", "tiny", "CHECKPOINT.KEEP", 1, "CHECKPOINT.PERIOD", 1, "EVAL.PERIOD", 0, "SOLVER.LENGTH", 4)
+    assert train(recipe, *options, resume=older) == 0
+    assert find_checkpoint(run, "last").name == "4"
+    assert find_checkpoint(run, "last").is_dir()
+    infer_run(str(run), which="last")
+
+
+def test_a_checkpoint_that_lies_alone_is_measured_where_it_lies(recipe, tmp_path):
+    assert train(recipe, "SOLVER.LENGTH", 1) == 0
+    alone = tmp_path / "alone" / "best"
+    shutil.copytree(find_checkpoint(run_folder(recipe), "last"), alone)
+    infer_run(str(alone))
+    assert (alone / "evaluation" / "triplets.json").is_file()
+    with pytest.raises(ValueError, match="not inside a run"):
+        train(recipe, resume=str(alone))
+
+
+def test_weights_that_are_not_finite_are_never_saved(recipe, monkeypatch):
+    """A batch-norm statistic can overflow where no gradient does."""
+    step = Stepper.step
+
+    def step_then_spoil(self, batches, augment, iteration):
+        step(self, batches, augment, iteration)
+        if iteration == 4:
+            self.model.backbone.bn1.running_var.fill_(float("inf"))
+
+    monkeypatch.setattr(Stepper, "step", step_then_spoil)
+    with pytest.raises(ValueError, match=r"4: not saved: backbone\.bn1\.running_var is not finite"):
+        train(recipe, "EVAL.PERIOD", 0)
+    assert find_checkpoint(run_folder(recipe), "last").name == "2"
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+@pytest.mark.parametrize("channels_last", ["true", "false"])
+def test_precisions_and_memory_formats_train(recipe, precision, channels_last):
+    assert train(recipe, "SOLVER.LENGTH", 2, "SOLVER.PRECISION", precision, "SOLVER.CHANNELS_LAST", channels_last) == 0
+
+
+@pytest.mark.parametrize("backbone", ["inception_nn2", "inception_resnet_v1"])
+def test_other_backbones_train_and_are_measured(recipe, backbone):
+    options = ("MODEL.BACKBONE", backbone, "MODEL.WIDTH", 1.0, "SOLVER.LENGTH", 1, "SOLVER.BATCH_SIZE", 3)
+    assert train(recipe, *options) == 0
     infer_run(str(run_folder(recipe)))
