@@ -12,6 +12,7 @@ import pytest
 from fecnet.prepare.synthetic import prepare_synthetic
 from tests.conftest import ROOT
 
+SPLITS = ("public_test", "private_test")
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
     line.split("  #")[0].strip()
@@ -85,6 +86,28 @@ def test_demo_table_is_the_measured_one():
     assert table.keys() - {"triplets"} == measured.keys()
     for name, cells in measured.items():
         assert table[name] == [round(cells[row], 1) for row in ("ONE", "TWO", "THREE", "ALL")]
+
+
+def test_the_demo_is_no_toy():
+    """What the synthetic faces must be: solved by who knows them, not by pixels or a linear map."""
+    measured = json.loads((ROOT / "benchmarks" / "results" / "demo.json").read_text())["measured"]
+    percent = {name: cells["ALL"] for name, cells in measured["percent"].items()}
+    assert percent["oracle"] >= 93
+    assert percent["linear map"] <= 70
+    assert max(percent["untrained net"], percent["pixel distance"]) <= 55
+    assert percent["fecnet"] >= 85
+    assert measured["wall_s"] < 240
+    assert measured["peak_memory_mb"] < 3000
+
+
+def test_ferplus_table_is_the_measured_one():
+    measured = json.loads((ROOT / "benchmarks" / "results" / "ferplus.json").read_text())["measured"]["percent"]
+    block = re.search(r"<!-- ferplus table -->(.*?)<!-- /ferplus table -->", README, re.DOTALL)[1]
+    rows = re.findall(r"^\| (\S[a-z ]*?) \| ([0-9.]+) \| ([0-9.]+) \|$", block, re.MULTILINE)
+    table = {name: [float(public), float(private)] for name, public, private in rows}
+    names = measured["private_test"].keys()
+    assert table == {name: [round(measured[split][name]["ALL"], 1) for split in SPLITS] for name in names}
+    assert measured["public_test"]["fecnet"]["ALL"] >= measured["public_test"]["untrained net"]["ALL"] + 12
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))
