@@ -304,6 +304,9 @@ def parallel(model: nn.Module, device: torch.device) -> nn.Module:
         device_ids=[device.index] if device.type == "cuda" else None,
         broadcast_buffers=False,  # equalise_buffers does it
         gradient_as_bucket_view=True,
+        # Otherwise buckets are laid out anew after the first iteration of a process, and with them the order in which
+        # gloo adds three or more ranks: a resumed run would differ in the last bits.
+        find_unused_parameters=device.type == "cpu",
     )
 
 
