@@ -36,7 +36,7 @@ for host in 0 1; do
   ip -n "${names[$host]}" link set "${cables[$host]}" up
 done
 
-export OMP_NUM_THREADS=1 TQDM_DISABLE=1 PYTHONPATH=$root
+export OMP_NUM_THREADS=1 PYTHONPATH=$root
 cat > "$folder/small.yaml" <<YAML
 DATA: {PATH: $folder/data, INPUT_SIZE: 48}
 MODEL: {WIDTH: 0.25, BLOCKS: [1, 1], NECK: none, NECK_CHANNELS: 32, FEATURE_DIM: 32}
