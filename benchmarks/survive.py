@@ -107,7 +107,7 @@ def start(folder: Path, recipe: Path, name: str, *, ranks: int = 1, restarts: in
     launcher += [f"--nproc_per_node={ranks}", f"--max-restarts={restarts}"]
     command = [*(launcher if ranks > 1 else [sys.executable]), str(ROOT / "train.py"), "--resume", "auto"]
     command += [str(recipe), "OUTPUT_DIR", str(folder / "result"), "NAME", name]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}  # no bars: nobody reads the pipe
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder
     )

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import fecnet
 
+# torch's C++ warns on every rank, with stack traces where a launch fails; what matters of it is told in one line
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
 
 def fail_in_one_line(run: Callable[[], int]) -> int:
     """Run ``run``; what a user can cause becomes one ``error:`` line and exit code 2.

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
@@ -299,12 +300,17 @@ def parallel(model: nn.Module, device: torch.device) -> nn.Module:
     """The model with gradients averaged over the ranks (DDP); the model itself at world size 1."""
     if world_size() == 1:
         return model
-    return nn.parallel.DistributedDataParallel(
-        model,
-        device_ids=[device.index] if device.type == "cuda" else None,
-        broadcast_buffers=False,  # equalise_buffers does it
-        gradient_as_bucket_view=True,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # broadcast_buffers has a new name from torch 2.15 on
+        return nn.parallel.DistributedDataParallel(
+            model,
+            device_ids=[device.index] if device.type == "cuda" else None,
+            broadcast_buffers=False,  # equalise_buffers does it
+            gradient_as_bucket_view=True,
+            # Otherwise buckets are laid out anew after the first iteration of a process, and with them the order in
+            # which gloo adds three or more ranks: a resumed run would differ in the last bits.
+            find_unused_parameters=device.type == "cpu",
+        )
 
 
 def no_sync(net: nn.Module) -> AbstractContextManager[Any]:

@@ -77,14 +77,12 @@ def whole_and_parts(recipe):
     return codes, threads
 
 
-def test_resumed_equals_uninterrupted_and_two_equal_one(recipe, capfd):
-    for codes, threads in run_ranks(2, whole_and_parts, recipe, timeout=100):
+@pytest.mark.parametrize("world_size", [2, 3])  # of three numbers the order of adding shows, of two it does not
+def test_resumed_equals_uninterrupted_and_many_equal_one(recipe, world_size):
+    for codes, threads in run_ranks(world_size, whole_and_parts, recipe, timeout=100):
         assert codes == [0, 128 + signal.SIGTERM, "3", 0, 0]
         assert not threads
     assert_same_run(run_folder(recipe, "whole"), run_folder(recipe, "parts"))
-    printed = capfd.readouterr().out
-    assert printed.count("result/parts: going on after iteration 3") == 1
-    assert printed.count("SIGTERM: saved iteration 3") == 1
 
     assert train_frozen(recipe, "one") == 0
     one, two = (find_checkpoint(run_folder(recipe, name), "last") for name in ("one", "plain"))
@@ -97,7 +95,7 @@ def test_resumed_equals_uninterrupted_and_two_equal_one(recipe, capfd):
     lines = [(run_folder(recipe, name) / "metrics.jsonl").read_text().splitlines() for name in ("one", "plain")]
     for first, second in zip(*lines, strict=True):
         assert json.loads(second) == pytest.approx(json.loads(first), rel=1e-5)
-    # what two ranks saved goes on with one
+    # what many ranks saved goes on with one
     assert train(recipe, *PLAIN, "SOLVER.EMA_DECAY", 0, "NAME", "plain", "SOLVER.LENGTH", 7, resume="auto") == 0
 
 
