@@ -79,7 +79,7 @@ def small_demo(folder: Path) -> Frozen:
 
 def run(*, quick: bool) -> dict[str, Any]:
     """Loop over bare step in images/s, pair by pair."""
-    iterations, pairs = (3, 1) if quick else (100, 7)
+    iterations, pairs = (3, 1) if quick else (100, 5)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         cfg = small_demo(folder)

@@ -34,9 +34,7 @@ def opposite_distances(emb_B3D: Tensor) -> Tensor:
     Returns:
         Shape (B, 3): distances (1, 2), (0, 2) and (0, 1).
     """
-    first, second, third = emb_B3D.unbind(1)
-    pairs = ((second, third), (first, third), (first, second))
-    return torch.stack([(x - y).square().sum(-1) for x, y in pairs], dim=1)
+    return (emb_B3D.roll(-1, 1) - emb_B3D.roll(-2, 1)).square().sum(-1)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,12 @@ def _to_float(image_NCHW: Tensor) -> Tensor:
     return image_NCHW.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
+def _mirror(image_NCHW: Tensor, flip_N: Tensor) -> Tensor:
+    """Left and right exchanged where ``flip_N``; in NHWC and before the conversion to float, where it costs least."""
+    image_NHWC = image_NCHW.permute(0, 2, 3, 1).contiguous()
+    return torch.where(flip_N[:, None, None, None], image_NHWC.flip(2), image_NHWC).permute(0, 3, 1, 2)
+
+
 def _resize(image_NCHW: Tensor, height: int, width: int) -> Tensor:
     """Bilinear, with antialias where it shrinks; the image itself where the sizes match."""
     if image_NCHW.shape[-2:] == (height, width):
@@ -235,7 +241,9 @@ class Augment:
         if not (self.rotate or self.scale or self.shift or crop_moves):
             view_NCHW = _cut(image_NCHW, self.crop)
             if self.flip:
-                view_NCHW = torch.where(flip_N[:, None, None, None], view_NCHW.flip(-1), view_NCHW)
+                view_NCHW = _mirror(view_NCHW, flip_N)
+            if view_NCHW.shape[-2:] == (self.input_size, self.input_size):
+                return view_NCHW.to(torch.float32).div_(255)  # in the layout that was stored: no copy
             return _resize(_to_float(view_NCHW), self.input_size, self.input_size)
 
         height, width = image_NCHW.shape[-2:]
