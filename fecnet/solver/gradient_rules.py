@@ -63,7 +63,7 @@ class FiniteGuard:
             grads = [parameter.grad for parameter in gradients if parameter.grad is not None]
             if not grads:
                 return
-            # L2 is eight times cheaper than the largest magnitude; where it overflows, above 1e19, the step is lost too.
+            # L2 is eight times cheaper than the largest magnitude; where it overflows, above 1e19, all is lost too.
             peak = torch.stack(torch._foreach_norm(grads)).amax()
         is_bad = ~torch.isfinite(peak)
         self._first_bad.masked_fill_(is_bad & (self._first_bad == 0), iteration)
