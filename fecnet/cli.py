@@ -18,9 +18,10 @@ os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 def fail_in_one_line(run: Callable[[], int]) -> int:
     """Run ``run``; what a user can cause becomes one ``error:`` line and exit code 2.
 
-    ``FECNET_DEBUG=1`` shows the traceback instead. SIGTERM ends like Ctrl-C, so that what is half-written is removed.
+    ``FECNET_DEBUG=1`` shows the traceback instead. SIGTERM unwinds too, so that what is half-written is
+    removed.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         return run()
     except (ValueError, OSError) as error:

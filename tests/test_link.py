@@ -18,6 +18,9 @@ def project(tmp_path):
     return folder
 
 
+_FROM_MAKE = {"STORE", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}  # `make test` sets some; a make below it would say so
+
+
 def link(project, store=None, **environment):
     arguments = [] if store is None else [f"STORE={store}"]
     return subprocess.run(
@@ -26,7 +29,7 @@ def link(project, store=None, **environment):
         capture_output=True,
         text=True,
         timeout=60,
-        env={name: value for name, value in os.environ.items() if name != "STORE"} | environment,
+        env={name: value for name, value in os.environ.items() if name not in _FROM_MAKE} | environment,
         check=False,
     )
 
