@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ WARM = 3  # first iterations, not counted
 
 
 def bare_step_seconds(cfg: Frozen, iterations: int) -> float:
-    """Seconds per iteration of forward, criterion, backward and update on one batch that never changes."""
+    """Median seconds of an iteration: forward, criterion, backward and update on one batch that never changes."""
     device = choose_device(cfg.DEVICE)
     dataset = PackedDataset(cfg.DATA.PATH)
     model = build_model(cfg, len(dataset.channels)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -37,22 +39,29 @@ def bare_step_seconds(cfg: Frozen, iterations: int) -> float:
     net = torch.compile(model) if cfg.SOLVER.COMPILE else model
     batch = build_loader(cfg, dataset, rank=0, world_size=1, pin=False).gather(1)[0].to(device)
     batch = build_augment(cfg, dataset.channels)(batch, 1)
-    started = 0.0
-    for iteration in range(iterations + WARM):
-        if iteration == WARM:
-            started = _now(device)
+    begun = []
+    for _ in range(iterations + WARM + 1):
+        begun.append(_now(device))
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             out = net(batch.image_NCHW)
         (criterion(out, batch)["triplet"] / cfg.SOLVER.BATCH_SIZE).backward()
         optimizer.step()
-    return (_now(device) - started) / iterations
+    return statistics.median(after - before for before, after in pairwise(begun[WARM:]))
 
 
-def loop_seconds(cfg: Frozen, folder: Path, iterations: int, *, save_period: int = 0) -> float:
+def loop_seconds(
+    cfg: Frozen,
+    folder: Path,
+    iterations: int,
+    *,
+    save_period: int = 0,
+    average: Callable[[list[float]], float] = statistics.median,
+) -> float:
     """Seconds per iteration of the training loop, all of it: data, augmentation, logging, checkpoints.
 
     Taken between the beginnings of two iterations, so start-up, warm-up and the evaluation at the end do not count.
+    The median by default, since the machine's bursts of other work are longer than what is measured.
     """
     begun: list[float] = []
     step = Stepper.step
@@ -68,7 +77,8 @@ def loop_seconds(cfg: Frozen, folder: Path, iterations: int, *, save_period: int
         train_run(load_config(None, options, base=cfg), recipe="loop")
     finally:
         Stepper.step = step  # type: ignore[method-assign]
-    return (begun[WARM + iterations] - begun[WARM]) / iterations
+    taken = [after - before for before, after in pairwise(begun[WARM : WARM + iterations + 1])]
+    return average(taken)
 
 
 def small_demo(folder: Path) -> Frozen:
