@@ -63,8 +63,8 @@ class FiniteGuard:
             grads = [parameter.grad for parameter in gradients if parameter.grad is not None]
             if not grads:
                 return
-            # L2 is eight times cheaper than the largest magnitude; where it overflows, above 1e19, all is lost too.
-            peak = torch.stack(torch._foreach_norm(grads)).amax()
+            # L2 costs less than the largest magnitude; in double, since squares above 1e19 overflow float32.
+            peak = torch.stack(torch._foreach_norm(grads, 2, dtype=torch.float64)).amax()
         is_bad = ~torch.isfinite(peak)
         self._first_bad.masked_fill_(is_bad & (self._first_bad == 0), iteration)
         self.found_inf.masked_fill_(is_bad, 1.0)
