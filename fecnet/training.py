@@ -65,7 +65,7 @@ def open_dataset(cfg: Frozen) -> PackedDataset:
     def make() -> None:
         if path.exists() or not cfg.DATA.PREPARE:
             return
-        from fecnet.cli import prepare
+        from fecnet.commands.prepare import prepare
 
         say(f"{path}: absent; making it: fecnet prepare {cfg.DATA.PREPARE} {path}")
         try:
