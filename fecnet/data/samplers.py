@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from fecnet.data.permutation import permuted
+
+_BLOCK = 32  # iterations whose triplets are found together: numpy's cost per call, shared
 
 
 class TripletSampler:
@@ -31,6 +35,7 @@ class TripletSampler:
         self._seed = seed
         streams = [np.flatnonzero(type_T == kind) for kind in np.unique(type_T)] if balance else []
         self._streams = streams or [np.arange(len(type_T))]
+        self._block = lru_cache(maxsize=2)(self._rows_of_block)
         fewest, share_of_type = min(map(len, self._streams)), -(-batch_size // len(self._streams))
         if share_of_type > fewest:
             raise ValueError(
@@ -40,12 +45,18 @@ class TripletSampler:
 
     def rows(self, iteration: int) -> np.ndarray:
         """Triplets of the global batch of ``iteration`` (counted from 1), int64, shape (batch_size,)."""
-        slot = np.arange((iteration - 1) * self.batch_size, iteration * self.batch_size)
-        chosen = np.empty(self.batch_size, np.int64)
+        block, place = divmod(iteration - 1, _BLOCK)
+        return self._block(block)[place]
+
+    def _rows_of_block(self, block: int) -> np.ndarray:
+        """Triplets of ``_BLOCK`` successive iterations, shape (_BLOCK, batch_size)."""
+        slots = _BLOCK * self.batch_size
+        slot = np.arange(block * slots, (block + 1) * slots)
+        chosen = np.empty(slots, np.int64)
         for number, members in enumerate(self._streams):
             mine = slot % len(self._streams) == number
             chosen[mine] = members[self._places(slot[mine] // len(self._streams), len(members), number)]
-        return chosen
+        return chosen.reshape(_BLOCK, self.batch_size)
 
     def _places(self, turn: np.ndarray, size: int, stream: int) -> np.ndarray:
         """Places in a stream of ``size`` members for its ``turn``-th draws; a batch may reach into the next round."""
