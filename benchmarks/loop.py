@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -50,18 +50,11 @@ def bare_step_seconds(cfg: Frozen, iterations: int) -> float:
     return statistics.median(after - before for before, after in pairwise(begun[WARM:]))
 
 
-def loop_seconds(
-    cfg: Frozen,
-    folder: Path,
-    iterations: int,
-    *,
-    save_period: int = 0,
-    average: Callable[[list[float]], float] = statistics.median,
-) -> float:
-    """Seconds per iteration of the training loop, all of it: data, augmentation, logging, checkpoints.
+def iteration_seconds(cfg: Frozen, folder: Path, iterations: int, *, save_period: int = 0) -> list[float]:
+    """Seconds of each iteration of the training loop, all of it: data, augmentation, logging, checkpoints.
 
-    Taken between the beginnings of two iterations, so start-up, warm-up and the evaluation at the end do not count.
-    The median by default, since the machine's bursts of other work are longer than what is measured.
+    Taken between the beginnings of two iterations from the first one on; start-up and the evaluation at the end do
+    not count.
     """
     begun: list[float] = []
     step = Stepper.step
@@ -70,15 +63,19 @@ def loop_seconds(
         begun.append(time.perf_counter())
         step(self, batches, augment, iteration)
 
-    options = ["OUTPUT_DIR", str(folder), "SOLVER.LENGTH", str(iterations + WARM + 1), "EVAL.PERIOD", "0"]
+    options = ["OUTPUT_DIR", str(folder), "SOLVER.LENGTH", str(iterations + 1), "EVAL.PERIOD", "0"]
     options += ["CHECKPOINT.PERIOD", str(save_period), "LOG.TENSORBOARD", "false"]
     Stepper.step = noted  # type: ignore[method-assign]
     try:
         train_run(load_config(None, options, base=cfg), recipe="loop")
     finally:
         Stepper.step = step  # type: ignore[method-assign]
-    taken = [after - before for before, after in pairwise(begun[WARM : WARM + iterations + 1])]
-    return average(taken)
+    return [after - before for before, after in pairwise(begun)]
+
+
+def loop_seconds(cfg: Frozen, folder: Path, iterations: int) -> float:
+    """Median seconds per iteration of the training loop: the machine's bursts of other work do not count."""
+    return statistics.median(iteration_seconds(cfg, folder, iterations + WARM)[WARM:])
 
 
 def small_demo(folder: Path) -> Frozen:
