@@ -71,8 +71,8 @@ def text_rows(path: Path, tally: Tally, *, progress: bool) -> Iterator[tuple[int
     """Number from 1, text and fields of every line; counts the lines in ``tally``.
 
     Fields come without quotes and without spaces around them, and without the empty ones at the end of the line.
-    Bytes that are no UTF-8 are spelled out, as a backslash, an x and two digits: two such texts stay two, and every text
-    can be written again.
+    Bytes that are no UTF-8 are spelled out, as a backslash, an x and two digits: two such texts stay two, and every
+    text can be written again.
 
     Args:
         path: the file; ends of lines may be LF, CRLF or CR, and a byte order mark may stand in front.
