@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks import annotations as annotation_files
 from benchmarks import demo, ferplus, gpu, loop, loss, saving, scaling, survive
 from benchmarks.record import record
 from fecnet.utils.env import provenance
@@ -19,6 +20,7 @@ _BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "demo": demo.run,
     "ferplus": ferplus.run,
     "gpu": gpu.run,
+    "annotations": annotation_files.run,
 }
 
 
