@@ -94,7 +94,9 @@ def look_up(place: Place, *, allow_private: bool) -> list[tuple[int, Any]]:
         RefusedError: it has only addresses that are not allowed (``refused_address``).
     """
     found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
-    allowed = [(family, address) for family, *_, address in found if allow_private or is_public(str(address[0]))]
+    allowed: list[tuple[int, Any]] = [
+        (family, address) for family, *_, address in found if allow_private or is_public(str(address[0]))
+    ]
     if not allowed:
         seen = ", ".join(sorted({str(address[0]) for *_, address in found}))
         raise RefusedError("refused_address", f"{place.key} is {seen}: not an address of the open internet")

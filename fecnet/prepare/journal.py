@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 FORMAT = 1
+STORED = "stored"  # the outcome of a photo that is there; all others are reasons for its absence
 
 
 class FolderLock:
@@ -100,7 +101,9 @@ def _entries(path: Path, content: bytes) -> dict[str, dict[str, Any]]:
                 if entry != {"format": FORMAT}:
                     raise ValueError(f"{path}:1: expected {{'format': {FORMAT}}}, found {line[:80]!r}")
                 continue
-            entries[entry["url"]] = {"outcome": str(entry["outcome"]), "lasting": bool(entry["lasting"]), **entry}
+            for key in ("outcome", "lasting", *(("bytes", "sha256") if entry["outcome"] == STORED else ())):
+                entry[key]  # KeyError where it is missing
+            entries[entry["url"]] = entry
         except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path}:{number}: not a journal line; delete the line to go on without it") from error
     return entries

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 MIN_SIDE = 32  # pixels; below are icons, spacers and counting pixels
 MAX_PIXELS = 40_000_000  # 160 MB decoded at most
-_LARGE_PIXELS = 4_000_000  # above, one picture at a time is decoded
+_LARGE_PIXELS = 2_000_000  # above, one picture at a time is decoded
 _LARGE = threading.Lock()
 _FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF")  # not all of Pillow's: one of them calls programs
 _SUFFIXES = {
@@ -67,4 +67,4 @@ def _pixels_fault(picture: Image.Image) -> str | None:
         return "truncated"
     extrema = picture.getextrema()
     bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
-    return "one_colour" if all(low == high for low, high in bands) else None  # type: ignore[misc]
+    return "one_colour" if all(low == high for low, high in bands) else None
