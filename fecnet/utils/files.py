@@ -1,10 +1,14 @@
-"""Files that are whole or not there: written beside their place, flushed to disk, then renamed."""
+"""Files that are whole or not there: written beside their place, flushed to disk, then renamed; and reading them."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
+import zipfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +52,35 @@ def replace_arrays(path: Path, **arrays: np.ndarray) -> None:
     held = io.BytesIO()
     np.savez(held, **arrays)  # type: ignore[arg-type]
     replace_bytes(path, held.getbuffer())
+
+
+def read_arrays(path: Path, needed: Sequence[str], *, optional: Sequence[str] = (), kind: str) -> dict[str, np.ndarray]:
+    """Arrays of an ``.npz``; others in it are not read.
+
+    Args:
+        path: the file.
+        needed: arrays that must be in it.
+        optional: arrays that may be in it.
+        kind: what the file should be, for the error.
+
+    Raises:
+        ValueError: unreadable, truncated, or an array is missing.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in (*needed, *(name for name in optional if name in file.files))}
+    except (KeyError, ValueError, TypeError, AttributeError, OSError, EOFError, NotImplementedError) as error:
+        problem: Exception = error
+    except (zipfile.BadZipFile, zlib.error) as error:
+        problem = error
+    told = " ".join(str(problem).split())
+    raise ValueError(f"{path}: not a {kind} with arrays {', '.join(needed)}: {told}") from problem
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a file in hexadecimal; read in pieces, so that memory does not grow with it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def flush_folder(path: Path) -> None:
