@@ -18,6 +18,7 @@ from fecnet.data.packed import open_faces, read_description, read_triplets
 from fecnet.utils.files import hash_file
 
 _TYPE_NAMES = ("one_class", "two_class", "three_class")
+_MOST_FAULTS = 20  # told of one file
 _ANSWER_ARRAYS = ("answer_offset", "annotator", "answer")
 
 
@@ -39,7 +40,7 @@ class Verdict:
 
 
 def verify_dataset(folder: str | Path) -> Verdict:
-    """Check all files of a packed data set; every fault is found, not only the first.
+    """Check all files of a packed data set; every fault is counted, not only the first.
 
     Memory stays bounded by the largest label or triplet file and the keys of the faces.
 
@@ -50,14 +51,18 @@ def verify_dataset(folder: str | Path) -> Verdict:
     description = read_description(folder)
     _check_description(folder / "dataset.json", description)
     files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if not file.is_dir()} - {"dataset.json"}
-    recorded = description.get("files")
     faults = [*_file_faults(folder, files, description)]
     for name in sorted(files):
+        inside: list[str] = []
         try:
-            faults += _content_faults(folder, name, description)
+            for fault in _content_faults(folder, name, description):
+                inside.append(fault)  # one by one: what was found stays when a later row cannot be read
         except (ValueError, OSError) as error:
-            faults.append(str(error))
-    return Verdict(len(files) + 1, description["num_faces"], recorded is not None, faults)
+            inside.append(str(error))
+        faults += inside[:_MOST_FAULTS]
+        if len(inside) > _MOST_FAULTS:
+            faults.append(f"{folder / name}: {len(inside) - _MOST_FAULTS} further faults")
+    return Verdict(len(files) + 1, description["num_faces"], "files" in description, faults)
 
 
 def _check_description(file: Path, description: dict[str, Any]) -> None:
@@ -76,7 +81,9 @@ def _check_description(file: Path, description: dict[str, Any]) -> None:
         if not all(isinstance(split.get(key, {}), Mapping) for key in ("triplets", "labels")):
             raise ValueError(f"{file}: 'splits.{name}' holds no mappings of counts")
     lists = [("channels", description["channels"])]
-    lists += [(f"label_sets.{name}.classes", part.get("classes")) for name, part in description["label_sets"].items()]
+    lists += [
+        (f"label_sets.{name}.classes", part.get("classes")) for name, part in description.get("label_sets", {}).items()
+    ]
     for name, value in lists:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise ValueError(f"{file}: '{name}' is {value!r}; allowed: a list of names")
@@ -93,13 +100,14 @@ def _announced_files(description: dict[str, Any]) -> set[str]:
 
 def _file_faults(folder: Path, files: set[str], description: dict[str, Any]) -> Iterator[str]:
     """Files that are missing, too many, or not those that were written."""
-    announced, recorded = _announced_files(description), description.get("files")
+    announced, hashed = _announced_files(description), "files" in description
+    recorded = description.get("files", {})
     further = {name for name in files if name.endswith(".npy") and "/" not in name}  # not listed in older sets
-    for name in sorted((announced | set(recorded or ())) - files):
+    for name in sorted((announced | set(recorded)) - files):
         yield f"{folder / name}: missing"
-    for name in sorted(files - (announced | further if recorded is None else set(recorded))):
+    for name in sorted(files - (announced | further if not hashed else set(recorded))):
         yield f"{folder / name}: not a file of this set; dataset.json does not name it"
-    for name in sorted(files & set(recorded or ())):
+    for name in sorted(files & set(recorded)):
         expected = recorded[name]
         size = (folder / name).stat().st_size
         if size != expected.get("bytes"):
@@ -127,7 +135,8 @@ def _content_faults(folder: Path, name: str, description: dict[str, Any]) -> Ite
 
 
 def _face_row_faults(folder: Path, num_faces: int) -> Iterator[str]:
-    path, row_of_key, num = folder / "faces.csv", {}, 0
+    path, num = folder / "faces.csv", 0
+    row_of_key: dict[str, int] = {}
     for num, row in enumerate(face_rows(folder), start=1):
         here, key, first = num - 1, row["key"], row["duplicate_of"]
         if not key or not row["source"]:
@@ -175,7 +184,7 @@ def _answer_faults(path: Path, arrays: dict[str, np.ndarray]) -> Iterator[str]:
     elif num_answers and not 0 <= answer_A.min() <= answer_A.max() <= 2:
         yield f"{path}: 'answer' holds {answer_A.min()}..{answer_A.max()}; allowed: 0..2"
     else:
-        triplet_A = np.repeat(np.arange(num_triplets), np.diff(offset.astype(np.int64)))
+        triplet_A = np.repeat(np.arange(num_triplets), offset[1:] - offset[:-1])
         counted_T3 = np.bincount(3 * triplet_A + answer_A, minlength=3 * num_triplets).reshape(-1, 3)
         wrong_T = (counted_T3 != arrays["votes"]).any(axis=1)
         if wrong_T.any():
