@@ -27,30 +27,30 @@ def sheet_faces(dataset: PackedDataset, columns: int) -> tuple[np.ndarray, list[
     if not rows_of:
         num = len(dataset.faces_NHWC)
         picked = [_spread(part, columns) for part in np.array_split(np.arange(num), min(8, -(-num // columns)) or 1)]
-        rows_of = {f"faces {part[0]}..{part[-1]}": part for part in picked if len(part)}
+        rows_of = {("faces", f"{part[0]}..{part[-1]}"): part for part in picked if len(part)}
     white = np.full((1, *dataset.faces_NHWC.shape[1:]), 255, np.uint8)
     pictures, captions = [], []
     most = max(4, dataset.faces_NHWC.shape[2] // _CHARACTER)
-    for name, rows in rows_of.items():
+    for (_, name), rows in rows_of.items():
         chosen, missing = _spread(rows, columns), max(0, columns - len(rows))
         pictures += [dataset.faces_NHWC[chosen], white.repeat(missing, axis=0)]
-        told = [name.split(" ", 1)[1], *(str(row) for row in chosen[1:])]
+        told = [name, *(str(row) for row in chosen[1:])]
         captions += [text.encode("ascii", "replace").decode()[:most] for text in told] + [""] * missing
     if not pictures:
         raise ValueError(f"{dataset.path}: no face to show")
-    return np.concatenate(pictures), captions, list(rows_of)
+    return np.concatenate(pictures), captions, [" ".join(pair) for pair in rows_of]
 
 
-def _rows_by_class(dataset: PackedDataset) -> dict[str, np.ndarray]:
+def _rows_by_class(dataset: PackedDataset) -> dict[tuple[str, str], np.ndarray]:
     """Faces of each class over all splits, by label set and class; classes without a face are left out."""
-    rows_of: dict[str, np.ndarray] = {}
+    rows_of: dict[tuple[str, str], np.ndarray] = {}
     for label_set, described in dataset.description.get("label_sets", {}).items():
         splits = dataset.description.get("splits", {}).items()
         tables = [dataset.labels(label_set, split) for split, parts in splits if label_set in parts.get("labels", {})]
         for label, name in enumerate(described["classes"]):
             rows = np.unique(np.concatenate([table.faces_M[table.label_M == label] for table in tables] or [[]]))
             if len(rows):
-                rows_of[f"{label_set} {name}"] = rows.astype(np.int64)
+                rows_of[label_set, name] = rows.astype(np.int64)
     return rows_of
 
 
