@@ -12,7 +12,7 @@ import numpy as np
 
 from fecnet.data.labels import LabelTable, read_labels
 from fecnet.structures import PACKED_FORMAT
-from fecnet.utils.files import read_arrays
+from fecnet.utils.files import open_array, read_arrays
 
 _TRIPLET_ARRAYS = ("faces", "odd", "type", "votes")
 
@@ -99,9 +99,13 @@ class PackedDataset:
         return read_labels(path, known[label_set]["classes"], len(self.faces_NHWC))
 
     def array(self, name: str) -> np.ndarray | None:
-        """A further array of the set, such as ``expression`` of the synthetic faces, or None."""
+        """A further array of the set, such as ``expression`` of the synthetic faces, or None.
+
+        Raises:
+            ValueError: unreadable or truncated.
+        """
         path = self.path / f"{name}.npy"
-        return np.load(path, allow_pickle=False) if path.is_file() else None
+        return open_array(path, in_memory=True) if path.is_file() else None
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -133,10 +137,7 @@ def open_faces(folder: Path, description: dict[str, Any]) -> np.ndarray:
         ValueError: unreadable, truncated, or not what ``description`` announces.
     """
     file = folder / "faces.npy"
-    try:
-        faces = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{file}: unreadable or truncated: {error}") from error
+    faces = open_array(file)
     keys = ("num_faces", "height", "width")
     announced = (*(description[key] for key in keys), len(description["channels"]))
     if faces.dtype != np.uint8 or faces.shape != announced:

@@ -15,7 +15,7 @@ import numpy as np
 from fecnet.data.face_rows import face_rows
 from fecnet.data.labels import read_labels
 from fecnet.data.packed import open_faces, read_description, read_triplets
-from fecnet.utils.files import hash_file
+from fecnet.utils.files import hash_file, open_array
 
 _TYPE_NAMES = ("one_class", "two_class", "three_class")
 _MOST_FAULTS = 20  # told of one file
@@ -128,10 +128,7 @@ def _content_faults(folder: Path, name: str, description: dict[str, Any]) -> Ite
     elif parts[0] == "labels" and len(parts) == 3 and path.suffix == ".npz":
         yield from _label_faults(path, description)
     elif len(parts) == 1 and path.suffix == ".npy":
-        try:
-            np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            yield f"{path}: unreadable or truncated: {' '.join(str(error).split())}"
+        open_array(path)
 
 
 def _face_row_faults(folder: Path, num_faces: int) -> Iterator[str]:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -13,6 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+# What numpy and zipfile raise for damaged files, found by flipping bits: numpy reads a header as a Python literal.
+_DAMAGES = (
+    *(ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError),
+    *(SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
@@ -67,14 +74,25 @@ def read_arrays(path: Path, needed: Sequence[str], *, optional: Sequence[str] = 
         ValueError: unreadable, truncated, or an array is missing.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, since numpy leaves a file open that is no archive.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {name: file[name] for name in (*needed, *(name for name in optional if name in file.files))}
-    except (KeyError, ValueError, TypeError, AttributeError, OSError, EOFError, NotImplementedError) as error:
-        problem: Exception = error
-    except (zipfile.BadZipFile, zlib.error) as error:
-        problem = error
-    told = " ".join(str(problem).split())
-    raise ValueError(f"{path}: not a {kind} with arrays {', '.join(needed)}: {told}") from problem
+    except _DAMAGES as error:
+        told = " ".join(str(error).split())
+        raise ValueError(f"{path}: not a {kind} with arrays {', '.join(needed)}: {told}") from error
+
+
+def open_array(path: Path, *, in_memory: bool = False) -> np.ndarray:
+    """The array of an ``.npy``, as a memory map unless ``in_memory``.
+
+    Raises:
+        ValueError: unreadable or truncated.
+    """
+    try:
+        array: np.ndarray = np.load(path, mmap_mode=None if in_memory else "r", allow_pickle=False)
+    except _DAMAGES as error:
+        raise ValueError(f"{path}: unreadable or truncated: {' '.join(str(error).split())}") from error
+    return array
 
 
 def hash_file(path: Path) -> str:
