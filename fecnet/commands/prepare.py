@@ -62,7 +62,7 @@ def _report(options: argparse.Namespace) -> int:
     """Say what was made, from the data set itself."""
     from fecnet.data.packed import PackedDataset
     from fecnet.evaluation.contact_sheet import contact_sheet
-    from fecnet.inference import format_coverage
+    from fecnet.evaluation.coverage import format_coverage
 
     dataset = PackedDataset(options.path)
     print(f"{options.path}: {len(dataset.faces_NHWC):,} faces of {dataset.faces_NHWC.shape[1:]}")

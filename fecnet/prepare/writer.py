@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fecnet.structures import PACKED_FORMAT
-
-FACE_COLUMNS = ("key", "source", "box", "subject", "sequence", "landmarks", "duplicate_of", "flags")
+from fecnet.structures import FACE_COLUMNS, PACKED_FORMAT
+from fecnet.utils.files import hash_file
 
 
 def face_key(source: str, box: Sequence[float] = ()) -> str:
@@ -216,6 +215,11 @@ class PackedWriter:
             writer = csv.DictWriter(file, FACE_COLUMNS, restval="")
             writer.writeheader()
             writer.writerows(self._records)
+        self._description["files"] = {
+            file.relative_to(self._folder).as_posix(): {"sha256": hash_file(file), "bytes": file.stat().st_size}
+            for file in sorted(self._folder.rglob("*"))
+            if file.is_file()
+        }
         # Written last: a folder with a dataset.json is complete.
         text = json.dumps(self._description, indent=2, ensure_ascii=False)
         (self._folder / "dataset.json").write_text(text + "\n", encoding="utf-8")
