@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from fecnet.commands.prepare_fec import add_fec, add_list
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Describe the sources and their options."""
@@ -18,6 +20,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     ferplus = sources.add_parser("ferplus", help="FER2013 faces, both label sets, triplets from FERPlus votes")
     ferplus.add_argument("fer2013", type=Path, help="fer2013.npz or the folder that holds it")
     ferplus.set_defaults(run=_prepare_ferplus)
+
+    fec = sources.add_parser("fec", help="Google's FEC: annotation files, photos from the web, aligned faces")
+    add_fec(fec, _report)
+    listed = sources.add_parser("list", help="a list img1,img2,img3,label,type with a folder of pictures")
+    add_list(listed, _report)
+    for source in (fec, listed):
+        source.add_argument("path", type=Path, help="folder to make, such as datasets/fec")
+        source.add_argument("--overwrite", action="store_true", help="replace the data set that stands at PATH")
+        source.add_argument("--sheet", type=Path, help="also write a contact sheet of faces to this PNG")
 
     for source in (synthetic, ferplus):
         source.add_argument("path", type=Path, help="folder to make, such as datasets/demo")

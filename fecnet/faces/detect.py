@@ -12,6 +12,7 @@ from fecnet.utils.lookup import lookup
 
 __all__ = ["Detections", "Detector", "build_detector", "choose_face", "overlap"]
 
+
 def build_detector(
     name: str,
     *,

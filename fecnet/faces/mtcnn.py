@@ -129,7 +129,9 @@ def _load_nets(device: str) -> tuple[nn.Module, nn.Module, nn.Module]:
         try:
             mtcnn = MTCNN(device=torch.device(device)).eval()
         except RuntimeError as error:
-            raise ValueError(f"device {device!r}: not usable here; allowed: cpu, or cuda where torch sees it") from error
+            raise ValueError(
+                f"device {device!r}: not usable here; allowed: cpu, or cuda where torch sees it"
+            ) from error
     return mtcnn.pnet, mtcnn.rnet, mtcnn.onet
 
 
@@ -201,5 +203,3 @@ def _common(one: list[float], other: list[float]) -> float:
     width = min(one[2], other[2]) - max(one[0], other[0]) + 1
     height = min(one[3], other[3]) - max(one[1], other[1]) + 1
     return max(0.0, width) * max(0.0, height)
-
-

@@ -17,8 +17,9 @@ STORED = "stored"  # the outcome of a photo that is there; all others are reason
 class FolderLock:
     """Context manager: while inside, no other process gets the lock of ``folder``; the system frees it on any death."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, at_work: str = "download") -> None:
         self._folder = folder
+        self._at_work = at_work
         self._handle = -1
 
     def __enter__(self) -> FolderLock:
@@ -32,7 +33,7 @@ class FolderLock:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(self._handle)
-            raise ValueError(f"{self._folder}: another download is at work here; wait for it to end") from error
+            raise ValueError(f"{self._folder}: another {self._at_work} is at work here; wait for it to end") from error
         return self
 
     def __exit__(

@@ -26,6 +26,17 @@ def face_key(source: str, box: Sequence[float] = ()) -> str:
     return sha256(f"{source}|{','.join(f'{edge:.6f}' for edge in box)}".encode()).hexdigest()
 
 
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Make sure that a packed data set may be written at ``path``; called early where much work comes before.
+
+    Raises:
+        ValueError: ``path`` exists, and is no packed data set or may not be replaced.
+    """
+    if path.exists() and not (overwrite and (path / "dataset.json").is_file()):
+        hint = "use --overwrite to replace it" if (path / "dataset.json").is_file() else "choose another name"
+        raise ValueError(f"{path}: exists already; {hint}")
+
+
 def _reserve(path: Path) -> None:
     """Take the file's space now: a full disk is then an error here, not a bus error when a page is written."""
     if hasattr(os, "posix_fallocate"):
@@ -62,9 +73,7 @@ class PackedWriter:
         overwrite: bool = False,
     ) -> None:
         self.path = Path(path)
-        if self.path.exists() and not (overwrite and (self.path / "dataset.json").is_file()):
-            hint = "use --overwrite to replace it" if (self.path / "dataset.json").is_file() else "choose another name"
-            raise ValueError(f"{self.path}: exists already; {hint}")
+        check_target(self.path, overwrite=overwrite)
         self._folder = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         self._shape = (num_faces, height, width, len(channels))
         self._records: list[Mapping[str, Any]] = []
