@@ -100,8 +100,7 @@ class FacePieces:
         self._folder.mkdir(parents=True, exist_ok=True)
         for partial in self._folder.glob(".*.partial"):
             partial.unlink()
-        if self._extraction.detector:  # what is wrong with it is said once, here
-            build_detector(self._extraction.detector, model_path=self._extraction.model)
+        _build(self._extraction)  # what is wrong with it is said once, here
         wanted = [self._path(number) for number in range(len(self._pieces))]
         done = [path.exists() for path in wanted]
         for path in self._folder.glob("*.npz"):
@@ -117,15 +116,22 @@ class FacePieces:
                 bar.set_postfix(faults, refresh=False)
 
     def _run(self, todo: Sequence[int], workers: int) -> Iterator[tuple[int, dict[str, int]]]:
+        """Cut the pieces; the number of each when it is written, and the faces missing so far by reason."""
         faults: Counter[str] = Counter()
+        if workers == 1:
+            detector = _build(self._extraction)
+            for number in todo:
+                faults.update(_extract_piece(self._pieces[number], self._path(number), self._extraction, detector))
+                yield number, dict(faults)
+            return
         # not forked: torch's and OpenCV's threads do not survive that
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(self._extraction,)) as pool:
-            running = {pool.submit(_extract_piece, self._pieces[k], str(self._path(k))): k for k in todo}
+            running = {pool.submit(_work, self._pieces[k], self._path(k), self._extraction): k for k in todo}
             try:
                 for future in as_completed(running):
                     faults.update(future.result())
-                    yield running.pop(future), dict(faults)
+                    yield running[future], dict(faults)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -157,22 +163,29 @@ class FacePieces:
         return self._folder / f"{number:06d}-{hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:12]}.npz"
 
 
-_worker: tuple[Extraction, Detector | None] | None = None  # of this process: building the nets takes a second
+_detector: Detector | None = None  # of this worker process: building the nets takes a second
 
 
 def _start_worker(extraction: Extraction) -> None:
-    global _worker
+    global _detector
     import torch
 
     torch.set_num_threads(1)  # one process per core: threads would fight
-    detector = build_detector(extraction.detector, model_path=extraction.model) if extraction.detector else None
-    _worker = extraction, detector
+    _detector = _build(extraction)
 
 
-def _extract_piece(photos: Sequence[PhotoFaces], path: str) -> dict[str, int]:
+def _work(photos: Sequence[PhotoFaces], path: Path, extraction: Extraction) -> dict[str, int]:
+    return _extract_piece(photos, path, extraction, _detector)
+
+
+def _build(extraction: Extraction) -> Detector | None:
+    return build_detector(extraction.detector, model_path=extraction.model) if extraction.detector else None
+
+
+def _extract_piece(
+    photos: Sequence[PhotoFaces], path: Path, extraction: Extraction, detector: Detector | None
+) -> dict[str, int]:
     """Cut the faces of these photos and write them; how many are missing by reason."""
-    assert _worker is not None
-    extraction, detector = _worker
     found: list[tuple[int, Face]] = []
     missing: list[tuple[int, str]] = []
     for first in range(0, len(photos), _TOGETHER):
@@ -183,7 +196,7 @@ def _extract_piece(photos: Sequence[PhotoFaces], path: str) -> dict[str, int]:
                 found.append((face, result))
     size = extraction.size
     replace_arrays(
-        Path(path),
+        path,
         face=np.array([face for face, _ in found], np.int64),
         image=np.array([cut.image_HWC for _, cut in found], np.uint8).reshape(-1, size, size, 3),
         landmarks=np.array([cut.landmarks_52 for _, cut in found], np.float32).reshape(-1, 5, 2),
