@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import annotations as annotation_files
-from benchmarks import demo, ferplus, gpu, loop, loss, saving, scaling, survive
+from benchmarks import demo, extraction, ferplus, gpu, loop, loss, saving, scaling, survive
 from benchmarks.record import record
 from fecnet.utils.env import provenance
 
@@ -19,6 +19,7 @@ _BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "survive": survive.run,
     "demo": demo.run,
     "ferplus": ferplus.run,
+    "extraction": extraction.run,
     "gpu": gpu.run,
     "annotations": annotation_files.run,
 }
