@@ -15,6 +15,7 @@ ALLOWED = {
     "structures": set(),
     "config": {"utils"},
     "layers": {"utils"},
+    "faces": {"utils"},
     "prepare": {"structures", "utils"},
     "data": {"structures", "utils"},
     "evaluation": {"structures", "utils"},

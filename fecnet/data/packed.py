@@ -12,6 +12,8 @@ import numpy as np
 
 from fecnet.structures import PACKED_FORMAT
 
+CHANNELS = (["grey"], ["grey", "mask"], ["R", "G", "B"], ["R", "G", "B", "mask"])  # a mask is last: no colour
+
 
 @dataclass(frozen=True)
 class TripletTable:
@@ -98,6 +100,9 @@ class PackedDataset:
         ]
         if lacking:
             raise ValueError(f"{file}: not a data set description: lacks {', '.join(lacking)}")
+        if description["channels"] not in CHANNELS:
+            allowed = " or ".join(map(str, CHANNELS))
+            raise ValueError(f"{file}: channels {description['channels']}; allowed: {allowed}")
         return description
 
     def _open_faces(self) -> np.ndarray:
