@@ -16,6 +16,8 @@ from fecnet.utils.files import open_array, read_arrays
 
 _TRIPLET_ARRAYS = ("faces", "odd", "type", "votes")
 
+CHANNELS = (["grey"], ["grey", "mask"], ["R", "G", "B"], ["R", "G", "B", "mask"])  # a mask is last: no colour
+
 
 @dataclass(frozen=True)
 class TripletTable:
@@ -127,6 +129,9 @@ def read_description(folder: Path) -> dict[str, Any]:
     lacking = [key for key in ("name", "num_faces", "height", "width", "channels", "sources") if key not in description]
     if lacking:
         raise ValueError(f"{file}: not a data set description: lacks {', '.join(lacking)}")
+    if description["channels"] not in CHANNELS:
+        allowed = " or ".join(map(str, CHANNELS))
+        raise ValueError(f"{file}: channels {description['channels']}; allowed: {allowed}")
     return description
 
 

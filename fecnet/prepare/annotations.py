@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 
 from fecnet.prepare.text_rows import Tally, check_text_file, text_rows
-from fecnet.prepare.triplet_table import ANSWERS, Annotations, TripletTable, parse_box
+from fecnet.prepare.triplet_rows import ANSWERS, Annotations, TripletRows, parse_box
 from fecnet.prepare.writer import face_key
 from fecnet.structures import TripletType
 
@@ -63,13 +63,13 @@ def read_annotations(path: str | Path, *, min_agreement: float = 2 / 3, progress
     if not 0 < min_agreement <= 1:
         raise ValueError(f"min_agreement: {min_agreement}; allowed: above 0, at most 1")
     share = Fraction(min_agreement).limit_denominator(1000)  # exact: 4 of 6 raters are two thirds
-    table = TripletTable()
+    rows = TripletRows()
     tally = Tally(ANNOTATION_REASONS)
     for line, text, fields in text_rows(Path(path), tally, progress=progress):
-        reason = _add_annotation(table, line, fields, share)
+        reason = _add_annotation(rows, line, fields, share)
         if reason:
             tally.drop(reason, line, text)
-    return table.finish(tally.coverage())
+    return rows.finish(tally.coverage())
 
 
 def read_list(path: str | Path, *, progress: bool = True) -> Annotations:
@@ -87,13 +87,13 @@ def read_list(path: str | Path, *, progress: bool = True) -> Annotations:
     Raises:
         ValueError: ``path`` is not a text file.
     """
-    table = TripletTable()
+    rows = TripletRows()
     tally = Tally(LIST_REASONS)
     for line, text, fields in text_rows(Path(path), tally, progress=progress):
-        reason = _add_listed(table, line, fields)
+        reason = _add_listed(rows, line, fields)
         if reason:
             tally.drop(reason, line, text)
-    return table.finish(tally.coverage())
+    return rows.finish(tally.coverage())
 
 
 def read_crops(path: str | Path) -> dict[str, str]:
@@ -145,13 +145,13 @@ def _add_crop(crops: dict[str, str], header: list[str], fields: list[str], place
         raise ValueError(f"{place}: gives the path {row['path']!r} to a face that has {known!r}; one face, one path")
 
 
-def _add_annotation(table: TripletTable, line: int, fields: list[str], share: Fraction) -> str:
+def _add_annotation(rows: TripletRows, line: int, fields: list[str], share: Fraction) -> str:
     """Keep the row, or say why not."""
     if len(fields) <= _TYPE_COLUMN:
         return "short_row" if any(fields) else "empty_line"
     faces = []
     for k in (0, 5, 10):
-        face = table.face_of(tuple(fields[k : k + 5]))
+        face = rows.face_of(tuple(fields[k : k + 5]))
         if face is None:
             return "bad_box" if all(fields[0:_TYPE_COLUMN:5]) else "no_url"
         faces.append(face)
@@ -176,18 +176,18 @@ def _add_annotation(table: TripletTable, line: int, fields: list[str], share: Fr
         return "tie"
     if most * share.denominator < share.numerator * len(answers):
         return "no_agreement"
-    table.add(line, faces, votes.index(most), kind, votes, raters, answers)
+    rows.add(line, faces, votes.index(most), kind, votes, raters, answers)
     return ""
 
 
-def _add_listed(table: TripletTable, line: int, fields: list[str]) -> str:
+def _add_listed(rows: TripletRows, line: int, fields: list[str]) -> str:
     """Keep the row, or say why not."""
     if len(fields) < 5:
         return "short_row" if any(fields) else "empty_line"
     paths = [_inner_path(field) for field in fields[:3]]
     if not all(paths):
         return "bad_path"
-    faces = [table.face_at(path, None) for path in paths]
+    faces = [rows.face_at(path, None) for path in paths]
     if len(set(faces)) < 3:
         return "same_face_twice"
     kind = _TYPES.get(fields[4])
@@ -196,7 +196,7 @@ def _add_listed(table: TripletTable, line: int, fields: list[str]) -> str:
     odd = ANSWERS.get(fields[3])
     if odd is None:
         return "bad_answer"
-    table.add(line, faces, odd, kind, [0, 0, 0], [], [])
+    rows.add(line, faces, odd, kind, [0, 0, 0], [], [])
     return ""
 
 

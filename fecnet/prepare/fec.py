@@ -21,7 +21,7 @@ from fecnet.prepare.download import fetch_photos
 from fecnet.prepare.extraction import Extraction, FacePieces, PhotoFaces
 from fecnet.prepare.journal import FolderLock
 from fecnet.prepare.photo_store import PhotoStore
-from fecnet.prepare.triplet_table import Annotations
+from fecnet.prepare.triplet_rows import Annotations
 from fecnet.prepare.work import check_sources
 from fecnet.prepare.writer import PackedWriter, check_target, face_key
 from fecnet.utils.files import hash_file

@@ -64,7 +64,7 @@ def parse_box(edges: Sequence[str]) -> Box | None:
     return left, right, top, bottom
 
 
-class TripletTable:
+class TripletRows:
     """Rows kept so far, in plain arrays: a list of numbers would take eight times the memory."""
 
     def __init__(self) -> None:
