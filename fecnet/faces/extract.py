@@ -129,6 +129,4 @@ def _in_photo(found: Detections, box_4: np.ndarray, margin: float) -> Detections
     scale, corner_2 = (right - left) / _SEEN, np.array([left, top])
     boxes_K22 = found.boxes_K4.reshape(-1, 2, 2) * scale + corner_2
     landmarks_K52 = found.landmarks_K52 * scale + corner_2
-    return Detections(
-        boxes_K22.reshape(-1, 4).astype(np.float32), found.scores_K, landmarks_K52.astype(np.float32)
-    )
+    return Detections(boxes_K22.reshape(-1, 4).astype(np.float32), found.scores_K, landmarks_K52.astype(np.float32))

@@ -37,7 +37,9 @@ class YuNet:
         if not 0 < score < 1:
             raise ValueError(f"score {score}: expected a number between 0 and 1")
         if not str(model_path):
-            raise ValueError("detector yunet wants a model file, such as face_detection_yunet_2023mar.onnx of OpenCV Zoo")
+            raise ValueError(
+                "detector yunet wants a model file, such as face_detection_yunet_2023mar.onnx of OpenCV Zoo"
+            )
         path = Path(model_path)
         if not path.is_file():
             raise ValueError(f"{path}: no such file; expected YuNet's .onnx, such as face_detection_yunet_2023mar.onnx")
