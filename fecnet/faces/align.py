@@ -53,6 +53,12 @@ def transform_points(points_P2: np.ndarray, matrix_23: np.ndarray) -> np.ndarray
     return points_P2 @ matrix_23[:, :2].T + matrix_23[:, 2]
 
 
+def invert(matrix_23: np.ndarray) -> np.ndarray:
+    """The matrix, shape (2, 3), that brings moved points back."""
+    back = np.linalg.inv(matrix_23[:, :2])
+    return np.column_stack([back, -back @ matrix_23[:, 2]])
+
+
 def align_matrix(landmarks_52: np.ndarray, size: int) -> np.ndarray:
     """The matrix, shape (2, 3), that brings five points of a photo to the template in a face of ``size`` pixels."""
     return similarity_transform(landmarks_52, TEMPLATE * size)
@@ -77,8 +83,8 @@ def align_face(image_HWC: np.ndarray, landmarks_52: np.ndarray, size: int) -> np
 
 def warp(image_HWC: np.ndarray, matrix_23: np.ndarray, size: int) -> np.ndarray:
     """The photo moved by a similarity and cut to ``size`` × ``size``; see ``align_face``."""
-    turn = np.linalg.inv(matrix_23[:, :2])
-    shift = -turn @ matrix_23[:, 2]
+    turn, shift = np.split(invert(matrix_23), [2], axis=1)
+    shift = shift[:, 0]
     corners_42 = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ turn.T + shift
     left, top = np.floor(corners_42.min(axis=0)).astype(int) - 2
     right, bottom = np.ceil(corners_42.max(axis=0)).astype(int) + 2

@@ -21,6 +21,7 @@ def build_detector(
     thresholds: Sequence[float] = (0.6, 0.7, 0.6),
     factor: float = 0.709,
     min_face: int = 40,
+    second_look: bool = True,
     score: float = 0.6,
 ) -> Detector:
     """A detector by name.
@@ -32,6 +33,7 @@ def build_detector(
         thresholds: least score after MTCNN's three stages.
         factor: ratio of sizes in MTCNN's pyramid.
         min_face: side of the smallest face looked for, pixels.
+        second_look: MTCNN places the points again on the upright face.
         score: least score of YuNet.
 
     Raises:
@@ -40,7 +42,9 @@ def build_detector(
     if min_face < 1:
         raise ValueError(f"min_face {min_face}: expected 1 or more pixels")
     detectors: dict[str, Callable[[], Detector]] = {
-        "mtcnn": lambda: Mtcnn(device=device, thresholds=thresholds, factor=factor, min_face=min_face),
+        "mtcnn": lambda: Mtcnn(
+            device=device, thresholds=thresholds, factor=factor, min_face=min_face, second_look=second_look
+        ),
         "yunet": lambda: YuNet(model_path, score=score, min_face=min_face),
     }
     return lookup(detectors, name, key="detector")()
