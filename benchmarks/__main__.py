@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import demo, ferplus, gpu, loop, loss, saving, scaling, survive
+from benchmarks import demo, download, ferplus, gpu, loop, loss, saving, scaling, survive
 from benchmarks.record import record
 from fecnet.utils.env import provenance
 
@@ -18,6 +18,7 @@ _BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "survive": survive.run,
     "demo": demo.run,
     "ferplus": ferplus.run,
+    "download": download.run,
     "gpu": gpu.run,
 }
 
