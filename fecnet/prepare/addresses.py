@@ -76,13 +76,13 @@ def is_public(address: str) -> bool:
     """Whether an IP address is of the open internet, also looking at an IPv4 address inside an IPv6 one."""
     found = ipaddress.ip_address(address.split("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
-        inner = [found.ipv4_mapped, found.sixtofour, *(found.teredo or ())]
         if found in _NAT64:
-            inner.append(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF))
-        if not all(is_public(str(address)) for address in inner if address is not None):
-            return False
+            return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
         if found.ipv4_mapped is not None:
-            return True
+            return is_public(str(found.ipv4_mapped))
+        tunnelled = (found.sixtofour, *(found.teredo or ()))
+        if not all(is_public(str(inner)) for inner in tunnelled if inner is not None):
+            return False
     return found.is_global and not (found.is_multicast or found.is_reserved or found.is_unspecified)
 
 

@@ -153,7 +153,7 @@ class _Download:
         self._gates = {True: threading.Semaphore(2), False: threading.Semaphore(8)}
         self._lock = threading.Lock()  # of the numbers below
         self._failed: Counter[str] = Counter()
-        self._new = self._done = self._requests = 0
+        self._new = self._done = self._shown = self._requests = 0
         self._error: BaseException | None = None
 
     def is_settled(self, url: str, *, retry_failed: bool) -> bool:
@@ -222,7 +222,8 @@ class _Download:
         with self._lock:
             failed, done = self._failed.most_common(), self._done
         bar.set_postfix_str(", ".join(f"{reason} {number}" for reason, number in failed), refresh=False)
-        bar.update(done + bar.initial - bar.n)
+        bar.update(done - self._shown)
+        self._shown = done
 
     def _work(self) -> None:
         """One worker."""

@@ -12,7 +12,7 @@ MIN_SIDE = 32  # pixels; below are icons, spacers and counting pixels
 MAX_PIXELS = 40_000_000  # 160 MB decoded at most
 _LARGE_PIXELS = 2_000_000  # above, one picture at a time is decoded
 _LARGE = threading.Lock()
-_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF")  # not all of Pillow's: one of them calls programs
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")  # not all of Pillow's: one of them calls programs
 _SUFFIXES = {
     b"\xff\xd8\xff": ".jpg",
     b"\x89PNG\r\n\x1a\n": ".png",

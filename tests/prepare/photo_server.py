@@ -14,6 +14,7 @@ import email.utils
 import io
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -47,9 +48,18 @@ class PhotoServer:
         latency_s: before every answer.
         side: of the photos, pixels.
         retry_after_s: what kind ``busy`` asks for.
+        tls: speak https with it.
     """
 
-    def __init__(self, ports: int = 1, *, latency_s: float = 0.0, side: int = 64, retry_after_s: int = 1) -> None:
+    def __init__(
+        self,
+        ports: int = 1,
+        *,
+        latency_s: float = 0.0,
+        side: int = 64,
+        retry_after_s: int = 1,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.counts: Counter[str] = Counter()  # requests by host:port/path
         self.moments: dict[str, list[float]] = {}  # when they came, time.monotonic()
         self.most_at_once: Counter[int] = Counter()  # by port
@@ -57,6 +67,7 @@ class PhotoServer:
         self.placeholder = noise_jpeg(side, seed=1)
         self._photo = noise_jpeg(side)
         self._latency_s, self._retry_after_s, self._num_ports = latency_s, retry_after_s, ports
+        self._tls = tls
         self._at_work: Counter[int] = Counter()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -88,7 +99,7 @@ class PhotoServer:
         for _ in range(self._num_ports):
             listening = socket.create_server(("127.0.0.1", 0), backlog=256)
             self.ports.append(listening.getsockname()[1])
-            self._loop.run_until_complete(asyncio.start_server(self._answer, sock=listening))
+            self._loop.run_until_complete(asyncio.start_server(self._answer, sock=listening, ssl=self._tls))
         self._ready.set()
         self._loop.run_forever()
         for task in asyncio.all_tasks(self._loop):
