@@ -108,12 +108,18 @@ def _file_faults(folder: Path, files: set[str], description: dict[str, Any]) -> 
     for name in sorted(files - (announced | further if not hashed else set(recorded))):
         yield f"{folder / name}: not a file of this set; dataset.json does not name it"
     for name in sorted(files & set(recorded)):
-        expected = recorded[name]
-        size = (folder / name).stat().st_size
-        if size != expected.get("bytes"):
-            yield f"{folder / name}: {size} bytes; dataset.json records {expected.get('bytes')}"
-        elif (found := hash_file(folder / name)) != expected.get("sha256"):
-            yield f"{folder / name}: sha256 {found}; dataset.json records {expected.get('sha256')}"
+        try:
+            yield from _hash_faults(folder / name, recorded[name])
+        except OSError as error:
+            yield f"{folder / name}: {error.strerror}"
+
+
+def _hash_faults(path: Path, expected: Mapping[str, Any]) -> Iterator[str]:
+    size = path.stat().st_size
+    if size != expected.get("bytes"):
+        yield f"{path}: {size} bytes; dataset.json records {expected.get('bytes')}"
+    elif (found := hash_file(path)) != expected.get("sha256"):
+        yield f"{path}: sha256 {found}; dataset.json records {expected.get('sha256')}"
 
 
 def _content_faults(folder: Path, name: str, description: dict[str, Any]) -> Iterator[str]:
