@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ class PackedWriter:
 
     Args:
         path: the folder to make; it must not exist unless ``overwrite``.
-        num_faces: N, known before the first face is added.
+        num_faces: N, announced before the first face is added; ``trim_faces`` corrects what was too many.
         height: pixels.
         width: pixels.
         channels: names in order, e.g. ``["grey"]`` or ``["R", "G", "B"]``.
@@ -126,6 +127,27 @@ class PackedWriter:
         self._records.extend(records)
         return range(first, len(self._records))
 
+    def trim_faces(self) -> None:
+        """Announce fewer faces: those added so far are all, since some pictures proved unreadable.
+
+        Only the header of ``faces.npy`` is written anew, and the space behind the last face given back.
+        """
+        num_faces = len(self._records)
+        assert 0 < num_faces <= self._shape[0], (num_faces, self._shape)
+        if num_faces == self._shape[0]:
+            return
+        self._faces.flush()
+        file, start = self._folder / "faces.npy", self._faces.offset
+        del self._faces
+        self._shape = (num_faces, *self._shape[1:])
+        self._description["num_faces"] = num_faces
+        with file.open("r+b") as stream:
+            header = {"descr": "|u1", "fortran_order": False, "shape": self._shape}
+            np.lib.format.write_array_header_1_0(stream, header)  # padded for growth, so its length stays
+            assert stream.tell() == start, (stream.tell(), start)
+            stream.truncate(start + math.prod(self._shape))
+        self._faces = np.lib.format.open_memmap(file, "r+")
+
     def add_triplets(
         self,
         split: str,
@@ -168,6 +190,7 @@ class PackedWriter:
         faces_M: np.ndarray,
         label_M: np.ndarray,
         distribution_MK: np.ndarray | None = None,
+        valence_arousal_M2: np.ndarray | None = None,
     ) -> None:
         """Write ``labels/<label_set>/<split>.npz``.
 
@@ -178,10 +201,14 @@ class PackedWriter:
             faces_M: rows of faces.npy, shape (M,).
             label_M: class index, -1 = absent, shape (M,).
             distribution_MK: share of the votes per class, or None.
+            valence_arousal_M2: both in -1..1, NaN = absent, shape (M, 2), or None.
         """
         arrays: dict[str, np.ndarray] = {"faces": faces_M.astype(np.int32), "label": label_M.astype(np.int64)}
         if distribution_MK is not None:
             arrays["distribution"] = distribution_MK.astype(np.float32)
+        if valence_arousal_M2 is not None:
+            assert valence_arousal_M2.shape == (len(label_M), 2), valence_arousal_M2.shape
+            arrays["valence_arousal"] = valence_arousal_M2.astype(np.float32)
         self._save(f"labels/{label_set}/{split}.npz", **arrays)
         described = self._description["label_sets"].setdefault(label_set, {"classes": list(classes)})
         assert described["classes"] == list(classes), (label_set, described["classes"], classes)
