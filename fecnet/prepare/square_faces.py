@@ -8,35 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-
-class UnreadableImage(ValueError):
-    """An image file that is refused; ``reason`` is a word for counting."""
-
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"{name}: {reason}")
-        self.reason = reason
-
-
-def decode_image(path: Path) -> np.ndarray:
-    """Decode an image file.
-
-    Returns:
-        uint8, shape (H, W, 3), RGB.
-
-    Raises:
-        UnreadableImage: not an image, or a damaged one.
-        OSError: the file cannot be opened.
-    """
-    with path.open("rb") as file:
-        try:
-            with Image.open(file) as image:
-                return np.array(image.convert("RGB"))
-        except UnidentifiedImageError as error:
-            raise UnreadableImage(str(path), "not_an_image") from error
-        except Exception as error:  # broken files make the decoders raise nearly anything
-            raise UnreadableImage(str(path), "damaged") from error
+from fecnet.faces.decode import UnreadableImage, decode_image
 
 
 def load_square(picture: Path | np.ndarray, box: tuple[float, ...], size: int, *, grey: bool) -> np.ndarray | str:
