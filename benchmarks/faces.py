@@ -94,7 +94,7 @@ def _boxes(face: dict[str, Any], matrix_23: np.ndarray, degrees: int) -> list[np
     """The boxes of which either will do."""
     points_P2 = transform_points(np.array(face["landmarks68"]), matrix_23)
     boxes = [np.concatenate([points_P2.min(axis=0), points_P2.max(axis=0)])]
-    return boxes + [np.array(face["box"], float)] if degrees == 0 and face.get("box") else boxes
+    return [*boxes, np.array(face["box"], float)] if degrees == 0 and face.get("box") else boxes
 
 
 def _best(detections: Detections, boxes: list[np.ndarray]) -> int | None:
