@@ -109,4 +109,4 @@ def test_a_batch_gives_what_single_photos_give(name):
     for image_HWC, box, together in zip(images, boxes, batch, strict=True):
         assert same(extract_face(image_HWC, detector, size=112, box=box), together)
     # The same face through its box, seen at another scale, is aligned nearly alike.
-    assert np.linalg.norm(batch[2].landmarks_52 - first.landmarks_52, axis=1).max() < 0.06 * np.ptp(first.box_4)
+    assert np.linalg.norm(batch[2].landmarks_52 - first.landmarks_52, axis=1).mean() < 0.05 * np.ptp(first.box_4)
