@@ -284,19 +284,20 @@ class _Download:
         """Put the task back for another try, or write its failure."""
         task.tries += 1
         task.last = (fault.reason, fault.detail)
-        if not fault.again or task.tries >= self._max_tries:
-            self._settle_failure(task, fault.reason, fault.detail, lasting=fault.lasting)
-            self._finish(task, answered=fault.answered)
-            return
         delay_s = min(_BACKOFF_LIMIT_S, self._backoff_s * 2 ** (task.tries - 1)) * random.uniform(0.5, 1.0)
         if fault.pause_s is not None:
             delay_s = min(self._max_pause_s, max(delay_s, fault.pause_s))
-        asks = fault.pause_s is not None or fault.reason in ("http_429", "http_503")
-        given_up = self._queues.retry(task, answered=fault.answered, delay_s=delay_s, pause_s=delay_s if asks else 0.0)
-        self._settle_given_up(given_up)
+        busy = fault.pause_s is not None or fault.reason in ("http_429", "http_503")
+        pause_s = delay_s if busy else 0.0  # of the whole host
+        if fault.again and task.tries < self._max_tries:
+            given_up = self._queues.retry(task, answered=fault.answered, delay_s=delay_s, pause_s=pause_s)
+            self._settle_given_up(given_up)
+        else:
+            self._settle_failure(task, fault.reason, fault.detail, lasting=fault.lasting)
+            self._finish(task, answered=fault.answered, pause_s=pause_s)
 
-    def _finish(self, task: Task, *, answered: bool) -> None:
-        self._settle_given_up(self._queues.finish(task, answered=answered))
+    def _finish(self, task: Task, *, answered: bool, pause_s: float = 0.0) -> None:
+        self._settle_given_up(self._queues.finish(task, answered=answered, pause_s=pause_s))
 
     def _settle_given_up(self, tasks: list[Task]) -> None:
         for task in tasks:

@@ -96,10 +96,14 @@ class HostQueues:
                     return task
                 self._changed.wait(self._later[0][0] - time.monotonic() if self._later else None)
 
-    def finish(self, task: Task, *, answered: bool) -> list[Task]:
-        """The task is over; returns queued tasks of its host that are over with it, as the host was given up."""
+    def finish(self, task: Task, *, answered: bool, pause_s: float = 0.0) -> list[Task]:
+        """The task is over, and the whole host rests for ``pause_s``.
+
+        Returns:
+            Waiting tasks of the host that are over with it, as the host was given up.
+        """
         with self._changed:
-            host = self._release(task, answered=answered)
+            host = self._release(task, answered=answered, pause_s=pause_s)
             self._unfinished -= 1
             given_up = self._give_up(host)
             if not self._unfinished:
@@ -113,10 +117,8 @@ class HostQueues:
             As ``finish``.
         """
         with self._changed:
-            now = time.monotonic()
-            host = self._release(task, answered=answered)
-            host.not_before = max(host.not_before, now + pause_s)
-            heapq.heappush(self._later, (now + delay_s, next(self._numbers), host, task))
+            host = self._release(task, answered=answered, pause_s=pause_s)
+            heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._numbers), host, task))
             given_up = self._give_up(host)
             self._changed.notify_all()
             return given_up
@@ -187,8 +189,9 @@ class HostQueues:
                 return task
         return None
 
-    def _release(self, task: Task, *, answered: bool) -> _Host:
+    def _release(self, task: Task, *, answered: bool, pause_s: float = 0.0) -> _Host:
         host = self._host(task)
+        host.not_before = max(host.not_before, time.monotonic() + pause_s)
         host.active -= 1
         self._at_suspects.discard(task)
         if answered:

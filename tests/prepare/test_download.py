@@ -124,6 +124,13 @@ def test_a_pause_asked_for_is_kept_and_holds_up_no_other_host(server, tmp_path):
     assert max(server.moments[key(url)][0] for url in others) < second
 
 
+def test_a_pause_asked_for_at_the_last_try_is_kept_too(server, tmp_path):
+    busy, tail = server.url("busy"), server.url("good")
+    report = fetch_photos([busy, tail], tmp_path, per_host=1, **QUICK | {"max_tries": 1})
+    assert report.counts == {"http_429": 1, "stored": 1}
+    assert server.moments[key(tail)][0] >= server.moments[key(busy)][0] + 1
+
+
 def test_a_pause_is_capped(server, tmp_path):
     began = time.monotonic()
     assert fetch_photos([server.url("busy")], tmp_path, max_pause_s=0.05, **QUICK).counts == {"stored": 1}
