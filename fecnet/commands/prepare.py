@@ -29,7 +29,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     synthetic.set_defaults(run=_prepare_synthetic)
 
     ferplus = sources.add_parser("ferplus", help="FER2013 faces, both label sets, triplets from FERPlus votes")
-    ferplus.add_argument("fer2013", type=Path, help="fer2013.npz or the folder that holds it")
+    ferplus.add_argument(
+        "fer2013", type=Path, help="fer2013.npz, or a folder with it or with fer2013.csv and fer2013new.csv"
+    )
     ferplus.set_defaults(run=_prepare_ferplus)
 
     fec = sources.add_parser("fec", help="Google's FEC: annotation files, photos from the web, aligned faces")
