@@ -80,8 +80,7 @@ def _check_description(file: Path, description: dict[str, Any]) -> None:
     for name, split in description.get("splits", {}).items():
         if not all(isinstance(split.get(key, {}), Mapping) for key in ("triplets", "labels")):
             raise ValueError(f"{file}: 'splits.{name}' holds no mappings of counts")
-    lists = [("channels", description["channels"])]
-    lists += [
+    lists = [
         (f"label_sets.{name}.classes", part.get("classes")) for name, part in description.get("label_sets", {}).items()
     ]
     for name, value in lists:

@@ -228,7 +228,7 @@ def test_all_faults_are_told(whole, capsys):
         ("splits", {"a": {"labels": 3}}, "'splits.a' holds no mappings"),
         ("label_sets", {"mood": {}}, r"'label_sets\.mood\.classes' is None; allowed: a list of names"),
         ("files", {"faces.npy": "abc"}, r"'files\.faces\.npy' is 'abc'; allowed: a mapping"),
-        ("channels", "grey", "'channels' is 'grey'; allowed: a list of names"),
+        ("channels", "grey", r"channels grey; allowed: \['grey'\]"),
     ],
 )
 def test_a_description_that_cannot_be_used(whole, capsys, key, value, said):

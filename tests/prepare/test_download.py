@@ -45,12 +45,13 @@ BAD = {
 }
 QUICK = {"timeout_s": 0.5, "backoff_s": 0.02, "max_tries": 3, "allow_private": True, "progress": False}
 SCRIPT = """
-import resource, sys
+import re, sys
 from pathlib import Path
 from fecnet.prepare.download import fetch_photos
 urls = Path(sys.argv[2]).read_text().split()
 report = fetch_photos(urls, Path(sys.argv[1]), allow_private=True, progress=False, max_bytes=60_000_000)
-print(report.requests, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# not ru_maxrss: it begins with what the process was that started this one
+print(report.requests, int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024)
 """
 
 
