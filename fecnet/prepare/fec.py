@@ -179,7 +179,7 @@ class _Packing:
 
     def of_photos(self, files: Mapping[str, Path], locate: Locate) -> dict[str, Any]:
         """Pack faces that are cut out of photos."""
-        check_target(self._path, overwrite=self._overwrite)
+        self._check(files)
         self._work.mkdir(parents=True, exist_ok=True)
         with FolderLock(self._work, at_work="run"):
             tables, faces = self._open(files)
@@ -195,7 +195,7 @@ class _Packing:
 
     def of_crops(self, files: Mapping[str, Path], folder: Path) -> dict[str, Any]:
         """Pack faces that somebody has cut."""
-        check_target(self._path, overwrite=self._overwrite)
+        self._check(files)
         table = read_crops(folder / "crops.csv")
         self._work.mkdir(parents=True, exist_ok=True)
         with FolderLock(self._work, at_work="run"):
@@ -209,10 +209,14 @@ class _Packing:
             pieces = FacePieces(self._work, photos, Extraction(size=self._extraction.size, detector=""))
             return self._pack(files, tables, faces, pieces, lost, {})
 
-    def _open(self, files: Mapping[str, Path]) -> tuple[dict[str, Annotations], Faces]:
+    def _check(self, files: Mapping[str, Path]) -> None:
+        """Find what is wrong before anything is written."""
+        check_target(self._path, overwrite=self._overwrite)
         for file in files.values():
             if not file.is_file():
                 raise ValueError(f"{file}: no such file")
+
+    def _open(self, files: Mapping[str, Path]) -> tuple[dict[str, Annotations], Faces]:
         check_sources(self._work, {split: hash_file(file) for split, file in files.items()}, files)
         tables = {split: self._read(file) for split, file in files.items()}
         for split, table in tables.items():
