@@ -229,7 +229,8 @@ def _placed(points_K10: Tensor, boxes_K4: Tensor) -> Tensor:
 def _suppress_contained(boxes_K4: Tensor, score_K: Tensor, threshold: float) -> list[int]:
     """Best first, without those that share more than ``threshold`` of the smaller area with a better one."""
     areas = ((boxes_K4[:, 2] - boxes_K4[:, 0] + 1) * (boxes_K4[:, 3] - boxes_K4[:, 1] + 1)).tolist()
-    boxes, kept = boxes_K4.tolist(), []
+    boxes = boxes_K4.tolist()
+    kept: list[int] = []
     for index in score_K.argsort(descending=True).tolist():
         if all(_common(boxes[index], boxes[best]) <= threshold * min(areas[index], areas[best]) for best in kept):
             kept.append(index)
