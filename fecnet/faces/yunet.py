@@ -22,7 +22,8 @@ class YuNet:
     """A ``Detector``.
 
     The net knows faces of about 10 to 300 pixels. A photo is shrunk until its longer side is 640 pixels or the smallest
-    wanted face would be 12, whichever comes first.
+    wanted face would be 12, whichever comes first. Its points are coarser than MTCNN's (on 120 annotated faces 12 %
+    of the distance between the eyes, MTCNN 5.5 %) and not to be relied on where a head is turned by 30 degrees.
 
     Args:
         model_path: the ``.onnx`` file; ``face_detection_yunet_2023mar.onnx`` is tried, also with OpenCV 5.
