@@ -45,13 +45,13 @@ BAD = {
 }
 QUICK = {"timeout_s": 0.5, "backoff_s": 0.02, "max_tries": 3, "allow_private": True, "progress": False}
 SCRIPT = """
-import re, sys
+import sys
 from pathlib import Path
 from fecnet.prepare.download import fetch_photos
 urls = Path(sys.argv[2]).read_text().split()
 report = fetch_photos(urls, Path(sys.argv[1]), allow_private=True, progress=False, max_bytes=60_000_000)
-# not ru_maxrss: it begins with what the process was that started this one
-print(report.requests, int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024)
+# getrusage would count the parent's memory at the fork
+print(report.requests, int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024)
 """
 
 
@@ -114,9 +114,9 @@ def test_every_loss_has_its_reason_and_every_good_photo_is_there_once(server, tm
 
 def test_a_pause_asked_for_is_kept_and_holds_up_no_other_host(server, tmp_path):
     busy, slow_tail = server.url("busy", port=0), [server.url("good", n, port=0) for n in range(3)]
-    others = [server.url("good", n, port=1) for n in range(50)]
+    others = [server.url("good", n, port=1) for n in range(12)]
     report = fetch_photos([busy, *slow_tail, *others], tmp_path, workers=2, per_host=1, **QUICK)
-    assert report.counts == {"stored": 54}
+    assert report.counts == {"stored": 16}
     first, second, third = server.moments[key(busy)]
     assert second - first >= 1  # seconds, asked for as a number
     assert third - second >= 1  # as a date of whole seconds, at least one second away
@@ -340,6 +340,7 @@ def test_a_placeholder_named_later_is_removed(server, tmp_path):
 # --- limits -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory from /proc")
 def test_large_photos_take_little_memory(server, tmp_path):
     urls = [server.url("big", n) for n in range(6)]
     process = start(tmp_path / "photos", urls)
