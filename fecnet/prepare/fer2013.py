@@ -129,9 +129,11 @@ def _read_csv_files(path: Path, plus: Path, images_sha256: str) -> Fer2013:
     votes_NV, named_N, written = read_ferplus_votes(plus)
     if len(votes_NV) != len(images) or not images:
         raise ValueError(f"{plus}: {len(votes_NV)} rows, {path.name} has {len(images)}; they are joined row by row")
-    for row, (usage, word) in enumerate(zip(usages, written, strict=True)):
+    for number, (usage, word) in enumerate(zip(usages, written, strict=True)):
         if split_name(word) != USAGES[usage]:
-            raise ValueError(f"{plus}: row {row}: usage {word!r}, {path.name} says {USAGES[usage]}: rows are shifted")
+            raise ValueError(
+                f"{plus}: row {number}: usage {word!r}, {path.name} says {USAGES[usage]}: rows are shifted"
+            )
     image_NHW, usage_N = np.stack(images), np.array(usages, np.uint8)
     _check_images(path, image_NHW, images_sha256)
     duplicate_of_N, in_train_N = _copies(image_NHW, usage_N)
@@ -141,7 +143,7 @@ def _read_csv_files(path: Path, plus: Path, images_sha256: str) -> Fer2013:
         usage_N=usage_N,
         votes_NV=votes_NV,
         named_N=named_N,
-        joined_N=np.array([images_sha256 != IMAGES_SHA256 or row != _STRAY_ROW for row in range(len(images))]),
+        joined_N=np.array([images_sha256 != IMAGES_SHA256 or number != _STRAY_ROW for number in range(len(images))]),
         duplicate_of_N=duplicate_of_N,
         in_train_N=in_train_N,
         blank_N=np.ptp(image_NHW.reshape(len(images), -1), axis=1) < _BLANK_RANGE,
