@@ -143,7 +143,7 @@ def _read_csv_files(path: Path, plus: Path, images_sha256: str) -> Fer2013:
         usage_N=usage_N,
         votes_NV=votes_NV,
         named_N=named_N,
-        joined_N=np.array([images_sha256 != IMAGES_SHA256 or row != _STRAY_ROW for row in range(len(images))]),
+        joined_N=np.array([images_sha256 != IMAGES_SHA256 or number != _STRAY_ROW for number in range(len(images))]),
         duplicate_of_N=duplicate_of_N,
         in_train_N=in_train_N,
         blank_N=np.ptp(image_NHW.reshape(len(images), -1), axis=1) < _BLANK_RANGE,

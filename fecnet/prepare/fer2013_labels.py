@@ -8,7 +8,7 @@ from fecnet.prepare.class_folders import read_class_folders
 from fecnet.prepare.fer2013 import CSV_NAME, FER_CLASSES, FILE_NAME, IMAGES_SHA256, USAGES, read_fer2013
 from fecnet.prepare.fer2013_csv import SIDE, read_fer2013_rows
 from fecnet.prepare.label_files import Dropped, hash_of
-from fecnet.prepare.labelled import LabelledPicture, LabelledSource
+from fecnet.prepare.labelled_source import LabelledPicture, LabelledSource
 
 _ALIASES = {
     "anger": "angry",

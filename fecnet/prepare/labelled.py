@@ -16,67 +16,17 @@ import numpy as np
 from tqdm import tqdm
 
 from fecnet.prepare.label_noise import check_noise, uniform_label_noise
+from fecnet.prepare.labelled_source import ALL, TRAIN, LabelledPicture, LabelledSource
 from fecnet.prepare.square_faces import load_square
 from fecnet.prepare.votes import vote_triplets
 from fecnet.prepare.writer import PackedWriter, face_key
 from fecnet.structures import TripletType
 
 CHANNELS = {"grey": ["grey"], "rgb": ["R", "G", "B"]}
-TRAIN, ALL = "train", "all"  # names of splits; "all" where the source publishes none
 _CHUNK = 256  # faces held in memory before they are written
 _TRIPLET_RULE = (
     "two-class only, odd = the face with the other label; labels answer neither one- nor three-class triplets"
 )
-
-
-@dataclass(frozen=True)
-class LabelledPicture:
-    """One labelled face.
-
-    Attributes:
-        source: what names it within its source, such as a relative path or ``fer2013.csv#17``.
-        picture: a file, or the pixels: uint8, shape (H, W) grey or (H, W, 3) RGB.
-        label: index into the classes of its source.
-        split: e.g. ``train``.
-        subject: who it is, or nothing.
-        sequence: the film it is from, or nothing.
-        box: left, top, right, bottom in pixels, where the picture shows more than the face.
-        valence_arousal: both in -1..1; NaN = absent.
-    """
-
-    source: str
-    picture: Path | np.ndarray
-    label: int
-    split: str
-    subject: str = ""
-    sequence: str = ""
-    box: tuple[float, ...] = ()
-    valence_arousal: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class LabelledSource:
-    """What a reader found.
-
-    Attributes:
-        name: of the label set to write, e.g. ``rafdb``.
-        origin: the file or folder that was read, for messages.
-        classes: names in label order.
-        pictures: in the order of the source.
-        size: side of a face where none is asked for, pixels.
-        channels: ``grey`` or ``rgb``, where nothing is asked for.
-        dropped: rows that became no picture: split to reason to count.
-        provenance: file name to sha256 or version.
-    """
-
-    name: str
-    origin: Path
-    classes: tuple[str, ...]
-    pictures: Sequence[LabelledPicture]
-    size: int
-    channels: str = "rgb"
-    dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    provenance: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from fecnet.prepare.class_folders import read_folder
 from fecnet.prepare.csv_list import read_csv_list
 from fecnet.prepare.expw import read_expw
 from fecnet.prepare.fer2013_labels import read_fer2013_labels
-from fecnet.prepare.labelled import LabelledSource
+from fecnet.prepare.labelled_source import LabelledSource
 from fecnet.prepare.rafdb import read_rafdb
 
 READERS: dict[str, Callable[[Path], LabelledSource]] = {

@@ -12,7 +12,8 @@ from PIL import Image
 
 from fecnet.data.packed import PackedDataset
 from fecnet.prepare.label_noise import uniform_label_noise
-from fecnet.prepare.labelled import LabelledPicture, LabelledSource, prepare_labelled
+from fecnet.prepare.labelled import prepare_labelled
+from fecnet.prepare.labelled_source import LabelledPicture, LabelledSource
 from fecnet.prepare.square_faces import load_square
 
 CLASSES = ("a", "b", "c")
