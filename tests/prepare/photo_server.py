@@ -96,12 +96,16 @@ class PhotoServer:
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
+        servers = []
         for _ in range(self._num_ports):
             listening = socket.create_server(("127.0.0.1", 0), backlog=256)
             self.ports.append(listening.getsockname()[1])
-            self._loop.run_until_complete(asyncio.start_server(self._answer, sock=listening, ssl=self._tls))
+            start = asyncio.start_server(self._answer, sock=listening, ssl=self._tls)
+            servers.append(self._loop.run_until_complete(start))
         self._ready.set()
         self._loop.run_forever()
+        for server in servers:
+            server.close()
         for task in asyncio.all_tasks(self._loop):
             task.cancel()
         self._loop.run_until_complete(asyncio.sleep(0))
