@@ -16,6 +16,7 @@ from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights, run_of
 from fecnet.engine.evaluator import TripletEvaluator
 from fecnet.evaluation.baselines import MAX_LINEAR_TRIPLETS, linear_embedding, pixel_embedding, small_faces
+from fecnet.evaluation.coverage import format_coverage
 from fecnet.evaluation.neighbours import neighbour_sheet
 from fecnet.evaluation.triplet_accuracy import ROWS, TripletAccuracy, format_table
 from fecnet.modeling.build import build_model
@@ -125,19 +126,6 @@ def _write(
     replace_arrays(folder / "embeddings.npz", rows=rows, embedding=embedding_ND.numpy())
     neighbour_sheet(dataset.faces_NHWC, rows, embedding_ND, folder / "neighbours.png")
     say(f"{checkpoint}: written to {folder}: triplets.json, embeddings.npz, neighbours.png")
-
-
-def format_coverage(coverage: dict[str, Any], indent: str = "") -> str:
-    """What was read, kept and dropped, as nested lines."""
-    lines = [f"{indent}coverage"] if not indent else []
-    for key, value in coverage.items():
-        if isinstance(value, dict) and all(not isinstance(item, dict) for item in value.values()):
-            lines.append(f"{indent}  {key}: " + ", ".join(f"{name} {item}" for name, item in value.items()))
-        elif isinstance(value, dict):
-            lines += [f"{indent}  {key}", format_coverage(value, indent + "  ")]
-        else:
-            lines.append(f"{indent}  {key}: {value}")
-    return "\n".join(lines)
 
 
 def _check_fit(checkpoint: Path, meta: dict[str, Any], dataset: PackedDataset) -> None:

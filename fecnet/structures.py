@@ -14,6 +14,8 @@ from torch import Tensor
 
 PACKED_FORMAT = 1  # version of the folder layout written by fecnet.prepare.writer and read by fecnet.data.packed
 
+FACE_COLUMNS = ("key", "source", "box", "subject", "sequence", "landmarks", "duplicate_of", "flags")  # of faces.csv
+
 Outputs = dict[str, Tensor]  # what a model returns: "embedding" (N, D), "feature" (N, F), later "logits", "importance"
 
 

@@ -26,7 +26,7 @@ from fecnet.engine.checkpoint import (
 from fecnet.engine.stepper import Stepper
 from fecnet.engine.trainer import Periods, Progress, RunFiles, Trainer
 from fecnet.inference import build_evaluator
-from fecnet.modeling.build import build_model
+from fecnet.modeling.build import build_model, per_channel
 from fecnet.modeling.criterion.build import build_criterion
 from fecnet.modeling.pretrained import load_pretrained
 from fecnet.solver.build import (
@@ -249,7 +249,10 @@ def _build_model(cfg: Frozen, dataset: PackedDataset, device: torch.device, *, r
     if cfg.MODEL.PRETRAINED and not resumed:
         if not cfg.MODEL.PRETRAINED_ON:
             raise ValueError("MODEL.PRETRAINED_ON: empty; say what the file was trained on, checkpoints disclose it")
-        say(str(load_pretrained(cast(nn.Module, model.backbone), cfg.MODEL.PRETRAINED)))
+        report = load_pretrained(cast(nn.Module, model.backbone), cfg.MODEL.PRETRAINED)
+        say(str(report))
+        if report.converted and "mask" in dataset.channels and cfg.MODEL.FREEZE_BACKBONE:
+            say("MODEL.FREEZE_BACKBONE: true; the mask's weights start at zero and stay so: the net will not see it")
     if cfg.SOLVER.SYNC_BN:
         if device.type != "cuda":
             raise ValueError(f"SOLVER.SYNC_BN: true needs GPUs, this run is on {device.type}; allowed here: false")
@@ -313,8 +316,8 @@ def _describe(cfg: Frozen, dataset: PackedDataset, device: torch.device, precisi
             "channels": dataset.channels,
             "crop": cfg.DATA.CROP,
             "input_size": cfg.DATA.INPUT_SIZE,
-            "mean": cfg.MODEL.MEAN,
-            "std": cfg.MODEL.STD,
+            "mean": per_channel(cfg.MODEL.MEAN, len(dataset.channels), mask=0.0, key="MODEL.MEAN"),
+            "std": per_channel(cfg.MODEL.STD, len(dataset.channels), mask=1.0, key="MODEL.STD"),
         },
         "pretraining": cfg.MODEL.PRETRAINED_ON or None,
         "data": _describe_data(dataset),

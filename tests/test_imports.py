@@ -15,7 +15,8 @@ ALLOWED = {
     "structures": set(),
     "config": {"utils"},
     "layers": {"utils"},
-    "prepare": {"structures", "utils"},
+    "faces": {"utils"},
+    "prepare": {"faces", "structures", "utils"},
     "data": {"structures", "utils"},
     "evaluation": {"structures", "utils"},
     "solver": {"structures", "utils"},
@@ -23,7 +24,15 @@ ALLOWED = {
     "engine": {"structures", "evaluation", "utils"},
 }
 ENTRIES = {"cli", "commands", "training", "inference"}  # put rooms together, so they may import everything
-HEAVY = {"matplotlib", "sklearn", "tensorboard", "faiss", "apex"}  # optional: inside functions only
+HEAVY = {
+    "matplotlib",
+    "sklearn",
+    "tensorboard",
+    "faiss",
+    "apex",
+    "facenet_pytorch",
+    "cv2",
+}  # optional: inside functions only
 
 
 def room_of(path: Path) -> str:

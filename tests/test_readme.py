@@ -65,13 +65,20 @@ def test_training_and_inference_commands_run(small_demo):
             assert "coverage" in done.stdout
 
 
-def test_prepare_command_is_understood(tmp_path):
-    (command,) = (command for command in COMMANDS if "prepare ferplus" in command)
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "fecnet prepare" in command])
+def test_prepare_commands_are_understood(tmp_path, command):
     words = command.replace(".venv/bin/fecnet", f"{sys.executable} -m fecnet.cli")
     done = run(*shlex.split(words.replace("datasets/", f"{tmp_path}/")))
-    assert done.returncode == 2  # FER2013_FOLDER stands for the user's own
-    assert re.fullmatch(r"error: FER2013_FOLDER.*\n", done.stderr)
+    assert done.returncode == 2  # …_FOLDER stands for the user's own
+    assert re.fullmatch(r"error: [A-Z0-9]+_FOLDER.*\n", done.stderr)
     assert not list(tmp_path.iterdir())
+
+
+def test_show_command_runs(small_demo):
+    (command,) = (command for command in COMMANDS if "data show" in command)
+    words = command.replace(".venv/bin/fecnet", f"{sys.executable} -m fecnet.cli")
+    done = run(*shlex.split(words.replace("datasets/ferplus", f"{small_demo[0]}/demo")))
+    assert done.returncode == 0 and "coverage" in done.stdout
 
 
 def table_of(name):

@@ -6,6 +6,19 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from fecnet.commands.prepare_fec import add_fec, add_list
+
+# Sources of labelled pictures, read by the function of the same name in fecnet/prepare/readers.py: help, what IN is.
+_LABELLED = {
+    "fer2013": ("FER2013 with its seven labels", "fer2013.csv, fer2013.npz, a folder with one, or the Kaggle folders"),
+    "ckplus": ("CK+, the last three frames of each sequence", "ckplus48.npz, CK+48 folders, or CK+ as published"),
+    "rafdb": ("RAF-DB, single labels", "folder with EmoLabel and Image/aligned"),
+    "affectnet": ("AffectNet, eight labels, valence, arousal", "folder with training.csv, validation.csv, or one CSV"),
+    "expw": ("Expression in-the-Wild", "folder with label.lst and origin, or the list"),
+    "folder": ("pictures in folders named after their class", "folder of <class>/*.jpg or train|test/<class>/*.jpg"),
+    "csv": ("any list of pictures", "CSV file with the columns path,label and perhaps split,subject"),
+}
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Describe the sources and their options."""
@@ -16,14 +29,48 @@ def add(parser: argparse.ArgumentParser) -> None:
     synthetic.set_defaults(run=_prepare_synthetic)
 
     ferplus = sources.add_parser("ferplus", help="FER2013 faces, both label sets, triplets from FERPlus votes")
-    ferplus.add_argument("fer2013", type=Path, help="fer2013.npz or the folder that holds it")
+    ferplus.add_argument(
+        "fer2013", type=Path, help="fer2013.npz, or a folder with it or with fer2013.csv and fer2013new.csv"
+    )
     ferplus.set_defaults(run=_prepare_ferplus)
 
-    for source in (synthetic, ferplus):
+    fec = sources.add_parser("fec", help="Google's FEC: annotation files, photos from the web, aligned faces")
+    add_fec(fec, _report)
+    add_list(sources.add_parser("list", help="a list img1,img2,img3,label,type with a folder of pictures"), _report)
+
+    for name, (text, wanted) in _LABELLED.items():
+        _add_labelled(sources.add_parser(name, help=text, description=text), wanted)
+
+    for name, source in sources.choices.items():
         source.add_argument("path", type=Path, help="folder to make, such as datasets/demo")
-        source.add_argument("--seed", type=_seed, default=0, help="the same seed gives the same data set (default 0)")
+        if name not in ("fec", "list"):  # nothing is drawn there
+            source.add_argument("--seed", type=_natural, default=0, help="the same seed gives the same set (default 0)")
         source.add_argument("--overwrite", action="store_true", help="replace the data set that stands at PATH")
         source.add_argument("--sheet", type=Path, help="also write a contact sheet of faces to this PNG")
+
+
+def _add_labelled(parser: argparse.ArgumentParser, wanted: str) -> None:
+    parser.add_argument("input", type=Path, metavar="IN", help=wanted)
+    parser.add_argument("--size", type=_natural, help="side of a face, pixels (default: as published, 112 for lists)")
+    parser.add_argument("--grey", action="store_true", help="one channel (default: as published)")
+    parser.add_argument(
+        "--triplets",
+        type=_natural,
+        default=0,
+        metavar="N",
+        help="two-class triplets made from the labels, for the training split or the only one (default 0)",
+    )
+    parser.add_argument(
+        "--eval-triplets", type=_natural, default=0, metavar="N", help="the same, for each other split (default 0)"
+    )
+    parser.add_argument(
+        "--label-noise",
+        type=float,
+        default=0.0,
+        metavar="R",
+        help="add a label set in which this share of the training labels is wrong, 0 to 1 (default 0: none)",
+    )
+    parser.set_defaults(run=_prepare_labelled)
 
 
 def prepare(arguments: Sequence[str]) -> None:
@@ -38,7 +85,7 @@ def prepare(arguments: Sequence[str]) -> None:
     options.run(options)
 
 
-def _seed(text: str) -> int:
+def _natural(text: str) -> int:
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r}; allowed: 0 or more")
     return int(text)
@@ -58,11 +105,29 @@ def _prepare_ferplus(options: argparse.Namespace) -> int:
     return _report(options)
 
 
+def _prepare_labelled(options: argparse.Namespace) -> int:
+    from fecnet.prepare.labelled import prepare_labelled
+    from fecnet.prepare.readers import READERS
+
+    prepare_labelled(
+        READERS[options.source](options.input),
+        options.path,
+        size=options.size,
+        channels="grey" if options.grey else None,
+        num_train_triplets=options.triplets,
+        num_eval_triplets=options.eval_triplets,
+        label_noise=options.label_noise,
+        seed=options.seed,
+        overwrite=options.overwrite,
+    )
+    return _report(options)
+
+
 def _report(options: argparse.Namespace) -> int:
     """Say what was made, from the data set itself."""
     from fecnet.data.packed import PackedDataset
     from fecnet.evaluation.contact_sheet import contact_sheet
-    from fecnet.inference import format_coverage
+    from fecnet.evaluation.coverage import format_coverage
 
     dataset = PackedDataset(options.path)
     print(f"{options.path}: {len(dataset.faces_NHWC):,} faces of {dataset.faces_NHWC.shape[1:]}")

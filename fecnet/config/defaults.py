@@ -49,8 +49,8 @@ _C.MODEL.DROPOUT = 0.5  # probability, before the embedding layer
 _C.MODEL.PRETRAINED = ""  # state dict for the backbone (.safetensors, .pt); matched by names and shapes
 _C.MODEL.PRETRAINED_ON = ""  # what PRETRAINED was trained on, kept in every checkpoint; required with PRETRAINED
 _C.MODEL.FREEZE_BACKBONE = False  # no gradient and fixed batch-norm statistics in the backbone
-_C.MODEL.MEAN = [0.5]  # subtracted from the image in 0..1; one value or one per channel
-_C.MODEL.STD = [0.5]  # divides the image after MEAN; one value or one per channel
+_C.MODEL.MEAN = [0.5]  # subtracted from the image in 0..1; one value or one per channel; a mask channel may lack: 0
+_C.MODEL.STD = [0.5]  # divides the image after MEAN; one value or one per channel; a mask channel may lack: 1
 
 _C.LOSS = EasyDict()
 _C.LOSS.MARGIN_ONE_CLASS = 0.1  # squared L2 between unit vectors; arXiv:1811.11283

@@ -1,16 +1,22 @@
-"""Opens a packed data set: faces as a memory map, triplets checked. The layout is in ``docs/formats.md``."""
+"""Opens a packed data set: faces as a memory map, triplets and labels checked. The layout is in ``docs/formats.md``."""
 
 from __future__ import annotations
 
 import json
-import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fecnet.data.labels import LabelTable, read_labels
 from fecnet.structures import PACKED_FORMAT
+from fecnet.utils.files import open_array, read_arrays
+
+_TRIPLET_ARRAYS = ("faces", "odd", "type", "votes")
+
+CHANNELS = (["grey"], ["grey", "mask"], ["R", "G", "B"], ["R", "G", "B", "mask"])  # a mask is last: no colour
 
 
 @dataclass(frozen=True)
@@ -39,14 +45,21 @@ class PackedDataset:
     Args:
         path: the folder.
 
+    Attributes:
+        description: ``dataset.json`` without its hashes: what tells one set from another.
+        files: recorded sha256 and size by file name, or None in sets of older versions.
+        faces_NHWC: all faces, a memory map.
+
     Raises:
         ValueError: no data set, another format version, or ``faces.npy`` that does not hold what is announced.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.description = self._read_description()
-        self.faces_NHWC = self._open_faces()
+        self.description = read_description(self.path)
+        # Apart from the rest: runs and ranks compare descriptions, and older sets have no hashes.
+        self.files: dict[str, Any] | None = self.description.pop("files", None)
+        self.faces_NHWC = open_faces(self.path, self.description)
 
     @property
     def channels(self) -> list[str]:
@@ -68,60 +81,91 @@ class PackedDataset:
         if not path.is_file():
             found = sorted(file.stem for file in (self.path / "triplets").glob("*.npz"))
             raise ValueError(f"{self.path}: no triplet split '{split}'; there are: {', '.join(found) or 'none'}")
-        names = ("faces", "odd", "type", "votes")
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                faces, odd, kind, votes = (file[name] for name in names)
-        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path}: not a triplet file with arrays {', '.join(names)}: {error}") from error
-        self._check_triplets(path, faces, odd, kind, votes)
-        return TripletTable(faces, odd, kind, votes)
+        arrays = read_triplets(path, len(self.faces_NHWC))
+        return TripletTable(*(arrays[name] for name in _TRIPLET_ARRAYS))
+
+    def labels(self, label_set: str, split: str) -> LabelTable:
+        """The labels of ``split`` in one labelling of the faces.
+
+        Raises:
+            ValueError: no such set or split, unreadable file, or values out of range.
+        """
+        known = self.description.get("label_sets", {})
+        if label_set not in known:
+            raise ValueError(f"{self.path}: no label set '{label_set}'; there are: {', '.join(known) or 'none'}")
+        path = self.path / "labels" / label_set / f"{split}.npz"
+        if not path.is_file():
+            found = sorted(file.stem for file in path.parent.glob("*.npz"))
+            there = ", ".join(found) or "none"
+            raise ValueError(f"{self.path}: no split '{split}' in label set '{label_set}'; there are: {there}")
+        return read_labels(path, known[label_set]["classes"], len(self.faces_NHWC))
 
     def array(self, name: str) -> np.ndarray | None:
-        """A further array of the set, such as ``expression`` of the synthetic faces, or None."""
+        """A further array of the set, such as ``expression`` of the synthetic faces, or None.
+
+        Raises:
+            ValueError: unreadable or truncated.
+        """
         path = self.path / f"{name}.npy"
-        return np.load(path, allow_pickle=False) if path.is_file() else None
+        return open_array(path, in_memory=True) if path.is_file() else None
 
-    def _read_description(self) -> dict[str, Any]:
-        file = self.path / "dataset.json"
-        if not file.is_file():
-            raise ValueError(f"{self.path}: no packed data set here (no dataset.json); make one with: fecnet prepare")
-        try:
-            description = json.loads(file.read_text(encoding="utf-8"))
-            version = description["format"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{file}: not a data set description: {error}") from error
-        if version != PACKED_FORMAT:
-            raise ValueError(f"{file}: format {version!r}; this version reads {PACKED_FORMAT}; prepare the set anew")
-        lacking = [
-            key for key in ("name", "num_faces", "height", "width", "channels", "sources") if key not in description
-        ]
-        if lacking:
-            raise ValueError(f"{file}: not a data set description: lacks {', '.join(lacking)}")
-        return description
 
-    def _open_faces(self) -> np.ndarray:
-        file = self.path / "faces.npy"
-        try:
-            faces = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise ValueError(f"{file}: unreadable or truncated: {error}") from error
-        keys = ("num_faces", "height", "width")
-        announced = (*(self.description[key] for key in keys), len(self.description["channels"]))
-        if faces.dtype != np.uint8 or faces.shape != announced:
-            raise ValueError(f"{file}: holds {faces.dtype} {faces.shape}; dataset.json announces uint8 {announced}")
-        return faces
+def read_description(folder: Path) -> dict[str, Any]:
+    """What ``dataset.json`` says.
 
-    def _check_triplets(
-        self, path: Path, faces: np.ndarray, odd: np.ndarray, kind: np.ndarray, votes: np.ndarray
-    ) -> None:
-        num = len(faces)
-        if [array.shape for array in (faces, odd, kind, votes)] != [(num, 3), (num,), (num,), (num, 3)] or not num:
-            shapes = f"{faces.shape}, {odd.shape}, {kind.shape}, {votes.shape}"
-            raise ValueError(f"{path}: shapes {shapes}; expected (T, 3), (T,), (T,), (T, 3) with at least one triplet")
-        if any(array.dtype.kind not in "iu" for array in (faces, odd, kind, votes)):
-            raise ValueError(f"{path}: arrays must hold whole numbers")
-        for name, values, limit in (("faces", faces, len(self.faces_NHWC)), ("odd", odd, 3), ("type", kind, 3)):
-            if not 0 <= values.min() <= values.max() < limit:
-                bad = np.flatnonzero((values < 0) | (values >= limit))[0] // (values.size // len(values))
-                raise ValueError(f"{path}: triplet {bad}: '{name}' is {values[bad].tolist()}; allowed: 0..{limit - 1}")
+    Raises:
+        ValueError: no data set, unreadable, or another format version.
+    """
+    file = folder / "dataset.json"
+    if not file.is_file():
+        raise ValueError(f"{folder}: no packed data set here (no dataset.json); make one with: fecnet prepare")
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+        version = description["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: not a data set description: {error}") from error
+    if version != PACKED_FORMAT:
+        raise ValueError(f"{file}: format {version!r}; this version reads {PACKED_FORMAT}; prepare the set anew")
+    lacking = [key for key in ("name", "num_faces", "height", "width", "channels", "sources") if key not in description]
+    if lacking:
+        raise ValueError(f"{file}: not a data set description: lacks {', '.join(lacking)}")
+    if description["channels"] not in CHANNELS:
+        allowed = " or ".join(map(str, CHANNELS))
+        raise ValueError(f"{file}: channels {description['channels']}; allowed: {allowed}")
+    return description
+
+
+def open_faces(folder: Path, description: dict[str, Any]) -> np.ndarray:
+    """``faces.npy`` as a memory map.
+
+    Raises:
+        ValueError: unreadable, truncated, or not what ``description`` announces.
+    """
+    file = folder / "faces.npy"
+    faces = open_array(file)
+    keys = ("num_faces", "height", "width")
+    announced = (*(description[key] for key in keys), len(description["channels"]))
+    if faces.dtype != np.uint8 or faces.shape != announced:
+        raise ValueError(f"{file}: holds {faces.dtype} {faces.shape}; dataset.json announces uint8 {announced}")
+    return faces
+
+
+def read_triplets(path: Path, num_faces: int, optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """``faces``, ``odd``, ``type`` and ``votes`` of a triplet file, checked, and ``optional`` arrays where it has them.
+
+    Raises:
+        ValueError: unreadable, shapes that do not fit, or values out of range.
+    """
+    arrays = read_arrays(path, _TRIPLET_ARRAYS, optional=optional, kind="triplet file")
+    faces, odd, kind, votes = (arrays[name] for name in _TRIPLET_ARRAYS)
+    num = odd.size
+    if [array.shape for array in (faces, odd, kind, votes)] != [(num, 3), (num,), (num,), (num, 3)] or not num:
+        shapes = f"{faces.shape}, {odd.shape}, {kind.shape}, {votes.shape}"
+        raise ValueError(f"{path}: shapes {shapes}; expected (T, 3), (T,), (T,), (T, 3) with at least one triplet")
+    if any(array.dtype.kind not in "iu" for array in (faces, odd, kind, votes)):
+        raise ValueError(f"{path}: arrays must hold whole numbers")
+    for name, values, limit in (("faces", faces, num_faces), ("odd", odd, 3), ("type", kind, 3)):
+        if not 0 <= values.min() <= values.max() < limit:
+            bad = np.flatnonzero((values < 0) | (values >= limit))[0] // (values.size // len(values))
+            raise ValueError(f"{path}: triplet {bad}: '{name}' is {values[bad].tolist()}; allowed: 0..{limit - 1}")
+    return arrays

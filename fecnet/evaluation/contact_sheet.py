@@ -18,7 +18,7 @@ def contact_sheet(
     """Write pictures as a grid, row by row.
 
     Args:
-        image_NHWC: uint8, shape (N, H, W, C); C = 1 is grey, of more than three channels the first three are shown.
+        image_NHWC: uint8, shape (N, H, W, C); of one or two the first is shown as grey, else three as colours.
         columns: pictures in a row.
         path: the image file to write; its suffix names the format.
         captions: N short texts set under the pictures, or None.
@@ -31,7 +31,7 @@ def contact_sheet(
         raise ValueError(f"a contact sheet needs pictures and columns; got {num} pictures, {columns} columns")
     if captions is not None and len(captions) != num:
         raise ValueError(f"{len(captions)} captions for {num} pictures")
-    image_NHWC = image_NHWC.repeat(3, axis=3) if channels == 1 else image_NHWC[..., :3]
+    image_NHWC = image_NHWC[..., :1].repeat(3, axis=3) if channels < 3 else image_NHWC[..., :3]
     cell_height = height + _GAP + (_CAPTION if captions is not None else 0)
     rows = -(-num // columns)
     sheet = Image.new("RGB", (columns * (width + _GAP) + _GAP, rows * cell_height + _GAP), "white")

@@ -35,7 +35,7 @@ def build_model(cfg: EasyDict, in_channels: int) -> ExpressionNet:
 
     Args:
         cfg: the whole settings; only ``MODEL`` is read.
-        in_channels: channels of the data: 1 grey, 3 colour, 4 colour and mask.
+        in_channels: channels of the data: 1 grey, 2 grey and mask, 3 colour, 4 colour and mask.
 
     Raises:
         ValueError: an unknown name, or a value out of range.
@@ -50,10 +50,10 @@ def build_model(cfg: EasyDict, in_channels: int) -> ExpressionNet:
         embedding_dim=model.EMBEDDING_DIM,
         dropout=model.DROPOUT,
     )
-    std = _per_channel(model.STD, in_channels, key="MODEL.STD")
+    std = per_channel(model.STD, in_channels, mask=1.0, key="MODEL.STD")
     if min(std) <= 0:
         raise ValueError(f"MODEL.STD: {list(model.STD)}; every value must be above 0")
-    mean = _per_channel(model.MEAN, in_channels, key="MODEL.MEAN")
+    mean = per_channel(model.MEAN, in_channels, mask=0.0, key="MODEL.MEAN")
     return ExpressionNet(backbone, neck, head, mean=mean, std=std, freeze_backbone=model.FREEZE_BACKBONE)
 
 
@@ -73,9 +73,28 @@ def _check(model: EasyDict) -> None:
         raise ValueError(f"MODEL.DROPOUT: {model.DROPOUT}; must be at least 0 and below 1")
 
 
-def _per_channel(values: Sequence[float], channels: int, *, key: str) -> list[float]:
-    """``values``, or its only value repeated, one per channel."""
-    if len(values) not in (1, channels):
-        allowed = "1" if channels == 1 else f"1 or {channels}"
-        raise ValueError(f"{key}: {len(values)} values for {channels} channels; give {allowed}")
-    return [float(value) for value in values] * (channels // len(values))
+def per_channel(values: Sequence[float], channels: int, *, mask: float, key: str) -> list[float]:
+    """A setting of one value per channel, spelled out.
+
+    The statistics of colours say nothing about a mask, which is a picture of 0..1 already. So where ``values`` has one
+    value, or one per colour, the mask has ``mask``; only a value of its own changes it.
+
+    Args:
+        values: one value, one per colour channel, or one per channel.
+        channels: of the data; 2 is grey and mask, 4 is colour and mask.
+        mask: for a mask that has no value of its own.
+        key: the setting, for the error.
+
+    Raises:
+        ValueError: another number of values.
+    """
+    colours = channels - 1 if channels in (2, 4) else channels
+    allowed = sorted({1, colours, channels})
+    if len(values) not in allowed:
+        numbers = " or ".join(map(str, allowed))
+        note = " (the last channel is a mask)" if colours < channels else ""
+        raise ValueError(f"{key}: {len(values)} values for {channels} channels{note}; give {numbers}")
+    if len(values) == channels:
+        return [float(value) for value in values]
+    colour = [float(value) for value in values] * (colours // len(values))
+    return colour + [mask] * (channels - colours)

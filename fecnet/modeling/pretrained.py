@@ -54,7 +54,7 @@ def load_pretrained(module: nn.Module, path: str | Path) -> LoadReport:
     The state dict may lie under ``state_dict``, ``model`` or ``net``, and its names may carry any common prefix
     (``module.``, ``_orig_mod.``, ``backbone.``, …): the one under which most names match is removed. The first
     convolution is adapted from three input channels to one by summing over them, which answers to grey as to the same
-    grey in three channels, and to four with zeros for the fourth.
+    grey in three channels. A mask as a further channel starts with zeros: at first it changes nothing.
 
     Args:
         module: the backbone.
@@ -139,11 +139,19 @@ def _fit(tensor: Tensor, shape: torch.Size, *, may_convert: bool) -> tuple[Tenso
     """``tensor`` in the wanted shape and how it was converted, or None where it cannot be."""
     if tensor.shape == shape:
         return tensor, ""
-    if may_convert and tensor.ndim == 4 and tensor.shape[1] == 3:
-        if shape == (tensor.shape[0], 1, *tensor.shape[2:]):
-            return tensor.sum(dim=1, keepdim=True), "3 input channels summed into 1"
-        if shape == (tensor.shape[0], 4, *tensor.shape[2:]):
-            return torch.cat((tensor, torch.zeros_like(tensor[:, :1])), dim=1), "a fourth input channel of zeros added"
+    if may_convert and tensor.ndim == 4 and tensor.shape[1] == 3 and len(shape) == 4:
+        grey = tensor.sum(dim=1, keepdim=True)
+        nothing = torch.zeros_like(grey)
+        fitting, how = {
+            1: (grey, "3 input channels summed into 1"),
+            2: (
+                torch.cat((grey, nothing), dim=1),
+                "3 input channels summed into 1, and one of zeros added for the mask",
+            ),
+            4: (torch.cat((tensor, nothing), dim=1), "a fourth input channel of zeros added for the mask"),
+        }.get(shape[1], (tensor, ""))
+        if fitting.shape == shape:
+            return fitting, how
     return None, ""
 
 

@@ -1,4 +1,6 @@
-"""Reads FER2013 with the FERPlus votes from one ``fer2013.npz``; nothing is filtered here, only checked and named.
+"""Reads FER2013 with the FERPlus votes from one ``fer2013.npz``, or from the two CSV files as they are published.
+
+Nothing is filtered here, only checked and named.
 
 Sources: pixels, labels and splits of the ICML-2013 challenge set (arXiv:1307.0414); votes of ten raters per face from
 github.com/microsoft/FERPlus (arXiv:1608.01041). The pixels carry no licence to redistribute them.
@@ -15,12 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
+from fecnet.prepare.fer2013_csv import read_fer2013_rows, read_ferplus_votes
+from fecnet.prepare.label_files import split_name
+
 FILE_NAME = "fer2013.npz"
+CSV_NAME, PLUS_NAME = "fer2013.csv", "fer2013new.csv"
 IMAGES_SHA256 = "c267d81af4fae7bced50ff1be0ce06f7d14fb05887ece2efe39e04c35f8558b1"  # of the 35,887 decoded images
 FER_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 FERPLUS_CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 NUM_VOTE_COLUMNS = len(FERPLUS_CLASSES) + 2  # then "unknown" and "not a face"
 USAGES = ("train", "public_test", "private_test")  # Training, PublicTest, PrivateTest of fer2013.csv
+
+_STRAY_ROW = 5274  # of the published files: its votes belong to another image
+_BLANK_RANGE = 16  # grey values; the 13 blank images span 0 to 3, all others 48 or more
 
 # name: (dtype kind, shape after N, largest value or None)
 _ARRAYS: dict[str, tuple[str, tuple[int, ...], int | None]] = {
@@ -64,29 +73,30 @@ class Fer2013:
 
 
 def read_fer2013(source: str | Path, *, images_sha256: str = IMAGES_SHA256) -> Fer2013:
-    """Read and check the file.
+    """Read and check the file or the two files.
 
     Args:
-        source: ``fer2013.npz``, or the folder that holds it.
+        source: ``fer2013.npz``, or the folder that holds it, or one with ``fer2013.csv`` and ``fer2013new.csv``.
         images_sha256: what the decoded images must hash to.
 
     Raises:
         ValueError: no such file, not the arrays described here, or other images.
     """
     path = Path(source)
+    if (path / CSV_NAME).is_file() and not (path / FILE_NAME).is_file():
+        return _read_csv_files(path / CSV_NAME, path / PLUS_NAME, images_sha256)
     path = path / FILE_NAME if path.is_dir() else path
     if not path.is_file():
         raise ValueError(
-            f"{path}: no such file; give {FILE_NAME} or its folder; its arrays are listed in fecnet/prepare/fer2013.py"
+            f"{path}: no such file; give {FILE_NAME} (its arrays are listed in fecnet/prepare/fer2013.py) or a folder "
+            f"with it or with {CSV_NAME} and {PLUS_NAME}"
         )
     arrays = _load(path)
     # Each pixel is stored as its difference to the neighbours, which compresses better; sums wrap around at 256.
     image_NHW = arrays["images_delta"]
     for axis in (1, 2):
         image_NHW = np.cumsum(image_NHW, axis=axis, dtype=np.uint8)
-    found = hashlib.sha256(image_NHW.tobytes()).hexdigest()
-    if found != images_sha256:
-        raise ValueError(f"{path}: the images have sha256 {found}, expected {images_sha256}: another or a damaged set")
+    _check_images(path, image_NHW, images_sha256)
     return Fer2013(
         image_NHW=image_NHW,
         emotion_N=arrays["emotion"],
@@ -98,6 +108,56 @@ def read_fer2013(source: str | Path, *, images_sha256: str = IMAGES_SHA256) -> F
         in_train_N=arrays["dup_in_train"],
         blank_N=arrays["near_constant"],
     )
+
+
+def _check_images(path: Path, image_NHW: np.ndarray, images_sha256: str) -> None:
+    found = hashlib.sha256(image_NHW.tobytes()).hexdigest()
+    if found != images_sha256:
+        raise ValueError(f"{path}: the images have sha256 {found}, expected {images_sha256}: another or a damaged set")
+
+
+def _read_csv_files(path: Path, plus: Path, images_sha256: str) -> Fer2013:
+    """Join the files row by row, and find what the npz file has written down: copies, blank images, stray votes."""
+    images, emotions, usages = [], [], []
+    for row in read_fer2013_rows(path):
+        if row.image_HW is None or row.emotion is None or row.split not in USAGES:
+            seen = f"emotion {row.emotion}, usage {row.split}, pixels {'no' if row.image_HW is None else 'yes'}"
+            raise ValueError(f"{path}: line {row.line}: {seen}; the join by rows needs every row whole")
+        images.append(row.image_HW)
+        emotions.append(row.emotion)
+        usages.append(USAGES.index(row.split))
+    votes_NV, named_N, written = read_ferplus_votes(plus)
+    if len(votes_NV) != len(images) or not images:
+        raise ValueError(f"{plus}: {len(votes_NV)} rows, {path.name} has {len(images)}; they are joined row by row")
+    for number, (usage, word) in enumerate(zip(usages, written, strict=True)):
+        if split_name(word) != USAGES[usage]:
+            raise ValueError(
+                f"{plus}: row {number}: usage {word!r}, {path.name} says {USAGES[usage]}: rows are shifted"
+            )
+    image_NHW, usage_N = np.stack(images), np.array(usages, np.uint8)
+    _check_images(path, image_NHW, images_sha256)
+    duplicate_of_N, in_train_N = _copies(image_NHW, usage_N)
+    return Fer2013(
+        image_NHW=image_NHW,
+        emotion_N=np.array(emotions, np.uint8),
+        usage_N=usage_N,
+        votes_NV=votes_NV,
+        named_N=named_N,
+        joined_N=np.array([images_sha256 != IMAGES_SHA256 or number != _STRAY_ROW for number in range(len(images))]),
+        duplicate_of_N=duplicate_of_N,
+        in_train_N=in_train_N,
+        blank_N=np.ptp(image_NHW.reshape(len(images), -1), axis=1) < _BLANK_RANGE,
+    )
+
+
+def _copies(image_NHW: np.ndarray, usage_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First row with the same pixels, and whether a row of a test has its pixels in Training."""
+    first: dict[bytes, int] = {}
+    keys = [image.tobytes() for image in image_NHW]
+    duplicate_of_N = np.array([first.setdefault(key, row) for row, key in enumerate(keys)], np.int32)
+    train = {duplicate_of_N[row] for row in np.flatnonzero(usage_N == 0)}
+    in_train_N = np.array([usage != 0 and of in train for usage, of in zip(usage_N, duplicate_of_N, strict=True)])
+    return duplicate_of_N, in_train_N
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

@@ -44,7 +44,7 @@ def prepare_ferplus(
     eight emotions, summing to 1. Triplets further leave out copies and ties, whose type would be a matter of order.
 
     Args:
-        source: ``fer2013.npz`` or its folder.
+        source: ``fer2013.npz`` or its folder, or one with ``fer2013.csv`` and ``fer2013new.csv``.
         path: the folder to make.
         seed: decides the triplets; each split has its own stream.
         num_train_triplets: wanted for ``train``.

@@ -5,7 +5,7 @@ Shape suffixes: N faces, K classes, T triplets, C candidates. P = 3 pairs of a t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -58,13 +58,14 @@ def vote_triplets(
     num_triplets: int,
     seed: Seed,
     min_gap: float = MIN_GAP,
+    kinds: Sequence[TripletType] = tuple(TripletType),
     progress: bool = True,
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, int]]]:
-    """Draw triplets balanced over the three types and answer them by the vote distributions.
+    """Draw triplets balanced over the types and answer them by the vote distributions.
 
-    A third of the triplets is of each type; the first types get the remainder. Candidates are drawn type by type: the
-    labels first, each with a chance proportional to the square root of its number of faces, so that a rare class
-    appears more often than its share without its few faces filling the split; then faces evenly within the label. The
+    Each type gets an equal share; the first types get the remainder. Candidates are drawn type by type: the labels
+    first, each with a chance proportional to the square root of its number of faces, so that a rare class appears
+    more often than its share without its few faces filling the split; then faces evenly within the label. The
     order of the faces in a triplet is random. A set of three faces is a candidate once; it is kept where the
     second-closest pair is farther apart than the closest by more than ``min_gap``.
 
@@ -75,25 +76,26 @@ def vote_triplets(
         num_triplets: T wanted; fewer come out where the faces do not yield them.
         seed: decides everything that is drawn.
         min_gap: in units of the distance, 0..2.
+        kinds: types to draw; plain labels, as one-hot distributions, have an answer for two-class triplets only.
         progress: show a bar.
 
     Returns:
         The keywords of ``PackedWriter.add_triplets``, type after type: ``faces_T3``, ``odd_T``, ``type_T``, and
-        ``votes_T3``, which is zero because nobody was asked about the triplets themselves. Then counts for ONE, TWO
-        and THREE: ``wanted``, ``candidates`` = ``kept`` + ``repeated`` (the set was a candidate before) +
-        ``small_gap`` + ``surplus`` (passed after the type was full), and ``short`` = wanted − kept.
+        ``votes_T3``, which is zero because nobody was asked about the triplets themselves. Then counts for those of
+        ONE, TWO and THREE that are in ``kinds``: ``wanted``, ``candidates`` = ``kept`` + ``repeated`` (the set was a
+        candidate before) + ``small_gap`` + ``surplus`` (passed after the type was full), and ``short`` = wanted − kept.
     """
     rng = np.random.default_rng(seed)
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     counts: dict[str, dict[str, int]] = {}
     with tqdm(total=num_triplets, desc="triplets", unit="triplet", disable=not progress) as bar:
-        for kind, name in _TYPE_NAMES.items():
-            wanted = num_triplets // 3 + (kind < num_triplets % 3)
+        for place, kind in enumerate(kinds):
+            name, wanted = _TYPE_NAMES[kind], num_triplets // len(kinds) + (place < num_triplets % len(kinds))
             index_T3, odd_T, counts[name] = _of_type(distribution_NK, label_N, kind, wanted, rng, min_gap, bar)
             parts.append((index_T3, odd_T))
     odd_T = np.concatenate([odd for _, odd in parts])
     faces_T3 = np.asarray(rows_N)[np.concatenate([index for index, _ in parts])]
-    type_T = np.repeat(list(_TYPE_NAMES), [len(odd) for _, odd in parts])
+    type_T = np.repeat(list(kinds), [len(odd) for _, odd in parts])
     votes_T3 = np.zeros(faces_T3.shape, np.uint8)
     return {"faces_T3": faces_T3, "odd_T": odd_T, "type_T": type_T, "votes_T3": votes_T3}, counts
 

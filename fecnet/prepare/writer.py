@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from fecnet.structures import PACKED_FORMAT
-
-FACE_COLUMNS = ("key", "source", "box", "subject", "sequence", "landmarks", "duplicate_of", "flags")
+from fecnet.structures import FACE_COLUMNS, PACKED_FORMAT
+from fecnet.utils.files import hash_file
 
 
 def face_key(source: str, box: Sequence[float] = ()) -> str:
@@ -25,6 +25,17 @@ def face_key(source: str, box: Sequence[float] = ()) -> str:
     A source alone would not do: one photo holds several faces.
     """
     return sha256(f"{source}|{','.join(f'{edge:.6f}' for edge in box)}".encode()).hexdigest()
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Make sure that a packed data set may be written at ``path``; called early where much work comes before.
+
+    Raises:
+        ValueError: ``path`` exists, and is no packed data set or may not be replaced.
+    """
+    if path.exists() and not (overwrite and (path / "dataset.json").is_file()):
+        hint = "use --overwrite to replace it" if (path / "dataset.json").is_file() else "choose another name"
+        raise ValueError(f"{path}: exists already; {hint}")
 
 
 def _reserve(path: Path) -> None:
@@ -42,7 +53,7 @@ class PackedWriter:
 
     Args:
         path: the folder to make; it must not exist unless ``overwrite``.
-        num_faces: N, known before the first face is added.
+        num_faces: N, announced before the first face is added; ``trim_faces`` corrects what was too many.
         height: pixels.
         width: pixels.
         channels: names in order, e.g. ``["grey"]`` or ``["R", "G", "B"]``.
@@ -63,9 +74,7 @@ class PackedWriter:
         overwrite: bool = False,
     ) -> None:
         self.path = Path(path)
-        if self.path.exists() and not (overwrite and (self.path / "dataset.json").is_file()):
-            hint = "use --overwrite to replace it" if (self.path / "dataset.json").is_file() else "choose another name"
-            raise ValueError(f"{self.path}: exists already; {hint}")
+        check_target(self.path, overwrite=overwrite)
         self._folder = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         self._shape = (num_faces, height, width, len(channels))
         self._records: list[Mapping[str, Any]] = []
@@ -118,6 +127,27 @@ class PackedWriter:
         self._records.extend(records)
         return range(first, len(self._records))
 
+    def trim_faces(self) -> None:
+        """Announce fewer faces: those added so far are all, since some pictures proved unreadable.
+
+        Only the header of ``faces.npy`` is written anew, and the space behind the last face given back.
+        """
+        num_faces = len(self._records)
+        assert 0 < num_faces <= self._shape[0], (num_faces, self._shape)
+        if num_faces == self._shape[0]:
+            return
+        self._faces.flush()
+        file, start = self._folder / "faces.npy", self._faces.offset
+        del self._faces
+        self._shape = (num_faces, *self._shape[1:])
+        self._description["num_faces"] = num_faces
+        with file.open("r+b") as stream:
+            header = {"descr": "|u1", "fortran_order": False, "shape": self._shape}
+            np.lib.format.write_array_header_1_0(stream, header)  # padded for growth, so its length stays
+            assert stream.tell() == start, (stream.tell(), start)
+            stream.truncate(start + math.prod(self._shape))
+        self._faces = np.lib.format.open_memmap(file, "r+")
+
     def add_triplets(
         self,
         split: str,
@@ -160,6 +190,7 @@ class PackedWriter:
         faces_M: np.ndarray,
         label_M: np.ndarray,
         distribution_MK: np.ndarray | None = None,
+        valence_arousal_M2: np.ndarray | None = None,
     ) -> None:
         """Write ``labels/<label_set>/<split>.npz``.
 
@@ -170,10 +201,14 @@ class PackedWriter:
             faces_M: rows of faces.npy, shape (M,).
             label_M: class index, -1 = absent, shape (M,).
             distribution_MK: share of the votes per class, or None.
+            valence_arousal_M2: both in -1..1, NaN = absent, shape (M, 2), or None.
         """
         arrays: dict[str, np.ndarray] = {"faces": faces_M.astype(np.int32), "label": label_M.astype(np.int64)}
         if distribution_MK is not None:
             arrays["distribution"] = distribution_MK.astype(np.float32)
+        if valence_arousal_M2 is not None:
+            assert valence_arousal_M2.shape == (len(label_M), 2), valence_arousal_M2.shape
+            arrays["valence_arousal"] = valence_arousal_M2.astype(np.float32)
         self._save(f"labels/{label_set}/{split}.npz", **arrays)
         described = self._description["label_sets"].setdefault(label_set, {"classes": list(classes)})
         assert described["classes"] == list(classes), (label_set, described["classes"], classes)
@@ -216,6 +251,11 @@ class PackedWriter:
             writer = csv.DictWriter(file, FACE_COLUMNS, restval="")
             writer.writeheader()
             writer.writerows(self._records)
+        self._description["files"] = {
+            file.relative_to(self._folder).as_posix(): {"sha256": hash_file(file), "bytes": file.stat().st_size}
+            for file in sorted(self._folder.rglob("*"))
+            if file.is_file()
+        }
         # Written last: a folder with a dataset.json is complete.
         text = json.dumps(self._description, indent=2, ensure_ascii=False)
         (self._folder / "dataset.json").write_text(text + "\n", encoding="utf-8")

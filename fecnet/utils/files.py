@@ -1,14 +1,25 @@
-"""Files that are whole or not there: written beside their place, flushed to disk, then renamed."""
+"""Files that are whole or not there: written beside their place, flushed to disk, then renamed; and reading them."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+# What numpy and zipfile raise for damaged files, found by flipping bits: numpy reads a header as a Python literal.
+_DAMAGES = (
+    *(ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError),
+    *(SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
@@ -48,6 +59,46 @@ def replace_arrays(path: Path, **arrays: np.ndarray) -> None:
     held = io.BytesIO()
     np.savez(held, **arrays)  # type: ignore[arg-type]
     replace_bytes(path, held.getbuffer())
+
+
+def read_arrays(path: Path, needed: Sequence[str], *, optional: Sequence[str] = (), kind: str) -> dict[str, np.ndarray]:
+    """Arrays of an ``.npz``; others in it are not read.
+
+    Args:
+        path: the file.
+        needed: arrays that must be in it.
+        optional: arrays that may be in it.
+        kind: what the file should be, for the error.
+
+    Raises:
+        ValueError: unreadable, truncated, or an array is missing.
+    """
+    try:
+        # Opened here, since numpy leaves a file open that is no archive.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            return {name: file[name] for name in (*needed, *(name for name in optional if name in file.files))}
+    except _DAMAGES as error:
+        told = " ".join(str(error).split())
+        raise ValueError(f"{path}: not a {kind} with arrays {', '.join(needed)}: {told}") from error
+
+
+def open_array(path: Path, *, in_memory: bool = False) -> np.ndarray:
+    """The array of an ``.npy``, as a memory map unless ``in_memory``.
+
+    Raises:
+        ValueError: unreadable or truncated.
+    """
+    try:
+        array: np.ndarray = np.load(path, mmap_mode=None if in_memory else "r", allow_pickle=False)
+    except _DAMAGES as error:
+        raise ValueError(f"{path}: unreadable or truncated: {' '.join(str(error).split())}") from error
+    return array
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a file in hexadecimal; read in pieces, so that memory does not grow with it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def flush_folder(path: Path) -> None:

@@ -18,6 +18,7 @@ from fecnet.inference import infer_run
 from fecnet.modeling.backbone.resnet import ResNet18
 from fecnet.training import train_run
 from fecnet.utils import files
+from tests.data.sets import forget_hashes
 
 
 def train(recipe, *overrides, resume=""):
@@ -117,6 +118,17 @@ def test_resume_auto_takes_the_newest_run_with_these_settings(recipe):
     assert train(recipe, "SOLVER.LENGTH", 2, "SEED", 3, resume="auto") == 0
     iterations = {run.name: find_checkpoint(run, "last").name for run in run_folder(recipe).parent.iterdir()}
     assert iterations == {"tiny": "2", "tiny-2": "1", "tiny-3": "2"}
+
+
+def test_a_run_on_a_set_without_hashes_goes_on_when_the_set_has_them(recipe):
+    data = recipe.parent / "tiny"
+    hashed = (data / "dataset.json").read_text()
+    forget_hashes(data)  # as an older version wrote it
+    assert train(recipe, "SOLVER.LENGTH", 2) == 0
+    assert train(recipe, "SOLVER.LENGTH", 3, resume=str(run_folder(recipe))) == 0
+    (data / "dataset.json").write_text(hashed)
+    assert train(recipe, "SOLVER.LENGTH", 4, resume=str(run_folder(recipe))) == 0
+    assert (run_folder(recipe) / "checkpoints" / "last").read_text().strip() == "4"
 
 
 def test_resume_with_other_settings_is_refused(recipe):

@@ -1,0 +1,68 @@
+"""``fecnet data show`` and ``fecnet data verify``: what a packed data set holds, and whether it is whole."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fecnet.data.packed import PackedDataset
+
+_COLUMNS = 12  # faces in a row of a sheet
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Describe the actions and their options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    show = actions.add_parser("show", help="counts, class balance, triplets, subjects, copies and leaks")
+    show.add_argument("--sheet", type=Path, metavar="FILE", help="also write a sheet of faces, a row per class, as PNG")
+    show.add_argument("--json", action="store_true", help="print everything as JSON")
+    show.set_defaults(run=_show)
+    verify = actions.add_parser("verify", help="check every file: hashes, shapes, ranges, counts")
+    verify.set_defaults(run=_verify)
+    for action in (show, verify):
+        action.add_argument("path", type=Path, metavar="DIR", help="packed data set, such as datasets/demo")
+
+
+def _show(options: argparse.Namespace) -> int:
+    from fecnet.data.inspect import format_inspection, inspect_dataset
+    from fecnet.data.packed import PackedDataset
+    from fecnet.evaluation.coverage import format_coverage
+
+    dataset = PackedDataset(options.path)
+    found = inspect_dataset(dataset)
+    if options.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        print(format_inspection(found))
+        print("\n" + format_coverage(found["coverage"]))
+        if found["warnings"]:
+            print("\n" + "\n".join(f"WARNING: {line}" for line in found["warnings"]))
+    if options.sheet:
+        _write_sheet(dataset, options.sheet, tell=not options.json)
+    return 0
+
+
+def _write_sheet(dataset: PackedDataset, path: Path, *, tell: bool) -> None:
+    from fecnet.data.sheet import sheet_faces
+    from fecnet.evaluation.contact_sheet import contact_sheet
+
+    image_NHWC, captions, names = sheet_faces(dataset, _COLUMNS)
+    contact_sheet(image_NHWC, _COLUMNS, path, captions)
+    if tell:
+        print(f"\n{path}: from top to bottom: {', '.join(names)}")
+
+
+def _verify(options: argparse.Namespace) -> int:
+    """A line per fault and exit code 2, or one line that all is well."""
+    from fecnet.data.verify import verify_dataset
+
+    verdict = verify_dataset(options.path)
+    if not verdict.hashed:
+        print(f"{options.path}: records no hashes, as an older version made it; everything else is checked")
+    print("".join(f"{fault}\n" for fault in verdict.faults), end="")
+    state = f"{len(verdict.faults)} faults" if verdict.faults else "all well"
+    print(f"{options.path}: {verdict.num_files} files, {verdict.num_faces:,} faces, {state}")
+    return 2 if verdict.faults else 0

@@ -1,0 +1,60 @@
+"""Faces with the same pixels, and splits that should not share them.
+
+Shape suffixes: N faces, M and T those of a split.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from hashlib import blake2b
+
+import numpy as np
+
+_DIGEST_BYTES = 16  # two different faces of a million share one with a probability below 1e-26
+_CHUNK_BYTES = 1 << 24
+_TRAIN_WORDS = {"train", "training"}
+_SPLIT_WORDS = _TRAIN_WORDS | {"test", "testing", "val", "valid", "validation", "dev", "eval", "public", "private"}
+
+
+def pixel_groups(faces_NHWC: np.ndarray) -> np.ndarray:
+    """Which faces are equal in every pixel: for each face the first row that looks the same, int64, shape (N,).
+
+    A chunk of faces and 16 bytes per face are held at a time.
+    """
+    num = len(faces_NHWC)
+    digest_N2 = np.empty((num, 2), np.uint64)
+    step = max(1, _CHUNK_BYTES // max(1, faces_NHWC[:1].nbytes))
+    for start in range(0, num, step):
+        chunk = np.ascontiguousarray(faces_NHWC[start : start + step])
+        for k, face in enumerate(chunk):
+            digest = blake2b(face.data, digest_size=_DIGEST_BYTES).digest()
+            digest_N2[start + k] = np.frombuffer(digest, np.uint64)
+    if num == 0:
+        return np.empty(0, np.int64)
+    _, first, group_N = np.unique(digest_N2, axis=0, return_index=True, return_inverse=True)
+    return first[group_N.reshape(-1)]
+
+
+def is_training(split: str) -> bool:
+    """Whether the name of a split says that it is for training."""
+    return bool(_TRAIN_WORDS & set(_words(split)))
+
+
+def training_splits_of(split: str, splits: Iterable[str]) -> list[str]:
+    """The training splits that ``split`` measures: ``fold03_train`` for ``fold03_test``, ``train`` for ``public_test``.
+
+    Where no name fits, all training splits.
+    """
+    training = sorted(name for name in set(splits) if is_training(name))
+    return [name for name in training if comparable(name, split)] or training
+
+
+def comparable(one: str, other: str) -> bool:
+    """Whether two splits belong together: those of different folds are meant to share faces."""
+    rests = [sorted(word for word in _words(name) if word not in _SPLIT_WORDS) for name in (one, other)]
+    return rests[0] == rests[1]
+
+
+def _words(split: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+|\d+", split.lower())

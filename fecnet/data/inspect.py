@@ -1,0 +1,195 @@
+"""What a packed data set holds, as plain values: counts, balance of the classes, copies, and faces that leak.
+
+Shape suffixes: N faces, M those of a split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from fecnet.data.duplicates import comparable, is_training, pixel_groups, training_splits_of
+from fecnet.data.face_rows import face_rows
+from fecnet.data.packed import PackedDataset
+
+# One use of the faces, "triplets" or "labels <set>", to its splits, to the different rows of faces.npy in each.
+Uses = Mapping[str, Mapping[str, np.ndarray]]
+
+
+def inspect_dataset(dataset: PackedDataset) -> dict[str, Any]:
+    """All that ``fecnet data show`` says, ready for JSON.
+
+    Memory holds the labels and triplets and a few numbers per face, never the faces.
+
+    Returns:
+        ``path``, ``name``, ``num_faces``, ``height``, ``width``, ``channels``, ``sources``, ``coverage``, ``hashed``;
+        ``labels`` by set and split; ``triplets`` by split and type; ``subjects``, ``duplicates``; ``leaks`` of
+        evaluation faces into training; ``warnings``, a line each.
+
+    Raises:
+        ValueError: a file of the set is unreadable or holds values out of range.
+    """
+    labels, triplets, uses = _read_splits(dataset)
+    subject_N, num_subjects = _subjects(dataset)
+    group_N = pixel_groups(dataset.faces_NHWC)
+    leaks = _leaks(uses, group_N, subject_N)
+    description = dataset.description
+    return {
+        "path": str(dataset.path),
+        **{key: description[key] for key in ("name", "num_faces", "height", "width", "channels", "sources")},
+        "hashed": dataset.files is not None,
+        "coverage": dataset.coverage,
+        "labels": labels,
+        "triplets": triplets,
+        "subjects": _describe_subjects(uses, subject_N, num_subjects),
+        "duplicates": _describe_duplicates(uses, group_N),
+        "leaks": leaks,
+        "warnings": _warnings(uses, leaks),
+    }
+
+
+def _read_splits(dataset: PackedDataset) -> tuple[dict[str, Any], dict[str, Any], dict[str, dict[str, np.ndarray]]]:
+    """Class counts, counts of triplets by type, and the rows that each use and split has."""
+    labels: dict[str, Any] = {}
+    triplets: dict[str, Any] = {}
+    uses: dict[str, dict[str, np.ndarray]] = {}
+    for split, parts in dataset.description.get("splits", {}).items():
+        if "triplets" in parts:
+            table = dataset.triplets(split)
+            counts = np.bincount(table.type_T, minlength=3).tolist()
+            triplets[split] = dict(zip(("one_class", "two_class", "three_class"), counts, strict=True))
+            uses.setdefault("triplets", {})[split] = np.unique(table.faces_T3)
+        for label_set in parts.get("labels", {}):
+            labelled = dataset.labels(label_set, split)
+            counts = np.bincount(labelled.label_M + 1, minlength=len(labelled.classes) + 1).tolist()
+            labels.setdefault(label_set, {})[split] = {
+                "faces": len(labelled),
+                "absent": counts[0],
+                "classes": dict(zip(labelled.classes, counts[1:], strict=True)),
+            }
+            uses.setdefault(f"labels {label_set}", {})[split] = np.unique(labelled.faces_M)
+    return labels, triplets, uses
+
+
+def _subjects(dataset: PackedDataset) -> tuple[np.ndarray, int]:
+    """A number per face for its subject, -1 = unknown, int32, shape (N,); and how many subjects there are."""
+    number: dict[str, int] = {}
+    subject_N = np.full(len(dataset.faces_NHWC), -1, np.int32)
+    row = -1
+    for row, record in enumerate(face_rows(dataset.path)):
+        if row < len(subject_N) and record["subject"]:
+            subject_N[row] = number.setdefault(record["subject"], len(number))
+    if row + 1 != len(subject_N):
+        raise ValueError(f"{dataset.path / 'faces.csv'}: {row + 1} rows for {len(subject_N)} faces")
+    return subject_N, len(number)
+
+
+def _describe_subjects(uses: Uses, subject_N: np.ndarray, num_subjects: int) -> dict[str, Any]:
+    splits = {use: {split: len(_known(subject_N[rows])) for split, rows in by.items()} for use, by in uses.items()}
+    return {"subjects": num_subjects, "faces_with_subject": int((subject_N >= 0).sum()), "splits": splits}
+
+
+def _known(subject_M: np.ndarray) -> np.ndarray:
+    return np.unique(subject_M[subject_M >= 0])
+
+
+def _describe_duplicates(uses: Uses, group_N: np.ndarray) -> dict[str, Any]:
+    """Copies in all, within each split, and between splits that belong together."""
+    unique = len(np.unique(group_N))
+    within, across = [], []
+    for use, by_split in uses.items():
+        for split, rows in by_split.items():
+            copies = len(rows) - len(np.unique(group_N[rows]))
+            within.append({"use": use, "split": split, "faces": len(rows), "copies": copies})
+        for one, other in combinations(by_split, 2):
+            shared = np.intersect1d(group_N[by_split[one]], group_N[by_split[other]])
+            if comparable(one, other) and len(shared):
+                across.append({"use": use, "splits": [one, other], "pictures": len(shared)})
+    return {"unique": unique, "copies": len(group_N) - unique, "within": within, "across": across}
+
+
+def _leaks(uses: Uses, group_N: np.ndarray, subject_N: np.ndarray) -> list[dict[str, Any]]:
+    """Faces of an evaluation split that training sees too, in whatever use, by pixels and by subject."""
+    every: dict[str, np.ndarray] = {}
+    for by_split in uses.values():
+        for split, rows in by_split.items():
+            every[split] = np.union1d(every.get(split, rows), rows)
+    leaks = []
+    for use, by_split in uses.items():
+        for split, rows in by_split.items():
+            if is_training(split):
+                continue
+            for training in training_splits_of(split, every):
+                same_M = np.isin(group_N[rows], group_N[every[training]])
+                known_M = np.isin(subject_N[rows], _known(subject_N[every[training]]))
+                leak = {"use": use, "split": split, "training": training, "faces": len(rows)}
+                leak |= {"same_pixels": int(same_M.sum()), "same_subject": int(known_M.sum())}
+                leak["subjects"] = len(np.unique(subject_N[rows][known_M]))
+                leaks.append(leak)
+    return leaks
+
+
+def _warnings(uses: Uses, leaks: list[dict[str, Any]]) -> list[str]:
+    splits = {split for by_split in uses.values() for split in by_split}
+    lines = []
+    if len(splits) > 1 and not any(is_training(split) for split in splits):
+        lines.append(
+            f"no name of a split says train ({', '.join(sorted(splits))}): leaks into training are not looked for"
+        )
+    for leak in leaks:
+        of = f"{leak['use']}: {{:,}} of {leak['faces']:,} faces of {leak['split']}"
+        if leak["same_pixels"]:
+            lines.append(f"{of.format(leak['same_pixels'])} also stand in {leak['training']}, pixel for pixel")
+        if leak["same_subject"]:
+            people = f"{leak['subjects']:,} subjects who also stand in {leak['training']}"
+            lines.append(f"{of.format(leak['same_subject'])} show {people}")
+    return lines
+
+
+def format_inspection(found: Mapping[str, Any]) -> str:
+    """What ``inspect_dataset`` found, the coverage apart, as text."""
+    size = f"{found['height']}×{found['width']}, {', '.join(found['channels'])}"
+    subjects, copies = found["subjects"], found["duplicates"]
+    lines = [
+        f"{found['path']}: {found['num_faces']:,} faces, {size}",
+        f"hashes: {'recorded' if found['hashed'] else 'none, an older version made it'}",
+    ]
+    for label_set, by_split in found["labels"].items():
+        for split, counted in by_split.items():
+            lines += ["", f"labels {label_set}, {split}: {counted['faces']:,} faces", *_bars(counted)]
+    if found["triplets"]:
+        lines += ["", "triplets", f"  {'split':<20}{'ONE':>10}{'TWO':>10}{'THREE':>10}{'ALL':>10}"]
+        for split, counts in found["triplets"].items():
+            numbers = [*counts.values(), sum(counts.values())]
+            lines.append(f"  {split:<20}" + "".join(f"{number:>10,}" for number in numbers))
+    known = f"{subjects['subjects']:,}, known of {subjects['faces_with_subject']:,} faces"
+    lines += ["", f"subjects: {known if subjects['subjects'] else 'unknown'}"]
+    if subjects["subjects"]:
+        for use, by_split in subjects["splits"].items():
+            lines.append(f"  {use}: " + ", ".join(f"{split} {number:,}" for split, number in by_split.items()))
+    lines += ["", f"pictures: {copies['unique']:,} different, {copies['copies']:,} exact copies of them"]
+    lines += [
+        f"  {part['use']}, {part['split']}: {part['copies']:,} copies among {part['faces']:,} faces"
+        for part in copies["within"]
+        if part["copies"]
+    ]
+    lines += [
+        f"  {part['use']}, {' and '.join(part['splits'])}: {part['pictures']:,} pictures in both"
+        for part in copies["across"]
+    ]
+    return "\n".join(lines)
+
+
+def _bars(counted: Mapping[str, Any]) -> list[str]:
+    """A line per class with its share of the labelled faces; the longest bar belongs to the largest class."""
+    classes = dict(counted["classes"])
+    total, largest = max(1, sum(classes.values())), max([1, *classes.values()])
+    width = max([6, *map(len, classes)])
+    lines = [
+        f"  {name:<{width}}{count:>9,}{count / total:>7.1%}  {'#' * round(40 * count / largest)}".rstrip()
+        for name, count in classes.items()
+    ]
+    return [*lines, f"  {'absent':<{width}}{counted['absent']:>9,}"] if counted["absent"] else lines

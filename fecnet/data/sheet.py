@@ -1,0 +1,59 @@
+"""Chooses the faces of a data set that a sheet shows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fecnet.data.packed import PackedDataset
+
+_CHARACTER = 6  # pixels, of the font under a picture
+
+
+def sheet_faces(dataset: PackedDataset, columns: int) -> tuple[np.ndarray, list[str], list[str]]:
+    """A row of faces per class where there are labels, else faces from the whole set; always spread evenly.
+
+    Args:
+        dataset: the set.
+        columns: faces in a row; a class with fewer is filled up with white.
+
+    Returns:
+        Pictures, uint8, shape (M, H, W, C); a caption each: the class, then rows of ``faces.npy``; and the name of each
+        row of the sheet, such as ``ferplus anger``.
+
+    Raises:
+        ValueError: a label file is unreadable or holds values out of range, or there is no face.
+    """
+    rows_of = _rows_by_class(dataset)
+    if not rows_of:
+        num = len(dataset.faces_NHWC)
+        picked = [_spread(part, columns) for part in np.array_split(np.arange(num), min(8, -(-num // columns)) or 1)]
+        rows_of = {("faces", f"{part[0]}..{part[-1]}"): part for part in picked if len(part)}
+    white = np.full((1, *dataset.faces_NHWC.shape[1:]), 255, np.uint8)
+    pictures, captions = [], []
+    most = max(4, dataset.faces_NHWC.shape[2] // _CHARACTER)
+    for (_, name), rows in rows_of.items():
+        chosen, missing = _spread(rows, columns), max(0, columns - len(rows))
+        pictures += [dataset.faces_NHWC[chosen], white.repeat(missing, axis=0)]
+        told = [name, *(str(row) for row in chosen[1:])]
+        captions += [text.encode("ascii", "replace").decode()[:most] for text in told] + [""] * missing
+    if not pictures:
+        raise ValueError(f"{dataset.path}: no face to show")
+    return np.concatenate(pictures), captions, [" ".join(pair) for pair in rows_of]
+
+
+def _rows_by_class(dataset: PackedDataset) -> dict[tuple[str, str], np.ndarray]:
+    """Faces of each class over all splits, by label set and class; classes without a face are left out."""
+    rows_of: dict[tuple[str, str], np.ndarray] = {}
+    for label_set, described in dataset.description.get("label_sets", {}).items():
+        splits = dataset.description.get("splits", {}).items()
+        tables = [dataset.labels(label_set, split) for split, parts in splits if label_set in parts.get("labels", {})]
+        for label, name in enumerate(described["classes"]):
+            rows = np.unique(np.concatenate([table.faces_M[table.label_M == label] for table in tables] or [[]]))
+            if len(rows):
+                rows_of[label_set, name] = rows.astype(np.int64)
+    return rows_of
+
+
+def _spread(rows: np.ndarray, num: int) -> np.ndarray:
+    """At most ``num`` of ``rows``, at even distances."""
+    return rows[np.linspace(0, len(rows) - 1, min(num, len(rows))).round().astype(np.int64)] if len(rows) else rows

@@ -1,0 +1,210 @@
+"""Checks a packed data set: hashes, shapes, ranges, and that its files agree with each other.
+
+Shape suffixes: N faces, T triplets, A answers of raters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fecnet.data.face_rows import face_rows
+from fecnet.data.labels import read_labels
+from fecnet.data.packed import open_faces, read_description, read_triplets
+from fecnet.utils.files import hash_file, open_array
+
+_TYPE_NAMES = ("one_class", "two_class", "three_class")
+_MOST_FAULTS = 20  # told of one file
+_ANSWER_ARRAYS = ("answer_offset", "annotator", "answer")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What ``verify_dataset`` found.
+
+    Attributes:
+        num_files: files of the set that are there, ``dataset.json`` included.
+        num_faces: faces announced.
+        hashed: whether the set records hashes; sets of older versions do not.
+        faults: a line each, beginning with the file.
+    """
+
+    num_files: int
+    num_faces: int
+    hashed: bool
+    faults: list[str]
+
+
+def verify_dataset(folder: str | Path) -> Verdict:
+    """Check all files of a packed data set; every fault is counted, not only the first.
+
+    Memory stays bounded by the largest label or triplet file and the keys of the faces.
+
+    Raises:
+        ValueError: there is no data set, or its ``dataset.json`` cannot be used, so that nothing can be checked.
+    """
+    folder = Path(folder)
+    description = read_description(folder)
+    _check_description(folder / "dataset.json", description)
+    files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if not file.is_dir()} - {"dataset.json"}
+    faults = [*_file_faults(folder, files, description)]
+    for name in sorted(files):
+        inside: list[str] = []
+        try:
+            for fault in _content_faults(folder, name, description):
+                inside.append(fault)  # one by one: what was found stays when a later row cannot be read
+        except (ValueError, OSError) as error:
+            inside.append(str(error))
+        faults += inside[:_MOST_FAULTS]
+        if len(inside) > _MOST_FAULTS:
+            faults.append(f"{folder / name}: {len(inside) - _MOST_FAULTS} further faults")
+    return Verdict(len(files) + 1, description["num_faces"], "files" in description, faults)
+
+
+def _check_description(file: Path, description: dict[str, Any]) -> None:
+    """Raise ValueError unless the parts of ``dataset.json`` that all checks rest on have their form."""
+    for key in ("num_faces", "height", "width"):
+        if type(description[key]) is not int or description[key] < 0:
+            raise ValueError(f"{file}: '{key}' is {description[key]!r}; allowed: a whole number, 0 or more")
+    parts = [(key, description.get(key, {})) for key in ("splits", "label_sets", "files")]
+    parts += [
+        (f"{key}.{name}", part) for key, group in parts if isinstance(group, Mapping) for name, part in group.items()
+    ]
+    for name, part in parts:
+        if not isinstance(part, Mapping):
+            raise ValueError(f"{file}: '{name}' is {part!r}; allowed: a mapping")
+    for name, split in description.get("splits", {}).items():
+        if not all(isinstance(split.get(key, {}), Mapping) for key in ("triplets", "labels")):
+            raise ValueError(f"{file}: 'splits.{name}' holds no mappings of counts")
+    lists = [
+        (f"label_sets.{name}.classes", part.get("classes")) for name, part in description.get("label_sets", {}).items()
+    ]
+    for name, value in lists:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ValueError(f"{file}: '{name}' is {value!r}; allowed: a list of names")
+
+
+def _announced_files(description: dict[str, Any]) -> set[str]:
+    """Files that must be there by what ``dataset.json`` says, hashes apart."""
+    names = {"faces.npy", "faces.csv"}
+    for split, parts in description.get("splits", {}).items():
+        names |= {f"triplets/{split}.npz"} if "triplets" in parts else set()
+        names |= {f"labels/{label_set}/{split}.npz" for label_set in parts.get("labels", {})}
+    return names
+
+
+def _file_faults(folder: Path, files: set[str], description: dict[str, Any]) -> Iterator[str]:
+    """Files that are missing, too many, or not those that were written."""
+    announced, hashed = _announced_files(description), "files" in description
+    recorded = description.get("files", {})
+    further = {name for name in files if name.endswith(".npy") and "/" not in name}  # not listed in older sets
+    for name in sorted((announced | set(recorded)) - files):
+        yield f"{folder / name}: missing"
+    for name in sorted(files - (announced | further if not hashed else set(recorded))):
+        yield f"{folder / name}: not a file of this set; dataset.json does not name it"
+    for name in sorted(files & set(recorded)):
+        try:
+            yield from _hash_faults(folder / name, recorded[name])
+        except OSError as error:
+            yield f"{folder / name}: {error.strerror}"
+
+
+def _hash_faults(path: Path, expected: Mapping[str, Any]) -> Iterator[str]:
+    size = path.stat().st_size
+    if size != expected.get("bytes"):
+        yield f"{path}: {size} bytes; dataset.json records {expected.get('bytes')}"
+    elif (found := hash_file(path)) != expected.get("sha256"):
+        yield f"{path}: sha256 {found}; dataset.json records {expected.get('sha256')}"
+
+
+def _content_faults(folder: Path, name: str, description: dict[str, Any]) -> Iterator[str]:
+    """What is wrong inside one file; reading it raises ValueError for the first thing that bars further checks."""
+    path, parts = folder / name, Path(name).parts
+    if name == "faces.npy":
+        open_faces(folder, description)
+    elif name == "faces.csv":
+        yield from _face_row_faults(folder, description["num_faces"])
+    elif parts[0] == "triplets" and len(parts) == 2 and path.suffix == ".npz":
+        yield from _triplet_faults(path, description)
+    elif parts[0] == "labels" and len(parts) == 3 and path.suffix == ".npz":
+        yield from _label_faults(path, description)
+    elif len(parts) == 1 and path.suffix == ".npy":
+        open_array(path)
+
+
+def _face_row_faults(folder: Path, num_faces: int) -> Iterator[str]:
+    path, num = folder / "faces.csv", 0
+    row_of_key: dict[str, int] = {}
+    for num, row in enumerate(face_rows(folder), start=1):
+        here, key, first = num - 1, row["key"], row["duplicate_of"]
+        if not key or not row["source"]:
+            yield f"{path}: face {here}: key '{key}', source '{row['source']}'; allowed: neither empty"
+        elif row_of_key.setdefault(key, here) != here:
+            yield f"{path}: face {here}: key '{key}' is that of face {row_of_key[key]} too"
+        if first and not (first.isdecimal() and int(first) < num_faces and int(first) != here):
+            yield f"{path}: face {here}: duplicate_of '{first}'; allowed: another face of 0..{num_faces - 1}, or empty"
+    if num != num_faces:
+        yield f"{path}: {num} rows; dataset.json announces {num_faces} faces"
+
+
+def _triplet_faults(path: Path, description: dict[str, Any]) -> Iterator[str]:
+    arrays = read_triplets(path, description["num_faces"], optional=_ANSWER_ARRAYS)
+    faces_T3 = arrays["faces"]
+    same_T = (faces_T3 == np.roll(faces_T3, 1, axis=1)).any(axis=1)
+    if same_T.any():
+        bad = int(same_T.argmax())
+        yield f"{path}: triplet {bad}: faces {faces_T3[bad].tolist()}; allowed: three different ones"
+    if arrays["votes"].min() < 0:
+        yield f"{path}: a negative number of votes"
+    if any(name in arrays for name in _ANSWER_ARRAYS):
+        yield from _answer_faults(path, arrays)
+    counts = dict(zip(_TYPE_NAMES, np.bincount(arrays["type"], minlength=3).tolist(), strict=True))
+    announced = description.get("splits", {}).get(path.stem, {}).get("triplets")
+    if announced != counts:
+        yield f"{path}: holds {counts} triplets; dataset.json announces {announced}"
+
+
+def _answer_faults(path: Path, arrays: dict[str, np.ndarray]) -> Iterator[str]:
+    """The raters' answers: one run per triplet, and as many of each as there are votes."""
+    lacking = [name for name in _ANSWER_ARRAYS if name not in arrays]
+    if lacking:
+        yield f"{path}: lacks {', '.join(lacking)}; allowed: all of {', '.join(_ANSWER_ARRAYS)}, or none"
+        return
+    offset, annotator_A, answer_A = (arrays[name] for name in _ANSWER_ARRAYS)
+    num_triplets, num_answers = len(arrays["odd"]), len(answer_A) if answer_A.ndim else -1
+    if any(array.dtype.kind not in "iu" for array in (offset, annotator_A, answer_A)):
+        yield f"{path}: {', '.join(_ANSWER_ARRAYS)} must hold whole numbers"
+    elif [offset.shape, annotator_A.shape, answer_A.shape] != [(num_triplets + 1,), (num_answers,), (num_answers,)]:
+        shapes = f"{offset.shape}, {annotator_A.shape}, {answer_A.shape}"
+        yield f"{path}: answers of shapes {shapes}; expected ({num_triplets + 1},) and twice the same (A,)"
+    elif offset[0] != 0 or offset[-1] != num_answers or (offset[1:] < offset[:-1]).any():
+        yield f"{path}: 'answer_offset' must rise from 0 to the number of answers, {num_answers}"
+    elif num_answers and not 0 <= answer_A.min() <= answer_A.max() <= 2:
+        yield f"{path}: 'answer' holds {answer_A.min()}..{answer_A.max()}; allowed: 0..2"
+    else:
+        triplet_A = np.repeat(np.arange(num_triplets), offset[1:] - offset[:-1])
+        counted_T3 = np.bincount(3 * triplet_A + answer_A, minlength=3 * num_triplets).reshape(-1, 3)
+        wrong_T = (counted_T3 != arrays["votes"]).any(axis=1)
+        if wrong_T.any():
+            bad = int(wrong_T.argmax())
+            told = f"votes {arrays['votes'][bad].tolist()}, answers {counted_T3[bad].tolist()}"
+            yield f"{path}: triplet {bad}: {told}; allowed: the same"
+
+
+def _label_faults(path: Path, description: dict[str, Any]) -> Iterator[str]:
+    label_set, split = path.parent.name, path.stem
+    known = description.get("label_sets", {})
+    if label_set not in known:
+        yield f"{path}: dataset.json names no label set '{label_set}'; it names: {', '.join(known) or 'none'}"
+        return
+    table = read_labels(path, known[label_set]["classes"], description["num_faces"])
+    face, times = np.unique(table.faces_M, return_counts=True)
+    if (times > 1).any():
+        yield f"{path}: face {face[times.argmax()]} stands in it {times.max()} times; allowed: once"
+    announced = description.get("splits", {}).get(split, {}).get("labels", {}).get(label_set)
+    if announced != len(table):
+        yield f"{path}: {len(table)} labels; dataset.json announces {announced}"

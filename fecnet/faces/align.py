@@ -1,0 +1,146 @@
+"""From five points to an upright face of fixed size, and square crops.
+
+Coordinates are continuous pixels, x then y: the top-left pixel covers 0..1 and has its centre at 0.5. What a crop wants
+beyond the photo is filled with the photo's nearest edge pixel.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image
+
+# Where the five points of a frontal face go, as fractions of the aligned face's side: image-left eye, image-right eye,
+# nose tip, image-left and image-right mouth corner. The proportions are those of the ArcFace template
+# (arXiv:1801.07698) made symmetric; eyes 0.30 apart instead of 0.31 and higher up, so that brows and chin, which carry
+# expression, stay inside.
+TEMPLATE = np.array([[0.35, 0.38], [0.65, 0.38], [0.50, 0.55], [0.375, 0.725], [0.625, 0.725]])
+TEMPLATE.setflags(write=False)
+
+
+def similarity_transform(from_P2: np.ndarray, to_P2: np.ndarray) -> np.ndarray:
+    """The rotation, one scale and shift that bring points nearest to others (least squares; Umeyama 1991, no mirror).
+
+    Args:
+        from_P2: points, shape (P, 2), P ≥ 2.
+        to_P2: where they should go, shape (P, 2).
+
+    Returns:
+        float64 matrix, shape (2, 3), for ``transform_points``.
+
+    Raises:
+        ValueError: the points are not finite or all in one place.
+    """
+    source_P2, target_P2 = np.asarray(from_P2, np.float64), np.asarray(to_P2, np.float64)
+    if not (np.isfinite(source_P2).all() and np.isfinite(target_P2).all()):
+        raise ValueError("landmarks are not finite numbers")
+    source_mean, target_mean = source_P2.mean(axis=0), target_P2.mean(axis=0)
+    centred_P2 = source_P2 - source_mean
+    variance = (centred_P2**2).sum()
+    if variance <= 1e-12:
+        raise ValueError("landmarks lie all in one place")
+    # In the plane the best rotation and scale have a closed form: as complex numbers, one division.
+    wanted_P2 = target_P2 - target_mean
+    along = (centred_P2 * wanted_P2).sum() / variance
+    across = (centred_P2[:, 0] * wanted_P2[:, 1] - centred_P2[:, 1] * wanted_P2[:, 0]).sum() / variance
+    turn = np.array([[along, -across], [across, along]])
+    return np.column_stack([turn, target_mean - turn @ source_mean])
+
+
+def transform_points(points_P2: np.ndarray, matrix_23: np.ndarray) -> np.ndarray:
+    """Move points, shape (P, 2), by a matrix of ``similarity_transform``."""
+    return points_P2 @ matrix_23[:, :2].T + matrix_23[:, 2]
+
+
+def invert(matrix_23: np.ndarray) -> np.ndarray:
+    """The matrix, shape (2, 3), that brings moved points back."""
+    back = np.linalg.inv(matrix_23[:, :2])
+    return np.column_stack([back, -back @ matrix_23[:, 2]])
+
+
+def align_matrix(landmarks_52: np.ndarray, size: int) -> np.ndarray:
+    """The matrix, shape (2, 3), that brings five points of a photo to the template in a face of ``size`` pixels."""
+    return similarity_transform(landmarks_52, TEMPLATE * size)
+
+
+def align_face(image_HWC: np.ndarray, landmarks_52: np.ndarray, size: int) -> np.ndarray:
+    """The face upright, with its five points as near to the template as a similarity brings them.
+
+    Args:
+        image_HWC: uint8, shape (H, W, 3).
+        landmarks_52: points in the order of ``TEMPLATE``, pixels, shape (5, 2).
+        size: side of the result, pixels.
+
+    Returns:
+        uint8, shape (size, size, 3). Shrinking averages over all pixels, so nothing aliases.
+
+    Raises:
+        ValueError: the points are not finite or all in one place.
+    """
+    return warp(image_HWC, align_matrix(landmarks_52, size), size)
+
+
+def warp(image_HWC: np.ndarray, matrix_23: np.ndarray, size: int) -> np.ndarray:
+    """The photo moved by a similarity and cut to ``size`` × ``size``; see ``align_face``."""
+    turn, shift = np.split(invert(matrix_23), [2], axis=1)
+    shift = shift[:, 0]
+    corners_42 = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ turn.T + shift
+    left, top = np.floor(corners_42.min(axis=0)).astype(int) - 2
+    right, bottom = np.ceil(corners_42.max(axis=0)).astype(int) + 2
+    part = Image.fromarray(_edge_filled(image_HWC, left, top, right, bottom))
+    shift = shift - (left, top)
+    pixels = math.hypot(turn[0, 0], turn[1, 0])  # of the photo per pixel of the result
+    if pixels >= 4:  # averaging whole blocks first keeps a large photo cheap
+        block = int(pixels / 2)
+        part, turn, shift, pixels = part.reduce(block), turn / block, shift / block, pixels / block
+    fine = max(1, math.ceil(pixels))  # samples per side of a pixel: every pixel of the photo has a say
+    rows = np.column_stack([turn / fine, shift])
+    sampled = part.transform(
+        (size * fine, size * fine), Image.Transform.AFFINE, tuple(rows.ravel()), Image.Resampling.BICUBIC
+    )
+    return np.array(sampled.reduce(fine))
+
+
+def crop_box(image_HWC: np.ndarray, box_4: np.ndarray, margin: float, size: int) -> np.ndarray:
+    """A square around a box, scaled without aliasing.
+
+    Args:
+        image_HWC: uint8, shape (H, W, 3).
+        box_4: x1, y1, x2, y2 in pixels.
+        margin: of the box's longer side, added on each side of the square.
+        size: side of the result, pixels.
+
+    Returns:
+        uint8, shape (size, size, 3).
+
+    Raises:
+        ValueError: the box is empty or not finite.
+    """
+    x1, y1, x2, y2 = square_box(box_4, margin)
+    left, top = math.floor(x1), math.floor(y1)
+    part = Image.fromarray(_edge_filled(image_HWC, left, top, math.ceil(x2) + 1, math.ceil(y2) + 1))
+    exact = (x1 - left, y1 - top, x2 - left, y2 - top)
+    return np.array(part.resize((size, size), Image.Resampling.BICUBIC, box=exact, reducing_gap=3.0))
+
+
+def square_box(box_4: np.ndarray, margin: float) -> tuple[float, float, float, float]:
+    """The square with the box's centre and its longer side, plus ``margin`` of that side on each side.
+
+    Raises:
+        ValueError: the box is empty or not finite.
+    """
+    x1, y1, x2, y2 = (float(edge) for edge in box_4)
+    if not (np.isfinite([x1, y1, x2, y2]).all() and x2 > x1 and y2 > y1):
+        raise ValueError(f"box {x1:g}, {y1:g}, {x2:g}, {y2:g} is empty; expected x1 < x2 and y1 < y2")
+    half = max(x2 - x1, y2 - y1) * (0.5 + margin)
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    return x - half, y - half, x + half, y + half
+
+
+def _edge_filled(image_HWC: np.ndarray, left: int, top: int, right: int, bottom: int) -> np.ndarray:
+    """Rows top..bottom and columns left..right of the photo, its edge pixels repeated where it ends."""
+    height, width = image_HWC.shape[:2]
+    rows = np.arange(top, bottom).clip(0, height - 1)
+    columns = np.arange(left, right).clip(0, width - 1)
+    return image_HWC[rows[:, None], columns]

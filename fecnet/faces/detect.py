@@ -1,0 +1,50 @@
+"""The face detectors by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fecnet.faces.detections import Detections, Detector, choose_face, overlap
+from fecnet.faces.mtcnn import Mtcnn
+from fecnet.faces.yunet import YuNet
+from fecnet.utils.lookup import lookup
+
+__all__ = ["Detections", "Detector", "build_detector", "choose_face", "overlap"]
+
+
+def build_detector(
+    name: str,
+    *,
+    model_path: str | Path = "",
+    device: str = "cpu",
+    thresholds: Sequence[float] = (0.6, 0.7, 0.6),
+    factor: float = 0.709,
+    min_face: int = 40,
+    second_look: bool = True,
+    score: float = 0.6,
+) -> Detector:
+    """A detector by name.
+
+    Args:
+        name: ``mtcnn`` (package facenet-pytorch, brings its weights) or ``yunet`` (OpenCV, wants ``model_path``).
+        model_path: YuNet's ``.onnx`` file.
+        device: where MTCNN's nets run, such as ``cpu`` or ``cuda``; YuNet runs on the CPU.
+        thresholds: least score after MTCNN's three stages.
+        factor: ratio of sizes in MTCNN's pyramid.
+        min_face: side of the smallest face looked for, pixels.
+        second_look: MTCNN places the points again on the upright face.
+        score: least score of YuNet.
+
+    Raises:
+        ValueError: unknown name, a setting out of range, a package or the model file missing or not usable.
+    """
+    if min_face < 1:
+        raise ValueError(f"min_face {min_face}: expected 1 or more pixels")
+    detectors: dict[str, Callable[[], Detector]] = {
+        "mtcnn": lambda: Mtcnn(
+            device=device, thresholds=thresholds, factor=factor, min_face=min_face, second_look=second_look
+        ),
+        "yunet": lambda: YuNet(model_path, score=score, min_face=min_face),
+    }
+    return lookup(detectors, name, key="detector")()

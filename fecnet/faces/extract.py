@@ -1,0 +1,132 @@
+"""From a photo to its aligned face, or the word that says why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from fecnet.faces.align import align_face, crop_box, square_box
+from fecnet.faces.detections import Detections, Detector, choose_face
+
+REASONS = {
+    "no_face": "the detector finds no face, or none where the box is",
+    "bad_box": "the box is empty, not finite or outside the photo",
+}
+NoFace = Literal["drop", "box"]
+Box = Sequence[float] | np.ndarray
+
+MARGIN = 0.5  # a detector wants to see what is around a face
+MIN_OVERLAP = 0.2  # intersection over union below which a face found near the box is a neighbour's
+_SEEN = 320  # pixels: all boxes reach the detector at one size, whatever the photo's
+_BOX_MARGIN = 0.1  # around a box without landmarks: about as much of the face as alignment shows
+
+
+class Face(NamedTuple):
+    """An aligned face and where it was; box and points in pixels of the photo."""
+
+    image_HWC: np.ndarray  # uint8, shape (size, size, 3)
+    landmarks_52: np.ndarray  # float32; NaN where the box was taken for want of a face
+    box_4: np.ndarray  # float32, the detector's; the given one where it was taken for want of a face
+    score: float  # 0 where the box was taken for want of a face
+
+
+def extract_face(
+    image_HWC: np.ndarray,
+    detector: Detector,
+    *,
+    size: int,
+    box: Box | None = None,
+    margin: float = MARGIN,
+    no_face: NoFace = "drop",
+) -> Face | str:
+    """The face of a photo, aligned to the template.
+
+    Args:
+        image_HWC: uint8, shape (H, W, 3), RGB.
+        detector: finds it.
+        size: side of the result, pixels.
+        box: x1, y1, x2, y2 in pixels where the face should be: the detector sees the square around it, and the face
+            that overlaps it most is taken. Without a box it sees the whole photo and the largest face is taken.
+        margin: of the box's longer side, shown to the detector on each side.
+        no_face: where a box holds no face that the detector finds: ``drop`` it, or take the ``box`` as it is.
+
+    Returns:
+        The face, or a key of ``REASONS``.
+    """
+    return extract_faces([image_HWC], detector, size=size, boxes=[box], margin=margin, no_face=no_face)[0]
+
+
+def extract_faces(
+    images: Sequence[np.ndarray],
+    detector: Detector,
+    *,
+    size: int,
+    boxes: Sequence[Box | None] | None = None,
+    margin: float = MARGIN,
+    no_face: NoFace = "drop",
+) -> list[Face | str]:
+    """``extract_face`` of each photo, with one call of the detector; a photo may come again with another box.
+
+    Args:
+        images: uint8, shape (H, W, 3) each.
+        detector: finds them.
+        size: side of the results, pixels.
+        boxes: one per photo, or None for photos without.
+        margin: see ``extract_face``.
+        no_face: see ``extract_face``.
+
+    Raises:
+        ValueError: numbers of photos and boxes differ, or ``no_face`` is no choice.
+    """
+    if no_face not in ("drop", "box"):
+        raise ValueError(f"no_face: unknown name {no_face!r}; allowed: box, drop")
+    if boxes is not None and len(boxes) != len(images):
+        raise ValueError(f"{len(boxes)} boxes for {len(images)} photos; expected one each")
+    wanted = [None if box is None else np.asarray(box, np.float64) for box in boxes or [None] * len(images)]
+    usable = [row for row, box in enumerate(wanted) if box is None or _usable(box, images[row])]
+    seen = [_shown(images[row], wanted[row], margin) for row in usable]
+    results: list[Face | str] = ["bad_box"] * len(images)
+    for row, found in zip(usable, detector.detect_batch(seen), strict=True):
+        results[row] = _aligned(images[row], found, wanted[row], margin, size, no_face)
+    return results
+
+
+def _usable(box_4: np.ndarray, image_HWC: np.ndarray) -> bool:
+    height, width = image_HWC.shape[:2]
+    if box_4.shape != (4,) or not np.isfinite(box_4).all():
+        return False
+    x1, y1, x2, y2 = box_4.tolist()
+    return x1 < x2 and y1 < y2 and x1 < width and y1 < height and x2 > 0 and y2 > 0
+
+
+def _shown(image_HWC: np.ndarray, box_4: np.ndarray | None, margin: float) -> np.ndarray:
+    """What the detector sees."""
+    return image_HWC if box_4 is None else crop_box(image_HWC, box_4, margin, _SEEN)
+
+
+def _aligned(
+    image_HWC: np.ndarray, found: Detections, box_4: np.ndarray | None, margin: float, size: int, no_face: NoFace
+) -> Face | str:
+    """Choose among what was found and cut it out of the photo itself, at the photo's own resolution."""
+    if box_4 is not None:
+        found = _in_photo(found, box_4, margin)
+    best = choose_face(found, box_4, min_overlap=MIN_OVERLAP)
+    if best is not None:
+        landmarks_52 = found.landmarks_K52[best]
+        face_HWC = align_face(image_HWC, landmarks_52, size)
+        return Face(face_HWC, landmarks_52, found.boxes_K4[best], float(found.scores_K[best]))
+    if box_4 is None or no_face == "drop":
+        return "no_face"
+    face_HWC = crop_box(image_HWC, box_4, _BOX_MARGIN, size)
+    return Face(face_HWC, np.full((5, 2), np.nan, np.float32), box_4.astype(np.float32), 0.0)
+
+
+def _in_photo(found: Detections, box_4: np.ndarray, margin: float) -> Detections:
+    """Detections of the square around a box, in pixels of the photo."""
+    left, top, right, _ = square_box(box_4, margin)
+    scale, corner_2 = (right - left) / _SEEN, np.array([left, top])
+    boxes_K22 = found.boxes_K4.reshape(-1, 2, 2) * scale + corner_2
+    landmarks_K52 = found.landmarks_K52 * scale + corner_2
+    return Detections(boxes_K22.reshape(-1, 4).astype(np.float32), found.scores_K, landmarks_K52.astype(np.float32))

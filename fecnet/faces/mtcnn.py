@@ -1,0 +1,243 @@
+"""MTCNN: three small nets that propose, refine and place faces (arXiv:1604.02878), with facenet-pytorch's weights.
+
+The nets are facenet-pytorch's; the cascade around them is ours, since theirs fails on candidates outside the photo and
+lets the photos of a batch suppress one another's faces at the borders. The first net sees all photos of one size
+together; everything else is done photo by photo, so a batch gives what single photos give.
+
+The third net was made for upright faces. ``second_look`` therefore shows it each face once more, turned upright by the
+points it gave, and that picture's mirror image; the mean of both replaces the points. On 120 annotated faces this takes
+the mean error of the points from 7.3 to 5.5 % of the distance between the eyes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from torchvision.ops import nms
+
+from fecnet.faces.align import TEMPLATE, invert, similarity_transform, transform_points, warp
+from fecnet.faces.detections import Detections, detections
+from fecnet.faces.quiet import quiet
+from fecnet.utils.env import exact_float32
+
+_CHUNK = 512  # candidates that go through a net together: bounds memory
+_MIRRORED = [1, 0, 2, 4, 3]  # which point is which in a mirror
+_UPRIGHT = (TEMPLATE - 0.5) * 1.3 + 0.5  # where the third net likes the points in its square; 1.0 to 1.3 were tried
+_CELL, _STRIDE = 12, 2  # field of view and step of the first net, pixels
+_INSTALL = "detector mtcnn needs facenet-pytorch; install it with: pip install 'facenet-pytorch>=2.5.3,<2.6'"
+
+
+class Mtcnn:
+    """A ``Detector``.
+
+    Args:
+        device: where the nets run.
+        thresholds: least score after each of the three stages.
+        factor: ratio of sizes in the pyramid.
+        min_face: side of the smallest face looked for, pixels.
+        second_look: place the points again on the upright face.
+
+    Raises:
+        ValueError: facenet-pytorch is missing, or a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: str = "cpu",
+        thresholds: Sequence[float] = (0.6, 0.7, 0.6),
+        factor: float = 0.709,
+        min_face: int = 40,
+        second_look: bool = True,
+    ) -> None:
+        if len(thresholds) != 3 or not all(0 < threshold < 1 for threshold in thresholds):
+            raise ValueError(f"thresholds {tuple(thresholds)}: expected three numbers between 0 and 1")
+        if not 0 < factor < 1:
+            raise ValueError(f"factor {factor}: expected a number between 0 and 1")
+        self._nets = _load_nets(device)
+        self._device, self._thresholds, self._factor, self._min_face = device, tuple(thresholds), factor, min_face
+        self._second_look = second_look
+
+    @property
+    def name(self) -> str:
+        """Identity with all settings that change what is found."""
+        thresholds = "/".join(f"{threshold:g}" for threshold in self._thresholds)
+        looks = 2 if self._second_look else 1
+        return (
+            f"mtcnn(facenet-pytorch, thresholds {thresholds}, factor {self._factor:g}, min_face {self._min_face}, "
+            f"looks {looks})"
+        )
+
+    def detect(self, image_HWC: np.ndarray) -> Detections:
+        """The faces of one uint8 RGB photo, shape (H, W, 3)."""
+        return self.detect_batch([image_HWC])[0]
+
+    def detect_batch(self, images: Sequence[np.ndarray]) -> list[Detections]:
+        """The faces of each photo; those of one size go through the first net together."""
+        found: list[Detections | None] = [None] * len(images)
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for index, image_HWC in enumerate(images):
+            by_shape.setdefault(image_HWC.shape, []).append(index)
+        with torch.inference_mode(), exact_float32(), quiet():
+            for indices in by_shape.values():
+                stacked_NHWC = torch.from_numpy(np.stack([images[index] for index in indices]))
+                image_NCHW = stacked_NHWC.to(self._device).permute(0, 3, 1, 2).float()
+                for index, image_CHW, boxes in zip(indices, image_NCHW, self._propose(image_NCHW), strict=True):
+                    faces = self._refine(image_CHW, boxes)
+                    found[index] = self._look_again(images[index], faces) if self._second_look else faces
+        return [faces for faces in found if faces is not None]
+
+    def _propose(self, image_NCHW: Tensor) -> list[Tensor]:
+        """First stage, over a pyramid of the photos: candidates of each photo, boxes of shape (K, 4)."""
+        height, width = image_NCHW.shape[2:]
+        rows: list[list[Tensor]] = [[] for _ in image_NCHW]
+        scale = _CELL / self._min_face
+        while min(height, width) * scale >= _CELL:
+            size = (int(height * scale + 1), int(width * scale + 1))
+            shift_N4hw, score_N2hw = self._nets[0](_normalised(interpolate(image_NCHW, size=size, mode="area")))
+            for photo, (shift_4hw, score_hw) in enumerate(zip(shift_N4hw, score_N2hw[:, 1], strict=True)):
+                rows[photo].append(_candidates(shift_4hw, score_hw, scale, self._thresholds[0]))
+            scale *= self._factor
+        return [_merge(candidates) for candidates in rows]
+
+    def _refine(self, image_CHW: Tensor, boxes_K4: Tensor) -> Detections:
+        """Second and third stage on one photo."""
+        boxes_K4 = _inside(boxes_K4, image_CHW)
+        if len(boxes_K4):
+            shift_K4, score_K2 = self._judge(image_CHW, boxes_K4, 1, 24)
+            boxes_K4, score_K, shift_K4 = _passing(self._thresholds[1], score_K2[:, 1], boxes_K4, shift_K4)
+            keep = nms(boxes_K4, score_K, 0.7)
+            boxes_K4 = _inside(_square(_shifted(boxes_K4[keep], shift_K4[keep])), image_CHW)
+        if not len(boxes_K4):
+            return detections(np.empty(0), np.empty(0), np.empty(0))
+        shift_K4, points_K10, score_K2 = self._judge(image_CHW, boxes_K4, 2, 48)
+        boxes_K4, score_K, shift_K4, points_K10 = _passing(
+            self._thresholds[2], score_K2[:, 1], boxes_K4, shift_K4, points_K10
+        )
+        points_K52 = _placed(points_K10, boxes_K4)
+        boxes_K4 = _shifted(boxes_K4, shift_K4)
+        keep = _suppress_contained(boxes_K4, score_K, 0.7)
+        return detections(boxes_K4[keep].cpu().numpy(), score_K[keep].cpu().numpy(), points_K52[keep].cpu().numpy())
+
+    def _look_again(self, image_HWC: np.ndarray, found: Detections) -> Detections:
+        """The same faces with points placed on the upright face and its mirror image."""
+        if not len(found.boxes_K4):
+            return found
+        size = 48
+        matrices = [similarity_transform(points_52, _UPRIGHT * size) for points_52 in found.landmarks_K52]
+        upright_KHWC = np.stack([warp(image_HWC, matrix_23, size) for matrix_23 in matrices])
+        crops = torch.from_numpy(upright_KHWC).to(self._device).permute(0, 3, 1, 2).float()
+        straight_K52, mirrored_K52 = (
+            torch.cat([self._nets[2](chunk)[1] for chunk in _normalised(view).split(_CHUNK)])
+            .view(-1, 2, 5)
+            .transpose(1, 2)
+            .double()
+            .cpu()
+            .numpy()
+            for view in (crops, crops.flip(3))
+        )
+        mirrored_K52 = (mirrored_K52 * [-1, 1] + [1, 0])[:, _MIRRORED]
+        points_K52 = (straight_K52 + mirrored_K52) / 2 * size
+        placed = [transform_points(p, invert(m)) for p, m in zip(points_K52, matrices, strict=True)]
+        return found._replace(landmarks_K52=np.stack(placed).astype(np.float32))
+
+    def _judge(self, image_CHW: Tensor, boxes_K4: Tensor, stage: int, size: int) -> list[Tensor]:
+        """What a net says of each box, cut out and scaled to ``size``."""
+        height, width = image_CHW.shape[1:]
+        crops = []
+        for x1, y1, x2, y2 in boxes_K4.trunc().int().tolist():
+            cut = image_CHW[:, max(y1, 1) - 1 : min(y2, height), max(x1, 1) - 1 : min(x2, width)]
+            crops.append(interpolate(cut[None], size=(size, size), mode="area"))
+        crops_K3SS = _normalised(torch.cat(crops))
+        parts = [self._nets[stage](chunk) for chunk in crops_K3SS.split(_CHUNK)]
+        return [torch.cat(output) for output in zip(*parts, strict=True)]
+
+
+def _load_nets(device: str) -> tuple[nn.Module, nn.Module, nn.Module]:
+    with quiet():
+        try:
+            from facenet_pytorch import MTCNN
+        except ImportError as error:
+            raise ValueError(_INSTALL) from error
+        try:
+            mtcnn = MTCNN(device=torch.device(device)).eval()
+        except RuntimeError as error:
+            raise ValueError(
+                f"device {device!r}: not usable here; allowed: cpu, or cuda where torch sees it"
+            ) from error
+    return mtcnn.pnet, mtcnn.rnet, mtcnn.onet
+
+
+def _normalised(image: Tensor) -> Tensor:
+    return (image - 127.5) * 0.0078125
+
+
+def _candidates(shift_4hw: Tensor, score_hw: Tensor, scale: float, threshold: float) -> Tensor:
+    """Cells of one size that may be faces: box, score and shift, shape (K, 9)."""
+    mask_hw = score_hw >= threshold
+    cell_K2 = mask_hw.nonzero().flip(1) * _STRIDE
+    boxes_K4 = torch.cat([((cell_K2 + 1) / scale).floor(), ((cell_K2 + _CELL) / scale).floor()], dim=1)
+    rows_K9 = torch.cat([boxes_K4, score_hw[mask_hw][:, None], shift_4hw[:, mask_hw].T], dim=1)
+    return rows_K9[nms(boxes_K4, rows_K9[:, 4], 0.5)]
+
+
+def _merge(candidates: list[Tensor]) -> Tensor:
+    """Candidates of all sizes without doubles, moved by the net's shifts and made square."""
+    if not candidates:
+        return torch.empty(0, 4)
+    rows_K9 = torch.cat(candidates)
+    rows_K9 = rows_K9[nms(rows_K9[:, :4], rows_K9[:, 4], 0.7)]
+    sides_K4 = (rows_K9[:, 2:4] - rows_K9[:, :2]).repeat(1, 2)
+    return _square(rows_K9[:, :4] + rows_K9[:, 5:] * sides_K4)
+
+
+def _passing(threshold: float, score_K: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
+    """Rows above the threshold, with their scores second."""
+    mask_K = score_K > threshold
+    return rows[0][mask_K], score_K[mask_K], *(row[mask_K] for row in rows[1:])
+
+
+def _inside(boxes_K4: Tensor, image_CHW: Tensor) -> Tensor:
+    """Boxes that hold a pixel of the photo."""
+    height, width = image_CHW.shape[1:]
+    left_top, right_bottom = boxes_K4[:, :2].trunc(), boxes_K4[:, 2:].trunc()
+    limit = boxes_K4.new_tensor([width, height])
+    return boxes_K4[(right_bottom.minimum(limit) > left_top.clamp(min=1) - 1).all(dim=1)]
+
+
+def _shifted(boxes_K4: Tensor, shift_K4: Tensor) -> Tensor:
+    sides_K4 = (boxes_K4[:, 2:] - boxes_K4[:, :2] + 1).repeat(1, 2)
+    return boxes_K4 + shift_K4 * sides_K4
+
+
+def _square(boxes_K4: Tensor) -> Tensor:
+    centre_K2 = (boxes_K4[:, :2] + boxes_K4[:, 2:]) / 2
+    half_K1 = (boxes_K4[:, 2:] - boxes_K4[:, :2]).amax(dim=1, keepdim=True) / 2
+    return torch.cat([centre_K2 - half_K1, centre_K2 + half_K1], dim=1)
+
+
+def _placed(points_K10: Tensor, boxes_K4: Tensor) -> Tensor:
+    """The third net's fractions (five x, then five y) as pixels, shape (K, 5, 2)."""
+    sides_K12 = (boxes_K4[:, 2:] - boxes_K4[:, :2] + 1)[:, None]
+    return points_K10.view(-1, 2, 5).transpose(1, 2) * sides_K12 + boxes_K4[:, None, :2] - 1
+
+
+def _suppress_contained(boxes_K4: Tensor, score_K: Tensor, threshold: float) -> list[int]:
+    """Best first, without those that share more than ``threshold`` of the smaller area with a better one."""
+    areas = ((boxes_K4[:, 2] - boxes_K4[:, 0] + 1) * (boxes_K4[:, 3] - boxes_K4[:, 1] + 1)).tolist()
+    boxes = boxes_K4.tolist()
+    kept: list[int] = []
+    for index in score_K.argsort(descending=True).tolist():
+        if all(_common(boxes[index], boxes[best]) <= threshold * min(areas[index], areas[best]) for best in kept):
+            kept.append(index)
+    return kept
+
+
+def _common(one: list[float], other: list[float]) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0]) + 1
+    height = min(one[3], other[3]) - max(one[1], other[1]) + 1
+    return max(0.0, width) * max(0.0, height)

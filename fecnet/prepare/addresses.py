@@ -1,0 +1,126 @@
+"""Which addresses a download may go to: http and https only, and no machine of a private network.
+
+A name is looked up once per request and the connection goes to the very address that was checked, so a name that
+answers differently the second time (DNS rebinding) gains nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+import urllib.parse
+from dataclasses import dataclass
+from typing import Any
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # carries an IPv4 address in its last 32 bits
+_KEPT = "/%:=&?~+!$,;'@()*[]-._"  # of a path and query; all else is percent-encoded
+
+
+class RefusedError(ValueError):
+    """An address that is not gone to; ``reason`` is the word it is counted under."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a URL points.
+
+    Attributes:
+        scheme: ``http`` or ``https``.
+        host: name or address, ASCII, without brackets.
+        port: of the URL, or the scheme's.
+        target: path and query, as the request line wants it.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+
+    @property
+    def key(self) -> str:
+        """``host:port``, what the per-host limits count by."""
+        return f"{self.host}:{self.port}"
+
+
+def split_url(url: str) -> Place:
+    """Take a URL apart.
+
+    Raises:
+        RefusedError: another scheme (``refused_scheme``), or no usable host or port (``bad_url``).
+    """
+    try:
+        parts = urllib.parse.urlsplit(url.strip())
+        if parts.scheme not in _DEFAULT_PORTS:
+            raise RefusedError("refused_scheme", f"{url}: scheme {parts.scheme!r}, allowed are http and https")
+        host = (parts.hostname or "").encode("idna").decode()
+        port = _DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
+    except (ValueError, UnicodeError) as error:
+        if isinstance(error, RefusedError):
+            raise
+        raise RefusedError("bad_url", f"{url}: {error}") from error
+    if not host or port == 0 or any(letter <= " " for letter in host):
+        raise RefusedError("bad_url", f"{url}: no usable host and port")
+    target = urllib.parse.quote(parts.path or "/", safe=_KEPT)
+    if parts.query:
+        target += "?" + urllib.parse.quote(parts.query, safe=_KEPT)
+    return Place(parts.scheme, host, port, target)
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is of the open internet, also looking at an IPv4 address inside an IPv6 one."""
+    found = ipaddress.ip_address(address.split("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        if found in _NAT64:
+            return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
+        if found.ipv4_mapped is not None:
+            return is_public(str(found.ipv4_mapped))
+        tunnelled = (found.sixtofour, *(found.teredo or ()))
+        if not all(is_public(str(inner)) for inner in tunnelled if inner is not None):
+            return False
+    return found.is_global and not (found.is_multicast or found.is_reserved or found.is_unspecified)
+
+
+def look_up(place: Place, *, allow_private: bool) -> list[tuple[int, Any]]:
+    """Family and socket address of every allowed address of the host, in the system's order.
+
+    Raises:
+        socket.gaierror: the name has no address.
+        RefusedError: it has only addresses that are not allowed (``refused_address``).
+    """
+    found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+    allowed: list[tuple[int, Any]] = [
+        (family, address) for family, *_, address in found if allow_private or is_public(str(address[0]))
+    ]
+    if not allowed:
+        seen = ", ".join(sorted({str(address[0]) for *_, address in found}))
+        raise RefusedError("refused_address", f"{place.key} is {seen}: not an address of the open internet")
+    return allowed
+
+
+def connect(addresses: list[tuple[int, Any]], *, timeout_s: float) -> socket.socket:
+    """A connection to the first of ``addresses`` that takes one, all within ``timeout_s``.
+
+    Raises:
+        OSError: none did; the error of the last.
+    """
+    deadline = time.monotonic() + timeout_s
+    last: OSError = TimeoutError("no time left to connect")
+    for number, (family, address) in enumerate(addresses):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        found = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            found.settimeout(left / (len(addresses) - number))  # a silent first address leaves time for the next
+            found.connect(address)
+            return found
+        except OSError as error:
+            found.close()
+            last = error
+    raise last

@@ -1,0 +1,208 @@
+"""Reads triplets that people answered: the FEC files, the original code's lists, and tables of crops made elsewhere.
+
+Sources: Google's Facial Expression Comparison files (arXiv:1811.11283), whose rows differ in length with the number
+of raters. Every line of a file is either kept or counted under the reason for which it was dropped.
+"""
+
+from __future__ import annotations
+
+import csv
+from fractions import Fraction
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+
+from fecnet.prepare.text_rows import Tally, check_text_file, text_rows
+from fecnet.prepare.triplet_rows import ANSWERS, Annotations, TripletRows, parse_box
+from fecnet.prepare.writer import face_key
+from fecnet.structures import TripletType
+
+# Why a line is dropped, in the order in which it is judged: a line with several faults counts under the first.
+ANNOTATION_REASONS = (
+    "empty_line",  # nothing but spaces and commas
+    "short_row",  # fewer columns than three faces and a type take
+    "no_url",
+    "bad_box",  # an edge is no number or outside 0..1, or the box is empty or inverted
+    "same_face_twice",
+    "unknown_type",
+    "incomplete_answers",  # none, a rater without an answer, or an answer without a rater
+    "bad_answer",  # not 1, 2 or 3
+    "too_many_answers",  # more for one face than a byte counts
+    "tie",  # two faces, or all three, have the most votes
+    "no_agreement",  # the most votes are a smaller share than asked for
+)
+LIST_REASONS = (
+    "empty_line",
+    "short_row",
+    "bad_path",  # empty, absolute, a web address, or out of the folder by ..
+    "same_face_twice",
+    "unknown_type",
+    "bad_answer",
+)
+CROP_COLUMNS = ("url", "left", "right", "top", "bottom", "path")
+
+_TYPES = {f"{kind.name}_TRIPLET": int(kind) for kind in TripletType}
+_DECIMAL_ANSWERS = {"1.0": "1", "2.0": "2", "3.0": "3"}  # as tables are saved whose rows differ in length
+_TYPE_COLUMN = 15  # after three faces of URL and four edges
+_MAX_VOTES = np.iinfo(np.uint8).max
+
+
+def read_annotations(path: str | Path, *, min_agreement: float = 2 / 3, progress: bool = True) -> Annotations:
+    """Read a file in the layout of ``faceexp-comparison-data-{train,test}-public.csv``.
+
+    No header; URL, left, right, top, bottom of three faces, the type, then pairs of a rater and the answer 1..3.
+
+    Args:
+        path: the file.
+        min_agreement: least share of the raters that must name the odd face, inclusive; 2/3 as in arXiv:1811.11283.
+        progress: show a bar.
+
+    Raises:
+        ValueError: ``path`` is not a text file, or ``min_agreement`` is out of range.
+    """
+    if not 0 < min_agreement <= 1:
+        raise ValueError(f"min_agreement: {min_agreement}; allowed: above 0, at most 1")
+    share = Fraction(min_agreement).limit_denominator(1000)  # exact: 4 of 6 raters are two thirds
+    rows = TripletRows()
+    tally = Tally(ANNOTATION_REASONS)
+    for line, text, fields in text_rows(Path(path), tally, progress=progress):
+        reason = _add_annotation(rows, line, fields, share)
+        if reason:
+            tally.drop(reason, line, text)
+    return rows.finish(tally.coverage())
+
+
+def read_list(path: str | Path, *, progress: bool = True) -> Annotations:
+    """Read a list of ``img1,img2,img3,label,type`` lines: the input of the original code.
+
+    Label 1..3 is the odd picture. Pictures are whole (no box) and lie in a folder that whoever opens them knows.
+
+    Args:
+        path: the file.
+        progress: show a bar.
+
+    Returns:
+        ``urls`` holds the paths; there are no answers, and the votes are zero.
+
+    Raises:
+        ValueError: ``path`` is not a text file.
+    """
+    rows = TripletRows()
+    tally = Tally(LIST_REASONS)
+    for line, text, fields in text_rows(Path(path), tally, progress=progress):
+        reason = _add_listed(rows, line, fields)
+        if reason:
+            tally.drop(reason, line, text)
+    return rows.finish(tally.coverage())
+
+
+def read_crops(path: str | Path) -> dict[str, str]:
+    """Read a table of face crops made elsewhere: a header ``url,left,right,top,bottom,path``, then a row per face.
+
+    Args:
+        path: the file.
+
+    Returns:
+        ``face_key`` of URL and box to the path as written.
+
+    Raises:
+        ValueError: not such a table, a bad row, or one face with two paths.
+    """
+    path = Path(path)
+    check_text_file(path)
+    crops: dict[str, str] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True, skipinitialspace=True)
+            header = [name.strip() for name in next(reader)]
+            if sorted(header) != sorted(CROP_COLUMNS):
+                wanted = ",".join(CROP_COLUMNS)
+                raise ValueError(f"{path}: the first line is {','.join(header)!r}; expected {wanted!r} in any order")
+            for fields in reader:
+                if any(field.strip() for field in fields):
+                    _add_crop(crops, header, fields, f"{path}: line {reader.line_num}")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start})") from error
+    except csv.Error as error:
+        raise ValueError(f"{path}: line {reader.line_num}: {error}") from error
+    return crops
+
+
+def _add_crop(crops: dict[str, str], header: list[str], fields: list[str], place: str) -> None:
+    if len(fields) > len(header):
+        raise ValueError(f"{place}: has {len(fields)} columns; expected {len(header)}: {','.join(header)}")
+    row = {name: value.strip() for name, value in zip(header, fields, strict=False)}
+    missing = [name for name in CROP_COLUMNS if not row.get(name)]
+    if missing:
+        raise ValueError(f"{place}: has no {', '.join(missing)}; needed are {','.join(CROP_COLUMNS)}")
+    edges = [row[name] for name in CROP_COLUMNS[1:5]]
+    box = parse_box(edges)
+    if box is None:
+        wanted = "numbers in 0..1 with left < right and top < bottom"
+        raise ValueError(f"{place}: left,right,top,bottom are {','.join(edges)}; expected {wanted}")
+    known = crops.setdefault(face_key(row["url"], box), row["path"])
+    if known != row["path"]:
+        raise ValueError(f"{place}: gives the path {row['path']!r} to a face that has {known!r}; one face, one path")
+
+
+def _add_annotation(rows: TripletRows, line: int, fields: list[str], share: Fraction) -> str:
+    """Keep the row, or say why not."""
+    if len(fields) <= _TYPE_COLUMN:
+        return "short_row" if any(fields) else "empty_line"
+    faces = []
+    for k in (0, 5, 10):
+        face = rows.face_of(tuple(fields[k : k + 5]))
+        if face is None:
+            return "bad_box" if all(fields[0:_TYPE_COLUMN:5]) else "no_url"
+        faces.append(face)
+    if len(set(faces)) < 3:
+        return "same_face_twice"
+    kind = _TYPES.get(fields[_TYPE_COLUMN])
+    if kind is None:
+        return "unknown_type"
+    raters, answers = fields[16::2], fields[17::2]
+    if not answers or len(raters) != len(answers) or "" in answers or "" in raters:
+        return "incomplete_answers"
+    votes = [answers.count(answer) for answer in ANSWERS]
+    if sum(votes) < len(answers):
+        answers = [_DECIMAL_ANSWERS.get(answer, answer) for answer in answers]
+        votes = [answers.count(answer) for answer in ANSWERS]
+        if sum(votes) < len(answers):
+            return "bad_answer"
+    most = max(votes)
+    if most > _MAX_VOTES:
+        return "too_many_answers"
+    if votes.count(most) > 1:
+        return "tie"
+    if most * share.denominator < share.numerator * len(answers):
+        return "no_agreement"
+    rows.add(line, faces, votes.index(most), kind, votes, raters, answers)
+    return ""
+
+
+def _add_listed(rows: TripletRows, line: int, fields: list[str]) -> str:
+    """Keep the row, or say why not."""
+    if len(fields) < 5:
+        return "short_row" if any(fields) else "empty_line"
+    paths = [_inner_path(field) for field in fields[:3]]
+    if not all(paths):
+        return "bad_path"
+    faces = [rows.face_at(path, None) for path in paths]
+    if len(set(faces)) < 3:
+        return "same_face_twice"
+    kind = _TYPES.get(fields[4])
+    if kind is None:
+        return "unknown_type"
+    odd = ANSWERS.get(fields[3])
+    if odd is None:
+        return "bad_answer"
+    rows.add(line, faces, odd, kind, [0, 0, 0], [], [])
+    return ""
+
+
+def _inner_path(text: str) -> str:
+    """``text`` without ``.`` and doubled slashes where it names something inside a folder, else an empty text."""
+    windows = PureWindowsPath(text)  # its parts are split at both kinds of slash
+    if not windows.name or windows.drive or windows.root or ".." in windows.parts or "://" in text or "\0" in text:
+        return ""
+    return str(PurePosixPath(text))

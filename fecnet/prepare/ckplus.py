@@ -1,0 +1,122 @@
+"""Reads CK+, the last three frames of each labelled sequence: as published, as CK+48 folders, or as ``ckplus48.npz``.
+
+Lucey et al., "The Extended Cohn-Kanade Dataset (CK+)". There is no official split: all is in the split ``all``. Frames
+of a sequence are nearly equal, so anything that is to be measured must be split by subject.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fecnet.prepare.class_folders import read_class_folders
+from fecnet.prepare.label_files import Dropped, hash_of, picture_name, subfolders
+from fecnet.prepare.labelled_source import ALL, LabelledPicture, LabelledSource
+
+CKPLUS_CLASSES = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "contempt")
+FILE_NAME = "ckplus48.npz"
+_CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")  # of *_emotion.txt
+_FRAMES = 3  # the last ones show the expression at its height
+_NAME = re.compile(r"(S\d+)_(\d+)_(\d+)\.\w+$")  # S010_004_00000017.png: subject, sequence, frame
+
+
+def read_ckplus(path: Path) -> LabelledSource:
+    """CK+ in the layout that is found at ``path``.
+
+    Raises:
+        ValueError: none of the layouts, or damaged.
+    """
+    if path.suffix == ".npz" or (path / FILE_NAME).is_file():
+        return _read_npz(path / FILE_NAME if path.is_dir() else path)
+    images = _folder(path, "cohn-kanade-images")
+    if images is not None:
+        return _read_published(path, images)
+    source = read_class_folders(
+        path,
+        "ckplus",
+        size=48,
+        channels="grey",
+        classes=CKPLUS_CLASSES,
+        aliases={"happiness": "happy", "sad": "sadness", "angry": "anger"},
+    )
+    if not source.pictures:
+        wanted = f"{FILE_NAME}, <class>/S010_004_00000017.png, or cohn-kanade-images and Emotion"
+        raise ValueError(f"{path}: not a CK+ layout; wanted: {wanted}")
+    return replace(source, pictures=[_with_subject(picture) for picture in source.pictures])
+
+
+def _folder(path: Path, name: str) -> Path | None:
+    """The folder of that name in ``path``, or one level below where the archives were unpacked side by side."""
+    return next((found for found in [path / name, *sorted(path.glob(f"*/{name}"))] if found.is_dir()), None)
+
+
+def _with_subject(picture: LabelledPicture) -> LabelledPicture:
+    """Subject and sequence from the name; a file of another name has neither."""
+    found = _NAME.search(picture.source)
+    if not found:
+        return picture
+    return replace(picture, subject=found[1], sequence=f"{found[1]}_{found[2]}")
+
+
+def _read_npz(path: Path) -> LabelledSource:
+    """``images`` uint8 (N, H, W), ``label`` (N,) into ``classes``, ``filename`` as in the CK+48 folders."""
+    names = ("images", "label", "classes", "filename")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            images, label, classes, filename = (file[name] for name in names)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not an npz file with arrays {', '.join(names)}: {error}") from error
+    if images.dtype != np.uint8 or images.ndim != 3 or not label.shape == filename.shape == (len(images),):
+        raise ValueError(
+            f"{path}: images is {images.dtype} {images.shape}, label {label.shape}, wanted uint8 (N, H, W)"
+        )
+    pictures, dropped = [], Dropped()
+    for image, number, name in zip(images, label.tolist(), filename.tolist(), strict=True):
+        word = classes[number] if 0 <= number < len(classes) else ""
+        if word in CKPLUS_CLASSES:
+            pictures.append(_with_subject(LabelledPicture(name, image, CKPLUS_CLASSES.index(word), ALL)))
+        else:
+            dropped.add(ALL, "unknown_label")
+    return LabelledSource("ckplus", path, CKPLUS_CLASSES, pictures, images.shape[1], "grey", dropped, hash_of(path))
+
+
+def _read_published(path: Path, images: Path) -> LabelledSource:
+    """``cohn-kanade-images/S005/001/*.png`` with ``Emotion/S005/001/*_emotion.txt``; whole frames, faces not cut out.
+
+    Frames of sequences without a label are counted, three of each; other frames are not looked at.
+    """
+    emotions = _folder(path, "Emotion")
+    if emotions is None:
+        raise ValueError(f"{path}: no folder Emotion beside {images.name}")
+    pictures, dropped = [], Dropped()
+    for subject in subfolders(images):
+        for sequence in subfolders(subject):
+            frames = sorted(sequence.glob("*.png"))[-_FRAMES:]
+            label = _emotion(emotions / subject.name / sequence.name)
+            if isinstance(label, str):
+                dropped[ALL][label] += len(frames)
+                continue
+            for frame in frames:
+                name = picture_name(frame, images)
+                film = f"{subject.name}_{sequence.name}"
+                pictures.append(LabelledPicture(name, frame, label, ALL, subject.name, film))
+    return LabelledSource("ckplus", path, CKPLUS_CLASSES, pictures, 128, "grey", dropped)
+
+
+def _emotion(folder: Path) -> int | str:
+    """The class of a sequence, or why there is none. The file holds one number such as ``3.0000000e+00``."""
+    file = next(iter(sorted(folder.glob("*_emotion.txt"))), None)
+    if file is None:
+        return "no_emotion_label"
+    try:
+        code = float(file.read_text(encoding="utf-8-sig"))
+        word = _CODES[int(code)] if code == int(code) and code >= 0 else ""
+    except (ValueError, IndexError, OverflowError):
+        return "unknown_label"
+    return CKPLUS_CLASSES.index(word) if word in CKPLUS_CLASSES else "unknown_label"

@@ -1,0 +1,72 @@
+"""Reads pictures sorted into folders: ``<class>/*.jpg``, or with the split above it, ``train/<class>/*.jpg``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from fecnet.prepare.label_files import Dropped, picture_name, pictures_in, split_name, subfolders
+from fecnet.prepare.labelled_source import ALL, LabelledPicture, LabelledSource
+
+
+def read_folder(path: Path) -> LabelledSource:
+    """Pictures of any classes; these are ordered by name, over all splits together.
+
+    Raises:
+        ValueError: no such folder, or none inside it.
+    """
+    return read_class_folders(path, "label", size=112)
+
+
+def read_class_folders(
+    path: Path,
+    name: str,
+    *,
+    size: int,
+    channels: str = "rgb",
+    classes: tuple[str, ...] | None = None,
+    aliases: Mapping[str, str] | None = None,
+) -> LabelledSource:
+    """Pictures in folders that are named after their class.
+
+    The first level is that of the splits where each folder there is called train, val, test or so. Pictures may lie
+    deeper below their class. Files that are no pictures and pictures beside the class folders are counted.
+
+    Args:
+        path: the folder.
+        name: of the label set.
+        size: default side of a face, pixels.
+        channels: ``grey`` or ``rgb``, by default.
+        classes: in label order, lower case; pictures of others are counted. None: the folders found, by name.
+        aliases: other folder names of the classes.
+
+    Raises:
+        ValueError: no such folder, or none inside it.
+    """
+    folders = subfolders(path)
+    if not folders:
+        raise ValueError(f"{path}: no folders in it; wanted: <class>/*.jpg or <split>/<class>/*.jpg")
+    splits = {folder: split_name(folder.name) for folder in folders}
+    roots = {folder: str(split) for folder, split in splits.items()} if all(splits.values()) else {path: ALL}
+    of_split = {root: subfolders(root) for root in roots}
+    if classes is None:
+        classes = tuple(sorted({folder.name for found in of_split.values() for folder in found}))
+        index = {folder: place for place, folder in enumerate(classes)}
+    else:
+        index = {folder: place for place, folder in enumerate(classes)}
+        index |= {alias: index[known] for alias, known in (aliases or {}).items()}
+    pictures, dropped = [], Dropped()
+    for root, split in roots.items():
+        for file in root.iterdir():
+            if file.is_file() and not file.name.startswith("."):
+                dropped.add(split, "not_in_a_class_folder")
+        for folder in of_split[root]:
+            label = index.get(folder.name, index.get(folder.name.lower()))
+            files, others = pictures_in(folder)
+            if others:
+                dropped[split]["not_a_picture"] += others
+            if label is None:
+                dropped[split]["unknown_label"] += len(files)
+                continue
+            pictures += [LabelledPicture(picture_name(file, path), file, label, split) for file in files]
+    return LabelledSource(name, path, classes, pictures, size, channels, dropped)

@@ -1,0 +1,252 @@
+"""Faces out of many photos, in several processes, in pieces that outlive being killed.
+
+Shape suffixes: F faces wanted, K faces found, S side of a face.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from fecnet.faces.align import crop_box
+from fecnet.faces.decode import UnreadableImage, decode_image
+from fecnet.faces.detect import build_detector
+from fecnet.faces.detections import Detector
+from fecnet.faces.extract import Face, NoFace, extract_faces
+from fecnet.utils.files import read_arrays, replace_arrays
+
+_PIECE = 128  # photos whose faces are written together: what a kill costs at most, by process
+_TOGETHER = 8  # photos decoded at once: bounds memory, and the detector sees their faces in one batch
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How a face is cut out of its photo.
+
+    Attributes:
+        size: side of a face, pixels.
+        detector: a name of ``build_detector``; empty: the box, or the whole picture, is taken as it is.
+        model: the detector's weights, where it wants a file.
+        margin: shown to the detector around a box, as a fraction of its longer side.
+        no_face: where the detector finds none in a box: ``drop`` it or take the ``box``.
+    """
+
+    size: int = 224
+    detector: str = "mtcnn"
+    model: str = ""
+    margin: float = 0.5
+    no_face: NoFace = "drop"
+
+    def folder_name(self) -> str:
+        """Names the pieces that were cut in just this way."""
+        return f"faces-{hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True)
+class PhotoFaces:
+    """A photo and the faces wanted from it.
+
+    Attributes:
+        path: the picture.
+        faces: their numbers, each once over all photos.
+        boxes: left, right, top, bottom of each as fractions of width and height; NaN for the whole picture.
+    """
+
+    path: Path
+    faces: Sequence[int]
+    boxes: Sequence[Sequence[float]]
+
+
+class FacePieces:
+    """The pieces of one extraction, in the order of the photos.
+
+    Args:
+        folder: where they are written; made where absent.
+        photos: the photos, in the order in which their faces will be read back; None for one that is not there.
+            A piece is cut again where one of its photos has come or gone.
+        extraction: how faces are cut.
+    """
+
+    def __init__(self, folder: Path, photos: Sequence[PhotoFaces | None], extraction: Extraction) -> None:
+        self._folder = folder / extraction.folder_name()
+        self._extraction = extraction
+        self._pieces = [
+            [photo for photo in photos[first : first + _PIECE] if photo is not None]
+            for first in range(0, len(photos), _PIECE)
+        ]
+
+    def extract(self, *, workers: int = 0, progress: bool = True) -> None:
+        """Cut the pieces that are not there yet.
+
+        Args:
+            workers: processes; 0 for one per core.
+            progress: show a bar.
+
+        Raises:
+            ValueError: the detector cannot be built.
+            OSError: the disk is full or read-only.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for partial in self._folder.glob(".*.partial"):
+            partial.unlink()
+        _build(self._extraction)  # what is wrong with it is said once, here
+        wanted = [self._path(number) for number in range(len(self._pieces))]
+        done = [path.exists() for path in wanted]
+        for path in self._folder.glob("*.npz"):
+            if path not in set(wanted):
+                path.unlink()
+        todo = [number for number, there in enumerate(done) if not there]
+        total = sum(map(len, self._pieces))
+        before = total - sum(len(self._pieces[number]) for number in todo)
+        workers = min(workers or len(os.sched_getaffinity(0)), max(1, len(todo)))
+        with tqdm(total=total, initial=before, desc="faces", unit="photo", disable=not progress) as bar:
+            for number, faults in self._run(todo, workers):
+                bar.update(len(self._pieces[number]))
+                bar.set_postfix(faults, refresh=False)
+
+    def _run(self, todo: Sequence[int], workers: int) -> Iterator[tuple[int, dict[str, int]]]:
+        """Cut the pieces; the number of each when it is written, and the faces missing so far by reason."""
+        faults: Counter[str] = Counter()
+        if workers == 1:
+            detector = _build(self._extraction)
+            for number in todo:
+                faults.update(_extract_piece(self._pieces[number], self._path(number), self._extraction, detector))
+                yield number, dict(faults)
+            return
+        # not forked: torch's and OpenCV's threads do not survive that
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(self._extraction,)) as pool:
+            running = {pool.submit(_work, self._pieces[k], self._path(k), self._extraction): k for k in todo}
+            try:
+                for future in as_completed(running):
+                    faults.update(future.result())
+                    yield running[future], dict(faults)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def reasons(self) -> dict[int, str]:
+        """Why a face was not found, by its number; faces found are not in it."""
+        told: dict[int, str] = {}
+        for number in range(len(self._pieces)):
+            piece = read_arrays(self._path(number), ("missing", "reason"), kind="piece of faces")
+            told |= dict(zip(piece["missing"].tolist(), piece["reason"].tolist(), strict=True))
+        return told
+
+    def read(self) -> Iterator[dict[str, np.ndarray]]:
+        """The faces found, piece by piece.
+
+        Returns:
+            ``face`` (K,), ``image`` uint8 (K, S, S, 3), ``landmarks`` float32 (K, 5, 2), ``box`` float32 (K, 4) in
+            pixels of the photo.
+        """
+        names = ("face", "image", "landmarks", "box")
+        for number in range(len(self._pieces)):
+            yield read_arrays(self._path(number), names, kind="piece of faces")
+
+    def _path(self, number: int) -> Path:
+        """Named by what is in it, so that a piece of other photos is never taken for it."""
+        wanted = [
+            (str(photo.path), list(photo.faces), [list(box) for box in photo.boxes]) for photo in self._pieces[number]
+        ]
+        return self._folder / f"{number:06d}-{hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:12]}.npz"
+
+
+_detector: Detector | None = None  # of this worker process: building the nets takes a second
+
+
+def _start_worker(extraction: Extraction) -> None:
+    global _detector
+    import torch
+
+    torch.set_num_threads(1)  # one process per core: threads would fight
+    _detector = _build(extraction)
+
+
+def _work(photos: Sequence[PhotoFaces], path: Path, extraction: Extraction) -> dict[str, int]:
+    return _extract_piece(photos, path, extraction, _detector)
+
+
+def _build(extraction: Extraction) -> Detector | None:
+    return build_detector(extraction.detector, model_path=extraction.model) if extraction.detector else None
+
+
+def _extract_piece(
+    photos: Sequence[PhotoFaces], path: Path, extraction: Extraction, detector: Detector | None
+) -> dict[str, int]:
+    """Cut the faces of these photos and write them; how many are missing by reason."""
+    found: list[tuple[int, Face]] = []
+    missing: list[tuple[int, str]] = []
+    for first in range(0, len(photos), _TOGETHER):
+        for face, result in extract_photos(photos[first : first + _TOGETHER], extraction, detector):
+            if isinstance(result, str):
+                missing.append((face, result))
+            else:
+                found.append((face, result))
+    size = extraction.size
+    replace_arrays(
+        path,
+        face=np.array([face for face, _ in found], np.int64),
+        image=np.array([cut.image_HWC for _, cut in found], np.uint8).reshape(-1, size, size, 3),
+        landmarks=np.array([cut.landmarks_52 for _, cut in found], np.float32).reshape(-1, 5, 2),
+        box=np.array([cut.box_4 for _, cut in found], np.float32).reshape(-1, 4),
+        missing=np.array([face for face, _ in missing], np.int64),
+        reason=np.array([reason for _, reason in missing], np.str_),
+    )
+    return dict(Counter(reason for _, reason in missing))
+
+
+def extract_photos(
+    photos: Sequence[PhotoFaces], extraction: Extraction, detector: Detector | None
+) -> list[tuple[int, Face | str]]:
+    """The faces of a few photos: number, and the face or the word that says why there is none."""
+    results: list[tuple[int, Face | str]] = []
+    numbers: list[int] = []
+    images: list[np.ndarray] = []
+    boxes: list[np.ndarray | None] = []
+    for photo in photos:
+        try:
+            image_HWC = decode_image(photo.path)
+        except FileNotFoundError:
+            results += [(face, "missing_file") for face in photo.faces]
+            continue
+        except UnreadableImage as error:
+            results += [(face, error.reason) for face in photo.faces]
+            continue
+        for face, box in zip(photo.faces, photo.boxes, strict=True):
+            numbers.append(face)
+            images.append(image_HWC)
+            boxes.append(_in_pixels(box, image_HWC))
+    if detector is None:
+        cuts: Sequence[Face | str] = [_as_it_is(*pair, extraction.size) for pair in zip(images, boxes, strict=True)]
+    else:
+        how: Mapping[str, Any] = {"margin": extraction.margin, "no_face": extraction.no_face}
+        cuts = extract_faces(images, detector, size=extraction.size, boxes=boxes, **how)
+    return results + list(zip(numbers, cuts, strict=True))
+
+
+def _in_pixels(box_lrtb: Sequence[float], image_HWC: np.ndarray) -> np.ndarray | None:
+    """x1, y1, x2, y2 in pixels; None where the whole picture is meant."""
+    left, right, top, bottom = box_lrtb
+    if np.isnan(left):
+        return None
+    height, width = image_HWC.shape[:2]
+    return np.array([left * width, top * height, right * width, bottom * height])
+
+
+def _as_it_is(image_HWC: np.ndarray, box_4: np.ndarray | None, size: int) -> Face:
+    """The box, or the whole picture, made square; nothing is looked for."""
+    whole = np.array([0.0, 0.0, image_HWC.shape[1], image_HWC.shape[0]])
+    box = whole if box_4 is None else box_4
+    return Face(crop_box(image_HWC, box, 0.0, size), np.full((5, 2), np.nan, np.float32), box.astype(np.float32), 0.0)

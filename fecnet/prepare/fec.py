@@ -1,0 +1,339 @@
+"""Packs triplets that people answered: Google's FEC from its files and the web, or a list with a folder of pictures.
+
+Sources: arXiv:1811.11283 for the files; `annotations.py` reads them, `download.py` fetches the photos, `extraction.py`
+cuts the faces. What is done so far lies in ``<path>.work``, so a run that was killed goes on where it stopped.
+
+Shape suffixes: F faces, T triplets; edges of a box are left, right, top, bottom.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fecnet.prepare.annotations import read_annotations, read_crops, read_list
+from fecnet.prepare.download import fetch_photos
+from fecnet.prepare.extraction import Extraction, FacePieces, PhotoFaces
+from fecnet.prepare.journal import FolderLock
+from fecnet.prepare.photo_store import PhotoStore
+from fecnet.prepare.triplet_rows import Annotations
+from fecnet.prepare.work import check_sources
+from fecnet.prepare.writer import PackedWriter, check_target, face_key
+from fecnet.utils.files import hash_file
+
+_TRIPLET_TYPES = ("one_class", "two_class", "three_class")
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The distinct faces of all splits.
+
+    Attributes:
+        sources: the distinct photos: addresses, or paths within a folder.
+        photo_F: index into ``sources``.
+        box_F4: fractions of width and height; NaN for the whole picture.
+        of_split: for each split, its faces' numbers here.
+    """
+
+    sources: list[str]
+    photo_F: np.ndarray
+    box_F4: np.ndarray
+    of_split: dict[str, np.ndarray]
+
+    def key(self, face: int) -> str:
+        """The face's identity, ``face_key`` of its photo and box."""
+        box = self.box_F4[face]
+        return face_key(self.sources[self.photo_F[face]], () if np.isnan(box[0]) else box.tolist())
+
+
+def prepare_fec(
+    files: Mapping[str, str | Path],
+    path: str | Path,
+    *,
+    extraction: Extraction | None = None,
+    crops: str | Path = "",
+    offline: bool = False,
+    min_agreement: float = 2 / 3,
+    workers: int = 0,
+    overwrite: bool = False,
+    progress: bool = True,
+    download: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write the packed data set ``path`` from FEC's annotation files.
+
+    Args:
+        files: annotation file by split, such as ``train`` and ``test``.
+        path: the folder to make; photos and faces are kept in ``<path>.work`` meanwhile and afterwards.
+        extraction: how faces are cut out; with ``crops`` only its size counts.
+        crops: folder with faces cut already, and their table ``crops.csv``: nothing is fetched or looked for.
+        offline: fetch nothing; pack what is on disk.
+        min_agreement: least share of the raters that must agree.
+        workers: processes that cut faces; 0 for one per core.
+        overwrite: replace a packed data set that stands at ``path``.
+        progress: show bars.
+        download: keywords of ``fetch_photos``.
+
+    Returns:
+        The coverage, as in ``dataset.json``: for ``rows`` (by split), ``photos``, ``faces`` and ``triplets`` (by split)
+        what was read, kept and dropped by reason.
+
+    Raises:
+        ValueError: a file is no such file or has changed since the work began, ``path`` exists, another run is at work
+            on it, or nothing is left to pack.
+    """
+    extraction = extraction or Extraction()
+
+    def locate(faces: Faces, work: Path) -> tuple[dict[int, Path], dict[str, str]]:
+        """Where the photos lie, by number; why the others do not, by address."""
+        if offline:
+            store = PhotoStore(work)
+            found = {url: store.find(url) for url in faces.sources}
+            paths = {url: there for url, there in found.items() if there is not None}
+            reasons = {url: "not_on_disk" for url in faces.sources if url not in paths}
+        else:
+            report = fetch_photos(faces.sources, work, progress=progress, **dict(download or {}))
+            paths, reasons = report.path_of, report.reason_of
+        return {number: paths[url] for number, url in enumerate(faces.sources) if url in paths}, reasons
+
+    def read(file: Path) -> Annotations:
+        return read_annotations(file, min_agreement=min_agreement, progress=progress)
+
+    packing = _Packing(Path(path), read, extraction, workers=workers, overwrite=overwrite, progress=progress)
+    given = {split: Path(file) for split, file in files.items()}
+    if crops:
+        return packing.of_crops(given, Path(crops))
+    return packing.of_photos(given, locate)
+
+
+def prepare_list(
+    files: Mapping[str, str | Path],
+    pictures: str | Path,
+    path: str | Path,
+    *,
+    extraction: Extraction | None = None,
+    workers: int = 0,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Write the packed data set ``path`` from lists ``img1,img2,img3,label,type``, the input of the original code.
+
+    Args:
+        files: list by split.
+        pictures: folder that the paths in the lists start from.
+        path: the folder to make.
+        extraction: how faces are cut out; by default the pictures are faces already.
+        workers: see ``prepare_fec``.
+        overwrite: see ``prepare_fec``.
+        progress: see ``prepare_fec``.
+
+    Returns:
+        The coverage, as ``prepare_fec``.
+
+    Raises:
+        ValueError: as ``prepare_fec``; there is no folder ``pictures``.
+    """
+    folder = Path(pictures)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; give the one that the paths in the list start from")
+
+    def locate(faces: Faces, work: Path) -> tuple[dict[int, Path], dict[str, str]]:
+        there = {number: folder / name for number, name in enumerate(faces.sources) if (folder / name).is_file()}
+        return there, {name: "missing_file" for number, name in enumerate(faces.sources) if number not in there}
+
+    def read(file: Path) -> Annotations:
+        return read_list(file, progress=progress)
+
+    extraction = extraction or Extraction(detector="")
+    packing = _Packing(Path(path), read, extraction, workers=workers, overwrite=overwrite, progress=progress)
+    return packing.of_photos({split: Path(file) for split, file in files.items()}, locate)
+
+
+Locate = Callable[[Faces, Path], tuple[dict[int, Path], dict[str, str]]]
+
+
+class _Packing:
+    """One run from files to the packed set."""
+
+    def __init__(
+        self,
+        path: Path,
+        read: Callable[[Path], Annotations],
+        extraction: Extraction,
+        *,
+        workers: int,
+        overwrite: bool,
+        progress: bool,
+    ) -> None:
+        self._path = path
+        self._work = path.with_name(f"{path.name}.work")
+        self._read = read
+        self._extraction = extraction
+        self._workers = workers
+        self._overwrite = overwrite
+        self._progress = progress
+
+    def of_photos(self, files: Mapping[str, Path], locate: Locate) -> dict[str, Any]:
+        """Pack faces that are cut out of photos."""
+        self._check(files)
+        self._work.mkdir(parents=True, exist_ok=True)
+        with FolderLock(self._work, at_work="run"):
+            tables, faces = self._open(files)
+            where, reasons = locate(faces, self._work / "download")
+            photos = {"read": len(faces.sources), "kept": len(where), "dropped": dict(Counter(reasons.values()))}
+            lost = {
+                face: f"photo_{reasons[faces.sources[photo]]}"
+                for face, photo in enumerate(faces.photo_F.tolist())
+                if photo not in where
+            }
+            pieces = FacePieces(self._work, _by_photo(faces, where), self._extraction)
+            return self._pack(files, tables, faces, pieces, lost, {"photos": photos})
+
+    def of_crops(self, files: Mapping[str, Path], folder: Path) -> dict[str, Any]:
+        """Pack faces that somebody has cut."""
+        self._check(files)
+        table = read_crops(folder / "crops.csv")
+        self._work.mkdir(parents=True, exist_ok=True)
+        with FolderLock(self._work, at_work="run"):
+            tables, faces = self._open(files)
+            whole = (float("nan"),) * 4
+            there = {face: table.get(faces.key(face)) for face in range(len(faces.photo_F))}
+            lost = {face: "not_in_crops_csv" for face, name in there.items() if name is None}
+            photos = [
+                None if name is None else PhotoFaces(folder / name, [face], [whole]) for face, name in there.items()
+            ]
+            pieces = FacePieces(self._work, photos, Extraction(size=self._extraction.size, detector=""))
+            return self._pack(files, tables, faces, pieces, lost, {})
+
+    def _check(self, files: Mapping[str, Path]) -> None:
+        """Find what is wrong before anything is written."""
+        check_target(self._path, overwrite=self._overwrite)
+        for file in files.values():
+            if not file.is_file():
+                raise ValueError(f"{file}: no such file")
+
+    def _open(self, files: Mapping[str, Path]) -> tuple[dict[str, Annotations], Faces]:
+        check_sources(self._work, {split: hash_file(file) for split, file in files.items()}, files)
+        tables = {split: self._read(file) for split, file in files.items()}
+        for split, table in tables.items():
+            if not len(table.odd_T):
+                dropped = {reason: count for reason, count in table.coverage["dropped"].items() if count}
+                raise ValueError(f"{files[split]}: of {table.coverage['read']} rows none can be used: {dropped}")
+        return tables, join_faces(tables)
+
+    def _pack(
+        self,
+        files: Mapping[str, Path],
+        tables: Mapping[str, Annotations],
+        faces: Faces,
+        pieces: FacePieces,
+        lost: dict[int, str],
+        coverage: dict[str, Any],
+    ) -> dict[str, Any]:
+        pieces.extract(workers=self._workers, progress=self._progress)
+        lost |= pieces.reasons()
+        num_faces, kept = len(faces.photo_F), len(faces.photo_F) - len(lost)
+        coverage = {
+            "rows": {split: table.coverage for split, table in tables.items()},
+            **coverage,
+            "faces": {"read": num_faces, "kept": kept, "dropped": dict(Counter(lost.values()))},
+        }
+        if not kept:
+            raise ValueError(f"{self._path}: no face is left to pack; lost: {coverage['faces']['dropped']}")
+        size = self._extraction.size
+        writer = PackedWriter(
+            self._path, num_faces=kept, height=size, width=size, channels=["R", "G", "B"], overwrite=self._overwrite
+        )
+        with writer:
+            row_F = _add_faces(writer, faces, pieces)
+            coverage["triplets"] = {
+                split: _add_triplets(writer, split, table, row_F[faces.of_split[split]])
+                for split, table in tables.items()
+            }
+            writer.set_sources({f"{split}: {file.name}": hash_file(file) for split, file in files.items()})
+            writer.set_coverage(coverage)
+        return coverage
+
+
+def join_faces(tables: Mapping[str, Annotations]) -> Faces:
+    """The faces of all splits, each once, in the order in which the splits name them."""
+    photos: dict[str, int] = {}
+    known: dict[tuple[int, bytes], int] = {}
+    boxes: list[np.ndarray] = []
+    of_split = {}
+    for split, table in tables.items():
+        photo_P = [photos.setdefault(url, len(photos)) for url in table.urls]
+        numbers = np.empty(len(table.face_photo_F), np.int64)
+        for place, (photo, box_4) in enumerate(zip(table.face_photo_F.tolist(), table.face_box_F4, strict=True)):
+            face = (photo_P[photo], box_4.tobytes())
+            if face not in known:
+                known[face] = len(known)
+                boxes.append(box_4)
+            numbers[place] = known[face]
+        of_split[split] = numbers
+    photo_F = np.fromiter((photo for photo, _ in known), np.int64, len(known))
+    return Faces(list(photos), photo_F, np.array(boxes, np.float64).reshape(-1, 4), of_split)
+
+
+def _by_photo(faces: Faces, where: Mapping[int, Path]) -> list[PhotoFaces | None]:
+    """Each photo with the faces wanted of it, in the order of the photos; None for those that are not there."""
+    order = np.argsort(faces.photo_F, kind="stable")
+    photo, first = np.unique(faces.photo_F[order], return_index=True)
+    groups = np.split(order, first[1:])
+    return [
+        PhotoFaces(where[number], group.tolist(), faces.box_F4[group].tolist()) if number in where else None
+        for number, group in zip(photo.tolist(), groups, strict=True)
+    ]
+
+
+def _add_faces(writer: PackedWriter, faces: Faces, pieces: FacePieces) -> np.ndarray:
+    """Write the faces found; the row of each face, −1 for those that were not, shape (F,)."""
+    row_F = np.full(len(faces.photo_F), -1, np.int64)
+    for piece in pieces.read():
+        found = piece["face"].tolist()
+        records = [
+            {
+                "key": faces.key(face),
+                "source": faces.sources[faces.photo_F[face]],
+                "box": " ".join(f"{edge:g}" for edge in faces.box_F4[face] if not np.isnan(edge)),
+                "landmarks": " ".join(f"{value:.2f}" for value in points.ravel() if not np.isnan(value)),
+                "flags": "unaligned" if np.isnan(points).any() else "",
+            }
+            for face, points in zip(found, piece["landmarks"], strict=True)
+        ]
+        rows = writer.add_faces(piece["image"], records)
+        row_F[found] = rows
+    return row_F
+
+
+def _add_triplets(writer: PackedWriter, split: str, table: Annotations, row_F: np.ndarray) -> dict[str, Any]:
+    """Write the triplets whose three faces are there; what was kept and dropped."""
+    rows_T3 = row_F[table.faces_T3]
+    kept_T = (rows_T3 >= 0).all(axis=1)
+    if not kept_T.any():
+        raise ValueError(f"split {split}: of {len(kept_T)} triplets none has all its faces; see the faces lost")
+    num_answers_T = np.diff(table.answer_offset)
+    of_kept = np.repeat(kept_T, num_answers_T)
+    writer.add_triplets(
+        split,
+        faces_T3=rows_T3[kept_T],
+        odd_T=table.odd_T[kept_T],
+        type_T=table.type_T[kept_T],
+        votes_T3=table.votes_T3[kept_T],
+        answer_offset=np.concatenate([[0], np.cumsum(num_answers_T[kept_T])]),
+        annotator=table.annotator[of_kept],
+        answer=table.answer[of_kept],
+    )
+    missing = (rows_T3 < 0).sum(axis=1)[~kept_T]
+    words = {1: "one_face_missing", 2: "two_faces_missing", 3: "three_faces_missing"}
+    by_type = np.bincount(table.type_T[kept_T], minlength=3).tolist()
+    return {
+        "read": len(kept_T),
+        "kept": int(kept_T.sum()),
+        "dropped": {word: int((missing == number).sum()) for number, word in words.items()},
+        "kept_by_type": dict(zip(_TRIPLET_TYPES, by_type, strict=True)),
+    }

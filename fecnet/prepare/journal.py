@@ -1,0 +1,110 @@
+"""What a download has done so far, in a file that outlives being killed, and the lock that keeps it to one process."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+FORMAT = 1
+STORED = "stored"  # the outcome of a photo that is there; all others are reasons for its absence
+
+
+class FolderLock:
+    """Context manager: while inside, no other process gets the lock of ``folder``; the system frees it on any death."""
+
+    def __init__(self, folder: Path, *, at_work: str = "download") -> None:
+        self._folder = folder
+        self._at_work = at_work
+        self._handle = -1
+
+    def __enter__(self) -> FolderLock:
+        """Take the lock.
+
+        Raises:
+            ValueError: another process has it.
+        """
+        self._handle = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._handle)
+            raise ValueError(f"{self._folder}: another {self._at_work} is at work here; wait for it to end") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._handle)
+
+
+class Journal:
+    """Append-only JSON lines, one per final outcome of a URL; the last line of a URL counts.
+
+    A first line names the format. A last line without its end is what a kill left: it is cut off. Threads may write.
+
+    Args:
+        path: the file; made where absent.
+
+    Attributes:
+        entries: the last outcome by URL.
+
+    Raises:
+        ValueError: another format, or a line in the middle that is no entry.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            content = path.read_bytes()
+            whole = content.rfind(b"\n") + 1
+            os.ftruncate(self._handle, whole)
+            self.entries = _entries(path, content[:whole])
+            if not whole:
+                self._append({"format": FORMAT})
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """Add the outcome of ``entry["url"]``, in one system call."""
+        with self._lock:
+            if self._handle < 0:  # closed: a worker that came too late changes nothing
+                return
+            self._append(entry)
+            self.entries[entry["url"]] = entry
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        line = (json.dumps(entry) + "\n").encode()
+        if os.write(self._handle, line) != len(line):
+            raise OSError("the disk took only a part of a journal line; is it full?")
+
+    def close(self) -> None:
+        """Flush to disk; later writes are ignored."""
+        with self._lock:
+            if self._handle >= 0:
+                os.fsync(self._handle)
+                os.close(self._handle)
+                self._handle = -1
+
+
+def _entries(path: Path, content: bytes) -> dict[str, dict[str, Any]]:
+    entries = {}
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+            if number == 1:
+                if entry != {"format": FORMAT}:
+                    raise ValueError(f"{path}:1: expected {{'format': {FORMAT}}}, found {line[:80]!r}")
+                continue
+            for key in ("outcome", "lasting", *(("bytes", "sha256") if entry["outcome"] == STORED else ())):
+                entry[key]  # KeyError where it is missing
+            entries[entry["url"]] = entry
+        except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}:{number}: not a journal line; delete the line to go on without it") from error
+    return entries

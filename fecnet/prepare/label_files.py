@@ -1,0 +1,131 @@
+"""What the readers of labelled sources share: text files line by line, folders of pictures, names, counts."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from itertools import chain
+from pathlib import Path
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+    "publictest": "public_test",
+    "public_test": "public_test",
+    "privatetest": "private_test",
+    "private_test": "private_test",
+}
+
+
+class Dropped(defaultdict[str, Counter[str]]):
+    """Rows that became no picture: split to reason to count."""
+
+    def __init__(self) -> None:
+        super().__init__(Counter)
+
+    def add(self, split: str, reason: str) -> None:
+        """Count one."""
+        self[split][reason] += 1
+
+
+def split_name(text: str) -> str | None:
+    """The split a source calls ``text``, such as ``Training`` or ``PublicTest``; None if it is no such word."""
+    return _SPLITS.get(text.strip().lower())
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a UTF-8 text file, with or without byte-order mark, any line ends; empty ones are left out.
+
+    Raises:
+        ValueError: no such file, not text, or nothing in it.
+    """
+    lines = [line.strip() for line in _text_of(path) if line.strip()]
+    if not lines:
+        raise ValueError(f"{path}: empty file")
+    return lines
+
+
+def read_table(
+    path: Path, columns: Sequence[str], header_if_none: Sequence[str] | None = None
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of a CSV file with a header: line number and values by column name, both stripped of spaces.
+
+    A row that is too short has empty values; column names match whatever their case.
+
+    Args:
+        path: UTF-8, with or without byte-order mark, any line ends.
+        columns: those that must be there, in lower case.
+        header_if_none: column names of a file whose first row holds none of ``columns``.
+
+    Raises:
+        ValueError: no such file, not text, empty, or a column is missing.
+    """
+    rows = csv.reader(_text_of(path))
+    try:
+        first = [value.strip() for value in next(rows, [])]
+        header = [name.lower() for name in first]
+        ready: list[list[str]] = []
+        if first and header_if_none is not None and not {*header} & {*columns}:
+            header, ready = list(header_if_none), [first]
+        lacking = [name for name in columns if name not in header]
+        if lacking:
+            seen = ", ".join(header)[:100] or "an empty file"
+            raise ValueError(f"{path}: no column {', '.join(lacking)}; seen: {seen}; needed: {', '.join(columns)}")
+        for row in chain(ready, rows):
+            if any(value.strip() for value in row):
+                padded = [value.strip() for value in row] + [""] * (len(header) - len(row))
+                yield rows.line_num, dict(zip(header, padded, strict=False))
+    except csv.Error as error:
+        raise ValueError(f"{path}: line {rows.line_num}: not CSV: {error}") from error
+
+
+def _text_of(path: Path) -> Iterator[str]:
+    """The lines with their ends, as the csv module wants them."""
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder; wanted: a text file")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield from file
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text: a byte 0x{error.object[error.start]:02x}") from error
+
+
+def subfolders(path: Path) -> list[Path]:
+    """The folders inside ``path`` in the order of their names, hidden ones left out.
+
+    Raises:
+        ValueError: no such folder.
+    """
+    if not path.is_dir():
+        raise ValueError(f"{path}: no such folder")
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def pictures_in(path: Path) -> tuple[list[Path], int]:
+    """The pictures in a folder and below in the order of their names, and the number of other files."""
+    files = sorted(entry for entry in path.rglob("*") if entry.is_file() and not entry.name.startswith("."))
+    pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
+    return pictures, len(files) - len(pictures)
+
+
+def picture_name(picture: Path, root: Path) -> str:
+    """The path of a picture relative to ``root`` with ``/``; bytes that are no UTF-8 are written as escapes."""
+    relative = picture.relative_to(root).as_posix()
+    return os.fsencode(relative).decode("utf-8", "backslashreplace")
+
+
+def hash_of(*paths: Path) -> dict[str, str]:
+    """File name to sha256."""
+    return {path.name: sha256(path.read_bytes()).hexdigest() for path in paths}

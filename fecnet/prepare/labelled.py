@@ -1,0 +1,292 @@
+"""Packs labelled pictures of any source: one record, one function. The readers of the layouts are files beside it.
+
+Shape suffixes: N kept faces, M labelled faces of a split, S pixels a side, C channels.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from fecnet.prepare.label_noise import check_noise, uniform_label_noise
+from fecnet.prepare.labelled_source import ALL, TRAIN, LabelledPicture, LabelledSource
+from fecnet.prepare.square_faces import load_square
+from fecnet.prepare.votes import vote_triplets
+from fecnet.prepare.writer import PackedWriter, face_key
+from fecnet.structures import TripletType
+
+CHANNELS = {"grey": ["grey"], "rgb": ["R", "G", "B"]}
+_CHUNK = 256  # faces held in memory before they are written
+_TRIPLET_RULE = (
+    "two-class only, odd = the face with the other label; labels answer neither one- nor three-class triplets"
+)
+
+
+@dataclass
+class _Written:
+    """The kept faces and their flags in the order of faces.npy, and why others were dropped, by split and reason."""
+
+    pictures: list[LabelledPicture] = field(default_factory=list)
+    flags: dict[str, list[bool]] = field(default_factory=dict)
+    dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+def prepare_labelled(
+    source: LabelledSource,
+    path: str | Path,
+    *,
+    size: int | None = None,
+    channels: str | None = None,
+    num_train_triplets: int = 0,
+    num_eval_triplets: int = 0,
+    label_noise: float = 0.0,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Write the packed data set ``path`` with the label set ``source.name``.
+
+    Pictures are made square as ``load_square`` says. Those of the training split come first, each split in the order
+    of the source. A picture that is missing or does not decode is counted and left out; a row that names the same
+    picture and box again too. Faces whose packed pixels are equal stay, flagged ``duplicate`` and, outside the
+    training split, ``duplicate_in_train``; they are in no triplet.
+
+    Triplets are of type two-class only: the odd face is the one with the other label. A label says nothing about which
+    of three faces is odd when all labels agree or all differ; that takes votes, see ``prepare_ferplus``.
+
+    Args:
+        source: what a reader found.
+        path: the folder to make.
+        size: S, pixels; by default that of the source.
+        channels: ``grey`` or ``rgb``; by default that of the source.
+        num_train_triplets: wanted for ``train``, or for ``all`` where the source has no splits; 0 = none.
+        num_eval_triplets: wanted for each other split; 0 = none.
+        label_noise: share of the training labels replaced by a wrong one, in a label set of its own, such as
+            ``rafdb_noise20``; 0 = no such set.
+        seed: decides triplets and noise; each split has its own stream.
+        overwrite: replace a packed data set that stands at ``path``.
+        progress: show bars.
+
+    Returns:
+        The coverage, as in ``dataset.json``: for ``faces`` and each label set what was read, kept and dropped by
+        reason, with the flagged; ``triplets`` and their ``candidates`` where some were made.
+
+    Raises:
+        ValueError: nothing readable, an option out of range, or ``path`` exists.
+    """
+    size, channels = source.size if size is None else size, channels or source.channels
+    splits = _in_order({picture.split for picture in source.pictures})
+    _check_options(source, splits, size, channels, num_train_triplets, num_eval_triplets, label_noise)
+    writer = PackedWriter(
+        path,
+        num_faces=len(source.pictures),
+        height=size,
+        width=size,
+        channels=CHANNELS[channels],
+        overwrite=overwrite,
+    )
+    with writer:
+        written = _write_faces(writer, source, size, channels == "grey", progress)
+        if not written.pictures:
+            raise ValueError(f"{source.origin}: no readable picture; {_reasons(written.dropped)}")
+        writer.trim_faces()
+        coverage = _write_labels(writer, source, written)
+        if label_noise > 0:
+            coverage |= _write_noise(writer, source, written, label_noise, seed)
+        wanted = {split: num_train_triplets if split in (TRAIN, ALL) else num_eval_triplets for split in splits}
+        if any(wanted.values()):
+            coverage |= _write_triplets(writer, source, written, wanted, seed=seed, progress=progress)
+        writer.set_sources(source.provenance)
+        writer.set_coverage(coverage)
+    return coverage
+
+
+def _check_options(
+    source: LabelledSource,
+    splits: Sequence[str],
+    size: int,
+    channels: str,
+    num_train_triplets: int,
+    num_eval_triplets: int,
+    label_noise: float,
+) -> None:
+    if size < 1:
+        raise ValueError(f"size: {size}; allowed: 1 or more pixels")
+    if channels not in CHANNELS:
+        raise ValueError(f"channels: {channels!r}; allowed: {', '.join(CHANNELS)}")
+    for name, number in (("triplets", num_train_triplets), ("eval-triplets", num_eval_triplets)):
+        if number < 0:
+            raise ValueError(f"{name}: {number}; allowed: 0 or more")
+    check_noise(label_noise, len(source.classes))
+    if not source.pictures:
+        counts = Counter({(split, reason): n for split, row in source.dropped.items() for reason, n in row.items()})
+        raise ValueError(f"{source.origin}: no labelled picture; {_reasons(counts)}")
+    if label_noise > 0 and TRAIN not in splits:
+        raise ValueError(f"label-noise: {source.origin} has no split '{TRAIN}'; there are: {', '.join(splits)}")
+
+
+def _reasons(dropped: Counter[tuple[str, str]]) -> str:
+    """The counts over all splits in one line."""
+    total: Counter[str] = Counter()
+    for (_, reason), number in dropped.items():
+        total[reason] += number
+    return ", ".join(f"{reason} {number}" for reason, number in sorted(total.items())) or "nothing to read"
+
+
+def _write_faces(writer: PackedWriter, source: LabelledSource, size: int, grey: bool, progress: bool) -> _Written:
+    """Stream the pictures into the writer, training first: so the first of equal faces is a training one."""
+    written = _Written()
+    first_row: dict[bytes, int] = {}
+    seen: set[str] = set()
+    faces: list[np.ndarray] = []
+    records: list[dict[str, Any]] = []
+    ordered = sorted(source.pictures, key=lambda picture: picture.split != TRAIN)
+    for picture in tqdm(ordered, desc="pictures", unit="picture", disable=not progress):
+        key = face_key(picture.source, picture.box)
+        face = "repeated" if key in seen else load_square(picture.picture, picture.box, size, grey=grey)
+        seen.add(key)
+        if isinstance(face, str):
+            written.dropped[picture.split, face] += 1
+            continue
+        first = first_row.setdefault(sha256(face.tobytes()).digest(), len(written.pictures))
+        records.append(_record(key, picture, first, written))
+        faces.append(face)
+        if len(faces) == _CHUNK:
+            writer.add_faces(np.stack(faces), records)
+            faces, records = [], []
+    if faces:
+        writer.add_faces(np.stack(faces), records)
+    return written
+
+
+def _record(key: str, picture: LabelledPicture, first: int, written: _Written) -> dict[str, Any]:
+    """Note the face in ``written`` and make its row of faces.csv; ``first`` is the first row with the same pixels."""
+    written.pictures.append(picture)
+    row = len(written.pictures) - 1
+    flags = {
+        "duplicate": first != row,
+        "duplicate_in_train": picture.split != TRAIN and written.pictures[first].split == TRAIN,
+    }
+    for flag, holds in flags.items():
+        written.flags.setdefault(flag, []).append(holds)
+    return {
+        "key": key,
+        "source": picture.source,
+        "box": " ".join(f"{edge:g}" for edge in picture.box),
+        "subject": picture.subject,
+        "sequence": picture.sequence,
+        "duplicate_of": first if first != row else "",
+        "flags": " ".join(flag for flag, holds in flags.items() if holds),
+    }
+
+
+def _write_labels(writer: PackedWriter, source: LabelledSource, written: _Written) -> dict[str, Any]:
+    """The label set of the source, and the coverage of all faces and of each split."""
+    dropped = written.dropped.copy()
+    for split, reasons in source.dropped.items():
+        dropped.update({(split, reason): number for reason, number in reasons.items()})
+    split_N = np.array([picture.split for picture in written.pictures])
+    coverage: dict[str, Any] = {}
+    for split in _in_order({*split_N.tolist(), *(split for split, _ in dropped)}):
+        rows_M = np.flatnonzero(split_N == split)
+        coverage[split] = _covered(len(rows_M), dropped, split) | {"flagged": _flagged(written, rows_M)}
+        if not len(rows_M):
+            continue  # nothing of it was readable: there is no split to write
+        chosen = [written.pictures[row] for row in rows_M]
+        writer.add_labels(
+            source.name,
+            split,
+            classes=source.classes,
+            faces_M=rows_M,
+            label_M=np.array([picture.label for picture in chosen]),
+            valence_arousal_M2=_valence_arousal(chosen),
+        )
+    faces = _covered(len(split_N), dropped) | {"flagged": _flagged(written, np.arange(len(split_N)))}
+    return {"faces": faces, source.name: coverage}
+
+
+def _in_order(splits: set[str]) -> list[str]:
+    return sorted(splits, key=lambda split: (split != TRAIN, split))
+
+
+def _covered(kept: int, dropped: Mapping[tuple[str, str], int], split: str | None = None) -> dict[str, Any]:
+    """Rows read, kept and dropped by reason, of one split or of all."""
+    reasons: Counter[str] = Counter()
+    for (of, reason), number in dropped.items():
+        if split in (None, of):
+            reasons[reason] += number
+    return {"read": kept + reasons.total(), "kept": kept, "dropped": dict(sorted(reasons.items()))}
+
+
+def _flagged(written: _Written, rows_M: np.ndarray) -> dict[str, int]:
+    return {flag: int(np.array(holds)[rows_M].sum()) for flag, holds in written.flags.items()}
+
+
+def _valence_arousal(pictures: Sequence[LabelledPicture]) -> np.ndarray | None:
+    """Float32, shape (M, 2), or None where no picture has any."""
+    if all(picture.valence_arousal is None for picture in pictures):
+        return None
+    return np.array([picture.valence_arousal or (np.nan, np.nan) for picture in pictures], np.float32)
+
+
+def _write_noise(
+    writer: PackedWriter, source: LabelledSource, written: _Written, rate: float, seed: int
+) -> dict[str, Any]:
+    """Beside the clean labels of the training split, a set with wrong ones."""
+    rows_M = np.flatnonzero([picture.split == TRAIN for picture in written.pictures])
+    if not len(rows_M):
+        raise ValueError(f"label-noise: {source.origin} has no readable picture of split '{TRAIN}'")
+    label_M = np.array([written.pictures[row].label for row in rows_M])
+    noisy_M, changed_M = uniform_label_noise(label_M, len(source.classes), rate, _stream(seed, "label noise"))
+    name = f"{source.name}_noise{100 * rate:g}"
+    writer.add_labels(name, TRAIN, classes=source.classes, faces_M=rows_M, label_M=noisy_M)
+    counts = {"read": len(rows_M), "kept": len(rows_M), "changed": int(changed_M.sum())}
+    return {name: {TRAIN: counts | {"rate": rate, "seed": seed}}}
+
+
+def _write_triplets(
+    writer: PackedWriter,
+    source: LabelledSource,
+    written: _Written,
+    wanted: Mapping[str, int],
+    *,
+    seed: int,
+    progress: bool,
+) -> dict[str, Any]:
+    coverage: dict[str, Any] = {"rules": {"triplets": _TRIPLET_RULE, "seed": seed}, "triplets": {}, "candidates": {}}
+    split_N = np.array([picture.split for picture in written.pictures])
+    label_N = np.array([picture.label for picture in written.pictures])
+    in_train_N, duplicate_N = (np.array(written.flags[flag]) for flag in ("duplicate_in_train", "duplicate"))
+    for split, number in wanted.items():
+        read_N = split_N == split
+        rows_M = np.flatnonzero(read_N & ~duplicate_N)
+        triplets, counts = vote_triplets(
+            np.eye(len(source.classes))[label_N[rows_M]],
+            label_N[rows_M],
+            rows_M,
+            num_triplets=number,
+            kinds=[TripletType.TWO_CLASS],
+            seed=_stream(seed, split),
+            progress=progress,
+        )
+        if len(triplets["odd_T"]):  # a file without triplets would only fail later
+            writer.add_triplets(split, **triplets)
+        dropped = {
+            "duplicate_in_train": int((read_N & in_train_N).sum()),
+            "duplicate": int((read_N & duplicate_N & ~in_train_N).sum()),
+        }
+        coverage["triplets"][split] = {"read": int(read_N.sum()), "kept": len(rows_M), "dropped": dropped}
+        coverage["candidates"][split] = counts
+    return coverage
+
+
+def _stream(seed: int, name: str) -> np.random.SeedSequence:
+    """A stream of its own for each split, whichever others there are."""
+    return np.random.SeedSequence([seed, *name.encode()])

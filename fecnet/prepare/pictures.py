@@ -1,0 +1,70 @@
+"""Whether bytes that came under a photo's URL are a usable picture."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+
+from PIL import Image, UnidentifiedImageError
+
+MIN_SIDE = 32  # pixels; below are icons, spacers and counting pixels
+MAX_PIXELS = 40_000_000  # 160 MB decoded at most
+_LARGE_PIXELS = 2_000_000  # above, one picture at a time is decoded
+_LARGE = threading.Lock()
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")  # not all of Pillow's: one of them calls programs
+_SUFFIXES = {
+    b"\xff\xd8\xff": ".jpg",
+    b"\x89PNG\r\n\x1a\n": ".png",
+    b"GIF8": ".gif",
+    b"BM": ".bmp",
+    b"II*\x00": ".tif",
+    b"MM\x00*": ".tif",
+}
+
+
+def suffix_of(content: bytes) -> str:
+    """The file name's ending that fits the first bytes; empty where they are of no known picture."""
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return ".webp"
+    return next((suffix for start, suffix in _SUFFIXES.items() if content.startswith(start)), "")
+
+
+def picture_fault(content: bytes) -> str | None:
+    """What is wrong with a picture: one word, or None for a good one.
+
+    ``empty``, ``html``, ``not_an_image``, ``too_small`` (a side below ``MIN_SIDE``), ``too_many_pixels``,
+    ``truncated`` (the pixels do not decode to the end), ``one_colour``.
+    """
+    if not content:
+        return "empty"
+    start = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype", b"<html", b"<head", b"<body", b"<script")) or b"<html" in start:
+        return "html"
+    try:
+        picture = Image.open(io.BytesIO(content), formats=_FORMATS)
+    except Image.DecompressionBombError:
+        return "too_many_pixels"
+    except UnidentifiedImageError:
+        return "not_an_image"
+    except Exception:  # Pillow's readers raise all kinds of errors on damaged headers
+        return "truncated"
+    with picture:
+        if min(picture.size) < MIN_SIDE:
+            return "too_small"
+        if picture.width * picture.height > MAX_PIXELS:
+            return "too_many_pixels"
+        # A JPEG is decoded at an eighth of its side: all of the stream is read, a sixty-fourth of the memory taken.
+        picture.draft(None, (picture.width // 8, picture.height // 8))
+        with _LARGE if picture.width * picture.height > _LARGE_PIXELS else contextlib.nullcontext():
+            return _pixels_fault(picture)
+
+
+def _pixels_fault(picture: Image.Image) -> str | None:
+    try:
+        picture.load()
+    except Exception:  # see above
+        return "truncated"
+    extrema = picture.getextrema()
+    bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
+    return "one_colour" if all(low == high for low, high in bands) else None

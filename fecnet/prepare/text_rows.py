@@ -1,0 +1,120 @@
+"""Rows of comma-separated text in which every line is accounted for, whatever it holds.
+
+A line is a row: a quote that is never closed spoils its own line, not the rest of the file.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+_PROBE = 1 << 16  # bytes looked at to tell text from anything else
+_BAR_STEP = 4096  # lines between two updates of the progress bar
+_SAMPLE = 160  # characters kept of the first line that was dropped for a reason
+
+
+class Tally:
+    """Counts of lines read, and of those dropped by reason with the first of each.
+
+    Args:
+        reasons: every reason there is, so that a table says 0 where nothing was dropped.
+    """
+
+    def __init__(self, reasons: tuple[str, ...]) -> None:
+        self.num_read = 0
+        self.num_invalid = 0  # lines with bytes that are no UTF-8, kept or dropped
+        self._dropped = Counter(dict.fromkeys(reasons, 0))
+        self._first: dict[str, dict[str, Any]] = {}
+
+    def drop(self, reason: str, line: int, text: str) -> None:
+        """Count a line that is not kept."""
+        self._dropped[reason] += 1
+        if reason not in self._first:
+            self._first[reason] = {"line": line, "text": text.rstrip("\n")[:_SAMPLE]}
+
+    def coverage(self) -> dict[str, Any]:
+        """``read`` = ``kept`` + the sum of ``dropped``; ``first`` holds line and text of the first line dropped."""
+        return {
+            "read": self.num_read,
+            "kept": self.num_read - self._dropped.total(),
+            "dropped": dict(self._dropped),
+            "flagged": {"invalid_utf8": self.num_invalid},
+            "first": dict(self._first),
+        }
+
+
+def check_text_file(path: Path) -> None:
+    """Refuse what cannot be a table.
+
+    Raises:
+        ValueError: no such file, a folder, an empty file, or bytes that are no text.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; give a text file of comma-separated values")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    with path.open("rb") as file:
+        start = file.read(_PROBE)
+    if not start.removeprefix(b"\xef\xbb\xbf"):
+        raise ValueError(f"{path}: is empty; give a text file of comma-separated values")
+    if b"\0" in start:
+        raise ValueError(f"{path}: holds zero bytes, so it is no text; give comma-separated values in UTF-8")
+
+
+def text_rows(path: Path, tally: Tally, *, progress: bool) -> Iterator[tuple[int, str, list[str]]]:
+    """Number from 1, text and fields of every line; counts the lines in ``tally``.
+
+    Fields come without quotes and without spaces around them, and without the empty ones at the end of the line.
+    Bytes that are no UTF-8 are spelled out, as a backslash, an x and two digits: two such texts stay two, and every
+    text can be written again.
+
+    Args:
+        path: the file; ends of lines may be LF, CRLF or CR, and a byte order mark may stand in front.
+        tally: counts the lines, and those that are no UTF-8.
+        progress: show a bar.
+
+    Raises:
+        ValueError: as ``check_text_file``.
+    """
+    check_text_file(path)
+    size = path.stat().st_size
+    bar = tqdm(total=size, desc=path.name, unit="B", unit_scale=True, disable=not progress)
+    with bar, path.open("rb") as data, TextIOWrapper(data, "utf-8-sig", "surrogateescape") as file:
+        for line, text in enumerate(file, start=1):
+            tally.num_read = line
+            if not text.isascii():
+                text = _mend(text, tally)
+            yield line, text, _fields(text)
+            if line % _BAR_STEP == 0:
+                bar.update(data.tell() - bar.n)
+        bar.update(size - bar.n)
+
+
+def _mend(text: str, tally: Tally) -> str:
+    data = text.encode("utf-8", "surrogateescape")
+    mended = data.decode("utf-8", "backslashreplace")
+    tally.num_invalid += mended != text
+    return mended
+
+
+def _fields(text: str) -> list[str]:
+    text = text.rstrip("\n")
+    fields = _quoted_fields(text) if '"' in text else text.split(",")
+    if " " in text or "\t" in text:
+        fields = [field.strip(" \t") for field in fields]
+    while fields and not fields[-1]:
+        fields.pop()
+    return fields
+
+
+def _quoted_fields(text: str) -> list[str]:
+    try:
+        return next(csv.reader([text], skipinitialspace=True))
+    except csv.Error:  # a field beyond the module's limit: still a line to account for
+        return text.split(",")

@@ -1,0 +1,145 @@
+"""Triplets that people answered, as arrays, and the table in which a reader collects them row by row.
+
+Shape suffixes: F faces, T triplets; edges of a box are left, right, top, bottom.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+ANSWERS = {"1": 0, "2": 1, "3": 2}  # files count from 1, arrays from 0
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() takes 1_0 and nan as well
+_NO_BOX = (float("nan"),) * 4
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The triplets kept, in the order of the file; photos, faces and raters in the order in which these name them.
+
+    Attributes:
+        urls: the distinct photos: addresses, or paths within a folder.
+        face_photo_F: index into ``urls``, int32.
+        face_box_F4: left, right, top and bottom as fractions of width and height, rounded to 6 decimals, float64; NaN
+            where the whole picture is meant. A face is a photo and a box.
+        faces_T3: index into the faces, int32, shape (T, 3).
+        odd_T: place 0..2 of the face that most call odd, int8.
+        type_T: ``TripletType``, int8.
+        votes_T3: raters who called face k odd, uint8, shape (T, 3); zeros where only the result is known.
+        answer_offset: the answers to triplet t are ``answer[answer_offset[t]:answer_offset[t + 1]]``, int64, (T + 1,).
+        annotator: who gave each answer, numbered from 0, int32.
+        answer: the place 0..2 that this rater called odd, int8.
+        line_T: line of the file, from 1, int32.
+        coverage: ``read`` lines, ``kept``, ``dropped`` by reason, ``flagged``, and the ``first`` line of each reason.
+    """
+
+    urls: list[str]
+    face_photo_F: np.ndarray
+    face_box_F4: np.ndarray
+    faces_T3: np.ndarray
+    odd_T: np.ndarray
+    type_T: np.ndarray
+    votes_T3: np.ndarray
+    answer_offset: np.ndarray
+    annotator: np.ndarray
+    answer: np.ndarray
+    line_T: np.ndarray
+    coverage: dict[str, Any]
+
+
+def parse_box(edges: Sequence[str]) -> Box | None:
+    """The box rounded to 6 decimals, or None where it is none."""
+    if not all(_NUMBER.fullmatch(edge) for edge in edges):
+        return None
+    left, right, top, bottom = (round(float(edge), 6) + 0.0 for edge in edges)  # + 0.0: no negative zero
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        return None
+    return left, right, top, bottom
+
+
+class TripletRows:
+    """Rows kept so far, in plain arrays: a list of numbers would take eight times the memory."""
+
+    def __init__(self) -> None:
+        self._photos: dict[str, int] = {}
+        self._faces: dict[tuple[int, Box | None], int] = {}
+        self._spellings: dict[tuple[str, ...], int] = {}  # a face as it stands in the file: most are seen many times
+        self._raters: dict[str, int] = {}
+        self._line, self._face = array("i"), array("i")
+        self._odd, self._type, self._votes = array("b"), array("b"), array("B")
+        self._offset, self._rater, self._answer = array("q", [0]), array("i"), array("b")
+
+    def face_of(self, fields: tuple[str, ...]) -> int | None:
+        """Number of the face with this URL and these edges, or None where they are none."""
+        face = self._spellings.get(fields)
+        if face is None:
+            box = parse_box(fields[1:])
+            if box is None or not fields[0]:
+                return None
+            face = self._spellings[fields] = self.face_at(fields[0], box)
+        return face
+
+    def face_at(self, photo: str, box: Box | None) -> int:
+        """Number of this face, a new one where it is new; no box means the whole picture."""
+        place = self._photos.setdefault(photo, len(self._photos)), box
+        return self._faces.setdefault(place, len(self._faces))
+
+    def add(
+        self,
+        line: int,
+        faces: list[int],
+        odd: int,
+        kind: int,
+        votes: list[int],
+        raters: list[str],
+        answers: list[str],
+    ) -> None:
+        """Keep a triplet."""
+        known = self._raters
+        self._line.append(line)
+        self._face.extend(faces)
+        self._odd.append(odd)
+        self._type.append(kind)
+        self._votes.extend(votes)
+        self._rater.extend([known.setdefault(rater, len(known)) for rater in raters])
+        self._answer.extend([ANSWERS[answer] for answer in answers])
+        self._offset.append(len(self._answer))
+
+    def finish(self, coverage: dict[str, Any]) -> Annotations:
+        """The arrays; faces and photos that only dropped rows name are left out."""
+        number_T3 = np.asarray(self._face, np.int32).reshape(-1, 3)
+        number_F, faces = _in_order(number_T3.reshape(-1))
+        places = list(self._faces)
+        photo_F = np.array([places[number][0] for number in number_F.tolist()], np.int32)
+        kept_P, face_photo = _in_order(photo_F)
+        names = list(self._photos)
+        return Annotations(
+            urls=[names[number] for number in kept_P.tolist()],
+            face_photo_F=face_photo,
+            face_box_F4=np.array([places[n][1] or _NO_BOX for n in number_F.tolist()], np.float64).reshape(-1, 4),
+            faces_T3=faces.reshape(-1, 3),
+            odd_T=np.asarray(self._odd, np.int8),
+            type_T=np.asarray(self._type, np.int8),
+            votes_T3=np.asarray(self._votes, np.uint8).reshape(-1, 3),
+            answer_offset=np.asarray(self._offset, np.int64),
+            annotator=np.asarray(self._rater, np.int32),
+            answer=np.asarray(self._answer, np.int8),
+            line_T=np.asarray(self._line, np.int32),
+            coverage=coverage,
+        )
+
+
+def _in_order(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values in the order of their first appearance, and each value's place among them, int32."""
+    distinct, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return distinct[order], rank[inverse]

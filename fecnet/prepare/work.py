@@ -1,0 +1,40 @@
+"""The folder of work half done: what it was begun with, so that it is not gone on with on other sources."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from fecnet.utils.files import replace_json
+
+
+def check_sources(work: Path, hashes: Mapping[str, str], files: Mapping[str, Path]) -> None:
+    """Remember the sources of this work, or make sure that they are those it was begun with.
+
+    Args:
+        work: the folder.
+        hashes: sha256 of the source by split.
+        files: its place by split, for the error.
+
+    Raises:
+        ValueError: a source has changed, or others are given.
+    """
+    noted = work / "sources.json"
+    if not noted.exists():
+        replace_json(noted, dict(hashes))
+        return
+    try:
+        before = json.loads(noted.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{noted}: unreadable: {error}; remove {work} to start anew") from error
+    for split, found in hashes.items():
+        if before.get(split, found) != found:
+            raise ValueError(
+                f"{files[split]}: has changed since the work in {work} began; put it back, or remove "
+                f"{noted} to keep the photos that are there and start anew"
+            )
+    if before.keys() != hashes.keys():
+        raise ValueError(
+            f"{work}: begun with {', '.join(before)}, now given {', '.join(hashes)}; give the same, or remove {noted}"
+        )

@@ -1,0 +1,132 @@
+"""The detectors on real photos, and the choice among faces by hand arithmetic."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import faces as benchmark
+from fecnet.faces.decode import decode_image
+from fecnet.faces.detect import build_detector
+from fecnet.faces.detections import Detections, choose_face, overlap
+from tests.conftest import ROOT
+
+DATA = ROOT.parent / "shared" / "data"
+YUNET = DATA / "weights" / "yunet" / "face_detection_yunet_2023mar.onnx"
+needs_faces = pytest.mark.skipif(not (DATA / "faces").is_dir(), reason="shared/data/faces is absent")
+
+
+def detector_or_skip(name, **options):
+    pytest.importorskip("facenet_pytorch" if name == "mtcnn" else "cv2")
+    if name == "yunet" and not YUNET.is_file():
+        pytest.skip("shared/data/weights is absent")
+    return build_detector(name, model_path=YUNET if name == "yunet" else "", **options)
+
+
+def photo(name="helen_2988554491_1.jpg"):
+    return decode_image(DATA / "faces" / "images" / name)
+
+
+def some(boxes):
+    return Detections(np.array(boxes, np.float32), np.ones(len(boxes)), np.zeros((len(boxes), 5, 2), np.float32))
+
+
+def test_overlap_is_intersection_over_union():
+    boxes = np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]], float)
+    assert overlap(boxes, np.array([0, 0, 2, 2], float)).tolist() == [1.0, 2 / 6, 0.0]
+
+
+def test_the_face_meant_is_the_one_at_the_box_or_else_the_largest():
+    found = some([[0, 0, 10, 10], [50, 50, 60, 60], [20, 20, 40, 40]])
+    assert choose_face(found) == 2
+    assert choose_face(found, np.array([48, 48, 60, 60])) == 1
+    assert choose_face(found, np.array([8, 8, 18, 18])) == 0
+    assert choose_face(found, np.array([8, 8, 18, 18]), min_overlap=0.1) is None
+    assert choose_face(found, np.array([100, 100, 120, 120])) is None
+    assert choose_face(some(np.empty((0, 4)))) is None
+
+
+@needs_faces
+@pytest.mark.parametrize("first_size", [(320, 320), (60, 200)])
+def test_mtcnn_is_facenet_pytorchs(first_size):
+    """The cascade is ours: it must find what the package's own finds, on photos where that one works."""
+    package = pytest.importorskip("facenet_pytorch")
+    ours = detector_or_skip("mtcnn", second_look=False)
+    theirs = package.MTCNN(keep_all=True, thresholds=[0.6, 0.7, 0.6], min_face_size=40, select_largest=False)
+    image_HWC = np.ascontiguousarray(photo()[: first_size[0] * 2, : first_size[1] * 2])
+    boxes, scores, landmarks = ours.detect(image_HWC)
+    expected = theirs.detect(image_HWC, landmarks=True)
+    if expected[0] is None:
+        assert len(boxes) == 0
+        return
+    assert np.allclose(boxes, expected[0].astype(float), atol=1e-2)
+    assert np.allclose(scores, expected[1].astype(float), atol=1e-4)
+    assert np.allclose(landmarks, expected[2].astype(float), atol=1e-2)
+
+
+@needs_faces
+@pytest.mark.parametrize("name", ["mtcnn", "yunet"])
+def test_a_batch_gives_what_single_photos_give(name):
+    detector = detector_or_skip(name)
+    image_HWC = photo()
+    images = [image_HWC, image_HWC[:, ::-1].copy(), image_HWC[:200, :200].copy(), np.zeros((5, 300, 3), np.uint8)]
+    batch = detector.detect_batch(images)
+    assert len(batch) == 4 and len(batch[0].boxes_K4) >= 1 and len(batch[3].boxes_K4) == 0
+    for image, together in zip(images, batch, strict=True):
+        for one, other in zip(detector.detect(image), together, strict=True):
+            assert one.dtype == np.float32 and one.shape == other.shape
+            assert np.allclose(one, other, atol=1e-2)
+
+
+@needs_faces
+@pytest.mark.parametrize("name", ["mtcnn", "yunet"])
+def test_points_come_in_the_order_of_the_template(name):
+    boxes, _, landmarks = detector_or_skip(name).detect(photo())
+    largest = np.argmax(boxes[:, 2] - boxes[:, 0])
+    left, right, nose, mouth_left, mouth_right = landmarks[largest]
+    assert left[0] < nose[0] < right[0] and mouth_left[0] < mouth_right[0]
+    assert max(left[1], right[1]) < nose[1] < min(mouth_left[1], mouth_right[1])
+
+
+@needs_faces
+@pytest.mark.parametrize(("name", "options"), [("mtcnn", {}), ("yunet", {"min_face": 20})])
+def test_real_faces_are_found_and_placed(name, options):
+    """The targets of benchmarks/faces.py on a tenth of its photos."""
+    detector = detector_or_skip(name, **options)
+    upright = benchmark.measure(detector, DATA / "faces", every=10)
+    assert upright["recall_percent"] >= 99
+    if name == "mtcnn":
+        assert upright["point_error_percent"] <= 6.5  # a tenth of the photos; the benchmark has all of them
+        turned = benchmark.measure(detector, DATA / "faces", every=20, degrees=30)
+        assert turned["recall_percent"] >= 95 and turned["eyes_within_6_percent"] >= 95
+
+
+def test_names_tell_settings_apart():
+    names = {detector_or_skip("mtcnn", **options).name for options in ({}, {"min_face": 20}, {"second_look": False})}
+    assert len(names) == 3 and all("0.6/0.7/0.6" in name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("dlib", {}, "unknown name 'dlib'; allowed: mtcnn, yunet"),
+        ("mtcnn", {"thresholds": (0.6, 0.7)}, "three numbers"),
+        ("mtcnn", {"factor": 1.0}, "factor 1.0"),
+        ("mtcnn", {"min_face": 0}, "min_face 0"),
+        ("yunet", {}, "wants a model file"),
+        ("yunet", {"model_path": "absent.onnx"}, "absent.onnx: no such file"),
+        ("yunet", {"model_path": __file__}, "does not load it as YuNet"),
+    ],
+)
+def test_wrong_settings_are_answered(name, options, message):
+    pytest.importorskip("facenet_pytorch" if name == "mtcnn" else "cv2")
+    with pytest.raises(ValueError, match=message) as caught:
+        build_detector(name, **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "package"), [("mtcnn", "facenet_pytorch"), ("yunet", "cv2")])
+def test_a_missing_package_is_answered_with_the_command(name, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ValueError, match="pip install"):
+        build_detector(name, model_path=__file__)

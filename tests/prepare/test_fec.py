@@ -1,0 +1,234 @@
+import csv
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fecnet.data.packed import PackedDataset
+from fecnet.prepare import extraction as extraction_module
+from fecnet.prepare.extraction import Extraction
+from fecnet.prepare.fec import prepare_fec, prepare_list
+from fecnet.prepare.photo_store import PhotoStore
+from tests.conftest import ROOT
+from tests.prepare.photo_server import PhotoServer
+
+PLAIN = Extraction(size=16, detector="")
+# left, right, top, bottom of the two faces of every photo: its left and its right half
+HALVES = ((0.0, 0.5, 0.0, 1.0), (0.5, 1.0, 0.0, 1.0))
+
+
+def colour(photo, half):
+    """Tells every face from every other one."""
+    return (10 + 20 * photo, 40 + 150 * half, 90)
+
+
+def photo_bytes(folder, photo):
+    """A picture of two halves, each of one colour."""
+    pixels = np.zeros((32, 64, 3), np.uint8)
+    pixels[:, :32], pixels[:, 32:] = colour(photo, 0), colour(photo, 1)
+    path = folder / f"made-{photo}.png"
+    Image.fromarray(pixels).save(path)
+    return path.read_bytes()
+
+
+def url(photo):
+    return f"http://photos.example/a b/{photo}.png"
+
+
+def row(faces, odd, kind="TWO_CLASS_TRIPLET", raters=6):
+    fields = [value for photo, half in faces for value in (url(photo), *HALVES[half])]
+    return [*fields, kind, *(value for k in range(raters) for value in (f"rater{k}", odd + 1))]
+
+
+def random_rows(num, photos, seed=0):
+    rng = random.Random(seed)
+    every = [(photo, half) for photo in range(photos) for half in (0, 1)]
+    return [(rng.sample(every, 3), rng.randrange(3), rng.choice((6, 7, 12))) for _ in range(num)]
+
+
+def write_csv(path, rows):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(row(faces, odd, raters=raters) for faces, odd, raters in rows)
+    return path
+
+
+def store(work, folder, photos):
+    held = PhotoStore(work / "download")
+    for photo in photos:
+        held.put(url(photo), photo_bytes(folder, photo))
+
+
+def seen_colours(dataset, split):
+    """Mean colour of each face of each triplet, shape (T, 3, 3)."""
+    faces = dataset.faces_NHWC[dataset.triplets(split).faces_T3]
+    return np.rint(faces.mean(axis=(2, 3))).astype(int)
+
+
+def pack(files, path, **more):
+    return prepare_fec(files, path, extraction=PLAIN, offline=True, progress=False, **more)
+
+
+def test_every_triplet_has_its_own_faces_and_answers(tmp_path):
+    train, test = random_rows(40, 6), random_rows(9, 6, seed=1)
+    files = {"train": write_csv(tmp_path / "a.csv", train), "test": write_csv(tmp_path / "b.csv", test)}
+    store(tmp_path / "fec.work", tmp_path, [0, 1, 2, 3, 5])  # 4 is lost
+    coverage = pack(files, tmp_path / "fec")
+    dataset = PackedDataset(tmp_path / "fec")
+    for split, rows in (("train", train), ("test", test)):
+        kept = [(faces, odd, raters) for faces, odd, raters in rows if all(photo != 4 for photo, _ in faces)]
+        expected = [[colour(*face) for face in faces] for faces, _, _ in kept]
+        assert np.abs(seen_colours(dataset, split) - np.array(expected)).max() <= 1
+        assert dataset.triplets(split).odd_T.tolist() == [odd for _, odd, _ in kept]
+        with np.load(tmp_path / "fec" / "triplets" / f"{split}.npz") as held:
+            assert np.diff(held["answer_offset"]).tolist() == [raters for _, _, raters in kept]
+            assert held["answer"].tolist() == [odd for _, odd, raters in kept for _ in range(raters)]
+            assert len(held["annotator"]) == len(held["answer"])
+        counted = coverage["triplets"][split]
+        assert counted["read"] == len(rows) and counted["kept"] == len(kept)
+        assert counted["read"] == counted["kept"] + sum(counted["dropped"].values())
+    assert coverage["photos"] == {"read": 6, "kept": 5, "dropped": {"not_on_disk": 1}}
+    assert coverage["faces"] == {"read": 12, "kept": 10, "dropped": {"photo_not_on_disk": 2}}
+    assert dataset.coverage == json.loads(json.dumps(coverage))
+
+
+def test_a_photo_that_comes_later_is_packed(tmp_path):
+    files = {"train": write_csv(tmp_path / "a.csv", random_rows(40, 6))}
+    store(tmp_path / "fec.work", tmp_path, range(5))
+    assert pack(files, tmp_path / "fec")["photos"]["kept"] == 5
+    store(tmp_path / "fec.work", tmp_path, [5])
+    assert pack(files, tmp_path / "fec", overwrite=True)["photos"]["kept"] == 6
+    store(tmp_path / "whole.work", tmp_path, range(6))
+    pack(files, tmp_path / "whole")
+    for name in ("faces.npy", "faces.csv", "triplets/train.npz"):
+        assert (tmp_path / "fec" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_several_processes_cut_what_one_does(tmp_path, monkeypatch):
+    files = {"train": write_csv(tmp_path / "a.csv", random_rows(60, 9))}
+    monkeypatch.setattr(extraction_module, "_PIECE", 2)
+    for name, workers in (("one", 1), ("two", 2)):
+        store(tmp_path / f"{name}.work", tmp_path, range(9))
+        pack(files, tmp_path / name, workers=workers)
+    assert (tmp_path / "one" / "faces.npy").read_bytes() == (tmp_path / "two" / "faces.npy").read_bytes()
+
+
+def test_unreadable_photos_are_counted(tmp_path):
+    files = {"train": write_csv(tmp_path / "a.csv", random_rows(40, 6))}
+    store(tmp_path / "fec.work", tmp_path, range(6))
+    damaged = PhotoStore(tmp_path / "fec.work" / "download").find(url(2))
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    coverage = pack(files, tmp_path / "fec")
+    assert sum(coverage["faces"]["dropped"].values()) == 2 and coverage["faces"]["kept"] == 10
+
+
+def test_a_changed_file_is_refused(tmp_path):
+    files = {"train": write_csv(tmp_path / "a.csv", random_rows(10, 4))}
+    store(tmp_path / "fec.work", tmp_path, range(4))
+    pack(files, tmp_path / "fec")
+    write_csv(tmp_path / "a.csv", random_rows(10, 4, seed=5))
+    with pytest.raises(ValueError, match=r"a\.csv: has changed since .* remove .*sources\.json"):
+        pack(files, tmp_path / "fec", overwrite=True)
+    with pytest.raises(ValueError, match="exists already; use --overwrite"):
+        pack(files, tmp_path / "fec")
+
+
+def test_a_second_run_on_one_target_is_refused(tmp_path):
+    from fecnet.prepare.journal import FolderLock
+
+    files = {"train": write_csv(tmp_path / "a.csv", random_rows(10, 4))}
+    store(tmp_path / "fec.work", tmp_path, range(4))
+    with FolderLock(tmp_path / "fec.work"), pytest.raises(ValueError, match="another run is at work here"):
+        pack(files, tmp_path / "fec")
+
+
+@pytest.mark.parametrize("content", ["", "one,two\n"])
+def test_a_file_without_a_usable_row_is_refused(tmp_path, content):
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(ValueError, match=r"a\.csv"):
+        pack({"train": tmp_path / "a.csv"}, tmp_path / "fec")
+    assert not (tmp_path / "fec").exists()
+
+
+def test_nothing_on_disk_is_one_line(tmp_path):
+    files = {"train": write_csv(tmp_path / "a.csv", random_rows(10, 4))}
+    with pytest.raises(ValueError, match=r"no face is left to pack; lost: \{'photo_not_on_disk': \d+\}"):
+        pack(files, tmp_path / "fec")
+
+
+def test_crops_made_elsewhere(tmp_path):
+    rows = random_rows(20, 4)
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    with (crops / "crops.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["url", "left", "right", "top", "bottom", "path"])
+        for photo in range(4):
+            for half in (0, 1):
+                if (photo, half) != (3, 1):
+                    Image.new("RGB", (20, 20), colour(photo, half)).save(crops / f"-ü '{photo} {half}.png")
+                    writer.writerow([url(photo), *HALVES[half], f"-ü '{photo} {half}.png"])
+    files = {"train": write_csv(tmp_path / "a.csv", rows)}
+    coverage = prepare_fec(files, tmp_path / "fec", extraction=PLAIN, crops=crops, progress=False)
+    assert coverage["faces"] == {"read": 8, "kept": 7, "dropped": {"not_in_crops_csv": 1}}
+    kept = [[colour(*face) for face in faces] for faces, _, _ in rows if (3, 1) not in faces]
+    assert np.array_equal(seen_colours(PackedDataset(tmp_path / "fec"), "train"), kept)
+
+
+def test_a_list_with_a_folder_of_pictures(tmp_path):
+    names = ["a b.png", "-ü.png", "in/c'.png", "d.png", "gone.png"]
+    (tmp_path / "pictures" / "in").mkdir(parents=True)
+    for number, name in enumerate(names[:-1]):
+        Image.new("RGB", (30, 20), colour(number, 0)).save(tmp_path / "pictures" / name)
+    rows = [(0, 1, 2, 1), (3, 2, 1, 3), (0, 1, 4, 2)]
+    lines = [f"{names[a]},{names[b]},{names[c]},{odd},ONE_CLASS_TRIPLET" for a, b, c, odd in rows]
+    (tmp_path / "list.csv").write_text("\n".join([*lines, f"../x.png,{names[0]},{names[1]},1,ONE_CLASS_TRIPLET"]))
+    coverage = prepare_list(
+        {"train": tmp_path / "list.csv"}, tmp_path / "pictures", tmp_path / "set", extraction=PLAIN, progress=False
+    )
+    dataset = PackedDataset(tmp_path / "set")
+    expected = [[colour(number, 0) for number in row[:3]] for row in rows[:2]]
+    assert np.array_equal(seen_colours(dataset, "train"), expected)
+    assert dataset.triplets("train").odd_T.tolist() == [0, 2]
+    assert coverage["photos"]["dropped"] == {"missing_file": 1}
+    assert coverage["triplets"]["train"]["dropped"]["one_face_missing"] == 1
+    assert coverage["rows"]["train"]["dropped"]["bad_path"] == 1
+
+
+def test_killed_and_started_again_equals_uninterrupted(tmp_path):
+    """Downloading and cutting, killed twice: the same bytes, and no photo that was there is asked for again."""
+    with PhotoServer(2, latency_s=0.02) as server:
+        urls = [f"http://127.0.0.1:{server.ports[k % 2]}/good/{k}.jpg" for k in range(60)]
+        rng = random.Random(0)
+        with (tmp_path / "a.csv").open("w", newline="") as file:
+            for _ in range(80):
+                faces = [value for place in rng.sample(urls, 3) for value in (place, 0.1, 0.9, 0.1, 0.9)]
+                csv.writer(file).writerow([*faces, "ONE_CLASS_TRIPLET", *(v for k in range(6) for v in (k, 1))])
+
+        def start(name):
+            command = [sys.executable, "-m", "fecnet.cli", "prepare", "fec", tmp_path / "a.csv", tmp_path / name]
+            options = ["--allow-private", "--detector", "none", "--size", "16", "--connections", "1", "--workers", "1"]
+            return subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+        for name, kills in (("whole", 0), ("killed", 2)):
+            for kill in range(kills):
+                process = start(name)
+                photos = tmp_path / f"{name}.work" / "download" / "photos"
+                while len(list(photos.glob("*/*"))) < 20 * (kill + 1) and process.poll() is None:
+                    time.sleep(0.01)
+                process.kill()
+                assert process.wait() == -signal.SIGKILL
+                process.stderr.close()
+            process = start(name)
+            errors = process.communicate()[1].decode()
+            assert process.returncode == 0, errors
+    for name in ("faces.npy", "faces.csv", "triplets/train.npz", "dataset.json"):
+        found = (tmp_path / "killed" / name).read_bytes().replace(b'"killed"', b'"whole"')
+        assert found == (tmp_path / "whole" / name).read_bytes(), name
+    # two runs asked for each photo once; a kill may cost the one photo that was under way
+    assert sum(server.counts.values()) <= 2 * len(urls) + 2
