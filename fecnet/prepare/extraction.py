@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,20 @@ class Extraction:
     model: str = ""
     margin: float = 0.5
     no_face: NoFace = "drop"
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.size <= 1024:
+            raise ValueError(f"size: {self.size}; allowed: 16..1024 pixels")
+        if not 0 <= self.margin <= 4:
+            raise ValueError(f"margin: {self.margin}; allowed: 0..4 of the box's longer side")
+
+    def build_detector(self) -> Detector | None:
+        """The detector, or None where faces are taken as they are.
+
+        Raises:
+            ValueError: it cannot be built: unknown, or its package or weights are missing.
+        """
+        return build_detector(self.detector, model_path=self.model) if self.detector else None
 
     def folder_name(self) -> str:
         """Names the pieces that were cut in just this way."""
@@ -94,13 +109,12 @@ class FacePieces:
             progress: show a bar.
 
         Raises:
-            ValueError: the detector cannot be built.
+            ValueError: the detector cannot be built, or a process was killed.
             OSError: the disk is full or read-only.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         for partial in self._folder.glob(".*.partial"):
             partial.unlink()
-        _build(self._extraction)  # what is wrong with it is said once, here
         wanted = [self._path(number) for number in range(len(self._pieces))]
         done = [path.exists() for path in wanted]
         for path in self._folder.glob("*.npz"):
@@ -119,7 +133,7 @@ class FacePieces:
         """Cut the pieces; the number of each when it is written, and the faces missing so far by reason."""
         faults: Counter[str] = Counter()
         if workers == 1:
-            detector = _build(self._extraction)
+            detector = self._extraction.build_detector()
             for number in todo:
                 faults.update(_extract_piece(self._pieces[number], self._path(number), self._extraction, detector))
                 yield number, dict(faults)
@@ -132,6 +146,11 @@ class FacePieces:
                 for future in as_completed(running):
                     faults.update(future.result())
                     yield running[future], dict(faults)
+            except BrokenProcessPool as error:
+                raise ValueError(
+                    f"{self._folder}: a process that cuts faces was killed, perhaps for want of memory; pieces "
+                    "that are done stay: run the same command again, with fewer --workers"
+                ) from error
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -171,15 +190,11 @@ def _start_worker(extraction: Extraction) -> None:
     import torch
 
     torch.set_num_threads(1)  # one process per core: threads would fight
-    _detector = _build(extraction)
+    _detector = extraction.build_detector()
 
 
 def _work(photos: Sequence[PhotoFaces], path: Path, extraction: Extraction) -> dict[str, int]:
     return _extract_piece(photos, path, extraction, _detector)
-
-
-def _build(extraction: Extraction) -> Detector | None:
-    return build_detector(extraction.detector, model_path=extraction.model) if extraction.detector else None
 
 
 def _extract_piece(

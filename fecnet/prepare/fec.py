@@ -180,6 +180,7 @@ class _Packing:
     def of_photos(self, files: Mapping[str, Path], locate: Locate) -> dict[str, Any]:
         """Pack faces that are cut out of photos."""
         self._check(files)
+        self._extraction.build_detector()  # what is wrong with it is said before hours of fetching
         self._work.mkdir(parents=True, exist_ok=True)
         with FolderLock(self._work, at_work="run"):
             tables, faces = self._open(files)

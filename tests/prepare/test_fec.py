@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import random
 import signal
 import subprocess
@@ -153,6 +154,34 @@ def test_a_file_without_a_usable_row_is_refused(tmp_path, content):
     with pytest.raises(ValueError, match=r"a\.csv"):
         pack({"train": tmp_path / "a.csv"}, tmp_path / "fec")
     assert not (tmp_path / "fec").exists()
+
+
+def test_a_missing_detector_is_told_before_anything_is_fetched(tmp_path):
+    files = {"train": write_csv(tmp_path / "a.csv", random_rows(10, 4))}
+    with pytest.raises(ValueError, match=r"gone\.onnx"):
+        prepare_fec(files, tmp_path / "fec", extraction=Extraction(detector="yunet", model="gone.onnx"))
+    assert not (tmp_path / "fec.work").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"size": 0}, {"size": 5000}, {"margin": -0.1}, {"margin": float("nan")}])
+def test_ranges_are_checked(wrong):
+    with pytest.raises(ValueError, match=rf"{next(iter(wrong))}: .*; allowed: "):
+        Extraction(**wrong)
+
+
+def kill_oneself(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_is_one_line(tmp_path, monkeypatch):
+    files = {"train": write_csv(tmp_path / "a.csv", random_rows(60, 9))}
+    store(tmp_path / "fec.work", tmp_path, range(9))
+    monkeypatch.setattr(extraction_module, "_PIECE", 2)
+    monkeypatch.setattr(extraction_module, "_work", kill_oneself)
+    with pytest.raises(ValueError, match=r"was killed, .* run the same command again"):
+        pack(files, tmp_path / "fec", workers=2)
+    monkeypatch.undo()
+    assert pack(files, tmp_path / "fec")["faces"]["kept"] == 18
 
 
 def test_nothing_on_disk_is_one_line(tmp_path):
