@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ RECIPE = Path(__file__).parents[1] / "config" / "demo.yaml"
 WARM = 3  # first iterations, not counted
 
 
-def bare_step_seconds(cfg: Frozen, iterations: int) -> float:
-    """Median seconds of an iteration: forward, criterion, backward and update on one batch that never changes."""
+def bare_step(cfg: Frozen) -> Callable[[], None]:
+    """Forward, criterion, backward and update of a net of its own, on one batch that never changes."""
     device = choose_device(cfg.DEVICE)
     dataset = PackedDataset(cfg.DATA.PATH)
     model = build_model(cfg, len(dataset.channels)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -39,15 +40,51 @@ def bare_step_seconds(cfg: Frozen, iterations: int) -> float:
     net = torch.compile(model) if cfg.SOLVER.COMPILE else model
     batch = build_loader(cfg, dataset, rank=0, world_size=1, pin=False).gather(1)[0].to(device)
     batch = build_augment(cfg, dataset.channels)(batch, 1)
-    begun = []
-    for _ in range(iterations + WARM + 1):
-        begun.append(_now(device))
+
+    def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             out = net(batch.image_NCHW)
         (criterion(out, batch)["triplet"] / cfg.SOLVER.BATCH_SIZE).backward()
         optimizer.step()
+
+    return step
+
+
+def bare_step_seconds(cfg: Frozen, iterations: int) -> float:
+    """Median seconds of a bare step, many in a row."""
+    device, step = choose_device(cfg.DEVICE), bare_step(cfg)
+    begun = []
+    for _ in range(iterations + WARM + 1):
+        begun.append(_now(device))
+        step()
     return statistics.median(after - before for before, after in pairwise(begun[WARM:]))
+
+
+def paired_seconds(cfg: Frozen, folder: Path, iterations: int) -> tuple[list[float], list[float]]:
+    """Seconds of each iteration of the loop, and of a bare step that runs in the middle of each.
+
+    Neighbours meet the same state of the machine, whose speed changes by a third from one second to the next. The
+    bare step runs when an iteration's update is made, so that nothing of the loop can hide behind it: the next faces
+    are copied by then.
+    """
+    bare, step = bare_step(cfg), Stepper.step
+    loop_s: list[float] = []
+    bare_s: list[float] = []
+    marks: list[tuple[float, float, float]] = []
+
+    def paired(self: Stepper, batches: Sequence[Batch], augment: Augment, iteration: int) -> None:
+        begun = time.perf_counter()
+        step(self, batches, augment, iteration)
+        updated = time.perf_counter()
+        bare()
+        marks.append((begun, updated, time.perf_counter()))
+
+    _train_with(paired, cfg, folder, iterations, save_period=0)
+    for (begun, updated, went_on), (following, *_) in pairwise(marks[WARM:]):
+        loop_s.append((updated - begun) + (following - went_on))
+        bare_s.append(went_on - updated)
+    return loop_s, bare_s
 
 
 def iteration_seconds(cfg: Frozen, folder: Path, iterations: int, *, save_period: int = 0) -> list[float]:
@@ -63,13 +100,7 @@ def iteration_seconds(cfg: Frozen, folder: Path, iterations: int, *, save_period
         begun.append(time.perf_counter())
         step(self, batches, augment, iteration)
 
-    options = ["OUTPUT_DIR", str(folder), "SOLVER.LENGTH", str(iterations + 1), "EVAL.PERIOD", "0"]
-    options += ["CHECKPOINT.PERIOD", str(save_period), "LOG.TENSORBOARD", "false"]
-    Stepper.step = noted  # type: ignore[method-assign]
-    try:
-        train_run(load_config(None, options, base=cfg), recipe="loop")
-    finally:
-        Stepper.step = step  # type: ignore[method-assign]
+    _train_with(noted, cfg, folder, iterations, save_period=save_period)
     return [after - before for before, after in pairwise(begun)]
 
 
@@ -85,26 +116,38 @@ def small_demo(folder: Path) -> Frozen:
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Loop over bare step in images/s, pair by pair."""
-    iterations, pairs = (3, 1) if quick else (60, 15)
+    """Loop over bare step, iteration by iteration."""
+    iterations, times = (3, 1) if quick else (300, 3)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         cfg = small_demo(folder)
         images = 3 * cfg.SOLVER.BATCH_SIZE
-        loop, bare = [], []
-        bare_step_seconds(cfg, iterations)  # the first seconds of a process are slow, whatever runs in them
-        for _ in range(pairs):
-            loop.append(images / loop_seconds(cfg, folder / "result", iterations))
-            bare.append(images / bare_step_seconds(cfg, iterations))
-    ratio = spread([slow / fast for slow, fast in zip(loop, bare, strict=True)])
-    print(f"bare step {spread(bare)['median']:.0f} images/s, loop {spread(loop)['median']:.0f} images/s")
-    print(f"loop over bare: {ratio['median']:.3f} ({ratio['min']:.3f}–{ratio['max']:.3f})")
+        runs = [paired_seconds(cfg, folder / "result", iterations + WARM) for _ in range(times)]
+    loop, bare = ([second for run_ in runs for second in run_[side]] for side in (0, 1))
+    of_runs = [statistics.median(map(operator.truediv, bare_s, loop_s)) for loop_s, bare_s in runs]
+    ratio, total = spread(of_runs), sum(bare) / sum(loop)
+    print(f"bare step {images / statistics.median(bare):.0f} images/s, loop {images / statistics.median(loop):.0f}")
+    print(f"loop over bare: {ratio['median']:.3f} ({ratio['min']:.3f}–{ratio['max']:.3f}), by time {total:.3f}")
     return {
-        "bare_images_per_s": spread(bare),
-        "loop_images_per_s": spread(loop),
+        "bare_images_per_s": round(images / statistics.median(bare)),
+        "loop_images_per_s": round(images / statistics.median(loop)),
         "loop_over_bare": ratio,
+        "loop_over_bare_total_time": round(total, 4),
+        "iterations": len(loop),
         "recipe": "config/demo.yaml",
     }
+
+
+def _train_with(step: Callable[..., None], cfg: Frozen, folder: Path, iterations: int, *, save_period: int) -> None:
+    """A run of ``iterations + 1`` iterations in which ``step`` stands for the stepper's."""
+    options = ["OUTPUT_DIR", str(folder), "SOLVER.LENGTH", str(iterations + 1), "EVAL.PERIOD", "0"]
+    options += ["CHECKPOINT.PERIOD", str(save_period), "LOG.TENSORBOARD", "false"]
+    original = Stepper.step
+    Stepper.step = step  # type: ignore[method-assign]
+    try:
+        train_run(load_config(None, options, base=cfg), recipe="loop")
+    finally:
+        Stepper.step = original  # type: ignore[method-assign]
 
 
 def _now(device: torch.device) -> float:

@@ -38,7 +38,7 @@ from fecnet.solver.build import (
 )
 from fecnet.solver.gradient_rules import FiniteGuard
 from fecnet.utils import comm
-from fecnet.utils.env import choose_device, choose_precision, code_hash, provenance
+from fecnet.utils.env import choose_device, choose_precision, code_hash, keep_freed_memory, provenance
 from fecnet.utils.files import replace_text
 from fecnet.utils.logging import MetricsFile, TensorBoard, say
 from fecnet.utils.signals import StopOnSignal
@@ -96,6 +96,8 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
             that is not finite; a full disk; ranks that are missing, or whose settings, data or code differ.
     """
     device = choose_device(cfg.DEVICE)
+    if device.type == "cpu":
+        keep_freed_memory()
     comm.start(device, {**dict(flatten(cfg)), "--resume": resume, "code": code_hash()})
     checkpoint = _find_resumed(cfg, recipe, resume)
     if checkpoint is not None and (problems := _fixed_differences(cfg, checkpoint)):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fecnet.structures import Batch, Outputs
 from fecnet.utils import comm
+from fecnet.utils.env import seed_device
 
 Augment = Callable[[Batch, int], Batch]
 GradientRule = Callable[[nn.Module], None]
@@ -113,6 +114,7 @@ class Stepper:
         self._seed = seed
         self._precision = precision
         self._device = device
+        self._parameters = list(model.parameters())  # walking through the modules takes time in every iteration
         net = cast(nn.Module, torch.compile(model)) if compile_model else model
         self._net = comm.parallel(net, device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
@@ -131,12 +133,13 @@ class Stepper:
     def step(self, batches: Sequence[Batch], augment: Augment, iteration: int) -> None:
         """Update the weights from this rank's micro-batches; nothing is read back from the device."""
         # Dropout is a function of (seed, iteration, rank), so no generator state needs to be saved.
-        torch.manual_seed(((self._seed * 1_000_003 + iteration) * 4099 + comm.rank()) % 2**63)
+        seed_device(self._device, ((self._seed * 1_000_003 + iteration) * 4099 + comm.rank()) % 2**63)
         factor = self.schedule.factor(iteration)
         for group in self._optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         self._optimizer.zero_grad()  # to None; apex optimizers take no argument
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         batches = [batch.to(self._device) for batch in batches]
         counts = self._count(batches)
         for number, batch in enumerate(batches, start=1):
@@ -212,7 +215,7 @@ class Stepper:
             self._scaler.step(self._optimizer)
             self._scaler.update()
         else:
-            self._guard.update(self.model.parameters(), iteration)
+            self._guard.update(self._parameters, iteration)
             self._apply_rules()
             self._guard.step(self._optimizer)
         comm.equalise_buffers(self.model)

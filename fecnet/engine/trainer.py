@@ -116,7 +116,7 @@ class Trainer:
         first, last = self.progress.iteration + 1, self._periods.last
         started = time.monotonic() - self.progress.seconds
         signal = 0
-        with tqdm(total=last, initial=first - 1, unit="it", dynamic_ncols=True, disable=not comm.is_main()) as bar:
+        with _bar(first, last) as bar:
             for iteration, batches in self._loader(first, last):
                 self.stepper.step(batches, self._augment, iteration)
                 self.progress.iteration = iteration
@@ -185,3 +185,9 @@ class Trainer:
             files.checkpointer.save(self.progress.iteration, weights=weights, trainer=state, meta=meta, best=best)
 
         comm.from_main(save)
+
+
+def _bar(first: int, last: int) -> tqdm[Any]:
+    """Shown by rank 0, twice a second: writing it takes as long as several kernels."""
+    silent = not comm.is_main()
+    return tqdm(total=last, initial=first - 1, unit="it", dynamic_ncols=True, mininterval=0.5, disable=silent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -16,6 +17,7 @@ import torch
 import fecnet
 from fecnet.utils import comm
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -59,6 +61,30 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     if name == "fp16" and device.type == "cpu":
         raise ValueError("SOLVER.PRECISION: 'fp16' needs a GPU; allowed on a CPU: auto, bf16, fp32")
     return _PRECISIONS[name]
+
+
+def seed_device(device: torch.device, seed: int) -> None:
+    """Seed what draws on ``device``, and nothing else.
+
+    ``torch.manual_seed`` seeds every kind of device, and where there is no GPU it notes down the call stack each time
+    for the day that one is used.
+    """
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what is freed, up to 32 MB a piece, rather than give it back to the system; elsewhere nothing.
+
+    An iteration frees and asks for the same large pieces over and over. Giving them back costs hundreds of page
+    faults an iteration.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
+        mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def _cpu_has_bf16() -> bool:

@@ -78,12 +78,13 @@ def test_the_guard_does_not_change_good_updates(name):
     assert guard.first_bad() == 0
 
 
-def test_large_finite_gradients_pass_although_their_squares_overflow():
+@pytest.mark.parametrize(("magnitude", "first_bad"), [(1e18, 0), (1e30, 1)])
+def test_magnitudes_whose_squares_overflow_count_as_not_finite(magnitude: float, first_bad: int) -> None:
     model, guard = model_with_gradients(), FiniteGuard("cpu")
     for parameter in model.parameters():
-        parameter.grad.fill_(1e30)
+        parameter.grad.fill_(magnitude)
     guard.update(model.parameters(), 1)
-    assert guard.first_bad() == 0
+    assert guard.first_bad() == first_bad
 
 
 def test_the_guard_takes_a_norm_and_parameters_without_gradient():
