@@ -104,7 +104,7 @@ class Stepper:
         compile_model: bool,
         device: torch.device,
     ) -> None:
-        self.model = model
+        self.model = model.train()
         self.schedule = schedule
         self._criterion = criterion
         self._optimizer = optimizer
@@ -114,7 +114,7 @@ class Stepper:
         self._seed = seed
         self._precision = precision
         self._device = device
-        self._parameters = list(model.parameters())  # walking through the modules takes time in every iteration
+        self._parameters = list(model.parameters())
         net = cast(nn.Module, torch.compile(model)) if compile_model else model
         self._net = comm.parallel(net, device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
@@ -138,7 +138,7 @@ class Stepper:
         for group in self._optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         self._optimizer.zero_grad()  # to None; apex optimizers take no argument
-        if not self.model.training:
+        if not self.model.training:  # an evaluation came between; walking through the modules takes time
             self.model.train()
         batches = [batch.to(self._device) for batch in batches]
         counts = self._count(batches)
