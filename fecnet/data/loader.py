@@ -5,14 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.packed import TripletTable
-from fecnet.data.samplers import TripletSampler, share
+from fecnet.data.samplers import ClassSampler, RoundSampler, TripletSampler, share
 from fecnet.structures import Batch, Triplets
 
 
@@ -40,37 +41,123 @@ def vote_weights(table: TripletTable) -> np.ndarray:
     return (weight_T / weight_T.mean()).astype(np.float32)
 
 
-class _Fixed(NamedTuple):
-    """What a micro-batch of every iteration has in common."""
-
-    position_N: Tensor
-    face_B3: Tensor
-    one_B: Tensor
-
-
 class _Begun(NamedTuple):
     """A micro-batch whose faces are being copied."""
 
-    rows: np.ndarray
+    items: np.ndarray
     row_N: Tensor
     image_NCHW: Future[Tensor]
 
 
-class TripletLoader:
-    """This rank's micro-batches of every global batch.
+class FaceLoader:
+    """This rank's micro-batches of every global batch; subclasses say which faces an item shows.
+
+    Args:
+        faces_NHWC: all faces, uint8, a memory map.
+        sampler: which items make a global batch.
+        items: what they are called.
+        faces_per_item: faces that each item shows.
+        labels: where the targets of the faces are looked up, or None for none.
+        accumulate: micro-batches per iteration.
+        rank: this process.
+        world_size: number of processes; each takes a contiguous share of the global batch.
+        pin: gather into pinned memory, for asynchronous copies to a GPU.
+
+    Attributes:
+        smallest_batch: faces in the smallest micro-batch of any rank.
+
+    Raises:
+        ValueError: more processes than items in a batch.
+    """
+
+    def __init__(
+        self,
+        faces_NHWC: np.ndarray,
+        sampler: RoundSampler,
+        *,
+        items: str,
+        faces_per_item: int,
+        labels: LabelOverlay | None = None,
+        accumulate: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
+        pin: bool = False,
+    ) -> None:
+        if world_size > sampler.batch_size:
+            raise ValueError(f"SOLVER.BATCH_SIZE: {sampler.batch_size} {items} cannot be shared by {world_size} ranks")
+        self.sampler = sampler
+        self.smallest_batch = max(1, sampler.batch_size // world_size // accumulate) * faces_per_item
+        self._faces_NHWC = shared_tensor(faces_NHWC)
+        self._labels = labels
+        self._share = share(sampler.batch_size, world_size, rank)
+        size = self._share.stop - self._share.start
+        self._micro = [share(size, min(accumulate, size), k) for k in range(min(accumulate, size))]
+        self._position_N = [self._positions(part, faces_per_item) for part in self._micro]
+        self._pin = pin
+
+    def __call__(self, first: int, last: int) -> Iterator[tuple[int, list[Batch]]]:
+        """Iterations ``first`` to ``last`` (both included) with this rank's micro-batches."""
+        with ThreadPoolExecutor(1, "gather", initializer=torch.set_num_threads, initargs=(1,)) as ahead:
+            following = self._begin(first, ahead)
+            for iteration in range(first, last + 1):
+                batches = [self._finish(number, begun) for number, begun in enumerate(following)]
+                if iteration < last:
+                    following = self._begin(iteration + 1, ahead)
+                yield iteration, batches
+
+    def gather(self, iteration: int) -> list[Batch]:
+        """This rank's micro-batches of one iteration."""
+        return next(self(iteration, iteration))[1]
+
+    def _faces_of(self, items: np.ndarray) -> np.ndarray:
+        """Rows of ``faces.npy`` that the items show, one item after the other."""
+        raise NotImplementedError
+
+    def _triplets_of(self, number: int, items: np.ndarray) -> Triplets | None:
+        """The triplets of the ``number``-th micro-batch, or None where the items are none."""
+        return None
+
+    def _positions(self, part: slice, faces_per_item: int) -> Tensor:
+        first, last = (faces_per_item * (self._share.start + place) for place in (part.start, part.stop))
+        return torch.arange(first, last)
+
+    def _begin(self, iteration: int, ahead: Executor) -> list[_Begun]:
+        """Choose the micro-batches of an iteration here, and copy their faces in the other thread.
+
+        That thread does nothing in Python: the two would wait for each other's lock.
+        """
+        items_of_rank = self.sampler.rows(iteration)[self._share]
+        begun = []
+        for items in (items_of_rank[part] for part in self._micro):
+            row_N = torch.from_numpy(self._faces_of(items).astype(np.int64))
+            begun.append(_Begun(items, row_N, ahead.submit(self._fetch, row_N)))
+        return begun
+
+    def _fetch(self, row_N: Tensor) -> Tensor:
+        """Faces by row, uint8, shape (N, C, H, W) in channels-last memory."""
+        image_NCHW = self._faces_NHWC.index_select(0, row_N).permute(0, 3, 1, 2)
+        return image_NCHW.pin_memory() if self._pin else image_NCHW
+
+    def _finish(self, number: int, begun: _Begun) -> Batch:
+        """The batch, with the targets that hold now: labels may change between one iteration and the next."""
+        return Batch(
+            image_NCHW=begun.image_NCHW.result(),
+            row_N=begun.row_N,
+            position_N=self._position_N[number],
+            triplets=self._triplets_of(number, begun.items),
+            targets={} if self._labels is None else self._labels.targets(begun.row_N),
+        )
+
+
+class TripletLoader(FaceLoader):
+    """Batches of triplets; with ``labels`` each face is there for both tasks and goes through the net once.
 
     Args:
         faces_NHWC: all faces, uint8, a memory map.
         table: the triplets trained on.
         sampler: which triplets make a global batch.
         weight_T: weight of each triplet, float32, or None for ones.
-        accumulate: micro-batches per iteration.
-        rank: this process.
-        world_size: number of processes; each takes a contiguous share of the global batch.
-        pin: gather into pinned memory, for asynchronous copies to a GPU.
-
-    Raises:
-        ValueError: more processes than triplets in a batch.
+        shared: as ``FaceLoader`` takes them.
     """
 
     def __init__(
@@ -80,69 +167,40 @@ class TripletLoader:
         sampler: TripletSampler,
         *,
         weight_T: np.ndarray | None = None,
-        accumulate: int = 1,
-        rank: int = 0,
-        world_size: int = 1,
-        pin: bool = False,
+        **shared: Any,
     ) -> None:
-        if world_size > sampler.batch_size:
-            raise ValueError(f"SOLVER.BATCH_SIZE: {sampler.batch_size} triplets cannot be shared by {world_size} ranks")
-        self.sampler = sampler
-        self._faces_NHWC = shared_tensor(faces_NHWC)
+        super().__init__(faces_NHWC, sampler, items="triplets", faces_per_item=3, **shared)
         self._table = table
         self._weight_T = weight_T
-        self._share = share(sampler.batch_size, world_size, rank)
-        size = self._share.stop - self._share.start
-        self._micro = [share(size, min(accumulate, size), k) for k in range(min(accumulate, size))]
-        self._fixed = [self._same_in_every_iteration(part) for part in self._micro]
-        self._pin = pin
+        sizes = [part.stop - part.start for part in self._micro]
+        self._fixed = [(torch.arange(3 * size).view(-1, 3), torch.ones(size)) for size in sizes]
 
-    def __call__(self, first: int, last: int) -> Iterator[tuple[int, list[Batch]]]:
-        """Iterations ``first`` to ``last`` (both included) with this rank's micro-batches."""
-        with ThreadPoolExecutor(1, "gather", initializer=torch.set_num_threads, initargs=(1,)) as ahead:
-            following = self._begin(first, ahead)
-            for iteration in range(first, last + 1):
-                batches = [self._finish(*begun) for begun in zip(self._fixed, following, strict=True)]
-                if iteration < last:
-                    following = self._begin(iteration + 1, ahead)
-                yield iteration, batches
+    def _faces_of(self, items: np.ndarray) -> np.ndarray:
+        return self._table.faces_T3[items].reshape(-1)
 
-    def gather(self, iteration: int) -> list[Batch]:
-        """This rank's micro-batches of one iteration."""
-        return next(self(iteration, iteration))[1]
-
-    def _same_in_every_iteration(self, part: slice) -> _Fixed:
-        count = part.stop - part.start
-        first = (self._share.start + part.start) * 3
-        return _Fixed(torch.arange(first, first + 3 * count), torch.arange(3 * count).view(-1, 3), torch.ones(count))
-
-    def _begin(self, iteration: int, ahead: Executor) -> list[_Begun]:
-        """Choose the micro-batches of an iteration here, and copy their faces in the other thread.
-
-        That thread does nothing in Python: the two would wait for each other's lock.
-        """
-        rows_of_rank = self.sampler.rows(iteration)[self._share]
-        begun = []
-        for rows in (rows_of_rank[part] for part in self._micro):
-            row_N = torch.from_numpy(self._table.faces_T3[rows].reshape(-1).astype(np.int64))
-            begun.append(_Begun(rows, row_N, ahead.submit(self._fetch, row_N)))
-        return begun
-
-    def _fetch(self, row_N: Tensor) -> Tensor:
-        """Faces by row, uint8, shape (N, C, H, W) in channels-last memory."""
-        image_NCHW = self._faces_NHWC.index_select(0, row_N).permute(0, 3, 1, 2)
-        return image_NCHW.pin_memory() if self._pin else image_NCHW
-
-    def _finish(self, fixed: _Fixed, begun: _Begun) -> Batch:
-        weight_B = fixed.one_B if self._weight_T is None else torch.from_numpy(self._weight_T[begun.rows])
-        return Batch(
-            image_NCHW=begun.image_NCHW.result(),
-            row_N=begun.row_N,
-            position_N=fixed.position_N,
-            triplets=Triplets(
-                face_B3=fixed.face_B3,
-                odd_B=torch.from_numpy(self._table.odd_T[begun.rows].astype(np.int64)),
-                type_B=torch.from_numpy(self._table.type_T[begun.rows].astype(np.int64)),
-                weight_B=weight_B,
-            ),
+    def _triplets_of(self, number: int, items: np.ndarray) -> Triplets:
+        face_B3, one_B = self._fixed[number]  # the same in every iteration
+        return Triplets(
+            face_B3=face_B3,
+            odd_B=torch.from_numpy(self._table.odd_T[items].astype(np.int64)),
+            type_B=torch.from_numpy(self._table.type_T[items].astype(np.int64)),
+            weight_B=one_B if self._weight_T is None else torch.from_numpy(self._weight_T[items]),
         )
+
+
+class LabelledLoader(FaceLoader):
+    """Batches of labelled faces.
+
+    Args:
+        faces_NHWC: all faces, uint8, a memory map.
+        rows_M: rows of ``faces.npy`` that are drawn, int64.
+        sampler: which of them make a global batch.
+        shared: as ``FaceLoader`` takes them.
+    """
+
+    def __init__(self, faces_NHWC: np.ndarray, rows_M: np.ndarray, sampler: ClassSampler, **shared: Any) -> None:
+        super().__init__(faces_NHWC, sampler, items="labelled faces", faces_per_item=1, **shared)
+        self._rows_M = rows_M
+
+    def _faces_of(self, items: np.ndarray) -> np.ndarray:
+        return self._rows_M[items]

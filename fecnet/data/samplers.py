@@ -2,54 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 
 from fecnet.data.permutation import permuted
 
-_BLOCK = 32  # iterations whose triplets are found together: numpy's cost per call, shared
+_BLOCK = 32  # iterations whose items are found together: numpy's cost per call, shared
 
 
-class TripletSampler:
-    """Batches of triplets, every triplet once per round, optionally a third of each batch from each triplet type.
+class RoundSampler:
+    """Batches from endless streams of rounds; a round is a fresh permutation of the stream's items.
 
-    Each type (or all types together) is an endless stream of rounds; a round is a fresh permutation. Slot ``s`` of
-    the training, counted over all batches, takes the next triplet of stream ``s % num_streams``.
+    Slot ``s`` of the training, counted over all batches, takes the next item of stream ``s % num_streams``.
 
     Args:
-        type_T: ``TripletType`` of each triplet, shape (T,).
-        batch_size: triplets in a global batch.
+        streams: items of each stream, int64.
+        num_items: how many items make an epoch.
+        batch_size: items in a global batch.
         seed: chooses the order.
-        balance: one stream per type that occurs, instead of one stream.
-
-    Raises:
-        ValueError: the batch is larger than the data, or its share of a type than there are of that type.
     """
 
-    def __init__(self, type_T: np.ndarray, *, batch_size: int, seed: int, balance: bool) -> None:
-        if not 1 <= batch_size <= len(type_T):
-            raise ValueError(f"SOLVER.BATCH_SIZE: {batch_size} for {len(type_T)} triplets; allowed: 1..{len(type_T)}")
+    def __init__(self, streams: Sequence[np.ndarray], *, num_items: int, batch_size: int, seed: int) -> None:
         self.batch_size = batch_size
-        self.iterations_per_epoch = -(-len(type_T) // batch_size)
+        self.iterations_per_epoch = -(-num_items // batch_size)
         self._seed = seed
-        streams = [np.flatnonzero(type_T == kind) for kind in np.unique(type_T)] if balance else []
-        self._streams = streams or [np.arange(len(type_T))]
+        self._streams = streams
         self._block = lru_cache(maxsize=2)(self._rows_of_block)
-        fewest, share_of_type = min(map(len, self._streams)), -(-batch_size // len(self._streams))
-        if share_of_type > fewest:
-            raise ValueError(
-                f"SOLVER.BATCH_SIZE: {batch_size} takes {share_of_type} triplets of each type, of one there are only "
-                f"{fewest}; allowed here: 1..{fewest * len(self._streams)}, or DATA.BALANCE_TYPES false"
-            )
 
     def rows(self, iteration: int) -> np.ndarray:
-        """Triplets of the global batch of ``iteration`` (counted from 1), int64, shape (batch_size,)."""
+        """Items of the global batch of ``iteration`` (counted from 1), int64, shape (batch_size,)."""
         block, place = divmod(iteration - 1, _BLOCK)
         return self._block(block)[place]
 
     def _rows_of_block(self, block: int) -> np.ndarray:
-        """Triplets of ``_BLOCK`` successive iterations, shape (_BLOCK, batch_size)."""
+        """Items of ``_BLOCK`` successive iterations, shape (_BLOCK, batch_size)."""
         slots = _BLOCK * self.batch_size
         slot = np.arange(block * slots, (block + 1) * slots)
         chosen = np.empty(slots, np.int64)
@@ -66,6 +54,64 @@ class TripletSampler:
             key = (self._seed * 1_000_003 + stream) * 1_000_003 + int(round_)
             places[mine] = permuted(turn[mine] % size, size, key)
         return places
+
+
+class TripletSampler(RoundSampler):
+    """Batches of triplets, every triplet once per round, optionally a third of each batch from each triplet type.
+
+    Args:
+        type_T: ``TripletType`` of each triplet, shape (T,).
+        batch_size: triplets in a global batch.
+        seed: chooses the order.
+        balance: one stream per type that occurs, instead of one stream.
+
+    Raises:
+        ValueError: the batch is larger than the data, or its share of a type than there are of that type.
+    """
+
+    def __init__(self, type_T: np.ndarray, *, batch_size: int, seed: int, balance: bool) -> None:
+        _check_batch_size(batch_size, len(type_T), "triplets")
+        streams = _by_kind(type_T) if balance else [np.arange(len(type_T))]
+        super().__init__(streams, num_items=len(type_T), batch_size=batch_size, seed=seed)
+        fewest, share_of_type = min(map(len, streams)), -(-batch_size // len(streams))
+        if share_of_type > fewest:
+            raise ValueError(
+                f"SOLVER.BATCH_SIZE: {batch_size} takes {share_of_type} triplets of each type, of one there are only "
+                f"{fewest}; allowed here: 1..{fewest * len(streams)}, or DATA.BALANCE_TYPES false"
+            )
+
+
+class ClassSampler(RoundSampler):
+    """Batches of labelled faces: every face once per round, or each class equally often.
+
+    Each class, or all faces together, is a stream of its own. So a face of a rare class comes up more often, as with
+    the imbalanced sampler of the SCN and RAN systems, but none is drawn by chance: in each round of a class every face
+    comes once.
+
+    Args:
+        class_M: class of each face, shape (M,).
+        batch_size: faces in a global batch.
+        seed: chooses the order.
+        balance: one stream per class that occurs, instead of one stream.
+
+    Raises:
+        ValueError: the batch is larger than the data.
+    """
+
+    def __init__(self, class_M: np.ndarray, *, batch_size: int, seed: int, balance: bool) -> None:
+        _check_batch_size(batch_size, len(class_M), "labelled faces")
+        streams = _by_kind(class_M) if balance else [np.arange(len(class_M))]
+        super().__init__(streams, num_items=len(class_M), batch_size=batch_size, seed=seed)
+
+
+def _check_batch_size(batch_size: int, num_items: int, items: str) -> None:
+    if not 1 <= batch_size <= num_items:
+        raise ValueError(f"SOLVER.BATCH_SIZE: {batch_size} for {num_items} {items}; allowed: 1..{num_items}")
+
+
+def _by_kind(kind_T: np.ndarray) -> list[np.ndarray]:
+    """The places of each kind that occurs."""
+    return [np.flatnonzero(kind_T == kind) for kind in np.unique(kind_T)]
 
 
 def share(total: int, parts: int, number: int) -> slice:

@@ -1,0 +1,182 @@
+"""The labels trained on: those of the files, with an overlay of changed rows; the files are never rewritten.
+
+Shape suffixes: N faces of a batch, M labelled faces, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fecnet.data.labels import LabelTable
+
+TARGETS = ("label", "distribution", "valence_arousal")
+
+
+class Changed(NamedTuple):
+    """How many labels ``LabelOverlay.apply`` changed, and how many it kept since a class would have been emptied."""
+
+    changed: int
+    kept: int
+
+
+class LabelOverlay:
+    """Labels by row of ``faces.npy``.
+
+    What is learnt of wrong labels is collected over an epoch and holds from its end on (SCN, arXiv:2002.10392). It is
+    the same on all ranks and stands in the checkpoint.
+
+    Args:
+        table: the labels as the files hold them.
+        num_faces: rows of ``faces.npy``.
+        targets: which of ``TARGETS`` are trained on; a face with none of them is no item.
+
+    Attributes:
+        classes: K names in label order.
+        rows_M: faces that have a target, rows of ``faces.npy``, int64.
+        class_M: the class of each: its label, else that with most votes, else -1; as in the files.
+        counts_K: faces of each class, or shares of votes added up where distributions are trained on.
+
+    Raises:
+        ValueError: a face stands twice in the table, or the table lacks a target.
+    """
+
+    def __init__(self, table: LabelTable, num_faces: int, targets: Sequence[str] = ("label",)) -> None:
+        for name in targets:
+            if _column(table, name) is None:
+                raise ValueError(f"the labels have no '{name}'")
+        present_M = np.any([_present(table, name) for name in targets], axis=0)
+        self.classes = table.classes
+        self.rows_M = table.faces_M[present_M].astype(np.int64)
+        if len(np.unique(self.rows_M)) < len(self.rows_M):
+            twice = int(np.bincount(self.rows_M).argmax())
+            raise ValueError(f"face {twice} stands twice in the labels; allowed: once")
+        names = tuple(dict.fromkeys(("label", *targets)))
+        columns = {name: _column(table, name) for name in names}
+        # One row more, which is absent, for the faces that have no label.
+        self._column = {name: _with_absent(column[present_M]) for name, column in columns.items() if column is not None}
+        self._place = torch.full((num_faces,), len(self.rows_M))
+        self._place[torch.from_numpy(self.rows_M)] = torch.arange(len(self.rows_M))
+        self._label_of_file = self._column["label"].clone()
+        self._pending: dict[int, int] = {}
+        self.class_M = _classes(self._label_of_file[:-1].numpy(), self._column.get("distribution"))
+        self.counts_K = self._counts()
+
+    def __len__(self) -> int:
+        return len(self.rows_M)
+
+    def targets(self, row_N: Tensor) -> dict[str, Tensor]:
+        """``Batch.targets`` of some faces; -1 and NaN = absent.
+
+        Args:
+            row_N: rows of ``faces.npy``, int64.
+        """
+        place_N = self._place[row_N]
+        return {name: column.index_select(0, place_N) for name, column in self._column.items()}
+
+    def collect(self, row_N: Tensor, label_N: Tensor) -> None:
+        """Note new labels, which hold from the next ``apply`` on; of two for a face the later counts.
+
+        Args:
+            row_N: rows of ``faces.npy``, int64; each has a label.
+            label_N: new labels, 0..K-1.
+        """
+        assert bool((self._place[row_N.cpu()] < len(self)).all()), "a face without a label cannot get another"
+        assert bool(((label_N >= 0) & (label_N < len(self.classes))).all()), label_N
+        self._pending.update(zip(row_N.tolist(), label_N.tolist(), strict=True))
+
+    def apply(self) -> Changed:
+        """Let what was collected hold, but for changes that would leave a class without a face: those are undone.
+
+        A changed face's votes go to its new class as a whole.
+        """
+        place_P = self._place[torch.tensor(list(self._pending), dtype=torch.int64)]
+        new_P = torch.tensor(list(self._pending.values()), dtype=torch.int64)
+        self._pending = {}
+        label = self._column["label"]
+        old_P = label[place_P]
+        wanted = int((new_P != old_P).sum())
+        new_P = self._without_empty_classes(place_P, new_P)
+        self._set(place_P[new_P != old_P], new_P[new_P != old_P])
+        changed = int((new_P != old_P).sum())
+        return Changed(changed, wanted - changed)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The changed rows and what is collected; plain tensors."""
+        changed = (self._column["label"] != self._label_of_file)[:-1]
+        return {
+            "row": torch.from_numpy(self.rows_M)[changed],
+            "label": self._column["label"][:-1][changed],
+            "pending_row": torch.tensor(list(self._pending), dtype=torch.int64),
+            "pending_label": torch.tensor(list(self._pending.values()), dtype=torch.int64),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over ``state_dict``; nothing has been changed here before."""
+        self._set(self._place[state["row"]], state["label"])
+        self._pending = {}
+        self.collect(state["pending_row"], state["pending_label"])
+
+    def _set(self, place_P: Tensor, label_P: Tensor) -> None:
+        self._column["label"][place_P] = label_P
+        if "distribution" in self._column:
+            one_hot_PK = torch.eye(len(self.classes))[label_P]
+            self._column["distribution"][place_P] = one_hot_PK
+
+    def _without_empty_classes(self, place_P: Tensor, new_P: Tensor) -> Tensor:
+        """``new_P`` with the old label where the change would take the last face of a class."""
+        label, num = self._column["label"][:-1], len(self.classes)
+        old_P, new_P = label[place_P], new_P.clone()
+        before_K = torch.bincount(label[label >= 0], minlength=num)
+        while True:
+            after_M = label.clone()
+            after_M[place_P] = new_P
+            emptied_K = (before_K > 0) & (torch.bincount(after_M[after_M >= 0], minlength=num) == 0)
+            if not bool(emptied_K.any()):
+                return new_P
+            # one more at least goes back in each turn, so this ends
+            new_P = torch.where(emptied_K[old_P.clamp_min(0)] & (old_P >= 0), old_P, new_P)
+
+    def _counts(self) -> np.ndarray:
+        distribution = self._column.get("distribution")
+        if distribution is not None:
+            return distribution[:-1].nan_to_num().sum(0, dtype=torch.float64).numpy()
+        label_M = self._label_of_file[:-1].numpy()
+        return np.bincount(label_M[label_M >= 0], minlength=len(self.classes)).astype(np.float64)
+
+
+def _column(table: LabelTable, name: str) -> np.ndarray | None:
+    """The label, votes, or valence and arousal of a table."""
+    columns = {
+        "label": table.label_M,
+        "distribution": table.distribution_MK,
+        "valence_arousal": table.valence_arousal_M2,
+    }
+    return columns[name]
+
+
+def _present(table: LabelTable, name: str) -> np.ndarray:
+    column = _column(table, name)
+    assert column is not None
+    return column >= 0 if name == "label" else ~np.isnan(column).any(axis=1)
+
+
+def _with_absent(column: np.ndarray) -> Tensor:
+    """A column as a tensor with one row more, which is absent."""
+    if column.dtype.kind in "iu":
+        return torch.cat([torch.from_numpy(column.astype(np.int64)), torch.tensor([-1])])
+    values = torch.from_numpy(column.astype(np.float32))
+    return torch.cat([values, torch.full((1, values.shape[1]), torch.nan)])
+
+
+def _classes(label_M: np.ndarray, distribution: Tensor | None) -> np.ndarray:
+    if distribution is None:
+        return label_M
+    votes_MK = distribution[:-1].numpy()
+    known_M = ~np.isnan(votes_MK).any(axis=1)
+    most_M = np.where(known_M, np.nan_to_num(votes_MK).argmax(axis=1), -1)
+    return np.where(label_M >= 0, label_M, most_M)

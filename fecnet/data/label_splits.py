@@ -1,0 +1,109 @@
+"""The labelled faces of a split, with a validation split cut from training where the source has none.
+
+Shape suffixes: M labelled faces, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from fecnet.data.face_rows import face_rows
+from fecnet.data.labels import LabelTable
+from fecnet.data.packed import PackedDataset
+from fecnet.data.permutation import permuted
+
+HOLD_OUT = "hold_out"  # name of the split that is cut from training
+
+
+class LabelSplits:
+    """Label tables of one label set, by split.
+
+    Args:
+        dataset: the packed data set.
+        label_set: name of the labelling.
+        train_split: split trained on.
+        hold_out: share of ``train_split`` that is not trained on but makes the split ``hold_out``; whole subjects
+            where ``faces.csv`` knows them, else the same share of each class. The faces are always the same.
+    """
+
+    def __init__(self, dataset: PackedDataset, label_set: str, *, train_split: str, hold_out: float = 0.0) -> None:
+        self._dataset = dataset
+        self._label_set = label_set
+        self._train_split = train_split
+        self._hold_out = hold_out
+
+    def table(self, split: str, *, min_share: float = 0.0) -> LabelTable:
+        """The labels of ``split``.
+
+        Args:
+            split: of the data set, or ``hold_out``.
+            min_share: leave out faces whose label has no more than this share of the votes.
+
+        Raises:
+            ValueError: no such label set or split; nothing is left; votes are asked for and there are none.
+        """
+        if split == HOLD_OUT and not self._hold_out:
+            raise ValueError(f"split '{HOLD_OUT}': DATA.HOLD_OUT is 0; give the share of '{self._train_split}' it takes")
+        cut = self._hold_out and split in (HOLD_OUT, self._train_split)
+        table = self._dataset.labels(self._label_set, self._train_split if split == HOLD_OUT else split)
+        if cut:
+            held_M = held_out(table, self._hold_out, self._subjects())
+            table = select(table, held_M if split == HOLD_OUT else ~held_M)
+        if min_share:
+            table = select(table, self._above(table, min_share, split))
+        if not len(table):
+            raise ValueError(f"{self._dataset.path}: no face is left in split '{split}' of '{self._label_set}'")
+        return table
+
+    def _above(self, table: LabelTable, share: float, split: str) -> np.ndarray:
+        if table.distribution_MK is None:
+            raise ValueError(
+                f"{self._dataset.path}: label set '{self._label_set}', split '{split}': no votes, which the least share "
+                "of votes needs; allowed here: 0, or a set with votes, such as: fecnet prepare ferplus"
+            )
+        own_M = np.take_along_axis(table.distribution_MK, np.maximum(table.label_M, 0)[:, None], 1)[:, 0]
+        return (table.label_M >= 0) & (own_M > share)
+
+    def _subjects(self) -> np.ndarray:
+        """Who each face of the data set is; empty = unknown."""
+        return np.array([row["subject"] for row in face_rows(self._dataset.path)])
+
+
+def select(table: LabelTable, keep_M: np.ndarray) -> LabelTable:
+    """The rows of a table where ``keep_M``."""
+    names = ("faces_M", "label_M", "distribution_MK", "valence_arousal_M2")
+    columns = {name: getattr(table, name) for name in names}
+    return replace(table, **{name: column[keep_M] for name, column in columns.items() if column is not None})
+
+
+def held_out(table: LabelTable, share: float, subjects: np.ndarray) -> np.ndarray:
+    """Which labelled faces are held out: a function of the labels and subjects alone.
+
+    Args:
+        table: the labels of the training split.
+        share: of the faces, 0..1.
+        subjects: who each face of the data set is; empty = unknown.
+
+    Returns:
+        bool, shape (M,).
+    """
+    subject_M = subjects[table.faces_M]
+    if (subject_M == "").any():
+        return _share_of_each_class(table.label_M, share)
+    names, place_M = np.unique(subject_M, return_inverse=True)
+    order = permuted(np.arange(len(names)), len(names), key=0)
+    faces_of = np.bincount(place_M)[order]
+    before = np.cumsum(faces_of) - faces_of  # faces held out before this subject's turn
+    taken = order[before + faces_of / 2 <= share * len(table)]
+    return np.isin(place_M, taken)
+
+
+def _share_of_each_class(label_M: np.ndarray, share: float) -> np.ndarray:
+    held_M = np.zeros(len(label_M), bool)
+    for label in np.unique(label_M):
+        members = np.flatnonzero(label_M == label)
+        order = permuted(np.arange(len(members)), len(members), key=int(label) + 1)
+        held_M[members[order[: round(share * len(members))]]] = True
+    return held_M
