@@ -16,11 +16,18 @@ _C.DATA = EasyDict()
 _C.DATA.PATH = "datasets/demo"  # packed data set (docs/formats.md)
 _C.DATA.PREPARE = ""  # makes PATH where it is absent, such as "synthetic": fecnet prepare synthetic PATH
 _C.DATA.TRAIN_SPLIT = "train"  # split trained on
-_C.DATA.EVAL_SPLITS = ["val"]  # splits measured during training; the first one selects the best checkpoint
+_C.DATA.EVAL_SPLITS = ["val"]  # splits measured during training; the first selects the best checkpoint (EVAL.SELECT)
 _C.DATA.REPORT_SPLITS = ["test"]  # splits inference.py reports
 _C.DATA.INPUT_SIZE = 64  # side of the net's input, pixels
 _C.DATA.CROP = 1.0  # side of the part the net sees, fraction of the stored side (44/48 = 0.9167 for FER2013)
 _C.DATA.BALANCE_TYPES = True  # a third of each batch from each triplet type; arXiv:1811.11283
+_C.DATA.LABELS = ""  # label set of the classes; empty = none, needed by a criterion on classes
+_C.DATA.LABEL_TARGET = "label"  # what classes are learnt from: label, or distribution (shares of the raters' votes)
+_C.DATA.BALANCE_CLASSES = False  # each class equally often in a batch; only where no triplets are trained on
+_C.DATA.CLASS_WEIGHTS = "none"  # weight of a class in the loss: none, balanced (1 / its faces) or sqrt (root of that)
+_C.DATA.HOLD_OUT = 0.0  # share of TRAIN_SPLIT that makes a split hold_out for EVAL_SPLITS; subject-wise where known
+_C.DATA.TRAIN_VOTE_SHARE = 0.0  # learn no face whose label has at most this share of its votes; 0.5: majorities only
+_C.DATA.EVAL_VOTE_SHARE = 0.0  # measure no face whose label has at most this share; 0.5: FERPlus' strict majority
 _C.DATA.VOTE_WEIGHTS = False  # weight a triplet by the share of its raters that agree, mean 1 over the split
 
 _C.AUGMENT = EasyDict()
@@ -41,11 +48,12 @@ _C.MODEL.BACKBONE = "resnet18"  # resnet18, inception_nn2 (FaceNet, up to 4e), i
 _C.MODEL.WIDTH = 1.0  # factor on resnet18's channels
 _C.MODEL.BLOCKS = [2, 2, 2, 2]  # residual blocks in each stage of resnet18; [1, 1, 1, 1] is ResNet-10
 _C.MODEL.BATCH_NORM = True  # batch norm in inception_nn2; without it (as published) it hardly trains from scratch
-_C.MODEL.NECK = "dense_block"  # dense_block (paper), conv3x3 (best published re-implementation) or none
+_C.MODEL.NECK = "dense_block"  # dense_block (paper), conv3x3 (best published re-implementation), none or identity
+_C.MODEL.HEAD = "embedding"  # embedding, classifier or joint (both from one map)
 _C.MODEL.NECK_CHANNELS = 512  # channels of the 1×1 convolution that starts the neck
 _C.MODEL.FEATURE_DIM = 512  # units of the layer before the embedding
 _C.MODEL.EMBEDDING_DIM = 16  # dimensions of the unit embedding; arXiv:1811.11283
-_C.MODEL.DROPOUT = 0.5  # probability, before the embedding layer
+_C.MODEL.DROPOUT = 0.5  # probability, before the last layer of a head
 _C.MODEL.PRETRAINED = ""  # state dict for the backbone (.safetensors, .pt); matched by names and shapes
 _C.MODEL.PRETRAINED_ON = ""  # what PRETRAINED was trained on, kept in every checkpoint; required with PRETRAINED
 _C.MODEL.FREEZE_BACKBONE = False  # no gradient and fixed batch-norm statistics in the backbone
@@ -53,6 +61,9 @@ _C.MODEL.MEAN = [0.5]  # subtracted from the image in 0..1; one value or one per
 _C.MODEL.STD = [0.5]  # divides the image after MEAN; one value or one per channel; a mask channel may lack: 1
 
 _C.LOSS = EasyDict()
+_C.LOSS.CRITERIA = ["triplet"]  # what is minimised: triplet, cross_entropy; two of them are added up
+_C.LOSS.WEIGHTS = [1.0]  # factor on each of CRITERIA
+_C.LOSS.LABEL_SMOOTHING = 0.0  # share of each target spread over all classes: cross_entropy; arXiv:1512.00567 has 0.1
 _C.LOSS.MARGIN_ONE_CLASS = 0.1  # squared L2 between unit vectors; arXiv:1811.11283
 _C.LOSS.MARGIN_TWO_CLASS = 0.2  # squared L2 between unit vectors; arXiv:1811.11283
 _C.LOSS.MARGIN_THREE_CLASS = 0.2  # squared L2 between unit vectors; arXiv:1811.11283 (0.3 in the original code)
@@ -60,7 +71,7 @@ _C.LOSS.MARGIN_THREE_CLASS = 0.2  # squared L2 between unit vectors; arXiv:1811.
 _C.SOLVER = EasyDict()
 _C.SOLVER.UNIT = "iteration"  # unit of all lengths: iteration or epoch
 _C.SOLVER.LENGTH = 50000.0  # length of the training
-_C.SOLVER.BATCH_SIZE = 90  # triplets over all ranks and micro-batches; shares may differ by one
+_C.SOLVER.BATCH_SIZE = 90  # triplets, or labelled faces where there are none, over all ranks and micro-batches; shares may differ by one
 _C.SOLVER.ACCUMULATE = 1  # micro-batches per iteration: less memory, the same update
 _C.SOLVER.OPTIMIZER = "adam"  # adam, adamw, sgd, rmsprop, nadam; fused_adam, fused_lamb: NVIDIA apex, GPU only
 _C.SOLVER.BASE_LR = 0.0001  # learning rate
@@ -85,6 +96,7 @@ _C.SOLVER.COMPILE = False  # torch.compile the net
 
 _C.EVAL = EasyDict()
 _C.EVAL.PERIOD = 2000.0  # length between two evaluations; 0 = only at the end
+_C.EVAL.SELECT = "auto"  # selects best: auto, triplets, accuracy, mean_class_accuracy, macro_f1; last = nothing does
 _C.EVAL.BATCH_SIZE = 256  # faces per forward pass; the same whatever the number of processes
 
 _C.CHECKPOINT = EasyDict()

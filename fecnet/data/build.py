@@ -2,32 +2,129 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from fecnet.data.augment import Augment
-from fecnet.data.loader import TripletLoader, vote_weights
+from fecnet.data.label_overlay import LabelOverlay
+from fecnet.data.label_splits import LabelSplits
+from fecnet.data.loader import LabelledLoader, TripletLoader, vote_weights
 from fecnet.data.packed import PackedDataset
-from fecnet.data.samplers import TripletSampler
+from fecnet.data.samplers import ClassSampler, TripletSampler
+from fecnet.utils.lookup import lookup
+
+_HOW_TO_PREPARE = (
+    "sets with votes: fecnet prepare ferplus; with valence and arousal: fecnet prepare labelled affectnet"
+)
 
 
-def build_loader(cfg: Any, dataset: PackedDataset, *, rank: int, world_size: int, pin: bool) -> TripletLoader:
-    """The training loader of ``cfg.DATA.TRAIN_SPLIT``; see ``TripletLoader`` for what it raises."""
-    table = dataset.triplets(cfg.DATA.TRAIN_SPLIT)
+def build_loader(
+    cfg: Any,
+    dataset: PackedDataset,
+    labels: LabelOverlay | None = None,
+    *,
+    rank: int,
+    world_size: int,
+    pin: bool,
+    triplets: bool = True,
+) -> TripletLoader | LabelledLoader:
+    """The training loader of ``cfg.DATA.TRAIN_SPLIT``.
+
+    Args:
+        cfg: the whole settings.
+        dataset: the packed data set.
+        labels: targets of the faces, or None.
+        rank: this process.
+        world_size: number of processes.
+        pin: gather into pinned memory.
+        triplets: the items are triplets; else the faces of ``labels``.
+
+    Raises:
+        ValueError: the batch is larger than the data, or smaller than the number of processes.
+    """
     if cfg.SOLVER.ACCUMULATE < 1:
         raise ValueError(f"SOLVER.ACCUMULATE: {cfg.SOLVER.ACCUMULATE}; allowed: 1 or more")
-    sampler = TripletSampler(
-        table.type_T, batch_size=cfg.SOLVER.BATCH_SIZE, seed=cfg.SEED, balance=cfg.DATA.BALANCE_TYPES
+    if triplets and cfg.DATA.BALANCE_CLASSES:
+        raise ValueError("DATA.BALANCE_CLASSES: true, but batches are made of triplets; allowed here: false")
+    shared = {
+        "labels": labels,
+        "accumulate": cfg.SOLVER.ACCUMULATE,
+        "rank": rank,
+        "world_size": world_size,
+        "pin": pin,
+    }
+    batches = {"batch_size": cfg.SOLVER.BATCH_SIZE, "seed": cfg.SEED}
+    if not triplets:
+        assert labels is not None
+        place_M = np.flatnonzero(labels.class_M >= 0) if cfg.DATA.BALANCE_CLASSES else np.arange(len(labels))
+        faces = ClassSampler(labels.class_M[place_M], **batches, balance=cfg.DATA.BALANCE_CLASSES)
+        return LabelledLoader(dataset.faces_NHWC, labels.rows_M[place_M], faces, **shared)
+    table = dataset.triplets(cfg.DATA.TRAIN_SPLIT)
+    sampler = TripletSampler(table.type_T, **batches, balance=cfg.DATA.BALANCE_TYPES)
+    weight_T = vote_weights(table) if cfg.DATA.VOTE_WEIGHTS else None
+    return TripletLoader(dataset.faces_NHWC, table, sampler, weight_T=weight_T, **shared)
+
+
+def build_label_splits(cfg: Any, dataset: PackedDataset) -> LabelSplits:
+    """The label tables of ``cfg.DATA.LABELS`` by split.
+
+    Raises:
+        ValueError: no label set is named, or the share to hold out is out of its range.
+    """
+    known = dataset.description.get("label_sets", {})
+    if not cfg.DATA.LABELS:
+        there = ", ".join(known) or "none; prepare a set that has labels, see: fecnet prepare --help"
+        raise ValueError(f"DATA.LABELS: empty, but LOSS.CRITERIA needs labels; {dataset.path} has: {there}")
+    if not 0 <= cfg.DATA.HOLD_OUT < 1:
+        raise ValueError(f"DATA.HOLD_OUT: {cfg.DATA.HOLD_OUT}; allowed: 0 or more, below 1")
+    return LabelSplits(
+        dataset, cfg.DATA.LABELS, train_split=cfg.DATA.TRAIN_SPLIT, hold_out=cfg.DATA.HOLD_OUT
     )
-    return TripletLoader(
-        dataset.faces_NHWC,
-        table,
-        sampler,
-        weight_T=vote_weights(table) if cfg.DATA.VOTE_WEIGHTS else None,
-        accumulate=cfg.SOLVER.ACCUMULATE,
-        rank=rank,
-        world_size=world_size,
-        pin=pin,
-    )
+
+
+def build_labels(cfg: Any, dataset: PackedDataset, targets: Sequence[str]) -> LabelOverlay:
+    """The labels trained on, with every class checked to be there.
+
+    Args:
+        cfg: the whole settings.
+        dataset: the packed data set.
+        targets: what the criteria read: ``label``, ``distribution``, ``valence_arousal``.
+
+    Raises:
+        ValueError: no such labels in the data set, or a class without a face.
+    """
+    table = build_label_splits(cfg, dataset).table(cfg.DATA.TRAIN_SPLIT, min_share=cfg.DATA.TRAIN_VOTE_SHARE)
+    try:
+        labels = LabelOverlay(table, len(dataset.faces_NHWC), targets)
+    except ValueError as error:
+        place = f"{dataset.path}: label set '{cfg.DATA.LABELS}', split '{cfg.DATA.TRAIN_SPLIT}'"
+        raise ValueError(f"{place}: {error}; {_HOW_TO_PREPARE}") from error
+    empty = [name for name, count in zip(labels.classes, labels.counts_K, strict=True) if not count]
+    if empty and set(targets) != {"valence_arousal"}:
+        raise ValueError(
+            f"{dataset.path}: label set '{cfg.DATA.LABELS}', split '{cfg.DATA.TRAIN_SPLIT}': no face to learn the "
+            f"class '{empty[0]}' from ({len(empty)} of {len(labels.classes)} classes); allowed: one or more of each"
+        )
+    return labels
+
+
+_CLASS_WEIGHTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "none": np.ones_like,
+    "balanced": lambda counts_K: counts_K.sum() / (len(counts_K) * counts_K),  # as scikit-learn's class weights
+    "sqrt": lambda counts_K: np.sqrt(counts_K.sum() / (len(counts_K) * counts_K)),
+}
+
+
+def build_class_weights(cfg: Any, labels: LabelOverlay) -> list[float] | None:
+    """The weight of each class by ``cfg.DATA.CLASS_WEIGHTS``; None for none.
+
+    Raises:
+        ValueError: an unknown rule.
+    """
+    rule = lookup(_CLASS_WEIGHTS, cfg.DATA.CLASS_WEIGHTS, key="DATA.CLASS_WEIGHTS")
+    return None if cfg.DATA.CLASS_WEIGHTS == "none" else rule(labels.counts_K).tolist()
 
 
 def build_augment(cfg: Any, channels: list[str]) -> Augment:

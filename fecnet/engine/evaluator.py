@@ -1,67 +1,68 @@
-"""Measures triplet splits: each face is embedded once, however many triplets and splits it stands in."""
+"""Measures splits: each face goes through the net once, however many triplets, splits and tasks it stands in."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fecnet.engine.predict import View, predict
+from fecnet.evaluation.classification import ClassAccuracy, class_accuracy
 from fecnet.evaluation.triplet_accuracy import TripletAccuracy, triplet_accuracy
+from fecnet.structures import Outputs
 
 TripletArrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # faces_T3, odd_T, type_T
+LabelArrays = tuple[np.ndarray, np.ndarray]  # faces_M, label_M
 
 
-class TripletEvaluator:
-    """Embeds the faces of some splits and judges their triplets.
+class Measured(Protocol):
+    """What was measured on one split."""
+
+    def figures(self) -> dict[str, float | None]:
+        """Per cent by name, as logged; one of them selects the best checkpoint."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+
+
+class Judge(Protocol):
+    """What is made of a model's outputs."""
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits."""
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The faces that stand in any of them, int64, sorted."""
+
+    output: str  # the output that is judged
+
+    def judge(self, output_NX: Tensor) -> Mapping[str, Measured]:
+        """What is measured of each split, from that output of ``self.rows``."""
+
+
+class TripletJudge:
+    """Judges triplets by embeddings.
 
     Args:
-        faces_NHWC: all faces, uint8.
         splits: the arrays of each split's triplets, by name.
-        view: stored image to the net's input.
-        batch_size: faces per forward pass.
-        device: where the model is.
-        progress: show a bar.
 
     Attributes:
         splits: names of the splits.
         rows: the faces that stand in any of them, int64, sorted.
     """
 
-    def __init__(
-        self,
-        faces_NHWC: np.ndarray,
-        splits: Mapping[str, TripletArrays],
-        *,
-        view: View,
-        batch_size: int,
-        device: torch.device,
-        progress: bool = False,
-    ) -> None:
-        self._faces_NHWC = faces_NHWC
-        self._splits = splits
-        self._view = view
-        self._batch_size = batch_size
-        self._device = device
-        self._progress = progress
-        every = [faces_T3.reshape(-1) for faces_T3, _, _ in splits.values()]
-        self.splits = list(splits)
-        self.rows = np.unique(np.concatenate(every)).astype(np.int64)
+    output = "embedding"
 
-    def embed(self, model: nn.Module) -> Tensor:
-        """Embeddings of ``self.rows``, float32, shape (n, D), on the CPU, on all ranks."""
-        outputs = predict(
-            model,
-            self._faces_NHWC,
-            self.rows,
-            view=self._view,
-            batch_size=self._batch_size,
-            device=self._device,
-            progress="embedding faces" if self._progress else "",
-        )
-        return outputs["embedding"]
+    def __init__(self, splits: Mapping[str, TripletArrays]) -> None:
+        self._splits = splits
+        self.splits = list(splits)
+        every = [faces_T3.reshape(-1) for faces_T3, _, _ in splits.values()]
+        self.rows = np.unique(np.concatenate(every)).astype(np.int64)
 
     def judge(self, embedding_ND: Tensor) -> dict[str, TripletAccuracy]:
         """The accuracy of each split, from embeddings of ``self.rows``.
@@ -74,6 +75,113 @@ class TripletEvaluator:
             for split, (faces_T3, odd_T, type_T) in self._splits.items()
         }
 
-    def __call__(self, model: nn.Module) -> dict[str, TripletAccuracy]:
-        """Embed, then judge."""
-        return self.judge(self.embed(model))
+
+class ClassJudge:
+    """Judges classes by logits.
+
+    Args:
+        splits: faces and labels of each split, by name.
+        classes: names in label order.
+
+    Attributes:
+        splits: names of the splits.
+        rows: the faces that stand in any of them, int64, sorted.
+        classes: names in label order.
+    """
+
+    output = "logits"
+
+    def __init__(self, splits: Mapping[str, LabelArrays], classes: Sequence[str]) -> None:
+        self._splits = splits
+        self.splits = list(splits)
+        self.classes = tuple(classes)
+        self.rows = np.unique(np.concatenate([faces_M for faces_M, _ in splits.values()])).astype(np.int64)
+
+    def judge(self, logits_NK: Tensor) -> dict[str, ClassAccuracy]:
+        """The accuracy of each split, from logits of ``self.rows``.
+
+        Raises:
+            ValueError: a logit is not finite.
+        """
+        return {
+            split: class_accuracy(logits_NK[np.searchsorted(self.rows, faces_M)], label_M, self.classes)
+            for split, (faces_M, label_M) in self._splits.items()
+        }
+
+
+class Together:
+    """What several judges measured on one split, under names that do not meet."""
+
+    def __init__(self, parts: Sequence[Measured]) -> None:
+        self.parts = list(parts)
+
+    def figures(self) -> dict[str, float | None]:
+        """Per cent by name, of all parts."""
+        return {name: value for part in self.parts for name, value in part.figures().items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, of all parts."""
+        return {name: value for part in self.parts for name, value in part.to_dict().items()}
+
+
+class Evaluator:
+    """Predicts the faces that the judges ask for, and has them judge.
+
+    Args:
+        faces_NHWC: all faces, uint8.
+        judges: at least one; all of the same splits.
+        view: stored image to the net's input.
+        batch_size: faces per forward pass.
+        device: where the model is.
+        progress: show a bar.
+
+    Attributes:
+        rows: the faces that any judge asks for, int64, sorted.
+        judges: as given.
+    """
+
+    def __init__(
+        self,
+        faces_NHWC: np.ndarray,
+        judges: Sequence[Judge],
+        *,
+        view: View,
+        batch_size: int,
+        device: torch.device,
+        progress: bool = False,
+    ) -> None:
+        self._faces_NHWC = faces_NHWC
+        self._view = view
+        self._batch_size = batch_size
+        self._device = device
+        self._progress = progress
+        self.judges = list(judges)
+        self.rows = np.unique(np.concatenate([judge.rows for judge in judges]))
+
+    def predict(self, model: nn.Module) -> Outputs:
+        """Outputs for ``self.rows``, float32, on the CPU, on all ranks."""
+        return predict(
+            model,
+            self._faces_NHWC,
+            self.rows,
+            view=self._view,
+            batch_size=self._batch_size,
+            device=self._device,
+            progress="looking at faces" if self._progress else "",
+        )
+
+    def part(self, outputs: Outputs, judge: Judge) -> Tensor:
+        """What ``judge`` reads of the outputs for ``self.rows``."""
+        return outputs[judge.output][np.searchsorted(self.rows, judge.rows)]
+
+    def __call__(self, model: nn.Module) -> dict[str, Measured]:
+        """Predict, then judge; what is measured of each split.
+
+        Raises:
+            ValueError: an output is not finite.
+        """
+        outputs = self.predict(model)
+        judged = [judge.judge(self.part(outputs, judge)) for judge in self.judges]
+        if len(judged) == 1:
+            return dict(judged[0])
+        return {split: Together([found[split] for found in judged]) for split in self.judges[0].splits}

@@ -39,6 +39,10 @@ class TripletAccuracy:
         right, total = self.counts(row)
         return 100 * right / total if total else float("nan")
 
+    def figures(self) -> dict[str, float | None]:
+        """Per cent right by row of ``ROWS``; None where there is no triplet."""
+        return {row: table["percent"] for row, table in self.to_dict().items()}
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON: ``{"ONE": {"right": …, "total": …, "percent": …}, …}``."""
         table = {}
