@@ -66,9 +66,8 @@ class CrossEntropyCriterion(nn.Module):
         """
         logits_NK, label_N = out["logits"].float(), target_of(batch, "label", "cross_entropy")
         if self.class_weight_K is not None and len(self.class_weight_K) != logits_NK.shape[1]:
-            raise ValueError(
-                f"LOSS.CLASS_WEIGHTS: {len(self.class_weight_K)} weights for {logits_NK.shape[1]} classes; give one each"
-            )
+            found, classes = len(self.class_weight_K), logits_NK.shape[1]
+            raise ValueError(f"LOSS.CLASS_WEIGHTS: {found} weights for {classes} classes; give one each")
         weight_N = self._weight(label_N)
         loss_N = F.cross_entropy(
             logits_NK, label_N.clamp(min=0), reduction="none", label_smoothing=self.label_smoothing

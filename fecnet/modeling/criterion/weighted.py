@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from fecnet.structures import Batch, Outputs, Relabels
 
 
 class WeightedCriteria(nn.Module):
-    """The sum of several criteria, each times its weight. Each term keeps its own count: its mean is over its own items.
+    """The sum of several criteria, each times its weight. Each term keeps its own count: a mean over its own items.
 
     Args:
         weighted: criteria and their weights.
