@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -92,3 +93,15 @@ class Batch:
     def with_images(self, image_NCHW: Tensor) -> Batch:
         """The same batch with other images, as augmentation makes it."""
         return replace(self, image_NCHW=image_NCHW)
+
+
+class Relabels(NamedTuple):
+    """What a criterion found mislabelled in an epoch, the same on all ranks; M images, on the CPU.
+
+    Attributes:
+        row_M: rows of ``faces.npy``, increasing, each once, int64.
+        label_M: their new labels, int64.
+    """
+
+    row_M: Tensor
+    label_M: Tensor

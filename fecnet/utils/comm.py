@@ -316,3 +316,52 @@ def parallel(model: nn.Module, device: torch.device) -> nn.Module:
 def no_sync(net: nn.Module) -> AbstractContextManager[Any]:
     """While inside, gradients of a parallel model are added up locally: for all micro-batches but the last."""
     return net.no_sync() if isinstance(net, nn.parallel.DistributedDataParallel) else nullcontext()
+
+
+def gather_counts(number: int, device: torch.device) -> list[int]:
+    """Every rank's ``number``, in rank order, on all ranks; with several GPUs it waits for the device."""
+    if world_size() == 1:
+        return [number]
+    return torch.cat(gather_rows(torch.full((1,), number, device=device), [1] * world_size())).tolist()
+
+
+def gather_differentiable(share: Tensor, counts: Sequence[int]) -> Tensor:
+    """The rows of the global batch, in rank order, on all ranks, for a loss over the whole batch.
+
+    Its backward adds up what all ranks ask of a row, as the transpose of a gather does: of a loss that every rank
+    computes alike, each rank's rows receive ``world_size`` times the gradient, which averaging over ranks takes off.
+
+    Args:
+        share: this rank's rows, float, shape (counts[rank], ...).
+        counts: rows of each rank.
+
+    Returns:
+        Shape (sum(counts), ...); ``share`` itself at world size 1.
+    """
+    return share if world_size() == 1 else cast(Tensor, _Gather.apply(share, tuple(counts)))  # type: ignore[no-untyped-call]
+
+
+def average_gradient(value: Tensor) -> Tensor:
+    """``value``, whose gradient becomes the mean over all ranks: for what is learnt outside of a ``parallel`` model."""
+    return value if world_size() == 1 else cast(Tensor, _AverageGradient.apply(value))  # type: ignore[no-untyped-call]
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, share: Tensor, counts: tuple[int, ...]) -> Tensor:
+        ctx.first, ctx.number = sum(counts[: rank()]), len(share)
+        return torch.cat(gather_rows(share, counts))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return all_reduce_sum(gradient.contiguous()).narrow(0, ctx.first, ctx.number), None
+
+
+class _AverageGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return all_reduce_sum(gradient.contiguous()) / world_size()

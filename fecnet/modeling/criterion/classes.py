@@ -1,0 +1,119 @@
+"""The criteria of the classifiers by name, from plain keywords whose names are config keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+
+from fecnet.modeling.criterion.cross_entropy import CrossEntropyCriterion
+from fecnet.modeling.criterion.ran import RegionBiasCriterion
+from fecnet.modeling.criterion.scn import ScnCriterion
+from fecnet.modeling.criterion.soft_targets import SoftTargetCriterion
+from fecnet.modeling.criterion.valence_arousal import ValenceArousalCriterion
+from fecnet.modeling.criterion.wasserstein import (
+    FreeDistances,
+    WassersteinCriterion,
+    centroid_distances,
+    confusion_distances,
+)
+from fecnet.utils.lookup import lookup
+
+CLASS_CRITERIA = ("cross_entropy", "soft_targets", "scn", "ran", "wasserstein", "valence_arousal")
+
+
+def build_class_criterion(
+    name: str,
+    classes: Sequence[str],
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Sequence[float] | None = None,
+    hardest: float = 1.0,
+    scn_beta: float = 0.7,
+    scn_margin_1: float = 0.07,
+    scn_margin_2: float = 0.2,
+    relabel_after: int | None = None,
+    ran_margin: float = 0.02,
+    wasserstein: str = "centroid",
+    confusion: str = "",
+    ccc: bool = False,
+) -> nn.Module:
+    """The criterion called ``name``.
+
+    Args:
+        name: one of ``CLASS_CRITERIA``.
+        classes: names in label order.
+        label_smoothing: LOSS.LABEL_SMOOTHING.
+        class_weights: one per class, or None; LOSS.CLASS_WEIGHTS.
+        hardest: LOSS.HARDEST.
+        scn_beta: LOSS.SCN_BETA.
+        scn_margin_1: LOSS.SCN_MARGIN_1.
+        scn_margin_2: LOSS.SCN_MARGIN_2.
+        relabel_after: LOSS.RELABEL_AFTER in iterations, None = never.
+        ran_margin: LOSS.RAN_MARGIN.
+        wasserstein: LOSS.WASSERSTEIN: free, centroid or confusion.
+        confusion: file of the training set's confusion matrix, LOSS.CONFUSION.
+        ccc: LOSS.CCC.
+
+    Raises:
+        ValueError: an unknown name, a value out of range, or a confusion matrix that does not fit.
+    """
+    _check("LABEL_SMOOTHING", label_smoothing, 0 <= label_smoothing < 1, "0 or more, below 1")
+    _check("HARDEST", hardest, 0 < hardest <= 1, "above 0, at most 1")
+    _check("SCN_BETA", scn_beta, 0 < scn_beta < 1, "above 0, below 1")
+    for key, value in (("SCN_MARGIN_1", scn_margin_1), ("SCN_MARGIN_2", scn_margin_2), ("RAN_MARGIN", ran_margin)):
+        _check(key, value, 0 <= value <= 1, "0..1, since importances and probabilities are")
+    if class_weights is not None:
+        fits = len(class_weights) == len(classes) and min(class_weights) >= 0 and max(class_weights) > 0
+        _check("CLASS_WEIGHTS", list(class_weights), fits, f"one of 0 or more for each of {', '.join(classes)}")
+    choices: dict[str, Callable[[], nn.Module]] = {
+        "cross_entropy": lambda: CrossEntropyCriterion(
+            label_smoothing=label_smoothing, class_weights=class_weights, hardest=hardest
+        ),
+        "soft_targets": SoftTargetCriterion,
+        "scn": lambda: ScnCriterion(
+            beta=scn_beta, margin_1=scn_margin_1, margin_2=scn_margin_2, relabel_after=relabel_after
+        ),
+        "ran": lambda: RegionBiasCriterion(margin=ran_margin),
+        "wasserstein": lambda: WassersteinCriterion(build_distances(wasserstein, classes, confusion)),
+        "valence_arousal": lambda: ValenceArousalCriterion(ccc=ccc),
+    }
+    return lookup(choices, name, key="LOSS.CRITERIA")()
+
+
+def build_distances(kind: str, classes: Sequence[str], confusion: str = "") -> Tensor | FreeDistances:
+    """Distances between classes for the Wasserstein criterion.
+
+    Args:
+        kind: free, centroid or confusion.
+        classes: names in label order, at least two.
+        confusion: of kind confusion: a file of counts by label and prediction on the training set, ``.npy``, or text
+            with a line per label and commas between.
+
+    Raises:
+        ValueError: an unknown kind, a class without a centroid, or a file that is missing or does not fit.
+    """
+    choices: dict[str, Callable[[], Tensor | FreeDistances]] = {
+        "free": lambda: FreeDistances(len(classes)),
+        "centroid": lambda: centroid_distances(classes),
+        "confusion": lambda: _distances_of_file(Path(confusion), len(classes)),
+    }
+    return lookup(choices, kind, key="LOSS.WASSERSTEIN")()
+
+
+def _distances_of_file(path: Path, num_classes: int) -> Tensor:
+    try:
+        confusion_KK = np.load(path) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", ndmin=2)
+        if confusion_KK.shape != (num_classes, num_classes):
+            raise ValueError(f"shape {confusion_KK.shape}; expected {(num_classes, num_classes)}")
+        return confusion_distances(confusion_KK)
+    except (OSError, ValueError, EOFError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+        raise ValueError(f"LOSS.CONFUSION: '{path}': {reason}") from error
+
+
+def _check(name: str, value: object, is_allowed: bool, allowed: str) -> None:
+    if not is_allowed:
+        raise ValueError(f"LOSS.{name}: {value}; allowed: {allowed}")

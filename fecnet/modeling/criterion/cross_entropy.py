@@ -1,0 +1,92 @@
+"""Cross-entropy against labels: smoothing, class weights, hard examples. N images, G of all ranks, K classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fecnet.modeling.criterion.global_batch import own_rows, top_share
+from fecnet.modeling.criterion.targets import target_of
+from fecnet.structures import Batch, Outputs
+from fecnet.utils import comm
+
+
+def balanced_class_weights(count_K: Sequence[int], classes: Sequence[str]) -> list[float]:
+    """Weights with which every class weighs alike; their mean over the images is 1.
+
+    Args:
+        count_K: images of each class in the training split.
+        classes: K names.
+
+    Raises:
+        ValueError: a class without images.
+    """
+    for name, count in zip(classes, count_K, strict=True):
+        if count < 1:
+            raise ValueError(f"LOSS.CLASS_WEIGHTS: class '{name}' has no image in the training split, so no weight")
+    return [sum(count_K) / (len(count_K) * count) for count in count_K]
+
+
+class CrossEntropyCriterion(nn.Module):
+    """Weighted mean of the cross-entropy over the images with a label (label -1 = absent).
+
+    An image weighs what its class weighs, smoothed or not. With ``hardest`` below 1 only the images with the largest
+    weighted losses are averaged (online hard example mining, arXiv:1604.03540): that share of the global batch, over
+    all ranks; with several micro-batches each is ranked by itself.
+
+    Args:
+        label_smoothing: share of the target spread evenly over all classes (arXiv:1512.00567).
+        class_weights: K weights, or None for 1.
+        hardest: share kept, above 0, at most 1.
+    """
+
+    class_weight_K: Tensor | None
+
+    def __init__(
+        self, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None, hardest: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+        self.hardest = hardest
+        weight = None if class_weights is None else torch.tensor(list(class_weights), dtype=torch.float32)
+        self.register_buffer("class_weight_K", weight, persistent=False)
+
+    def count(self, batch: Batch) -> dict[str, Tensor]:
+        """Sum of the images' weights."""
+        return {"cross_entropy": self._weight(target_of(batch, "label", "cross_entropy")).sum()}
+
+    def forward(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Sum of weight × cross-entropy over the images with a label.
+
+        Raises:
+            ValueError: another number of class weights than of classes.
+        """
+        logits_NK, label_N = out["logits"].float(), target_of(batch, "label", "cross_entropy")
+        if self.class_weight_K is not None and len(self.class_weight_K) != logits_NK.shape[1]:
+            found, classes = len(self.class_weight_K), logits_NK.shape[1]
+            raise ValueError(f"LOSS.CLASS_WEIGHTS: {found} weights for {classes} classes; give one each")
+        weight_N = self._weight(label_N)
+        loss_N = F.cross_entropy(
+            logits_NK, label_N.clamp(min=0), reduction="none", label_smoothing=self.label_smoothing
+        )
+        if self.hardest < 1:
+            weight_N = self._weight_of_hardest(loss_N.detach(), weight_N)
+        return {"cross_entropy": (loss_N * weight_N).sum()}
+
+    def _weight(self, label_N: Tensor) -> Tensor:
+        present_N = (label_N >= 0).float()
+        if self.class_weight_K is None:
+            return present_N
+        return self.class_weight_K[label_N.clamp(min=0)] * present_N
+
+    def _weight_of_hardest(self, loss_N: Tensor, weight_N: Tensor) -> Tensor:
+        """The weight of all images of the global batch, dealt out to the hardest: ``count`` stays as it is."""
+        counts = comm.gather_counts(len(loss_N), loss_N.device)
+        both_G2 = torch.cat(comm.gather_rows(torch.stack([loss_N, weight_N], dim=1), counts))
+        weight_G = both_G2[:, 1]
+        kept_G = weight_G * top_share(both_G2.prod(dim=1), weight_G > 0, self.hardest)
+        factor = weight_G.sum() / kept_G.sum().clamp(min=torch.finfo(torch.float32).tiny)
+        return own_rows(kept_G, counts) * factor

@@ -1,0 +1,38 @@
+"""Rules over the global batch: which of its items belong to the top share. G items of all ranks, in rank order."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fecnet.utils import comm
+
+
+def top_share(value_G: Tensor, present_G: Tensor, share: float) -> Tensor:
+    """The ``share`` of the present items with the largest values: ``share`` · their number, rounded down, at least one.
+
+    Nothing is read back from the device. Equal values keep their order, so that ranks agree.
+
+    Args:
+        value_G: what is ranked, float, shape (G,).
+        present_G: the items that count, bool, shape (G,).
+        share: 0..1.
+
+    Returns:
+        bool, shape (G,); absent items are not among them.
+    """
+    order_G = value_G.detach().masked_fill(~present_G, -torch.inf).argsort(descending=True, stable=True)
+    # 0.7 · 90 is 62.99… in binary: what is meant is 63
+    kept = (present_G.sum().double() * share + 1e-6).floor().clamp(min=1)
+    return (order_G.argsort() < kept) & present_G
+
+
+def own_rows(value_G: Tensor, counts: list[int]) -> Tensor:
+    """This rank's part of what was gathered with ``counts``."""
+    first = sum(counts[: comm.rank()])
+    return value_G[first : first + counts[comm.rank()]]
+
+
+def once_for_all(batch_value: Tensor) -> Tensor:
+    """A number that every rank knows alike, as this rank's part of a sum over ranks."""
+    return batch_value / comm.world_size()

@@ -1,0 +1,72 @@
+"""Several criteria at once: cross-entropy beside SCN's ranking, or triplets beside classes (joint training)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from fecnet.structures import Batch, Outputs, Relabels
+
+
+class WeightedCriteria(nn.Module):
+    """The sum of several criteria, each times its weight. Each term keeps its own count: a mean over its own items.
+
+    Args:
+        weighted: criteria and their weights.
+
+    Raises:
+        ValueError: no criterion, or a weight that is not finite or below 0.
+    """
+
+    def __init__(self, weighted: Sequence[tuple[nn.Module, float]]) -> None:
+        super().__init__()
+        if not weighted:
+            raise ValueError("LOSS.CRITERIA: no name; give at least one")
+        for _, weight in weighted:
+            if not 0 <= weight < math.inf:
+                raise ValueError(f"LOSS.WEIGHTS: {weight}; allowed: 0 or more")
+        self.criteria = nn.ModuleList(criterion for criterion, _ in weighted)
+        self._weights = [float(weight) for _, weight in weighted]
+
+    def count(self, batch: Batch) -> dict[str, Tensor]:
+        """Sum of the items' weights by term, of all criteria.
+
+        Raises:
+            ValueError: two criteria have a term of the same name.
+        """
+        return self._merged([criterion.count(batch) for criterion in self.criteria])
+
+    def forward(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Sum over this rank's items by term, times the criterion's weight."""
+        every = [criterion(out, batch) for criterion in self.criteria]
+        return self._merged(
+            [
+                {name: total * weight for name, total in terms.items()}
+                for terms, weight in zip(every, self._weights, strict=True)
+            ]
+        )
+
+    def begin(self, iteration: int) -> None:
+        """Tell the criteria that want to know which iteration comes next."""
+        for criterion in self.criteria:
+            begin: Callable[[int], None] | None = getattr(criterion, "begin", None)
+            if begin is not None:
+                begin(iteration)
+
+    def feedback(self) -> Relabels | None:
+        """What the criterion that relabels has found since the last call; None without one. A collective."""
+        for criterion in self.criteria:
+            feedback: Callable[[], Relabels] | None = getattr(criterion, "feedback", None)
+            if feedback is not None:
+                return feedback()
+        return None
+
+    def _merged(self, every: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        merged: dict[str, Tensor] = {}
+        for terms in every:
+            if twice := merged.keys() & terms.keys():
+                raise ValueError(f"LOSS.CRITERIA: two criteria have the term '{min(twice)}'; name each once")
+            merged |= terms
+        return merged

@@ -1,0 +1,76 @@
+"""Feature maps of a face's regions to one feature and logits (Region Attention Network).
+
+N images, R = 6 regions, the whole face first, F features, K classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fecnet.layers.regions import NUM_REGIONS
+from fecnet.modeling.head.scn import ScnClassifier
+from fecnet.structures import Outputs
+
+
+class RegionAttention(nn.Module):
+    """Two-level attention over regions (arXiv:1905.04075).
+
+    ``α = σ(linear(v))``; ``v̄ = Σαv / Σα``; ``β = σ(linear([v; v̄]))``; the fused feature is ``Σαβ[v; v̄] / Σαβ``.
+
+    Args:
+        in_features: F.
+    """
+
+    def __init__(self, in_features: int) -> None:
+        super().__init__()
+        self.alpha = nn.Linear(in_features, 1)
+        self.beta = nn.Linear(2 * in_features, 1)
+
+    def forward(self, region_NRF: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of the regions, (N, R, F).
+
+        Returns:
+            The fused feature, shape (N, 2F), and α in 0..1 as the region-biased loss reads it, shape (N, R).
+        """
+        alpha_NR1 = self.alpha(region_NRF).sigmoid()
+        mean_N1F = _weighted_mean(region_NRF, alpha_NR1)
+        both_NRF = torch.cat([region_NRF, mean_N1F.expand_as(region_NRF)], dim=2)
+        beta_NR1 = self.beta(both_NRF).sigmoid()
+        return _weighted_mean(both_NRF, alpha_NR1 * beta_NR1)[:, 0], alpha_NR1[:, :, 0]
+
+
+def _weighted_mean(value_NRF: Tensor, weight_NR1: Tensor) -> Tensor:
+    """Mean over the regions, shape (N, 1, F)."""
+    return (value_NRF * weight_NR1).sum(dim=1, keepdim=True) / weight_NR1.sum(dim=1, keepdim=True)
+
+
+class RanHead(nn.Module):
+    """Global average pool → two-level attention over regions → dropout → logits; ``RegionNet`` shows it the regions.
+
+    Args:
+        in_channels: channels of the map.
+        num_classes: K.
+        dropout: probability, before the logits.
+        scn: read the fused feature with ``ScnClassifier``: SCN and RAN together.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, *, dropout: float = 0.0, scn: bool = False) -> None:
+        super().__init__()
+        self.attention = RegionAttention(in_channels)
+        self.dropout = nn.Dropout(dropout)
+        fused = 2 * in_channels
+        self.classifier = ScnClassifier(fused, num_classes) if scn else nn.Linear(fused, num_classes)
+
+    def forward(self, map_NCHW: Tensor) -> Outputs:
+        """Maps of the regions of N images, image after image, (N · R, in_channels, H, W).
+
+        Returns:
+            ``logits``, shape (N, K); ``region_importance``, shape (N, R); ``feature``: the fused one, before dropout,
+            shape (N, 2 · in_channels); with SCN ``importance``, shape (N,).
+        """
+        region_NRF = map_NCHW.mean(dim=(2, 3)).unflatten(0, (-1, NUM_REGIONS))
+        feature_NF, importance_NR = self.attention(region_NRF)
+        found = self.classifier(self.dropout(feature_NF))
+        outputs = found if isinstance(found, dict) else {"logits": found}
+        return {**outputs, "feature": feature_NF, "region_importance": importance_NR}

@@ -1,0 +1,54 @@
+"""Feature map to importance and weighted logits (Self-Cure Network). N images, F features, K classes."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from fecnet.structures import Outputs
+
+
+class ScnClassifier(nn.Module):
+    """``importance = σ(linear(feature))``, ``logits = importance · linear(feature)`` (arXiv:2002.10392).
+
+    Args:
+        in_features: F.
+        num_classes: K.
+    """
+
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.importance = nn.Linear(in_features, 1)
+        self.classes = nn.Linear(in_features, num_classes)
+
+    def forward(self, feature_NF: Tensor) -> Outputs:
+        """Features (N, F).
+
+        Returns:
+            ``logits``, shape (N, K); ``importance`` in 0..1, shape (N,).
+        """
+        importance_N1 = self.importance(feature_NF).sigmoid()
+        return {"logits": importance_N1 * self.classes(feature_NF), "importance": importance_N1[:, 0]}
+
+
+class ScnHead(nn.Module):
+    """Global average pool → dropout → ``ScnClassifier``.
+
+    Args:
+        in_channels: channels of the map.
+        num_classes: K.
+        dropout: probability, before importance and logits.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = ScnClassifier(in_channels, num_classes)
+
+    def forward(self, map_NCHW: Tensor) -> Outputs:
+        """Map of any size, (N, in_channels, H, W).
+
+        Returns:
+            ``logits``, ``importance`` and ``feature``: what both read, before dropout, shape (N, in_channels).
+        """
+        feature_NF = map_NCHW.mean(dim=(2, 3))
+        return {**self.classifier(self.dropout(feature_NF)), "feature": feature_NF}
