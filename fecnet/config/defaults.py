@@ -22,9 +22,7 @@ _C.DATA.INPUT_SIZE = 64  # side of the net's input, pixels
 _C.DATA.CROP = 1.0  # side of the part the net sees, fraction of the stored side (44/48 = 0.9167 for FER2013)
 _C.DATA.BALANCE_TYPES = True  # a third of each batch from each triplet type; arXiv:1811.11283
 _C.DATA.LABELS = ""  # label set of the classes; empty = none, needed by a criterion on classes
-_C.DATA.LABEL_TARGET = "label"  # what classes are learnt from: label, or distribution (shares of the raters' votes)
 _C.DATA.BALANCE_CLASSES = False  # each class equally often in a batch; only where no triplets are trained on
-_C.DATA.CLASS_WEIGHTS = "none"  # weight of a class in the loss: none, balanced (1 / its faces) or sqrt (root of that)
 _C.DATA.HOLD_OUT = 0.0  # share of TRAIN_SPLIT that makes a split hold_out for EVAL_SPLITS; subject-wise where known
 _C.DATA.TRAIN_VOTE_SHARE = 0.0  # learn no face whose label has at most this share of its votes; 0.5: majorities only
 _C.DATA.EVAL_VOTE_SHARE = 0.0  # measure no face whose label has at most this share; 0.5: FERPlus' strict majority
@@ -49,7 +47,7 @@ _C.MODEL.WIDTH = 1.0  # factor on resnet18's channels
 _C.MODEL.BLOCKS = [2, 2, 2, 2]  # residual blocks in each stage of resnet18; [1, 1, 1, 1] is ResNet-10
 _C.MODEL.BATCH_NORM = True  # batch norm in inception_nn2; without it (as published) it hardly trains from scratch
 _C.MODEL.NECK = "dense_block"  # dense_block (paper), conv3x3 (best published re-implementation), none or identity
-_C.MODEL.HEAD = "embedding"  # embedding, classifier or joint (both from one map)
+_C.MODEL.HEAD = "embedding"  # embedding, classifier, joint (both of one map), scn, ran or scn_ran
 _C.MODEL.NECK_CHANNELS = 512  # channels of the 1×1 convolution that starts the neck
 _C.MODEL.FEATURE_DIM = 512  # units of the layer before the embedding
 _C.MODEL.EMBEDDING_DIM = 16  # dimensions of the unit embedding; arXiv:1811.11283
@@ -61,9 +59,19 @@ _C.MODEL.MEAN = [0.5]  # subtracted from the image in 0..1; one value or one per
 _C.MODEL.STD = [0.5]  # divides the image after MEAN; one value or one per channel; a mask channel may lack: 1
 
 _C.LOSS = EasyDict()
-_C.LOSS.CRITERIA = ["triplet"]  # what is minimised: triplet, cross_entropy; two of them are added up
+_C.LOSS.CRITERIA = ["triplet"]  # triplet, cross_entropy, soft_targets (votes), scn, ran, wasserstein, valence_arousal
 _C.LOSS.WEIGHTS = [1.0]  # factor on each of CRITERIA
-_C.LOSS.LABEL_SMOOTHING = 0.0  # share of each target spread over all classes: cross_entropy; arXiv:1512.00567 has 0.1
+_C.LOSS.CLASS_WEIGHTS = "none"  # of cross_entropy: none, balanced (1 / faces of the class) or sqrt (the root of that)
+_C.LOSS.LABEL_SMOOTHING = 0.0  # of cross_entropy: share of the target spread over all classes; 0.1 in arXiv:1512.00567
+_C.LOSS.HARDEST = 1.0  # of cross_entropy: share of the batch with the largest losses that counts; arXiv:1604.03540
+_C.LOSS.SCN_BETA = 0.7  # of scn: share of the batch in the high-importance group; arXiv:2002.10392
+_C.LOSS.SCN_MARGIN_1 = 0.07  # of scn: between the groups' mean importances; 0.07 at batches of 64, 0.15 at 1024
+_C.LOSS.SCN_MARGIN_2 = 0.2  # of scn: a face is relabelled where another class is likelier by this; arXiv:2002.10392
+_C.LOSS.RELABEL_AFTER = 0.0  # of scn: length before relabelling begins (10 epochs in arXiv:2002.10392); 0 = never
+_C.LOSS.RAN_MARGIN = 0.02  # of ran: importance of the best crop over the whole face; arXiv:1905.04075 (0.1 in its code)
+_C.LOSS.WASSERSTEIN = "centroid"  # of wasserstein: distances of classes: free (learnt), centroid or confusion
+_C.LOSS.CONFUSION = ""  # of wasserstein confusion: counts on the training set, .npy or .csv (inference.py writes them)
+_C.LOSS.CCC = False  # of valence_arousal: add 1 - concordance; arXiv:1708.03985
 _C.LOSS.MARGIN_ONE_CLASS = 0.1  # squared L2 between unit vectors; arXiv:1811.11283
 _C.LOSS.MARGIN_TWO_CLASS = 0.2  # squared L2 between unit vectors; arXiv:1811.11283
 _C.LOSS.MARGIN_THREE_CLASS = 0.2  # squared L2 between unit vectors; arXiv:1811.11283 (0.3 in the original code)
@@ -71,7 +79,9 @@ _C.LOSS.MARGIN_THREE_CLASS = 0.2  # squared L2 between unit vectors; arXiv:1811.
 _C.SOLVER = EasyDict()
 _C.SOLVER.UNIT = "iteration"  # unit of all lengths: iteration or epoch
 _C.SOLVER.LENGTH = 50000.0  # length of the training
-_C.SOLVER.BATCH_SIZE = 90  # triplets, or labelled faces where there are none, over all ranks and micro-batches; shares may differ by one
+_C.SOLVER.BATCH_SIZE = (
+    90  # triplets, or labelled faces where there are none, over all ranks and micro-batches; shares may differ by one
+)
 _C.SOLVER.ACCUMULATE = 1  # micro-batches per iteration: less memory, the same update
 _C.SOLVER.OPTIMIZER = "adam"  # adam, adamw, sgd, rmsprop, nadam; fused_adam, fused_lamb: NVIDIA apex, GPU only
 _C.SOLVER.BASE_LR = 0.0001  # learning rate

@@ -15,9 +15,7 @@ from fecnet.data.packed import PackedDataset
 from fecnet.data.samplers import ClassSampler, TripletSampler
 from fecnet.utils.lookup import lookup
 
-_HOW_TO_PREPARE = (
-    "sets with votes: fecnet prepare ferplus; with valence and arousal: fecnet prepare labelled affectnet"
-)
+_HOW_TO_PREPARE = "sets with votes: fecnet prepare ferplus; with valence and arousal: fecnet prepare labelled affectnet"
 
 
 def build_loader(
@@ -79,9 +77,7 @@ def build_label_splits(cfg: Any, dataset: PackedDataset) -> LabelSplits:
         raise ValueError(f"DATA.LABELS: empty, but LOSS.CRITERIA needs labels; {dataset.path} has: {there}")
     if not 0 <= cfg.DATA.HOLD_OUT < 1:
         raise ValueError(f"DATA.HOLD_OUT: {cfg.DATA.HOLD_OUT}; allowed: 0 or more, below 1")
-    return LabelSplits(
-        dataset, cfg.DATA.LABELS, train_split=cfg.DATA.TRAIN_SPLIT, hold_out=cfg.DATA.HOLD_OUT
-    )
+    return LabelSplits(dataset, cfg.DATA.LABELS, train_split=cfg.DATA.TRAIN_SPLIT, hold_out=cfg.DATA.HOLD_OUT)
 
 
 def build_labels(cfg: Any, dataset: PackedDataset, targets: Sequence[str]) -> LabelOverlay:
@@ -118,13 +114,13 @@ _CLASS_WEIGHTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def build_class_weights(cfg: Any, labels: LabelOverlay) -> list[float] | None:
-    """The weight of each class by ``cfg.DATA.CLASS_WEIGHTS``; None for none.
+    """The weight of each class by ``cfg.LOSS.CLASS_WEIGHTS``; None for none.
 
     Raises:
         ValueError: an unknown rule.
     """
-    rule = lookup(_CLASS_WEIGHTS, cfg.DATA.CLASS_WEIGHTS, key="DATA.CLASS_WEIGHTS")
-    return None if cfg.DATA.CLASS_WEIGHTS == "none" else rule(labels.counts_K).tolist()
+    rule = lookup(_CLASS_WEIGHTS, cfg.LOSS.CLASS_WEIGHTS, key="LOSS.CLASS_WEIGHTS")
+    return None if cfg.LOSS.CLASS_WEIGHTS == "none" else rule(labels.counts_K).tolist()
 
 
 def build_augment(cfg: Any, channels: list[str]) -> Augment:

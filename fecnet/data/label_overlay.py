@@ -6,19 +6,20 @@ Shape suffixes: N faces of a batch, M labelled faces, K classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fecnet.data.labels import LabelTable
+from fecnet.structures import Relabels
 
 TARGETS = ("label", "distribution", "valence_arousal")
 
 
 class Changed(NamedTuple):
-    """How many labels ``LabelOverlay.apply`` changed, and how many it kept since a class would have been emptied."""
+    """How many labels were changed, and how many stay since a class would have been emptied."""
 
     changed: int
     kept: int
@@ -27,8 +28,8 @@ class Changed(NamedTuple):
 class LabelOverlay:
     """Labels by row of ``faces.npy``.
 
-    What is learnt of wrong labels is collected over an epoch and holds from its end on (SCN, arXiv:2002.10392). It is
-    the same on all ranks and stands in the checkpoint.
+    What a criterion finds mislabelled in an epoch holds from its end on (SCN, arXiv:2002.10392). The overlay is the same
+    on all ranks and stands in the checkpoint.
 
     Args:
         table: the labels as the files hold them.
@@ -62,7 +63,6 @@ class LabelOverlay:
         self._place = torch.full((num_faces,), len(self.rows_M))
         self._place[torch.from_numpy(self.rows_M)] = torch.arange(len(self.rows_M))
         self._label_of_file = self._column["label"].clone()
-        self._pending: dict[int, int] = {}
         self.class_M = _classes(self._label_of_file[:-1].numpy(), self._column.get("distribution"))
         self.counts_K = self._counts()
 
@@ -78,54 +78,38 @@ class LabelOverlay:
         place_N = self._place[row_N]
         return {name: column.index_select(0, place_N) for name, column in self._column.items()}
 
-    def collect(self, row_N: Tensor, label_N: Tensor) -> None:
-        """Note new labels, which hold from the next ``apply`` on; of two for a face the later counts.
-
-        Args:
-            row_N: rows of ``faces.npy``, int64; each has a label.
-            label_N: new labels, 0..K-1.
-        """
-        assert bool((self._place[row_N.cpu()] < len(self)).all()), "a face without a label cannot get another"
-        assert bool(((label_N >= 0) & (label_N < len(self.classes))).all()), label_N
-        self._pending.update(zip(row_N.tolist(), label_N.tolist(), strict=True))
-
-    def apply(self) -> Changed:
-        """Let what was collected hold, but for changes that would leave a class without a face: those are undone.
+    def change(self, relabels: Relabels) -> Changed:
+        """Give faces other labels, but where that would leave a class without a face: those stay as they are.
 
         A changed face's votes go to its new class as a whole.
+
+        Args:
+            relabels: faces that have a label here, with their new ones, 0..K-1.
         """
-        place_P = self._place[torch.tensor(list(self._pending), dtype=torch.int64)]
-        new_P = torch.tensor(list(self._pending.values()), dtype=torch.int64)
-        self._pending = {}
-        label = self._column["label"]
-        old_P = label[place_P]
+        place_P, new_P = self._place[relabels.row_M], relabels.label_M
+        assert bool((place_P < len(self)).all()), "a face without a label cannot get another"
+        assert bool(((new_P >= 0) & (new_P < len(self.classes))).all()), new_P
+        old_P = self._column["label"][place_P]
         wanted = int((new_P != old_P).sum())
         new_P = self._without_empty_classes(place_P, new_P)
-        self._set(place_P[new_P != old_P], new_P[new_P != old_P])
-        changed = int((new_P != old_P).sum())
+        differs_P = new_P != old_P
+        self._set(place_P[differs_P], new_P[differs_P])
+        changed = int(differs_P.sum())
         return Changed(changed, wanted - changed)
 
-    def state_dict(self) -> dict[str, Any]:
-        """The changed rows and what is collected; plain tensors."""
-        changed = (self._column["label"] != self._label_of_file)[:-1]
-        return {
-            "row": torch.from_numpy(self.rows_M)[changed],
-            "label": self._column["label"][:-1][changed],
-            "pending_row": torch.tensor(list(self._pending), dtype=torch.int64),
-            "pending_label": torch.tensor(list(self._pending.values()), dtype=torch.int64),
-        }
+    def state_dict(self) -> dict[str, Tensor]:
+        """The changed rows and their labels."""
+        changed_M = (self._column["label"] != self._label_of_file)[:-1]
+        return {"row": torch.from_numpy(self.rows_M)[changed_M], "label": self._column["label"][:-1][changed_M]}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take over ``state_dict``; nothing has been changed here before."""
         self._set(self._place[state["row"]], state["label"])
-        self._pending = {}
-        self.collect(state["pending_row"], state["pending_label"])
 
     def _set(self, place_P: Tensor, label_P: Tensor) -> None:
         self._column["label"][place_P] = label_P
         if "distribution" in self._column:
-            one_hot_PK = torch.eye(len(self.classes))[label_P]
-            self._column["distribution"][place_P] = one_hot_PK
+            self._column["distribution"][place_P] = torch.eye(len(self.classes))[label_P]
 
     def _without_empty_classes(self, place_P: Tensor, new_P: Tensor) -> Tensor:
         """``new_P`` with the old label where the change would take the last face of a class."""

@@ -45,7 +45,9 @@ class LabelSplits:
             ValueError: no such label set or split; nothing is left; votes are asked for and there are none.
         """
         if split == HOLD_OUT and not self._hold_out:
-            raise ValueError(f"split '{HOLD_OUT}': DATA.HOLD_OUT is 0; give the share of '{self._train_split}' it takes")
+            raise ValueError(
+                f"split '{HOLD_OUT}': DATA.HOLD_OUT is 0; give the share of '{self._train_split}' it takes"
+            )
         cut = self._hold_out and split in (HOLD_OUT, self._train_split)
         table = self._dataset.labels(self._label_set, self._train_split if split == HOLD_OUT else split)
         if cut:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from easydict import EasyDict
+from torch import nn
 
 from fecnet.modeling.backbone.base import Backbone
 from fecnet.modeling.backbone.inception_nn2 import InceptionNN2
 from fecnet.modeling.backbone.inception_resnet import InceptionResnetV1
 from fecnet.modeling.backbone.resnet import ResNet18
+from fecnet.modeling.head.classifier import ClassifierHead, JointHead
 from fecnet.modeling.head.embedding import EmbeddingHead
+from fecnet.modeling.head.ran import RanHead
+from fecnet.modeling.head.scn import ScnHead
 from fecnet.modeling.models import ExpressionNet
-from fecnet.modeling.neck.necks import Conv3x3Neck, DenseBlockNeck, Neck, NoNeck
+from fecnet.modeling.neck.necks import Conv3x3Neck, DenseBlockNeck, IdentityNeck, Neck, NoNeck
+from fecnet.modeling.region_net import RegionNet
 from fecnet.utils.lookup import lookup
 
 # each takes the MODEL settings and the number of input channels
@@ -23,38 +28,69 @@ _BACKBONES: dict[str, Callable[[EasyDict, int], Backbone]] = {
 }
 
 # each takes the backbone's channels and the width of the 1×1 convolution
-_NECKS: dict[str, Callable[[int, int], Neck]] = {
+_NECKS: dict[str, Callable[[int, int], Neck | IdentityNeck]] = {
     "dense_block": DenseBlockNeck,
     "conv3x3": Conv3x3Neck,
     "none": NoNeck,
+    "identity": IdentityNeck,
 }
 
 
-def build_model(cfg: EasyDict, in_channels: int) -> ExpressionNet:
+def _embedding_head(model: EasyDict, in_channels: int) -> EmbeddingHead:
+    return EmbeddingHead(
+        in_channels, feature_dim=model.FEATURE_DIM, embedding_dim=model.EMBEDDING_DIM, dropout=model.DROPOUT
+    )
+
+
+def _joint_head(model: EasyDict, in_channels: int, num_classes: int) -> JointHead:
+    classifier = ClassifierHead(in_channels, num_classes, dropout=model.DROPOUT)
+    return JointHead(_embedding_head(model, in_channels), classifier)
+
+
+# each takes the MODEL settings, the neck's channels and the number of classes
+_HEADS: dict[str, Callable[[EasyDict, int, int], nn.Module]] = {
+    "embedding": lambda model, channels, classes: _embedding_head(model, channels),
+    "classifier": lambda model, channels, classes: ClassifierHead(channels, classes, dropout=model.DROPOUT),
+    "joint": _joint_head,
+    "scn": lambda model, channels, classes: ScnHead(channels, classes, dropout=model.DROPOUT),
+    "ran": lambda model, channels, classes: RanHead(channels, classes, dropout=model.DROPOUT),
+    "scn_ran": lambda model, channels, classes: RanHead(channels, classes, dropout=model.DROPOUT, scn=True),
+}
+HEAD_OUTPUTS: dict[str, set[str]] = {  # what a criterion may read, besides the feature
+    "embedding": {"embedding"},
+    "classifier": {"logits"},
+    "joint": {"embedding", "logits"},
+    "scn": {"logits", "importance"},
+    "ran": {"logits", "region_importance"},
+    "scn_ran": {"logits", "importance", "region_importance"},
+}
+_SEES_REGIONS = ("ran", "scn_ran")
+
+
+def build_model(cfg: EasyDict, in_channels: int, num_classes: int = 0) -> ExpressionNet:
     """The net that ``cfg.MODEL`` describes, untrained, in training mode, on the CPU.
 
     Args:
         cfg: the whole settings; only ``MODEL`` is read.
         in_channels: channels of the data: 1 grey, 2 grey and mask, 3 colour, 4 colour and mask.
+        num_classes: of the labels; 0 for an embedding alone.
 
     Raises:
-        ValueError: an unknown name, or a value out of range.
+        ValueError: an unknown name, a value out of range, or a head for classes without two of them.
     """
     model = cfg.MODEL
     _check(model)
     backbone = lookup(_BACKBONES, model.BACKBONE, key="MODEL.BACKBONE")(model, in_channels)
     neck = lookup(_NECKS, model.NECK, key="MODEL.NECK")(backbone.out_channels, model.NECK_CHANNELS)
-    head = EmbeddingHead(
-        neck.out_channels,
-        feature_dim=model.FEATURE_DIM,
-        embedding_dim=model.EMBEDDING_DIM,
-        dropout=model.DROPOUT,
-    )
+    if "logits" in lookup(HEAD_OUTPUTS, model.HEAD, key="MODEL.HEAD") and num_classes < 2:
+        raise ValueError(f"MODEL.HEAD: '{model.HEAD}' with {num_classes} classes; DATA.LABELS must give two or more")
+    head = _HEADS[model.HEAD](model, neck.out_channels, num_classes)
     std = per_channel(model.STD, in_channels, mask=1.0, key="MODEL.STD")
     if min(std) <= 0:
         raise ValueError(f"MODEL.STD: {list(model.STD)}; every value must be above 0")
     mean = per_channel(model.MEAN, in_channels, mask=0.0, key="MODEL.MEAN")
-    return ExpressionNet(backbone, neck, head, mean=mean, std=std, freeze_backbone=model.FREEZE_BACKBONE)
+    net = RegionNet if model.HEAD in _SEES_REGIONS else ExpressionNet
+    return net(backbone, neck, head, mean=mean, std=std, freeze_backbone=model.FREEZE_BACKBONE)
 
 
 def _check(model: EasyDict) -> None:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fecnet.modeling.backbone.base import Backbone
-from fecnet.modeling.head.embedding import EmbeddingHead
-from fecnet.modeling.neck.necks import Neck
+from fecnet.modeling.neck.necks import IdentityNeck, Neck
 from fecnet.structures import Outputs
 
 
@@ -32,8 +31,8 @@ class ExpressionNet(nn.Module):
     def __init__(
         self,
         backbone: Backbone,
-        neck: Neck,
-        head: EmbeddingHead,
+        neck: Neck | IdentityNeck,
+        head: nn.Module,
         *,
         mean: Sequence[float],
         std: Sequence[float],

@@ -2,17 +2,106 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from torch import nn
+
+from fecnet.modeling.criterion.classes import build_class_criterion
 from fecnet.modeling.criterion.triplet import TripletCriterion
+from fecnet.modeling.criterion.weighted import WeightedCriteria
+from fecnet.utils.lookup import lookup
+
+# what each criterion reads of a batch; a loss that reads nothing of it can only stand beside another
+_READS: dict[str, tuple[str, ...]] = {
+    "triplet": ("triplets",),
+    "cross_entropy": ("label",),
+    "soft_targets": ("distribution",),
+    "scn": ("label",),
+    "ran": (),
+    "wasserstein": ("label",),
+    "valence_arousal": ("valence_arousal",),
+}
+# and of a net's outputs
+_OUTPUTS: dict[str, tuple[str, ...]] = {
+    "triplet": ("embedding",),
+    "cross_entropy": ("logits",),
+    "soft_targets": ("logits",),
+    "scn": ("logits", "importance"),
+    "ran": ("region_importance",),
+    "wasserstein": ("logits",),
+    "valence_arousal": ("valence_arousal",),
+}
 
 
-def build_criterion(cfg: Any) -> TripletCriterion:
-    """The triplet loss with the margins of ``cfg.LOSS``.
+def criteria_read(cfg: Any) -> tuple[str, ...]:
+    """What the criteria read of a batch: ``triplets`` and names of targets, each once.
 
     Raises:
-        ValueError: a margin below 0.
+        ValueError: an unknown criterion, or none that reads what people said.
     """
+    every = [name for criterion in cfg.LOSS.CRITERIA for name in lookup(_READS, criterion, key="LOSS.CRITERIA")]
+    if not every:
+        raise ValueError(
+            f"LOSS.CRITERIA: {list(cfg.LOSS.CRITERIA)} reads no triplets and no labels; give one that does"
+        )
+    return tuple(dict.fromkeys(every))
+
+
+def criteria_outputs(cfg: Any) -> set[str]:
+    """The outputs of the net that the criteria read."""
+    return {name for criterion in cfg.LOSS.CRITERIA for name in lookup(_OUTPUTS, criterion, key="LOSS.CRITERIA")}
+
+
+def build_criterion(
+    cfg: Any,
+    classes: Sequence[str] = (),
+    *,
+    class_weights: Sequence[float] | None = None,
+    relabel_after: int | None = None,
+) -> nn.Module:
+    """The criteria of ``cfg.LOSS``, added up where there are several.
+
+    Args:
+        cfg: the whole settings; only ``LOSS`` is read.
+        classes: names in label order; empty where no criterion reads labels.
+        class_weights: weight of each class, or None for 1.
+        relabel_after: iterations before SCN's search for wrong labels begins; None = never.
+
+    Raises:
+        ValueError: an unknown name, weights that do not fit the names, or a setting out of its range.
+    """
+    names, weights = list(cfg.LOSS.CRITERIA), list(cfg.LOSS.WEIGHTS)
+    if len(names) != len(weights):
+        raise ValueError(f"LOSS.WEIGHTS: {len(weights)} numbers for {len(names)} of LOSS.CRITERIA; give one each")
+    if len(set(names)) < len(names):
+        raise ValueError(f"LOSS.CRITERIA: {names} names one twice; allowed: each once")
+
+    def build(name: str) -> nn.Module:
+        if name == "triplet":
+            return _triplet(cfg)
+        return build_class_criterion(
+            name,
+            classes,
+            label_smoothing=cfg.LOSS.LABEL_SMOOTHING,
+            class_weights=class_weights,
+            hardest=cfg.LOSS.HARDEST,
+            scn_beta=cfg.LOSS.SCN_BETA,
+            scn_margin_1=cfg.LOSS.SCN_MARGIN_1,
+            scn_margin_2=cfg.LOSS.SCN_MARGIN_2,
+            relabel_after=relabel_after,
+            ran_margin=cfg.LOSS.RAN_MARGIN,
+            wasserstein=cfg.LOSS.WASSERSTEIN,
+            confusion=cfg.LOSS.CONFUSION,
+            ccc=cfg.LOSS.CCC,
+        )
+
+    if len(names) == 1 and weights[0] == 1:
+        return build(names[0])
+    return WeightedCriteria([(build(name), weight) for name, weight in zip(names, weights, strict=True)])
+
+
+def _triplet(cfg: Any) -> TripletCriterion:
     keys = ("MARGIN_ONE_CLASS", "MARGIN_TWO_CLASS", "MARGIN_THREE_CLASS")
     for key in keys:
         if cfg.LOSS[key] < 0:

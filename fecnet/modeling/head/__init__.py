@@ -1,1 +1,1 @@
-"""Feature map to what a task reads: an embedding, later logits."""
+"""Feature map to what a task reads: an embedding, logits, or both."""

@@ -53,3 +53,11 @@ class NoNeck(Neck):
 
     def __init__(self, in_channels: int, channels: int = 512) -> None:
         super().__init__(in_channels, channels, nn.Identity(), channels)
+
+
+class IdentityNeck(nn.Identity):
+    """The backbone's map as it is, as classifiers have it."""
+
+    def __init__(self, in_channels: int, channels: int = 512) -> None:
+        super().__init__()
+        self.out_channels = in_channels
