@@ -1,7 +1,7 @@
-"""Measure a trained embedding: ``python inference.py [RUN] [--nproc N]``, or under torchrun.
+"""Measure a trained net: ``python inference.py [RUN] [--nproc N]``, or under torchrun.
 
-Prints how often it agrees with people for ONE-, TWO- and THREE-CLASS triplets. Without arguments: the newest run's
-best checkpoint.
+Prints how often an embedding agrees with people for ONE-, TWO- and THREE-CLASS triplets, and how often a classifier
+names the labelled class. Without arguments: the newest run's best checkpoint.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def main() -> int:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line as options; exits on ``--help`` and on unknown options."""
     parser = argparse.ArgumentParser(
-        description="Measure a trained embedding on triplets.",
+        description="Measure a trained net on triplets, classes, or both, as it was trained.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", nargs="?", default="", help="run or checkpoint folder (default: the newest run)")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="settings that replace the checkpoint's")
     parser.add_argument("--which", choices=("best", "last"), default="best", help="checkpoint of a run (default best)")
-    parser.add_argument("--split", action="append", default=[], help="triplet split; repeat for more (default: all)")
+    parser.add_argument("--split", action="append", default=[], help="split; repeat for more (default: REPORT_SPLITS)")
     parser.add_argument("--baselines", action="store_true", help="measure pixels, linear map, untrained net, oracle")
     parser.add_argument("--nproc", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
     return parser.parse_intermixed_args(arguments)

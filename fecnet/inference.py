@@ -1,9 +1,8 @@
-"""From a checkpoint to the ONE/TWO/THREE-CLASS table, the embeddings and a sheet of nearest neighbours."""
+"""From a checkpoint to the tables of triplets and classes, and to what is written beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,17 @@ import numpy as np
 import torch
 
 from fecnet.config.node import Frozen, flatten, load_config
-from fecnet.data.augment import center_view
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights, run_of
-from fecnet.engine.evaluator import TripletEvaluator
+from fecnet.engine.evaluator import ClassJudge, Evaluator, TripletJudge
 from fecnet.evaluation.baselines import MAX_LINEAR_TRIPLETS, linear_embedding, pixel_embedding, small_faces
 from fecnet.evaluation.coverage import format_coverage
-from fecnet.evaluation.neighbours import neighbour_sheet
-from fecnet.evaluation.triplet_accuracy import ROWS, TripletAccuracy, format_table
+from fecnet.evaluation.triplet_accuracy import TripletAccuracy
 from fecnet.modeling.build import build_model
+from fecnet.reports import ClassReport, Report, TripletReport
+from fecnet.tasks import Task, build_evaluator, check_classes, find_task
 from fecnet.utils import comm
 from fecnet.utils.env import choose_device, code_hash, provenance
-from fecnet.utils.files import replace_arrays, replace_json
 from fecnet.utils.logging import say
 
 
@@ -38,21 +36,6 @@ def newest_run(folder: Path) -> Path:
     return saved[-1].parents[1]
 
 
-def build_evaluator(
-    cfg: Frozen, dataset: PackedDataset, splits: Sequence[str], device: torch.device, *, progress: bool = False
-) -> TripletEvaluator:
-    """Measures ``splits`` in the evaluation view of ``cfg``."""
-    tables = {split: dataset.triplets(split) for split in splits}
-    return TripletEvaluator(
-        dataset.faces_NHWC,
-        {split: (table.faces_T3, table.odd_T, table.type_T) for split, table in tables.items()},
-        view=partial(center_view, input_size=cfg.DATA.INPUT_SIZE, crop=cfg.DATA.CROP),
-        batch_size=cfg.EVAL.BATCH_SIZE,
-        device=device,
-        progress=progress,
-    )
-
-
 def infer_run(
     path: str,
     *,
@@ -63,19 +46,19 @@ def infer_run(
 ) -> dict[str, Any]:
     """Measure a checkpoint, print the tables and write them beside it.
 
-    Writes ``evaluation/triplets.json``, ``embeddings.npz`` (``rows`` of faces.npy and their ``embedding``) and
-    ``neighbours.png`` into the run's folder.
+    Writes into the run's folder what ``TripletReport`` and ``ClassReport`` say: ``evaluation/triplets.json`` and
+    ``evaluation/classes.json``, each where it is learnt.
 
     Args:
         path: a run or checkpoint folder; empty for the newest run.
         which: ``best`` or ``last``, for a run folder.
-        splits: triplet splits; empty for ``DATA.REPORT_SPLITS``.
+        splits: of triplets or labels; empty for ``DATA.REPORT_SPLITS``.
         baselines: measure pixels, a linear map and an untrained net; where they are known, also half of the raters
-            against the other half, and an oracle with the true expressions.
+            against the other half, and an oracle with the true expressions. Triplets only.
         overrides: ``KEY VALUE`` pairs, such as ``DATA.PATH``.
 
     Returns:
-        What ``triplets.json`` holds.
+        What the JSON files hold, by their names.
 
     Raises:
         ValueError: no checkpoint, or one that does not fit the data or the code.
@@ -89,63 +72,81 @@ def infer_run(
     comm.start(device, {**dict(flatten(cfg)), "checkpoint": checkpoint, "code": code_hash()})
     dataset = PackedDataset(cfg.DATA.PATH)
     comm.check_same("data", {f"{dataset.path}: {key}": value for key, value in flatten(dataset.description)})
-    _check_fit(checkpoint, meta, dataset)
+    task = find_task(cfg, dataset)
+    _check_fit(checkpoint, meta, dataset, task)
+    if baselines and not task.has_triplets:
+        raise ValueError(f"--baselines: {checkpoint} is a classifier; baselines are measured on triplets")
     splits = list(splits) or list(cfg.DATA.REPORT_SPLITS)
-    evaluator = build_evaluator(cfg, dataset, splits, device, progress=True)
-    model = build_model(cfg, len(dataset.channels)).to(device)
+    evaluator = build_evaluator(cfg, dataset, splits, device, task=task, progress=True)
+    model = build_model(cfg, len(dataset.channels), len(task.classes)).to(device)
     load_weights(checkpoint, model)
 
-    embedding_ND = evaluator.embed(model)
-    columns = {"fecnet": evaluator.judge(embedding_ND)}
-    if baselines:
-        columns |= _baselines(cfg, dataset, evaluator, device)
-    result = _describe(checkpoint, meta, dataset, evaluator, columns, splits) | {"provenance": provenance(device)}
-    _print(cfg, dataset, columns, splits)
-    comm.from_main(lambda: _write(checkpoint, dataset, evaluator.rows, embedding_ND, result))
-    return result
+    outputs = evaluator.predict(model)
+    reports: list[Report] = []
+    for judge in evaluator.judges:
+        if isinstance(judge, TripletJudge):
+            others = _baselines(cfg, dataset, task, evaluator, judge, device) if baselines else {}
+            reports.append(TripletReport(dataset, judge, evaluator.part(outputs, judge), others))
+        elif isinstance(judge, ClassJudge):
+            reports.append(ClassReport(judge, evaluator.part(outputs, judge)))
+    _print(meta, dataset, reports, splits)
+    shared = {"checkpoint": str(checkpoint), "iteration": meta["iteration"], "data": str(dataset.path)}
+    known = {"coverage": dataset.coverage, "provenance": provenance(device)}
+    results = {report.name: {**shared, **report.to_dict(), **known} for report in reports}
+    comm.from_main(lambda: _write(checkpoint, reports, results))
+    return results
 
 
-def _print(
-    cfg: Frozen, dataset: PackedDataset, columns: dict[str, dict[str, TripletAccuracy]], splits: Sequence[str]
-) -> None:
+def _print(meta: dict[str, Any], dataset: PackedDataset, reports: Sequence[Report], splits: Sequence[str]) -> None:
+    selecting = _selecting_split(meta)
     for split in splits:
-        selected = " (the split that selected the best checkpoint)" if split == cfg.DATA.EVAL_SPLITS[0] else ""
-        say(f"\n{split}{selected}: per cent of triplets judged as people judged them")
-        say(format_table({name: accuracy[split] for name, accuracy in columns.items()}))
+        selected = " (the split that selected the best checkpoint)" if split == selecting else ""
+        for report in reports:
+            say(f"\n{split}{selected}: {report.table(split)}")
+    if splits and set(splits) == {selecting}:
+        say(f"\n{selecting} selected the checkpoint: figures on it are higher than on faces that nothing was chosen by")
     say("\n" + format_coverage(dataset.coverage))
 
 
-def _write(
-    checkpoint: Path, dataset: PackedDataset, rows: np.ndarray, embedding_ND: torch.Tensor, result: dict[str, Any]
-) -> None:
+def _selecting_split(meta: dict[str, Any]) -> str | None:
+    """The split by which the best checkpoint was selected, or None where nothing selected."""
+    selection = meta.get("accuracy", {}).get("selection", {"split": meta["config"]["DATA"]["EVAL_SPLITS"][0]})
+    return selection and selection["split"]
+
+
+def _write(checkpoint: Path, reports: Sequence[Report], results: dict[str, dict[str, Any]]) -> None:
     """Into the run's folder, or into that of a checkpoint which lies alone."""
     in_run = checkpoint.resolve().parent.name == "checkpoints"
     folder = (run_of(checkpoint) if in_run else checkpoint) / "evaluation"
     folder.mkdir(exist_ok=True)
-    replace_json(folder / "triplets.json", result)
-    replace_arrays(folder / "embeddings.npz", rows=rows, embedding=embedding_ND.numpy())
-    neighbour_sheet(dataset.faces_NHWC, rows, embedding_ND, folder / "neighbours.png")
-    say(f"{checkpoint}: written to {folder}: triplets.json, embeddings.npz, neighbours.png")
+    names = [name for report in reports for name in report.write(folder, results[report.name])]
+    say(f"{checkpoint}: written to {folder}: {', '.join(names)}")
 
 
-def _check_fit(checkpoint: Path, meta: dict[str, Any], dataset: PackedDataset) -> None:
-    if meta["kind"] != "embedding":
-        raise ValueError(f"{checkpoint}: kind '{meta['kind']}'; expected 'embedding'")
+def _check_fit(checkpoint: Path, meta: dict[str, Any], dataset: PackedDataset, task: Task) -> None:
+    if meta["kind"] != task.kind:
+        raise ValueError(f"{checkpoint}: kind '{meta['kind']}'; LOSS.CRITERIA asks for '{task.kind}'")
     for key in ("channels", "height", "width"):
         wanted, found = meta["preprocessing"][key], dataset.description[key]
         if wanted != found:
             raise ValueError(f"{dataset.path}: {key} {found}; {checkpoint} was trained on {wanted}")
+    check_classes(checkpoint, meta, dataset, task)
 
 
 def _baselines(
-    cfg: Frozen, dataset: PackedDataset, evaluator: TripletEvaluator, device: torch.device
+    cfg: Frozen,
+    dataset: PackedDataset,
+    task: Task,
+    evaluator: Evaluator,
+    judge: TripletJudge,
+    device: torch.device,
 ) -> dict[str, dict[str, TripletAccuracy]]:
     """What the data give away without a trained net, on the same triplets."""
-    images = small_faces(dataset.faces_NHWC, evaluator.rows)
+    images = small_faces(dataset.faces_NHWC, judge.rows)
     table = dataset.triplets(cfg.DATA.TRAIN_SPLIT)
     some = slice(None, None, -(-len(table) // MAX_LINEAR_TRIPLETS))
     torch.manual_seed(cfg.SEED)
-    untrained = build_model(cfg, len(dataset.channels)).to(device)
+    untrained = build_model(cfg, len(dataset.channels), len(task.classes)).to(device)
     train_rows, train_faces = np.unique(table.faces_T3[some], return_inverse=True)
     linear = linear_embedding(
         small_faces(dataset.faces_NHWC, train_rows),
@@ -155,16 +156,16 @@ def _baselines(
         dim=cfg.MODEL.EMBEDDING_DIM,
     )
     found = {
-        "untrained net": evaluator.judge(evaluator.embed(untrained)),
-        "pixel distance": evaluator.judge(torch.from_numpy(pixel_embedding(images))),
-        "linear map": evaluator.judge(torch.from_numpy(linear)),
+        "untrained net": judge.judge(evaluator.part(evaluator.predict(untrained), judge)),
+        "pixel distance": judge.judge(torch.from_numpy(pixel_embedding(images))),
+        "linear map": judge.judge(torch.from_numpy(linear)),
     }
     half_raters = dataset.coverage.get("half_raters")  # measured where faces have rater votes
     if half_raters is not None:
-        found["half the raters"] = {split: _from_coverage(half_raters[split]) for split in evaluator.splits}
+        found["half the raters"] = {split: _from_coverage(half_raters[split]) for split in judge.splits}
     expression = dataset.array("expression")  # known where the faces were drawn
     if expression is not None:
-        found["oracle"] = evaluator.judge(torch.from_numpy(expression[evaluator.rows]))
+        found["oracle"] = judge.judge(torch.from_numpy(expression[judge.rows]))
     return found
 
 
@@ -173,22 +174,3 @@ def _from_coverage(rows: dict[str, Any]) -> TripletAccuracy:
     right = (rows["ONE"]["correct"], rows["TWO"]["correct"], rows["THREE"]["correct"])
     total = (rows["ONE"]["counted"], rows["TWO"]["counted"], rows["THREE"]["counted"])
     return TripletAccuracy(right, total)
-
-
-def _describe(
-    checkpoint: Path,
-    meta: dict[str, Any],
-    dataset: PackedDataset,
-    evaluator: TripletEvaluator,
-    columns: dict[str, dict[str, TripletAccuracy]],
-    splits: Sequence[str],
-) -> dict[str, Any]:
-    return {
-        "checkpoint": str(checkpoint),
-        "iteration": meta["iteration"],
-        "data": str(dataset.path),
-        "faces_embedded": len(evaluator.rows),
-        "splits": {split: {name: accuracy[split].to_dict() for name, accuracy in columns.items()} for split in splits},
-        "rows": list(ROWS),
-        "coverage": dataset.coverage,
-    }

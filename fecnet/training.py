@@ -11,24 +11,16 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from fecnet.config.node import Frozen, dump_config, flatten, load_config, plain
-from fecnet.data.build import build_augment, build_loader
+from fecnet.config.node import Frozen, flatten, plain
+from fecnet.data.build import build_augment, build_class_weights, build_labels, build_loader
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.checkpoint import (
-    Checkpointer,
-    find_checkpoint,
-    load_meta,
-    load_trainer,
-    load_weights,
-    make_folder,
-    run_of,
-)
+from fecnet.engine.checkpoint import Checkpointer, load_meta, load_trainer, load_weights
 from fecnet.engine.stepper import Stepper
 from fecnet.engine.trainer import Periods, Progress, RunFiles, Trainer
-from fecnet.inference import build_evaluator
 from fecnet.modeling.build import build_model, per_channel
 from fecnet.modeling.criterion.build import build_criterion
 from fecnet.modeling.pretrained import load_pretrained
+from fecnet.run_folders import check_same_data, describe_data, find_resumed, fixed_differences, run_folder
 from fecnet.solver.build import (
     build_ema,
     build_gradient_rules,
@@ -37,25 +29,11 @@ from fecnet.solver.build import (
     length_in_iterations,
 )
 from fecnet.solver.gradient_rules import FiniteGuard
+from fecnet.tasks import Task, build_evaluator, check_batch_norm, check_classes, find_task, selecting_figure
 from fecnet.utils import comm
 from fecnet.utils.env import choose_device, choose_precision, code_hash, keep_freed_memory, provenance
-from fecnet.utils.files import replace_text
 from fecnet.utils.logging import MetricsFile, TensorBoard, say
 from fecnet.utils.signals import StopOnSignal
-
-# What may differ when a run is taken up again; everything else decides what its iterations mean.
-_FREE_ON_RESUME = (
-    "OUTPUT_DIR",
-    "NAME",
-    "DEVICE",
-    "DATA.PATH",  # the data may have moved; that they are the same is checked by what they say of themselves
-    "DATA.PREPARE",
-    "SOLVER.LENGTH",
-    "EVAL.",
-    "CHECKPOINT.",
-    "LOG.",
-    "DATA.REPORT_SPLITS",
-)
 
 
 def open_dataset(cfg: Frozen) -> PackedDataset:
@@ -99,15 +77,19 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
     if device.type == "cpu":
         keep_freed_memory()
     comm.start(device, {**dict(flatten(cfg)), "--resume": resume, "code": code_hash()})
-    checkpoint = _find_resumed(cfg, recipe, resume)
-    if checkpoint is not None and (problems := _fixed_differences(cfg, checkpoint)):
+    checkpoint = find_resumed(cfg, recipe, resume)
+    if checkpoint is not None and (problems := fixed_differences(cfg, checkpoint)):
         raise ValueError("\n".join(problems))
     dataset = open_dataset(cfg)
+    task = find_task(cfg, dataset)
     if checkpoint is not None:
-        _check_same_data(checkpoint, dataset)
+        check_same_data(checkpoint, dataset)
+        check_classes(checkpoint, load_meta(checkpoint), dataset, task)
     torch.manual_seed(cfg.SEED)
-    trainer = _build_trainer(cfg, dataset, device, checkpoint)  # what is wrong is found before anything is written
-    run = comm.from_main(lambda: _run_folder(cfg, recipe, checkpoint, restart=resume == "auto"))
+    trainer = _build_trainer(
+        cfg, dataset, task, device, checkpoint
+    )  # what is wrong is found before anything is written
+    run = comm.from_main(lambda: run_folder(cfg, recipe, checkpoint, restart=resume == "auto"))
     files = _open_files(cfg, run, trainer.progress)
     say(f"{run}: {_summary(cfg, dataset, trainer, device)}")
     with StopOnSignal(device) as stop:
@@ -123,70 +105,13 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
         )
         return 128 + ended_by
     progress = trainer.progress
-    say(
-        f"{run}: done in {progress.seconds:.0f} s; best {progress.best_accuracy:.1f} % on {cfg.DATA.EVAL_SPLITS[0]} "
-        f"at iteration {progress.best_iteration}; measure it with: python inference.py {run}"
-    )
+    best = "no split selects, the last iteration is what is used"
+    if progress.best_iteration is not None:
+        best = (
+            f"best {progress.best_accuracy:.1f} % on {cfg.DATA.EVAL_SPLITS[0]} at iteration {progress.best_iteration}"
+        )
+    say(f"{run}: done in {progress.seconds:.0f} s; {best}; measure it with: python inference.py {run}")
     return 0
-
-
-def _find_resumed(cfg: Frozen, recipe: str, resume: str) -> Path | None:
-    """The checkpoint to go on from, the same on all ranks."""
-    if not resume:
-        return None
-    if resume != "auto":
-        return find_checkpoint(resume, "last")
-
-    def newest() -> Path | None:
-        runs = [Path(cfg.OUTPUT_DIR) / cfg.NAME] if cfg.NAME else numbered_runs(Path(cfg.OUTPUT_DIR), recipe)
-        for run in reversed(runs):
-            if (run / "checkpoints" / "last").is_file():
-                checkpoint = find_checkpoint(run, "last")
-                if cfg.NAME or not _fixed_differences(cfg, checkpoint):
-                    return checkpoint
-        return None
-
-    return comm.from_main(newest)
-
-
-def numbered_runs(folder: Path, recipe: str) -> list[Path]:
-    """Runs ``recipe``, ``recipe-2``, ``recipe-3``, … in ``folder``, in order."""
-    found = [path for path in folder.glob(f"{recipe}*") if path.name == recipe or _number(path, recipe)]
-    return sorted(found, key=lambda path: _number(path, recipe))
-
-
-def _number(path: Path, recipe: str) -> int:
-    suffix = path.name.removeprefix(f"{recipe}-")
-    return int(suffix) if suffix.isdigit() else 0
-
-
-def _run_folder(cfg: Frozen, recipe: str, checkpoint: Path | None, *, restart: bool) -> Path:
-    """The folder of the run that goes on, or of a new one, with its settings written.
-
-    Args:
-        cfg: resolved settings.
-        recipe: names the run where ``cfg.NAME`` is empty.
-        checkpoint: of the run that goes on, or None.
-        restart: take the folder of a run that ended before its first checkpoint, if there is one.
-
-    Raises:
-        ValueError: the folder holds another run, or cannot be written.
-    """
-    if checkpoint is not None:
-        run = run_of(checkpoint)
-    else:
-        folder = Path(cfg.OUTPUT_DIR)
-        taken = numbered_runs(folder, recipe)
-        run = folder / (cfg.NAME or (f"{recipe}-{max(1, _number(taken[-1], recipe)) + 1}" if taken else recipe))
-        if restart and not cfg.NAME and taken and _ended_early(taken[-1]):
-            run = taken[-1]
-        if run.exists() and any(run.iterdir()) and not (restart and _ended_early(run)):
-            hint = "--resume auto starts it anew" if _ended_early(run) else f"go on with --resume {run}"
-            raise ValueError(f"{run}: holds another run; {hint}, or give another NAME")
-        run.mkdir(parents=True, exist_ok=True)
-        replace_text(run / "config.yaml", dump_config(cfg))
-    make_folder(run / "checkpoints")
-    return run
 
 
 def _open_files(cfg: Frozen, run: Path, progress: Progress) -> RunFiles:
@@ -213,41 +138,8 @@ def _summary(cfg: Frozen, dataset: PackedDataset, trainer: Trainer, device: torc
     )
 
 
-def _fixed_differences(cfg: Frozen, checkpoint: Path) -> list[str]:
-    """Where ``cfg`` differs from the settings of a checkpoint and may not, a line each."""
-    before = dict(flatten(load_config(base=load_meta(checkpoint)["config"], base_name=f"{checkpoint}/meta.json")))
-    return [
-        f"{checkpoint}: cannot resume with another '{key}': {before[key]!r} there, {value!r} given"
-        for key, value in flatten(cfg)
-        if before[key] != value and not key.startswith(_FREE_ON_RESUME)
-    ]
-
-
-def _ended_early(run: Path) -> bool:
-    """Whether a run ended before its first checkpoint: it has settings, or not even those, and nothing to keep."""
-    visible = [path.name for path in run.iterdir() if not path.name.startswith(".")]
-    return not (run / "checkpoints" / "last").exists() and (not visible or "config.yaml" in visible)
-
-
-def _check_same_data(checkpoint: Path, dataset: PackedDataset) -> None:
-    """Compare what the data set says of itself with what the checkpoint was trained on.
-
-    Raises:
-        ValueError: they differ.
-    """
-    meta = load_meta(checkpoint)
-    before = dict(flatten({**meta["data"], "coverage": meta["coverage"]}))
-    now = dict(flatten({**_describe_data(dataset), "coverage": dataset.coverage}))
-    for key, value in before.items():
-        if key != "name" and value != now.get(key):  # the folder may have been renamed
-            raise ValueError(
-                f"{checkpoint}: cannot resume with other data: '{key}' of the data set is {value!r} there, "
-                f"{now.get(key)!r} in {dataset.path}"
-            )
-
-
-def _build_model(cfg: Frozen, dataset: PackedDataset, device: torch.device, *, resumed: bool) -> nn.Module:
-    model: nn.Module = build_model(cfg, len(dataset.channels))
+def _build_model(cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, *, resumed: bool) -> nn.Module:
+    model: nn.Module = build_model(cfg, len(dataset.channels), len(task.classes))
     if cfg.MODEL.PRETRAINED and not resumed:
         if not cfg.MODEL.PRETRAINED_ON:
             raise ValueError("MODEL.PRETRAINED_ON: empty; say what the file was trained on, checkpoints disclose it")
@@ -263,17 +155,37 @@ def _build_model(cfg: Frozen, dataset: PackedDataset, device: torch.device, *, r
     return model.to(device, memory_format=memory_format)  # type: ignore[call-overload]
 
 
-def _build_trainer(cfg: Frozen, dataset: PackedDataset, device: torch.device, checkpoint: Path | None) -> Trainer:
+def _build_trainer(
+    cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, checkpoint: Path | None
+) -> Trainer:
     """All parts put together, as the checkpoint left them where there is one; nothing is written."""
-    model = _build_model(cfg, dataset, device, resumed=checkpoint is not None)
-    loader = build_loader(cfg, dataset, rank=comm.rank(), world_size=comm.world_size(), pin=device.type == "cuda")
+    labels = build_labels(cfg, dataset, task.targets) if task.targets else None
+    model = _build_model(cfg, dataset, task, device, resumed=checkpoint is not None)
+    loader = build_loader(
+        cfg,
+        dataset,
+        labels,
+        rank=comm.rank(),
+        world_size=comm.world_size(),
+        pin=device.type == "cuda",
+        triplets=task.has_triplets,
+    )
+    check_batch_norm(model, loader.smallest_batch)
+    epoch = loader.sampler.iterations_per_epoch
+    criterion = build_criterion(
+        cfg,
+        task.classes,
+        class_weights=None if labels is None else build_class_weights(cfg, labels),
+        relabel_after=length_in_iterations(cfg.LOSS.RELABEL_AFTER, cfg.SOLVER.UNIT, epoch, key="LOSS.RELABEL_AFTER")
+        or None,
+    ).to(device)
     precision = choose_precision(cfg.SOLVER.PRECISION, device)
-    periods = _periods(cfg, loader.sampler.iterations_per_epoch)
+    periods = _periods(cfg, epoch)
     stepper = Stepper(
         model,
-        build_criterion(cfg).to(device),
-        build_optimizer(cfg, model),
-        build_schedule(cfg, loader.sampler.iterations_per_epoch),
+        criterion,
+        build_optimizer(cfg, model, criterion),
+        build_schedule(cfg, epoch),
         rules=build_gradient_rules(cfg),
         guard=FiniteGuard(device),
         average=build_ema(cfg, model),
@@ -286,9 +198,11 @@ def _build_trainer(cfg: Frozen, dataset: PackedDataset, device: torch.device, ch
         stepper,
         loader,
         build_augment(cfg, dataset.channels),
-        build_evaluator(cfg, dataset, cfg.DATA.EVAL_SPLITS, device),
-        meta={**_describe(cfg, dataset, device, precision), "length": periods.last},
+        build_evaluator(cfg, dataset, cfg.DATA.EVAL_SPLITS, device, task=task),
+        meta={**_describe(cfg, dataset, task, device, precision), "length": periods.last},
         periods=periods,
+        select=selecting_figure(cfg, task),
+        labels=labels,
     )
     if checkpoint is not None:
         load_weights(checkpoint, stepper.inference_model)
@@ -305,13 +219,17 @@ def _periods(cfg: Frozen, iterations_per_epoch: int) -> Periods:
         log=cfg.LOG.PERIOD,
         evaluate=iterations("EVAL.PERIOD", cfg.EVAL.PERIOD),
         save=iterations("CHECKPOINT.PERIOD", cfg.CHECKPOINT.PERIOD),
+        epoch=iterations_per_epoch,
     )
 
 
-def _describe(cfg: Frozen, dataset: PackedDataset, device: torch.device, precision: torch.dtype) -> Mapping[str, Any]:
+def _describe(
+    cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, precision: torch.dtype
+) -> Mapping[str, Any]:
     """What a checkpoint says of itself, so that it can be used without its run."""
     return {
-        "kind": "embedding",
+        "kind": task.kind,
+        "classes": list(task.classes),
         "preprocessing": {
             "height": dataset.description["height"],
             "width": dataset.description["width"],
@@ -322,13 +240,8 @@ def _describe(cfg: Frozen, dataset: PackedDataset, device: torch.device, precisi
             "std": per_channel(cfg.MODEL.STD, len(dataset.channels), mask=1.0, key="MODEL.STD"),
         },
         "pretraining": cfg.MODEL.PRETRAINED_ON or None,
-        "data": _describe_data(dataset),
+        "data": describe_data(dataset),
         "coverage": dataset.coverage,
         "config": plain(cfg),
         "provenance": {**provenance(device), "precision": str(precision).removeprefix("torch.")},
     }
-
-
-def _describe_data(dataset: PackedDataset) -> dict[str, Any]:
-    """What tells a data set from another, wherever it lies."""
-    return {key: dataset.description[key] for key in ("name", "sources", "num_faces", "splits")}

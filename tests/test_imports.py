@@ -23,7 +23,15 @@ ALLOWED = {
     "modeling": {"layers", "structures", "utils"},
     "engine": {"structures", "evaluation", "utils"},
 }
-ENTRIES = {"cli", "commands", "training", "inference"}  # put rooms together, so they may import everything
+ENTRIES = {
+    "cli",
+    "commands",
+    "training",
+    "inference",
+    "tasks",
+    "run_folders",
+    "reports",
+}  # put rooms together, so they may import everything
 HEAVY = {
     "matplotlib",
     "sklearn",

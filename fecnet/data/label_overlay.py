@@ -28,8 +28,8 @@ class Changed(NamedTuple):
 class LabelOverlay:
     """Labels by row of ``faces.npy``.
 
-    What a criterion finds mislabelled in an epoch holds from its end on (SCN, arXiv:2002.10392). The overlay is the same
-    on all ranks and stands in the checkpoint.
+    What a criterion finds mislabelled in an epoch holds from its end on (SCN, arXiv:2002.10392). The overlay is the
+    same on all ranks and stands in the checkpoint.
 
     Args:
         table: the labels as the files hold them.

@@ -34,6 +34,11 @@ class LabelSplits:
         self._train_split = train_split
         self._hold_out = hold_out
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in label order."""
+        return self._dataset.classes(self._label_set)
+
     def table(self, split: str, *, min_share: float = 0.0) -> LabelTable:
         """The labels of ``split``.
 
@@ -45,9 +50,7 @@ class LabelSplits:
             ValueError: no such label set or split; nothing is left; votes are asked for and there are none.
         """
         if split == HOLD_OUT and not self._hold_out:
-            raise ValueError(
-                f"split '{HOLD_OUT}': DATA.HOLD_OUT is 0; give the share of '{self._train_split}' it takes"
-            )
+            raise ValueError(f"split '{HOLD_OUT}': DATA.HOLD_OUT is 0; give its share of '{self._train_split}'")
         cut = self._hold_out and split in (HOLD_OUT, self._train_split)
         table = self._dataset.labels(self._label_set, self._train_split if split == HOLD_OUT else split)
         if cut:
@@ -62,8 +65,8 @@ class LabelSplits:
     def _above(self, table: LabelTable, share: float, split: str) -> np.ndarray:
         if table.distribution_MK is None:
             raise ValueError(
-                f"{self._dataset.path}: label set '{self._label_set}', split '{split}': no votes, which the least share "
-                "of votes needs; allowed here: 0, or a set with votes, such as: fecnet prepare ferplus"
+                f"{self._dataset.path}: label set '{self._label_set}', split '{split}': no votes, which "
+                "DATA.TRAIN_VOTE_SHARE and EVAL_VOTE_SHARE need; allowed here: 0; sets with votes: fecnet prepare ferplus"
             )
         own_M = np.take_along_axis(table.distribution_MK, np.maximum(table.label_M, 0)[:, None], 1)[:, 0]
         return (table.label_M >= 0) & (own_M > share)

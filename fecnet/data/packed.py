@@ -90,15 +90,27 @@ class PackedDataset:
         Raises:
             ValueError: no such set or split, unreadable file, or values out of range.
         """
-        known = self.description.get("label_sets", {})
-        if label_set not in known:
-            raise ValueError(f"{self.path}: no label set '{label_set}'; there are: {', '.join(known) or 'none'}")
+        classes = self.classes(label_set)
         path = self.path / "labels" / label_set / f"{split}.npz"
         if not path.is_file():
             found = sorted(file.stem for file in path.parent.glob("*.npz"))
             there = ", ".join(found) or "none"
             raise ValueError(f"{self.path}: no split '{split}' in label set '{label_set}'; there are: {there}")
-        return read_labels(path, known[label_set]["classes"], len(self.faces_NHWC))
+        return read_labels(path, classes, len(self.faces_NHWC))
+
+    def classes(self, label_set: str) -> tuple[str, ...]:
+        """Names in label order of one labelling of the faces.
+
+        Raises:
+            ValueError: no such set.
+        """
+        known = self.description.get("label_sets", {})
+        if label_set not in known:
+            there = ", ".join(known) or "none"
+            raise ValueError(
+                f"{self.path}: no label set '{label_set}'; there are: {there}; to make one, see: fecnet prepare --help"
+            )
+        return tuple(known[label_set]["classes"])
 
     def array(self, name: str) -> np.ndarray | None:
         """A further array of the set, such as ``expression`` of the synthetic faces, or None.

@@ -85,8 +85,10 @@ def _best(path: Path) -> str:
     if not (_checkpoints(path) / "best").exists():  # not evaluated yet
         return "-"
     meta = _meta(path, "best")
-    accuracy = meta["accuracy"]["splits"][meta["config"]["DATA"]["EVAL_SPLITS"][0]]["ALL"]["percent"]
-    return f"{accuracy:.1f} % at {meta['accuracy']['iteration']}"
+    accuracy, split = meta["accuracy"], meta["config"]["DATA"]["EVAL_SPLITS"][0]
+    # the first checkpoints of 0.1.0 do not say what selected them: triplets did
+    selection = accuracy.get("selection") or {"percent": accuracy["splits"][split]["ALL"]["percent"]}
+    return f"{selection['percent']:.1f} % at {accuracy['iteration']}"
 
 
 def _meta(path: Path, which: str) -> dict[str, Any]:

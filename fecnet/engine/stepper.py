@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from fecnet.structures import Batch, Outputs
+from fecnet.structures import Batch, Outputs, Relabels
 from fecnet.utils import comm
 from fecnet.utils.env import seed_device
 
@@ -17,11 +17,16 @@ Augment = Callable[[Batch, int], Batch]
 GradientRule = Callable[[nn.Module], None]
 
 
+_LEAST_COUNT = 1e-12  # of a term whose items are all absent: its total is 0, and 0 / 0 would be NaN
 _LEAST_SCALE = 2.0**-10  # an fp16 loss scale below it has backed off 26 times: no overflow, but NaN
 
 
 class Criterion(Protocol):
-    """What is minimised, and what it counts (``fecnet.modeling.criterion``)."""
+    """What is minimised, and what it counts (``fecnet.modeling.criterion``).
+
+    It may also have ``begin(iteration)``, called before each iteration, ``feedback()``, called after each epoch, and a
+    ``state_dict``, which is kept in checkpoints.
+    """
 
     def count(self, batch: Batch) -> dict[str, Tensor]:
         """Sum of the items' weights by term; known before the forward pass."""
@@ -107,6 +112,7 @@ class Stepper:
         self.model = model.train()
         self.schedule = schedule
         self._criterion = criterion
+        self._begin: Callable[[int], None] | None = getattr(criterion, "begin", None)
         self._optimizer = optimizer
         self._rules = rules
         self._guard = guard
@@ -140,6 +146,8 @@ class Stepper:
         self._optimizer.zero_grad()  # to None; apex optimizers take no argument
         if not self.model.training:  # an evaluation came between; walking through the modules takes time
             self.model.train()
+        if self._begin is not None:
+            self._begin(iteration)
         batches = [batch.to(self._device) for batch in batches]
         counts = self._count(batches)
         for number, batch in enumerate(batches, start=1):
@@ -152,9 +160,16 @@ class Stepper:
         names = sorted(name for name in self._sums if name.startswith("total/"))
         totals = comm.all_reduce_sum(torch.stack([self._sums[name] for name in names])).tolist()
         counts = torch.stack([self._sums[name.replace("total/", "count/")] for name in names]).tolist()
-        means = {name[6:]: total / count for name, total, count in zip(names, totals, counts, strict=True)}
+        means = {
+            name[6:]: total / count if count else 0.0 for name, total, count in zip(names, totals, counts, strict=True)
+        }
         self._sums = {}
         return {"loss": sum(means.values()), **means}
+
+    def feedback(self) -> Relabels | None:
+        """What the criterion found mislabelled since the last call; None where it does not look. A collective."""
+        feedback: Callable[[], Relabels | None] | None = getattr(self._criterion, "feedback", None)
+        return None if feedback is None else feedback()
 
     def check_finite(self) -> None:
         """Raise if an update was blocked; one read-back.
@@ -179,6 +194,7 @@ class Stepper:
             "scaler": self._scaler.state_dict(),
             "sums": {name: _of_all_ranks(value) for name, value in self._sums.items()},
             "raw": self.model.state_dict() if self._average is not None else {},
+            "criterion": self._criterion.state_dict() if isinstance(self._criterion, nn.Module) else {},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -188,6 +204,8 @@ class Stepper:
         self._optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self._scaler.load_state_dict(state["scaler"])
+        if isinstance(self._criterion, nn.Module):
+            self._criterion.load_state_dict(state.get("criterion", {}))  # not kept by the first checkpoints of 0.1.0
         self._sums = {name: _of_this_rank(name, value).to(self._device) for name, value in state["sums"].items()}
 
     def _count(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
@@ -203,7 +221,8 @@ class Stepper:
         with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
             out = self._net(batch.image_NCHW)
         totals = self._criterion(out, batch)
-        loss = torch.stack([total * (comm.world_size() / counts[name]) for name, total in totals.items()]).sum()
+        scale = {name: comm.world_size() / count.clamp_min(_LEAST_COUNT) for name, count in counts.items()}
+        loss = torch.stack([total * scale[name] for name, total in totals.items()]).sum()
         self._scaler.scale(loss).backward()
         self._add({f"total/{name}": total.detach() for name, total in totals.items()})
 

@@ -6,31 +6,45 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from fecnet.engine.checkpoint import Checkpointer
+from fecnet.engine.evaluator import Measured
 from fecnet.engine.stepper import Augment, Stepper
-from fecnet.evaluation.triplet_accuracy import ROWS, TripletAccuracy
-from fecnet.structures import Batch
+from fecnet.structures import Batch, Relabels
 from fecnet.utils import comm
 from fecnet.utils.logging import MetricsFile, TensorBoard, say
 from fecnet.utils.signals import StopOnSignal
 
 Loader = Callable[[int, int], Iterator[tuple[int, list[Batch]]]]
-Evaluate = Callable[[nn.Module], dict[str, TripletAccuracy]]
+Evaluate = Callable[[nn.Module], dict[str, Measured]]
+
+
+class Labels(Protocol):
+    """The labels trained on, which may change between epochs (``fecnet.data.label_overlay``)."""
+
+    def change(self, relabels: Relabels) -> tuple[int, int]:
+        """Give faces other labels; how many were changed, and how many had to stay."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What differs from the files."""
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over ``state_dict``."""
 
 
 @dataclass(frozen=True)
 class Periods:
-    """Lengths in iterations; 0 = only at the end."""
+    """Lengths in iterations; 0 = only at the end, and of an epoch never."""
 
     last: int
     log: int
     evaluate: int
     save: int
+    epoch: int = 0
 
 
 @dataclass
@@ -81,9 +95,11 @@ class Trainer:
         stepper: makes one update from the micro-batches of one iteration.
         loader: iterations ``first`` to ``last`` with this rank's micro-batches.
         augment: uint8 batch on the device to the net's input.
-        evaluate: the accuracy of each split; the first split selects the best checkpoint.
+        evaluate: what is measured of each split; the first split selects the best checkpoint.
         meta: what each checkpoint's ``meta.json`` says besides iteration and accuracy.
         periods: when what is due.
+        select: the figure of the first split that selects the best checkpoint; empty = nothing does.
+        labels: the labels trained on, changed after an epoch where the criterion finds wrong ones; or None.
     """
 
     def __init__(
@@ -95,6 +111,8 @@ class Trainer:
         *,
         meta: Mapping[str, Any],
         periods: Periods,
+        select: str = "ALL",
+        labels: Labels | None = None,
     ) -> None:
         self.stepper = stepper
         self.progress = Progress()
@@ -103,6 +121,8 @@ class Trainer:
         self._evaluate = evaluate
         self._meta = meta
         self._periods = periods
+        self._select = select
+        self._labels = labels
 
     def train(self, files: RunFiles, stop: StopOnSignal) -> int:
         """Train to the last iteration or until a signal.
@@ -121,6 +141,8 @@ class Trainer:
                 self.stepper.step(batches, self._augment, iteration)
                 self.progress.iteration = iteration
                 bar.update()
+                if self._labels is not None and self._periods.epoch and iteration % self._periods.epoch == 0:
+                    self._relabel(self._labels, files)
                 if self._due(self._periods.log):
                     self._log(files, bar)
                 best = self._due(self._periods.evaluate) and self._measure(files)
@@ -138,12 +160,15 @@ class Trainer:
 
         A collective.
         """
-        return {"progress": dict(vars(self.progress)), **self.stepper.state_dict()}
+        labels = {} if self._labels is None else self._labels.state_dict()
+        return {"progress": dict(vars(self.progress)), "labels": labels, **self.stepper.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly where ``state`` was taken; the model's weights are loaded before."""
         self.progress = Progress(**state["progress"])
         self.stepper.load_state_dict(state)
+        if self._labels is not None:
+            self._labels.load_state_dict(state["labels"])
 
     def _due(self, period: int) -> bool:
         iteration = self.progress.iteration
@@ -155,23 +180,39 @@ class Trainer:
         files.write(values)
         bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
 
+    def _relabel(self, labels: Labels, files: RunFiles) -> None:
+        """Let what the criterion found mislabelled in this epoch hold from the next iteration on."""
+        relabels = self.stepper.feedback()
+        if relabels is None:
+            return
+        changed, kept = labels.change(relabels)
+        files.write({"iteration": self.progress.iteration, "relabelled": changed, "relabels_refused": kept})
+        if kept:
+            say(f"iteration {self.progress.iteration}: {kept} faces keep their label: their class would be empty")
+
     def _measure(self, files: RunFiles) -> bool:
         """Evaluate; whether the first split is better than ever."""
         self.stepper.check_finite()
-        accuracies = self._evaluate(self.stepper.inference_model)
-        iteration, first = self.progress.iteration, next(iter(accuracies.values()))
+        measured = self._evaluate(self.stepper.inference_model)
+        iteration, split = self.progress.iteration, next(iter(measured))
+        selecting = measured[split].figures()[self._select] if self._select else None
         self.progress.accuracy = {
             "iteration": iteration,
-            "splits": {split: accuracy.to_dict() for split, accuracy in accuracies.items()},
+            "selection": {"split": split, "figure": self._select, "percent": selecting} if self._select else None,
+            "splits": {name: found.to_dict() for name, found in measured.items()},
         }
-        for split, accuracy in accuracies.items():
-            table = accuracy.to_dict()
-            files.write({"iteration": iteration, **{f"{split}/{row}": table[row]["percent"] for row in ROWS}})
-            say(f"iteration {iteration}: {split} " + "  ".join(f"{row} {accuracy.percent(row):.1f}" for row in ROWS))
-        self.stepper.schedule.feedback(first.percent())
-        if first.percent() <= self.progress.best_accuracy:
+        for name, found in measured.items():
+            figures = found.figures()
+            files.write({"iteration": iteration, **{f"{name}/{figure}": value for figure, value in figures.items()}})
+            said = "  ".join(f"{figure} {_percent(value)}" for figure, value in figures.items())
+            say(f"iteration {iteration}: {name} {said}")
+        if not self._select:
             return False
-        self.progress.best_iteration, self.progress.best_accuracy = iteration, first.percent()
+        value = math.nan if selecting is None else selecting
+        self.stepper.schedule.feedback(value)
+        if not value > self.progress.best_accuracy:
+            return False
+        self.progress.best_iteration, self.progress.best_accuracy = iteration, value
         return True
 
     def _save(self, files: RunFiles, best: bool) -> None:
@@ -185,6 +226,10 @@ class Trainer:
             files.checkpointer.save(self.progress.iteration, weights=weights, trainer=state, meta=meta, best=best)
 
         comm.from_main(save)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def _bar(first: int, last: int) -> tqdm[Any]:

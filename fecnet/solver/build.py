@@ -23,11 +23,11 @@ _Groups = list[dict[str, object]]
 _FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")  # elsewhere foreach
 
 
-def build_optimizer(cfg: EasyDict, model: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(cfg: EasyDict, model: nn.Module, criterion: nn.Module | None = None) -> torch.optim.Optimizer:
     """The optimizer over all parameters that take a gradient.
 
-    Up to four groups: backbone or the rest (``model.backbone``), with or without weight decay. Each holds its
-    "base_lr", which the schedule's factor multiplies.
+    Up to four groups: backbone or the rest (``model.backbone``), with or without weight decay; and one without decay
+    for what a criterion learns. Each holds its "base_lr", which the schedule's factor multiplies.
 
     Raises:
         ValueError: a setting is unknown or impossible, or nothing is left to train.
@@ -38,7 +38,10 @@ def build_optimizer(cfg: EasyDict, model: nn.Module) -> torch.optim.Optimizer:
     _check("WEIGHT_DECAY", solver.WEIGHT_DECAY, 0 <= solver.WEIGHT_DECAY < math.inf, "0 or more")
     _check("MOMENTUM", solver.MOMENTUM, 0 <= solver.MOMENTUM < 1, "0 or more, below 1")
     _check("BACKBONE_LR_FACTOR", solver.BACKBONE_LR_FACTOR, 0 <= solver.BACKBONE_LR_FACTOR < math.inf, "0 or more")
-    return build(solver, _parameter_groups(solver, model))
+    groups = _parameter_groups(solver, model)
+    if criterion is not None and (learnt := list(criterion.parameters())):
+        groups.append({"params": learnt, "lr": solver.BASE_LR, "base_lr": solver.BASE_LR, "weight_decay": 0.0})
+    return build(solver, groups)
 
 
 def _parameter_groups(solver: EasyDict, model: nn.Module) -> _Groups:

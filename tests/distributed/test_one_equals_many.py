@@ -13,12 +13,12 @@ from fecnet.data.build import build_augment, build_loader
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.predict import predict
 from fecnet.engine.stepper import Stepper
-from fecnet.inference import build_evaluator
 from fecnet.modeling.build import build_model
 from fecnet.modeling.criterion.triplet import TripletCriterion
 from fecnet.solver.ema import EMA
 from fecnet.solver.gradient_rules import FiniteGuard, clip_norm
 from fecnet.solver.schedules import Schedule, constant
+from fecnet.tasks import build_evaluator
 from fecnet.utils import comm
 from tests.distributed.ranks import run_ranks
 

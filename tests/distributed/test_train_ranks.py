@@ -33,8 +33,8 @@ def train_frozen(recipe, name):
     """A run in which no batch norm takes statistics: those of a share are not those of the batch."""
     build = training.build_model
 
-    def build_frozen(cfg, in_channels):
-        model = build(cfg, in_channels)
+    def build_frozen(*settings):
+        model = build(*settings)
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eval().train = lambda mode=True, module=module: module

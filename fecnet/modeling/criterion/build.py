@@ -43,7 +43,7 @@ def criteria_read(cfg: Any) -> tuple[str, ...]:
     every = [name for criterion in cfg.LOSS.CRITERIA for name in lookup(_READS, criterion, key="LOSS.CRITERIA")]
     if not every:
         raise ValueError(
-            f"LOSS.CRITERIA: {list(cfg.LOSS.CRITERIA)} reads no triplets and no labels; give one that does"
+            f"LOSS.CRITERIA: {list(cfg.LOSS.CRITERIA)} reads neither triplets nor labels; add one that does"
         )
     return tuple(dict.fromkeys(every))
 

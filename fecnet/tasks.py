@@ -1,0 +1,171 @@
+"""What differs between tasks: an embedding from triplets, a classifier from labels, or both from one backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fecnet.config.node import Frozen
+from fecnet.data.augment import center_view
+from fecnet.data.build import build_label_splits
+from fecnet.data.label_splits import HOLD_OUT
+from fecnet.data.packed import PackedDataset
+from fecnet.engine.evaluator import ClassJudge, Evaluator, Judge, TripletJudge
+from fecnet.evaluation.classification import FIGURES
+from fecnet.modeling.build import HEAD_OUTPUTS
+from fecnet.modeling.criterion.build import criteria_outputs, criteria_read
+from fecnet.utils.lookup import lookup
+
+_TRIPLETS = "triplets"
+_LAST = "last"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run learns.
+
+    Attributes:
+        targets: what the criteria read of the labels: names of ``Batch.targets``; empty for an embedding.
+        classes: names in label order; empty for an embedding.
+        has_triplets: whether triplets are learnt.
+    """
+
+    targets: tuple[str, ...]
+    classes: tuple[str, ...]
+    has_triplets: bool
+
+    @property
+    def kind(self) -> str:
+        """``embedding``, ``classifier`` or ``joint``: what a checkpoint says of itself."""
+        if not self.targets:
+            return "embedding"
+        return "joint" if self.has_triplets else "classifier"
+
+
+def find_task(cfg: Frozen, dataset: PackedDataset) -> Task:
+    """What ``LOSS.CRITERIA`` asks for, with the classes of the data set.
+
+    Raises:
+        ValueError: an unknown criterion; a head that gives other outputs than the criteria read; no such labels; a
+            hold-out that cannot be made or that nobody measures.
+    """
+    read = criteria_read(cfg)
+    _check_head(cfg)
+    targets = tuple(name for name in read if name != _TRIPLETS)
+    if cfg.DATA.HOLD_OUT and _TRIPLETS in read:
+        raise ValueError(f"DATA.HOLD_OUT: {cfg.DATA.HOLD_OUT}, but triplets share faces; allowed with triplets: 0")
+    if cfg.DATA.HOLD_OUT and HOLD_OUT not in cfg.DATA.EVAL_SPLITS:
+        raise ValueError(
+            f"DATA.EVAL_SPLITS: {list(cfg.DATA.EVAL_SPLITS)} lacks '{HOLD_OUT}', which DATA.HOLD_OUT makes"
+        )
+    if not targets:
+        return Task((), (), has_triplets=True)
+    classes = build_label_splits(cfg, dataset).classes
+    return Task(targets, classes, has_triplets=_TRIPLETS in read)
+
+
+def _check_head(cfg: Frozen) -> None:
+    given, needed = lookup(HEAD_OUTPUTS, cfg.MODEL.HEAD, key="MODEL.HEAD"), criteria_outputs(cfg)
+    # What nothing reads gets no gradient; an importance is learnt through the logits too.
+    idle = (given - needed) & {"embedding", "logits"}
+    if needed <= given and not idle:
+        return
+    fitting = [head for head, outputs in HEAD_OUTPUTS.items() if needed <= outputs]
+    fitting = [head for head in fitting if not (HEAD_OUTPUTS[head] - needed) & {"embedding", "logits"}]
+    raise ValueError(
+        f"MODEL.HEAD: '{cfg.MODEL.HEAD}' gives {', '.join(sorted(given))}; LOSS.CRITERIA {list(cfg.LOSS.CRITERIA)} reads "
+        f"{', '.join(sorted(needed))}; allowed here: {', '.join(fitting) or 'no head'}"
+    )
+
+
+def build_evaluator(
+    cfg: Frozen,
+    dataset: PackedDataset,
+    splits: Sequence[str],
+    device: torch.device,
+    *,
+    task: Task | None = None,
+    progress: bool = False,
+) -> Evaluator:
+    """Measures ``splits`` in the evaluation view of ``cfg``: triplets, classes or both, as ``task`` says.
+
+    Raises:
+        ValueError: no such split.
+    """
+    task = task or find_task(cfg, dataset)
+    judges: list[Judge] = []
+    if task.has_triplets:
+        tables = {split: dataset.triplets(split) for split in splits}
+        judges.append(
+            TripletJudge({split: (table.faces_T3, table.odd_T, table.type_T) for split, table in tables.items()})
+        )
+    if task.targets:
+        labels = build_label_splits(cfg, dataset)
+        found = {split: labels.table(split, min_share=cfg.DATA.EVAL_VOTE_SHARE) for split in splits}
+        judges.append(
+            ClassJudge({split: (table.faces_M, table.label_M) for split, table in found.items()}, task.classes)
+        )
+    return Evaluator(
+        dataset.faces_NHWC,
+        judges,
+        view=partial(center_view, input_size=cfg.DATA.INPUT_SIZE, crop=cfg.DATA.CROP),
+        batch_size=cfg.EVAL.BATCH_SIZE,
+        device=device,
+        progress=progress,
+    )
+
+
+def selecting_figure(cfg: Frozen, task: Task) -> str:
+    """The figure of the first of ``DATA.EVAL_SPLITS`` that selects the best checkpoint; empty = nothing selects.
+
+    Raises:
+        ValueError: an unknown choice, or a figure that is not measured in this task.
+    """
+    figures = {"triplets": "ALL"} if task.has_triplets else {}
+    figures |= {name: name for name in FIGURES} if task.targets else {}
+    if cfg.EVAL.SELECT == _LAST and cfg.SOLVER.SCHEDULE == "plateau":
+        raise ValueError("EVAL.SELECT: 'last' leaves the plateau schedule without a figure; choose another schedule")
+    return lookup({"auto": next(iter(figures.values())), _LAST: "", **figures}, cfg.EVAL.SELECT, key="EVAL.SELECT")
+
+
+def check_classes(checkpoint: Path, meta: Mapping[str, Any], dataset: PackedDataset, task: Task) -> None:
+    """Compare the classes of a checkpoint with those of the data: a net's outputs have an order.
+
+    Raises:
+        ValueError: other names or another order.
+    """
+    before, now = list(meta.get("classes", [])), list(task.classes)
+    if before != now:
+        raise ValueError(
+            f"{dataset.path}: the classes are {', '.join(now) or 'none'}; {checkpoint} was trained on "
+            f"{', '.join(before) or 'none'}; allowed: the same names in the same order"
+        )
+
+
+def check_batch_norm(model: nn.Module, smallest_batch: int) -> None:
+    """Batch norm has no variance to learn from in a batch of one face.
+
+    Args:
+        model: in training mode.
+        smallest_batch: faces in the smallest micro-batch of any rank.
+
+    Raises:
+        ValueError: a batch norm that takes its own statistics would see one face.
+    """
+    takes_statistics = any(
+        isinstance(layer, nn.modules.batchnorm._BatchNorm)
+        and not isinstance(layer, nn.SyncBatchNorm)
+        and layer.training
+        for layer in model.modules()
+    )
+    if smallest_batch < 2 and takes_statistics:
+        raise ValueError(
+            "SOLVER.BATCH_SIZE: leaves a micro-batch of one face, of which batch norm has no variance; "
+            "allowed: two or more faces for each process and each of SOLVER.ACCUMULATE"
+        )
