@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -97,7 +96,8 @@ class ClassReport:
 
     def table(self, split: str) -> str:
         """A headline and the table of ``split``."""
-        return f"classes, per cent; right of the bar faces by label (row) and class called\n{format_classes(self._accuracy[split])}"
+        table = format_classes(self._accuracy[split])
+        return f"classes, per cent; right of the bar faces by label (row) and class called\n{table}"
 
     def to_dict(self) -> dict[str, Any]:
         """Figures, counts and confusion matrix by split."""

@@ -79,8 +79,8 @@ def _check_head(cfg: Frozen) -> None:
     fitting = [head for head, outputs in HEAD_OUTPUTS.items() if needed <= outputs]
     fitting = [head for head in fitting if not (HEAD_OUTPUTS[head] - needed) & {"embedding", "logits"}]
     raise ValueError(
-        f"MODEL.HEAD: '{cfg.MODEL.HEAD}' gives {', '.join(sorted(given))}; LOSS.CRITERIA {list(cfg.LOSS.CRITERIA)} reads "
-        f"{', '.join(sorted(needed))}; allowed here: {', '.join(fitting) or 'no head'}"
+        f"MODEL.HEAD: '{cfg.MODEL.HEAD}' gives {', '.join(sorted(given))}; LOSS.CRITERIA {list(cfg.LOSS.CRITERIA)} "
+        f"reads {', '.join(sorted(needed))}; allowed here: {', '.join(fitting) or 'no head'}"
     )
 
 

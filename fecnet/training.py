@@ -15,7 +15,7 @@ from fecnet.config.node import Frozen, flatten, plain
 from fecnet.data.build import build_augment, build_class_weights, build_labels, build_loader
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import Checkpointer, load_meta, load_trainer, load_weights
-from fecnet.engine.stepper import Stepper
+from fecnet.engine.stepper import Criterion, Stepper
 from fecnet.engine.trainer import Periods, Progress, RunFiles, Trainer
 from fecnet.modeling.build import build_model, per_channel
 from fecnet.modeling.criterion.build import build_criterion
@@ -183,7 +183,7 @@ def _build_trainer(
     periods = _periods(cfg, epoch)
     stepper = Stepper(
         model,
-        criterion,
+        cast(Criterion, criterion),
         build_optimizer(cfg, model, criterion),
         build_schedule(cfg, epoch),
         rules=build_gradient_rules(cfg),

@@ -111,7 +111,7 @@ class ClassJudge:
     def labels(self) -> np.ndarray:
         """The label of ``self.rows`` in the first split that holds each face, -1 = unknown, int64."""
         label_N = np.full(len(self.rows), -1)
-        for faces_M, label_M in reversed(self._splits.values()):
+        for faces_M, label_M in reversed(list(self._splits.values())):
             label_N[np.searchsorted(self.rows, faces_M)] = label_M
         return label_N
 

@@ -1,0 +1,227 @@
+"""Whole runs of classifiers and joint nets: resume is exact, tables are written, what is wrong is one line."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from fecnet.config.node import load_config
+from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_trainer
+from fecnet.engine.runs import find_runs
+from fecnet.engine.stepper import Stepper
+from fecnet.inference import infer_run
+from fecnet.training import train_run
+from tests.classes import CLASSES, KINDS, write_labelled, write_recipe
+from tests.engine.test_train_run import assert_same_run
+
+
+def train(recipe, *overrides, resume=""):
+    return train_run(load_config(recipe, [str(item) for item in overrides]), recipe=recipe.stem, resume=resume)
+
+
+def run_folder(recipe, name):
+    return recipe.parent / "result" / name
+
+
+EVERYTHING_ON = {
+    "classifier": ("DATA.BALANCE_CLASSES", "true", "LOSS.CLASS_WEIGHTS", "sqrt", "LOSS.LABEL_SMOOTHING", 0.1),
+    "votes": (),
+    "joint": ("SOLVER.ACCUMULATE", 2, "SOLVER.EMA_DECAY", 0.9),
+    # every search finds something, so labels change after the 5th iteration
+    "scn": ("LOSS.RELABEL_AFTER", 1, "LOSS.SCN_MARGIN_2", 0.0, "SOLVER.LENGTH", 8),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, kind):
+    recipe = write_recipe(tmp_path, kind)
+    options = EVERYTHING_ON[kind]
+    assert train(recipe, *options, "NAME", "whole") == 0
+    step = Stepper.step
+
+    def step_then_signal(self, batches, augment, iteration):
+        step(self, batches, augment, iteration)
+        if iteration == 3:  # in the middle of an epoch and between two log lines
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Stepper, "step", step_then_signal)
+    assert train(recipe, *options, "NAME", "parts") == 128 + signal.SIGTERM
+    monkeypatch.undo()
+    assert train(recipe, *options, "NAME", "parts", resume="auto") == 0
+    assert_same_run(run_folder(recipe, "whole"), run_folder(recipe, "parts"))
+    if kind == "scn":
+        labels = load_trainer(find_checkpoint(run_folder(recipe, "whole"), "last"))["labels"]
+        assert len(labels["row"]) > 0  # else nothing was tested
+
+
+def test_a_run_after_relabelling_goes_on_as_it_was(tmp_path):
+    recipe = write_recipe(tmp_path, "scn")
+    options = (*EVERYTHING_ON["scn"], "CHECKPOINT.KEEP", 0, "CHECKPOINT.PERIOD", 1)
+    assert train(recipe, *options, "NAME", "whole") == 0
+    assert train(recipe, *options, "NAME", "parts", "SOLVER.LENGTH", 6, "SOLVER.SCHEDULE", "constant") == 0
+    assert train(recipe, *options, "NAME", "same", "SOLVER.LENGTH", 8, "SOLVER.SCHEDULE", "constant") == 0
+    assert train(recipe, *options, "NAME", "parts", "SOLVER.SCHEDULE", "constant", resume="auto") == 0
+    left, right = (find_checkpoint(run_folder(recipe, name), "last") for name in ("parts", "same"))
+    assert (left / "model.safetensors").read_bytes() == (right / "model.safetensors").read_bytes()
+    assert "relabelled" in (run_folder(recipe, "same") / "metrics.jsonl").read_text()
+
+
+def test_a_classifier_learns_and_its_table_is_written(tmp_path, capsys):
+    recipe = write_recipe(tmp_path, "classifier")
+    options = ("SOLVER.LENGTH", 60, "SOLVER.BASE_LR", 0.01, "MODEL.DROPOUT", 0.0, "EVAL.PERIOD", 20)
+    assert train(recipe, *options) == 0
+    run = run_folder(recipe, "classifier")
+    meta = load_meta(find_checkpoint(run, "best"))
+    assert (meta["kind"], meta["classes"]) == ("classifier", list(CLASSES))
+    assert meta["accuracy"]["selection"] == {
+        "split": "val",
+        "figure": "accuracy",
+        "percent": meta["accuracy"]["splits"]["val"]["accuracy"],
+    }
+    capsys.readouterr()
+    result = infer_run(str(run))["classes"]
+    printed = capsys.readouterr().out
+    assert "val (the split that selected the best checkpoint)" in printed and "\ntest: classes" in printed
+    test = result["splits"]["test"]
+    assert test["accuracy"] > 80  # brightness tells the class: chance is 33
+    assert f"accuracy {test['accuracy']:.1f}" in printed
+    written = json.loads((run / "evaluation" / "classes.json").read_text())
+    assert written == json.loads(json.dumps(result))
+    assert sum(test["total"]) == np.sum(test["confusion"]) == 10  # of 12 faces two have no label
+    confusion = np.loadtxt(run / "evaluation" / "confusion_test.csv", delimiter=",")
+    assert confusion.tolist() == test["confusion"]
+    with np.load(run / "evaluation" / "predictions.npz") as file:
+        known = (file["label"] >= 0) & (file["rows"] >= 52)
+        assert (file["prediction"] == file["label"])[known].sum() == sum(test["right"])
+        np.testing.assert_allclose(file["probability"].sum(1), 1, rtol=1e-5)
+        np.testing.assert_array_equal(file["probability"].argmax(1), file["prediction"])
+    (found,) = find_runs(recipe.parent / "result")
+    assert found.best == f"{meta['accuracy']['selection']['percent']:.1f} % at {meta['iteration']}"
+
+
+def test_joint_prints_and_writes_both_tables(tmp_path, capsys):
+    recipe = write_recipe(tmp_path, "joint")
+    assert train(recipe) == 0
+    run = run_folder(recipe, "joint")
+    meta = load_meta(find_checkpoint(run, "last"))
+    assert meta["kind"] == "joint"
+    assert {"ALL", "accuracy", "confusion"} <= meta["accuracy"]["splits"]["val"].keys()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    logged = next(line for line in lines if "loss" in line)
+    assert logged["loss"] == pytest.approx(logged["triplet"] + logged["cross_entropy"])
+    assert any({"val/ALL", "val/macro_f1"} <= line.keys() for line in lines)
+    capsys.readouterr()
+    result = infer_run(str(run))
+    printed = capsys.readouterr().out
+    assert "THREE" in printed and "precision" in printed
+    assert result.keys() == {"triplets", "classes"}
+    written = {path.name for path in (run / "evaluation").iterdir()}
+    assert written >= {"triplets.json", "embeddings.npz", "classes.json", "predictions.npz", "confusion_val.csv"}
+
+
+def test_a_hold_out_selects_and_the_last_iteration_can_be_taken_instead(tmp_path, capsys):
+    recipe = write_recipe(tmp_path, "classifier")
+    options = ("DATA.HOLD_OUT", 0.25, "DATA.EVAL_SPLITS", "[hold_out]", "DATA.REPORT_SPLITS", "[test]")
+    assert train(recipe, *options, "NAME", "held") == 0
+    held = load_meta(find_checkpoint(run_folder(recipe, "held"), "best"))["accuracy"]
+    assert held["selection"]["split"] == "hold_out"
+    assert sum(held["splits"]["hold_out"]["total"]) == 9  # a quarter of 35 labelled faces of three classes
+    infer_run(str(run_folder(recipe, "held")))
+
+    assert train(recipe, "EVAL.SELECT", "last", "DATA.EVAL_SPLITS", "[test]", "NAME", "last") == 0
+    run = run_folder(recipe, "last")
+    assert not (run / "checkpoints" / "best").exists()
+    capsys.readouterr()
+    infer_run(str(run), splits=["test"])
+    printed = capsys.readouterr().out
+    assert "checkpoints/6: written" in printed and "selected" not in printed
+    infer_run(str(run_folder(recipe, "held")), splits=["hold_out"])
+    assert "hold_out selected the checkpoint: figures on it are higher" in capsys.readouterr().out
+
+
+def test_checkpoint_and_data_must_have_the_same_classes_in_the_same_order(tmp_path):
+    recipe = write_recipe(tmp_path, "classifier")
+    assert train(recipe, "SOLVER.LENGTH", 2) == 0
+    other = write_labelled(tmp_path / "other", classes=("glad", "calm", "cross"))
+    run = run_folder(recipe, "classifier")
+    said = r"other: the classes are glad, calm, cross; .* was trained on calm, glad, cross; allowed: the same names"
+    with pytest.raises(ValueError, match=said):
+        infer_run(str(run), overrides=["DATA.PATH", str(other)])
+    with pytest.raises(ValueError, match=said):
+        train(recipe, "SOLVER.LENGTH", 4, "DATA.PATH", other, resume=str(run))
+
+
+def test_an_embedding_is_not_measured_as_a_classifier(tmp_path):
+    recipe = write_recipe(tmp_path, "classifier")
+    assert train(recipe, "SOLVER.LENGTH", 1) == 0
+    run = str(run_folder(recipe, "classifier"))
+    with pytest.raises(ValueError, match="kind 'classifier'; LOSS.CRITERIA asks for 'embedding'"):
+        infer_run(run, overrides=["LOSS.CRITERIA", "[triplet]", "MODEL.HEAD", "embedding"])
+    with pytest.raises(ValueError, match="--baselines: .* is a classifier"):
+        infer_run(run, baselines=True)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        (("DATA.LABELS", ""), r"DATA\.LABELS: empty, but LOSS\.CRITERIA needs labels; .*moods has: mood"),
+        (("DATA.LABELS", "age"), r"no label set 'age'; there are: mood; to make one, see: fecnet prepare"),
+        (("MODEL.HEAD", "embedding"), r"MODEL\.HEAD: 'embedding' gives embedding; .* allowed here: classifier"),
+        (("MODEL.HEAD", "joint"), r"MODEL\.HEAD: 'joint' gives embedding, logits"),
+        (("LOSS.WEIGHTS", "[1, 2]"), r"LOSS\.WEIGHTS: 2 numbers for 1 of LOSS\.CRITERIA"),
+        (("LOSS.CRITERIA", "[ran]"), r"LOSS\.CRITERIA: \['ran'\] reads neither triplets nor labels"),
+        (("LOSS.CRITERIA", "[hinge]"), r"LOSS\.CRITERIA: unknown name 'hinge'; allowed: cross_entropy"),
+        (("LOSS.CLASS_WEIGHTS", "some"), r"LOSS\.CLASS_WEIGHTS: unknown name 'some'; allowed: balanced, none, sqrt"),
+        (("LOSS.CRITERIA", "[valence_arousal]"), r"MODEL\.HEAD: .* reads valence_arousal; allowed here: no head"),
+        (("SOLVER.BATCH_SIZE", 1), r"SOLVER\.BATCH_SIZE: leaves a micro-batch of one face"),
+        (("SOLVER.ACCUMULATE", 8), r"SOLVER\.BATCH_SIZE: leaves a micro-batch of one face"),
+        (("SOLVER.BATCH_SIZE", 99), r"SOLVER\.BATCH_SIZE: 99 for 35 labelled faces; allowed: 1\.\.35"),
+        (("EVAL.SELECT", "triplets"), r"EVAL\.SELECT: unknown name 'triplets'; allowed: accuracy"),
+        (("EVAL.SELECT", "last", "SOLVER.SCHEDULE", "plateau"), r"EVAL\.SELECT: 'last' leaves the plateau schedule"),
+        (("DATA.HOLD_OUT", 0.2), r"DATA\.EVAL_SPLITS: \['val'\] lacks 'hold_out'"),
+        (("DATA.HOLD_OUT", 1.5, "DATA.EVAL_SPLITS", "[hold_out]"), r"DATA\.HOLD_OUT: 1\.5; allowed: 0 or more, below 1"),
+        (("DATA.EVAL_SPLITS", "[hold_out]"), r"split 'hold_out': DATA\.HOLD_OUT is 0"),
+        (("DATA.EVAL_SPLITS", "[dev]"), r"no split 'dev' in label set 'mood'; there are: test, train, val"),
+        (("DATA.TRAIN_VOTE_SHARE", 0.8), r"no face is left in split 'train' of 'mood'"),
+    ],
+)
+def test_nothing_is_written_when_settings_are_wrong(tmp_path, mistake, said):
+    recipe = write_recipe(tmp_path, "classifier")
+    with pytest.raises(ValueError, match=said) as error:
+        train(recipe, *mistake)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "result").exists()
+
+
+def test_hold_out_and_balanced_classes_need_batches_of_labelled_faces(tmp_path):
+    recipe = write_recipe(tmp_path, "joint")
+    with pytest.raises(ValueError, match=r"DATA\.HOLD_OUT: 0\.2, but triplets share faces; allowed with triplets: 0"):
+        train(recipe, "DATA.HOLD_OUT", 0.2, "DATA.EVAL_SPLITS", "[hold_out]")
+    with pytest.raises(ValueError, match=r"DATA\.BALANCE_CLASSES: true, but batches are made of triplets"):
+        train(recipe, "DATA.BALANCE_CLASSES", "true")
+
+
+def test_a_set_without_votes_says_which_has_them(tmp_path):
+    write_labelled(tmp_path / "moods", votes=False)
+    with pytest.raises(ValueError, match=r"the labels have no 'distribution'; sets with votes: fecnet prepare ferplus"):
+        train(write_recipe(tmp_path, "votes"))
+    with pytest.raises(ValueError, match=r"no votes, which DATA\.TRAIN_VOTE_SHARE .* fecnet prepare ferplus"):
+        train(write_recipe(tmp_path, "classifier"), "DATA.TRAIN_VOTE_SHARE", 0.5)
+
+
+def test_a_class_without_a_face_to_learn_from_is_named(tmp_path):
+    write_labelled(tmp_path / "moods", classes=(*CLASSES, "proud"))
+    recipe = write_recipe(tmp_path, "classifier")
+    with pytest.raises(ValueError, match=r"'mood', split 'train': no face to learn the class 'proud' from \(1 of 4"):
+        train(recipe)
+
+
+def test_a_label_outside_the_classes_is_named(tmp_path):
+    path = write_labelled(tmp_path / "moods") / "labels" / "mood" / "train.npz"
+    arrays = dict(np.load(path))
+    arrays["label"][5] = 3
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match=r"mood/train\.npz: place 5: 'label' is 3; allowed: -1\.\.2"):
+        train(write_recipe(tmp_path, "classifier"))
