@@ -62,8 +62,8 @@ class LabelOverlay:
         self._column = {name: _with_absent(column[present_M]) for name, column in columns.items() if column is not None}
         self._place = torch.full((num_faces,), len(self.rows_M))
         self._place[torch.from_numpy(self.rows_M)] = torch.arange(len(self.rows_M))
-        self._label_of_file = self._column["label"].clone()
-        self.class_M = _classes(self._label_of_file[:-1].numpy(), self._column.get("distribution"))
+        self._of_file = {name: column.clone() for name, column in self._column.items()}
+        self.class_M = _classes(self._of_file["label"][:-1].numpy(), self._column.get("distribution"))
         self.counts_K = self._counts()
 
     def __len__(self) -> int:
@@ -81,7 +81,8 @@ class LabelOverlay:
     def change(self, relabels: Relabels) -> Changed:
         """Give faces other labels, but where that would leave a class without a face: those stay as they are.
 
-        A changed face's votes go to its new class as a whole.
+        A changed face's votes go to its new class as a whole; one that gets the label of the files back gets its votes
+        back.
 
         Args:
             relabels: faces that have a label here, with their new ones, 0..K-1.
@@ -99,7 +100,7 @@ class LabelOverlay:
 
     def state_dict(self) -> dict[str, Tensor]:
         """The changed rows and their labels."""
-        changed_M = (self._column["label"] != self._label_of_file)[:-1]
+        changed_M = (self._column["label"] != self._of_file["label"])[:-1]
         return {"row": torch.from_numpy(self.rows_M)[changed_M], "label": self._column["label"][:-1][changed_M]}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -109,7 +110,10 @@ class LabelOverlay:
     def _set(self, place_P: Tensor, label_P: Tensor) -> None:
         self._column["label"][place_P] = label_P
         if "distribution" in self._column:
-            self._column["distribution"][place_P] = torch.eye(len(self.classes))[label_P]
+            one_hot_PK = torch.eye(len(self.classes))[label_P]
+            as_filed_P1 = (label_P == self._of_file["label"][place_P])[:, None]
+            votes_PK = torch.where(as_filed_P1, self._of_file["distribution"][place_P], one_hot_PK)
+            self._column["distribution"][place_P] = votes_PK
 
     def _without_empty_classes(self, place_P: Tensor, new_P: Tensor) -> Tensor:
         """``new_P`` with the old label where the change would take the last face of a class."""
@@ -129,7 +133,7 @@ class LabelOverlay:
         distribution = self._column.get("distribution")
         if distribution is not None:
             return distribution[:-1].nan_to_num().sum(0, dtype=torch.float64).numpy()
-        label_M = self._label_of_file[:-1].numpy()
+        label_M = self._of_file["label"][:-1].numpy()
         return np.bincount(label_M[label_M >= 0], minlength=len(self.classes)).astype(np.float64)
 
 

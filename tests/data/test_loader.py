@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from fecnet.data.loader import TripletLoader, vote_weights
+from fecnet.data.label_overlay import LabelOverlay
+from fecnet.data.loader import LabelledLoader, TripletLoader, vote_weights
 from fecnet.data.packed import PackedDataset, TripletTable
-from fecnet.data.samplers import TripletSampler
+from fecnet.data.samplers import ClassSampler, TripletSampler
+from fecnet.structures import Relabels
+from tests.classes import labels_of, write_labelled
 
 
 def loader(tiny, *, rank=0, world_size=1, accumulate=1):
@@ -66,3 +69,65 @@ def test_vote_weights():
     table = TripletTable(np.zeros((3, 3), np.int32), np.array([0, 1, 2], np.int8), np.zeros(3, np.int8), votes)
     raw = np.array([1, 4 / 6, 1])
     np.testing.assert_allclose(vote_weights(table), raw / raw.mean(), rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def moods(tmp_path_factory):
+    return write_labelled(tmp_path_factory.mktemp("labelled") / "moods")
+
+
+def labelled(moods, **split):
+    dataset = PackedDataset(moods)
+    labels = LabelOverlay(dataset.labels("mood", "train"), len(dataset.faces_NHWC), ["label", "distribution"])
+    sampler = ClassSampler(labels.class_M, batch_size=9, seed=0, balance=True)
+    return LabelledLoader(dataset.faces_NHWC, labels.rows_M, sampler, labels=labels, **split), labels
+
+
+def joined_targets(batches):
+    parts = [(b.image_NCHW, b.row_N, b.position_N, b.targets["label"], b.targets["distribution"]) for b in batches]
+    return [torch.cat(column) for column in zip(*parts, strict=True)]
+
+
+@pytest.mark.parametrize(("world_size", "accumulate"), [(1, 2), (2, 1), (3, 2), (9, 1)])
+def test_shares_of_labelled_faces_make_the_global_batch(moods, world_size, accumulate):
+    whole = joined_targets(labelled(moods)[0].gather(4))
+    split = {"world_size": world_size, "accumulate": accumulate}
+    ranks = [labelled(moods, rank=rank, **split)[0] for rank in range(world_size)]
+    parts = [batch for rank in ranks for batch in rank.gather(4)]
+    for expected, found in zip(whole, joined_targets(parts), strict=True):
+        assert torch.equal(expected, found)
+    assert {rank.smallest_batch for rank in ranks} == {min(len(batch.row_N) for batch in parts)}
+
+
+def test_a_labelled_batch_holds_what_the_files_hold(moods):
+    (batch,) = labelled(moods)[0].gather(2)
+    faces = np.load(moods / "faces.npy")
+    np.testing.assert_array_equal(batch.image_NCHW.permute(0, 2, 3, 1).numpy(), faces[batch.row_N.numpy()])
+    assert batch.position_N.tolist() == list(range(9)) and batch.triplets is None
+    assert batch.targets["label"].tolist() == labels_of(batch.row_N.tolist()).tolist()
+    assert batch.targets["distribution"].argmax(1).tolist() == batch.targets["label"].tolist()
+
+
+def test_a_changed_label_is_in_the_very_next_batch_though_its_faces_were_begun_before(moods):
+    loader, labels = labelled(moods)
+    iterations = loader(1, 2)
+    next(iterations)
+    row_N = loader.gather(2)[0].row_N.unique()  # what the second batch will hold
+    labels.change(Relabels(row_N, (torch.from_numpy(labels_of(row_N.tolist())) + 1) % 3))
+    _, (batch,) = next(iterations)
+    assert batch.targets["label"].tolist() == [(label + 1) % 3 for label in labels_of(batch.row_N.tolist())]
+
+
+def test_triplets_bring_the_labels_of_their_faces(moods):
+    dataset = PackedDataset(moods)
+    labels = LabelOverlay(dataset.labels("mood", "train"), len(dataset.faces_NHWC))
+    table = dataset.triplets("train")
+    sampler = TripletSampler(table.type_T, batch_size=8, seed=0, balance=False)
+    (batch,) = TripletLoader(dataset.faces_NHWC, table, sampler, labels=labels).gather(1)
+    assert batch.targets["label"].tolist() == labels_of(batch.row_N.tolist()).tolist()
+    assert -1 in batch.targets["label"] and batch.triplets is not None
+
+
+def test_more_ranks_than_labelled_faces_are_refused(moods):
+    with pytest.raises(ValueError, match=r"SOLVER\.BATCH_SIZE: 9 labelled faces cannot be shared by 10 ranks"):
+        labelled(moods, world_size=10)

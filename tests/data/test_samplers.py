@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fecnet.data.permutation import permuted
-from fecnet.data.samplers import TripletSampler, share
+from fecnet.data.samplers import ClassSampler, TripletSampler, share
 
 
 @given(size=st.integers(1, 3000), key=st.integers(0, 2**70))
@@ -56,6 +56,25 @@ def test_batches_are_a_function_of_seed_and_iteration():
     assert rows(1, 4) != rows(1, 5)
 
 
+def test_labelled_faces_come_once_a_round():
+    sampler = ClassSampler(np.zeros(35, np.int64), batch_size=10, seed=3, balance=False)
+    drawn = np.concatenate([sampler.rows(iteration) for iteration in range(1, 8)])
+    assert sorted(drawn[:35]) == sorted(drawn[35:]) == list(range(35))
+    assert sampler.iterations_per_epoch == 4
+
+
+def test_balanced_classes_come_equally_often_and_a_rare_one_in_whole_rounds():
+    class_M = np.repeat([0, 1, 4], [50, 2, 20])
+    sampler = ClassSampler(class_M, batch_size=12, seed=0, balance=True)
+    for iteration in range(1, 21):  # twice each of two faces in every batch, which the triplets' sampler refuses
+        assert np.bincount(class_M[sampler.rows(iteration)]).tolist() == [4, 4, 0, 0, 4]
+        assert np.bincount(sampler.rows(iteration), minlength=52)[50:52].tolist() == [2, 2]
+    drawn = np.concatenate([sampler.rows(iteration) for iteration in range(1, 26)])
+    assert np.bincount(drawn, minlength=72)[:50].tolist() == [2] * 50
+    assert sampler.rows(7).tolist() == ClassSampler(class_M, batch_size=12, seed=0, balance=True).rows(7).tolist()
+    assert sampler.rows(7).tolist() != ClassSampler(class_M, batch_size=12, seed=1, balance=True).rows(7).tolist()
+
+
 @pytest.mark.parametrize("batch_size", [0, 13])
 def test_a_batch_larger_than_the_data_is_refused(batch_size):
     with pytest.raises(ValueError, match=r"SOLVER\.BATCH_SIZE: \d+ for 12 triplets; allowed: 1\.\.12"):
@@ -68,3 +87,8 @@ def test_shares_are_all_and_even(total, parts):
     assert [k for part in shares for k in range(part.start, part.stop)] == list(range(total))
     sizes = [part.stop - part.start for part in shares]
     assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_batch_larger_than_the_labelled_faces_is_refused():
+    with pytest.raises(ValueError, match=r"SOLVER\.BATCH_SIZE: 13 for 12 labelled faces; allowed: 1\.\.12"):
+        ClassSampler(np.zeros(12, np.int64), batch_size=13, seed=0, balance=False)

@@ -157,9 +157,9 @@ def test_an_embedding_is_not_measured_as_a_classifier(tmp_path):
     recipe = write_recipe(tmp_path, "classifier")
     assert train(recipe, "SOLVER.LENGTH", 1) == 0
     run = str(run_folder(recipe, "classifier"))
-    with pytest.raises(ValueError, match="kind 'classifier'; LOSS.CRITERIA asks for 'embedding'"):
+    with pytest.raises(ValueError, match=r"kind 'classifier'; LOSS\.CRITERIA asks for 'embedding'"):
         infer_run(run, overrides=["LOSS.CRITERIA", "[triplet]", "MODEL.HEAD", "embedding"])
-    with pytest.raises(ValueError, match="--baselines: .* is a classifier"):
+    with pytest.raises(ValueError, match=r"--baselines: .* is a classifier"):
         infer_run(run, baselines=True)
 
 
@@ -181,7 +181,10 @@ def test_an_embedding_is_not_measured_as_a_classifier(tmp_path):
         (("EVAL.SELECT", "triplets"), r"EVAL\.SELECT: unknown name 'triplets'; allowed: accuracy"),
         (("EVAL.SELECT", "last", "SOLVER.SCHEDULE", "plateau"), r"EVAL\.SELECT: 'last' leaves the plateau schedule"),
         (("DATA.HOLD_OUT", 0.2), r"DATA\.EVAL_SPLITS: \['val'\] lacks 'hold_out'"),
-        (("DATA.HOLD_OUT", 1.5, "DATA.EVAL_SPLITS", "[hold_out]"), r"DATA\.HOLD_OUT: 1\.5; allowed: 0 or more, below 1"),
+        (
+            ("DATA.HOLD_OUT", 1.5, "DATA.EVAL_SPLITS", "[hold_out]"),
+            r"DATA\.HOLD_OUT: 1\.5; allowed: 0 or more, below 1",
+        ),
         (("DATA.EVAL_SPLITS", "[hold_out]"), r"split 'hold_out': DATA\.HOLD_OUT is 0"),
         (("DATA.EVAL_SPLITS", "[dev]"), r"no split 'dev' in label set 'mood'; there are: test, train, val"),
         (("DATA.TRAIN_VOTE_SHARE", 0.8), r"no face is left in split 'train' of 'mood'"),
