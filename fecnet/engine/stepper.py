@@ -152,7 +152,7 @@ class Stepper:
         names = sorted(name for name in self._sums if name.startswith("total/"))
         totals = comm.all_reduce_sum(torch.stack([self._sums[name] for name in names])).tolist()
         counts = torch.stack([self._sums[name.replace("total/", "count/")] for name in names]).tolist()
-        means = {name[6:]: total / count for name, total, count in zip(names, totals, counts, strict=True)}
+        means = {name[6:]: total / (count or 1) for name, total, count in zip(names, totals, counts, strict=True)}
         self._sums = {}
         return {"loss": sum(means.values()), **means}
 
@@ -191,13 +191,14 @@ class Stepper:
         self._sums = {name: _of_this_rank(name, value).to(self._device) for name, value in state["sums"].items()}
 
     def _count(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        """Counts of each term over all ranks and micro-batches."""
+        """Counts of each term over all ranks and micro-batches, 1 where there is none."""
         own = [self._criterion.count(batch) for batch in batches]
         names = list(own[0])
         summed = comm.all_reduce_sum(torch.stack([torch.stack([c[name] for c in own]).sum() for name in names]))
         counts = dict(zip(names, summed.unbind(), strict=True))
         self._add({f"count/{name}": count for name, count in counts.items()})
-        return counts
+        # a term without items in this iteration is 0, not 0 / 0: a joint batch may hold no label
+        return dict(zip(names, summed.masked_fill(summed == 0, 1.0).unbind(), strict=True))
 
     def _backward(self, batch: Batch, counts: dict[str, Tensor]) -> None:
         with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):

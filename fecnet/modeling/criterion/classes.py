@@ -19,6 +19,7 @@ from fecnet.modeling.criterion.wasserstein import (
     centroid_distances,
     confusion_distances,
 )
+from fecnet.utils.files import open_array
 from fecnet.utils.lookup import lookup
 
 CLASS_CRITERIA = ("cross_entropy", "soft_targets", "scn", "ran", "wasserstein", "valence_arousal")
@@ -105,11 +106,12 @@ def build_distances(kind: str, classes: Sequence[str], confusion: str = "") -> T
 
 def _distances_of_file(path: Path, num_classes: int) -> Tensor:
     try:
-        confusion_KK = np.load(path) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", ndmin=2)
+        is_array = path.suffix == ".npy"
+        confusion_KK = open_array(path, in_memory=True) if is_array else np.loadtxt(path, delimiter=",", ndmin=2)
         if confusion_KK.shape != (num_classes, num_classes):
             raise ValueError(f"shape {confusion_KK.shape}; expected {(num_classes, num_classes)}")
         return confusion_distances(confusion_KK)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
         raise ValueError(f"LOSS.CONFUSION: '{path}': {reason}") from error
 
