@@ -17,6 +17,7 @@ Augment = Callable[[Batch, int], Batch]
 GradientRule = Callable[[nn.Module], None]
 
 
+_LEAST_COUNT = 1e-12  # of a term whose items are all absent: its total is 0, and 0 / 0 would be NaN
 _LEAST_SCALE = 2.0**-10  # an fp16 loss scale below it has backed off 26 times: no overflow, but NaN
 
 
@@ -152,7 +153,9 @@ class Stepper:
         names = sorted(name for name in self._sums if name.startswith("total/"))
         totals = comm.all_reduce_sum(torch.stack([self._sums[name] for name in names])).tolist()
         counts = torch.stack([self._sums[name.replace("total/", "count/")] for name in names]).tolist()
-        means = {name[6:]: total / (count or 1) for name, total, count in zip(names, totals, counts, strict=True)}
+        means = {
+            name[6:]: total / count if count else 0.0 for name, total, count in zip(names, totals, counts, strict=True)
+        }
         self._sums = {}
         return {"loss": sum(means.values()), **means}
 
@@ -191,20 +194,20 @@ class Stepper:
         self._sums = {name: _of_this_rank(name, value).to(self._device) for name, value in state["sums"].items()}
 
     def _count(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        """Counts of each term over all ranks and micro-batches, 1 where there is none."""
+        """Counts of each term over all ranks and micro-batches."""
         own = [self._criterion.count(batch) for batch in batches]
         names = list(own[0])
         summed = comm.all_reduce_sum(torch.stack([torch.stack([c[name] for c in own]).sum() for name in names]))
         counts = dict(zip(names, summed.unbind(), strict=True))
         self._add({f"count/{name}": count for name, count in counts.items()})
-        # a term without items in this iteration is 0, not 0 / 0: a joint batch may hold no label
-        return dict(zip(names, summed.masked_fill(summed == 0, 1.0).unbind(), strict=True))
+        return counts
 
     def _backward(self, batch: Batch, counts: dict[str, Tensor]) -> None:
         with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
             out = self._net(batch.image_NCHW)
         totals = self._criterion(out, batch)
-        loss = torch.stack([total * (comm.world_size() / counts[name]) for name, total in totals.items()]).sum()
+        scale = {name: comm.world_size() / count.clamp_min(_LEAST_COUNT) for name, count in counts.items()}
+        loss = torch.stack([total * scale[name] for name, total in totals.items()]).sum()
         self._scaler.scale(loss).backward()
         self._add({f"total/{name}": total.detach() for name, total in totals.items()})
 

@@ -41,7 +41,7 @@ def cross_entropy(out, targets, *, smoothing=0.0, weights=None, hardest=1.0):
             loss = loss - wanted * torch.log(share)
         items.append((1.0 if weights is None else weights[label], loss))
     if hardest < 1:
-        items.sort(key=lambda item: -float(item[0] * item[1]))
+        items.sort(key=lambda item: -(item[0] * item[1]).item())
         items = items[: number_kept(hardest, len(items))]
     return sum(weight * loss for weight, loss in items) / sum(weight for weight, _ in items)
 
@@ -57,7 +57,7 @@ def soft_targets(out, targets):
 def scn_groups(out, targets, beta):
     """Places of the high and the low group; only images with a label are ranked."""
     places = [place for place, label in enumerate(targets["label"].tolist()) if label >= 0]
-    places.sort(key=lambda place: -float(out["importance"][place]))
+    places.sort(key=lambda place: -out["importance"][place].item())
     number = number_kept(beta, len(places))
     return places[:number], places[number:]
 
@@ -75,8 +75,8 @@ def scn_relabels(out, targets, rows, *, beta, margin):
     high, low = scn_groups(out, targets, beta)
     found = {}
     for place in low:
-        if all(float(out["importance"][place]) < float(out["importance"][other]) for other in high):
-            share = [float(p) for p in probabilities(out["logits"][place])]
+        if all(out["importance"][place] < out["importance"][other] for other in high):
+            share = [p.item() for p in probabilities(out["logits"][place])]
             if max(share) - share[targets["label"][place]] > margin:
                 found[int(rows[place])] = share.index(max(share))
     return found

@@ -21,7 +21,10 @@ def sigmoid(x):
 def linear(layer, vector):
     """A linear layer, one product at a time."""
     rows = layer.weight.tolist()
-    return [sum(w * x for w, x in zip(row, vector, strict=True)) + b for row, b in zip(rows, layer.bias, strict=True)]
+    return [
+        sum(w * x for w, x in zip(row, vector, strict=True)) + b
+        for row, b in zip(rows, layer.bias.tolist(), strict=True)
+    ]
 
 
 def naive_scn(classifier, feature):
@@ -47,11 +50,11 @@ def test_scn_head_equals_the_loop():
     out = head(map_NCHW)
     assert out["importance"].shape == (4,)
     for n in range(4):
-        feature = [float(map_NCHW[n, c].sum()) / 6 for c in range(5)]
+        feature = [map_NCHW[n, c].sum().item() / 6 for c in range(5)]
         importance, logits = naive_scn(head.classifier, feature)
         assert out["feature"][n].tolist() == pytest.approx(feature)
-        assert float(out["importance"][n]) == pytest.approx(importance)
-        assert out["logits"][n].tolist() == pytest.approx([float(logit) for logit in logits])
+        assert out["importance"][n].item() == pytest.approx(importance)
+        assert out["logits"][n].tolist() == pytest.approx(logits)
 
 
 @pytest.mark.parametrize("scn", [False, True])
@@ -63,16 +66,16 @@ def test_ran_head_equals_the_loop(scn):
     assert out["region_importance"].shape == (2, 6)
     assert ("importance" in out) == scn
     for n in range(2):
-        regions = [[float(map_NCHW[6 * n + r, c].mean()) for c in range(4)] for r in range(6)]
+        regions = [[map_NCHW[6 * n + r, c].mean().item() for c in range(4)] for r in range(6)]
         fused, alphas = naive_fusion(head.attention, regions)
-        assert out["feature"][n].tolist() == pytest.approx([float(value) for value in fused])
+        assert out["feature"][n].tolist() == pytest.approx(fused)
         assert out["region_importance"][n].tolist() == pytest.approx(alphas)
         if scn:
             importance, logits = naive_scn(head.classifier, fused)
-            assert float(out["importance"][n]) == pytest.approx(float(importance))
+            assert out["importance"][n].item() == pytest.approx(importance)
         else:
             logits = linear(head.classifier, fused)
-        assert out["logits"][n].tolist() == pytest.approx([float(logit) for logit in logits])
+        assert out["logits"][n].tolist() == pytest.approx(logits)
 
 
 def region_net(scn=False):

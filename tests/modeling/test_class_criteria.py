@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fecnet.modeling.criterion.classes import CLASS_CRITERIA, build_class_criterion, build_distances
-from fecnet.modeling.criterion.cross_entropy import CrossEntropyCriterion, balanced_class_weights
+from fecnet.modeling.criterion.cross_entropy import CrossEntropyCriterion
 from fecnet.modeling.criterion.global_batch import top_share
 from fecnet.modeling.criterion.ran import RegionBiasCriterion
 from fecnet.modeling.criterion.soft_targets import SoftTargetCriterion
@@ -101,7 +101,7 @@ def test_concordance_of_few_or_equal_values_is_finite():
 def check_distances(distance):
     assert torch.equal(distance, distance.T)
     assert not distance.diagonal().any()
-    assert float(distance.norm()) == pytest.approx(1)
+    assert distance.norm().item() == pytest.approx(1)
     assert (distance >= 0).all()
 
 
@@ -146,14 +146,6 @@ def test_bad_confusion_matrices_are_one_line(tmp_path):
         build_distances("confusion", ["a", "b", "c"], str(tmp_path / "absent.csv"))
     with pytest.raises(ValueError, match=r"LOSS\.CONFUSION: ''; LOSS\.WASSERSTEIN confusion needs"):
         build_distances("confusion", ["a", "b", "c"])
-
-
-def test_balanced_class_weights():
-    weights = balanced_class_weights([10, 30, 20], ["a", "b", "c"])
-    assert weights == pytest.approx([2, 2 / 3, 1])
-    assert sum(weight * count for weight, count in zip(weights, [10, 30, 20], strict=True)) == pytest.approx(60)
-    with pytest.raises(ValueError, match=r"LOSS.CLASS_WEIGHTS: class 'b' has no image"):
-        balanced_class_weights([10, 0], ["a", "b"])
 
 
 def test_every_criterion_is_built_by_name():

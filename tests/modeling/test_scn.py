@@ -129,7 +129,6 @@ def test_of_one_image_the_latest_finding_counts():
         ([0.5], [1], 0.0),  # a batch of one: nothing is lower
         ([0.5, 0.9], [1, -1], 0.0),  # one label: the low group is empty
         ([0.5, 0.9], [-1, -1], 0.0),
-        ([], [], 0.0),
         ([0.5] * 10, [1] * 10, 0.07),  # all equal: the margin, and no label is touched
     ],
 )
