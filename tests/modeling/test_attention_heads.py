@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
 from fecnet.layers.regions import face_regions
 from fecnet.modeling.backbone.resnet import ResNet18
@@ -108,4 +107,13 @@ def test_every_parameter_of_scn_and_ran_together_learns():
     out = net(torch.rand(2, 1, 48, 48))
     (out["logits"].square().sum() + out["importance"].sum() + out["region_importance"].sum()).backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in net.parameters())
-    assert isinstance(net.head.classifier, nn.Module)
+
+
+def test_importances_keep_their_order_in_half_precision():
+    torch.manual_seed(0)
+    head = ScnHead(64, 3)
+    map_NCHW = 1 + torch.rand(200, 64, 1, 1) / 10
+    with torch.autocast("cpu", torch.bfloat16):
+        half = head(map_NCHW.bfloat16())["importance"]
+    assert half.dtype == torch.float32
+    assert len(half.unique()) > 190
