@@ -19,6 +19,7 @@ from fecnet.modeling.criterion.wasserstein import (
     centroid_distances,
     confusion_distances,
 )
+from fecnet.utils.files import open_array
 from fecnet.utils.lookup import lookup
 
 CLASS_CRITERIA = ("cross_entropy", "soft_targets", "scn", "ran", "wasserstein", "valence_arousal")
@@ -98,20 +99,30 @@ def build_distances(kind: str, classes: Sequence[str], confusion: str = "") -> T
     choices: dict[str, Callable[[], Tensor | FreeDistances]] = {
         "free": lambda: FreeDistances(len(classes)),
         "centroid": lambda: centroid_distances(classes),
-        "confusion": lambda: _distances_of_file(Path(confusion), len(classes)),
+        "confusion": lambda: _distances_of_file(confusion, len(classes)),
     }
     return lookup(choices, kind, key="LOSS.WASSERSTEIN")()
 
 
-def _distances_of_file(path: Path, num_classes: int) -> Tensor:
+def _distances_of_file(confusion: str, num_classes: int) -> Tensor:
+    if not confusion:
+        raise ValueError("LOSS.CONFUSION: ''; LOSS.WASSERSTEIN confusion needs the training set's confusion matrix")
+    path = Path(confusion)
     try:
-        confusion_KK = np.load(path) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", ndmin=2)
+        confusion_KK = open_array(path, in_memory=True) if path.suffix == ".npy" else _read_numbers(path)
         if confusion_KK.shape != (num_classes, num_classes):
             raise ValueError(f"shape {confusion_KK.shape}; expected {(num_classes, num_classes)}")
         return confusion_distances(confusion_KK)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
         raise ValueError(f"LOSS.CONFUSION: '{path}': {reason}") from error
+
+
+def _read_numbers(path: Path) -> np.ndarray:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    if not any(line.strip() for line in lines):
+        raise ValueError("empty")
+    return np.loadtxt(lines, delimiter=",", ndmin=2)
 
 
 def _check(name: str, value: object, is_allowed: bool, allowed: str) -> None:

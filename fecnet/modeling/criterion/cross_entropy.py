@@ -14,22 +14,6 @@ from fecnet.structures import Batch, Outputs
 from fecnet.utils import comm
 
 
-def balanced_class_weights(count_K: Sequence[int], classes: Sequence[str]) -> list[float]:
-    """Weights with which every class weighs alike; their mean over the images is 1.
-
-    Args:
-        count_K: images of each class in the training split.
-        classes: K names.
-
-    Raises:
-        ValueError: a class without images.
-    """
-    for name, count in zip(classes, count_K, strict=True):
-        if count < 1:
-            raise ValueError(f"LOSS.CLASS_WEIGHTS: class '{name}' has no image in the training split, so no weight")
-    return [sum(count_K) / (len(count_K) * count) for count in count_K]
-
-
 class CrossEntropyCriterion(nn.Module):
     """Weighted mean of the cross-entropy over the images with a label (label -1 = absent).
 

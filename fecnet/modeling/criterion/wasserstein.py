@@ -119,9 +119,9 @@ class WassersteinCriterion(nn.Module):
 
     def __init__(self, distances: Tensor | FreeDistances) -> None:
         super().__init__()
-        learnt = isinstance(distances, nn.Module)
-        self.free = distances if learnt else None
-        self.register_buffer("distance_KK", None if learnt else distances, persistent=False)
+        self.free = distances if isinstance(distances, FreeDistances) else None
+        fixed = None if isinstance(distances, FreeDistances) else distances
+        self.register_buffer("distance_KK", fixed, persistent=False)
 
     def count(self, batch: Batch) -> dict[str, Tensor]:
         """Number of images with a label."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fecnet.layers.importance import Importance
 from fecnet.layers.regions import NUM_REGIONS
 from fecnet.modeling.head.scn import ScnClassifier
 from fecnet.structures import Outputs
@@ -24,8 +25,8 @@ class RegionAttention(nn.Module):
 
     def __init__(self, in_features: int) -> None:
         super().__init__()
-        self.alpha = nn.Linear(in_features, 1)
-        self.beta = nn.Linear(2 * in_features, 1)
+        self.alpha = Importance(in_features)
+        self.beta = Importance(2 * in_features)
 
     def forward(self, region_NRF: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the regions, (N, R, F).
@@ -33,10 +34,10 @@ class RegionAttention(nn.Module):
         Returns:
             The fused feature, shape (N, 2F), and α in 0..1 as the region-biased loss reads it, shape (N, R).
         """
-        alpha_NR1 = self.alpha(region_NRF).sigmoid()
+        alpha_NR1 = self.alpha(region_NRF)
         mean_N1F = _weighted_mean(region_NRF, alpha_NR1)
         both_NRF = torch.cat([region_NRF, mean_N1F.expand_as(region_NRF)], dim=2)
-        beta_NR1 = self.beta(both_NRF).sigmoid()
+        beta_NR1 = self.beta(both_NRF)
         return _weighted_mean(both_NRF, alpha_NR1 * beta_NR1)[:, 0], alpha_NR1[:, :, 0]
 
 
@@ -60,7 +61,7 @@ class RanHead(nn.Module):
         self.attention = RegionAttention(in_channels)
         self.dropout = nn.Dropout(dropout)
         fused = 2 * in_channels
-        self.classifier = ScnClassifier(fused, num_classes) if scn else nn.Linear(fused, num_classes)
+        self.classifier: nn.Module = ScnClassifier(fused, num_classes) if scn else nn.Linear(fused, num_classes)
 
     def forward(self, map_NCHW: Tensor) -> Outputs:
         """Maps of the regions of N images, image after image, (N · R, in_channels, H, W).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from fecnet.layers.importance import Importance
 from fecnet.structures import Outputs
 
 
@@ -17,7 +18,7 @@ class ScnClassifier(nn.Module):
 
     def __init__(self, in_features: int, num_classes: int) -> None:
         super().__init__()
-        self.importance = nn.Linear(in_features, 1)
+        self.importance = Importance(in_features)
         self.classes = nn.Linear(in_features, num_classes)
 
     def forward(self, feature_NF: Tensor) -> Outputs:
@@ -26,7 +27,7 @@ class ScnClassifier(nn.Module):
         Returns:
             ``logits``, shape (N, K); ``importance`` in 0..1, shape (N,).
         """
-        importance_N1 = self.importance(feature_NF).sigmoid()
+        importance_N1 = self.importance(feature_NF)
         return {"logits": importance_N1 * self.classes(feature_NF), "importance": importance_N1[:, 0]}
 
 
