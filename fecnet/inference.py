@@ -12,12 +12,12 @@ import torch
 from fecnet.config.node import Frozen, flatten, load_config
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights, run_of
-from fecnet.engine.evaluator import ClassJudge, Evaluator, TripletJudge
+from fecnet.engine.evaluator import AffectJudge, ClassJudge, Evaluator, TripletJudge
 from fecnet.evaluation.baselines import MAX_LINEAR_TRIPLETS, linear_embedding, pixel_embedding, small_faces
 from fecnet.evaluation.coverage import format_coverage
 from fecnet.evaluation.triplet_accuracy import TripletAccuracy
 from fecnet.modeling.build import build_model
-from fecnet.reports import ClassReport, Report, TripletReport
+from fecnet.reports import AffectReport, ClassReport, Report, TripletReport
 from fecnet.tasks import Task, build_evaluator, check_classes, find_task
 from fecnet.utils import comm
 from fecnet.utils.env import choose_device, code_hash, provenance
@@ -46,8 +46,8 @@ def infer_run(
 ) -> dict[str, Any]:
     """Measure a checkpoint, print the tables and write them beside it.
 
-    Writes into the run's folder what ``TripletReport`` and ``ClassReport`` say: ``evaluation/triplets.json`` and
-    ``evaluation/classes.json``, each where it is learnt.
+    Writes into the run's folder what the reports say: ``evaluation/triplets.json``, ``classes.json`` and
+    ``affect.json``, each where it is learnt.
 
     Args:
         path: a run or checkpoint folder; empty for the newest run.
@@ -75,7 +75,7 @@ def infer_run(
     task = find_task(cfg, dataset)
     _check_fit(checkpoint, meta, dataset, task)
     if baselines and not task.has_triplets:
-        raise ValueError(f"--baselines: {checkpoint} is a classifier; baselines are measured on triplets")
+        raise ValueError(f"--baselines: {checkpoint} learnt no triplets, on which baselines are measured")
     splits = list(splits) or list(cfg.DATA.REPORT_SPLITS)
     evaluator = build_evaluator(cfg, dataset, splits, device, task=task, progress=True)
     model = build_model(cfg, len(dataset.channels), len(task.classes)).to(device)
@@ -89,6 +89,8 @@ def infer_run(
             reports.append(TripletReport(dataset, judge, evaluator.part(outputs, judge), others))
         elif isinstance(judge, ClassJudge):
             reports.append(ClassReport(judge, evaluator.part(outputs, judge)))
+        elif isinstance(judge, AffectJudge):
+            reports.append(AffectReport(judge, evaluator.part(outputs, judge)))
     _print(meta, dataset, reports, splits)
     shared = {"checkpoint": str(checkpoint), "iteration": meta["iteration"], "data": str(dataset.path)}
     known = {"coverage": dataset.coverage, "provenance": provenance(device)}

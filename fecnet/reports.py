@@ -1,4 +1,4 @@
-"""What is printed and written of a measured checkpoint: the table of triplets, the table of classes."""
+"""What is printed and written of a measured checkpoint: the tables of triplets, of classes, of valence and arousal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.evaluator import ClassJudge, TripletJudge
+from fecnet.engine.evaluator import AffectJudge, ClassJudge, TripletJudge
+from fecnet.evaluation.affect import format_affect
 from fecnet.evaluation.classification import format_classes
 from fecnet.evaluation.neighbours import neighbour_sheet
 from fecnet.evaluation.triplet_accuracy import ROWS, TripletAccuracy, format_table
@@ -127,3 +128,34 @@ class ClassReport:
             lines = (",".join(map(str, row)) for row in accuracy.confusion_KK.tolist())
             replace_text(folder / names[-1], "\n".join(lines) + "\n")
         return ["classes.json", "predictions.npz", *names]
+
+
+class AffectReport:
+    """The table of valence and arousal, and the predictions.
+
+    Args:
+        judge: the faces.
+        predicted_N2: of ``judge.rows``.
+    """
+
+    name = "affect"
+
+    def __init__(self, judge: AffectJudge, predicted_N2: Tensor) -> None:
+        self._rows = judge.rows
+        self._predicted_N2 = predicted_N2
+        self._accuracy = judge.judge(predicted_N2)
+
+    def table(self, split: str) -> str:
+        """A headline and the table of ``split``."""
+        return f"valence and arousal\n{format_affect(self._accuracy[split])}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Figures and errors by split."""
+        splits = {split: accuracy.to_dict() for split, accuracy in self._accuracy.items()}
+        return {"faces_predicted": len(self._rows), "splits": splits}
+
+    def write(self, folder: Path, result: Mapping[str, Any]) -> list[str]:
+        """Write ``affect.json`` and ``affect.npz`` (``rows`` of faces.npy and their ``valence_arousal``)."""
+        replace_json(folder / "affect.json", result)
+        replace_arrays(folder / "affect.npz", rows=self._rows, valence_arousal=self._predicted_N2.numpy())
+        return ["affect.json", "affect.npz"]

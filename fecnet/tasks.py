@@ -1,4 +1,4 @@
-"""What differs between tasks: an embedding from triplets, a classifier from labels, or both from one backbone."""
+"""What differs between tasks: an embedding from triplets, classes or affect from labels, or both of one backbone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,9 +16,10 @@ from fecnet.config.node import Frozen
 from fecnet.data.augment import center_view
 from fecnet.data.build import build_label_splits
 from fecnet.data.label_splits import HOLD_OUT
+from fecnet.data.labels import LabelTable
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.evaluator import ClassJudge, Evaluator, Judge, TripletJudge
-from fecnet.evaluation.classification import FIGURES
+from fecnet.engine.evaluator import AffectJudge, ClassJudge, Evaluator, Judge, TripletJudge
+from fecnet.evaluation import classification
 from fecnet.modeling.build import HEAD_OUTPUTS
 from fecnet.modeling.criterion.build import criteria_outputs, criteria_read
 from fecnet.utils.lookup import lookup
@@ -33,19 +35,34 @@ class Task:
     Attributes:
         targets: what the criteria read of the labels: names of ``Batch.targets``; empty for an embedding.
         classes: names in label order; empty for an embedding.
-        has_triplets: whether triplets are learnt.
+        outputs: what the criteria read of the net.
     """
 
     targets: tuple[str, ...]
     classes: tuple[str, ...]
-    has_triplets: bool
+    outputs: frozenset[str]
+
+    @property
+    def has_triplets(self) -> bool:
+        """Whether triplets are learnt."""
+        return "embedding" in self.outputs
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether classes are learnt."""
+        return "logits" in self.outputs
+
+    @property
+    def has_affect(self) -> bool:
+        """Whether valence and arousal are learnt."""
+        return "valence_arousal" in self.outputs
 
     @property
     def kind(self) -> str:
-        """``embedding``, ``classifier`` or ``joint``: what a checkpoint says of itself."""
-        if not self.targets:
-            return "embedding"
-        return "joint" if self.has_triplets else "classifier"
+        """``embedding``, ``classifier``, ``joint`` or ``affect``: what a checkpoint says of itself."""
+        if self.has_triplets:
+            return "joint" if self.has_classes else "embedding"
+        return "classifier" if self.has_classes else "affect"
 
 
 def find_task(cfg: Frozen, dataset: PackedDataset) -> Task:
@@ -64,20 +81,20 @@ def find_task(cfg: Frozen, dataset: PackedDataset) -> Task:
         raise ValueError(
             f"DATA.EVAL_SPLITS: {list(cfg.DATA.EVAL_SPLITS)} lacks '{HOLD_OUT}', which DATA.HOLD_OUT makes"
         )
-    if not targets:
-        return Task((), (), has_triplets=True)
-    classes = build_label_splits(cfg, dataset).classes
-    return Task(targets, classes, has_triplets=_TRIPLETS in read)
+    classes = build_label_splits(cfg, dataset).classes if targets else ()
+    return Task(targets, classes, frozenset(criteria_outputs(cfg)))
 
 
 def _check_head(cfg: Frozen) -> None:
     given, needed = lookup(HEAD_OUTPUTS, cfg.MODEL.HEAD, key="MODEL.HEAD"), criteria_outputs(cfg)
-    # What nothing reads gets no gradient; an importance is learnt through the logits too.
-    idle = (given - needed) & {"embedding", "logits"}
-    if needed <= given and not idle:
+
+    def fits(outputs: set[str]) -> bool:
+        # What nothing reads gets no gradient; an importance is learnt through the logits too.
+        return needed <= outputs and not (outputs - needed) & {"embedding", "logits", "valence_arousal"}
+
+    if fits(given):
         return
-    fitting = [head for head, outputs in HEAD_OUTPUTS.items() if needed <= outputs]
-    fitting = [head for head in fitting if not (HEAD_OUTPUTS[head] - needed) & {"embedding", "logits"}]
+    fitting = [head for head, outputs in HEAD_OUTPUTS.items() if fits(outputs)]
     raise ValueError(
         f"MODEL.HEAD: '{cfg.MODEL.HEAD}' gives {', '.join(sorted(given))}; LOSS.CRITERIA {list(cfg.LOSS.CRITERIA)} "
         f"reads {', '.join(sorted(needed))}; allowed here: {', '.join(fitting) or 'no head'}"
@@ -108,9 +125,12 @@ def build_evaluator(
     if task.targets:
         labels = build_label_splits(cfg, dataset)
         found = {split: labels.table(split, min_share=cfg.DATA.EVAL_VOTE_SHARE) for split in splits}
-        judges.append(
-            ClassJudge({split: (table.faces_M, table.label_M) for split, table in found.items()}, task.classes)
-        )
+        if task.has_classes:
+            judges.append(
+                ClassJudge({split: (table.faces_M, table.label_M) for split, table in found.items()}, task.classes)
+            )
+        if task.has_affect:
+            judges.append(AffectJudge({split: _affect(dataset, split, table) for split, table in found.items()}))
     return Evaluator(
         dataset.faces_NHWC,
         judges,
@@ -121,6 +141,14 @@ def build_evaluator(
     )
 
 
+def _affect(dataset: PackedDataset, split: str, table: LabelTable) -> tuple[np.ndarray, np.ndarray]:
+    if table.valence_arousal_M2 is None:
+        raise ValueError(
+            f"{dataset.path}: split '{split}' has no 'valence_arousal'; sets that have: fecnet prepare affectnet"
+        )
+    return table.faces_M, table.valence_arousal_M2
+
+
 def selecting_figure(cfg: Frozen, task: Task) -> str:
     """The figure of the first of ``DATA.EVAL_SPLITS`` that selects the best checkpoint; empty = nothing selects.
 
@@ -128,7 +156,8 @@ def selecting_figure(cfg: Frozen, task: Task) -> str:
         ValueError: an unknown choice, or a figure that is not measured in this task.
     """
     figures = {"triplets": "ALL"} if task.has_triplets else {}
-    figures |= {name: name for name in FIGURES} if task.targets else {}
+    figures |= {name: name for name in classification.FIGURES} if task.has_classes else {}
+    figures |= {"ccc": "ccc"} if task.has_affect else {}
     if cfg.EVAL.SELECT == _LAST and cfg.SOLVER.SCHEDULE == "plateau":
         raise ValueError("EVAL.SELECT: 'last' leaves the plateau schedule without a figure; choose another schedule")
     return lookup({"auto": next(iter(figures.values())), _LAST: "", **figures}, cfg.EVAL.SELECT, key="EVAL.SELECT")

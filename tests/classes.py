@@ -24,6 +24,7 @@ KINDS = {  # head, criteria, weights
     "votes": ("classifier", "soft_targets", "[1.0]"),
     "joint": ("joint", "triplet, cross_entropy", "[1.0, 0.5]"),
     "scn": ("scn", "cross_entropy, scn", "[1.0, 1.0]"),
+    "affect": ("classifier_affect", "cross_entropy, valence_arousal", "[1.0, 1.0]"),
 }
 
 
@@ -34,7 +35,15 @@ def labels_of(rows):
     return label
 
 
-def write_labelled(path, *, subjects=False, votes=True, classes=CLASSES, label=labels_of):
+def affect_of(rows):
+    """Valence by class with a little of each face, arousal its opposite; every fifth without."""
+    valence = np.array(rows) % 3 - 1 + np.sin(np.array(rows)) / 10
+    affect = np.clip(np.stack([valence, -valence], axis=1), -1, 1)
+    affect[np.array(rows) % 5 == 4] = np.nan
+    return affect
+
+
+def write_labelled(path, *, subjects=False, votes=True, affect=True, classes=CLASSES):
     """Grey faces whose brightness tells the class, with triplets and the label set ``mood``."""
     rng = np.random.default_rng(0)
     num_faces = max(rows.stop for rows in SPLITS.values())
@@ -52,7 +61,7 @@ def write_labelled(path, *, subjects=False, votes=True, classes=CLASSES, label=l
                 type_T=np.arange(20) % 3,
                 votes_T3=rng.integers(1, 4, (20, 3)),
             )
-            label_M = label(rows)
+            label_M = labels_of(rows)
             share_MK = np.full((len(rows), len(classes)), 0.3 / (len(classes) - 1))
             share_MK[np.arange(len(rows)), np.maximum(label_M, 0)] = 0.7
             share_MK[label_M < 0] = np.nan
@@ -63,6 +72,7 @@ def write_labelled(path, *, subjects=False, votes=True, classes=CLASSES, label=l
                 faces_M=np.array(rows),
                 label_M=label_M,
                 distribution_MK=share_MK if votes else None,
+                valence_arousal_M2=affect_of(rows) if affect else None,
             )
         writer.set_coverage({"faces": {"read": num_faces, "kept": num_faces}})
     return path

@@ -47,7 +47,7 @@ _C.MODEL.WIDTH = 1.0  # factor on resnet18's channels
 _C.MODEL.BLOCKS = [2, 2, 2, 2]  # residual blocks in each stage of resnet18; [1, 1, 1, 1] is ResNet-10
 _C.MODEL.BATCH_NORM = True  # batch norm in inception_nn2; without it (as published) it hardly trains from scratch
 _C.MODEL.NECK = "dense_block"  # dense_block (paper), conv3x3 (best published re-implementation), none or identity
-_C.MODEL.HEAD = "embedding"  # embedding, classifier, joint (both of one map), scn, ran or scn_ran
+_C.MODEL.HEAD = "embedding"  # embedding, classifier, joint (both), scn, ran, scn_ran, affect, classifier_affect
 _C.MODEL.NECK_CHANNELS = 512  # channels of the 1×1 convolution that starts the neck
 _C.MODEL.FEATURE_DIM = 512  # units of the layer before the embedding
 _C.MODEL.EMBEDDING_DIM = 16  # dimensions of the unit embedding; arXiv:1811.11283
@@ -104,7 +104,7 @@ _C.SOLVER.COMPILE = False  # torch.compile the net
 
 _C.EVAL = EasyDict()
 _C.EVAL.PERIOD = 2000.0  # length between two evaluations; 0 = only at the end
-_C.EVAL.SELECT = "auto"  # selects best: auto, triplets, accuracy, mean_class_accuracy, macro_f1; last = nothing does
+_C.EVAL.SELECT = "auto"  # selects best: auto, triplets, accuracy, mean_class_accuracy, macro_f1, ccc; last: none
 _C.EVAL.BATCH_SIZE = 256  # faces per forward pass; the same whatever the number of processes
 
 _C.CHECKPOINT = EasyDict()

@@ -15,8 +15,6 @@ from fecnet.data.packed import PackedDataset
 from fecnet.data.samplers import ClassSampler, TripletSampler
 from fecnet.utils.lookup import lookup
 
-_HOW_TO_PREPARE = "sets with votes: fecnet prepare ferplus; with valence and arousal: fecnet prepare labelled affectnet"
-
 
 def build_loader(
     cfg: Any,
@@ -96,7 +94,7 @@ def build_labels(cfg: Any, dataset: PackedDataset, targets: Sequence[str]) -> La
         labels = LabelOverlay(table, len(dataset.faces_NHWC), targets)
     except ValueError as error:
         place = f"{dataset.path}: label set '{cfg.DATA.LABELS}', split '{cfg.DATA.TRAIN_SPLIT}'"
-        raise ValueError(f"{place}: {error}; {_HOW_TO_PREPARE}") from error
+        raise ValueError(f"{place}: {error}") from error
     empty = [name for name, count in zip(labels.classes, labels.counts_K, strict=True) if not count]
     if empty and set(targets) != {"valence_arousal"}:
         raise ValueError(

@@ -16,6 +16,7 @@ from fecnet.data.labels import LabelTable
 from fecnet.structures import Relabels
 
 TARGETS = ("label", "distribution", "valence_arousal")
+_PREPARED_BY = {"distribution": "fecnet prepare ferplus", "valence_arousal": "fecnet prepare affectnet"}
 
 
 class Changed(NamedTuple):
@@ -49,7 +50,7 @@ class LabelOverlay:
     def __init__(self, table: LabelTable, num_faces: int, targets: Sequence[str] = ("label",)) -> None:
         for name in targets:
             if _column(table, name) is None:
-                raise ValueError(f"the labels have no '{name}'")
+                raise ValueError(f"the labels have no '{name}'; sets that have: {_PREPARED_BY[name]}")
         present_M = np.any([_present(table, name) for name in targets], axis=0)
         self.classes = table.classes
         self.rows_M = table.faces_M[present_M].astype(np.int64)

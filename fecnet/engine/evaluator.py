@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from fecnet.engine.predict import View, predict
+from fecnet.evaluation.affect import AffectAccuracy, affect_accuracy
 from fecnet.evaluation.classification import ClassAccuracy, class_accuracy
 from fecnet.evaluation.triplet_accuracy import TripletAccuracy, triplet_accuracy
 from fecnet.structures import Outputs
 
 TripletArrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # faces_T3, odd_T, type_T
-LabelArrays = tuple[np.ndarray, np.ndarray]  # faces_M, label_M
+LabelArrays = tuple[np.ndarray, np.ndarray]  # faces_M, label_M or valence_arousal_M2
 
 
 class Measured(Protocol):
@@ -114,6 +115,36 @@ class ClassJudge:
         for faces_M, label_M in reversed(list(self._splits.values())):
             label_N[np.searchsorted(self.rows, faces_M)] = label_M
         return label_N
+
+
+class AffectJudge:
+    """Judges valence and arousal.
+
+    Args:
+        splits: faces and their values of each split, by name; NaN = unknown.
+
+    Attributes:
+        splits: names of the splits.
+        rows: the faces that stand in any of them, int64, sorted.
+    """
+
+    output = "valence_arousal"
+
+    def __init__(self, splits: Mapping[str, LabelArrays]) -> None:
+        self._splits = splits
+        self.splits = list(splits)
+        self.rows = np.unique(np.concatenate([faces_M for faces_M, _ in splits.values()])).astype(np.int64)
+
+    def judge(self, predicted_N2: Tensor) -> dict[str, AffectAccuracy]:
+        """The accuracy of each split, from predictions for ``self.rows``.
+
+        Raises:
+            ValueError: a prediction is not finite.
+        """
+        return {
+            split: affect_accuracy(predicted_N2[np.searchsorted(self.rows, faces_M)], target_M2)
+            for split, (faces_M, target_M2) in self._splits.items()
+        }
 
 
 class Together:

@@ -11,7 +11,7 @@ from fecnet.modeling.backbone.base import Backbone
 from fecnet.modeling.backbone.inception_nn2 import InceptionNN2
 from fecnet.modeling.backbone.inception_resnet import InceptionResnetV1
 from fecnet.modeling.backbone.resnet import ResNet18
-from fecnet.modeling.head.classifier import ClassifierHead, JointHead
+from fecnet.modeling.head.classifier import AffectHead, ClassifierHead, JointHead
 from fecnet.modeling.head.embedding import EmbeddingHead
 from fecnet.modeling.head.ran import RanHead
 from fecnet.modeling.head.scn import ScnHead
@@ -44,7 +44,12 @@ def _embedding_head(model: EasyDict, in_channels: int) -> EmbeddingHead:
 
 def _joint_head(model: EasyDict, in_channels: int, num_classes: int) -> JointHead:
     classifier = ClassifierHead(in_channels, num_classes, dropout=model.DROPOUT)
-    return JointHead(_embedding_head(model, in_channels), classifier)
+    return JointHead(classifier, _embedding_head(model, in_channels))
+
+
+def _classifier_affect_head(model: EasyDict, in_channels: int, num_classes: int) -> JointHead:
+    classifier = ClassifierHead(in_channels, num_classes, dropout=model.DROPOUT)
+    return JointHead(classifier, AffectHead(in_channels, dropout=model.DROPOUT))
 
 
 # each takes the MODEL settings, the neck's channels and the number of classes
@@ -52,6 +57,8 @@ _HEADS: dict[str, Callable[[EasyDict, int, int], nn.Module]] = {
     "embedding": lambda model, channels, classes: _embedding_head(model, channels),
     "classifier": lambda model, channels, classes: ClassifierHead(channels, classes, dropout=model.DROPOUT),
     "joint": _joint_head,
+    "affect": lambda model, channels, classes: AffectHead(channels, dropout=model.DROPOUT),
+    "classifier_affect": _classifier_affect_head,
     "scn": lambda model, channels, classes: ScnHead(channels, classes, dropout=model.DROPOUT),
     "ran": lambda model, channels, classes: RanHead(channels, classes, dropout=model.DROPOUT),
     "scn_ran": lambda model, channels, classes: RanHead(channels, classes, dropout=model.DROPOUT, scn=True),
@@ -60,6 +67,8 @@ HEAD_OUTPUTS: dict[str, set[str]] = {  # what a criterion may read, besides the 
     "embedding": {"embedding"},
     "classifier": {"logits"},
     "joint": {"embedding", "logits"},
+    "affect": {"valence_arousal"},
+    "classifier_affect": {"logits", "valence_arousal"},
     "scn": {"logits", "importance"},
     "ran": {"logits", "region_importance"},
     "scn_ran": {"logits", "importance", "region_importance"},

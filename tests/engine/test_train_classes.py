@@ -29,6 +29,7 @@ EVERYTHING_ON = {
     "classifier": ("DATA.BALANCE_CLASSES", "true", "LOSS.CLASS_WEIGHTS", "sqrt", "LOSS.LABEL_SMOOTHING", 0.1),
     "votes": (),
     "joint": ("SOLVER.ACCUMULATE", 2, "SOLVER.EMA_DECAY", 0.9),
+    "affect": (),
     # every search finds something, so labels change after the 5th iteration
     "scn": ("LOSS.RELABEL_AFTER", 1, "LOSS.SCN_MARGIN_2", 0.0, "SOLVER.LENGTH", 8),
 }
@@ -121,6 +122,27 @@ def test_joint_prints_and_writes_both_tables(tmp_path, capsys):
     assert written >= {"triplets.json", "embeddings.npz", "classes.json", "predictions.npz", "confusion_val.csv"}
 
 
+def test_valence_and_arousal_are_learnt_alone(tmp_path, capsys):
+    recipe = write_recipe(tmp_path, "affect")
+    options = ("LOSS.CRITERIA", "[valence_arousal]", "LOSS.WEIGHTS", "[1]", "MODEL.HEAD", "affect", "LOSS.CCC", "true")
+    longer = ("SOLVER.LENGTH", 60, "SOLVER.BASE_LR", 0.01, "MODEL.DROPOUT", 0.0)
+    assert train(recipe, *options, *longer) == 0
+    run = run_folder(recipe, "affect")
+    meta = load_meta(find_checkpoint(run, "best"))
+    assert (meta["kind"], meta["accuracy"]["selection"]["figure"]) == ("affect", "ccc")
+    result = infer_run(str(run), which="last")
+    test = result["affect"]["splits"]["test"]
+    assert test["affect_faces"] == 10 and test["ccc"] > 50
+    assert f"valence{test['valence_ccc'] / 100:9.3f}" in capsys.readouterr().out
+    assert json.loads((run / "evaluation" / "affect.json").read_text())["splits"]["test"] == test
+    with np.load(run / "evaluation" / "affect.npz") as file:
+        assert file["valence_arousal"].shape == (24, 2)
+
+    write_labelled(tmp_path / "without", affect=False)
+    with pytest.raises(ValueError, match=r"the labels have no 'valence_arousal'; sets that have: fecnet prepare affe"):
+        train(recipe, *options, "DATA.PATH", tmp_path / "without", "NAME", "without")
+
+
 def test_a_hold_out_selects_and_the_last_iteration_can_be_taken_instead(tmp_path, capsys):
     recipe = write_recipe(tmp_path, "classifier")
     options = ("DATA.HOLD_OUT", 0.25, "DATA.EVAL_SPLITS", "[hold_out]", "DATA.REPORT_SPLITS", "[test]")
@@ -159,7 +181,7 @@ def test_an_embedding_is_not_measured_as_a_classifier(tmp_path):
     run = str(run_folder(recipe, "classifier"))
     with pytest.raises(ValueError, match=r"kind 'classifier'; LOSS\.CRITERIA asks for 'embedding'"):
         infer_run(run, overrides=["LOSS.CRITERIA", "[triplet]", "MODEL.HEAD", "embedding"])
-    with pytest.raises(ValueError, match=r"--baselines: .* is a classifier"):
+    with pytest.raises(ValueError, match=r"--baselines: .* learnt no triplets"):
         infer_run(run, baselines=True)
 
 
@@ -174,7 +196,7 @@ def test_an_embedding_is_not_measured_as_a_classifier(tmp_path):
         (("LOSS.CRITERIA", "[ran]"), r"LOSS\.CRITERIA: \['ran'\] reads neither triplets nor labels"),
         (("LOSS.CRITERIA", "[hinge]"), r"LOSS\.CRITERIA: unknown name 'hinge'; allowed: cross_entropy"),
         (("LOSS.CLASS_WEIGHTS", "some"), r"LOSS\.CLASS_WEIGHTS: unknown name 'some'; allowed: balanced, none, sqrt"),
-        (("LOSS.CRITERIA", "[valence_arousal]"), r"MODEL\.HEAD: .* reads valence_arousal; allowed here: no head"),
+        (("LOSS.CRITERIA", "[valence_arousal]"), r"MODEL\.HEAD: .* reads valence_arousal; allowed here: affect"),
         (("SOLVER.BATCH_SIZE", 1), r"SOLVER\.BATCH_SIZE: leaves a micro-batch of one face"),
         (("SOLVER.ACCUMULATE", 8), r"SOLVER\.BATCH_SIZE: leaves a micro-batch of one face"),
         (("SOLVER.BATCH_SIZE", 99), r"SOLVER\.BATCH_SIZE: 99 for 35 labelled faces; allowed: 1\.\.35"),
@@ -208,7 +230,10 @@ def test_hold_out_and_balanced_classes_need_batches_of_labelled_faces(tmp_path):
 
 def test_a_set_without_votes_says_which_has_them(tmp_path):
     write_labelled(tmp_path / "moods", votes=False)
-    with pytest.raises(ValueError, match=r"the labels have no 'distribution'; sets with votes: fecnet prepare ferplus"):
+    with pytest.raises(
+        ValueError,
+        match=r"'mood', split 'train': the labels have no 'distribution'; sets that have: fecnet prepare ferplus",
+    ):
         train(write_recipe(tmp_path, "votes"))
     with pytest.raises(ValueError, match=r"no votes, which DATA\.TRAIN_VOTE_SHARE .* fecnet prepare ferplus"):
         train(write_recipe(tmp_path, "classifier"), "DATA.TRAIN_VOTE_SHARE", 0.5)

@@ -7,7 +7,7 @@ from fecnet.config.node import load_config
 from fecnet.modeling.build import HEAD_OUTPUTS, build_model
 from fecnet.modeling.criterion.build import build_criterion, criteria_outputs, criteria_read
 from fecnet.modeling.criterion.weighted import WeightedCriteria
-from fecnet.modeling.head.classifier import ClassifierHead, JointHead
+from fecnet.modeling.head.classifier import AffectHead, ClassifierHead, JointHead
 from fecnet.modeling.head.embedding import EmbeddingHead
 
 
@@ -29,10 +29,17 @@ def test_joint_gives_what_both_heads_give():
     torch.manual_seed(0)
     embedding, classifier = EmbeddingHead(6, feature_dim=8, embedding_dim=4), ClassifierHead(6, 3)
     map_NCHW = torch.rand(2, 6, 3, 3)
-    joint = JointHead(embedding, classifier).eval()
+    joint = JointHead(classifier, embedding).eval()
     out = joint(map_NCHW)
     assert torch.equal(out["embedding"], embedding(map_NCHW)["embedding"])
     assert torch.equal(out["logits"], classifier(map_NCHW)["logits"])
+
+
+def test_affect_is_linear_in_the_mean_over_the_map():
+    torch.manual_seed(0)
+    head, map_NCHW = AffectHead(6).eval(), torch.rand(2, 6, 4, 3)
+    expected = map_NCHW.mean((2, 3)) @ head.affect.weight.T + head.affect.bias
+    torch.testing.assert_close(head(map_NCHW)["valence_arousal"], expected)
 
 
 def settings(*overrides):
@@ -58,7 +65,9 @@ def test_an_identity_neck_adds_no_parameter():
 def test_a_head_for_classes_needs_two():
     with pytest.raises(ValueError, match=r"MODEL\.HEAD: 'classifier' with 1 classes; DATA\.LABELS must give two"):
         build_model(settings("MODEL.HEAD", "classifier"), 1, num_classes=1)
-    with pytest.raises(ValueError, match=r"MODEL\.HEAD: unknown name 'x'; allowed: classifier, embedding, joint"):
+    with pytest.raises(
+        ValueError, match=r"MODEL\.HEAD: unknown name 'x'; allowed: affect, classifier, classifier_affect"
+    ):
         build_model(settings("MODEL.HEAD", "x"), 1, num_classes=3)
 
 

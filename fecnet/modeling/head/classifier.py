@@ -1,4 +1,4 @@
-"""Feature map to class logits, alone or beside an embedding."""
+"""Feature map to class logits, to valence and arousal, or to logits beside one of these or an embedding."""
 
 from __future__ import annotations
 
@@ -36,19 +36,42 @@ class ClassifierHead(nn.Module):
         return {"logits": self.classifier(self.dropout(feature_NC)), "feature": feature_NC}
 
 
-class JointHead(nn.Module):
-    """An embedding and class logits from one map.
+class AffectHead(nn.Module):
+    """Global average pool → dropout → linear to valence and arousal, which nothing keeps within -1..1.
 
     Args:
-        embedding: map to embedding.
-        classifier: map to logits.
+        in_channels: channels of the map.
+        dropout: probability, before the linear layer.
     """
 
-    def __init__(self, embedding: EmbeddingHead, classifier: ClassifierHead) -> None:
+    def __init__(self, in_channels: int, *, dropout: float = 0.5) -> None:
         super().__init__()
-        self.embedding = embedding
-        self.classifier = classifier
+        self.dropout = nn.Dropout(dropout)
+        self.affect = nn.Linear(in_channels, 2)
 
     def forward(self, map_NCHW: Tensor) -> Outputs:
-        """Map of any size to ``embedding``, ``logits``, and ``feature``: what the embedding layer reads."""
-        return {**self.classifier(map_NCHW), **self.embedding(map_NCHW)}
+        """Map of any size, (N, in_channels, H, W).
+
+        Returns:
+            ``valence_arousal``: shape (N, 2); ``feature``: the pooled map, before dropout, shape (N, in_channels).
+        """
+        feature_NC = map_NCHW.mean(dim=(2, 3))
+        return {"valence_arousal": self.affect(self.dropout(feature_NC)), "feature": feature_NC}
+
+
+class JointHead(nn.Module):
+    """Class logits, and an embedding or valence and arousal, from one map.
+
+    Args:
+        classifier: map to logits.
+        other: map to the rest.
+    """
+
+    def __init__(self, classifier: ClassifierHead, other: EmbeddingHead | AffectHead) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.other = other
+
+    def forward(self, map_NCHW: Tensor) -> Outputs:
+        """Map of any size to the outputs of both; ``feature`` is that of ``other``."""
+        return {**self.classifier(map_NCHW), **self.other(map_NCHW)}
