@@ -13,6 +13,7 @@ from torch import nn
 
 from fecnet.config.node import Frozen, flatten, plain
 from fecnet.data.build import build_augment, build_class_weights, build_labels, build_loader
+from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import Checkpointer, load_meta, load_trainer, load_weights
 from fecnet.engine.stepper import Criterion, Stepper
@@ -172,13 +173,7 @@ def _build_trainer(
     )
     check_batch_norm(model, loader.smallest_batch)
     epoch = loader.sampler.iterations_per_epoch
-    criterion = build_criterion(
-        cfg,
-        task.classes,
-        class_weights=None if labels is None else build_class_weights(cfg, labels),
-        relabel_after=length_in_iterations(cfg.LOSS.RELABEL_AFTER, cfg.SOLVER.UNIT, epoch, key="LOSS.RELABEL_AFTER")
-        or None,
-    ).to(device)
+    criterion = _build_criterion(cfg, task, labels, epoch).to(device)
     precision = choose_precision(cfg.SOLVER.PRECISION, device)
     periods = _periods(cfg, epoch)
     stepper = Stepper(
@@ -208,6 +203,13 @@ def _build_trainer(
         load_weights(checkpoint, stepper.inference_model)
         trainer.load_state_dict(load_trainer(checkpoint))
     return trainer
+
+
+def _build_criterion(cfg: Frozen, task: Task, labels: LabelOverlay | None, iterations_per_epoch: int) -> nn.Module:
+    key, unit = "LOSS.RELABEL_AFTER", cfg.SOLVER.UNIT
+    relabel_after = length_in_iterations(cfg.LOSS.RELABEL_AFTER, unit, iterations_per_epoch, key=key)
+    class_weights = None if labels is None else build_class_weights(cfg, labels)
+    return build_criterion(cfg, task.classes, class_weights=class_weights, relabel_after=relabel_after or None)
 
 
 def _periods(cfg: Frozen, iterations_per_epoch: int) -> Periods:

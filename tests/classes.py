@@ -24,6 +24,8 @@ KINDS = {  # head, criteria, weights
     "votes": ("classifier", "soft_targets", "[1.0]"),
     "joint": ("joint", "triplet, cross_entropy", "[1.0, 0.5]"),
     "scn": ("scn", "cross_entropy, scn", "[1.0, 1.0]"),
+    "ran": ("scn_ran", "cross_entropy, scn, ran", "[1.0, 1.0, 1.0]"),
+    "wasserstein": ("classifier", "cross_entropy, wasserstein", "[1.0, 0.5]"),
     "affect": ("classifier_affect", "cross_entropy, valence_arousal", "[1.0, 1.0]"),
 }
 

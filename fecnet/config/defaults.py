@@ -46,7 +46,9 @@ _C.MODEL.BACKBONE = "resnet18"  # resnet18, inception_nn2 (FaceNet, up to 4e), i
 _C.MODEL.WIDTH = 1.0  # factor on resnet18's channels
 _C.MODEL.BLOCKS = [2, 2, 2, 2]  # residual blocks in each stage of resnet18; [1, 1, 1, 1] is ResNet-10
 _C.MODEL.BATCH_NORM = True  # batch norm in inception_nn2; without it (as published) it hardly trains from scratch
-_C.MODEL.NECK = "dense_block"  # dense_block (paper), conv3x3 (best published), none (1×1 convolution) or identity (nothing)
+_C.MODEL.NECK = (
+    "dense_block"  # dense_block (paper), conv3x3 (best published), none (1×1 convolution) or identity (nothing)
+)
 _C.MODEL.HEAD = "embedding"  # embedding, classifier, joint (both), scn, ran, scn_ran, affect, classifier_affect
 _C.MODEL.NECK_CHANNELS = 512  # channels of the 1×1 convolution that starts the neck
 _C.MODEL.FEATURE_DIM = 512  # units of the layer before the embedding

@@ -25,6 +25,8 @@ OPTIONS = {
     "classifier": ("SOLVER.ACCUMULATE", 2, "DATA.BALANCE_CLASSES", "true", "LOSS.CLASS_WEIGHTS", "balanced"),
     "votes": ("SOLVER.EMA_DECAY", 0.9),
     "joint": ("SOLVER.ACCUMULATE", 2),
+    "ran": (),
+    "wasserstein": ("LOSS.WASSERSTEIN", "free"),
     "affect": ("LOSS.CCC", "true"),
     # every search finds something, so labels change after the 4th iteration
     "scn": ("LOSS.RELABEL_AFTER", 1, "LOSS.SCN_MARGIN_2", 0.0, "SOLVER.LENGTH", 8),

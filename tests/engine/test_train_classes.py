@@ -29,6 +29,8 @@ EVERYTHING_ON = {
     "classifier": ("DATA.BALANCE_CLASSES", "true", "LOSS.CLASS_WEIGHTS", "sqrt", "LOSS.LABEL_SMOOTHING", 0.1),
     "votes": (),
     "joint": ("SOLVER.ACCUMULATE", 2, "SOLVER.EMA_DECAY", 0.9),
+    "ran": (),
+    "wasserstein": ("LOSS.WASSERSTEIN", "free"),
     "affect": (),
     # every search finds something, so labels change after the 5th iteration
     "scn": ("LOSS.RELABEL_AFTER", 1, "LOSS.SCN_MARGIN_2", 0.0, "SOLVER.LENGTH", 8),
