@@ -338,12 +338,12 @@ def gather_differentiable(share: Tensor, counts: Sequence[int]) -> Tensor:
     Returns:
         Shape (sum(counts), ...); ``share`` itself at world size 1.
     """
-    return share if world_size() == 1 else cast(Tensor, _Gather.apply(share, tuple(counts)))  # type: ignore[no-untyped-call]
+    return share if world_size() == 1 else cast(Tensor, _Gather.apply(share, tuple(counts)))
 
 
 def average_gradient(value: Tensor) -> Tensor:
     """``value``, whose gradient becomes the mean over all ranks: for what is learnt outside of a ``parallel`` model."""
-    return value if world_size() == 1 else cast(Tensor, _AverageGradient.apply(value))  # type: ignore[no-untyped-call]
+    return value if world_size() == 1 else cast(Tensor, _AverageGradient.apply(value))
 
 
 class _Gather(torch.autograd.Function):
@@ -353,7 +353,7 @@ class _Gather(torch.autograd.Function):
         return torch.cat(gather_rows(share, counts))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return all_reduce_sum(gradient.contiguous()).narrow(0, ctx.first, ctx.number), None
 
 
@@ -363,5 +363,5 @@ class _AverageGradient(torch.autograd.Function):
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return all_reduce_sum(gradient.contiguous()) / world_size()

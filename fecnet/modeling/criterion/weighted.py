@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -36,7 +37,7 @@ class WeightedCriteria(nn.Module):
         Raises:
             ValueError: two criteria have a term of the same name.
         """
-        return self._merged([criterion.count(batch) for criterion in self.criteria])
+        return self._merged([cast(Any, criterion).count(batch) for criterion in self.criteria])
 
     def forward(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Sum over this rank's items by term, times the criterion's weight."""
