@@ -20,7 +20,7 @@ from fecnet.evaluation.coverage import format_coverage
 from fecnet.evaluation.neighbours import neighbour_sheet
 from fecnet.evaluation.triplet_accuracy import ROWS, TripletAccuracy, format_table
 from fecnet.modeling.build import build_model
-from fecnet.utils import comm
+from fecnet.utils import comm, rendezvous
 from fecnet.utils.env import choose_device, code_hash, provenance
 from fecnet.utils.files import replace_arrays, replace_json
 from fecnet.utils.logging import say
@@ -88,7 +88,7 @@ def infer_run(
     device = choose_device(cfg.DEVICE)
     comm.start(device, {**dict(flatten(cfg)), "checkpoint": checkpoint, "code": code_hash()})
     dataset = PackedDataset(cfg.DATA.PATH)
-    comm.check_same("data", {f"{dataset.path}: {key}": value for key, value in flatten(dataset.description)})
+    rendezvous.check_same("data", {f"{dataset.path}: {key}": value for key, value in flatten(dataset.description)})
     _check_fit(checkpoint, meta, dataset)
     splits = list(splits) or list(cfg.DATA.REPORT_SPLITS)
     evaluator = build_evaluator(cfg, dataset, splits, device, progress=True)

@@ -37,7 +37,7 @@ from fecnet.solver.build import (
     length_in_iterations,
 )
 from fecnet.solver.gradient_rules import FiniteGuard
-from fecnet.utils import comm
+from fecnet.utils import comm, rendezvous
 from fecnet.utils.env import choose_device, choose_precision, code_hash, keep_freed_memory, provenance
 from fecnet.utils.files import replace_text
 from fecnet.utils.logging import MetricsFile, TensorBoard, say
@@ -75,7 +75,7 @@ def open_dataset(cfg: Frozen) -> PackedDataset:
 
     comm.from_main(make)
     dataset = PackedDataset(path)
-    comm.check_same("data", {f"{path}: {key}": value for key, value in flatten(dataset.description)})
+    rendezvous.check_same("data", {f"{path}: {key}": value for key, value in flatten(dataset.description)})
     return dataset
 
 
@@ -110,7 +110,7 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
     run = comm.from_main(lambda: _run_folder(cfg, recipe, checkpoint, restart=resume == "auto"))
     files = _open_files(cfg, run, trainer.progress)
     say(f"{run}: {_summary(cfg, dataset, trainer, device)}")
-    with StopOnSignal(device) as stop:
+    with StopOnSignal() as stop:
         try:
             ended_by = trainer.train(files, stop)
         finally:
