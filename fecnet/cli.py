@@ -48,9 +48,9 @@ def _first_to_say(text: str) -> bool:
     """Whether this process prints an error that all ranks of a launch may have met."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return True
-    from fecnet.utils import comm
+    from fecnet.utils import rendezvous
 
-    return comm.first_to_say(text)
+    return rendezvous.first_to_say(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

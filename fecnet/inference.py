@@ -19,7 +19,7 @@ from fecnet.evaluation.triplet_accuracy import TripletAccuracy
 from fecnet.modeling.build import build_model
 from fecnet.reports import AffectReport, ClassReport, Report, TripletReport
 from fecnet.tasks import Task, build_evaluator, check_classes, find_task
-from fecnet.utils import comm
+from fecnet.utils import comm, rendezvous
 from fecnet.utils.env import choose_device, code_hash, provenance
 from fecnet.utils.logging import say
 
@@ -71,7 +71,7 @@ def infer_run(
     device = choose_device(cfg.DEVICE)
     comm.start(device, {**dict(flatten(cfg)), "checkpoint": checkpoint, "code": code_hash()})
     dataset = PackedDataset(cfg.DATA.PATH)
-    comm.check_same("data", {f"{dataset.path}: {key}": value for key, value in flatten(dataset.description)})
+    rendezvous.check_same("data", {f"{dataset.path}: {key}": value for key, value in flatten(dataset.description)})
     task = find_task(cfg, dataset)
     _check_fit(checkpoint, meta, dataset, task)
     if baselines and not task.has_triplets:

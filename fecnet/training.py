@@ -31,7 +31,7 @@ from fecnet.solver.build import (
 )
 from fecnet.solver.gradient_rules import FiniteGuard
 from fecnet.tasks import Task, build_evaluator, check_batch_norm, check_classes, find_task, selecting_figure
-from fecnet.utils import comm
+from fecnet.utils import comm, rendezvous
 from fecnet.utils.env import choose_device, choose_precision, code_hash, keep_freed_memory, provenance
 from fecnet.utils.logging import MetricsFile, TensorBoard, say
 from fecnet.utils.signals import StopOnSignal
@@ -54,7 +54,7 @@ def open_dataset(cfg: Frozen) -> PackedDataset:
 
     comm.from_main(make)
     dataset = PackedDataset(path)
-    comm.check_same("data", {f"{path}: {key}": value for key, value in flatten(dataset.description)})
+    rendezvous.check_same("data", {f"{path}: {key}": value for key, value in flatten(dataset.description)})
     return dataset
 
 
@@ -87,13 +87,12 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
         check_same_data(checkpoint, dataset)
         check_classes(checkpoint, load_meta(checkpoint), dataset, task)
     torch.manual_seed(cfg.SEED)
-    trainer = _build_trainer(
-        cfg, dataset, task, device, checkpoint
-    )  # what is wrong is found before anything is written
+    # What is wrong is found before anything is written.
+    trainer = _build_trainer(cfg, dataset, task, device, checkpoint)
     run = comm.from_main(lambda: run_folder(cfg, recipe, checkpoint, restart=resume == "auto"))
     files = _open_files(cfg, run, trainer.progress)
     say(f"{run}: {_summary(cfg, dataset, trainer, device)}")
-    with StopOnSignal(device) as stop:
+    with StopOnSignal() as stop:
         try:
             ended_by = trainer.train(files, stop)
         finally:

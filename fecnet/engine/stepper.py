@@ -149,10 +149,12 @@ class Stepper:
         if self._begin is not None:
             self._begin(iteration)
         batches = [batch.to(self._device) for batch in batches]
-        counts = self._count(batches)
+        count = self._count(batches)
         for number, batch in enumerate(batches, start=1):
             with nullcontext() if number == len(batches) else comm.no_sync(self._net):
-                self._backward(augment(batch, iteration), counts)
+                self._backward(augment(batch, iteration), count)
+        self._add({f"count/{name}": value for name, value in count().items()})
+        comm.equalise(self._net, self._parameters)
         self._update(iteration)
 
     def read_terms(self) -> dict[str, float]:
@@ -208,20 +210,21 @@ class Stepper:
             self._criterion.load_state_dict(state.get("criterion", {}))  # not kept by the first checkpoints of 0.1.0
         self._sums = {name: _of_this_rank(name, value).to(self._device) for name, value in state["sums"].items()}
 
-    def _count(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        """Counts of each term over all ranks and micro-batches."""
+    def _count(self, batches: Sequence[Batch]) -> Callable[[], dict[str, Tensor]]:
+        """Begin to count each term over all ranks and micro-batches; the ranks are asked while the net is busy."""
         own = [self._criterion.count(batch) for batch in batches]
         names = list(own[0])
-        summed = comm.all_reduce_sum(torch.stack([torch.stack([c[name] for c in own]).sum() for name in names]))
-        counts = dict(zip(names, summed.unbind(), strict=True))
-        self._add({f"count/{name}": count for name, count in counts.items()})
-        return counts
+        summed = comm.all_reduce_sum_later(
+            torch.stack([torch.stack([count[name] for count in own]).sum() for name in names])
+        )
+        return lambda: dict(zip(names, summed().unbind(), strict=True))
 
-    def _backward(self, batch: Batch, counts: dict[str, Tensor]) -> None:
+    def _backward(self, batch: Batch, count: Callable[[], dict[str, Tensor]]) -> None:
         with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
             out = self._net(batch.image_NCHW)
         totals = self._criterion(out, batch)
-        scale = {name: comm.world_size() / count.clamp_min(_LEAST_COUNT) for name, count in counts.items()}
+        counts = count()
+        scale = {name: comm.world_size() / number.clamp_min(_LEAST_COUNT) for name, number in counts.items()}
         loss = torch.stack([total * scale[name] for name, total in totals.items()]).sum()
         self._scaler.scale(loss).backward()
         self._add({f"total/{name}": total.detach() for name, total in totals.items()})
@@ -237,7 +240,6 @@ class Stepper:
             self._guard.update(self._parameters, iteration)
             self._apply_rules()
             self._guard.step(self._optimizer)
-        comm.equalise_buffers(self.model)
         if self._average is not None:
             self._average.update(self.model)
 

@@ -68,7 +68,10 @@ class ExpressionNet(nn.Module):
                 map_NCHW = self.backbone(image)
         else:
             map_NCHW = self.backbone(image)
-        return self.head(self.neck(map_NCHW))
+        map_NCHW = self.neck(map_NCHW)
+        # Embeddings start close together: in bf16 what sets them apart is rounded away, and a net may never leave.
+        with torch.autocast(map_NCHW.device.type, enabled=False):
+            return self.head(map_NCHW.float())
 
     def _normalise(self, image_NCHW: Tensor) -> Tensor:
         image = image_NCHW.to(self.mean.dtype)

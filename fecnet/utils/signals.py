@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
-
-import torch
 
 from fecnet.utils import comm
 
@@ -20,9 +19,9 @@ class StopOnSignal:
 
     _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
+    def __init__(self) -> None:
         self._seen = 0
+        self._agreed: Callable[[], int] = lambda: 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopOnSignal:
@@ -34,8 +33,13 @@ class StopOnSignal:
         self._seen = self._seen or number
 
     def agreed(self) -> int:
-        """The signal that any rank has seen, 0 for none; a collective."""
-        return comm.agree_max(self._seen, self._device)
+        """The signal that any rank had seen at the last call, 0 for none; a collective.
+
+        One call late: the ranks answer each other while the next iteration is under way.
+        """
+        signal_ = self._agreed()
+        self._agreed = comm.agree_max_later(self._seen)
+        return signal_
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

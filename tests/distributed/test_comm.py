@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from fecnet.utils import comm
+from fecnet.utils import comm, rendezvous
 from tests.distributed.ranks import run_ranks
 
 CPU = torch.device("cpu")
@@ -28,9 +28,9 @@ def exchange():
         "broadcast": comm.broadcast_object({"from": rank}),
         "main": comm.from_main(lambda: f"from {rank}"),
         "failed": failed,
-        "max": comm.agree_max(15 if rank == ranks - 1 else 0, CPU),
+        "max": comm.agree_max_later(15 if rank == ranks - 1 else 0)(),
         "sum": comm.all_reduce_sum(torch.tensor([1.0, rank])),
-        "said": comm.first_to_say("it went wrong"),
+        "said": rendezvous.first_to_say("it went wrong"),
     }
 
 
@@ -55,7 +55,7 @@ def statistics():
     net = nn.Sequential(nn.BatchNorm2d(3), frozen, nn.BatchNorm2d(3, track_running_stats=False))
     net[0](torch.randn(8, 3, 2, 2) + 5)
     own = net[0].running_mean.clone(), net[0].running_var.clone()
-    comm.equalise_buffers(net)
+    comm.equalise(net, [])
     return own, (net[0].running_mean, net[0].running_var), frozen.running_mean
 
 
@@ -67,6 +67,28 @@ def test_statistics_become_their_mean_and_frozen_ones_stay():
             torch.testing.assert_close(equal[kind], mean, rtol=1e-6, atol=0)
             assert torch.equal(equal[kind], ranks[0][1][kind])
             assert torch.equal(frozen, torch.full((3,), 1 / 49))
+
+
+def gradients():
+    """The third parameter has a gradient on rank 1 alone, the fourth nowhere."""
+    weights = [nn.Parameter(torch.zeros(shape)) for shape in ((2, 3, 3, 3), (4,), (2, 2), (5,))]
+    weights[0].data = weights[0].data.contiguous(memory_format=torch.channels_last)
+    torch.manual_seed(comm.rank())
+    for weight in weights[: 3 if comm.rank() == 1 else 2]:
+        weight.grad = torch.randn_like(weight)
+    own = [None if weight.grad is None else weight.grad.clone() for weight in weights]
+    comm.equalise(nn.ParameterList(weights), weights)
+    return own, [weight.grad for weight in weights]
+
+
+def test_gradients_become_their_mean_whatever_their_layout():
+    ranks = run_ranks(3, gradients)
+    for place in range(3):
+        mean = torch.stack([torch.zeros(2, 2) if own[place] is None else own[place] for own, _ in ranks]).mean(0)
+        for _, equal in ranks:
+            torch.testing.assert_close(equal[place], mean)
+            assert torch.equal(equal[place], ranks[0][1][place])
+    assert all(equal[3] is None for _, equal in ranks)
 
 
 def start(described):
@@ -81,7 +103,7 @@ def start(described):
 def start_then_compare(described):
     comm.start(CPU, {})
     try:
-        comm.check_same("data", described[str(comm.rank())])
+        rendezvous.check_same("data", described[str(comm.rank())])
     except ValueError as error:
         return str(error)
     return ""

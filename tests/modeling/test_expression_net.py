@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from fecnet.modeling.backbone.inception_nn2 import InceptionNN2
 from fecnet.modeling.backbone.resnet import ResNet18
@@ -97,6 +98,18 @@ def test_bf16_and_channels_last_give_nearly_the_same_embedding():
         half = net(last)["embedding"]
     assert half.dtype == torch.float32
     assert (half * expected).sum(dim=1).min() > 0.95
+
+
+def test_faces_that_hardly_differ_stay_apart_under_bf16():
+    net = make_net().eval()
+    image = images(1).float() / 255
+    shift = torch.linspace(0, 1e-6, 8)[:, None] * torch.ones(net.head.embedding.in_features)
+    net.head.relu = nn.Identity()
+    net.head.feature.register_forward_hook(lambda module, args, out: out + shift)  # what 8 alike faces differ in
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = net(image.expand(8, -1, -1, -1))
+    assert out["feature"].dtype == torch.float32
+    assert len(out["embedding"].unique(dim=0)) == 8
 
 
 @pytest.mark.filterwarnings("ignore")

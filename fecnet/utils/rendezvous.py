@@ -1,0 +1,159 @@
+"""How the ranks of one launch meet: the store they talk through outside of collectives, and what must be alike."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import torch.distributed as dist
+
+_ANSWER_S = 10.0  # how long ranks that are known to be alive may take to answer
+_store: dist.Store | None = None  # set by meet
+
+
+def meet(described: Mapping[str, Any]) -> dist.Store:
+    """Open the store, wait for all ranks, and make sure that they are described alike.
+
+    Args:
+        described: what must be the same on all ranks.
+
+    Returns:
+        A store for the process group.
+
+    Raises:
+        ValueError: on all ranks alike: see ``comm.start``.
+    """
+    global _store
+    _store = _open_store(_timeout_s())
+    check_same("start", described)
+    return dist.PrefixStore("group", _store)
+
+
+def timeout() -> timedelta:
+    """How long ranks wait for each other: ``FECNET_TIMEOUT_S``."""
+    return timedelta(seconds=_timeout_s())
+
+
+def check_same(topic: str, described: Mapping[str, Any]) -> None:
+    """Make sure that all ranks have come and are described alike; rank 0 judges, all hear.
+
+    Args:
+        topic: a name used once.
+        described: plain values by name.
+
+    Raises:
+        ValueError: on all ranks alike: the missing ranks, or what differs with both values.
+    """
+    if _store is None:
+        return
+    own, ranks, seconds = int(os.environ["RANK"]), launched_ranks(), _timeout_s()
+    verdict, read = f"{topic}/verdict", f"{topic}/read"
+    try:
+        _store.set(f"{topic}/{own}", json.dumps([socket.gethostname(), dict(described)], default=str))
+        if own == 0:
+            problem = _judge(_store, topic, ranks, seconds)
+            _store.set(verdict, problem or "same")
+        elif _absent(_store, [verdict], seconds + _ANSWER_S):
+            raise ValueError(f"rank 0 of {ranks} has not answered within {seconds + _ANSWER_S:g} s (FECNET_TIMEOUT_S)")
+        heard = _store.get(verdict).decode()
+        _store.set(f"{read}/{own}", "")
+        if own == 0:  # it may hold the store: the others hear the verdict before it leaves
+            came = [rank for rank in range(ranks) if _store.check([f"{topic}/{rank}"])]
+            _absent(_store, [f"{read}/{rank}" for rank in came], _ANSWER_S)
+    except dist.DistError as error:
+        raise ValueError(f"rank {own}: the store of the launcher or of rank 0 is gone; see what they said") from error
+    if heard != "same":
+        raise ValueError(heard)
+
+
+def _judge(store: dist.Store, topic: str, ranks: int, seconds: float) -> str:
+    """What is wrong with what the ranks said of themselves; empty if nothing."""
+    absent = _absent(store, [f"{topic}/{rank}" for rank in range(ranks)], seconds)
+    if absent:
+        missing = ", ".join(key.split("/")[1] for key in absent)
+        return f"of {ranks} ranks these have not come within {seconds:g} s (FECNET_TIMEOUT_S): {missing}"
+    first_text = store.get(f"{topic}/0")
+    first_host, first = json.loads(first_text)
+    for rank in range(1, ranks):
+        text = store.get(f"{topic}/{rank}")
+        host, found = json.loads(text)
+        keys = [key for key in {**first, **found} if first.get(key) != found.get(key)]
+        if keys:
+            named = "; ".join(
+                f"'{key}' is {first.get(key)!r} on rank 0 ({first_host}), {found.get(key)!r} on rank {rank} ({host})"
+                for key in keys[:3]
+            )
+            return f"all ranks must agree: {named}"
+    return ""
+
+
+def _absent(store: dist.Store, keys: Sequence[str], seconds: float) -> list[str]:
+    """The keys that nobody has set when ``seconds`` are over; looked for until then."""
+    deadline = time.monotonic() + seconds
+    absent = list(keys)
+    while absent := [key for key in absent if not store.check([key])]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return absent
+
+
+def _open_store(seconds: float) -> dist.Store:
+    """The key-value store of this launch: torchrun's own, or else one that rank 0 holds.
+
+    Raises:
+        ValueError: the port is taken, or nobody answers there.
+    """
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    holds = os.environ["RANK"] == "0" and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    try:
+        if holds:
+            _check_port(port)
+        store = dist.TCPStore(host, port, is_master=holds, timeout=timedelta(seconds=seconds), wait_for_workers=False)
+    except (OSError, dist.DistError) as error:
+        if holds:
+            raise ValueError(f"MASTER_PORT: {port} is in use or not allowed on {host}; give another") from error
+        raise ValueError(f"rank 0 has not answered at {host}:{port} within {seconds:g} s (FECNET_TIMEOUT_S)") from error
+    # torchrun keeps its store when it restarts the ranks: they must not meet what the dead ones said
+    return dist.PrefixStore(f"fecnet/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+
+
+def _check_port(port: int) -> None:
+    """Raise OSError where the port is taken; TCPStore would say so in several lines."""
+    if socket.has_dualstack_ipv6():
+        socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True).close()
+    else:
+        socket.create_server(("", port)).close()
+
+
+def launched_ranks() -> int:
+    """Number of processes that the launcher announces."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _timeout_s() -> float:
+    text = os.environ.get("FECNET_TIMEOUT_S", "600")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e6:
+        raise ValueError(f"FECNET_TIMEOUT_S: '{text}'; give seconds, above 0")
+    return seconds
+
+
+def first_to_say(text: str) -> bool:
+    """Whether no rank has said ``text`` yet: what goes wrong on all ranks is told once. Not a collective."""
+    if launched_ranks() == 1:
+        return True
+    try:
+        store = _store if _store is not None else _open_store(_ANSWER_S)
+        return store.add(f"said/{hashlib.sha256(text.encode()).hexdigest()}", 1) == 1
+    except (ValueError, dist.DistError):
+        return True  # better twice than never
