@@ -84,15 +84,22 @@ class IResNet(Backbone):
         """Image (N, in_channels, H, W) to (N, feature_dim, 1, 1); without FC to a map of 512 channels, 1/16 rounded up.
 
         Raises:
-            ValueError: the FC is sized for another image.
+            ValueError: the FC is sized for another image, or its batch norm is to learn from one image alone.
         """
-        size = self._input_size
-        if size is not None and image_NCHW.shape[-2:] != (size, size):
-            height, width = image_NCHW.shape[-2:]
-            raise ValueError(f"iresnet's FC is sized for images of {size}×{size} px, got {height}×{width}")
+        if self._input_size is not None:
+            self._check(image_NCHW, self._input_size)
         map_NCHW = self.prelu(self.bn1(self.conv1(image_NCHW)))
         map_NCHW = self.layer4(self.layer3(self.layer2(self.layer1(map_NCHW))))
         map_NCHW = self.bn2(map_NCHW)
-        if size is None:
+        if self._input_size is None:
             return map_NCHW
         return self.features(self.fc(map_NCHW.flatten(1)))[:, :, None, None]
+
+    def _check(self, image_NCHW: Tensor, size: int) -> None:
+        height, width = image_NCHW.shape[-2:]
+        if (height, width) != (size, size):
+            raise ValueError(f"iresnet's FC is sized for images of {size}×{size} px, got {height}×{width}")
+        if self.training and len(image_NCHW) == 1:
+            raise ValueError(
+                "iresnet's FC ends with a batch norm: training needs at least 2 images in a forward pass, got 1"
+            )
