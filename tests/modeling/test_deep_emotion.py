@@ -88,6 +88,16 @@ def test_a_colour_checkpoint_of_ours_loads_into_a_grey_net_and_with_a_mask(tmp_p
     torch.testing.assert_close(masked(image), colour(image[:, :3]), rtol=1e-4, atol=1e-4)
 
 
+def test_mixed_precision_keeps_the_places_of_the_image():
+    net = make(in_channels=1).to(memory_format=torch.channels_last)
+    image = torch.randn(2, 1, 112, 112)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(net.transform(image), image, rtol=1e-4, atol=1e-4)
+        features = net(image)
+    features.float().square().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters())
+
+
 @torch.no_grad()
 def test_dropout_is_off_in_evaluation_and_where_frozen():
     image = torch.rand(8, 1, 48, 48)

@@ -75,7 +75,19 @@ class DeepEmotion(Backbone):
     def transform(self, image_NCHW: Tensor) -> Tensor:
         """The image as the body sees it: sampled along the affine map found for it, zeros outside; same shape."""
         map_NCHW = F.adaptive_avg_pool2d(self.localization(image_NCHW), _LOCALISATION_SIDE)
-        # places in the image's own precision: in bfloat16 they are right to 1/256 of the side only
         theta_N23 = self.fc_loc(map_NCHW.flatten(1)).to(image_NCHW.dtype).view(-1, 2, 3)
-        grid_NHW2 = F.affine_grid(theta_N23, list(image_NCHW.shape), align_corners=False)
-        return F.grid_sample(image_NCHW, grid_NHW2, align_corners=False)
+        height, width = image_NCHW.shape[-2:]
+        return F.grid_sample(image_NCHW, _affine_grid(theta_N23, height, width), align_corners=False)
+
+
+def _affine_grid(theta_N23: Tensor, height: int, width: int) -> Tensor:
+    """Where each pixel's middle goes, x and y in -1..1 from edge to edge, shape (N, height, width, 2).
+
+    ``torch.nn.functional.affine_grid`` multiplies matrices, which mixed precision does in bfloat16: right to half a
+    pixel of 112 only.
+    """
+    x_W = (2 * torch.arange(width, device=theta_N23.device, dtype=theta_N23.dtype) + 1) / width - 1
+    y_H = (2 * torch.arange(height, device=theta_N23.device, dtype=theta_N23.dtype) + 1) / height - 1
+    theta_N2311 = theta_N23[..., None, None]
+    places_N2HW = theta_N2311[:, :, 0] * x_W + theta_N2311[:, :, 1] * y_H[:, None] + theta_N2311[:, :, 2]
+    return places_N2HW.permute(0, 2, 3, 1)
