@@ -42,9 +42,12 @@ _C.AUGMENT.ERASE = 0.0  # probability of erasing one rectangle
 _C.AUGMENT.ERASE_AREA = [0.02, 0.25]  # least and largest erased area, fraction of the image
 
 _C.MODEL = EasyDict()
-_C.MODEL.BACKBONE = "resnet18"  # resnet18, inception_nn2 (FaceNet, up to 4e), inception_resnet_v1
+_C.MODEL.BACKBONE = "resnet18"  # resnet18, vgg16/19, iresnet18/50, deep_emotion, inception_nn2, inception_resnet_v1
 _C.MODEL.WIDTH = 1.0  # factor on resnet18's channels
 _C.MODEL.BLOCKS = [2, 2, 2, 2]  # residual blocks in each stage of resnet18; [1, 1, 1, 1] is ResNet-10
+_C.MODEL.STEM = "imagenet"  # of resnet18: imagenet (7×7 of stride 2, max pool) or cifar (3×3, no pool; small faces)
+_C.MODEL.IRESNET_FC = True  # iresnet ends with its FC and BN1d, sized by DATA.INPUT_SIZE; false: its map, for a neck
+_C.MODEL.BACKBONE_DROPOUT = 0.5  # probability in deep_emotion, before its hidden layer; 0.5 in the published code
 _C.MODEL.BATCH_NORM = True  # batch norm in inception_nn2; without it (as published) it hardly trains from scratch
 _C.MODEL.NECK = (
     "dense_block"  # dense_block (paper), conv3x3 (best published), none (1×1 convolution) or identity (nothing)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from easydict import EasyDict
 from torch import nn
 
 from fecnet.modeling.backbone.base import Backbone
+from fecnet.modeling.backbone.deep_emotion import DeepEmotion
 from fecnet.modeling.backbone.inception_nn2 import InceptionNN2
 from fecnet.modeling.backbone.inception_resnet import InceptionResnetV1
+from fecnet.modeling.backbone.iresnet import IRESNET18_BLOCKS, IRESNET50_BLOCKS, IResNet
 from fecnet.modeling.backbone.resnet import ResNet18
+from fecnet.modeling.backbone.vgg import VGG, VGG16_STAGES, VGG19_STAGES
 from fecnet.modeling.head.classifier import AffectHead, ClassifierHead, JointHead
 from fecnet.modeling.head.embedding import EmbeddingHead
 from fecnet.modeling.head.ran import RanHead
@@ -20,11 +24,29 @@ from fecnet.modeling.neck.necks import Conv3x3Neck, DenseBlockNeck, IdentityNeck
 from fecnet.modeling.region_net import RegionNet
 from fecnet.utils.lookup import lookup
 
-# each takes the MODEL settings and the number of input channels
+_STEMS = {"imagenet": False, "cifar": True}  # whether it is the CIFAR stem
+
+
+def _resnet18(cfg: EasyDict, in_channels: int) -> Backbone:
+    cifar_stem = lookup(_STEMS, cfg.MODEL.STEM, key="MODEL.STEM")
+    return ResNet18(in_channels=in_channels, width=cfg.MODEL.WIDTH, blocks=cfg.MODEL.BLOCKS, cifar_stem=cifar_stem)
+
+
+def _iresnet(blocks: Sequence[int], cfg: EasyDict, in_channels: int) -> Backbone:
+    input_size = cfg.DATA.INPUT_SIZE if cfg.MODEL.IRESNET_FC else None
+    return IResNet(blocks, in_channels=in_channels, input_size=input_size)
+
+
+# each takes the settings and the number of input channels
 _BACKBONES: dict[str, Callable[[EasyDict, int], Backbone]] = {
-    "resnet18": lambda model, in_channels: ResNet18(in_channels=in_channels, width=model.WIDTH, blocks=model.BLOCKS),
-    "inception_nn2": lambda model, in_channels: InceptionNN2(in_channels=in_channels, batch_norm=model.BATCH_NORM),
-    "inception_resnet_v1": lambda model, in_channels: InceptionResnetV1(in_channels=in_channels),
+    "resnet18": _resnet18,
+    "vgg16": lambda cfg, in_channels: VGG(VGG16_STAGES, in_channels=in_channels),
+    "vgg19": lambda cfg, in_channels: VGG(VGG19_STAGES, in_channels=in_channels),
+    "iresnet18": partial(_iresnet, IRESNET18_BLOCKS),
+    "iresnet50": partial(_iresnet, IRESNET50_BLOCKS),
+    "deep_emotion": lambda cfg, in_channels: DeepEmotion(in_channels=in_channels, dropout=cfg.MODEL.BACKBONE_DROPOUT),
+    "inception_nn2": lambda cfg, in_channels: InceptionNN2(in_channels=in_channels, batch_norm=cfg.MODEL.BATCH_NORM),
+    "inception_resnet_v1": lambda cfg, in_channels: InceptionResnetV1(in_channels=in_channels),
 }
 
 # each takes the backbone's channels and the width of the 1×1 convolution
@@ -80,7 +102,7 @@ def build_model(cfg: EasyDict, in_channels: int, num_classes: int = 0) -> Expres
     """The net that ``cfg.MODEL`` describes, untrained, in training mode, on the CPU.
 
     Args:
-        cfg: the whole settings; only ``MODEL`` is read.
+        cfg: the whole settings; ``MODEL`` is read, and ``DATA.INPUT_SIZE`` by a backbone that is made for one size.
         in_channels: channels of the data: 1 grey, 2 grey and mask, 3 colour, 4 colour and mask.
         num_classes: of the labels; 0 for an embedding alone.
 
@@ -89,7 +111,7 @@ def build_model(cfg: EasyDict, in_channels: int, num_classes: int = 0) -> Expres
     """
     model = cfg.MODEL
     _check(model)
-    backbone = lookup(_BACKBONES, model.BACKBONE, key="MODEL.BACKBONE")(model, in_channels)
+    backbone = lookup(_BACKBONES, model.BACKBONE, key="MODEL.BACKBONE")(cfg, in_channels)
     neck = lookup(_NECKS, model.NECK, key="MODEL.NECK")(backbone.out_channels, model.NECK_CHANNELS)
     if "logits" in lookup(HEAD_OUTPUTS, model.HEAD, key="MODEL.HEAD") and num_classes < 2:
         raise ValueError(f"MODEL.HEAD: '{model.HEAD}' with {num_classes} classes; DATA.LABELS must give two or more")
@@ -111,6 +133,12 @@ def _check(model: EasyDict) -> None:
         raise ValueError(
             f"MODEL.WIDTH: {model.WIDTH} with {model.BACKBONE}; only resnet18 takes another width than 1.0"
         )
+    if model.STEM != "imagenet" and model.BACKBONE != "resnet18":
+        raise ValueError(
+            f"MODEL.STEM: {model.STEM!r} with {model.BACKBONE}; only resnet18 takes another than 'imagenet'"
+        )
+    if not 0 <= model.BACKBONE_DROPOUT < 1:
+        raise ValueError(f"MODEL.BACKBONE_DROPOUT: {model.BACKBONE_DROPOUT}; must be at least 0 and below 1")
     for key in ("NECK_CHANNELS", "FEATURE_DIM", "EMBEDDING_DIM"):
         if model[key] < 1:
             raise ValueError(f"MODEL.{key}: {model[key]}; must be at least 1")

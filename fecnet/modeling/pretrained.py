@@ -52,9 +52,10 @@ def load_pretrained(module: nn.Module, path: str | Path) -> LoadReport:
     """Fill ``module`` with the tensors of a state dict that agree in name and shape.
 
     The state dict may lie under ``state_dict``, ``model`` or ``net``, and its names may carry any common prefix
-    (``module.``, ``_orig_mod.``, ``backbone.``, …): the one under which most names match is removed. The first
-    convolution is adapted from three input channels to one by summing over them, which answers to grey as to the same
-    grey in three channels. A mask as a further channel starts with zeros: at first it changes nothing.
+    (``module.``, ``_orig_mod.``, ``backbone.``, …): the one under which most names match is removed. What CIFAR nets
+    call ``shortcut`` is ``downsample`` here. Convolutions that read the image are adapted from three input channels to
+    one by summing over them, which answers to grey as to the same grey in three channels. A mask as a further channel
+    starts with zeros: at first it changes nothing.
 
     Args:
         module: the backbone.
@@ -66,18 +67,18 @@ def load_pretrained(module: nn.Module, path: str | Path) -> LoadReport:
     path = Path(path)
     tensors = _tensors(_read(path), path)
     targets = module.state_dict()
-    first_conv = _first_conv_weight(module)
-    prefix = _best_prefix(tensors, targets, first_conv)
+    image_convs = _image_conv_weights(module)
+    prefix = _best_prefix(tensors, targets, image_convs)
 
     filled: dict[str, Tensor] = {}
     converted: dict[str, str] = {}
     skipped: dict[str, str] = {}
     for source, tensor in tensors.items():
-        name = source.removeprefix(prefix)
+        name = _our_name(source.removeprefix(prefix))
         if not source.startswith(prefix) or name not in targets:
             skipped[source] = "no such name"
             continue
-        fitting, how = _fit(tensor, targets[name].shape, may_convert=name == first_conv)
+        fitting, how = _fit(tensor, targets[name].shape, may_convert=name in image_convs)
         if fitting is None:
             skipped[source] = f"shape {_size(tensor.shape)}, expected {_size(targets[name].shape)}"
             continue
@@ -123,16 +124,22 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _best_prefix(tensors: Mapping[str, Tensor], targets: Mapping[str, Tensor], first_conv: str | None) -> str:
+def _best_prefix(tensors: Mapping[str, Tensor], targets: Mapping[str, Tensor], image_convs: set[str]) -> str:
     """The prefix whose removal makes most names and shapes agree; the shortest of equals."""
     votes: Counter[str] = Counter()
     for source, tensor in tensors.items():
         parts = source.split(".")
         for i in range(len(parts)):
-            name = ".".join(parts[i:])
-            if name in targets and _fit(tensor, targets[name].shape, may_convert=name == first_conv)[0] is not None:
-                votes[source[: len(source) - len(name)]] += 1
+            rest = ".".join(parts[i:])
+            name = _our_name(rest)
+            if name in targets and _fit(tensor, targets[name].shape, may_convert=name in image_convs)[0] is not None:
+                votes[source.removesuffix(rest)] += 1
     return min(votes, key=lambda prefix: (-votes[prefix], len(prefix)), default="")
+
+
+def _our_name(name: str) -> str:
+    """The FER2013 system's ResNet18 names its shortcuts as the well-known CIFAR code does; torchvision, as we do."""
+    return name.replace(".shortcut.", ".downsample.")
 
 
 def _fit(tensor: Tensor, shape: torch.Size, *, may_convert: bool) -> tuple[Tensor | None, str]:
@@ -155,10 +162,11 @@ def _fit(tensor: Tensor, shape: torch.Size, *, may_convert: bool) -> tuple[Tenso
     return None, ""
 
 
-def _first_conv_weight(module: nn.Module) -> str | None:
-    names = (name for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d))
-    first = next(names, None)
-    return None if first is None else f"{first}.weight".removeprefix(".")
+def _image_conv_weights(module: nn.Module) -> set[str]:
+    """Of the first convolution and those with as many input channels: Deep-Emotion looks at the image twice."""
+    convs = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)}
+    num_channels = next((layer.in_channels for layer in convs.values()), 0)
+    return {f"{name}.weight".removeprefix(".") for name, layer in convs.items() if layer.in_channels == num_channels}
 
 
 def _is_counter(name: str) -> bool:

@@ -1,12 +1,36 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
+from fecnet.modeling.backbone.deep_emotion import DeepEmotion
 from fecnet.modeling.backbone.inception_nn2 import InceptionNN2
 from fecnet.modeling.backbone.inception_resnet import MIN_SIZE, InceptionResnetV1
+from fecnet.modeling.backbone.iresnet import IRESNET18_BLOCKS, IResNet
 from fecnet.modeling.backbone.resnet import ResNet18
+from fecnet.modeling.backbone.vgg import VGG, VGG16_STAGES, VGG19_STAGES
+from fecnet.modeling.pretrained import load_pretrained
+from tests.modeling import published
 
-BACKBONES = {"resnet18": ResNet18, "inception_nn2": InceptionNN2, "inception_resnet_v1": InceptionResnetV1}
+BACKBONES = {
+    "resnet18": ResNet18,
+    "resnet18_cifar": partial(ResNet18, cifar_stem=True),
+    "vgg16": partial(VGG, VGG16_STAGES),
+    "vgg19": partial(VGG, VGG19_STAGES),
+    "iresnet18": partial(IResNet, IRESNET18_BLOCKS, input_size=None),
+    "deep_emotion": DeepEmotion,
+    "inception_nn2": InceptionNN2,
+    "inception_resnet_v1": InceptionResnetV1,
+}
+SIDES = {  # of the map; else 1/32 rounded up
+    "resnet18_cifar": {44: 6, 48: 6, 64: 8, 160: 20},
+    "vgg16": {44: 1, 48: 1, 64: 2, 160: 5},
+    "vgg19": {44: 1, 48: 1, 64: 2, 160: 5},
+    "iresnet18": {48: 3, 64: 4, 160: 10},
+    "deep_emotion": {48: 1, 64: 1, 160: 1},
+    "inception_resnet_v1": {48: 1, 64: 1, 160: 3},
+}
 
 
 def num_parameters(module):
@@ -27,12 +51,26 @@ def colour_nets():
 @pytest.mark.parametrize("size", [48, 64, 160])
 @torch.no_grad()
 def test_every_net_takes_grey_and_colour_at_every_size(name, size, grey_nets, colour_nets):
-    side = {48: {"inception_resnet_v1": 1}, 64: {"inception_resnet_v1": 1}, 160: {"inception_resnet_v1": 3}}
-    expected = side[size].get(name, -(-size // 32))
+    expected = SIDES[name][size] if name in SIDES else -(-size // 32)
     for channels, nets in ((1, grey_nets), (3, colour_nets)):
         out = nets[name](torch.randn(1, channels, size, size))
         assert out.shape == (1, nets[name].out_channels, expected, expected)
         assert torch.isfinite(out).all()
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("channels", [2, 4])
+def test_every_net_sees_its_mask(name, channels):
+    image = torch.rand(2, channels, 48, 48, requires_grad=True)
+    BACKBONES[name](in_channels=channels)(image).square().sum().backward()
+    assert image.grad[:, -1].abs().max() > 0
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet18_cifar", "vgg16", "vgg19"])
+@torch.no_grad()
+def test_44_px_of_fer2013(name, grey_nets):
+    expected = SIDES.get(name, {}).get(44, 2)
+    assert grey_nets[name](torch.randn(1, 1, 44, 44)).shape == (1, 512, expected, expected)
 
 
 # --- ResNet-18
@@ -44,7 +82,8 @@ def test_resnet18_has_torchvisions_names_shapes_and_count(colour_nets):
     state = {name: value for name, value in reference.state_dict().items() if not name.startswith("fc.")}
     ours = colour_nets["resnet18"].state_dict()
     assert {name: value.shape for name, value in ours.items()} == {name: value.shape for name, value in state.items()}
-    assert num_parameters(colour_nets["resnet18"]) == 11_176_512  # 11,689,512 less the classifier's 513,000
+    assert num_parameters(nn.Sequential(colour_nets["resnet18"], nn.Linear(512, 1000))) == 11_689_512
+    assert num_parameters(reference) == 11_689_512
 
 
 @torch.no_grad()
@@ -62,6 +101,39 @@ def test_resnet18_width_scales_every_layer():
     assert net.out_channels == 128
     widths = {m.out_channels for m in net.modules() if isinstance(m, nn.Conv2d)}
     assert widths == {16, 32, 64, 128}
+
+
+def test_cifar_resnet18_count_is_the_cifar_codes(colour_nets):
+    # kuangliu/pytorch-cifar has 11,173,962 with 10 classes; the FER2013 system has 7
+    assert num_parameters(nn.Sequential(colour_nets["resnet18_cifar"], nn.Linear(512, 10))) == 11_173_962
+    assert num_parameters(nn.Sequential(colour_nets["resnet18_cifar"], nn.Linear(512, 7))) == 11_172_423
+
+
+@torch.no_grad()
+def test_fer2013_checkpoint_loads_and_computes_the_same(tmp_path):
+    torch.manual_seed(4)
+    state = published.fer2013_resnet18_state()
+    torch.save({"net": state, "best_PublicTest_acc": torch.tensor(72.3)}, tmp_path / "PublicTest_model.t7")
+    colour, grey = ResNet18(cifar_stem=True).eval(), ResNet18(cifar_stem=True, in_channels=1).eval()
+    for net in (colour, grey):
+        report = load_pretrained(net, tmp_path / "PublicTest_model.t7")
+        assert report.missing == ()
+        assert set(report.skipped) == {"linear.weight", "linear.bias"}
+    assert report.converted == {"conv1.weight": "3 input channels summed into 1"}
+    image = torch.randn(2, 1, 44, 44)
+    repeated = image.expand(-1, 3, -1, -1)
+    expected = published.fer2013_resnet18(state, repeated)
+    scale = expected.abs().max().item()
+    torch.testing.assert_close(colour(repeated), expected, rtol=1e-4, atol=1e-5 * scale)
+    torch.testing.assert_close(grey(image), expected, rtol=1e-4, atol=1e-5 * scale)
+
+
+def test_shortcuts_are_renamed_under_a_prefix_too(tmp_path):
+    state = {f"module.{name}": value for name, value in published.fer2013_resnet18_state().items()}
+    torch.save({"net": state}, tmp_path / "file.t7")
+    report = load_pretrained(ResNet18(cifar_stem=True), tmp_path / "file.t7")
+    assert report.prefix == "module."
+    assert report.missing == ()
 
 
 # --- Inception NN2

@@ -13,6 +13,9 @@ def make_cfg(**changes):
         "BACKBONE": "resnet18",
         "WIDTH": 0.125,
         "BLOCKS": [2, 2, 2, 2],
+        "STEM": "imagenet",
+        "IRESNET_FC": True,
+        "BACKBONE_DROPOUT": 0.5,
         "BATCH_NORM": True,
         "NECK": "conv3x3",
         "HEAD": "embedding",
@@ -24,10 +27,16 @@ def make_cfg(**changes):
         "MEAN": [0.5],
         "STD": [0.5],
     }
-    return EasyDict(MODEL=model | changes)
+    return EasyDict(MODEL=model | changes, DATA={"INPUT_SIZE": 48})
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "inception_nn2", "inception_resnet_v1"])
+BACKBONES = [
+    *("resnet18", "vgg16", "vgg19", "iresnet18", "iresnet50", "deep_emotion"),
+    *("inception_nn2", "inception_resnet_v1"),
+]
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("neck", ["dense_block", "conv3x3", "none"])
 @torch.no_grad()
 def test_every_combination_builds_and_runs(backbone, neck):
@@ -51,14 +60,43 @@ def test_settings_reach_the_net():
 
 
 @pytest.mark.parametrize(
+    ("backbone", "count"),
+    [("vgg16", 14_723_136), ("vgg19", 20_035_392), ("iresnet50", 43_590_848), ("deep_emotion", 66_877 - 7 * 51)],
+)
+def test_names_build_the_published_nets(backbone, count):
+    cfg = make_cfg(BACKBONE=backbone, WIDTH=1.0)
+    cfg.DATA.INPUT_SIZE = 112
+    net = build_model(cfg, 1 if backbone == "deep_emotion" else 3).backbone
+    assert sum(p.numel() for p in net.parameters()) == count
+
+
+def test_backbone_settings_reach_the_net():
+    cifar = build_model(make_cfg(STEM="cifar"), 1).backbone
+    assert cifar.conv1.kernel_size == (3, 3)
+    cfg = make_cfg(BACKBONE="iresnet18", WIDTH=1.0)
+    assert build_model(cfg, 1).backbone.fc.in_features == 512 * 9  # 48 px leave 3×3
+    cfg.MODEL.IRESNET_FC = False
+    assert not hasattr(build_model(cfg, 1).backbone, "fc")
+    cfg = make_cfg(BACKBONE="deep_emotion", WIDTH=1.0, BACKBONE_DROPOUT=0.1)
+    assert build_model(cfg, 1).backbone.dropout.p == 0.1
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         (
             {"BACKBONE": "resnet19", "WIDTH": 1.0},
-            "MODEL.BACKBONE: unknown name 'resnet19'; allowed: inception_nn2, inception_resnet_v1, resnet18",
+            "MODEL.BACKBONE: unknown name 'resnet19'; allowed: deep_emotion, inception_nn2, inception_resnet_v1, "
+            "iresnet18, iresnet50, resnet18, vgg16, vgg19",
         ),
         ({"NECK": "dense"}, "MODEL.NECK: unknown name 'dense'; allowed: conv3x3, dense_block, identity, none"),
         ({"BACKBONE": "inception_nn2"}, "MODEL.WIDTH: 0.125 with inception_nn2; only resnet18"),
+        ({"STEM": "vgg"}, "MODEL.STEM: unknown name 'vgg'; allowed: cifar, imagenet"),
+        (
+            {"BACKBONE": "vgg19", "WIDTH": 1.0, "STEM": "cifar"},
+            "MODEL.STEM: 'cifar' with vgg19; only resnet18 takes another than 'imagenet'",
+        ),
+        ({"BACKBONE_DROPOUT": 1.0}, "MODEL.BACKBONE_DROPOUT: 1.0; must be at least 0 and below 1"),
         ({"WIDTH": 0.0}, "MODEL.WIDTH: 0.0; must be above 0"),
         ({"BLOCKS": [2, 0]}, "MODEL.BLOCKS: [2, 0]; one to four stages of at least one block"),
         ({"MEAN": [0.5, 0.5]}, "MODEL.MEAN: 2 values for 3 channels; give 1 or 3"),

@@ -32,6 +32,8 @@ def nets(cfg, channels, others, path):
     ("backbone", "name"),
     [
         ("resnet18", "conv1.weight"),
+        ("vgg16", "features.0.weight"),
+        ("iresnet18", "conv1.weight"),
         ("inception_nn2", "stem.0.conv.weight"),
         ("inception_resnet_v1", "conv2d_1a.conv.weight"),
     ],

@@ -9,7 +9,8 @@ class Backbone(nn.Module):
     """Image to feature map.
 
     ``forward`` takes a normalised float image (N, in_channels, H, W), H and W at least 48, and returns a map
-    (N, out_channels, h, w). ``out_channels`` is what the neck is wired with.
+    (N, out_channels, h, w). ``out_channels`` is what the neck is wired with. A backbone that ends with linear layers
+    returns their output as a map of one position.
     """
 
     out_channels: int

@@ -42,22 +42,30 @@ class BasicBlock(nn.Module):
 
 
 class ResNet18(Backbone):
-    """ResNet-18 with the ImageNet stem, without pooling and classifier; the map is 1/32 of the input, rounded up.
+    """ResNet-18 without pooling and classifier; the map is 1/32 of the input, rounded up, with the CIFAR stem 1/8.
 
     Args:
-        in_channels: 1 grey, 3 colour, 4 colour and mask.
+        in_channels: 1 grey, 2 grey and mask, 3 colour, 4 colour and mask.
         width: factor on all channel counts; 1.0 gives 512 channels out.
         blocks: residual blocks in each stage, at most four stages; (1, 1, 1, 1) is ResNet-10. Shallow nets learn
             sooner, and fewer stages keep a finer map of small faces.
+        cifar_stem: 3×3 convolution without pooling, for small faces, in place of the 7×7 one of stride 2 and max pool.
     """
 
-    def __init__(self, *, in_channels: int = 3, width: float = 1.0, blocks: Sequence[int] = (2, 2, 2, 2)) -> None:
+    def __init__(
+        self,
+        *,
+        in_channels: int = 3,
+        width: float = 1.0,
+        blocks: Sequence[int] = (2, 2, 2, 2),
+        cifar_stem: bool = False,
+    ) -> None:
         super().__init__()
         channels = [max(1, round(count * width)) for count in (64, 128, 256, 512)][: len(blocks)]
-        self.conv1 = _conv(in_channels, channels[0], 7, 2)
+        self.conv1 = _conv(in_channels, channels[0], 3, 1) if cifar_stem else _conv(in_channels, channels[0], 7, 2)
         self.bn1 = nn.BatchNorm2d(channels[0])
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.maxpool: nn.Module = nn.Identity() if cifar_stem else nn.MaxPool2d(3, stride=2, padding=1)
         before = [channels[0], *channels]
         for k, count in enumerate(blocks):
             first = BasicBlock(before[k], channels[k], 1 if k == 0 else 2)
@@ -68,7 +76,10 @@ class ResNet18(Backbone):
         init_convolutions(self)
 
     def forward(self, image_NCHW: Tensor) -> Tensor:
-        """Image (N, in_channels, H, W) to map (N, out_channels, ceil(H / 32), ceil(W / 32)) after four stages."""
+        """Image (N, in_channels, H, W) to map (N, out_channels, h, w).
+
+        After four stages h and w are those of the image by 32, with the CIFAR stem by 8, rounded up.
+        """
         map_NCHW = self.maxpool(self.relu(self.bn1(self.conv1(image_NCHW))))
         for k in range(self._num_stages):
             map_NCHW = self.get_submodule(f"layer{k + 1}")(map_NCHW)

@@ -1,0 +1,52 @@
+"""VGG-16 and VGG-19 with batch norm (arXiv:1409.1556). Parameter names are torchvision's, so that its files load.
+
+The FER2013 system's VGG19 has the same layers and names, and one linear layer behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fecnet.layers.initialise import init_convolutions
+from fecnet.modeling.backbone.base import Backbone
+
+VGG16_STAGES = (2, 2, 3, 3, 3)  # convolutions between two max pools
+VGG19_STAGES = (2, 2, 4, 4, 4)
+_CHANNELS = (64, 128, 256, 512, 512)
+
+
+class VGG(Backbone):
+    """Five stages of 3×3 convolution (with bias), batch norm and ReLU, each ended by a 2×2 max pool.
+
+    Built for colour: a grey image is repeated three times, so that parameters and published weights stay the same
+    whatever the data. The map is 1/32 of the input, rounded down; 44 px of FER2013 give 1×1, 32 px are the least.
+
+    Args:
+        stages: convolutions in each stage, ``VGG16_STAGES`` or ``VGG19_STAGES``.
+        in_channels: 1 grey, 2 grey and mask, 3 colour, 4 colour and mask.
+    """
+
+    def __init__(self, stages: Sequence[int], *, in_channels: int = 3) -> None:
+        super().__init__()
+        self._repeat_grey = in_channels in (1, 2)
+        channels = in_channels + 2 if self._repeat_grey else in_channels
+        layers: list[nn.Module] = []
+        for num_convolutions, out_channels in zip(stages, _CHANNELS, strict=True):
+            for _ in range(num_convolutions):
+                conv = nn.Conv2d(channels, out_channels, kernel_size=3, padding=1)
+                layers += [conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
+                channels = out_channels
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+        self.out_channels = channels
+        init_convolutions(self)
+
+    def forward(self, image_NCHW: Tensor) -> Tensor:
+        """Image (N, in_channels, H, W) to map (N, 512, H // 32, W // 32)."""
+        if self._repeat_grey:
+            grey_NCHW = image_NCHW[:, :1].expand(-1, 3, -1, -1)
+            image_NCHW = torch.cat((grey_NCHW, image_NCHW[:, 1:]), dim=1)
+        return self.features(image_NCHW)
