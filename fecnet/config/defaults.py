@@ -49,9 +49,7 @@ _C.MODEL.STEM = "imagenet"  # of resnet18: imagenet (7×7 of stride 2, max pool)
 _C.MODEL.IRESNET_FC = True  # iresnet ends with its FC and BN1d, sized by DATA.INPUT_SIZE; false: its map, for a neck
 _C.MODEL.BACKBONE_DROPOUT = 0.5  # probability in deep_emotion, before its hidden layer; 0.5 in the published code
 _C.MODEL.BATCH_NORM = True  # batch norm in inception_nn2; without it (as published) it hardly trains from scratch
-_C.MODEL.NECK = (
-    "dense_block"  # dense_block (paper), conv3x3 (best published), none (1×1 convolution) or identity (nothing)
-)
+_C.MODEL.NECK = "dense_block"  # dense_block (paper), conv3x3 (best published), none (1×1 alone) or identity (nothing)
 _C.MODEL.HEAD = "embedding"  # embedding, classifier, joint (both), scn, ran, scn_ran, affect, classifier_affect
 _C.MODEL.NECK_CHANNELS = 512  # channels of the 1×1 convolution that starts the neck
 _C.MODEL.FEATURE_DIM = 512  # units of the layer before the embedding
