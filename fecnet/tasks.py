@@ -22,6 +22,7 @@ from fecnet.engine.evaluator import AffectJudge, ClassJudge, Evaluator, Judge, T
 from fecnet.evaluation import classification
 from fecnet.modeling.build import HEAD_OUTPUTS
 from fecnet.modeling.criterion.build import criteria_outputs, criteria_read
+from fecnet.utils.logging import say
 from fecnet.utils.lookup import lookup
 
 _TRIPLETS = "triplets"
@@ -125,6 +126,11 @@ def build_evaluator(
     if task.targets:
         labels = build_label_splits(cfg, dataset)
         found = {split: labels.table(split, min_share=cfg.DATA.EVAL_VOTE_SHARE) for split in splits}
+        for split, table in found.items() if cfg.DATA.EVAL_VOTE_SHARE else ():
+            say(
+                f"{split}: measured on the {len(table)} of {len(labels.table(split))} labelled faces whose label has "
+                f"more than {cfg.DATA.EVAL_VOTE_SHARE:g} of the votes"
+            )
         if task.has_classes:
             judges.append(
                 ClassJudge({split: (table.faces_M, table.label_M) for split, table in found.items()}, task.classes)

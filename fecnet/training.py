@@ -160,6 +160,9 @@ def _build_trainer(
 ) -> Trainer:
     """All parts put together, as the checkpoint left them where there is one; nothing is written."""
     labels = build_labels(cfg, dataset, task.targets) if task.targets else None
+    if labels is not None:
+        counts = ", ".join(f"{name} {count:.0f}" for name, count in zip(labels.classes, labels.counts_K, strict=True))
+        say(f"{cfg.DATA.TRAIN_SPLIT}: {len(labels)} labelled faces to learn from: {counts}")
     model = _build_model(cfg, dataset, task, device, resumed=checkpoint is not None)
     loader = build_loader(
         cfg,

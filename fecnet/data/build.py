@@ -67,14 +67,12 @@ def build_label_splits(cfg: Any, dataset: PackedDataset) -> LabelSplits:
     """The label tables of ``cfg.DATA.LABELS`` by split.
 
     Raises:
-        ValueError: no label set is named, or the share to hold out is out of its range.
+        ValueError: no label set is named.
     """
     known = dataset.description.get("label_sets", {})
     if not cfg.DATA.LABELS:
         there = ", ".join(known) or "none; prepare a set that has labels, see: fecnet prepare --help"
         raise ValueError(f"DATA.LABELS: empty, but LOSS.CRITERIA needs labels; {dataset.path} has: {there}")
-    if not 0 <= cfg.DATA.HOLD_OUT < 1:
-        raise ValueError(f"DATA.HOLD_OUT: {cfg.DATA.HOLD_OUT}; allowed: 0 or more, below 1")
     return LabelSplits(dataset, cfg.DATA.LABELS, train_split=cfg.DATA.TRAIN_SPLIT, hold_out=cfg.DATA.HOLD_OUT)
 
 

@@ -75,6 +75,7 @@ def test_a_classifier_learns_and_its_table_is_written(tmp_path, capsys):
     recipe = write_recipe(tmp_path, "classifier")
     options = ("SOLVER.LENGTH", 60, "SOLVER.BASE_LR", 0.01, "MODEL.DROPOUT", 0.0, "EVAL.PERIOD", 20)
     assert train(recipe, *options) == 0
+    assert "train: 35 labelled faces to learn from: calm 12, glad 11, cross 12" in capsys.readouterr().out
     run = run_folder(recipe, "classifier")
     meta = load_meta(find_checkpoint(run, "best"))
     assert (meta["kind"], meta["classes"]) == ("classifier", list(CLASSES))
@@ -100,6 +101,8 @@ def test_a_classifier_learns_and_its_table_is_written(tmp_path, capsys):
         assert (file["prediction"] == file["label"])[known].sum() == sum(test["right"])
         np.testing.assert_allclose(file["probability"].sum(1), 1, rtol=1e-5)
         np.testing.assert_array_equal(file["probability"].argmax(1), file["prediction"])
+    infer_run(str(run), overrides=["DATA.EVAL_VOTE_SHARE", "0.5"])
+    assert "test: measured on the 10 of 12 labelled faces whose label has more than 0.5" in capsys.readouterr().out
     (found,) = find_runs(recipe.parent / "result")
     assert found.best == f"{meta['accuracy']['selection']['percent']:.1f} % at {meta['iteration']}"
 
@@ -207,7 +210,7 @@ def test_an_embedding_is_not_measured_as_a_classifier(tmp_path):
         (("DATA.HOLD_OUT", 0.2), r"DATA\.EVAL_SPLITS: \['val'\] lacks 'hold_out'"),
         (
             ("DATA.HOLD_OUT", 1.5, "DATA.EVAL_SPLITS", "[hold_out]"),
-            r"DATA\.HOLD_OUT: 1\.5; allowed: 0 or more, below 1",
+            r"'DATA\.HOLD_OUT': 1\.5; allowed: 0 or more, below 1",
         ),
         (("DATA.EVAL_SPLITS", "[hold_out]"), r"split 'hold_out': DATA\.HOLD_OUT is 0"),
         (("DATA.EVAL_SPLITS", "[dev]"), r"no split 'dev' in label set 'mood'; there are: test, train, val"),
