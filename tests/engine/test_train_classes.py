@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,8 +14,10 @@ from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_trainer
 from fecnet.engine.runs import find_runs
 from fecnet.engine.stepper import Stepper
 from fecnet.inference import infer_run
+from fecnet.prepare.synthetic import prepare_synthetic
 from fecnet.training import train_run
 from tests.classes import CLASSES, KINDS, write_labelled, write_recipe
+from tests.conftest import ROOT
 from tests.engine.test_train_run import assert_same_run
 
 
@@ -105,6 +109,27 @@ def test_a_classifier_learns_and_its_table_is_written(tmp_path, capsys):
     assert "test: measured on the 10 of 12 labelled faces whose label has more than 0.5" in capsys.readouterr().out
     (found,) = find_runs(recipe.parent / "result")
     assert found.best == f"{meta['accuracy']['selection']['percent']:.1f} % at {meta['iteration']}"
+
+
+def test_the_demo_of_classes_runs_from_the_command_line(tmp_path):
+    people = {f"num_{split}_identities": 12 for split in ("train", "val", "test")}
+    triplets = {f"num_{split}_triplets": 30 for split in ("train", "val", "test")}
+    prepare_synthetic(tmp_path / "demo", **people, **triplets, progress=False)
+    where = ["DATA.PATH", f"{tmp_path}/demo", "OUTPUT_DIR", f"{tmp_path}/result"]
+
+    def run(*command):
+        return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=100)
+
+    done = run("train.py", "config/demo_classes.yaml", *where, "SOLVER.LENGTH", "2", "LOG.TENSORBOARD", "false")
+    assert done.returncode == 0, done.stderr
+    done = run("inference.py", f"{tmp_path}/result/demo_classes", "--nproc", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("11 pout") == 1 and "of 96 faces" in done.stdout
+    done = run("train.py", "config/demo_classes.yaml", *where, "DATA.LABELS", "age")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"error: {tmp_path}/demo: no label set 'age'; there are: synthetic; to make one, see: fecnet prepare --help"
+    ]
 
 
 def test_joint_prints_and_writes_both_tables(tmp_path, capsys):
