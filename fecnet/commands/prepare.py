@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fecnet.commands.prepare_fec import add_fec, add_list
+
+if TYPE_CHECKING:
+    from fecnet.prepare.landmark_faces import LandmarkFaces
 
 # Sources of labelled pictures, read by the function of the same name in fecnet/prepare/readers.py: help, what IN is.
 _LABELLED = {
@@ -70,7 +74,22 @@ def _add_labelled(parser: argparse.ArgumentParser, wanted: str) -> None:
         metavar="R",
         help="add a label set in which this share of the training labels is wrong, 0 to 1 (default 0: none)",
     )
+    _add_landmarks(parser)
     parser.set_defaults(run=_prepare_labelled)
+
+
+def _add_landmarks(parser: argparse.ArgumentParser) -> None:
+    marks = parser.add_argument_group(
+        "landmarks",
+        "Five points, found on the packed square face. A face on which none are found stays: uncropped, with a mask "
+        "of zeros; how many there are stands in the coverage.",
+    )
+    marks.add_argument("--mask", action="store_true", help="a last channel that rises around eyes, nose and mouth")
+    marks.add_argument("--hull", action="store_true", help="only the face within the grown hull of its points")
+    marks.add_argument(
+        "--detector", choices=("mtcnn", "yunet"), default="mtcnn", help="finds the points (default mtcnn)"
+    )
+    marks.add_argument("--model", "--detector-model", type=Path, metavar="FILE", help="YuNet's .onnx file")
 
 
 def prepare(arguments: Sequence[str]) -> None:
@@ -109,11 +128,13 @@ def _prepare_labelled(options: argparse.Namespace) -> int:
     from fecnet.prepare.labelled import prepare_labelled
     from fecnet.prepare.readers import READERS
 
+    landmarks = _landmarks(options)  # first: a missing detector should not cost a long reading
     prepare_labelled(
         READERS[options.source](options.input),
         options.path,
         size=options.size,
         channels="grey" if options.grey else None,
+        landmarks=landmarks,
         num_train_triplets=options.triplets,
         num_eval_triplets=options.eval_triplets,
         label_noise=options.label_noise,
@@ -121,6 +142,23 @@ def _prepare_labelled(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
     )
     return _report(options)
+
+
+def _landmarks(options: argparse.Namespace) -> LandmarkFaces | None:
+    """What is to be made of landmarks, or None.
+
+    Raises:
+        ValueError: the detector cannot be built, or its model is given and nothing for it to do.
+    """
+    from fecnet.faces.detect import build_detector
+    from fecnet.prepare.landmark_faces import LandmarkFaces
+
+    if not (options.mask or options.hull):
+        if options.model:
+            raise ValueError(f"--model {options.model}: nothing to detect; give --mask, --hull or both with it")
+        return None
+    detector = build_detector(options.detector, model_path=options.model or "")
+    return LandmarkFaces(detector, mask=options.mask, hull=options.hull)
 
 
 def _report(options: argparse.Namespace) -> int:
