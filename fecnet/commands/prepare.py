@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from fecnet.commands.prepare_fec import add_fec, add_list
 
 if TYPE_CHECKING:
-    from fecnet.prepare.landmark_faces import LandmarkFaces
+    from fecnet.prepare.labelled.landmark_faces import LandmarkFaces
 
-# Sources of labelled pictures, read by the function of the same name in fecnet/prepare/readers.py: help, what IN is.
+# Sources of labelled pictures, by their name in fecnet/prepare/labelled/readers.py: help, what IN is.
 _LABELLED = {
     "fer2013": ("FER2013 with its seven labels", "fer2013.csv, fer2013.npz, a folder with one, or the Kaggle folders"),
     "ckplus": ("CK+, the last three frames of each sequence", "ckplus48.npz, CK+48 folders, or CK+ as published"),
@@ -125,8 +125,8 @@ def _prepare_ferplus(options: argparse.Namespace) -> int:
 
 
 def _prepare_labelled(options: argparse.Namespace) -> int:
-    from fecnet.prepare.labelled import prepare_labelled
-    from fecnet.prepare.readers import READERS
+    from fecnet.prepare.labelled.labelled import prepare_labelled
+    from fecnet.prepare.labelled.readers import READERS
 
     landmarks = _landmarks(options)  # first: a missing detector should not cost a long reading
     prepare_labelled(
@@ -151,7 +151,7 @@ def _landmarks(options: argparse.Namespace) -> LandmarkFaces | None:
         ValueError: the detector cannot be built, or its model is given and nothing for it to do.
     """
     from fecnet.faces.detect import build_detector
-    from fecnet.prepare.landmark_faces import LandmarkFaces
+    from fecnet.prepare.labelled.landmark_faces import LandmarkFaces
 
     if not (options.mask or options.hull):
         if options.model:

@@ -16,9 +16,9 @@ from fecnet.faces import detect
 from fecnet.faces.align import TEMPLATE
 from fecnet.faces.detections import detections
 from fecnet.faces.landmarks import gaussian_mask, hull_crop
-from fecnet.prepare.labelled import prepare_labelled
-from fecnet.prepare.labelled_source import LabelledPicture, LabelledSource
-from fecnet.prepare.landmark_faces import HULL_MARGIN, LandmarkFaces, find_points
+from fecnet.prepare.labelled.labelled import prepare_labelled
+from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSource
+from fecnet.prepare.labelled.landmark_faces import HULL_MARGIN, LandmarkFaces, find_points
 from fecnet.training import train_run
 from tests.conftest import TINY_RECIPE
 

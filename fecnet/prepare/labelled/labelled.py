@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from fecnet.prepare.label_noise import check_noise, uniform_label_noise
-from fecnet.prepare.labelled_faces import Written, write_faces
-from fecnet.prepare.labelled_source import ALL, TRAIN, LabelledPicture, LabelledSource
-from fecnet.prepare.landmark_faces import LandmarkFaces
+from fecnet.prepare.labelled.label_noise import check_noise, uniform_label_noise
+from fecnet.prepare.labelled.labelled_faces import Written, write_faces
+from fecnet.prepare.labelled.labelled_source import ALL, TRAIN, LabelledPicture, LabelledSource
+from fecnet.prepare.labelled.landmark_faces import LandmarkFaces
 from fecnet.prepare.votes import vote_triplets
 from fecnet.prepare.writer import PackedWriter
 from fecnet.structures import TripletType
