@@ -26,6 +26,10 @@ _LABELLED = {
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Describe the sources and their options."""
+    parser.epilog = (
+        f"'SOURCE --help' lists the options of one. Labelled pictures ({', '.join(_LABELLED)}) take --mask and --hull, "
+        "which make a mask channel and a crop of the landmarks on each face."
+    )
     sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
 
     synthetic = sources.add_parser("synthetic", help="drawn faces with simulated raters; needs no download")

@@ -170,3 +170,11 @@ def test_a_model_without_anything_to_detect_is_refused(folder, tmp_path, capsys)
     assert main(arguments) == 2
     assert "yunet.onnx: nothing to detect" in capsys.readouterr().err
     assert not (tmp_path / "set").exists()
+
+
+def test_help_explains(capsys):
+    for arguments in (["prepare", "--help"], ["prepare", "rafdb", "--help"]):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        told = capsys.readouterr().out
+        assert "--mask" in told and "--hull" in told
