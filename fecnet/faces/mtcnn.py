@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchvision.ops import nms
 
-from fecnet.faces.align import TEMPLATE, invert, similarity_transform, transform_points, warp
+from fecnet.faces.align import TEMPLATE
 from fecnet.faces.detections import Detections, detections
 from fecnet.faces.quiet import quiet
+from fecnet.faces.second_look import place_again
 from fecnet.utils.env import exact_float32
 
 _CHUNK = 512  # candidates that go through a net together: bounds memory
-_MIRRORED = [1, 0, 2, 4, 3]  # which point is which in a mirror
+_PLACED = 48  # pixels: side of the faces that the third net sees
 _UPRIGHT = (TEMPLATE - 0.5) * 1.3 + 0.5  # where the third net likes the points in its square; 1.0 to 1.3 were tried
 _CELL, _STRIDE = 12, 2  # field of view and step of the first net, pixels
 _INSTALL = "detector mtcnn needs facenet-pytorch; install it with: pip install 'facenet-pytorch>=2.5.3,<2.6'"
@@ -114,7 +115,7 @@ class Mtcnn:
             boxes_K4 = _inside(_square(_shifted(boxes_K4[keep], shift_K4[keep])), image_CHW)
         if not len(boxes_K4):
             return detections(np.empty(0), np.empty(0), np.empty(0))
-        shift_K4, points_K10, score_K2 = self._judge(image_CHW, boxes_K4, 2, 48)
+        shift_K4, points_K10, score_K2 = self._judge(image_CHW, boxes_K4, 2, _PLACED)
         boxes_K4, score_K, shift_K4, points_K10 = _passing(
             self._thresholds[2], score_K2[:, 1], boxes_K4, shift_K4, points_K10
         )
@@ -125,25 +126,14 @@ class Mtcnn:
 
     def _look_again(self, image_HWC: np.ndarray, found: Detections) -> Detections:
         """The same faces with points placed on the upright face and its mirror image."""
-        if not len(found.boxes_K4):
-            return found
-        size = 48
-        matrices = [similarity_transform(points_52, _UPRIGHT * size) for points_52 in found.landmarks_K52]
-        upright_KHWC = np.stack([warp(image_HWC, matrix_23, size) for matrix_23 in matrices])
-        crops = torch.from_numpy(upright_KHWC).to(self._device).permute(0, 3, 1, 2).float()
-        straight_K52, mirrored_K52 = (
-            torch.cat([self._nets[2](chunk)[1] for chunk in _normalised(view).split(_CHUNK)])
-            .view(-1, 2, 5)
-            .transpose(1, 2)
-            .double()
-            .cpu()
-            .numpy()
-            for view in (crops, crops.flip(3))
-        )
-        mirrored_K52 = (mirrored_K52 * [-1, 1] + [1, 0])[:, _MIRRORED]
-        points_K52 = (straight_K52 + mirrored_K52) / 2 * size
-        placed = [transform_points(p, invert(m)) for p, m in zip(points_K52, matrices, strict=True)]
-        return found._replace(landmarks_K52=np.stack(placed).astype(np.float32))
+        points_K52 = place_again(image_HWC, found.landmarks_K52, self._place, upright_52=_UPRIGHT, size=_PLACED)
+        return found._replace(landmarks_K52=points_K52)
+
+    def _place(self, upright_KSS3: np.ndarray) -> np.ndarray:
+        """What the third net says of upright faces, pixels of their squares."""
+        crops_K3SS = torch.from_numpy(upright_KSS3).to(self._device).permute(0, 3, 1, 2).float()
+        points_K10 = torch.cat([self._nets[2](chunk)[1] for chunk in _normalised(crops_K3SS).split(_CHUNK)])
+        return points_K10.view(-1, 2, 5).transpose(1, 2).double().cpu().numpy() * _PLACED
 
     def _judge(self, image_CHW: Tensor, boxes_K4: Tensor, stage: int, size: int) -> list[Tensor]:
         """What a net says of each box, cut out and scaled to ``size``."""
