@@ -84,8 +84,8 @@ def align_face(image_HWC: np.ndarray, landmarks_52: np.ndarray, size: int) -> np
 def warp(image_HWC: np.ndarray, matrix_23: np.ndarray, size: int, *, quick: bool = False) -> np.ndarray:
     """The photo moved by a similarity and cut to ``size`` × ``size``; see ``align_face``.
 
-    ``quick`` is bilinear and passes over up to every other pixel: good enough to look for points, in a fifth of the
-    time.
+    ``quick`` is bilinear and passes over up to every other pixel: good enough to look for points, in a third to
+    a fifth of the time.
     """
     turn, shift = np.split(invert(matrix_23), [2], axis=1)
     shift = shift[:, 0]
