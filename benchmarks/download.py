@@ -44,7 +44,7 @@ GOOD = {"flaky": 2, "moved": 2, "busy": 0, "big": 0}  # good in the end; the las
 CHILD = """
 import json, sys, time
 from pathlib import Path
-from fecnet.prepare.download import fetch_photos
+from fecnet.prepare.web.download import fetch_photos
 options = json.loads(sys.argv[2])
 began, cpu_began = time.perf_counter(), time.process_time()
 report = fetch_photos(json.loads(Path(sys.argv[3]).read_text()), Path(sys.argv[1]), allow_private=True, **options)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fecnet.commands.prepare_fec import add_fec, add_list
 
-# Sources of labelled pictures, read by the function of the same name in fecnet/prepare/readers.py: help, what IN is.
+if TYPE_CHECKING:
+    from fecnet.prepare.labelled.landmark_faces import LandmarkFaces
+
+# Sources of labelled pictures, by their name in fecnet/prepare/labelled/readers.py: help, what IN is.
 _LABELLED = {
     "fer2013": ("FER2013 with its seven labels", "fer2013.csv, fer2013.npz, a folder with one, or the Kaggle folders"),
     "ckplus": ("CK+, the last three frames of each sequence", "ckplus48.npz, CK+48 folders, or CK+ as published"),
@@ -22,6 +26,10 @@ _LABELLED = {
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Describe the sources and their options."""
+    parser.epilog = (
+        f"'SOURCE --help' lists the options of one. Labelled pictures ({', '.join(_LABELLED)}) take --mask and --hull, "
+        "which make a mask channel and a crop of the landmarks on each face."
+    )
     sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
 
     synthetic = sources.add_parser("synthetic", help="drawn faces with simulated raters; needs no download")
@@ -70,7 +78,22 @@ def _add_labelled(parser: argparse.ArgumentParser, wanted: str) -> None:
         metavar="R",
         help="add a label set in which this share of the training labels is wrong, 0 to 1 (default 0: none)",
     )
+    _add_landmarks(parser)
     parser.set_defaults(run=_prepare_labelled)
+
+
+def _add_landmarks(parser: argparse.ArgumentParser) -> None:
+    marks = parser.add_argument_group(
+        "landmarks",
+        "Five points, found on the packed square face. A face on which none are found stays: uncropped, with a mask "
+        "of zeros; how many there are stands in the coverage.",
+    )
+    marks.add_argument("--mask", action="store_true", help="a last channel that rises around eyes, nose and mouth")
+    marks.add_argument("--hull", action="store_true", help="only the face within the grown hull of its points")
+    marks.add_argument(
+        "--detector", choices=("mtcnn", "yunet"), default="mtcnn", help="finds the points (default mtcnn)"
+    )
+    marks.add_argument("--model", "--detector-model", type=Path, metavar="FILE", help="YuNet's .onnx file")
 
 
 def prepare(arguments: Sequence[str]) -> None:
@@ -106,14 +129,16 @@ def _prepare_ferplus(options: argparse.Namespace) -> int:
 
 
 def _prepare_labelled(options: argparse.Namespace) -> int:
-    from fecnet.prepare.labelled import prepare_labelled
-    from fecnet.prepare.readers import READERS
+    from fecnet.prepare.labelled.labelled import prepare_labelled
+    from fecnet.prepare.labelled.readers import READERS
 
+    landmarks = _landmarks(options)  # first: a missing detector should not cost a long reading
     prepare_labelled(
         READERS[options.source](options.input),
         options.path,
         size=options.size,
         channels="grey" if options.grey else None,
+        landmarks=landmarks,
         num_train_triplets=options.triplets,
         num_eval_triplets=options.eval_triplets,
         label_noise=options.label_noise,
@@ -121,6 +146,23 @@ def _prepare_labelled(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
     )
     return _report(options)
+
+
+def _landmarks(options: argparse.Namespace) -> LandmarkFaces | None:
+    """What is to be made of landmarks, or None.
+
+    Raises:
+        ValueError: the detector cannot be built, or its model is given and nothing for it to do.
+    """
+    from fecnet.faces.detect import build_detector
+    from fecnet.prepare.labelled.landmark_faces import LandmarkFaces
+
+    if not (options.mask or options.hull):
+        if options.model:
+            raise ValueError(f"--model {options.model}: nothing to detect; give --mask, --hull or both with it")
+        return None
+    detector = build_detector(options.detector, model_path=options.model or "")
+    return LandmarkFaces(detector, mask=options.mask, hull=options.hull)
 
 
 def _report(options: argparse.Namespace) -> int:

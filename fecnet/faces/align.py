@@ -81,8 +81,12 @@ def align_face(image_HWC: np.ndarray, landmarks_52: np.ndarray, size: int) -> np
     return warp(image_HWC, align_matrix(landmarks_52, size), size)
 
 
-def warp(image_HWC: np.ndarray, matrix_23: np.ndarray, size: int) -> np.ndarray:
-    """The photo moved by a similarity and cut to ``size`` × ``size``; see ``align_face``."""
+def warp(image_HWC: np.ndarray, matrix_23: np.ndarray, size: int, *, quick: bool = False) -> np.ndarray:
+    """The photo moved by a similarity and cut to ``size`` × ``size``; see ``align_face``.
+
+    ``quick`` is bilinear and passes over up to every other pixel: good enough to look for points, in a third to
+    a fifth of the time.
+    """
     turn, shift = np.split(invert(matrix_23), [2], axis=1)
     shift = shift[:, 0]
     corners_42 = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ turn.T + shift
@@ -94,11 +98,11 @@ def warp(image_HWC: np.ndarray, matrix_23: np.ndarray, size: int) -> np.ndarray:
     if pixels >= 4:  # averaging whole blocks first keeps a large photo cheap
         block = int(pixels / 2)
         part, turn, shift, pixels = part.reduce(block), turn / block, shift / block, pixels / block
-    fine = max(1, math.ceil(pixels))  # samples per side of a pixel: every pixel of the photo has a say
+    # samples per side of a pixel: every pixel of the photo has a say
+    fine = max(1, math.floor(pixels) if quick else math.ceil(pixels))
+    method = Image.Resampling.BILINEAR if quick else Image.Resampling.BICUBIC
     rows = np.column_stack([turn / fine, shift])
-    sampled = part.transform(
-        (size * fine, size * fine), Image.Transform.AFFINE, tuple(rows.ravel()), Image.Resampling.BICUBIC
-    )
+    sampled = part.transform((size * fine, size * fine), Image.Transform.AFFINE, tuple(rows.ravel()), method)
     return np.array(sampled.reduce(fine))
 
 

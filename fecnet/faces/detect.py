@@ -33,7 +33,7 @@ def build_detector(
         thresholds: least score after MTCNN's three stages.
         factor: ratio of sizes in MTCNN's pyramid.
         min_face: side of the smallest face looked for, pixels.
-        second_look: MTCNN places the points again on the upright face.
+        second_look: points are placed again on the upright face; YuNet looks for turned faces too.
         score: least score of YuNet.
 
     Raises:
@@ -45,6 +45,6 @@ def build_detector(
         "mtcnn": lambda: Mtcnn(
             device=device, thresholds=thresholds, factor=factor, min_face=min_face, second_look=second_look
         ),
-        "yunet": lambda: YuNet(model_path, score=score, min_face=min_face),
+        "yunet": lambda: YuNet(model_path, score=score, min_face=min_face, second_look=second_look),
     }
     return lookup(detectors, name, key="detector")()

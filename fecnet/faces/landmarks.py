@@ -76,16 +76,26 @@ def hull_crop(image_HWC: np.ndarray, landmarks_K2: np.ndarray, size: int, margin
         raise ValueError(f"margin: {margin}; allowed: 0 or more")
     hull_M2 = convex_hull(_checked(landmarks_K2))
     low, high = hull_M2.min(axis=0), hull_M2.max(axis=0)
+    corner_2, side = hull_square(hull_M2, margin)
     middle = (low + high) / 2
-    side = float((high - low).max()) * (1 + margin)
     hull_M2 = middle + (hull_M2 - middle) * (1 + margin)
     height, width = image_HWC.shape[:2]
     if len(hull_M2) < 3 or _area(hull_M2) < 1e-6 * side**2:
         raise ValueError("landmarks lie on one line; a hull needs three points that do not")
     if (high <= 0).any() or (low >= (width, height)).any() or side > _MAX_SIDES * max(height, width):
         raise ValueError(f"landmarks span {low.tolist()} to {high.tolist()}; the picture is {width}×{height} pixels")
-    crop_SSC = _square(image_HWC, middle - side / 2, side, size)
-    return np.where(_inside(hull_M2, middle - side / 2, side / size, size)[..., None], crop_SSC, np.uint8(OUTSIDE))
+    crop_SSC = _square(image_HWC, corner_2, side, size)
+    return np.where(_inside(hull_M2, corner_2, side / size, size)[..., None], crop_SSC, np.uint8(OUTSIDE))
+
+
+def hull_square(landmarks_K2: np.ndarray, margin: float) -> tuple[np.ndarray, float]:
+    """The square that ``hull_crop`` shows: its left top corner, shape (2,), and its side, pixels of the photo.
+
+    A point of the photo is at ``(point - corner) * size / side`` in the crop.
+    """
+    low, high = np.min(landmarks_K2, axis=0), np.max(landmarks_K2, axis=0)
+    side = float((high - low).max()) * (1 + margin)
+    return (low + high) / 2 - side / 2, side
 
 
 def _area(hull_M2: np.ndarray) -> float:

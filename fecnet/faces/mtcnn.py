@@ -16,16 +16,17 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 from torchvision.ops import nms
 
-from fecnet.faces.align import TEMPLATE, invert, similarity_transform, transform_points, warp
+from fecnet.faces.align import TEMPLATE
+from fecnet.faces.area_table import AreaTable
 from fecnet.faces.detections import Detections, detections
 from fecnet.faces.quiet import quiet
+from fecnet.faces.second_look import place_again
 from fecnet.utils.env import exact_float32
 
 _CHUNK = 512  # candidates that go through a net together: bounds memory
-_MIRRORED = [1, 0, 2, 4, 3]  # which point is which in a mirror
+_PLACED = 48  # pixels: side of the faces that the third net sees
 _UPRIGHT = (TEMPLATE - 0.5) * 1.3 + 0.5  # where the third net likes the points in its square; 1.0 to 1.3 were tried
 _CELL, _STRIDE = 12, 2  # field of view and step of the first net, pixels
 _INSTALL = "detector mtcnn needs facenet-pytorch; install it with: pip install 'facenet-pytorch>=2.5.3,<2.6'"
@@ -84,37 +85,36 @@ class Mtcnn:
             by_shape.setdefault(image_HWC.shape, []).append(index)
         with torch.inference_mode(), exact_float32(), quiet():
             for indices in by_shape.values():
-                stacked_NHWC = torch.from_numpy(np.stack([images[index] for index in indices]))
-                image_NCHW = stacked_NHWC.to(self._device).permute(0, 3, 1, 2).float()
-                for index, image_CHW, boxes in zip(indices, image_NCHW, self._propose(image_NCHW), strict=True):
-                    faces = self._refine(image_CHW, boxes)
+                tables = [AreaTable(torch.tensor(images[index], device=self._device)) for index in indices]
+                for index, table, boxes in zip(indices, tables, self._propose(tables), strict=True):
+                    faces = self._refine(table, boxes)
                     found[index] = self._look_again(images[index], faces) if self._second_look else faces
         return [faces for faces in found if faces is not None]
 
-    def _propose(self, image_NCHW: Tensor) -> list[Tensor]:
-        """First stage, over a pyramid of the photos: candidates of each photo, boxes of shape (K, 4)."""
-        height, width = image_NCHW.shape[2:]
-        rows: list[list[Tensor]] = [[] for _ in image_NCHW]
+    def _propose(self, photos: Sequence[AreaTable]) -> list[Tensor]:
+        """First stage, over a pyramid of photos of one size: candidates of each, boxes of shape (K, 4)."""
+        height, width = photos[0].height, photos[0].width
+        rows: list[list[Tensor]] = [[] for _ in photos]
         scale = _CELL / self._min_face
         while min(height, width) * scale >= _CELL:
             size = (int(height * scale + 1), int(width * scale + 1))
-            shift_N4hw, score_N2hw = self._nets[0](_normalised(interpolate(image_NCHW, size=size, mode="area")))
+            shift_N4hw, score_N2hw = self._nets[0](_normalised(torch.stack([photo.resized(*size) for photo in photos])))
             for photo, (shift_4hw, score_hw) in enumerate(zip(shift_N4hw, score_N2hw[:, 1], strict=True)):
                 rows[photo].append(_candidates(shift_4hw, score_hw, scale, self._thresholds[0]))
             scale *= self._factor
         return [_merge(candidates) for candidates in rows]
 
-    def _refine(self, image_CHW: Tensor, boxes_K4: Tensor) -> Detections:
+    def _refine(self, photo: AreaTable, boxes_K4: Tensor) -> Detections:
         """Second and third stage on one photo."""
-        boxes_K4 = _inside(boxes_K4, image_CHW)
+        boxes_K4 = _inside(boxes_K4, photo)
         if len(boxes_K4):
-            shift_K4, score_K2 = self._judge(image_CHW, boxes_K4, 1, 24)
+            shift_K4, score_K2 = self._judge(photo, boxes_K4, 1, 24)
             boxes_K4, score_K, shift_K4 = _passing(self._thresholds[1], score_K2[:, 1], boxes_K4, shift_K4)
             keep = nms(boxes_K4, score_K, 0.7)
-            boxes_K4 = _inside(_square(_shifted(boxes_K4[keep], shift_K4[keep])), image_CHW)
+            boxes_K4 = _inside(_square(_shifted(boxes_K4[keep], shift_K4[keep])), photo)
         if not len(boxes_K4):
             return detections(np.empty(0), np.empty(0), np.empty(0))
-        shift_K4, points_K10, score_K2 = self._judge(image_CHW, boxes_K4, 2, 48)
+        shift_K4, points_K10, score_K2 = self._judge(photo, boxes_K4, 2, _PLACED)
         boxes_K4, score_K, shift_K4, points_K10 = _passing(
             self._thresholds[2], score_K2[:, 1], boxes_K4, shift_K4, points_K10
         )
@@ -125,35 +125,21 @@ class Mtcnn:
 
     def _look_again(self, image_HWC: np.ndarray, found: Detections) -> Detections:
         """The same faces with points placed on the upright face and its mirror image."""
-        if not len(found.boxes_K4):
-            return found
-        size = 48
-        matrices = [similarity_transform(points_52, _UPRIGHT * size) for points_52 in found.landmarks_K52]
-        upright_KHWC = np.stack([warp(image_HWC, matrix_23, size) for matrix_23 in matrices])
-        crops = torch.from_numpy(upright_KHWC).to(self._device).permute(0, 3, 1, 2).float()
-        straight_K52, mirrored_K52 = (
-            torch.cat([self._nets[2](chunk)[1] for chunk in _normalised(view).split(_CHUNK)])
-            .view(-1, 2, 5)
-            .transpose(1, 2)
-            .double()
-            .cpu()
-            .numpy()
-            for view in (crops, crops.flip(3))
-        )
-        mirrored_K52 = (mirrored_K52 * [-1, 1] + [1, 0])[:, _MIRRORED]
-        points_K52 = (straight_K52 + mirrored_K52) / 2 * size
-        placed = [transform_points(p, invert(m)) for p, m in zip(points_K52, matrices, strict=True)]
-        return found._replace(landmarks_K52=np.stack(placed).astype(np.float32))
+        points_K52 = place_again(image_HWC, found.landmarks_K52, self._place, upright_52=_UPRIGHT, size=_PLACED)
+        return found._replace(landmarks_K52=points_K52)
 
-    def _judge(self, image_CHW: Tensor, boxes_K4: Tensor, stage: int, size: int) -> list[Tensor]:
+    def _place(self, upright_KSS3: np.ndarray) -> np.ndarray:
+        """What the third net says of upright faces, pixels of their squares."""
+        crops_KSS3 = torch.from_numpy(upright_KSS3).to(self._device)
+        points_K10 = torch.cat([self._nets[2](_normalised(some))[1] for some in crops_KSS3.split(_CHUNK)])
+        return points_K10.view(-1, 2, 5).transpose(1, 2).double().cpu().numpy() * _PLACED
+
+    def _judge(self, photo: AreaTable, boxes_K4: Tensor, stage: int, size: int) -> list[Tensor]:
         """What a net says of each box, cut out and scaled to ``size``."""
-        height, width = image_CHW.shape[1:]
-        crops = []
-        for x1, y1, x2, y2 in boxes_K4.trunc().int().tolist():
-            cut = image_CHW[:, max(y1, 1) - 1 : min(y2, height), max(x1, 1) - 1 : min(x2, width)]
-            crops.append(interpolate(cut[None], size=(size, size), mode="area"))
-        crops_K3SS = _normalised(torch.cat(crops))
-        parts = [self._nets[stage](chunk) for chunk in crops_K3SS.split(_CHUNK)]
+        corners_K4 = boxes_K4.trunc().long()
+        limit = corners_K4.new_tensor([photo.width, photo.height])
+        inside_K4 = torch.cat([corners_K4[:, :2].clamp(min=1) - 1, corners_K4[:, 2:].minimum(limit)], dim=1)
+        parts = [self._nets[stage](_normalised(photo.crops(some, size))) for some in inside_K4.split(_CHUNK)]
         return [torch.cat(output) for output in zip(*parts, strict=True)]
 
 
@@ -169,11 +155,14 @@ def _load_nets(device: str) -> tuple[nn.Module, nn.Module, nn.Module]:
             raise ValueError(
                 f"device {device!r}: not usable here; allowed: cpu, or cuda where torch sees it"
             ) from error
-    return mtcnn.pnet, mtcnn.rnet, mtcnn.onet
+    # a third of the time of the layout they come in: torch has a fast pooling kernel for it
+    pnet, rnet, onet = (net.to(memory_format=torch.channels_last) for net in (mtcnn.pnet, mtcnn.rnet, mtcnn.onet))
+    return pnet, rnet, onet
 
 
-def _normalised(image: Tensor) -> Tensor:
-    return (image - 127.5) * 0.0078125
+def _normalised(image_NHWC: Tensor) -> Tensor:
+    """What the nets take: about -1..1, shape (N, C, H, W) in channels-last memory."""
+    return ((image_NHWC - 127.5) * 0.0078125).permute(0, 3, 1, 2)
 
 
 def _candidates(shift_4hw: Tensor, score_hw: Tensor, scale: float, threshold: float) -> Tensor:
@@ -201,11 +190,10 @@ def _passing(threshold: float, score_K: Tensor, *rows: Tensor) -> tuple[Tensor, 
     return rows[0][mask_K], score_K[mask_K], *(row[mask_K] for row in rows[1:])
 
 
-def _inside(boxes_K4: Tensor, image_CHW: Tensor) -> Tensor:
+def _inside(boxes_K4: Tensor, photo: AreaTable) -> Tensor:
     """Boxes that hold a pixel of the photo."""
-    height, width = image_CHW.shape[1:]
     left_top, right_bottom = boxes_K4[:, :2].trunc(), boxes_K4[:, 2:].trunc()
-    limit = boxes_K4.new_tensor([width, height])
+    limit = boxes_K4.new_tensor([photo.width, photo.height])
     return boxes_K4[(right_bottom.minimum(limit) > left_top.clamp(min=1) - 1).all(dim=1)]
 
 

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from fecnet.prepare.annotations import read_annotations, read_crops, read_list
-from fecnet.prepare.download import fetch_photos
 from fecnet.prepare.extraction import Extraction, FacePieces, PhotoFaces
-from fecnet.prepare.journal import FolderLock
-from fecnet.prepare.photo_store import PhotoStore
 from fecnet.prepare.triplet_rows import Annotations
+from fecnet.prepare.web.download import fetch_photos
+from fecnet.prepare.web.journal import FolderLock
+from fecnet.prepare.web.photo_store import PhotoStore
 from fecnet.prepare.work import check_sources
 from fecnet.prepare.writer import PackedWriter, check_target, face_key
 from fecnet.utils.files import hash_file

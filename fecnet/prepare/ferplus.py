@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fecnet.prepare.fer2013 import (
+from fecnet.prepare.labelled.fer2013 import (
     FER_CLASSES,
     FERPLUS_CLASSES,
     FILE_NAME,

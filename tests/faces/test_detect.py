@@ -95,15 +95,24 @@ def test_real_faces_are_found_and_placed(name, options):
     detector = detector_or_skip(name, **options)
     upright = benchmark.measure(detector, DATA / "faces", every=10)
     assert upright["recall_percent"] >= 99
-    if name == "mtcnn":
-        assert upright["point_error_percent"] <= 6.5  # a tenth of the photos; the benchmark has all of them
-        turned = benchmark.measure(detector, DATA / "faces", every=20, degrees=30)
-        assert turned["recall_percent"] >= 95 and turned["eyes_within_6_percent"] >= 95
+    assert upright["point_error_percent"] <= (6.5 if name == "mtcnn" else 11)  # a tenth; the benchmark has all of them
+    turned = benchmark.measure(detector, DATA / "faces", every=20, degrees=30)
+    assert turned["recall_percent"] >= 95 and turned["eyes_within_6_percent"] >= 95
+
+
+@needs_faces
+def test_yunets_second_look_finds_and_places_turned_faces():
+    """Without it faces are missed and eyes are off: then this test would show nothing."""
+    once, again = (detector_or_skip("yunet", min_face=20, second_look=look) for look in (False, True))
+    first, second = (benchmark.measure(net, DATA / "faces", every=12, degrees=-30) for net in (once, again))
+    assert first["eyes_within_6_percent"] < 60 and second["eyes_within_6_percent"] >= 95
+    assert second["found"] == second["faces"] >= first["found"]
 
 
 def test_names_tell_settings_apart():
     names = {detector_or_skip("mtcnn", **options).name for options in ({}, {"min_face": 20}, {"second_look": False})}
     assert len(names) == 3 and all("0.6/0.7/0.6" in name for name in names)
+    assert len({detector_or_skip("yunet", second_look=look).name for look in (False, True)}) == 2
 
 
 @pytest.mark.parametrize(

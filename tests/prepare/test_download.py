@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fecnet.prepare import addresses, request
-from fecnet.prepare.download import fetch_photos
-from fecnet.prepare.host_queues import GIVE_UP_AFTER
-from fecnet.prepare.journal import FolderLock
-from fecnet.prepare.pictures import MAX_PIXELS, picture_fault
+from fecnet.prepare.web import addresses, request
+from fecnet.prepare.web.download import fetch_photos
+from fecnet.prepare.web.host_queues import GIVE_UP_AFTER
+from fecnet.prepare.web.journal import FolderLock
+from fecnet.prepare.web.pictures import MAX_PIXELS, picture_fault
 from tests.prepare.photo_server import BIG, PhotoServer, noise_jpeg
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ QUICK = {"timeout_s": 0.5, "backoff_s": 0.02, "max_tries": 3, "allow_private": T
 SCRIPT = """
 import sys
 from pathlib import Path
-from fecnet.prepare.download import fetch_photos
+from fecnet.prepare.web.download import fetch_photos
 urls = Path(sys.argv[2]).read_text().split()
 report = fetch_photos(urls, Path(sys.argv[1]), allow_private=True, progress=False, max_bytes=60_000_000)
 # getrusage would count the parent's memory at the fork

@@ -15,7 +15,7 @@ from fecnet.data.packed import PackedDataset
 from fecnet.prepare import extraction as extraction_module
 from fecnet.prepare.extraction import Extraction
 from fecnet.prepare.fec import prepare_fec, prepare_list
-from fecnet.prepare.photo_store import PhotoStore
+from fecnet.prepare.web.photo_store import PhotoStore
 from tests.conftest import ROOT
 from tests.prepare.photo_server import PhotoServer
 
@@ -140,7 +140,7 @@ def test_a_changed_file_is_refused(tmp_path):
 
 
 def test_a_second_run_on_one_target_is_refused(tmp_path):
-    from fecnet.prepare.journal import FolderLock
+    from fecnet.prepare.web.journal import FolderLock
 
     files = {"train": write_csv(tmp_path / "a.csv", random_rows(10, 4))}
     store(tmp_path / "fec.work", tmp_path, range(4))

@@ -6,9 +6,9 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from fecnet.prepare import fer2013
-from fecnet.prepare.fer2013 import read_fer2013
 from fecnet.prepare.ferplus import prepare_ferplus
+from fecnet.prepare.labelled import fer2013
+from fecnet.prepare.labelled.fer2013 import read_fer2013
 from tests.conftest import ROOT
 from tests.prepare.test_ferplus import fixture_arrays, prepare, write
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fecnet.prepare import ferplus
-from fecnet.prepare.fer2013 import FER_CLASSES, FERPLUS_CLASSES, read_fer2013
 from fecnet.prepare.ferplus import prepare_ferplus
+from fecnet.prepare.labelled.fer2013 import FER_CLASSES, FERPLUS_CLASSES, read_fer2013
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "fer2013"
 SPLITS = {"train": range(0, 120), "public_test": range(120, 160), "private_test": range(160, 200)}

@@ -8,16 +8,16 @@ from PIL import Image
 
 from fecnet.cli import main
 from fecnet.data.packed import PackedDataset
-from fecnet.prepare.affectnet import AFFECTNET_CLASSES, read_affectnet
-from fecnet.prepare.ckplus import CKPLUS_CLASSES, read_ckplus
-from fecnet.prepare.class_folders import read_folder
-from fecnet.prepare.csv_list import read_csv_list
-from fecnet.prepare.expw import EXPW_CLASSES, read_expw
-from fecnet.prepare.fer2013 import FER_CLASSES
-from fecnet.prepare.fer2013_labels import read_fer2013_labels
-from fecnet.prepare.label_files import read_lines, read_table
-from fecnet.prepare.rafdb import RAFDB_CLASSES, read_rafdb
-from fecnet.prepare.readers import READERS
+from fecnet.prepare.labelled.affectnet import AFFECTNET_CLASSES, read_affectnet
+from fecnet.prepare.labelled.ckplus import CKPLUS_CLASSES, read_ckplus
+from fecnet.prepare.labelled.class_folders import read_folder
+from fecnet.prepare.labelled.csv_list import read_csv_list
+from fecnet.prepare.labelled.expw import EXPW_CLASSES, read_expw
+from fecnet.prepare.labelled.fer2013 import FER_CLASSES
+from fecnet.prepare.labelled.fer2013_labels import read_fer2013_labels
+from fecnet.prepare.labelled.label_files import read_lines, read_table
+from fecnet.prepare.labelled.rafdb import RAFDB_CLASSES, read_rafdb
+from fecnet.prepare.labelled.readers import READERS
 from tests.conftest import ROOT
 
 DATA = ROOT.parent / "shared" / "data"

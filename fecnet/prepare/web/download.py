@@ -22,12 +22,12 @@ from typing import IO, Any
 from PIL import Image
 from tqdm import tqdm
 
-from fecnet.prepare.addresses import RefusedError, split_url
-from fecnet.prepare.host_queues import HostQueues, Task
-from fecnet.prepare.journal import STORED, FolderLock, Journal
-from fecnet.prepare.photo_store import PhotoStore
-from fecnet.prepare.pictures import picture_fault
-from fecnet.prepare.request import FaultError, Limits, StoppedError, request_photo
+from fecnet.prepare.web.addresses import RefusedError, split_url
+from fecnet.prepare.web.host_queues import HostQueues, Task
+from fecnet.prepare.web.journal import STORED, FolderLock, Journal
+from fecnet.prepare.web.photo_store import PhotoStore
+from fecnet.prepare.web.pictures import picture_fault
+from fecnet.prepare.web.request import FaultError, Limits, StoppedError, request_photo
 
 MAX_REDIRECTS = 5
 _CONNECT_S = 10.0

@@ -6,7 +6,7 @@ import hashlib
 import threading
 from pathlib import Path
 
-from fecnet.prepare.pictures import suffix_of
+from fecnet.prepare.web.pictures import suffix_of
 from fecnet.utils.files import replace_bytes
 
 

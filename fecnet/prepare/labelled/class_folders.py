@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from fecnet.prepare.label_files import Dropped, picture_name, pictures_in, split_name, subfolders
-from fecnet.prepare.labelled_source import ALL, LabelledPicture, LabelledSource
+from fecnet.prepare.labelled.label_files import Dropped, picture_name, pictures_in, split_name, subfolders
+from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
 
 
 def read_folder(path: Path) -> LabelledSource:

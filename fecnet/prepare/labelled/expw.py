@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fecnet.prepare.label_files import Dropped, hash_of, read_lines
-from fecnet.prepare.labelled_source import ALL, LabelledPicture, LabelledSource
+from fecnet.prepare.labelled.label_files import Dropped, hash_of, read_lines
+from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
 
 EXPW_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # labels 0..6
 _LISTS = ("label.lst", "label/label.lst")

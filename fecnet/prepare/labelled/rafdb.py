@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fecnet.prepare.label_files import Dropped, hash_of, picture_name, read_lines, split_name
-from fecnet.prepare.labelled_source import LabelledPicture, LabelledSource
+from fecnet.prepare.labelled.label_files import Dropped, hash_of, picture_name, read_lines, split_name
+from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSource
 
 RAFDB_CLASSES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")  # labels 1..7
 _LIST = "EmoLabel/list_patition_label.txt"  # spelt so by its authors

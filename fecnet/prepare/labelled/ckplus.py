@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fecnet.prepare.class_folders import read_class_folders
-from fecnet.prepare.label_files import Dropped, hash_of, picture_name, subfolders
-from fecnet.prepare.labelled_source import ALL, LabelledPicture, LabelledSource
+from fecnet.prepare.labelled.class_folders import read_class_folders
+from fecnet.prepare.labelled.label_files import Dropped, hash_of, picture_name, subfolders
+from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
 
 CKPLUS_CLASSES = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "contempt")
 FILE_NAME = "ckplus48.npz"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fecnet.prepare.class_folders import read_class_folders
-from fecnet.prepare.fer2013 import CSV_NAME, FER_CLASSES, FILE_NAME, IMAGES_SHA256, USAGES, read_fer2013
-from fecnet.prepare.fer2013_csv import SIDE, read_fer2013_rows
-from fecnet.prepare.label_files import Dropped, hash_of
-from fecnet.prepare.labelled_source import LabelledPicture, LabelledSource
+from fecnet.prepare.labelled.class_folders import read_class_folders
+from fecnet.prepare.labelled.fer2013 import CSV_NAME, FER_CLASSES, FILE_NAME, IMAGES_SHA256, USAGES, read_fer2013
+from fecnet.prepare.labelled.fer2013_csv import SIDE, read_fer2013_rows
+from fecnet.prepare.labelled.label_files import Dropped, hash_of
+from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSource
 
 _ALIASES = {
     "anger": "angry",

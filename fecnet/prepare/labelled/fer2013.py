@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fecnet.prepare.fer2013_csv import read_fer2013_rows, read_ferplus_votes
-from fecnet.prepare.label_files import split_name
+from fecnet.prepare.labelled.fer2013_csv import read_fer2013_rows, read_ferplus_votes
+from fecnet.prepare.labelled.label_files import split_name
 
 FILE_NAME = "fer2013.npz"
 CSV_NAME, PLUS_NAME = "fer2013.csv", "fer2013new.csv"
@@ -88,8 +88,8 @@ def read_fer2013(source: str | Path, *, images_sha256: str = IMAGES_SHA256) -> F
     path = path / FILE_NAME if path.is_dir() else path
     if not path.is_file():
         raise ValueError(
-            f"{path}: no such file; give {FILE_NAME} (its arrays are listed in fecnet/prepare/fer2013.py) or a folder "
-            f"with it or with {CSV_NAME} and {PLUS_NAME}"
+            f"{path}: no such file; give {FILE_NAME} (its arrays are listed in fecnet/prepare/labelled/fer2013.py) or "
+            f"a folder with it or with {CSV_NAME} and {PLUS_NAME}"
         )
     arrays = _load(path)
     # Each pixel is stored as its difference to the neighbours, which compresses better; sums wrap around at 256.

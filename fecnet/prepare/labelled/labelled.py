@@ -7,35 +7,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from fecnet.prepare.label_noise import check_noise, uniform_label_noise
-from fecnet.prepare.labelled_source import ALL, TRAIN, LabelledPicture, LabelledSource
-from fecnet.prepare.square_faces import load_square
+from fecnet.prepare.labelled.label_noise import check_noise, uniform_label_noise
+from fecnet.prepare.labelled.labelled_faces import Written, write_faces
+from fecnet.prepare.labelled.labelled_source import ALL, TRAIN, LabelledPicture, LabelledSource
+from fecnet.prepare.labelled.landmark_faces import LandmarkFaces
 from fecnet.prepare.votes import vote_triplets
-from fecnet.prepare.writer import PackedWriter, face_key
+from fecnet.prepare.writer import PackedWriter
 from fecnet.structures import TripletType
 
 CHANNELS = {"grey": ["grey"], "rgb": ["R", "G", "B"]}
-_CHUNK = 256  # faces held in memory before they are written
 _TRIPLET_RULE = (
     "two-class only, odd = the face with the other label; labels answer neither one- nor three-class triplets"
 )
-
-
-@dataclass
-class _Written:
-    """The kept faces and their flags in the order of faces.npy, and why others were dropped, by split and reason."""
-
-    pictures: list[LabelledPicture] = field(default_factory=list)
-    flags: dict[str, list[bool]] = field(default_factory=dict)
-    dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 def prepare_labelled(
@@ -44,6 +32,7 @@ def prepare_labelled(
     *,
     size: int | None = None,
     channels: str | None = None,
+    landmarks: LandmarkFaces | None = None,
     num_train_triplets: int = 0,
     num_eval_triplets: int = 0,
     label_noise: float = 0.0,
@@ -55,8 +44,8 @@ def prepare_labelled(
 
     Pictures are made square as ``load_square`` says. Those of the training split come first, each split in the order
     of the source. A picture that is missing or does not decode is counted and left out; a row that names the same
-    picture and box again too. Faces whose packed pixels are equal stay, flagged ``duplicate`` and, outside the
-    training split, ``duplicate_in_train``; they are in no triplet.
+    picture and box again too. Faces whose squares are equal stay, flagged ``duplicate`` and, outside the training
+    split, ``duplicate_in_train``; they are in no triplet.
 
     Triplets are of type two-class only: the odd face is the one with the other label. A label says nothing about which
     of three faces is odd when all labels agree or all differ; that takes votes, see ``prepare_ferplus``.
@@ -66,6 +55,8 @@ def prepare_labelled(
         path: the folder to make.
         size: S, pixels; by default that of the source.
         channels: ``grey`` or ``rgb``; by default that of the source.
+        landmarks: makes masks or crops of the points on the squares; faces without points stay, without a mask and
+            uncropped. None = the squares as they are.
         num_train_triplets: wanted for ``train``, or for ``all`` where the source has no splits; 0 = none.
         num_eval_triplets: wanted for each other split; 0 = none.
         label_noise: share of the training labels replaced by a wrong one, in a label set of its own, such as
@@ -76,7 +67,8 @@ def prepare_labelled(
 
     Returns:
         The coverage, as in ``dataset.json``: for ``faces`` and each label set what was read, kept and dropped by
-        reason, with the flagged; ``triplets`` and their ``candidates`` where some were made.
+        reason, with the flagged; ``landmarks``, how many were found and not found, where they were looked for;
+        ``triplets`` and their ``candidates`` where some were made.
 
     Raises:
         ValueError: nothing readable, an option out of range, or ``path`` exists.
@@ -89,11 +81,11 @@ def prepare_labelled(
         num_faces=len(source.pictures),
         height=size,
         width=size,
-        channels=CHANNELS[channels],
+        channels=CHANNELS[channels] + (["mask"] if landmarks and landmarks.mask else []),
         overwrite=overwrite,
     )
     with writer:
-        written = _write_faces(writer, source, size, channels == "grey", progress)
+        written = write_faces(writer, source, size, channels == "grey", landmarks, progress)
         if not written.pictures:
             raise ValueError(f"{source.origin}: no readable picture; {_reasons(written.dropped)}")
         writer.trim_faces()
@@ -103,7 +95,7 @@ def prepare_labelled(
         wanted = {split: num_train_triplets if split in (TRAIN, ALL) else num_eval_triplets for split in splits}
         if any(wanted.values()):
             coverage |= _write_triplets(writer, source, written, wanted, seed=seed, progress=progress)
-        writer.set_sources(source.provenance)
+        writer.set_sources({**source.provenance} | ({"landmarks": landmarks.name} if landmarks else {}))
         writer.set_coverage(coverage)
     return coverage
 
@@ -140,54 +132,7 @@ def _reasons(dropped: Counter[tuple[str, str]]) -> str:
     return ", ".join(f"{reason} {number}" for reason, number in sorted(total.items())) or "nothing to read"
 
 
-def _write_faces(writer: PackedWriter, source: LabelledSource, size: int, grey: bool, progress: bool) -> _Written:
-    """Stream the pictures into the writer, training first: so the first of equal faces is a training one."""
-    written = _Written()
-    first_row: dict[bytes, int] = {}
-    seen: set[str] = set()
-    faces: list[np.ndarray] = []
-    records: list[dict[str, Any]] = []
-    ordered = sorted(source.pictures, key=lambda picture: picture.split != TRAIN)
-    for picture in tqdm(ordered, desc="pictures", unit="picture", disable=not progress):
-        key = face_key(picture.source, picture.box)
-        face = "repeated" if key in seen else load_square(picture.picture, picture.box, size, grey=grey)
-        seen.add(key)
-        if isinstance(face, str):
-            written.dropped[picture.split, face] += 1
-            continue
-        first = first_row.setdefault(sha256(face.tobytes()).digest(), len(written.pictures))
-        records.append(_record(key, picture, first, written))
-        faces.append(face)
-        if len(faces) == _CHUNK:
-            writer.add_faces(np.stack(faces), records)
-            faces, records = [], []
-    if faces:
-        writer.add_faces(np.stack(faces), records)
-    return written
-
-
-def _record(key: str, picture: LabelledPicture, first: int, written: _Written) -> dict[str, Any]:
-    """Note the face in ``written`` and make its row of faces.csv; ``first`` is the first row with the same pixels."""
-    written.pictures.append(picture)
-    row = len(written.pictures) - 1
-    flags = {
-        "duplicate": first != row,
-        "duplicate_in_train": picture.split != TRAIN and written.pictures[first].split == TRAIN,
-    }
-    for flag, holds in flags.items():
-        written.flags.setdefault(flag, []).append(holds)
-    return {
-        "key": key,
-        "source": picture.source,
-        "box": " ".join(f"{edge:g}" for edge in picture.box),
-        "subject": picture.subject,
-        "sequence": picture.sequence,
-        "duplicate_of": first if first != row else "",
-        "flags": " ".join(flag for flag, holds in flags.items() if holds),
-    }
-
-
-def _write_labels(writer: PackedWriter, source: LabelledSource, written: _Written) -> dict[str, Any]:
+def _write_labels(writer: PackedWriter, source: LabelledSource, written: Written) -> dict[str, Any]:
     """The label set of the source, and the coverage of all faces and of each split."""
     dropped = written.dropped.copy()
     for split, reasons in source.dropped.items():
@@ -209,7 +154,8 @@ def _write_labels(writer: PackedWriter, source: LabelledSource, written: _Writte
             valence_arousal_M2=_valence_arousal(chosen),
         )
     faces = _covered(len(split_N), dropped) | {"flagged": _flagged(written, np.arange(len(split_N)))}
-    return {"faces": faces, source.name: coverage}
+    counts = {name: written.landmarks[name] for name in ("found", "not_found")} if written.landmarks else {}
+    return {"faces": faces} | ({"landmarks": counts} if counts else {}) | {source.name: coverage}
 
 
 def _in_order(splits: set[str]) -> list[str]:
@@ -225,7 +171,7 @@ def _covered(kept: int, dropped: Mapping[tuple[str, str], int], split: str | Non
     return {"read": kept + reasons.total(), "kept": kept, "dropped": dict(sorted(reasons.items()))}
 
 
-def _flagged(written: _Written, rows_M: np.ndarray) -> dict[str, int]:
+def _flagged(written: Written, rows_M: np.ndarray) -> dict[str, int]:
     return {flag: int(np.array(holds)[rows_M].sum()) for flag, holds in written.flags.items()}
 
 
@@ -237,7 +183,7 @@ def _valence_arousal(pictures: Sequence[LabelledPicture]) -> np.ndarray | None:
 
 
 def _write_noise(
-    writer: PackedWriter, source: LabelledSource, written: _Written, rate: float, seed: int
+    writer: PackedWriter, source: LabelledSource, written: Written, rate: float, seed: int
 ) -> dict[str, Any]:
     """Beside the clean labels of the training split, a set with wrong ones."""
     rows_M = np.flatnonzero([picture.split == TRAIN for picture in written.pictures])
@@ -254,7 +200,7 @@ def _write_noise(
 def _write_triplets(
     writer: PackedWriter,
     source: LabelledSource,
-    written: _Written,
+    written: Written,
     wanted: Mapping[str, int],
     *,
     seed: int,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fecnet.prepare.label_files import read_table, split_name
+from fecnet.prepare.labelled.label_files import read_table, split_name
 
 SIDE = 48  # pixels
 _VOTES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "nf")

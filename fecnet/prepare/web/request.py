@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import fecnet
-from fecnet.prepare.addresses import Place, RefusedError, connect, look_up, split_url
+from fecnet.prepare.web.addresses import Place, RefusedError, connect, look_up, split_url
 
 _CHUNK = 64 * 1024  # bytes
 _SLICE_S = 0.5  # how often a blocked read looks whether to stop

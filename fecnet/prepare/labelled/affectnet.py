@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fecnet.prepare.label_files import Dropped, hash_of, read_table, split_name
-from fecnet.prepare.labelled_source import ALL, LabelledPicture, LabelledSource
+from fecnet.prepare.labelled.label_files import Dropped, hash_of, read_table, split_name
+from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
 
 AFFECTNET_CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")  # 0..7
 _NO_EMOTION = {8: "none", 9: "uncertain", 10: "not_a_face"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fecnet.prepare.label_files import Dropped, hash_of, read_table, split_name
-from fecnet.prepare.labelled_source import ALL, LabelledPicture, LabelledSource
+from fecnet.prepare.labelled.label_files import Dropped, hash_of, read_table, split_name
+from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
 
 
 def read_csv_list(path: Path) -> LabelledSource:

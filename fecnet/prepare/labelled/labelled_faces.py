@@ -1,0 +1,114 @@
+"""Streams labelled pictures into a packed data set: square, each once, with what is made of their landmarks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from fecnet.prepare.labelled.labelled_source import TRAIN, LabelledPicture, LabelledSource
+from fecnet.prepare.labelled.landmark_faces import LandmarkFaces
+from fecnet.prepare.labelled.square_faces import load_square
+from fecnet.prepare.writer import PackedWriter, face_key
+
+_CHUNK = 256  # faces held in memory before they are written
+
+
+@dataclass
+class Written:
+    """The kept faces and their flags in the order of faces.npy, and why others were dropped, by split and reason.
+
+    ``landmarks`` counts the kept faces whose points were ``found`` and ``not_found``, where they were looked for.
+    """
+
+    pictures: list[LabelledPicture] = field(default_factory=list)
+    flags: dict[str, list[bool]] = field(default_factory=dict)
+    dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
+    landmarks: Counter[str] = field(default_factory=Counter)
+
+
+def write_faces(
+    writer: PackedWriter,
+    source: LabelledSource,
+    size: int,
+    grey: bool,
+    landmarks: LandmarkFaces | None,
+    progress: bool,
+) -> Written:
+    """Stream the pictures into the writer, training first: so the first of equal faces is a training one.
+
+    Args:
+        writer: an open one, with room for all pictures of the source.
+        source: what a reader found.
+        size: side of a face, pixels.
+        grey: one channel instead of three.
+        landmarks: what is made of the points on the squares, or None.
+        progress: show a bar.
+
+    Returns:
+        What was written, for the labels.
+    """
+    written = Written()
+    first_row: dict[bytes, int] = {}
+    seen: set[str] = set()
+    faces: list[np.ndarray] = []
+    records: list[dict[str, Any]] = []
+    ordered = sorted(source.pictures, key=lambda picture: picture.split != TRAIN)
+    for picture in tqdm(ordered, desc="pictures", unit="picture", disable=not progress):
+        key = face_key(picture.source, picture.box)
+        face = "repeated" if key in seen else load_square(picture.picture, picture.box, size, grey=grey)
+        seen.add(key)
+        if isinstance(face, str):
+            written.dropped[picture.split, face] += 1
+            continue
+        first = first_row.setdefault(sha256(face.tobytes()).digest(), len(written.pictures))
+        records.append(_record(key, picture, first, written))
+        faces.append(face)
+        if len(faces) == _CHUNK:
+            _add_faces(writer, faces, records, landmarks, written)
+            faces, records = [], []
+    if faces:
+        _add_faces(writer, faces, records, landmarks, written)
+    return written
+
+
+def _add_faces(
+    writer: PackedWriter,
+    faces: list[np.ndarray],
+    records: list[dict[str, Any]],
+    landmarks: LandmarkFaces | None,
+    written: Written,
+) -> None:
+    """Write a chunk, with what is made of its landmarks."""
+    if landmarks:
+        faces, points = landmarks.make(faces)
+        for record, points_52 in zip(records, points, strict=True):
+            written.landmarks["not_found" if points_52 is None else "found"] += 1
+            if points_52 is not None:
+                record["landmarks"] = " ".join(f"{value:.2f}" for value in points_52.ravel())
+    writer.add_faces(np.stack(faces), records)
+
+
+def _record(key: str, picture: LabelledPicture, first: int, written: Written) -> dict[str, Any]:
+    """Note the face in ``written`` and make its row of faces.csv; ``first`` is the first row with the same pixels."""
+    written.pictures.append(picture)
+    row = len(written.pictures) - 1
+    flags = {
+        "duplicate": first != row,
+        "duplicate_in_train": picture.split != TRAIN and written.pictures[first].split == TRAIN,
+    }
+    for flag, holds in flags.items():
+        written.flags.setdefault(flag, []).append(holds)
+    return {
+        "key": key,
+        "source": picture.source,
+        "box": " ".join(f"{edge:g}" for edge in picture.box),
+        "subject": picture.subject,
+        "sequence": picture.sequence,
+        "duplicate_of": first if first != row else "",
+        "flags": " ".join(flag for flag, holds in flags.items() if holds),
+    }
