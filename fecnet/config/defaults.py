@@ -70,9 +70,7 @@ _C.LOSS.HARDEST = 1.0  # of cross_entropy: share of the batch with the largest l
 _C.LOSS.SCN_BETA = 0.7  # of scn: share of the batch in the high-importance group; arXiv:2002.10392
 _C.LOSS.SCN_MARGIN_1 = 0.07  # of scn: between the groups' mean importances; 0.07 at batches of 64, 0.15 at 1024
 _C.LOSS.SCN_MARGIN_2 = 0.2  # of scn: a face is relabelled where another class is likelier by this; arXiv:2002.10392
-_C.LOSS.RELABEL_AFTER = (
-    0.0  # of scn: length before relabelling begins (9 epochs: from the 10th on, arXiv:2002.10392); 0 = never
-)
+_C.LOSS.RELABEL_AFTER = 0.0  # of scn: length before relabelling begins; 9 epochs in arXiv:2002.10392; 0 = never
 _C.LOSS.RAN_MARGIN = 0.02  # of ran: importance of the best crop over the whole face; arXiv:1905.04075 (0.1 in its code)
 _C.LOSS.WASSERSTEIN = "centroid"  # of wasserstein: distances of classes: free (learnt), centroid or confusion
 _C.LOSS.CONFUSION = ""  # of wasserstein confusion: counts on the training set, .npy or .csv (inference.py writes them)
