@@ -20,7 +20,10 @@ _LABELLED = {
     "affectnet": ("AffectNet, eight labels, valence, arousal", "folder with training.csv, validation.csv, or one CSV"),
     "expw": ("Expression in-the-Wild", "folder with label.lst and origin, or the list"),
     "folder": ("pictures in folders named after their class", "folder of <class>/*.jpg or train|test/<class>/*.jpg"),
-    "csv": ("any list of pictures", "CSV file with the columns path,label and perhaps split,subject"),
+    "csv": (
+        "any list of pictures",
+        "CSV file with the columns path,label and perhaps split,subject; or with votes, see --votes",
+    ),
 }
 
 
@@ -48,6 +51,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     for name, (text, wanted) in _LABELLED.items():
         _add_labelled(sources.add_parser(name, help=text, description=text), wanted)
+    sources.choices["csv"].add_argument(
+        "--votes",
+        type=lambda text: text.split(","),
+        metavar="CLASS,CLASS,…",
+        help="columns with the votes for each class, instead of the column label; makes triplets of all three types",
+    )
 
     for name, source in sources.choices.items():
         source.add_argument("path", type=Path, help="folder to make, such as datasets/demo")
@@ -66,7 +75,8 @@ def _add_labelled(parser: argparse.ArgumentParser, wanted: str) -> None:
         type=_natural,
         default=0,
         metavar="N",
-        help="two-class triplets made from the labels, for the training split or the only one (default 0)",
+        help="triplets for the training split or the only one (default 0); labels give two-class ones only, votes "
+        "all three types (csv --votes, ferplus)",
     )
     parser.add_argument(
         "--eval-triplets", type=_natural, default=0, metavar="N", help="the same, for each other split (default 0)"
@@ -129,12 +139,14 @@ def _prepare_ferplus(options: argparse.Namespace) -> int:
 
 
 def _prepare_labelled(options: argparse.Namespace) -> int:
+    from fecnet.prepare.labelled.csv_list import read_csv_votes
     from fecnet.prepare.labelled.labelled import prepare_labelled
     from fecnet.prepare.labelled.readers import READERS
 
     landmarks = _landmarks(options)  # first: a missing detector should not cost a long reading
+    votes = getattr(options, "votes", None)
     prepare_labelled(
-        READERS[options.source](options.input),
+        read_csv_votes(options.input, votes) if votes else READERS[options.source](options.input),
         options.path,
         size=options.size,
         channels="grey" if options.grey else None,
