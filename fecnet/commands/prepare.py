@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fecnet.commands.prepare_fec import add_fec, add_list
+from fecnet.commands.prepare_fec import add_fec, add_list, natural
 
 if TYPE_CHECKING:
     from fecnet.prepare.labelled.landmark_faces import LandmarkFaces
@@ -61,25 +61,25 @@ def add(parser: argparse.ArgumentParser) -> None:
     for name, source in sources.choices.items():
         source.add_argument("path", type=Path, help="folder to make, such as datasets/demo")
         if name not in ("fec", "list"):  # nothing is drawn there
-            source.add_argument("--seed", type=_natural, default=0, help="the same seed gives the same set (default 0)")
+            source.add_argument("--seed", type=natural, default=0, help="the same seed gives the same set (default 0)")
         source.add_argument("--overwrite", action="store_true", help="replace the data set that stands at PATH")
         source.add_argument("--sheet", type=Path, help="also write a contact sheet of faces to this PNG")
 
 
 def _add_labelled(parser: argparse.ArgumentParser, wanted: str) -> None:
     parser.add_argument("input", type=Path, metavar="IN", help=wanted)
-    parser.add_argument("--size", type=_natural, help="side of a face, pixels (default: as published, 112 for lists)")
+    parser.add_argument("--size", type=natural, help="side of a face, pixels (default: as published, 112 for lists)")
     parser.add_argument("--grey", action="store_true", help="one channel (default: as published)")
     parser.add_argument(
         "--triplets",
-        type=_natural,
+        type=natural,
         default=0,
         metavar="N",
         help="triplets for the training split or the only one (default 0); labels give two-class ones only, votes "
         "all three types (csv --votes, ferplus)",
     )
     parser.add_argument(
-        "--eval-triplets", type=_natural, default=0, metavar="N", help="the same, for each other split (default 0)"
+        "--eval-triplets", type=natural, default=0, metavar="N", help="the same, for each other split (default 0)"
     )
     parser.add_argument(
         "--label-noise",
@@ -116,12 +116,6 @@ def prepare(arguments: Sequence[str]) -> None:
     add(parser)
     options = parser.parse_args(arguments)
     options.run(options)
-
-
-def _natural(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: 0 or more")
-    return int(text)
 
 
 def _prepare_synthetic(options: argparse.Namespace) -> int:

@@ -25,7 +25,7 @@ from fecnet.faces.decode import UnreadableImage, decode_image
 from fecnet.faces.detect import build_detector
 from fecnet.faces.detections import Detector
 from fecnet.faces.extract import Face, NoFace, extract_faces
-from fecnet.utils.files import read_arrays, replace_arrays
+from fecnet.utils.files import hash_file, read_arrays, replace_arrays
 
 _PIECE = 128  # photos whose faces are written together: what a kill costs at most, by process
 _TOGETHER = 8  # photos decoded at once: bounds memory, and the detector sees their faces in one batch
@@ -41,6 +41,7 @@ class Extraction:
         model: the detector's weights, where it wants a file.
         margin: shown to the detector around a box, as a fraction of its longer side.
         no_face: where the detector finds none in a box: ``drop`` it or take the ``box``.
+        second_look: see ``build_detector``.
     """
 
     size: int = 224
@@ -48,6 +49,7 @@ class Extraction:
     model: str = ""
     margin: float = 0.5
     no_face: NoFace = "drop"
+    second_look: bool = True
 
     def __post_init__(self) -> None:
         if not 16 <= self.size <= 1024:
@@ -61,11 +63,20 @@ class Extraction:
         Raises:
             ValueError: it cannot be built: unknown, or its package or weights are missing.
         """
-        return build_detector(self.detector, model_path=self.model) if self.detector else None
+        if not self.detector:
+            return None
+        return build_detector(self.detector, model_path=self.model, second_look=self.second_look)
+
+    def described(self, detector: Detector | None) -> str:
+        """The detector and all else that changes the faces; recorded in data sets made with it."""
+        if detector is None:
+            return "taken as they are"
+        return f"{detector.name}, margin {self.margin:g}, no face: {self.no_face}"
 
     def folder_name(self) -> str:
-        """Names the pieces that were cut in just this way."""
-        return f"faces-{hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:12]}"
+        """Names the pieces that were cut in just this way; the model counts by its content, wherever it lies."""
+        how = asdict(self) | ({"model": hash_file(Path(self.model))} if self.model and self.detector else {})
+        return f"faces-{hashlib.sha256(json.dumps(how).encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fecnet.cli import main
 from fecnet.data.packed import PackedDataset
+from fecnet.faces.align import TEMPLATE
+from fecnet.faces.detections import detections
 from fecnet.prepare import extraction as extraction_module
 from fecnet.prepare.extraction import Extraction
 from fecnet.prepare.fec import prepare_fec, prepare_list
@@ -261,3 +264,45 @@ def test_killed_and_started_again_equals_uninterrupted(tmp_path):
         assert found == (tmp_path / "whole" / name).read_bytes(), name
     # two runs asked for each photo once; a kill may cost the one photo that was under way
     assert sum(server.counts.values()) <= 2 * len(urls) + 2
+
+
+class MiddleFace:
+    """Finds a face in the middle of whatever it is shown."""
+
+    def __init__(self, name="middle"):
+        self.name = name
+
+    def detect_batch(self, images):
+        found = []
+        for image_HWC in images:
+            height, width = image_HWC.shape[:2]
+            box = np.array([[0.2, 0.2, 0.8, 0.8]]) * [width, height, width, height]
+            points = TEMPLATE * 0.6 * [width, height] + 0.2 * np.array([width, height])
+            found.append(detections(box, np.array([0.9]), points[None]))
+        return found
+
+
+@pytest.mark.parametrize(("more", "looks"), [([], 2), (["--no-second-look"], 1)])
+def test_the_command_asks_for_a_second_look_and_the_set_names_the_detector(tmp_path, monkeypatch, capsys, more, looks):
+    def build(name, *, model_path, second_look):
+        assert (name, model_path) == ("mtcnn", "")
+        return MiddleFace(f"middle, looks {2 if second_look else 1}")
+
+    monkeypatch.setattr(extraction_module, "build_detector", build)
+    file = write_csv(tmp_path / "a.csv", random_rows(10, 3))
+    store(tmp_path / "fec.work", tmp_path, range(3))
+    command = ["prepare", "fec", str(file), str(tmp_path / "fec"), "--offline", "--size", "16", "--workers", "1", *more]
+    assert main(command) == 0
+    sources = PackedDataset(tmp_path / "fec").description["sources"]
+    assert sources["faces"] == f"middle, looks {looks}, margin 0.5, no face: drop"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--workers", "-1"), ("--connections", "0"), ("--per-host", "0"), ("--max-mb", "inf"), ("--timeout", "nan")],
+)
+def test_options_out_of_range_are_refused_by_their_name(tmp_path, capsys, option, value):
+    with pytest.raises(SystemExit) as left:
+        main(["prepare", "fec", str(tmp_path / "a.csv"), str(tmp_path / "fec"), f"{option}={value}"])
+    assert left.value.code == 2
+    assert f"argument {option}: '{value}'; allowed: " in capsys.readouterr().err
