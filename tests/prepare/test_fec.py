@@ -16,7 +16,7 @@ from fecnet.data.packed import PackedDataset
 from fecnet.faces.align import TEMPLATE
 from fecnet.faces.detections import detections
 from fecnet.prepare import extraction as extraction_module
-from fecnet.prepare.extraction import Extraction
+from fecnet.prepare.extraction import Extraction, PhotoFaces
 from fecnet.prepare.fec import prepare_fec, prepare_list
 from fecnet.prepare.web.photo_store import PhotoStore
 from tests.conftest import ROOT
@@ -306,3 +306,36 @@ def test_options_out_of_range_are_refused_by_their_name(tmp_path, capsys, option
         main(["prepare", "fec", str(tmp_path / "a.csv"), str(tmp_path / "fec"), f"{option}={value}"])
     assert left.value.code == 2
     assert f"argument {option}: '{value}'; allowed: " in capsys.readouterr().err
+
+
+def test_what_is_no_file_costs_its_faces_and_not_the_run(tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "good.png").write_bytes(photo_bytes(tmp_path, 1))
+    whole = [[float("nan")] * 4]
+    names = ("folder.png", "good.png", "x" * 300, "gone.png")
+    photos = [PhotoFaces(tmp_path / name, [k], whole) for k, name in enumerate(names)]
+    results = dict(extraction_module.extract_photos(photos, PLAIN, None))
+    assert (results.pop(1).image_HWC.shape, results) == (
+        (16, 16, 3),
+        {0: "cannot_open", 2: "cannot_open", 3: "missing_file"},
+    )
+
+
+def test_large_photos_are_held_one_at_a_time(tmp_path, monkeypatch):
+    seen = []
+
+    class Counting(MiddleFace):
+        def detect_batch(self, images):
+            seen.append(len(images))
+            return super().detect_batch(images)
+
+    photos = []
+    for k in range(5):
+        (tmp_path / f"{k}.png").write_bytes(photo_bytes(tmp_path, k))
+        photos.append(PhotoFaces(tmp_path / f"{k}.png", [k], [[0.0, 1.0, 0.0, 1.0]]))
+    together = extraction_module.extract_photos(photos, Extraction(size=16), Counting())
+    monkeypatch.setattr(extraction_module, "_TOGETHER_PIXELS", 3000)  # a photo has 2048
+    split = extraction_module.extract_photos(photos, Extraction(size=16), Counting())
+    assert seen == [5, 2, 2, 1]
+    for (k, one), (same, other) in zip(together, split, strict=True):
+        assert k == same and (one.image_HWC == other.image_HWC).all()

@@ -10,7 +10,6 @@ from pathlib import Path
 from fecnet.prepare.labelled.label_files import Dropped, hash_of, read_table, split_name
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
 
-
 _OTHER_COLUMNS = ("path", "label", "split", "subject")
 _WHOLE = re.compile(r"-?\d+")
 
