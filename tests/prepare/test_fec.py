@@ -339,3 +339,22 @@ def test_large_photos_are_held_one_at_a_time(tmp_path, monkeypatch):
     assert seen == [5, 2, 2, 1]
     for (k, one), (same, other) in zip(together, split, strict=True):
         assert k == same and (one.image_HWC == other.image_HWC).all()
+
+
+def test_a_full_and_a_read_only_disk_are_one_line_with_the_name(tmp_path, capsys):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("a disk may not be mounted here")
+    try:
+        file = write_csv(tmp_path / "a.csv", random_rows(10, 3))
+        store(disk / "fec.work", tmp_path, range(3))
+        command = ["prepare", "fec", str(file), str(disk / "fec"), "--offline", "--size", "512", "--workers", "1"]
+        for state, words in (("rw", "No space left on device"), ("ro", "Read-only file system")):
+            subprocess.run(["mount", "-o", f"remount,{state}", disk], check=True)
+            assert main([*command, "--detector", "none"]) == 2
+            told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+            assert len(told) == 1 and words in told[0] and str(disk) in told[0]
+            assert [entry.name for entry in disk.iterdir()] == ["fec.work"]
+    finally:
+        subprocess.run(["umount", disk], check=True)
