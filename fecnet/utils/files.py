@@ -97,7 +97,7 @@ def read_arrays(path: Path, needed: Sequence[str], *, optional: Sequence[str] = 
             return {name: file[name] for name in (*needed, *(name for name in optional if name in file.files))}
     except _DAMAGES as error:
         told = " ".join(str(error).split())
-        raise ValueError(f"{path}: not a {kind} with arrays {', '.join(needed)}: {told}") from error
+        raise ValueError(f"{path}: not a {kind} with arrays {', '.join(needed or optional)}: {told}") from error
 
 
 def open_array(path: Path, *, in_memory: bool = False) -> np.ndarray:

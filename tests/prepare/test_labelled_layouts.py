@@ -97,7 +97,9 @@ def test_csv_list_of_words_without_split(tmp_path):
     [
         (b"", "no column path, label; seen: an empty file"),
         (b"file,label\n", "no column path; seen: file, label"),
-        (b"path,label\n\xff\xfe,1\n", "not UTF-8 text: a byte 0xff"),
+        (b"path,label\na,b\nJos\xe9,1\n", "line 3: not UTF-8 text: a byte 0xe9; save it as UTF-8"),
+        (b'path,label\n"a.jpg,happy\nb.jpg,sad\n', "line 3: not CSV: unexpected end of data"),
+        (b"path,label\na.jpg,sad\nb,c.jpg,sad\n", "line 3: 3 values for 2 columns; quote values"),
     ],
 )
 def test_damaged_csv_is_named(tmp_path, content, message):
@@ -356,3 +358,29 @@ def test_votes_that_are_no_columns_are_named(tmp_path, capsys, votes):
 def test_labels_of_odd_dashes_are_words(tmp_path):
     source = read_csv_list(write(tmp_path / "list.csv", "path,label\na,--1\nb,-\nc,-2\n"))
     assert source.classes == ("-", "--1", "-2")
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "/etc/secret.jpg", "C:\\\\secret.jpg", "a/..\\\\secret.jpg"])
+def test_published_lists_name_no_picture_outside_their_folder(tmp_path, name):
+    affectnet = read_affectnet(write(tmp_path / "training.csv", f"subDirectory_filePath,expression\n{name},1\n"))
+    expw = read_expw(write(tmp_path / "label.lst", f"{name} 0 1 1 9 9 50 1\n"))
+    assert [dropped(source) for source in (affectnet, expw)] == [{"train": {"bad_path": 1}}, {"all": {"bad_path": 1}}]
+
+
+@pytest.mark.parametrize("reader", [read_ckplus, read_fer2013_labels])
+def test_a_flipped_bit_in_an_npz_is_one_line(tmp_path, reader):
+    file = tmp_path / "set.npz"
+    np.savez_compressed(file, images=np.arange(60000).astype(np.uint8), images_delta=np.arange(60000).astype(np.uint8))
+    data = bytearray(file.read_bytes())
+    data[80] ^= 0xFF
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match=r"set.npz") as caught:
+        reader(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_ckplus_npz_of_other_kinds_is_one_line(tmp_path):
+    arrays = {"images": np.zeros((1, 8, 8), np.uint8), "classes": np.array(["anger"]), "filename": np.array(["a"])}
+    np.savez(tmp_path / "x.npz", label=np.array([0.0]), **arrays)
+    with pytest.raises(ValueError, match=r"x.npz: label, classes, filename are float64"):
+        read_ckplus(tmp_path / "x.npz")

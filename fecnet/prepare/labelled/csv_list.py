@@ -83,6 +83,8 @@ def _fault(row: dict[str, str], split: str) -> str:
     """Why the row names no picture, or nothing."""
     if not split:
         return "bad_split"
+    if "\0" in row["path"]:
+        return "bad_path"
     return "" if row["path"] else "no_path"
 
 
