@@ -35,9 +35,20 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     Raises:
         ValueError: ``path`` exists, and is no packed data set or may not be replaced.
     """
+    _bring_back(path)
     if path.exists() and not (overwrite and (path / "dataset.json").is_file()):
         hint = "use --overwrite to replace it" if (path / "dataset.json").is_file() else "choose another name"
         raise ValueError(f"{path}: exists already; {hint}")
+
+
+def _bring_back(path: Path) -> None:
+    """Where a kill fell between the two renames of a replacement, the old set stands under another name: undo that."""
+    if not path.parent.is_dir() or path.exists():
+        return
+    known = re.compile(rf"\.{re.escape(path.name)}\.\d+\.replaced")
+    aside = [found for found in path.parent.iterdir() if known.fullmatch(found.name)]
+    if aside:
+        max(aside, key=lambda found: found.stat().st_mtime).rename(path)
 
 
 def _reserve(path: Path) -> None:

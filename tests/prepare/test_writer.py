@@ -186,3 +186,12 @@ def test_a_full_disk_is_an_error_before_any_face_is_written(tmp_path, monkeypatc
     ):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_set_that_a_kill_left_aside_is_brought_back(tmp_path):
+    write(tmp_path / "set", 1)
+    (tmp_path / "set").rename(tmp_path / ".set.7.replaced")  # killed between the two renames of --overwrite
+    with pytest.raises(ValueError, match="exists already; use --overwrite"):
+        write(tmp_path / "set", 2)
+    assert (np.load(tmp_path / "set" / "faces.npy") == 1).all()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["set"]
