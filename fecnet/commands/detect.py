@@ -19,6 +19,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="", metavar="FILE", help="YuNet's .onnx file")
     parser.add_argument("--min-face", type=int, default=40, help="side of the smallest face, pixels (default 40)")
     parser.add_argument("--device", default="cpu", help="where MTCNN runs, cpu or cuda (default cpu)")
+    parser.add_argument("--no-second-look", action="store_true", help="faster; points and turned faces are found worse")
     parser.add_argument("--json", action="store_true", help="print a JSON object a line instead of text")
     parser.add_argument(
         "--draw", type=Path, metavar="IMAGE", help="write the photo with boxes and points; one photo only"
@@ -34,8 +35,14 @@ def _detect(options: argparse.Namespace) -> int:
 
     if options.draw and len(options.photos) > 1:
         raise ValueError(f"--draw {options.draw}: takes one photo, {len(options.photos)} given")
+    if options.draw:
+        _check_ending(options.draw)
     detector = build_detector(
-        options.detector, model_path=options.model, device=options.device, min_face=options.min_face
+        options.detector,
+        model_path=options.model,
+        device=options.device,
+        min_face=options.min_face,
+        second_look=not options.no_second_look,
     )
     for path in options.photos:
         image_HWC = decode_image(path)
@@ -73,7 +80,6 @@ def _draw(image_HWC: np.ndarray, found: Detections, path: Path) -> None:
     """Write the photo with what was found.
 
     Raises:
-        ValueError: the file's ending names no image format.
         OSError: the file cannot be written.
     """
     from PIL import Image, ImageDraw
@@ -84,6 +90,12 @@ def _draw(image_HWC: np.ndarray, found: Detections, path: Path) -> None:
         pen.rectangle(box_4.tolist(), outline="lime", width=width)
         for x, y in points_52.tolist():
             pen.ellipse((x - 2 * width, y - 2 * width, x + 2 * width, y + 2 * width), fill="red")
-    if path.suffix.lower() not in Image.registered_extensions():
-        raise ValueError(f"{path}: '{path.suffix}' names no image format; use .png or .jpg")
     image.save(path)
+
+
+def _check_ending(path: Path) -> None:
+    """Raise ValueError unless Pillow writes files of this ending; some formats it only reads."""
+    from PIL import Image
+
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
+        raise ValueError(f"{path}: '{path.suffix}' names no image format to write; use .png or .jpg")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fecnet.commands.prepare_fec import add_fec, add_list
+from fecnet.commands.prepare_fec import add_fec, add_list, natural
 
 if TYPE_CHECKING:
     from fecnet.prepare.labelled.landmark_faces import LandmarkFaces
@@ -20,7 +20,10 @@ _LABELLED = {
     "affectnet": ("AffectNet, eight labels, valence, arousal", "folder with training.csv, validation.csv, or one CSV"),
     "expw": ("Expression in-the-Wild", "folder with label.lst and origin, or the list"),
     "folder": ("pictures in folders named after their class", "folder of <class>/*.jpg or train|test/<class>/*.jpg"),
-    "csv": ("any list of pictures", "CSV file with the columns path,label and perhaps split,subject"),
+    "csv": (
+        "any list of pictures",
+        "CSV file with the columns path,label and perhaps split,subject; or with votes, see --votes",
+    ),
 }
 
 
@@ -48,28 +51,35 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     for name, (text, wanted) in _LABELLED.items():
         _add_labelled(sources.add_parser(name, help=text, description=text), wanted)
+    sources.choices["csv"].add_argument(
+        "--votes",
+        type=lambda text: text.split(","),
+        metavar="CLASS,CLASS,…",
+        help="columns with the votes for each class, instead of the column label; makes triplets of all three types",
+    )
 
     for name, source in sources.choices.items():
         source.add_argument("path", type=Path, help="folder to make, such as datasets/demo")
         if name not in ("fec", "list"):  # nothing is drawn there
-            source.add_argument("--seed", type=_natural, default=0, help="the same seed gives the same set (default 0)")
+            source.add_argument("--seed", type=natural, default=0, help="the same seed gives the same set (default 0)")
         source.add_argument("--overwrite", action="store_true", help="replace the data set that stands at PATH")
         source.add_argument("--sheet", type=Path, help="also write a contact sheet of faces to this PNG")
 
 
 def _add_labelled(parser: argparse.ArgumentParser, wanted: str) -> None:
     parser.add_argument("input", type=Path, metavar="IN", help=wanted)
-    parser.add_argument("--size", type=_natural, help="side of a face, pixels (default: as published, 112 for lists)")
+    parser.add_argument("--size", type=natural, help="side of a face, pixels (default: as published, 112 for lists)")
     parser.add_argument("--grey", action="store_true", help="one channel (default: as published)")
     parser.add_argument(
         "--triplets",
-        type=_natural,
+        type=natural,
         default=0,
         metavar="N",
-        help="two-class triplets made from the labels, for the training split or the only one (default 0)",
+        help="triplets for the training split or the only one (default 0); labels give two-class ones only, votes "
+        "all three types (csv --votes, ferplus)",
     )
     parser.add_argument(
-        "--eval-triplets", type=_natural, default=0, metavar="N", help="the same, for each other split (default 0)"
+        "--eval-triplets", type=natural, default=0, metavar="N", help="the same, for each other split (default 0)"
     )
     parser.add_argument(
         "--label-noise",
@@ -108,12 +118,6 @@ def prepare(arguments: Sequence[str]) -> None:
     options.run(options)
 
 
-def _natural(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: 0 or more")
-    return int(text)
-
-
 def _prepare_synthetic(options: argparse.Namespace) -> int:
     from fecnet.prepare.synthetic import prepare_synthetic
 
@@ -129,12 +133,14 @@ def _prepare_ferplus(options: argparse.Namespace) -> int:
 
 
 def _prepare_labelled(options: argparse.Namespace) -> int:
+    from fecnet.prepare.labelled.csv_list import read_csv_votes
     from fecnet.prepare.labelled.labelled import prepare_labelled
     from fecnet.prepare.labelled.readers import READERS
 
     landmarks = _landmarks(options)  # first: a missing detector should not cost a long reading
+    votes = getattr(options, "votes", None)
     prepare_labelled(
-        READERS[options.source](options.input),
+        read_csv_votes(options.input, votes) if votes else READERS[options.source](options.input),
         options.path,
         size=options.size,
         channels="grey" if options.grey else None,

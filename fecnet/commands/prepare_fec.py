@@ -30,10 +30,10 @@ def add_fec(parser: argparse.ArgumentParser, report: Callable[[argparse.Namespac
         help="faces cut already: DIR/crops.csv (url,left,right,top,bottom,path) names them",
     )
     web = parser.add_argument_group("download")
-    web.add_argument("--connections", type=int, default=32, help="requests at once (default 32)")
-    web.add_argument("--per-host", type=int, default=4, help="requests at once to one host:port (default 4)")
-    web.add_argument("--timeout", type=float, default=60.0, help="seconds for one photo (default 60)")
-    web.add_argument("--max-mb", type=float, default=30.0, help="largest photo, MiB (default 30)")
+    web.add_argument("--connections", type=_positive, default=32, help="requests at once (default 32)")
+    web.add_argument("--per-host", type=_positive, default=4, help="requests at once to one host:port (default 4)")
+    web.add_argument("--timeout", type=_amount, default=60.0, help="seconds for one photo (default 60)")
+    web.add_argument("--max-mb", type=_amount, default=30.0, help="largest photo, MiB (default 30)")
     web.add_argument("--retry-failed", action="store_true", help="try photos again that were gone for good")
     web.add_argument("--allow-private", action="store_true", help="go to private and loopback addresses too")
     _add_faces(parser, detector="mtcnn")
@@ -47,6 +47,29 @@ def add_list(parser: argparse.ArgumentParser, report: Callable[[argparse.Namespa
     parser.add_argument("--test", type=Path, help="list of the test split")
     _add_faces(parser, detector="none")
     parser.set_defaults(run=lambda options: _prepare_list(options) or report(options))
+
+
+def natural(text: str) -> int:
+    """A whole number of an option, 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: 0 or more")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: 1 or more")
+    return int(text)
+
+
+def _amount(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: a number above 0 and below 1e9")
+    return number
 
 
 def _add_faces(parser: argparse.ArgumentParser, *, detector: str) -> None:
@@ -71,7 +94,8 @@ def _add_faces(parser: argparse.ArgumentParser, *, detector: str) -> None:
         default="drop",
         help="where none is found in a box: drop it, or take the box unaligned (default drop)",
     )
-    faces.add_argument("--workers", type=int, default=0, help="processes that cut faces (default: one per core)")
+    faces.add_argument("--no-second-look", action="store_true", help="faster; points and turned faces are found worse")
+    faces.add_argument("--workers", type=natural, default=0, help="processes that cut faces (default: one per core)")
 
 
 def _extraction(options: argparse.Namespace) -> Extraction:
@@ -83,6 +107,7 @@ def _extraction(options: argparse.Namespace) -> Extraction:
         model=str(options.model or ""),
         margin=options.margin,
         no_face=options.no_face,
+        second_look=not options.no_second_look,
     )
 
 
@@ -93,7 +118,7 @@ def _prepare_fec(options: argparse.Namespace) -> int:
         "workers": options.connections,
         "per_host": options.per_host,
         "timeout_s": options.timeout,
-        "max_bytes": int(options.max_mb * 2**20),
+        "max_bytes": max(1, int(options.max_mb * 2**20)),
         "retry_failed": options.retry_failed,
         "allow_private": options.allow_private,
     }

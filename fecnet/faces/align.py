@@ -18,6 +18,9 @@ from PIL import Image
 TEMPLATE = np.array([[0.35, 0.38], [0.65, 0.38], [0.50, 0.55], [0.375, 0.725], [0.625, 0.725]])
 TEMPLATE.setflags(write=False)
 
+_LARGEST_SQUARE = 8192  # pixels: 200 MB
+_MOST_SIDES = 4  # an aligned face that shows this many times the photo's longer side is a mistake in the points
+
 
 def similarity_transform(from_P2: np.ndarray, to_P2: np.ndarray) -> np.ndarray:
     """The rotation, one scale and shift that bring points nearest to others (least squares; Umeyama 1991, no mirror).
@@ -76,7 +79,7 @@ def align_face(image_HWC: np.ndarray, landmarks_52: np.ndarray, size: int) -> np
         uint8, shape (size, size, 3). Shrinking averages over all pixels, so nothing aliases.
 
     Raises:
-        ValueError: the points are not finite or all in one place.
+        ValueError: the points are not finite, all in one place, or as far from a face as their mirror image.
     """
     return warp(image_HWC, align_matrix(landmarks_52, size), size)
 
@@ -86,7 +89,12 @@ def warp(image_HWC: np.ndarray, matrix_23: np.ndarray, size: int, *, quick: bool
 
     ``quick`` is bilinear and passes over up to every other pixel: good enough to look for points, in a third to
     a fifth of the time.
+
+    Raises:
+        ValueError: the result would show far more than the photo.
     """
+    if size > _MOST_SIDES * max(image_HWC.shape[:2]) * math.hypot(matrix_23[0, 0], matrix_23[1, 0]):
+        raise ValueError(f"landmarks span no face: its square is more than {_MOST_SIDES} photos wide")
     turn, shift = np.split(invert(matrix_23), [2], axis=1)
     shift = shift[:, 0]
     corners_42 = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ turn.T + shift
@@ -122,6 +130,10 @@ def crop_box(image_HWC: np.ndarray, box_4: np.ndarray, margin: float, size: int)
         ValueError: the box is empty or not finite.
     """
     x1, y1, x2, y2 = square_box(box_4, margin)
+    if x2 - x1 > _LARGEST_SQUARE:  # of a huge photo: whole blocks are averaged first, which bounds memory
+        block = math.ceil(2 * (x2 - x1) / _LARGEST_SQUARE)
+        image_HWC = np.array(Image.fromarray(image_HWC).reduce(block))
+        x1, y1, x2, y2 = (edge / block for edge in (x1, y1, x2, y2))
     left, top = math.floor(x1), math.floor(y1)
     part = Image.fromarray(_edge_filled(image_HWC, left, top, math.ceil(x2) + 1, math.ceil(y2) + 1))
     exact = (x1 - left, y1 - top, x2 - left, y2 - top)

@@ -5,6 +5,7 @@ Pillow alone decodes, so a photo gives the same pixels wherever its library vers
 
 from __future__ import annotations
 
+import errno
 import io
 from pathlib import Path
 
@@ -60,11 +61,13 @@ def decode_image(source: bytes | str | Path, *, max_pixels: int = MAX_PIXELS, mi
 
     Raises:
         UnreadableImage: with a ``reason`` of ``REASONS``.
-        OSError: the file cannot be opened.
+        OSError: the file cannot be opened, or is no regular file (a pipe would keep us waiting, a device never ends).
     """
     if isinstance(source, bytes):
         return _decode(io.BytesIO(source), f"image of {len(source)} bytes", max_pixels, min_side)
     path = Path(source)
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     with path.open("rb") as file:
         return _decode(file, str(path), max_pixels, min_side)
 

@@ -13,6 +13,7 @@ from fecnet.faces.detections import Detections, Detector, choose_face
 REASONS = {
     "no_face": "the detector finds no face, or none where the box is",
     "bad_box": "the box is empty, not finite or outside the photo",
+    "bad_points": "the points that the detector gives span no face",
 }
 NoFace = Literal["drop", "box"]
 Box = Sequence[float] | np.ndarray
@@ -115,7 +116,10 @@ def _aligned(
     best = choose_face(found, box_4, min_overlap=MIN_OVERLAP)
     if best is not None:
         landmarks_52 = found.landmarks_K52[best]
-        face_HWC = align_face(image_HWC, landmarks_52, size)
+        try:
+            face_HWC = align_face(image_HWC, landmarks_52, size)
+        except ValueError:  # one face among hundreds of thousands must not end the run
+            return "bad_points"
         return Face(face_HWC, landmarks_52, found.boxes_K4[best], float(found.scores_K[best]))
     if box_4 is None or no_face == "drop":
         return "no_face"

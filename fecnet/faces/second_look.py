@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 from PIL import Image
@@ -89,17 +90,23 @@ def place_again(
     Returns:
         float32, shape (K, 5, 2), pixels of the photo; where ``place`` finds none, the points as they were.
     """
-    if not len(landmarks_K52):
+    faces, matrices, upright = [], [], []
+    for face, points_52 in enumerate(landmarks_K52):
+        with suppress(ValueError):  # points that span no face stay as they are
+            matrix_23 = similarity_transform(points_52, upright_52 * size)
+            upright.append(warp(image_HWC, matrix_23, size, quick=quick))
+            faces.append(face)
+            matrices.append(matrix_23)
+    if not faces:
         return landmarks_K52
-    matrices = [similarity_transform(points_52, upright_52 * size) for points_52 in landmarks_K52]
-    upright_KSS3 = np.stack([warp(image_HWC, matrix_23, size, quick=quick) for matrix_23 in matrices])
+    upright_KSS3 = np.stack(upright)
     views = [place(upright_KSS3)]
     if mirror:
         mirrored_K52 = place(np.ascontiguousarray(upright_KSS3[:, :, ::-1]))
         views.append((mirrored_K52 * [-1, 1] + [size, 0])[:, _MIRRORED])
     placed_K52 = np.array(landmarks_K52, np.float32)
-    for face, matrix_23 in enumerate(matrices):
-        known = [view_K52[face] for view_K52 in views if np.isfinite(view_K52[face]).all()]
+    for row, (face, matrix_23) in enumerate(zip(faces, matrices, strict=True)):
+        known = [view_K52[row] for view_K52 in views if np.isfinite(view_K52[row]).all()]
         if known:
             placed_K52[face] = transform_points(np.mean(known, axis=0), invert(matrix_23))
     return placed_K52

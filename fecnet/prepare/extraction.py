@@ -25,10 +25,11 @@ from fecnet.faces.decode import UnreadableImage, decode_image
 from fecnet.faces.detect import build_detector
 from fecnet.faces.detections import Detector
 from fecnet.faces.extract import Face, NoFace, extract_faces
-from fecnet.utils.files import read_arrays, replace_arrays
+from fecnet.utils.files import hash_file, read_arrays, replace_arrays
 
 _PIECE = 128  # photos whose faces are written together: what a kill costs at most, by process
-_TOGETHER = 8  # photos decoded at once: bounds memory, and the detector sees their faces in one batch
+_TOGETHER = 8  # photos decoded at once: the detector sees their faces in one batch
+_TOGETHER_PIXELS = 40_000_000  # fewer photos where they are larger: bounds memory, 120 MB and the last photo
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Extraction:
         model: the detector's weights, where it wants a file.
         margin: shown to the detector around a box, as a fraction of its longer side.
         no_face: where the detector finds none in a box: ``drop`` it or take the ``box``.
+        second_look: see ``build_detector``.
     """
 
     size: int = 224
@@ -48,6 +50,7 @@ class Extraction:
     model: str = ""
     margin: float = 0.5
     no_face: NoFace = "drop"
+    second_look: bool = True
 
     def __post_init__(self) -> None:
         if not 16 <= self.size <= 1024:
@@ -61,11 +64,20 @@ class Extraction:
         Raises:
             ValueError: it cannot be built: unknown, or its package or weights are missing.
         """
-        return build_detector(self.detector, model_path=self.model) if self.detector else None
+        if not self.detector:
+            return None
+        return build_detector(self.detector, model_path=self.model, second_look=self.second_look)
+
+    def described(self, detector: Detector | None) -> str:
+        """The detector and all else that changes the faces; recorded in data sets made with it."""
+        if detector is None:
+            return "taken as they are"
+        return f"{detector.name}, margin {self.margin:g}, no face: {self.no_face}"
 
     def folder_name(self) -> str:
-        """Names the pieces that were cut in just this way."""
-        return f"faces-{hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:12]}"
+        """Names the pieces that were cut in just this way; the model counts by its content, wherever it lies."""
+        how = asdict(self) | ({"model": hash_file(Path(self.model))} if self.model and self.detector else {})
+        return f"faces-{hashlib.sha256(json.dumps(how).encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True)
@@ -117,9 +129,8 @@ class FacePieces:
             partial.unlink()
         wanted = [self._path(number) for number in range(len(self._pieces))]
         done = [path.exists() for path in wanted]
-        for path in self._folder.glob("*.npz"):
-            if path not in set(wanted):
-                path.unlink()
+        for path in set(self._folder.glob("*.npz")) - set(wanted):
+            path.unlink()
         todo = [number for number, there in enumerate(done) if not there]
         total = sum(map(len, self._pieces))
         before = total - sum(len(self._pieces[number]) for number in todo)
@@ -230,6 +241,7 @@ def extract_photos(
     numbers: list[int] = []
     images: list[np.ndarray] = []
     boxes: list[np.ndarray | None] = []
+    pixels = 0
     for photo in photos:
         try:
             image_HWC = decode_image(photo.path)
@@ -239,16 +251,31 @@ def extract_photos(
         except UnreadableImage as error:
             results += [(face, error.reason) for face in photo.faces]
             continue
+        except OSError:  # a folder, no permission, a name too long: one photo, not the whole run
+            results += [(face, "cannot_open") for face in photo.faces]
+            continue
         for face, box in zip(photo.faces, photo.boxes, strict=True):
             numbers.append(face)
             images.append(image_HWC)
             boxes.append(_in_pixels(box, image_HWC))
+        pixels += image_HWC.shape[0] * image_HWC.shape[1]
+        if pixels > _TOGETHER_PIXELS:
+            results += zip(numbers, _cut(images, boxes, extraction, detector), strict=True)
+            numbers, images, boxes, pixels = [], [], [], 0
+    return [*results, *zip(numbers, _cut(images, boxes, extraction, detector), strict=True)]
+
+
+def _cut(
+    images: Sequence[np.ndarray],
+    boxes: Sequence[np.ndarray | None],
+    extraction: Extraction,
+    detector: Detector | None,
+) -> Sequence[Face | str]:
+    """The faces in the boxes."""
     if detector is None:
-        cuts: Sequence[Face | str] = [_as_it_is(*pair, extraction.size) for pair in zip(images, boxes, strict=True)]
-    else:
-        how: Mapping[str, Any] = {"margin": extraction.margin, "no_face": extraction.no_face}
-        cuts = extract_faces(images, detector, size=extraction.size, boxes=boxes, **how)
-    return results + list(zip(numbers, cuts, strict=True))
+        return [_as_it_is(*pair, extraction.size) for pair in zip(images, boxes, strict=True)]
+    how: Mapping[str, Any] = {"margin": extraction.margin, "no_face": extraction.no_face}
+    return extract_faces(images, detector, size=extraction.size, boxes=boxes, **how)
 
 
 def _in_pixels(box_lrtb: Sequence[float], image_HWC: np.ndarray) -> np.ndarray | None:

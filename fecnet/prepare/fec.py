@@ -176,11 +176,12 @@ class _Packing:
         self._workers = workers
         self._overwrite = overwrite
         self._progress = progress
+        self._sources: dict[str, str] = {}  # what the set was made of: hashed when it was read, not hours later
 
     def of_photos(self, files: Mapping[str, Path], locate: Locate) -> dict[str, Any]:
         """Pack faces that are cut out of photos."""
         self._check(files)
-        self._extraction.build_detector()  # what is wrong with it is said before hours of fetching
+        detector = self._extraction.build_detector()  # what is wrong with it is said before hours of fetching
         self._work.mkdir(parents=True, exist_ok=True)
         with FolderLock(self._work, at_work="run"):
             tables, faces = self._open(files)
@@ -192,7 +193,8 @@ class _Packing:
                 if photo not in where
             }
             pieces = FacePieces(self._work, _by_photo(faces, where), self._extraction)
-            return self._pack(files, tables, faces, pieces, lost, {"photos": photos})
+            self._sources["faces"] = self._extraction.described(detector)
+            return self._pack(tables, faces, pieces, lost, {"photos": photos})
 
     def of_crops(self, files: Mapping[str, Path], folder: Path) -> dict[str, Any]:
         """Pack faces that somebody has cut."""
@@ -208,7 +210,8 @@ class _Packing:
                 None if name is None else PhotoFaces(folder / name, [face], [whole]) for face, name in there.items()
             ]
             pieces = FacePieces(self._work, photos, Extraction(size=self._extraction.size, detector=""))
-            return self._pack(files, tables, faces, pieces, lost, {})
+            self._sources["faces: crops.csv"] = hash_file(folder / "crops.csv")
+            return self._pack(tables, faces, pieces, lost, {})
 
     def _check(self, files: Mapping[str, Path]) -> None:
         """Find what is wrong before anything is written."""
@@ -218,7 +221,9 @@ class _Packing:
                 raise ValueError(f"{file}: no such file")
 
     def _open(self, files: Mapping[str, Path]) -> tuple[dict[str, Annotations], Faces]:
-        check_sources(self._work, {split: hash_file(file) for split, file in files.items()}, files)
+        hashes = {split: hash_file(file) for split, file in files.items()}
+        check_sources(self._work, hashes, files)
+        self._sources = {f"{split}: {file.name}": hashes[split] for split, file in files.items()}
         tables = {split: self._read(file) for split, file in files.items()}
         for split, table in tables.items():
             if not len(table.odd_T):
@@ -228,7 +233,6 @@ class _Packing:
 
     def _pack(
         self,
-        files: Mapping[str, Path],
         tables: Mapping[str, Annotations],
         faces: Faces,
         pieces: FacePieces,
@@ -255,7 +259,7 @@ class _Packing:
                 split: _add_triplets(writer, split, table, row_F[faces.of_split[split]])
                 for split, table in tables.items()
             }
-            writer.set_sources({f"{split}: {file.name}": hash_file(file) for split, file in files.items()})
+            writer.set_sources(self._sources)
             writer.set_coverage(coverage)
         return coverage
 

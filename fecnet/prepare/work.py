@@ -27,7 +27,9 @@ def check_sources(work: Path, hashes: Mapping[str, str], files: Mapping[str, Pat
     try:
         before = json.loads(noted.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{noted}: unreadable: {error}; remove {work} to start anew") from error
+        raise ValueError(f"{noted}: unreadable: {error}; remove it to start anew") from error
+    if not isinstance(before, dict):
+        raise ValueError(f"{noted}: holds {before!r}, expected a mapping; remove it to start anew")
     for split, found in hashes.items():
         if before.get(split, found) != found:
             raise ValueError(

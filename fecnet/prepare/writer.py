@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fecnet.structures import FACE_COLUMNS, PACKED_FORMAT
-from fecnet.utils.files import hash_file
+from fecnet.utils.files import hash_file, named_errors
 
 
 def face_key(source: str, box: Sequence[float] = ()) -> str:
@@ -33,9 +35,20 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     Raises:
         ValueError: ``path`` exists, and is no packed data set or may not be replaced.
     """
+    _bring_back(path)
     if path.exists() and not (overwrite and (path / "dataset.json").is_file()):
         hint = "use --overwrite to replace it" if (path / "dataset.json").is_file() else "choose another name"
         raise ValueError(f"{path}: exists already; {hint}")
+
+
+def _bring_back(path: Path) -> None:
+    """Where a kill fell between the two renames of a replacement, the old set stands under another name: undo that."""
+    if not path.parent.is_dir() or path.exists():
+        return
+    known = re.compile(rf"\.{re.escape(path.name)}\.\d+\.replaced")
+    aside = [found for found in path.parent.iterdir() if known.fullmatch(found.name)]
+    if aside:
+        max(aside, key=lambda found: found.stat().st_mtime).rename(path)
 
 
 def _reserve(path: Path) -> None:
@@ -60,7 +73,7 @@ class PackedWriter:
         overwrite: replace a packed data set that stands at ``path``.
 
     Raises:
-        ValueError: ``path`` exists.
+        ValueError: ``path`` exists, or another run is writing it.
     """
 
     def __init__(
@@ -77,6 +90,8 @@ class PackedWriter:
         check_target(self.path, overwrite=overwrite)
         self._folder = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         self._shape = (num_faces, height, width, len(channels))
+        self._lock = -1
+        self._overwrite = overwrite
         self._records: list[Mapping[str, Any]] = []
         self._description: dict[str, Any] = {
             "format": PACKED_FORMAT,
@@ -95,20 +110,37 @@ class PackedWriter:
         self._folder.parent.mkdir(parents=True, exist_ok=True)
         self._sweep()
         self._folder.mkdir()
+        self._lock = os.open(self._folder, os.O_RDONLY)
         try:
-            self._faces = np.lib.format.open_memmap(self._folder / "faces.npy", "w+", np.uint8, self._shape)
-            _reserve(self._folder / "faces.npy")
-        except OSError:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._sweep()  # again: of two that began together one sees the other
+            with named_errors(self.path):
+                self._faces = np.lib.format.open_memmap(self._folder / "faces.npy", "w+", np.uint8, self._shape)
+                _reserve(self._folder / "faces.npy")
+        except (OSError, ValueError):
             shutil.rmtree(self._folder, ignore_errors=True)
+            os.close(self._lock)
             raise
         return self
 
     def _sweep(self) -> None:
-        """Remove what writers of this set left that were killed."""
-        for partial in self.path.parent.glob(f".{self.path.name}.*.partial"):
-            number = partial.name.split(".")[-2]
-            if not number.isdigit() or int(number) == os.getpid() or not Path(f"/proc/{number}").exists():
+        """Remove what writers of this set left that were killed: a living one holds the lock of its folder.
+
+        Raises:
+            ValueError: another writer is at work.
+        """
+        mine = re.compile(rf"\.{re.escape(self.path.name)}\.\d+\.partial")
+        for partial in self.path.parent.iterdir():
+            if not mine.fullmatch(partial.name) or (partial == self._folder and self._lock >= 0):
+                continue
+            handle = os.open(partial, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(partial, ignore_errors=True)
+            except BlockingIOError as error:
+                raise ValueError(f"{self.path}: another run is writing it; wait for it to end") from error
+            finally:
+                os.close(handle)
 
     def add_faces(self, image_NHWC: np.ndarray, records: Sequence[Mapping[str, Any]]) -> range:
         """Append faces.
@@ -238,10 +270,15 @@ class PackedWriter:
     ) -> None:
         try:
             if kind is None:
-                self._finish()
+                with named_errors(self.path):
+                    self._finish()
+            elif isinstance(error, OSError):
+                with named_errors(self.path):
+                    raise error
         finally:
             del self._faces
             shutil.rmtree(self._folder, ignore_errors=True)
+            os.close(self._lock)
 
     def _finish(self) -> None:
         """Write what is only known at the end, then let the folder appear under its name."""
@@ -263,6 +300,7 @@ class PackedWriter:
 
     def _put_in_place(self) -> None:
         """Rename the whole folder to its name; one that is replaced goes only once the new one stands."""
+        check_target(self.path, overwrite=self._overwrite)  # again: another run may have made it meanwhile
         replaced = self.path.with_name(f".{self.path.name}.{os.getpid()}.replaced")
         if not self.path.exists():
             self._folder.rename(self.path)

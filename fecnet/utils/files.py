@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -9,7 +10,7 @@ import os
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,30 @@ _DAMAGES = (
 )
 
 
+@contextlib.contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Give an error of the system the name of what was written: a full disk tells none by itself.
+
+    Raises:
+        OSError: as inside, with ``path`` where it named no file.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        if error.errno is None:  # numpy counts the bytes that found no place
+            raise OSError(f"{path}: {error}; is the disk full?") from error
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write and flush to disk; not atomic by itself (used inside folders that are renamed as a whole).
 
     Raises:
         OSError: the disk is full or read-only.
     """
-    with path.open("wb") as file:
+    with named_errors(path), path.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -79,7 +97,7 @@ def read_arrays(path: Path, needed: Sequence[str], *, optional: Sequence[str] = 
             return {name: file[name] for name in (*needed, *(name for name in optional if name in file.files))}
     except _DAMAGES as error:
         told = " ".join(str(error).split())
-        raise ValueError(f"{path}: not a {kind} with arrays {', '.join(needed)}: {told}") from error
+        raise ValueError(f"{path}: not a {kind} with arrays {', '.join(needed or optional)}: {told}") from error
 
 
 def open_array(path: Path, *, in_memory: bool = False) -> np.ndarray:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fecnet.faces import align
 from fecnet.faces.align import TEMPLATE, align_face, align_matrix, crop_box, similarity_transform, transform_points
 
 # A face that no similarity brings exactly to the template.
@@ -99,3 +100,17 @@ def test_a_crop_is_the_square_around_the_box():
 def test_the_template_is_symmetric():
     mirrored_52 = np.column_stack([1 - TEMPLATE[:, 0], TEMPLATE[:, 1]])[[1, 0, 2, 4, 3]]
     assert np.allclose(mirrored_52, TEMPLATE)
+
+
+def test_a_square_of_a_huge_photo_is_shrunk_before_it_is_filled(monkeypatch):
+    rng = np.random.default_rng(0)
+    image_HWC = np.kron(rng.integers(0, 256, (12, 20, 3)), np.ones((50, 50, 1))).astype(np.uint8)
+    boxes = np.array([[0, 0, 1000, 600], [300, 100, 900, 700]])
+    wanted = [crop_box(image_HWC, box, 0.5, 48).astype(int) for box in boxes]
+    filled = []
+    fill = align._edge_filled
+    monkeypatch.setattr(align, "_LARGEST_SQUARE", 400)
+    monkeypatch.setattr(align, "_edge_filled", lambda *given: filled.append(fill(*given)) or filled[-1])
+    for box, expected in zip(boxes, wanted, strict=True):
+        assert abs(crop_box(image_HWC, box, 0.5, 48) - expected).mean() < 4
+    assert max(max(part.shape[:2]) for part in filled) <= 402

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import warnings
 
 import numpy as np
@@ -206,3 +207,9 @@ def test_orientation_agrees_with_pillow():
     exif[0x0112] = 6
     with Image.open(io.BytesIO(encoded(picture(), exif=exif))) as image:
         assert ImageOps.exif_transpose(image).size == (60, 40)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "photo.jpg")
+    with pytest.raises(OSError, match="not a regular file"):
+        decode_image(tmp_path / "photo.jpg")

@@ -54,6 +54,7 @@ def test_drawing_shows_box_and_points(photo, tmp_path):
     [
         (["absent.jpg"], "absent.jpg"),
         (["{photo}", "--draw", "drawn.xyz"], "drawn.xyz"),
+        (["{photo}", "--draw", "drawn.psd"], "drawn.psd"),  # Pillow reads it, but does not write it
         (["{photo}", "{photo}", "--draw", "drawn.png"], "takes one photo, 2 given"),
         ([__file__], "not_an_image"),
     ],
@@ -67,3 +68,11 @@ def test_errors_are_one_line(photo, capsys, arguments, message):
 def test_an_unknown_detector_is_answered(capsys):
     assert cli.main(["detect", "any.jpg", "--detector", "dlib"]) == 2
     assert capsys.readouterr().err == "error: detector: unknown name 'dlib'; allowed: mtcnn, yunet\n"
+
+
+@pytest.mark.parametrize(("more", "second_look"), [([], True), (["--no-second-look"], False)])
+def test_the_second_look_can_be_left_out(photo, monkeypatch, more, second_look):
+    asked = {}
+    monkeypatch.setattr(detect, "build_detector", lambda *_, **how: asked.update(how) or OneFace())
+    assert cli.main(["detect", str(photo), *more]) == 0
+    assert asked["second_look"] is second_look

@@ -10,6 +10,7 @@ from fecnet.faces.extract import REASONS, Face, extract_face, extract_faces
 from tests.faces.test_detect import DATA, detector_or_skip, needs_faces
 
 SIDE = 40
+CENTRED = TEMPLATE - TEMPLATE.mean(axis=0)
 
 
 class Squares:
@@ -110,3 +111,18 @@ def test_a_batch_gives_what_single_photos_give(name):
         assert same(extract_face(image_HWC, detector, size=112, box=box), together)
     # The same face through its box, seen at another scale, is aligned nearly alike.
     assert np.linalg.norm(batch[2].landmarks_52 - first.landmarks_52, axis=1).mean() < 0.05 * np.ptp(first.box_4)
+
+
+@pytest.mark.parametrize(
+    "points_52",
+    [np.ones((5, 2)), np.full((5, 2), np.nan), CENTRED * [1, -1] / (CENTRED**2).sum(axis=0) + 60],
+    ids=["one place", "not finite", "upside down mirror image, to which no turn is nearer than another"],
+)
+def test_points_that_span_no_face_cost_one_face_and_not_the_run(points_52):
+    class Wild(Squares):
+        def detect(self, image_HWC):
+            found = super().detect(image_HWC)
+            return found._replace(landmarks_K52=np.repeat(points_52[None], len(found.scores_K), axis=0))
+
+    images = [photo((50, 60)), photo((70, 20))]
+    assert extract_faces(images, Wild(), size=32) == ["bad_points"] * 2

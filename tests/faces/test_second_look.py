@@ -119,3 +119,18 @@ def test_the_mean_of_both_views_or_the_one_there_is():
     nothing = np.empty((0, 5, 2), np.float32)
     assert len(place_again(dotted(points[0]), nothing, place, upright_52=TEMPLATE, size=100)) == 0
     assert len(calls) == 2
+
+
+def test_points_that_span_no_face_stay_and_others_are_placed():
+    good_52 = at((180, 150), 10)
+    given_K52 = np.stack([np.full((5, 2), 7.0), good_52 + 3, np.full((5, 2), 9.0)]).astype(np.float32)
+    placed = place_again(
+        dotted(good_52),
+        given_K52,
+        lambda views: np.stack([dots(v) for v in views]),
+        upright_52=TEMPLATE,
+        size=160,
+        mirror=False,
+    )
+    np.testing.assert_array_equal(placed[[0, 2]], given_K52[[0, 2]])
+    assert np.abs(placed[1] - good_52).max() < 1.0

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fecnet.cli import main
 from fecnet.data.packed import PackedDataset
+from fecnet.faces.align import TEMPLATE
+from fecnet.faces.detections import detections
 from fecnet.prepare import extraction as extraction_module
-from fecnet.prepare.extraction import Extraction
+from fecnet.prepare.extraction import Extraction, PhotoFaces
 from fecnet.prepare.fec import prepare_fec, prepare_list
 from fecnet.prepare.web.photo_store import PhotoStore
 from tests.conftest import ROOT
@@ -261,3 +264,97 @@ def test_killed_and_started_again_equals_uninterrupted(tmp_path):
         assert found == (tmp_path / "whole" / name).read_bytes(), name
     # two runs asked for each photo once; a kill may cost the one photo that was under way
     assert sum(server.counts.values()) <= 2 * len(urls) + 2
+
+
+class MiddleFace:
+    """Finds a face in the middle of whatever it is shown."""
+
+    def __init__(self, name="middle"):
+        self.name = name
+
+    def detect_batch(self, images):
+        found = []
+        for image_HWC in images:
+            height, width = image_HWC.shape[:2]
+            box = np.array([[0.2, 0.2, 0.8, 0.8]]) * [width, height, width, height]
+            points = TEMPLATE * 0.6 * [width, height] + 0.2 * np.array([width, height])
+            found.append(detections(box, np.array([0.9]), points[None]))
+        return found
+
+
+@pytest.mark.parametrize(("more", "looks"), [([], 2), (["--no-second-look"], 1)])
+def test_the_command_asks_for_a_second_look_and_the_set_names_the_detector(tmp_path, monkeypatch, capsys, more, looks):
+    def build(name, *, model_path, second_look):
+        assert (name, model_path) == ("mtcnn", "")
+        return MiddleFace(f"middle, looks {2 if second_look else 1}")
+
+    monkeypatch.setattr(extraction_module, "build_detector", build)
+    file = write_csv(tmp_path / "a.csv", random_rows(10, 3))
+    store(tmp_path / "fec.work", tmp_path, range(3))
+    command = ["prepare", "fec", str(file), str(tmp_path / "fec"), "--offline", "--size", "16", "--workers", "1", *more]
+    assert main(command) == 0
+    sources = PackedDataset(tmp_path / "fec").description["sources"]
+    assert sources["faces"] == f"middle, looks {looks}, margin 0.5, no face: drop"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--workers", "-1"), ("--connections", "0"), ("--per-host", "0"), ("--max-mb", "inf"), ("--timeout", "nan")],
+)
+def test_options_out_of_range_are_refused_by_their_name(tmp_path, capsys, option, value):
+    with pytest.raises(SystemExit) as left:
+        main(["prepare", "fec", str(tmp_path / "a.csv"), str(tmp_path / "fec"), f"{option}={value}"])
+    assert left.value.code == 2
+    assert f"argument {option}: '{value}'; allowed: " in capsys.readouterr().err
+
+
+def test_what_is_no_file_costs_its_faces_and_not_the_run(tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "good.png").write_bytes(photo_bytes(tmp_path, 1))
+    whole = [[float("nan")] * 4]
+    names = ("folder.png", "good.png", "x" * 300, "gone.png")
+    photos = [PhotoFaces(tmp_path / name, [k], whole) for k, name in enumerate(names)]
+    results = dict(extraction_module.extract_photos(photos, PLAIN, None))
+    assert (results.pop(1).image_HWC.shape, results) == (
+        (16, 16, 3),
+        {0: "cannot_open", 2: "cannot_open", 3: "missing_file"},
+    )
+
+
+def test_large_photos_are_held_one_at_a_time(tmp_path, monkeypatch):
+    seen = []
+
+    class Counting(MiddleFace):
+        def detect_batch(self, images):
+            seen.append(len(images))
+            return super().detect_batch(images)
+
+    photos = []
+    for k in range(5):
+        (tmp_path / f"{k}.png").write_bytes(photo_bytes(tmp_path, k))
+        photos.append(PhotoFaces(tmp_path / f"{k}.png", [k], [[0.0, 1.0, 0.0, 1.0]]))
+    together = extraction_module.extract_photos(photos, Extraction(size=16), Counting())
+    monkeypatch.setattr(extraction_module, "_TOGETHER_PIXELS", 3000)  # a photo has 2048
+    split = extraction_module.extract_photos(photos, Extraction(size=16), Counting())
+    assert seen == [5, 2, 2, 1]
+    for (k, one), (same, other) in zip(together, split, strict=True):
+        assert k == same and (one.image_HWC == other.image_HWC).all()
+
+
+def test_a_full_and_a_read_only_disk_are_one_line_with_the_name(tmp_path, capsys):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("a disk may not be mounted here")
+    try:
+        file = write_csv(tmp_path / "a.csv", random_rows(10, 3))
+        store(disk / "fec.work", tmp_path, range(3))
+        command = ["prepare", "fec", str(file), str(disk / "fec"), "--offline", "--size", "512", "--workers", "1"]
+        for state, words in (("rw", "No space left on device"), ("ro", "Read-only file system")):
+            subprocess.run(["mount", "-o", f"remount,{state}", disk], check=True)
+            assert main([*command, "--detector", "none"]) == 2
+            told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+            assert len(told) == 1 and words in told[0] and str(disk) in told[0]
+            assert [entry.name for entry in disk.iterdir()] == ["fec.work"]
+    finally:
+        subprocess.run(["umount", disk], check=True)

@@ -97,7 +97,9 @@ def test_csv_list_of_words_without_split(tmp_path):
     [
         (b"", "no column path, label; seen: an empty file"),
         (b"file,label\n", "no column path; seen: file, label"),
-        (b"path,label\n\xff\xfe,1\n", "not UTF-8 text: a byte 0xff"),
+        (b"path,label\na,b\nJos\xe9,1\n", "line 3: not UTF-8 text: a byte 0xe9; save it as UTF-8"),
+        (b'path,label\n"a.jpg,happy\nb.jpg,sad\n', "line 3: not CSV: unexpected end of data"),
+        (b"path,label\na.jpg,sad\nb,c.jpg,sad\n", "line 3: 3 values for 2 columns; quote values"),
     ],
 )
 def test_damaged_csv_is_named(tmp_path, content, message):
@@ -312,3 +314,73 @@ def test_real_fer2013(tmp_path):
     assert coverage["faces"]["flagged"]["duplicate"] == 35_887 - 34_034
     assert coverage["fer"]["public_test"]["flagged"]["duplicate_in_train"] == 280
     assert coverage["fer"]["private_test"]["flagged"]["duplicate_in_train"] == 288
+
+
+def votes_csv(tmp_path, rows, columns="path,split,happy,Sad,neutral"):
+    for k in range(len(rows)):
+        save(tmp_path / f"{k}.png", k)
+    lines = [columns, *(f"{k}.png,{row}" for k, row in enumerate(rows))]
+    return write(tmp_path / "votes.csv", "\ufeff" + "\r\n".join(lines) + "\r\n")
+
+
+def test_csv_of_votes_gives_distributions_and_triplets_of_all_types(tmp_path):
+    drawn = np.random.default_rng(0).multinomial(10, [[0.8, 0.1, 0.1], [0.1, 0.7, 0.2], [0.2, 0.1, 0.7]], (20, 3))
+    rows = [f"train,{','.join(map(str, votes))}" for votes in drawn.reshape(-1, 3)]
+    faults = ["train,5,5,0", "train,0,0,0", "train,-1,2,3", "train,x,2,3", "train,inf,1,1", "a/b,1,0,0"]
+    source = votes_csv(tmp_path, rows + faults)
+    command = ["prepare", "csv", str(source), str(tmp_path / "out"), "--votes", "neutral,happy,Sad", "--triplets", "30"]
+    assert main(command) == 0
+    data = PackedDataset(tmp_path / "out")
+    table = data.labels("votes", "train")
+    assert table.classes == ("neutral", "happy", "Sad")
+    shares = drawn.reshape(-1, 3)[:, [2, 0, 1]] / 10
+    np.testing.assert_allclose(table.distribution_MK[:60], shares, atol=1e-7)
+    assert table.label_M[:60].tolist() == shares.argmax(axis=1).tolist()
+    assert table.label_M[60] == 1  # the first of a tie, in the order of the option
+    assert np.bincount(data.triplets("train").type_T, minlength=3).tolist() == [10, 10, 10]
+    assert 60 not in data.triplets("train").faces_T3
+    covered, triplets = data.coverage["votes"], data.coverage["triplets"]["train"]
+    assert covered["train"]["dropped"] == {"bad_votes": 3, "no_votes": 1} and covered["unknown"]["read"] == 1
+    tied = int((np.sort(drawn.reshape(-1, 3))[:, 1] == drawn.reshape(-1, 3).max(axis=1)).sum()) + 1
+    assert triplets["dropped"]["tied_majority"] == tied and triplets["kept"] == 61 - tied
+    assert main(["data", "verify", str(tmp_path / "out")]) == 0
+
+
+@pytest.mark.parametrize("votes", ["happy", "happy,happy", "happy,", "happy,split", "happy,angry"])
+def test_votes_that_are_no_columns_are_named(tmp_path, capsys, votes):
+    source = votes_csv(tmp_path, ["train,1,2,3"])
+    assert main(["prepare", "csv", str(source), str(tmp_path / "out"), "--votes", votes]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and ("votes" in told and ("allowed" in told or "no column angry" in told))
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_of_odd_dashes_are_words(tmp_path):
+    source = read_csv_list(write(tmp_path / "list.csv", "path,label\na,--1\nb,-\nc,-2\n"))
+    assert source.classes == ("-", "--1", "-2")
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "/etc/secret.jpg", "C:\\\\secret.jpg", "a/..\\\\secret.jpg"])
+def test_published_lists_name_no_picture_outside_their_folder(tmp_path, name):
+    affectnet = read_affectnet(write(tmp_path / "training.csv", f"subDirectory_filePath,expression\n{name},1\n"))
+    expw = read_expw(write(tmp_path / "label.lst", f"{name} 0 1 1 9 9 50 1\n"))
+    assert [dropped(source) for source in (affectnet, expw)] == [{"train": {"bad_path": 1}}, {"all": {"bad_path": 1}}]
+
+
+@pytest.mark.parametrize("reader", [read_ckplus, read_fer2013_labels])
+def test_a_flipped_bit_in_an_npz_is_one_line(tmp_path, reader):
+    file = tmp_path / "set.npz"
+    np.savez_compressed(file, images=np.arange(60000).astype(np.uint8), images_delta=np.arange(60000).astype(np.uint8))
+    data = bytearray(file.read_bytes())
+    data[80] ^= 0xFF
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match=r"set.npz") as caught:
+        reader(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_ckplus_npz_of_other_kinds_is_one_line(tmp_path):
+    arrays = {"images": np.zeros((1, 8, 8), np.uint8), "classes": np.array(["anger"]), "filename": np.array(["a"])}
+    np.savez(tmp_path / "x.npz", label=np.array([0.0]), **arrays)
+    with pytest.raises(ValueError, match=r"x.npz: label, classes, filename are float64"):
+        read_ckplus(tmp_path / "x.npz")

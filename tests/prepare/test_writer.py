@@ -1,9 +1,13 @@
+import fcntl
 import json
 import os
+import subprocess
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from fecnet.cli import main
 from fecnet.prepare.writer import PackedWriter
 
 
@@ -90,12 +94,84 @@ def test_an_array_is_written_once(tmp_path):
 
 
 def test_what_a_killed_writer_left_is_swept(tmp_path):
-    dead, alive = tmp_path / ".set.99999999.partial", tmp_path / f".set.{os.getppid()}.partial"
+    dead, other = tmp_path / f".set.{os.getppid()}.partial", tmp_path / ".set.of.7.partial"  # numbers come again
     dead.mkdir()
-    alive.mkdir()
+    other.mkdir()
     with PackedWriter(tmp_path / "set", num_faces=0, height=2, width=2, channels=["grey"]):
         assert not dead.exists()
-        assert alive.exists()  # another process is writing it
+        assert other.exists()  # of the set named set.of
+
+
+def test_the_second_of_two_writers_refuses(tmp_path):
+    alive = tmp_path / ".set.7.partial"
+    alive.mkdir()
+    handle = os.open(alive, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with pytest.raises(ValueError, match="set: another run is writing it"):
+        write(tmp_path / "set")
+    assert [entry.name for entry in tmp_path.iterdir()] == [alive.name]
+    os.close(handle)
+    write(tmp_path / "set")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_set_that_came_meanwhile_is_not_replaced(tmp_path):
+    def set_of(value):
+        return np.full((1, 3, 4, 1), value, np.uint8), [{"key": "k", "source": "s"}]
+
+    with (
+        pytest.raises(ValueError, match="exists already"),
+        PackedWriter(tmp_path / "set", num_faces=1, height=3, width=4, channels=["grey"]) as writer,
+    ):
+        writer.add_faces(*set_of(2))
+        (tmp_path / "set").mkdir()
+        (tmp_path / "set" / "dataset.json").write_text("{}")
+    assert (tmp_path / "set" / "dataset.json").read_text() == "{}"
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A disk of one megabyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("a disk may not be mounted here")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def labelled_pictures(folder):
+    (folder / "in" / "happy").mkdir(parents=True)
+    for k in range(6):
+        Image.new("RGB", (32, 32), (40 * k, 0, 0)).save(folder / "in" / "happy" / f"{k}.png")
+    return folder / "in"
+
+
+def test_a_full_disk_is_one_line_with_the_name(tiny, tmp_path, capsys):
+    pictures = labelled_pictures(tmp_path)
+    assert main(["prepare", "folder", str(pictures), str(tiny / "set"), "--size", "300"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert f"error: [Errno 28] No space left on device: '{tiny / 'set'}'" in told
+    assert list(tiny.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_late_is_one_line_with_the_name(tiny):
+    with (
+        pytest.raises(OSError, match=r"set.* written; is the disk full\?"),
+        PackedWriter(tiny / "set", num_faces=1, height=3, width=4, channels=["grey"]) as writer,
+    ):
+        writer.add_faces(np.zeros((1, 3, 4, 1), np.uint8), [{"key": "k", "source": "s"}])
+        writer.add_array("large", np.zeros(2 << 20, np.uint8))
+    assert list(tiny.iterdir()) == []
+
+
+def test_a_read_only_disk_is_one_line_with_the_name(tiny, tmp_path, capsys):
+    pictures = labelled_pictures(tmp_path)
+    subprocess.run(["mount", "-o", "remount,ro", tiny], check=True)
+    assert main(["prepare", "folder", str(pictures), str(tiny / "set")]) == 2
+    told = capsys.readouterr().err
+    assert "Read-only file system" in told and str(tiny) in told and told.count("error:") == 1
+    assert list(tiny.iterdir()) == []
 
 
 def test_a_full_disk_is_an_error_before_any_face_is_written(tmp_path, monkeypatch):
@@ -110,3 +186,12 @@ def test_a_full_disk_is_an_error_before_any_face_is_written(tmp_path, monkeypatc
     ):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_set_that_a_kill_left_aside_is_brought_back(tmp_path):
+    write(tmp_path / "set", 1)
+    (tmp_path / "set").rename(tmp_path / ".set.7.replaced")  # killed between the two renames of --overwrite
+    with pytest.raises(ValueError, match="exists already; use --overwrite"):
+        write(tmp_path / "set", 2)
+    assert (np.load(tmp_path / "set" / "faces.npy") == 1).all()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["set"]

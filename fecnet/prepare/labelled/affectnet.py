@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fecnet.prepare.labelled.label_files import Dropped, hash_of, read_table, split_name
+from fecnet.prepare.labelled.label_files import Dropped, hash_of, is_inside, read_table, split_name
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
 
 AFFECTNET_CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")  # 0..7
@@ -70,6 +70,8 @@ def _picture(row: dict[str, str], images: Path, split: str) -> LabelledPicture |
     name = row["subdirectory_filepath"]
     if not name:
         return "no_path"
+    if not is_inside(name):
+        return "bad_path"
     box = _box(row)
     if box is None:
         return "bad_box"

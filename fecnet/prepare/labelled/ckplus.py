@@ -7,7 +7,6 @@ of a sequence are nearly equal, so anything that is to be measured must be split
 from __future__ import annotations
 
 import re
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from fecnet.prepare.labelled.class_folders import read_class_folders
 from fecnet.prepare.labelled.label_files import Dropped, hash_of, picture_name, subfolders
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
+from fecnet.utils.files import read_arrays
 
 CKPLUS_CLASSES = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "contempt")
 FILE_NAME = "ckplus48.npz"
@@ -67,15 +67,15 @@ def _read_npz(path: Path) -> LabelledSource:
     names = ("images", "label", "classes", "filename")
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            images, label, classes, filename = (file[name] for name in names)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not an npz file with arrays {', '.join(names)}: {error}") from error
+    arrays = read_arrays(path, names, kind="CK+48 file")
+    images, label, classes, filename = (arrays[name] for name in names)
     if images.dtype != np.uint8 or images.ndim != 3 or not label.shape == filename.shape == (len(images),):
         raise ValueError(
             f"{path}: images is {images.dtype} {images.shape}, label {label.shape}, wanted uint8 (N, H, W)"
         )
+    if label.dtype.kind not in "iu" or classes.ndim != 1 or {classes.dtype.kind, filename.dtype.kind} != {"U"}:
+        kinds = f"{label.dtype}, {classes.dtype} {classes.shape}, {filename.dtype}"
+        raise ValueError(f"{path}: label, classes, filename are {kinds}; wanted whole numbers, texts (K,), texts")
     pictures, dropped = [], Dropped()
     for image, number, name in zip(images, label.tolist(), filename.tolist(), strict=True):
         word = classes[number] if 0 <= number < len(classes) else ""

@@ -1,11 +1,17 @@
-"""Reads any list of pictures: a CSV file with the columns path and label, and optionally split and subject."""
+"""Reads any list of pictures: a CSV file with the column path, a label or votes, and optionally split and subject."""
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from fecnet.prepare.labelled.label_files import Dropped, hash_of, read_table, split_name
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
+
+_OTHER_COLUMNS = ("path", "label", "split", "subject")
+_WHOLE = re.compile(r"-?\d+")
 
 
 def read_csv_list(path: Path) -> LabelledSource:
@@ -22,27 +28,78 @@ def read_csv_list(path: Path) -> LabelledSource:
     index = {name: place for place, name in enumerate(classes)}
     pictures, dropped = [], Dropped()
     for row in rows:
-        written = row.get("split", ALL)
-        split = split_name(written) or written
-        if fault := _fault(row, split):
-            dropped.add(split if split.isidentifier() else "unknown", fault)
-            continue
-        pictures.append(
-            LabelledPicture(
-                row["path"], path.parent / row["path"], index[row["label"]], split, subject=row.get("subject", "")
-            )
-        )
+        split = _split(row)
+        fault = _fault(row, split) or ("" if row["label"] else "no_label")
+        if fault:
+            dropped.add(split or "unknown", fault)
+        else:
+            pictures.append(_picture(path, row, index[row["label"]], split))
     return LabelledSource("label", path, classes, pictures, 112, dropped=dropped, provenance=hash_of(path))
 
 
-def _fault(row: dict[str, str], split: str) -> str | None:
-    """Why the row names no labelled picture. A split becomes a file name, so it must be a plain word."""
-    if not split.isidentifier():
+def read_csv_votes(path: Path, classes: Sequence[str]) -> LabelledSource:
+    """Pictures named in a CSV file with a column per class that says how many raters chose it, or what share did.
+
+    The label is the class with most votes, the first of ``classes`` on a tie. Paths and splits as ``read_csv_list``.
+
+    Args:
+        path: the file.
+        classes: the columns, in label order.
+
+    Raises:
+        ValueError: as ``read_csv_list``; fewer than two classes, or one named twice or like another column.
+    """
+    columns = [name.strip().lower() for name in classes]
+    if len(columns) < 2 or len(set(columns)) < len(columns) or not all(columns) or {*columns} & {*_OTHER_COLUMNS}:
+        told = ", ".join(_OTHER_COLUMNS)
+        raise ValueError(f"votes: {','.join(classes)!r}; allowed: two or more different columns, none of {told}")
+    pictures, dropped = [], Dropped()
+    for _, row in read_table(path, ("path", *columns)):
+        split, votes = _split(row), _votes([row[name] for name in columns])
+        fault = _fault(row, split) or (votes if isinstance(votes, str) else "")
+        if fault or isinstance(votes, str):
+            dropped.add(split or "unknown", fault)
+        else:
+            pictures.append(_picture(path, row, votes.index(max(votes)), split, votes))
+    names = tuple(name.strip() for name in classes)
+    return LabelledSource("votes", path, names, pictures, 112, dropped=dropped, provenance=hash_of(path))
+
+
+def _picture(
+    path: Path, row: dict[str, str], label: int, split: str, votes: tuple[float, ...] | None = None
+) -> LabelledPicture:
+    picture = path.parent / row["path"]
+    return LabelledPicture(row["path"], picture, label, split, subject=row.get("subject", ""), votes=votes)
+
+
+def _split(row: dict[str, str]) -> str:
+    """The row's split, or nothing where its word is none: it becomes a file name, so it must be a plain word."""
+    written = row.get("split", ALL)
+    split = split_name(written) or written
+    return split if split.isidentifier() else ""
+
+
+def _fault(row: dict[str, str], split: str) -> str:
+    """Why the row names no picture, or nothing."""
+    if not split:
         return "bad_split"
-    return "no_path" if not row["path"] else "no_label" if not row["label"] else None
+    if "\0" in row["path"]:
+        return "bad_path"
+    return "" if row["path"] else "no_path"
+
+
+def _votes(written: Sequence[str]) -> tuple[float, ...] | str:
+    """The votes, or why they are none."""
+    try:
+        votes = tuple(map(float, written))
+    except ValueError:
+        return "bad_votes"
+    if not all(0 <= vote < math.inf for vote in votes):
+        return "bad_votes"
+    return votes if any(votes) else "no_votes"
 
 
 def _classes(found: set[str]) -> tuple[str, ...]:
-    if all(label.lstrip("-").isdecimal() for label in found):
+    if all(_WHOLE.fullmatch(label) for label in found):
         return tuple(sorted(found, key=int))
     return tuple(sorted(found))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fecnet.prepare.labelled.label_files import Dropped, hash_of, read_lines
+from fecnet.prepare.labelled.label_files import Dropped, hash_of, is_inside, read_lines
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
 
 EXPW_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # labels 0..6
@@ -44,6 +44,9 @@ def read_expw(path: Path) -> LabelledSource:
             continue
         if label not in range(len(EXPW_CLASSES)):
             dropped.add(ALL, "unknown_label")
+            continue
+        if not is_inside(name):
+            dropped.add(ALL, "bad_path")
             continue
         box = (left, top, right, bottom)
         pictures.append(LabelledPicture(name, images / name, label, ALL, box=box))

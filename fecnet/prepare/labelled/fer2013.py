@@ -11,7 +11,6 @@ Shape suffixes: N rows of fer2013.csv, H = W = 48 pixels.
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from fecnet.prepare.labelled.fer2013_csv import read_fer2013_rows, read_ferplus_votes
 from fecnet.prepare.labelled.label_files import split_name
+from fecnet.utils.files import read_arrays
 
 FILE_NAME = "fer2013.npz"
 CSV_NAME, PLUS_NAME = "fer2013.csv", "fer2013new.csv"
@@ -162,11 +162,7 @@ def _copies(image_NHW: np.ndarray, usage_N: np.ndarray) -> tuple[np.ndarray, np.
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     """The arrays of ``_ARRAYS``, each of the kind, shape and range it must have."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in _ARRAYS if name in file}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a readable npz file ({error})") from error
+    arrays = read_arrays(path, (), optional=tuple(_ARRAYS), kind="readable npz file")
     missing = [name for name in _ARRAYS if name not in arrays]
     if missing:
         raise ValueError(f"{path}: lacks the arrays {', '.join(missing)}; needed are {', '.join(_ARRAYS)}")

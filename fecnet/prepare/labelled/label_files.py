@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+
+from fecnet.utils.files import hash_file
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 
@@ -25,6 +27,9 @@ _SPLITS = {
     "privatetest": "private_test",
     "private_test": "private_test",
 }
+
+
+_STRAY = re.compile("[\udc80-\udcff]")  # how Python reads bytes that are no UTF-8
 
 
 class Dropped(defaultdict[str, Counter[str]]):
@@ -60,7 +65,8 @@ def read_table(
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows of a CSV file with a header: line number and values by column name, both stripped of spaces.
 
-    A row that is too short has empty values; column names match whatever their case.
+    A row that is too short has empty values; column names match whatever their case. A row with more values than
+    there are columns is refused: which of them is which cannot be told.
 
     Args:
         path: UTF-8, with or without byte-order mark, any line ends.
@@ -68,9 +74,9 @@ def read_table(
         header_if_none: column names of a file whose first row holds none of ``columns``.
 
     Raises:
-        ValueError: no such file, not text, empty, or a column is missing.
+        ValueError: no such file, not text, empty, a column is missing, or a row is too long.
     """
-    rows = csv.reader(_text_of(path))
+    rows = csv.reader(_text_of(path), strict=True)  # or an open quote swallows the rest of the file
     try:
         first = [value.strip() for value in next(rows, [])]
         header = [name.lower() for name in first]
@@ -83,6 +89,9 @@ def read_table(
             raise ValueError(f"{path}: no column {', '.join(lacking)}; seen: {seen}; needed: {', '.join(columns)}")
         for row in chain(ready, rows):
             if any(value.strip() for value in row):
+                if any(value.strip() for value in row[len(header) :]):
+                    told = f"{len(row)} values for {len(header)} columns; quote values that hold a comma"
+                    raise ValueError(f"{path}: line {rows.line_num}: {told}")
                 padded = [value.strip() for value in row] + [""] * (len(header) - len(row))
                 yield rows.line_num, dict(zip(header, padded, strict=False))
     except csv.Error as error:
@@ -95,11 +104,12 @@ def _text_of(path: Path) -> Iterator[str]:
         raise ValueError(f"{path}: a folder; wanted: a text file")
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from file
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text: a byte 0x{error.object[error.start]:02x}") from error
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.isascii() and (stray := _STRAY.search(line)):
+                byte = ord(stray[0]) - 0xDC00
+                raise ValueError(f"{path}: line {number}: not UTF-8 text: a byte 0x{byte:02x}; save it as UTF-8")
+            yield line
 
 
 def subfolders(path: Path) -> list[Path]:
@@ -128,4 +138,10 @@ def picture_name(picture: Path, root: Path) -> str:
 
 def hash_of(*paths: Path) -> dict[str, str]:
     """File name to sha256."""
-    return {path.name: sha256(path.read_bytes()).hexdigest() for path in paths}
+    return {path.name: hash_file(path) for path in paths}
+
+
+def is_inside(name: str) -> bool:
+    """Whether a picture that a published list names lies in the folder of the pictures, and not somewhere else."""
+    parts = PureWindowsPath(name)  # split at both kinds of slash
+    return bool(parts.name) and not parts.anchor and ".." not in parts.parts and "\0" not in name

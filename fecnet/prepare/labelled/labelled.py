@@ -16,7 +16,7 @@ from fecnet.prepare.labelled.label_noise import check_noise, uniform_label_noise
 from fecnet.prepare.labelled.labelled_faces import Written, write_faces
 from fecnet.prepare.labelled.labelled_source import ALL, TRAIN, LabelledPicture, LabelledSource
 from fecnet.prepare.labelled.landmark_faces import LandmarkFaces
-from fecnet.prepare.votes import vote_triplets
+from fecnet.prepare.votes import MIN_GAP, vote_triplets
 from fecnet.prepare.writer import PackedWriter
 from fecnet.structures import TripletType
 
@@ -24,6 +24,7 @@ CHANNELS = {"grey": ["grey"], "rgb": ["R", "G", "B"]}
 _TRIPLET_RULE = (
     "two-class only, odd = the face with the other label; labels answer neither one- nor three-class triplets"
 )
+_VOTES_RULE = "all types, odd = the face outside the pair whose votes are closest"
 
 
 def prepare_labelled(
@@ -47,8 +48,9 @@ def prepare_labelled(
     picture and box again too. Faces whose squares are equal stay, flagged ``duplicate`` and, outside the training
     split, ``duplicate_in_train``; they are in no triplet.
 
-    Triplets are of type two-class only: the odd face is the one with the other label. A label says nothing about which
-    of three faces is odd when all labels agree or all differ; that takes votes, see ``prepare_ferplus``.
+    Without votes triplets are of type two-class only: the odd face is the one with the other label. A label says
+    nothing about which of three faces is odd when all labels agree or all differ. With votes they are of all types,
+    see ``vote_triplets``; faces on which two classes tie are in none, and the label set has the distributions.
 
     Args:
         source: what a reader found.
@@ -151,6 +153,7 @@ def _write_labels(writer: PackedWriter, source: LabelledSource, written: Written
             classes=source.classes,
             faces_M=rows_M,
             label_M=np.array([picture.label for picture in chosen]),
+            distribution_MK=_distributions(chosen),
             valence_arousal_M2=_valence_arousal(chosen),
         )
     faces = _covered(len(split_N), dropped) | {"flagged": _flagged(written, np.arange(len(split_N)))}
@@ -182,6 +185,16 @@ def _valence_arousal(pictures: Sequence[LabelledPicture]) -> np.ndarray | None:
     return np.array([picture.valence_arousal or (np.nan, np.nan) for picture in pictures], np.float32)
 
 
+def _distributions(pictures: Sequence[LabelledPicture]) -> np.ndarray | None:
+    """Share of the votes per class, float64, shape (M, classes), or None where somebody was not asked."""
+    votes = [picture.votes for picture in pictures if picture.votes is not None]
+    if not votes or len(votes) < len(pictures):
+        return None
+    votes_MK = np.array(votes, np.float64)
+    votes_MK /= votes_MK.max(axis=1, keepdims=True)  # first: a sum of large numbers may be infinite
+    return votes_MK / votes_MK.sum(axis=1, keepdims=True)
+
+
 def _write_noise(
     writer: PackedWriter, source: LabelledSource, written: Written, rate: float, seed: int
 ) -> dict[str, Any]:
@@ -206,19 +219,24 @@ def _write_triplets(
     seed: int,
     progress: bool,
 ) -> dict[str, Any]:
-    coverage: dict[str, Any] = {"rules": {"triplets": _TRIPLET_RULE, "seed": seed}, "triplets": {}, "candidates": {}}
     split_N = np.array([picture.split for picture in written.pictures])
     label_N = np.array([picture.label for picture in written.pictures])
+    share_NK = _distributions(written.pictures)
+    rules = {"triplets": _TRIPLET_RULE if share_NK is None else _VOTES_RULE, "min_gap": MIN_GAP, "seed": seed}
+    coverage: dict[str, Any] = {"rules": rules, "triplets": {}, "candidates": {}}
+    tied_N = np.zeros(len(label_N), bool)
+    if share_NK is not None:
+        tied_N = (share_NK == share_NK.max(axis=1, keepdims=True)).sum(axis=1) > 1
     in_train_N, duplicate_N = (np.array(written.flags[flag]) for flag in ("duplicate_in_train", "duplicate"))
     for split, number in wanted.items():
         read_N = split_N == split
-        rows_M = np.flatnonzero(read_N & ~duplicate_N)
+        rows_M = np.flatnonzero(read_N & ~duplicate_N & ~tied_N)
         triplets, counts = vote_triplets(
-            np.eye(len(source.classes))[label_N[rows_M]],
+            np.eye(len(source.classes))[label_N[rows_M]] if share_NK is None else share_NK[rows_M],
             label_N[rows_M],
             rows_M,
             num_triplets=number,
-            kinds=[TripletType.TWO_CLASS],
+            kinds=[TripletType.TWO_CLASS] if share_NK is None else tuple(TripletType),
             seed=_stream(seed, split),
             progress=progress,
         )
@@ -228,6 +246,8 @@ def _write_triplets(
             "duplicate_in_train": int((read_N & in_train_N).sum()),
             "duplicate": int((read_N & duplicate_N & ~in_train_N).sum()),
         }
+        if share_NK is not None:
+            dropped["tied_majority"] = int((read_N & tied_N & ~duplicate_N).sum())
         coverage["triplets"][split] = {"read": int(read_N.sum()), "kept": len(rows_M), "dropped": dropped}
         coverage["candidates"][split] = counts
     return coverage

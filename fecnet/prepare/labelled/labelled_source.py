@@ -24,6 +24,7 @@ class LabelledPicture:
         sequence: the film it is from, or nothing.
         box: left, top, right, bottom in pixels, where the picture shows more than the face.
         valence_arousal: both in -1..1; NaN = absent.
+        votes: for each class of its source, 0 or more and not all 0; None where nobody was asked.
     """
 
     source: str
@@ -34,6 +35,7 @@ class LabelledPicture:
     sequence: str = ""
     box: tuple[float, ...] = ()
     valence_arousal: tuple[float, float] | None = None
+    votes: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)

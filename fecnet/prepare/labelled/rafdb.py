@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fecnet.prepare.labelled.label_files import Dropped, hash_of, picture_name, read_lines, split_name
+from fecnet.prepare.labelled.label_files import Dropped, hash_of, is_inside, picture_name, read_lines, split_name
 from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSource
 
 RAFDB_CLASSES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")  # labels 1..7
@@ -32,6 +32,8 @@ def read_rafdb(path: Path) -> LabelledSource:
             dropped.add("unknown", "bad_line")
         elif label not in {str(number + 1) for number in range(len(RAFDB_CLASSES))}:
             dropped.add(split, "unknown_label")
+        elif not is_inside(name):
+            dropped.add(split, "bad_path")
         else:
             stem, dot, suffix = name.rpartition(".")
             picture = root / "Image/aligned" / f"{stem}_aligned{dot}{suffix}"

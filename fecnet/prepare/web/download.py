@@ -233,6 +233,8 @@ class _Download:
         except StoppedError:
             pass
         except BaseException as error:  # a full disk, a check that fails: the run ends with it
+            if isinstance(error, OSError) and error.filename is None:  # of a nameless file
+                error = OSError(error.errno, error.strerror or str(error), str(self._folder))
             self._error = self._error or error
             self._queues.stop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -59,6 +60,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
+        self._path = path
         self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             content = path.read_bytes()
@@ -81,8 +83,13 @@ class Journal:
 
     def _append(self, entry: dict[str, Any]) -> None:
         line = (json.dumps(entry) + "\n").encode()
-        if os.write(self._handle, line) != len(line):
-            raise OSError("the disk took only a part of a journal line; is it full?")
+        before = os.fstat(self._handle).st_size
+        try:
+            if os.write(self._handle, line) != len(line):
+                raise OSError(errno.ENOSPC, "the disk took only a part of a line; is it full?", str(self._path))
+        except OSError as error:
+            os.ftruncate(self._handle, before)  # or another thread's line would be joined to this part
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def close(self) -> None:
         """Flush to disk; later writes are ignored."""
