@@ -1,16 +1,26 @@
-"""Every recipe in config/ loads, builds a net, an optimizer and a schedule, and states its source."""
+"""Every recipe in config/ loads, builds, trains on faces that have what it reads, and states its source."""
+
+import argparse
+import re
+import shlex
 
 import pytest
 
+from fecnet.commands import prepare
 from fecnet.config.node import load_config
 from fecnet.data.build import build_augment
 from fecnet.modeling.build import build_model
 from fecnet.modeling.criterion.build import build_criterion
 from fecnet.solver.build import build_ema, build_gradient_rules, build_optimizer, build_schedule
+from fecnet.training import train_run
 from tests.conftest import ROOT
+from tests.short_runs import short, write_faces
 
 CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")
 RECIPES = sorted((ROOT / "config").glob("*.yaml"))
+OF_SOURCES = [
+    path for path in RECIPES if path.stem.startswith(("rafdb_", "fer2013_", "ferplus_", "ckplus_", "affectnet_"))
+]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -33,3 +43,38 @@ def test_recipe_says_command_and_figures(path):
     assert any("Command:" in line for line in header)
     assert any("Measured:" in line for line in header)
     assert any(path.name in line or path.stem == "demo" for line in header)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipe_trains(path, tmp_path):
+    data = write_faces(tmp_path / "data", path)
+    cfg = load_config(path, [*short(path), "DATA.PATH", str(data), "OUTPUT_DIR", str(tmp_path / "result")])
+    assert train_run(cfg, recipe=path.stem) == 0
+    assert (tmp_path / "result" / path.stem / "checkpoints" / "last").read_text().split() == ["2"]
+
+
+def test_recipes_of_the_source_systems_are_there():
+    names = {path.stem for path in OF_SOURCES}
+    assert names >= {f"rafdb_{name}" for name in ("baseline", "scn", "ran", "scn_ran", "wasserstein")}
+    assert names >= {f"fer2013_{name}" for name in ("vgg19", "resnet18", "deep_emotion", "cpu")}
+    assert names >= {"ferplus_resnet18", "ferplus_joint", "ckplus_vgg19", "ckplus_resnet18", "affectnet_resnet18"}
+
+
+@pytest.mark.parametrize("path", OF_SOURCES, ids=lambda path: path.stem)
+def test_header_of_a_source_system(path):
+    """Its parts are all there, its data command is one and makes the set that the recipe reads."""
+    header = dict(re.findall(r"^# ([A-Z][a-z]+): +(\S.*)$", path.read_text(), re.MULTILINE))
+    assert header.keys() >= {"Source", "Data", "Command", "Selected", "Cost", "Published", "Measured"}
+    assert f"config/{path.name}" in header["Command"]
+    parser = argparse.ArgumentParser()
+    prepare.add(parser)
+    fecnet, command, *arguments = shlex.split(header["Data"])
+    assert (fecnet, command) == ("fecnet", "prepare")
+    assert str(parser.parse_args(arguments).path) == load_config(path).DATA.PATH
+
+
+@pytest.mark.parametrize("path", OF_SOURCES, ids=lambda path: path.stem)
+def test_what_selects_is_not_all_that_is_reported(path):
+    cfg = load_config(path)
+    selecting = set() if cfg.EVAL.SELECT == "last" else {cfg.DATA.EVAL_SPLITS[0]}
+    assert set(cfg.DATA.REPORT_SPLITS) - selecting

@@ -20,5 +20,12 @@ class Importance(nn.Linear):
 
     def forward(self, feature: Tensor) -> Tensor:
         """Features (..., F) to (..., 1)."""
+        return self._linear(feature).sigmoid()
+
+    def log(self, feature: Tensor) -> Tensor:
+        """The logarithm of ``forward``, finite where that is too small for a float."""
+        return nn.functional.logsigmoid(self._linear(feature))
+
+    def _linear(self, feature: Tensor) -> Tensor:
         with torch.autocast(feature.device.type, enabled=False):
-            return super().forward(feature.to(self.weight.dtype)).sigmoid()
+            return super().forward(feature.to(self.weight.dtype))

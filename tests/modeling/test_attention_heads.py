@@ -1,5 +1,6 @@
 """SCN and RAN heads against loops over single numbers, and RAN's way from N images to 6N regions and back."""
 
+import copy
 import math
 
 import pytest
@@ -75,6 +76,22 @@ def test_ran_head_equals_the_loop(scn):
         else:
             logits = linear(head.classifier, fused)
         assert out["logits"][n].tolist() == pytest.approx(logits)
+
+
+@pytest.mark.parametrize("bias", [-200.0, -1e4])  # float32's exponential ends at -104
+def test_importances_too_small_for_a_float_still_have_shares(bias):
+    torch.manual_seed(2)
+    head = RanHead(4, 3).eval()
+    for importance in (head.attention.alpha, head.attention.beta):
+        torch.nn.init.constant_(importance.bias, bias)
+    map_NCHW = torch.randn(6, 4, 1, 1)
+    out = head(map_NCHW)
+    assert out["region_importance"].tolist() == [[0.0] * 6]
+    # σ(x) is exp(x) down here
+    share_R = copy.deepcopy(head.attention.alpha).double().log(map_NCHW[:, :, 0, 0].double())[:, 0].softmax(0)
+    assert out["feature"][0, 4:].tolist() == pytest.approx((share_R @ map_NCHW[:, :, 0, 0].double()).tolist(), abs=1e-2)
+    out["logits"].sum().backward()
+    assert all(torch.isfinite(weight.grad).all() for weight in head.parameters())
 
 
 def region_net(scn=False):

@@ -18,6 +18,7 @@ class RegionAttention(nn.Module):
     """Two-level attention over regions (arXiv:1905.04075).
 
     ``α = σ(linear(v))``; ``v̄ = Σαv / Σα``; ``β = σ(linear([v; v̄]))``; the fused feature is ``Σαβ[v; v̄] / Σαβ``.
+    The shares are made of logarithms: where all six importances are too small for a float, they would be 0 / 0.
 
     Args:
         in_features: F.
@@ -34,16 +35,16 @@ class RegionAttention(nn.Module):
         Returns:
             The fused feature, shape (N, 2F), and α in 0..1 as the region-biased loss reads it, shape (N, R).
         """
-        alpha_NR1 = self.alpha(region_NRF)
-        mean_N1F = _weighted_mean(region_NRF, alpha_NR1)
+        log_alpha_NR1 = self.alpha.log(region_NRF)
+        mean_N1F = _weighted_mean(region_NRF, log_alpha_NR1)
         both_NRF = torch.cat([region_NRF, mean_N1F.expand_as(region_NRF)], dim=2)
-        beta_NR1 = self.beta(both_NRF)
-        return _weighted_mean(both_NRF, alpha_NR1 * beta_NR1)[:, 0], alpha_NR1[:, :, 0]
+        log_beta_NR1 = self.beta.log(both_NRF)
+        return _weighted_mean(both_NRF, log_alpha_NR1 + log_beta_NR1)[:, 0], log_alpha_NR1[:, :, 0].exp()
 
 
-def _weighted_mean(value_NRF: Tensor, weight_NR1: Tensor) -> Tensor:
-    """Mean over the regions, shape (N, 1, F)."""
-    return (value_NRF * weight_NR1).sum(dim=1, keepdim=True) / weight_NR1.sum(dim=1, keepdim=True)
+def _weighted_mean(value_NRF: Tensor, log_weight_NR1: Tensor) -> Tensor:
+    """Mean over the regions by the logarithms of their weights, shape (N, 1, F)."""
+    return (value_NRF * log_weight_NR1.softmax(dim=1)).sum(dim=1, keepdim=True)
 
 
 class RanHead(nn.Module):

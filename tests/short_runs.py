@@ -1,0 +1,76 @@
+"""Any recipe as a run of two iterations on a handful of random faces that have all it reads."""
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+
+from fecnet.config.node import load_config
+from fecnet.prepare.labelled.affectnet import AFFECTNET_CLASSES
+from fecnet.prepare.labelled.ckplus import CKPLUS_CLASSES
+from fecnet.prepare.labelled.fer2013 import FER_CLASSES, FERPLUS_CLASSES
+from fecnet.prepare.labelled.rafdb import RAFDB_CLASSES
+from fecnet.prepare.writer import PackedWriter
+
+SETS = {  # label set: classes in order, channels
+    "": ((), ["grey"]),
+    "synthetic": (tuple(f"expression {number}" for number in range(12)), ["grey"]),
+    "fer": (FER_CLASSES, ["grey"]),
+    "ferplus": (FERPLUS_CLASSES, ["grey"]),
+    "ckplus": (CKPLUS_CLASSES, ["grey"]),
+    "rafdb": (RAFDB_CLASSES, ["R", "G", "B"]),
+    "affectnet": (AFFECTNET_CLASSES, ["R", "G", "B"]),
+}
+FACES = 24  # of a split
+TWO_ITERATIONS = shlex.split(
+    "SOLVER.UNIT iteration SOLVER.LENGTH 2 SOLVER.BATCH_SIZE 6 SOLVER.ACCUMULATE 1 SOLVER.PRECISION fp32 "
+    "EVAL.PERIOD 0 EVAL.BATCH_SIZE 24 CHECKPOINT.PERIOD 0 LOG.PERIOD 1 LOG.TENSORBOARD false DEVICE cpu"
+)
+
+
+def short(recipe: Path) -> list[str]:
+    """Overrides that leave two iterations of small faces, and the search for wrong labels in the second."""
+    cfg = load_config(recipe)
+    overrides = list(TWO_ITERATIONS)
+    if cfg.DATA.INPUT_SIZE > 100:  # Inception-ResNet needs about as many pixels
+        overrides += ["DATA.INPUT_SIZE", "96"]
+    if cfg.LOSS.RELABEL_AFTER:
+        overrides += ["LOSS.RELABEL_AFTER", "1"]
+    if cfg.MODEL.PRETRAINED:
+        overrides += ["MODEL.PRETRAINED", "", "MODEL.PRETRAINED_ON", ""]
+    return overrides
+
+
+def write_faces(path: Path, recipe: Path) -> Path:
+    """A packed set of random faces with the splits, labels, votes, affect, subjects and triplets a recipe may read."""
+    cfg = load_config(recipe)
+    classes, channels = SETS[cfg.DATA.LABELS]
+    splits = dict.fromkeys([cfg.DATA.TRAIN_SPLIT, *cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS])
+    splits.pop("hold_out", None)
+    rng = np.random.default_rng(0)
+    num_faces = FACES * len(splits)
+    with PackedWriter(path, num_faces=num_faces, height=48, width=48, channels=channels) as writer:
+        records = [{"key": f"{n:03d}", "source": f"random:{n}", "subject": f"p{n // 2}"} for n in range(num_faces)]
+        writer.add_faces(rng.integers(0, 256, (num_faces, 48, 48, len(channels)), np.uint8), records)
+        for number, split in enumerate(splits):
+            rows = np.arange(FACES) + FACES * number
+            writer.add_triplets(
+                split,
+                faces_T3=np.stack([rng.permutation(rows)[:3] for _ in range(12)]),
+                odd_T=rng.integers(0, 3, 12),
+                type_T=np.arange(12) % 3,
+                votes_T3=rng.integers(1, 4, (12, 3)),
+            )
+            if classes:
+                label_M = np.arange(FACES) % len(classes)
+                writer.add_labels(
+                    cfg.DATA.LABELS,
+                    split,
+                    classes=classes,
+                    faces_M=rows,
+                    label_M=label_M,
+                    distribution_MK=0.7 * np.eye(len(classes))[label_M] + 0.3 / len(classes),
+                    valence_arousal_M2=rng.uniform(-1, 1, (FACES, 2)),
+                )
+        writer.set_coverage({"faces": {"read": num_faces, "kept": num_faces}})
+    return path

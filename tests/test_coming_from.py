@@ -1,0 +1,119 @@
+"""Every command of ours in docs/coming_from.md and docs/classifiers.md runs, on small data and for two iterations."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import inference
+import train
+from fecnet.cli import main as fecnet
+from fecnet.modeling.backbone.resnet import ResNet18
+from fecnet.prepare.labelled.ckplus import CKPLUS_CLASSES
+from tests.conftest import ROOT
+from tests.short_runs import short
+
+PAGES = ("coming_from", "classifiers")
+
+
+def commands_of(page):
+    """The lines of the page's bash blocks, in order."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", (ROOT / "docs" / f"{page}.md").read_text(), re.DOTALL | re.MULTILINE)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def save(path, seed, side=48):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)).save(path)
+
+
+def write_rafdb(folder):
+    lines = [f"{split}_{n:05d}.jpg {n % 7 + 1}" for split in ("train", "test") for n in range(56)]
+    (folder / "EmoLabel").mkdir(parents=True)
+    (folder / "EmoLabel" / "list_patition_label.txt").write_text("\n".join(lines))
+    for seed, line in enumerate(lines):
+        save(folder / "Image" / "aligned" / line.split()[0].replace(".jpg", "_aligned.jpg"), seed, side=100)
+
+
+def write_fer2013(folder):
+    rng = np.random.default_rng(0)
+    lines = ["emotion,pixels,Usage"]
+    for usage in ("Training", "PublicTest", "PrivateTest"):
+        lines += [f"{n % 7},{' '.join(map(str, rng.integers(0, 256, 48 * 48)))},{usage}" for n in range(21)]
+    folder.mkdir()
+    (folder / "fer2013.csv").write_text("\n".join(lines))
+
+
+def write_ckplus(folder):
+    for number, name in enumerate(CKPLUS_CLASSES):
+        for frame in range(12):
+            save(folder / name / f"S{frame:03d}_{number:03d}_{frame:08d}.png", 100 * number + frame)
+
+
+def write_lists(folder):
+    for number in range(12):
+        save(folder / "PICTURES" / f"{number}.png", number, side=160)
+    kinds = ("ONE_CLASS_TRIPLET", "TWO_CLASS_TRIPLET", "THREE_CLASS_TRIPLET")
+    rows = [f"{n}.png,{(n + 1) % 12}.png,{(n + 2) % 12}.png,{n % 3 + 1},{kinds[n % 3]}" for n in range(12)]
+    for name in ("TRAIN.csv", "TEST.csv"):
+        (folder / name).write_text("\n".join(rows))
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with what the words in capitals stand for, in which the commands are run."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    write_rafdb(tmp_path / "RAFDB_FOLDER")
+    write_fer2013(tmp_path / "FER2013_FOLDER")
+    write_ckplus(tmp_path / "CKPLUS_FOLDER")
+    write_lists(tmp_path)
+    save(tmp_path / "PHOTO.jpg", 0)
+    torch.save(ResNet18(in_channels=3).state_dict(), tmp_path / "RESNET18.pth")
+    return tmp_path
+
+
+def run(command, monkeypatch, folder):
+    """The command's exit code; trainings are shortened."""
+    command = re.sub(r"\$\(cat ([^)]*)\)", lambda found: (folder / found[1]).read_text().strip(), command)
+    program, *words = shlex.split(command)
+    if program == "fecnet":
+        return fecnet(words)
+    if program == "bash":  # changes into the project's folder, and here there is no GPU
+        words[words.index("-d") + 1] = "cpu"
+        words += [*short(folder / words[-1]), "DATA.PATH", f"{folder}/datasets/fec", "OUTPUT_DIR", f"{folder}/result"]
+        environment = os.environ | {"PYTHON": sys.executable}
+        return subprocess.run(["bash", *words], cwd=ROOT, env=environment, check=False, timeout=120).returncode
+    assert program == "python", command
+    script = {"train.py": train, "inference.py": inference}[words[0]]
+    if script is train:
+        words += short(folder / words[1])
+    monkeypatch.setattr(sys, "argv", words)
+    return script.main()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_run(page, place, monkeypatch, capsys):
+    commands = commands_of(page)
+    assert len(commands) > 6
+    if page == "classifiers":  # there, this stands on another page
+        commands.insert(0, "fecnet prepare rafdb RAFDB_FOLDER datasets/rafdb")
+    for command in commands:
+        code = run(command, monkeypatch, place)
+        assert code == 0, f"{command}\n{capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_keys_recipes_and_links_are_there(page):
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    known = (ROOT / "docs" / "config.md").read_text()
+    keys = set(re.findall(r"\b(?:DATA|AUGMENT|MODEL|LOSS|SOLVER|EVAL|CHECKPOINT|LOG)\.[A-Z_]+[A-Z0-9]", text))
+    assert keys and not {key for key in keys if f"`{key}`" not in known}
+    assert all((ROOT / recipe).is_file() for recipe in re.findall(r"config/[a-z0-9_]+\.yaml", text))
+    assert all((ROOT / "docs" / link).exists() for link in re.findall(r"\]\(([^)#:]+)\)", text))
