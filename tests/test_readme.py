@@ -50,7 +50,7 @@ def python_commands():
 
 def test_training_and_inference_commands_run(small_demo):
     folder, small = small_demo
-    assert len(python_commands()) == 7
+    assert len(python_commands()) == 8
     for command in python_commands():
         words = [sys.executable if word.endswith("python") else word for word in shlex.split(command)]
         words = [word.replace("result/demo", f"{folder}/result/demo") for word in words]
