@@ -103,6 +103,32 @@ def test_resnet18_width_scales_every_layer():
     assert widths == {16, 32, 64, 128}
 
 
+def test_narrow_shortcuts_are_strided_convolutions():
+    # computed here in double precision and without channels_last, where torch's own is sound
+    net = ResNet18(width=0.125, cifar_stem=True, blocks=(1, 1)).double()
+    block = net.layer2[0]
+    image = torch.randn(2, 8, 13, 12, dtype=torch.double)
+    conv, norm = block.downsample
+    expected = nn.functional.conv2d(image, conv.weight, stride=2)
+    torch.testing.assert_close(conv(image), expected)
+    assert conv(image).shape == (2, 16, 7, 6)
+    assert norm.num_features == 16
+
+
+def test_a_narrow_net_survives_channels_last():
+    # batch norms in evaluation: taking statistics cancels nearly all of a gradient, and rounding would show
+    net = ResNet18(in_channels=1, width=0.125, cifar_stem=True).eval()
+    reference = ResNet18(in_channels=1, width=0.125, cifar_stem=True).double().eval()
+    reference.load_state_dict(net.state_dict())
+    net.to(memory_format=torch.channels_last)
+    image = torch.rand(22, 1, 48, 48)
+    net(image.to(memory_format=torch.channels_last)).square().sum().backward()
+    reference(image.double()).square().sum().backward()
+    for ours, exact in zip(net.parameters(), reference.parameters(), strict=True):
+        scale = exact.grad.abs().max().item()
+        torch.testing.assert_close(ours.grad.double(), exact.grad, rtol=1e-2, atol=1e-3 * scale)
+
+
 def test_cifar_resnet18_count_is_the_cifar_codes(colour_nets):
     # kuangliu/pytorch-cifar has 11,173,962 with 10 classes; the FER2013 system has 7
     assert num_parameters(nn.Sequential(colour_nets["resnet18_cifar"], nn.Linear(512, 10))) == 11_173_962

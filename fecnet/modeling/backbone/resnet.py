@@ -4,14 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fecnet.layers.initialise import init_convolutions
 from fecnet.modeling.backbone.base import Backbone
 
+_NARROW = 8  # channels
+
 
 def _conv(in_channels: int, out_channels: int, size: int, stride: int) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, size, stride, padding=size // 2, bias=False)
+
+
+class _NarrowShortcut(nn.Conv2d):
+    """1×1 convolution of every ``stride``-th pixel, picked before and not by the convolution.
+
+    With 8 channels or fewer, torch 2.15 on CPUs writes beyond its memory in the backward pass of a strided one, where
+    maps are channels_last and 48 px large: the process dies.
+    """
+
+    def forward(self, map_NCHW: Tensor) -> Tensor:
+        down, across = self.stride
+        return F.conv2d(map_NCHW[:, :, ::down, ::across], self.weight)
+
+
+def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Conv2d:
+    if in_channels <= _NARROW:
+        return _NarrowShortcut(in_channels, out_channels, 1, stride, bias=False)
+    return _conv(in_channels, out_channels, 1, stride)
 
 
 class BasicBlock(nn.Module):
@@ -32,7 +53,7 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            self.downsample = nn.Sequential(_conv(in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels))
+            self.downsample = nn.Sequential(_shortcut(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
 
     def forward(self, map_NCHW: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride))."""
