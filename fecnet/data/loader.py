@@ -86,12 +86,15 @@ class FaceLoader:
         if world_size > sampler.batch_size:
             raise ValueError(f"SOLVER.BATCH_SIZE: {sampler.batch_size} {items} cannot be shared by {world_size} ranks")
         self.sampler = sampler
-        self.smallest_batch = max(1, sampler.batch_size // world_size // accumulate) * faces_per_item
+        smallest_share = sampler.batch_size // world_size
+        # as many on all ranks: in each of them a criterion may ask the others
+        num_micro = min(accumulate, smallest_share)
+        self.smallest_batch = smallest_share // num_micro * faces_per_item
         self._faces_NHWC = shared_tensor(faces_NHWC)
         self._labels = labels
         self._share = share(sampler.batch_size, world_size, rank)
         size = self._share.stop - self._share.start
-        self._micro = [share(size, min(accumulate, size), k) for k in range(min(accumulate, size))]
+        self._micro = [share(size, num_micro, k) for k in range(num_micro)]
         self._position_N = [self._positions(part, faces_per_item) for part in self._micro]
         self._pin = pin
 

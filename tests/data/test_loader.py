@@ -41,6 +41,13 @@ def test_shares_make_the_global_batch(tiny, world_size, accumulate):
         assert torch.equal(expected, found)
 
 
+def test_all_ranks_have_as_many_micro_batches(tiny):
+    # 8 triplets on 3 ranks: shares of 2, 3 and 3
+    loaders = [loader(tiny, rank=rank, world_size=3, accumulate=3) for rank in range(3)]
+    assert [[len(b.triplets.odd_B) for b in each.gather(1)] for each in loaders] == [[1, 1], [1, 2], [1, 2]]
+    assert {each.smallest_batch for each in loaders} == {3}
+
+
 def test_a_batch_holds_what_the_files_hold(tiny):
     (batch,) = loader(tiny).gather(1)
     faces = np.load(tiny / "faces.npy")
