@@ -243,11 +243,13 @@ def _statistics(module: nn.Module) -> tuple[Tensor, Tensor]:
     return cast(tuple[Tensor, Tensor], (module.running_mean, module.running_var))
 
 
-def gather_counts(number: int, device: torch.device) -> list[int]:
-    """Every rank's ``number``, in rank order, on all ranks; with several GPUs it waits for the device."""
+def gather_counts(number: int) -> list[int]:
+    """Every rank's ``number``, in rank order, on all ranks; exchanged between hosts, so no device is waited for."""
     if world_size() == 1:
         return [number]
-    return torch.cat(gather_rows(torch.full((1,), number, device=device), [1] * world_size())).tolist()
+    held = [torch.zeros(1, dtype=torch.int64) for _ in range(world_size())]
+    dist.all_gather(held, torch.tensor([number]), group=_hosts)
+    return torch.cat(held).tolist()
 
 
 def gather_differentiable(share: Tensor, counts: Sequence[int]) -> Tensor:

@@ -44,5 +44,9 @@ class StopOnSignal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None:
+            self._agreed()
+        # A group that is left while an exchange of it is held may end the process with SIGABRT.
+        self._agreed = lambda: 0
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -68,7 +68,7 @@ class CrossEntropyCriterion(nn.Module):
 
     def _weight_of_hardest(self, loss_N: Tensor, weight_N: Tensor) -> Tensor:
         """The weight of all images of the global batch, dealt out to the hardest: ``count`` stays as it is."""
-        counts = comm.gather_counts(len(loss_N), loss_N.device)
+        counts = comm.gather_counts(len(loss_N))
         both_G2 = torch.cat(comm.gather_rows(torch.stack([loss_N, weight_N], dim=1), counts))
         weight_G = both_G2[:, 1]
         kept_G = weight_G * top_share(both_G2.prod(dim=1), weight_G > 0, self.hardest)

@@ -78,7 +78,7 @@ class ScnCriterion(nn.Module):
     def forward(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:
         """This rank's part of the rank regularisation over the images with a label, of all ranks."""
         importance_N, label_N = out["importance"].float(), target_of(batch, "label", "scn")
-        counts = comm.gather_counts(len(label_N), label_N.device)
+        counts = comm.gather_counts(len(label_N))
         both_G2 = comm.gather_differentiable(torch.stack([importance_N, (label_N >= 0).float()], dim=1), counts)
         importance_G, present_G = both_G2[:, 0], both_G2[:, 1].detach() > 0
         high_G = top_share(importance_G, present_G, self.beta)
@@ -126,5 +126,5 @@ class ScnCriterion(nn.Module):
     def _found_by_all(self) -> Tensor:
         seen_M4 = torch.cat([self.nothing_04, *self._seen])
         found_M4 = seen_M4[seen_M4[:, 3] >= 0]
-        counts = comm.gather_counts(len(found_M4), found_M4.device)
+        counts = comm.gather_counts(len(found_M4))
         return torch.cat(comm.gather_rows(found_M4, counts)).cpu()

@@ -58,7 +58,7 @@ class ValenceArousalCriterion(nn.Module):
         return terms
 
     def _discordance(self, found_N2: Tensor, target_N2: Tensor, present_N: Tensor) -> Tensor:
-        counts = comm.gather_counts(len(found_N2), found_N2.device)
+        counts = comm.gather_counts(len(found_N2))
         all_G5 = comm.gather_differentiable(torch.cat([found_N2, target_N2, present_N[:, None]], dim=1), counts)
         found_G2, target_G2, present_G = all_G5[:, :2], all_G5[:, 2:4], all_G5[:, 4].detach()
         return (1 - concordance(found_G2, target_G2, present_G).mean()) * (present_G.sum() >= 2)
