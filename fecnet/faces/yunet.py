@@ -30,10 +30,9 @@ class YuNet:
     The net knows faces of about 10 to 300 pixels. A photo is shrunk until its longer side is 640 pixels or the smallest
     wanted face would be 12, whichever comes first.
 
-    It was made for upright faces: where a head is turned by 30 degrees it misses one face in twenty, and the points of
-    more than half of the others are far off. With ``second_look`` it therefore looks at the photo turned to either side
-    too, and twice more at each face turned upright. On 120 annotated faces turned by 30 degrees the mean error of the
-    points goes from 28 to 10 % of the distance between the eyes, on upright ones from 12 to 9.6 %; MTCNN's is 5.5 %.
+    It was made for upright faces: of heads turned by 30 degrees it misses some, and the points of many others are far
+    off. With ``second_look`` it therefore looks at the photo turned to either side too, and twice more at each face
+    turned upright. ``benchmarks/results/faces.json`` has the errors of both detectors; MTCNN's points are the better.
 
     Args:
         model_path: the ``.onnx`` file; ``face_detection_yunet_2023mar.onnx`` is tried, also with OpenCV 5.

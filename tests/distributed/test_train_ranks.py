@@ -9,13 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fecnet import training
 from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint, load_trainer
 from fecnet.engine.stepper import Stepper
 from fecnet.modeling.criterion.triplet import TripletCriterion
 from fecnet.training import train_run
 from fecnet.utils import comm
+from tests.distributed.frozen import batch_norms_frozen
 from tests.distributed.ranks import run_ranks
 from tests.engine.test_train_run import assert_same_run
 
@@ -30,21 +30,8 @@ def train(recipe, *overrides, resume=""):
 
 
 def train_frozen(recipe, name):
-    """A run in which no batch norm takes statistics: those of a share are not those of the batch."""
-    build = training.build_model
-
-    def build_frozen(*settings):
-        model = build(*settings)
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.eval().train = lambda mode=True, module=module: module
-        return model
-
-    training.build_model = build_frozen
-    try:
+    with batch_norms_frozen():
         return train(recipe, *PLAIN, "SOLVER.EMA_DECAY", 0, "NAME", name)
-    finally:
-        training.build_model = build
 
 
 def run_folder(recipe, name):
