@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from fecnet.config.node import Frozen, flatten, load_config
+from fecnet.data.label_splits import HOLD_OUT
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights, run_of
 from fecnet.engine.evaluator import AffectJudge, ClassJudge, Evaluator, TripletJudge
@@ -73,6 +74,7 @@ def infer_run(
     dataset = PackedDataset(cfg.DATA.PATH)
     rendezvous.check_same("data", {f"{dataset.path}: {key}": value for key, value in flatten(dataset.description)})
     task = find_task(cfg, dataset)
+    _check_hold_out(cfg, load_config(base=meta["config"]), splits or cfg.DATA.REPORT_SPLITS)
     _check_fit(checkpoint, meta, dataset, task)
     if baselines and not task.has_triplets:
         raise ValueError(f"--baselines: {checkpoint} learnt no triplets, on which baselines are measured")
@@ -112,8 +114,27 @@ def _print(meta: dict[str, Any], dataset: PackedDataset, reports: Sequence[Repor
 
 def _selecting_split(meta: dict[str, Any]) -> str | None:
     """The split by which the best checkpoint was selected, or None where nothing selected."""
-    selection = meta.get("accuracy", {}).get("selection", {"split": meta["config"]["DATA"]["EVAL_SPLITS"][0]})
+    accuracy = meta.get("accuracy", {})
+    if not accuracy:  # saved before the first evaluation
+        return None
+    selection = accuracy.get("selection", {"split": meta["config"]["DATA"]["EVAL_SPLITS"][0]})
     return selection and selection["split"]
+
+
+def _check_hold_out(cfg: Frozen, trained: Frozen, splits: Sequence[str]) -> None:
+    """Which faces were held out depends on the labels, so with others the hold-out holds faces that were trained on.
+
+    Raises:
+        ValueError: a part of the training split is measured, and was cut in another way when it was trained on.
+    """
+    if not (cfg.DATA.HOLD_OUT or trained.DATA.HOLD_OUT) or not {HOLD_OUT, trained.DATA.TRAIN_SPLIT} & set(splits):
+        return
+    for key in ("LABELS", "TRAIN_SPLIT", "HOLD_OUT"):
+        if cfg.DATA[key] != trained.DATA[key]:
+            raise ValueError(
+                f"DATA.{key}: {cfg.DATA[key]!r}, trained with {trained.DATA[key]!r}: it decides which faces were held "
+                f"out; allowed with other values: splits other than {HOLD_OUT} and {trained.DATA.TRAIN_SPLIT}"
+            )
 
 
 def _write(checkpoint: Path, reports: Sequence[Report], results: dict[str, dict[str, Any]]) -> None:

@@ -127,9 +127,10 @@ def build_evaluator(
         labels = build_label_splits(cfg, dataset)
         found = {split: labels.table(split, min_share=cfg.DATA.EVAL_VOTE_SHARE) for split in splits}
         for split, table in found.items() if cfg.DATA.EVAL_VOTE_SHARE else ():
+            labelled = int((labels.table(split).label_M >= 0).sum())
             say(
-                f"{split}: measured on the {len(table)} of {len(labels.table(split))} labelled faces whose label has "
-                f"more than {cfg.DATA.EVAL_VOTE_SHARE:g} of the votes"
+                f"{split}: measured on the {len(table)} of {labelled} labelled faces whose label has more than "
+                f"{cfg.DATA.EVAL_VOTE_SHARE:g} of the votes"
             )
         if task.has_classes:
             judges.append(

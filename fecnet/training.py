@@ -33,6 +33,7 @@ from fecnet.solver.gradient_rules import FiniteGuard
 from fecnet.tasks import Task, build_evaluator, check_batch_norm, check_classes, find_task, selecting_figure
 from fecnet.utils import comm, rendezvous
 from fecnet.utils.env import choose_device, choose_precision, code_hash, keep_freed_memory, provenance
+from fecnet.utils.files import hash_file
 from fecnet.utils.logging import MetricsFile, TensorBoard, say
 from fecnet.utils.signals import StopOnSignal
 
@@ -83,6 +84,7 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
         raise ValueError("\n".join(problems))
     dataset = open_dataset(cfg)
     task = find_task(cfg, dataset)
+    _check_same_confusion(cfg)
     if checkpoint is not None:
         check_same_data(checkpoint, dataset)
         check_classes(checkpoint, load_meta(checkpoint), dataset, task)
@@ -112,6 +114,14 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
         )
     say(f"{run}: done in {progress.seconds:.0f} s; {best}; measure it with: python inference.py {run}")
     return 0
+
+
+def _check_same_confusion(cfg: Frozen) -> None:
+    """All ranks read the same confusion matrix; a setting names only its file."""
+    path = Path(cfg.LOSS.CONFUSION)
+    if cfg.LOSS.CONFUSION:
+        content = hash_file(path) if path.is_file() else "absent"
+        rendezvous.check_same("confusion", {f"LOSS.CONFUSION '{path}'": content})
 
 
 def _open_files(cfg: Frozen, run: Path, progress: Progress) -> RunFiles:
@@ -196,7 +206,11 @@ def _build_trainer(
         loader,
         build_augment(cfg, dataset.channels),
         build_evaluator(cfg, dataset, cfg.DATA.EVAL_SPLITS, device, task=task),
-        meta={**_describe(cfg, dataset, task, device, precision), "length": periods.last},
+        meta={
+            **_describe(cfg, dataset, task, device, precision),
+            "pretraining": _pretraining(cfg, checkpoint),
+            "length": periods.last,
+        },
         periods=periods,
         select=selecting_figure(cfg, task),
         labels=labels,
@@ -227,6 +241,18 @@ def _periods(cfg: Frozen, iterations_per_epoch: int) -> Periods:
     )
 
 
+def _pretraining(cfg: Frozen, checkpoint: Path | None) -> str | None:
+    """What the weights were trained on before this run, with what stands in the checkpoint they were taken from."""
+    if checkpoint is not None:
+        known: str | None = load_meta(checkpoint)["pretraining"]
+        return known
+    if not cfg.MODEL.PRETRAINED:
+        return None
+    source = Path(cfg.MODEL.PRETRAINED).parent
+    earlier = load_meta(source)["pretraining"] if (source / "meta.json").is_file() else None
+    return f"{cfg.MODEL.PRETRAINED_ON}; before that: {earlier}" if earlier else str(cfg.MODEL.PRETRAINED_ON)
+
+
 def _describe(
     cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, precision: torch.dtype
 ) -> Mapping[str, Any]:
@@ -243,7 +269,6 @@ def _describe(
             "mean": per_channel(cfg.MODEL.MEAN, len(dataset.channels), mask=0.0, key="MODEL.MEAN"),
             "std": per_channel(cfg.MODEL.STD, len(dataset.channels), mask=1.0, key="MODEL.STD"),
         },
-        "pretraining": cfg.MODEL.PRETRAINED_ON or None,
         "data": describe_data(dataset),
         "coverage": dataset.coverage,
         "config": plain(cfg),

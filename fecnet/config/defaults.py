@@ -24,8 +24,8 @@ _C.DATA.BALANCE_TYPES = True  # a third of each batch from each triplet type; ar
 _C.DATA.LABELS = ""  # label set of the classes; empty = none, needed by a criterion on classes
 _C.DATA.BALANCE_CLASSES = False  # each class equally often in a batch; only where no triplets are trained on
 _C.DATA.HOLD_OUT = 0.0  # share of TRAIN_SPLIT that makes a split hold_out for EVAL_SPLITS; subject-wise where known
-_C.DATA.TRAIN_VOTE_SHARE = 0.0  # learn no face whose label has at most this share of its votes; 0.5: majorities only
-_C.DATA.EVAL_VOTE_SHARE = 0.0  # measure no face whose label has at most this share; 0.5: FERPlus' strict majority
+_C.DATA.TRAIN_VOTE_SHARE = 0.0  # learn no face whose label has at most this share of the classes' votes; 0.5: majority
+_C.DATA.EVAL_VOTE_SHARE = 0.0  # measure no face whose label has at most this share of the classes' votes
 _C.DATA.VOTE_WEIGHTS = False  # weight a triplet by the share of its raters that agree, mean 1 over the split
 
 _C.AUGMENT = EasyDict()

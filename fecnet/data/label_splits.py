@@ -25,7 +25,8 @@ class LabelSplits:
         label_set: name of the labelling.
         train_split: split trained on.
         hold_out: share of ``train_split`` that is not trained on but makes the split ``hold_out``; whole subjects
-            where ``faces.csv`` knows them, else the same share of each class. The faces are always the same.
+            where ``faces.csv`` knows them, else the same share of each class. The same faces for every seed, but
+            without subjects other ones for other labels.
     """
 
     def __init__(self, dataset: PackedDataset, label_set: str, *, train_split: str, hold_out: float = 0.0) -> None:
@@ -93,9 +94,18 @@ def held_out(table: LabelTable, share: float, subjects: np.ndarray) -> np.ndarra
 
     Returns:
         bool, shape (M,).
+
+    Raises:
+        ValueError: the subjects of some faces are known and those of others are not.
     """
     subject_M = subjects[table.faces_M]
-    if (subject_M == "").any():
+    unknown = int((subject_M == "").sum())
+    if 0 < unknown < len(table):
+        raise ValueError(
+            f"DATA.HOLD_OUT: of {len(table)} faces {unknown} have no subject in faces.csv, so people cannot be kept on "
+            "one side; allowed: subjects for all faces, or for none"
+        )
+    if unknown:
         return _share_of_each_class(table.label_M, share)
     names, place_M = np.unique(subject_M, return_inverse=True)
     order = permuted(np.arange(len(names)), len(names), key=0)

@@ -74,7 +74,10 @@ class ExpressionNet(nn.Module):
             return self.head(map_NCHW.float())
 
     def _normalise(self, image_NCHW: Tensor) -> Tensor:
-        image = image_NCHW.to(self.mean.dtype)
-        if image_NCHW.dtype == torch.uint8:
-            image = image / 255
-        return (image - self.mean) / self.std
+        return (to_unit_range(image_NCHW, self.mean.dtype) - self.mean) / self.std
+
+
+def to_unit_range(image_NCHW: Tensor, dtype: torch.dtype) -> Tensor:
+    """An image, uint8 or float in 0..1, as ``dtype`` in 0..1."""
+    image = image_NCHW.to(dtype)
+    return image / 255 if image_NCHW.dtype == torch.uint8 else image

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from fecnet.layers.regions import face_regions
-from fecnet.modeling.models import ExpressionNet
+from fecnet.modeling.models import ExpressionNet, to_unit_range
 from fecnet.structures import Outputs
 
 
@@ -19,7 +18,4 @@ class RegionNet(ExpressionNet):
         Args:
             image_NCHW: uint8, or float in 0..1, shape (N, C, H, W).
         """
-        image = image_NCHW.to(self.mean.dtype)
-        if image_NCHW.dtype == torch.uint8:
-            image = image / 255
-        return super().forward(face_regions(image).flatten(0, 1))
+        return super().forward(face_regions(to_unit_range(image_NCHW, self.mean.dtype)).flatten(0, 1))

@@ -40,6 +40,12 @@ def test_subjects_of_many_faces_are_held_out_whole_and_near_the_share():
     assert abs(held_M.mean() - 0.2) < 40 / len(subjects)
 
 
+def test_subjects_of_some_faces_alone_hold_nothing_out():
+    table = LabelTable(("a", "b"), np.arange(8), np.zeros(8, np.int64))
+    with pytest.raises(ValueError, match=r"DATA\.HOLD_OUT: of 8 faces 1 have no subject .*; allowed: subjects for all"):
+        held_out(table, 0.5, np.array(["p0", "p0", "p1", "p1", "p2", "p2", "p3", ""]))
+
+
 def test_faces_without_a_majority_are_left_out_where_asked(tmp_path):
     path = write_labelled(tmp_path / "set")  # votes of 0.7 for the label
     assert len(splits(path, 0).table("test", min_share=0.5)) == 10  # two have no label

@@ -13,7 +13,7 @@ from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_trainer
 from fecnet.engine.runs import find_runs
 from fecnet.engine.stepper import Stepper
-from fecnet.inference import infer_run
+from fecnet.inference import _selecting_split, infer_run
 from fecnet.prepare.synthetic import prepare_synthetic
 from fecnet.training import train_run
 from tests.classes import CLASSES, KINDS, write_labelled, write_recipe
@@ -106,7 +106,7 @@ def test_a_classifier_learns_and_its_table_is_written(tmp_path, capsys):
         np.testing.assert_allclose(file["probability"].sum(1), 1, rtol=1e-5)
         np.testing.assert_array_equal(file["probability"].argmax(1), file["prediction"])
     infer_run(str(run), overrides=["DATA.EVAL_VOTE_SHARE", "0.5"])
-    assert "test: measured on the 10 of 12 labelled faces whose label has more than 0.5" in capsys.readouterr().out
+    assert "test: measured on the 10 of 10 labelled faces whose label has more than 0.5" in capsys.readouterr().out
     (found,) = find_runs(recipe.parent / "result")
     assert found.best == f"{meta['accuracy']['selection']['percent']:.1f} % at {meta['iteration']}"
 
@@ -205,6 +205,24 @@ def test_checkpoint_and_data_must_have_the_same_classes_in_the_same_order(tmp_pa
         train(recipe, "SOLVER.LENGTH", 4, "DATA.PATH", other, resume=str(run))
 
 
+def test_a_hold_out_is_not_measured_by_other_labels_than_those_that_cut_it(tmp_path):
+    recipe = write_recipe(tmp_path, "classifier")
+    assert train(recipe, "SOLVER.LENGTH", 1, "DATA.HOLD_OUT", 0.2, "DATA.EVAL_SPLITS", "[hold_out]") == 0
+    run = str(run_folder(recipe, "classifier"))
+    infer_run(run, splits=["hold_out"])
+    for splits in (["hold_out"], ["train"]):
+        with pytest.raises(ValueError, match=r"DATA\.HOLD_OUT: 0\.3, trained with 0\.2: it decides which faces"):
+            infer_run(run, splits=splits, overrides=["DATA.HOLD_OUT", "0.3"])
+    infer_run(run, splits=["test"], overrides=["DATA.HOLD_OUT", "0.3"])
+
+
+def test_a_checkpoint_from_before_the_first_evaluation_was_selected_by_nothing():
+    config = {"DATA": {"EVAL_SPLITS": ["val"]}}
+    assert _selecting_split({"accuracy": {}, "config": config}) is None
+    assert _selecting_split({"accuracy": {"selection": None, "splits": {}}, "config": config}) is None
+    assert _selecting_split({"accuracy": {"splits": {}}, "config": config}) == "val"  # older ones had no choice
+
+
 def test_an_embedding_is_not_measured_as_a_classifier(tmp_path):
     recipe = write_recipe(tmp_path, "classifier")
     assert train(recipe, "SOLVER.LENGTH", 1) == 0
@@ -223,6 +241,15 @@ def test_an_embedding_is_not_measured_as_a_classifier(tmp_path):
         (("MODEL.HEAD", "embedding"), r"MODEL\.HEAD: 'embedding' gives embedding; .* allowed here: classifier"),
         (("MODEL.HEAD", "joint"), r"MODEL\.HEAD: 'joint' gives embedding, logits"),
         (("LOSS.WEIGHTS", "[1, 2]"), r"LOSS\.WEIGHTS: 2 numbers for 1 of LOSS\.CRITERIA"),
+        (
+            ("LOSS.CRITERIA", "[scn]", "MODEL.HEAD", "scn"),
+            r"\['scn'\] teaches no classes; scn needs one beside it: cross",
+        ),
+        (
+            ("LOSS.CCC", "true"),
+            r"LOSS\.CCC: True is read by valence_arousal alone, which .* lacks; allowed here: False",
+        ),
+        (("LOSS.RELABEL_AFTER", 1), r"LOSS\.RELABEL_AFTER: 1\.0 is read by scn alone"),
         (("LOSS.CRITERIA", "[ran]"), r"LOSS\.CRITERIA: \['ran'\] reads neither triplets nor labels"),
         (("LOSS.CRITERIA", "[hinge]"), r"LOSS\.CRITERIA: unknown name 'hinge'; allowed: cross_entropy"),
         (("LOSS.CLASS_WEIGHTS", "some"), r"LOSS\.CLASS_WEIGHTS: unknown name 'some'; allowed: balanced, none, sqrt"),

@@ -5,11 +5,13 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from fecnet.layers.regions import face_regions
 from fecnet.modeling.backbone.resnet import ResNet18
 from fecnet.modeling.head.ran import RanHead
 from fecnet.modeling.head.scn import ScnHead
+from fecnet.modeling.models import ExpressionNet
 from fecnet.modeling.neck.necks import NoNeck
 from fecnet.modeling.region_net import RegionNet
 
@@ -128,9 +130,8 @@ def test_every_parameter_of_scn_and_ran_together_learns():
 
 def test_importances_keep_their_order_in_half_precision():
     torch.manual_seed(0)
-    head = ScnHead(64, 3)
-    map_NCHW = 1 + torch.rand(200, 64, 1, 1) / 10
+    net = ExpressionNet(nn.Identity(), nn.Identity(), ScnHead(64, 3), mean=[0.0] * 64, std=[1.0] * 64)
     with torch.autocast("cpu", torch.bfloat16):
-        half = head(map_NCHW.bfloat16())["importance"]
+        half = net(1 + torch.rand(200, 64, 1, 1) / 10)["importance"]
     assert half.dtype == torch.float32
     assert len(half.unique()) > 190

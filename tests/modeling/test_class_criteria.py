@@ -208,7 +208,9 @@ def test_weighted_criteria_refuse_what_makes_no_sum():
     assert WeightedCriteria([(TripletCriterion((0.1, 0.2, 0.2)), 1.0)]).feedback() is None
 
 
-def test_learnt_distances_are_saved_and_fixed_ones_are_not():
+def test_distances_are_saved_learnt_or_fixed():
     free = WeightedCriteria([(WassersteinCriterion(FreeDistances(3)), 1.0)])
     assert list(free.state_dict()) == ["criteria.0.free.raw_P"]
-    assert not WassersteinCriterion(centroid_distances(FERPLUS)).state_dict()
+    fixed, resumed = (WassersteinCriterion(distances) for distances in (centroid_distances(FERPLUS), torch.zeros(8, 8)))
+    resumed.load_state_dict(fixed.state_dict())  # whatever the file says by then
+    assert torch.equal(resumed.distance_KK, centroid_distances(FERPLUS))

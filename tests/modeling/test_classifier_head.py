@@ -62,7 +62,9 @@ def test_an_identity_neck_adds_no_parameter():
     assert own - backbone == 5 * model.backbone.out_channels + 5
 
 
-@pytest.mark.parametrize(("backbone", "channels", "count"), [("vgg19", 3, 20_038_983), ("deep_emotion", 1, 66_877)])
+@pytest.mark.parametrize(
+    ("backbone", "channels", "count"), [("vgg19", 3, 20_038_983), ("vgg19", 1, 20_038_983), ("deep_emotion", 1, 66_877)]
+)
 def test_whole_classifiers_have_the_published_number_of_parameters(backbone, channels, count):
     cfg = settings("MODEL.HEAD", "classifier", "MODEL.BACKBONE", backbone, "MODEL.WIDTH", 1.0)
     model = build_model(cfg, channels, num_classes=7)

@@ -19,11 +19,11 @@ BACKBONES = {
 }
 
 
-def train(recipe, name, *overrides):
+def train(recipe, name, *overrides, resume=""):
     """The last checkpoint of two iterations."""
     options = ("NAME", name, "SOLVER.LENGTH", 2, "EVAL.PERIOD", 0, "CHECKPOINT.PERIOD", 0, *overrides)
     cfg = load_config(recipe, [str(item) for item in options])
-    assert train_run(cfg, recipe=name, resume="") == 0
+    assert train_run(cfg, recipe=name, resume=resume) == 0
     return find_checkpoint(recipe.parent / "result" / name, "last")
 
 
@@ -45,6 +45,12 @@ def test_a_runs_backbone_is_loaded_whole_and_stays_as_it_is_when_frozen(recipe, 
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert json.loads((second / "meta.json").read_text())["pretraining"] == "random faces"
+    chained = ("MODEL.PRETRAINED", second / "model.safetensors", "MODEL.PRETRAINED_ON", "more faces")
+    third = train(recipe, "third", *BACKBONES[name], *chained)
+    resumed = train(recipe, "third", *BACKBONES[name], *chained, "SOLVER.LENGTH", 3, resume="auto")
+    for checkpoint in (third, resumed):
+        told = json.loads((checkpoint / "meta.json").read_text())["pretraining"]
+        assert told == "more faces; before that: random faces"
     infer_run(str(second))
 
 

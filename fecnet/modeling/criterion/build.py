@@ -33,18 +33,41 @@ _OUTPUTS: dict[str, tuple[str, ...]] = {
     "valence_arousal": ("valence_arousal",),
 }
 
+# of those above, what teaches a net its classes: scn reads the logits, and only ranks importances
+_TEACH_CLASSES = ("cross_entropy", "soft_targets", "wasserstein")
+# settings of one criterion that are off by default, with the value that is off
+_OFF: dict[str, tuple[str, Any]] = {
+    "CLASS_WEIGHTS": ("cross_entropy", "none"),
+    "LABEL_SMOOTHING": ("cross_entropy", 0.0),
+    "HARDEST": ("cross_entropy", 1.0),
+    "RELABEL_AFTER": ("scn", 0.0),
+    "CONFUSION": ("wasserstein", ""),
+    "CCC": ("valence_arousal", False),
+}
+
 
 def criteria_read(cfg: Any) -> tuple[str, ...]:
     """What the criteria read of a batch: ``triplets`` and names of targets, each once.
 
     Raises:
-        ValueError: an unknown criterion, or none that reads what people said.
+        ValueError: an unknown criterion, none that reads what people said, scn alone, or a setting that none reads.
     """
     every = [name for criterion in cfg.LOSS.CRITERIA for name in lookup(_READS, criterion, key="LOSS.CRITERIA")]
     if not every:
         raise ValueError(
             f"LOSS.CRITERIA: {list(cfg.LOSS.CRITERIA)} reads neither triplets nor labels; add one that does"
         )
+    if "scn" in cfg.LOSS.CRITERIA and not set(_TEACH_CLASSES) & set(cfg.LOSS.CRITERIA):
+        raise ValueError(
+            f"LOSS.CRITERIA: {list(cfg.LOSS.CRITERIA)} teaches no classes; scn needs one beside it: "
+            f"{', '.join(_TEACH_CLASSES)}"
+        )
+    for key, (reader, off) in _OFF.items():
+        if cfg.LOSS[key] != off and reader not in cfg.LOSS.CRITERIA:
+            raise ValueError(
+                f"LOSS.{key}: {cfg.LOSS[key]!r} is read by {reader} alone, which LOSS.CRITERIA "
+                f"{list(cfg.LOSS.CRITERIA)} lacks; allowed here: {off!r}"
+            )
     return tuple(dict.fromkeys(every))
 
 

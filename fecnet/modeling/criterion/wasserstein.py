@@ -121,7 +121,7 @@ class WassersteinCriterion(nn.Module):
         super().__init__()
         self.free = distances if isinstance(distances, FreeDistances) else None
         fixed = None if isinstance(distances, FreeDistances) else distances
-        self.register_buffer("distance_KK", fixed, persistent=False)
+        self.register_buffer("distance_KK", fixed)  # kept: the file it came from may change before a resume
 
     def count(self, batch: Batch) -> dict[str, Tensor]:
         """Number of images with a label."""
