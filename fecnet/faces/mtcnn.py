@@ -5,7 +5,8 @@ lets the photos of a batch suppress one another's faces at the borders. The firs
 together; everything else is done photo by photo, so a batch gives what single photos give.
 
 The third net was made for upright faces. ``second_look`` therefore shows it each face once more, turned upright by the
-points it gave, and that picture's mirror image; the mean of both replaces the points (``benchmarks/results/faces.json``).
+points it gave, and that picture's mirror image; the mean of both replaces the points
+(``benchmarks/results/faces.json``).
 """
 
 from __future__ import annotations
