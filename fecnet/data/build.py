@@ -13,6 +13,7 @@ from fecnet.data.label_splits import LabelSplits
 from fecnet.data.loader import LabelledLoader, TripletLoader, vote_weights
 from fecnet.data.packed import PackedDataset
 from fecnet.data.samplers import ClassSampler, TripletSampler
+from fecnet.data.views import View, center, flip, ten_crop
 from fecnet.utils.lookup import lookup
 
 
@@ -136,3 +137,25 @@ def build_augment(cfg: Any, channels: list[str]) -> Augment:
         )
     except ValueError as error:
         raise ValueError(f"AUGMENT, {error}") from error
+
+
+_VIEWS: dict[str, Callable[[int, float], list[View]]] = {"center": center, "flip": flip, "ten_crop": ten_crop}
+
+
+def build_views(cfg: Any, dataset: PackedDataset) -> list[View]:
+    """What is looked at of each face that is measured, by ``cfg.EVAL.VIEWS``.
+
+    Raises:
+        ValueError: an unknown name, or ten crops that are all the whole face.
+    """
+    views = lookup(_VIEWS, cfg.EVAL.VIEWS, key="EVAL.VIEWS")(cfg.DATA.INPUT_SIZE, cfg.DATA.CROP)
+    height, width = dataset.faces_NHWC.shape[1:3]
+    if cfg.EVAL.VIEWS == "ten_crop" and (round(cfg.DATA.CROP * height), round(cfg.DATA.CROP * width)) == (
+        height,
+        width,
+    ):
+        raise ValueError(
+            f"EVAL.VIEWS: 'ten_crop' with DATA.CROP {cfg.DATA.CROP:g} cuts nothing off {height}×{width} pixels; "
+            "allowed here: center, flip; or a smaller DATA.CROP, which the net must have been trained with"
+        )
+    return views
