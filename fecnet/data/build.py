@@ -103,6 +103,23 @@ def build_labels(cfg: Any, dataset: PackedDataset, targets: Sequence[str]) -> La
     return labels
 
 
+def build_trained_rows(cfg: Any, dataset: PackedDataset, targets: Sequence[str], *, triplets: bool) -> np.ndarray:
+    """The faces that are learnt from, rows of ``faces.npy``, int64: what ``build_loader`` draws from.
+
+    Args:
+        cfg: the whole settings.
+        dataset: the packed data set.
+        targets: what the criteria read of the labels.
+        triplets: the items are triplets; else labelled faces.
+
+    Raises:
+        ValueError: no such split or labels.
+    """
+    if triplets:
+        return np.unique(dataset.triplets(cfg.DATA.TRAIN_SPLIT).faces_T3).astype(np.int64)
+    return build_labels(cfg, dataset, targets).rows_M
+
+
 _CLASS_WEIGHTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "none": np.ones_like,
     "balanced": lambda counts_K: counts_K.sum() / (len(counts_K) * counts_K),  # as scikit-learn's class weights
