@@ -121,7 +121,7 @@ def test_faces_that_also_stand_in_training_are_told_and_left_out(tmp_path, capsy
     faces[55] = faces[4]
     np.save(path / "faces.npy", faces)
     recipe = write_recipe(tmp_path, "classifier")
-    assert train(recipe) == 0
+    assert train(recipe, "SOLVER.LENGTH", 3) == 0  # some are called wrong
     run = run_folder(recipe, "classifier")
     capsys.readouterr()
     splits = infer_run(str(run), splits=["train", "val", "test"])["classes"]["splits"]
@@ -150,17 +150,17 @@ def test_faces_that_also_stand_in_training_are_told_and_left_out(tmp_path, capsy
         infer_run(str(run), overrides=["DATA.PATH", str(other)])["classes"]["splits"]["test"]["copies_in_training"] == 0
     )
     description = json.loads((other / "dataset.json").read_text())
-    description["sources"] = {"elsewhere": "1"}
+    description["coverage"]["faces"]["read"] = 65
     (other / "dataset.json").write_text(json.dumps(description))
     capsys.readouterr()
     found = infer_run(str(run), overrides=["DATA.PATH", str(other)])["classes"]["splits"]["test"]
     assert found["copies_in_training"] is found["without_copies"] is None
-    assert "not the data that were trained on ('sources" in capsys.readouterr().out
+    assert "not the data that were trained on ('coverage.faces.read' differs)" in capsys.readouterr().out
 
 
 def test_pictures_and_files_of_each_split(tmp_path, capsys, monkeypatch):
     recipe = write_recipe(tmp_path, "classifier")
-    assert train(recipe) == 0
+    assert train(recipe, "SOLVER.LENGTH", 3) == 0  # some are called wrong
     folder = run_folder(recipe, "classifier") / "evaluation"
     result = infer_run(str(run_folder(recipe, "classifier")))["classes"]
     for split in ("val", "test"):
@@ -208,7 +208,7 @@ def test_predictions_that_are_not_finite_name_the_split_and_the_face(tmp_path):
     assert train(recipe, "SOLVER.LENGTH", 1) == 0
     path = find_checkpoint(run_folder(recipe, "joint"), "last") / "model.safetensors"
     weights = load_file(path)
-    for name, output in (("head.classifier.classifier.bias", "logits"), ("head.other.fc2.bias", "embedding")):
+    for name, output in (("head.classifier.classifier.bias", "logits"), ("head.other.embedding.bias", "embedding")):
         damaged = {key: value.clone() for key, value in weights.items()}
         damaged[name][1] = float("nan")
         save_file(damaged, path)
