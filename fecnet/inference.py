@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from fecnet.config.node import Frozen, flatten, load_config
+from fecnet.data.build import build_trained_rows
+from fecnet.data.duplicates import stand_in
 from fecnet.data.label_splits import HOLD_OUT
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights, run_of
@@ -19,6 +21,7 @@ from fecnet.evaluation.coverage import format_coverage
 from fecnet.evaluation.triplet_accuracy import TripletAccuracy
 from fecnet.modeling.build import build_model
 from fecnet.reports import AffectReport, ClassReport, Report, TripletReport
+from fecnet.run_folders import data_differences
 from fecnet.tasks import Task, build_evaluator, check_classes, find_task
 from fecnet.utils import comm, rendezvous
 from fecnet.utils.env import choose_device, code_hash, provenance
@@ -74,7 +77,8 @@ def infer_run(
     dataset = PackedDataset(cfg.DATA.PATH)
     rendezvous.check_same("data", {f"{dataset.path}: {key}": value for key, value in flatten(dataset.description)})
     task = find_task(cfg, dataset)
-    _check_hold_out(cfg, load_config(base=meta["config"]), splits or cfg.DATA.REPORT_SPLITS)
+    trained = load_config(base=meta["config"])
+    _check_hold_out(cfg, trained, splits or cfg.DATA.REPORT_SPLITS)
     _check_fit(checkpoint, meta, dataset, task)
     if baselines and not task.has_triplets:
         raise ValueError(f"--baselines: {checkpoint} learnt no triplets, on which baselines are measured")
@@ -90,18 +94,46 @@ def infer_run(
             others = _baselines(cfg, dataset, task, evaluator, judge, device) if baselines else {}
             reports.append(TripletReport(dataset, judge, evaluator.part(outputs, judge), others))
         elif isinstance(judge, ClassJudge):
-            reports.append(ClassReport(judge, evaluator.part(outputs, judge)))
+            copy_N = _copies_in_training(meta, trained, dataset, judge)
+            logits_NK, split = evaluator.part(outputs, judge), trained.DATA.TRAIN_SPLIT
+            reports.append(ClassReport(dataset, judge, logits_NK, training_split=split, copy_N=copy_N))
         elif isinstance(judge, AffectJudge):
             reports.append(AffectReport(judge, evaluator.part(outputs, judge)))
-    _print(meta, dataset, reports, splits)
+    _print(meta, dataset, reports, splits, cfg.EVAL.VIEWS)
     shared = {"checkpoint": str(checkpoint), "iteration": meta["iteration"], "data": str(dataset.path)}
+    shared["views"] = cfg.EVAL.VIEWS
     known = {"coverage": dataset.coverage, "provenance": provenance(device)}
     results = {report.name: {**shared, **report.to_dict(), **known} for report in reports}
     comm.from_main(lambda: _write(checkpoint, reports, results))
     return results
 
 
-def _print(meta: dict[str, Any], dataset: PackedDataset, reports: Sequence[Report], splits: Sequence[str]) -> None:
+def _copies_in_training(
+    meta: dict[str, Any], trained: Frozen, dataset: PackedDataset, judge: ClassJudge
+) -> np.ndarray | None:
+    """Which of the judge's faces also stand, pixel for pixel, among those learnt from; None where these are not here.
+
+    Found on rank 0 alone.
+    """
+    differences = data_differences(meta, dataset)
+    if differences:
+        say(
+            f"{dataset.path}: not the data that were trained on ('{differences[0][0]}' differs), so faces that "
+            "also stand in training are not looked for"
+        )
+        return None
+    task = find_task(trained, dataset)
+
+    def find() -> np.ndarray:
+        learnt_from = build_trained_rows(trained, dataset, task.targets, triplets=task.has_triplets)
+        return stand_in(dataset.faces_NHWC, judge.rows, learnt_from)
+
+    return comm.from_main(find)
+
+
+def _print(
+    meta: dict[str, Any], dataset: PackedDataset, reports: Sequence[Report], splits: Sequence[str], views: str
+) -> None:
     selecting = _selecting_split(meta)
     for split in splits:
         selected = " (the split that selected the best checkpoint)" if split == selecting else ""
@@ -109,6 +141,8 @@ def _print(meta: dict[str, Any], dataset: PackedDataset, reports: Sequence[Repor
             say(f"\n{split}{selected}: {report.table(split)}")
     if splits and set(splits) == {selecting}:
         say(f"\n{selecting} selected the checkpoint: figures on it are higher than on faces that nothing was chosen by")
+    if views != "center":
+        say(f"\nEVAL.VIEWS {views}: outputs are the mean over the views of a face")
     say("\n" + format_coverage(dataset.coverage))
 
 

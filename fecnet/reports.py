@@ -6,16 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.evaluator import AffectJudge, ClassJudge, TripletJudge
 from fecnet.evaluation.affect import format_affect
-from fecnet.evaluation.classification import format_classes
+from fecnet.evaluation.calibration import calibration, format_calibration
+from fecnet.evaluation.classification import ClassAccuracy, class_accuracy, format_classes, format_figures
+from fecnet.evaluation.mistakes import mistake_sheet
 from fecnet.evaluation.neighbours import neighbour_sheet
+from fecnet.evaluation.plots import INSTALL, can_plot, confusion_plot, reliability_plot
 from fecnet.evaluation.triplet_accuracy import ROWS, TripletAccuracy, format_table
 from fecnet.utils.files import replace_arrays, replace_json, replace_text
+from fecnet.utils.logging import say
 
 
 class Report(Protocol):
@@ -81,38 +86,94 @@ class TripletReport:
 
 
 class ClassReport:
-    """The table of classes, the confusion matrices and the predictions.
+    """The table of classes, calibration, confusion matrices, what is called wrong, and the predictions.
 
     Args:
+        dataset: shows the faces.
         judge: the labelled faces.
         logits_NK: of ``judge.rows``.
+        training_split: what the net learnt from.
+        copy_N: which of ``judge.rows`` also stand in it, pixel for pixel; None where that is not known.
     """
 
     name = "classes"
 
-    def __init__(self, judge: ClassJudge, logits_NK: Tensor) -> None:
+    def __init__(
+        self,
+        dataset: PackedDataset,
+        judge: ClassJudge,
+        logits_NK: Tensor,
+        *,
+        training_split: str,
+        copy_N: np.ndarray | None,
+    ) -> None:
+        self._dataset = dataset
         self._judge = judge
         self._logits_NK = logits_NK
+        self._training_split = training_split
         self._accuracy = judge.judge(logits_NK)
+        self._parts = judge.parts(logits_NK)
+        self._calibration = {split: calibration(logits, label) for split, (_, label, logits) in self._parts.items()}
+        self._without = {} if copy_N is None else self._without_copies(copy_N)
+
+    def _without_copies(self, copy_N: np.ndarray) -> dict[str, tuple[int, ClassAccuracy]]:
+        """By split, how many labelled faces also stand in training, and the accuracy on the others.
+
+        Of the training split itself nothing would be left.
+        """
+        found = {}
+        for split, (faces_M, label_M, logits_MK) in self._parts.items():
+            copy_M = copy_N[np.searchsorted(self._judge.rows, faces_M)]
+            if split != self._training_split:
+                others = class_accuracy(logits_MK, np.where(copy_M, -1, label_M), self._judge.classes)
+                found[split] = int((copy_M & (label_M >= 0)).sum()), others
+        return found
 
     def table(self, split: str) -> str:
-        """A headline and the table of ``split``."""
-        table = format_classes(self._accuracy[split])
-        return f"classes, per cent; right of the bar faces by label (row) and class called\n{table}"
+        """A headline, the table of ``split``, its calibration, and the figures without faces that were learnt."""
+        lines = [
+            "classes, per cent; right of the bar faces by label (row) and class called",
+            format_classes(self._accuracy[split]),
+            format_calibration(self._calibration[split]),
+        ]
+        if split in self._without:
+            copies, others = self._without[split]
+            where = f"in {self._training_split}, pixel for pixel"
+            lines.append(
+                f"without the {copies} faces that also stand {where}: {format_figures(others)}"
+                if copies
+                else f"none of these faces also stands {where}"
+            )
+        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Figures, counts and confusion matrix by split."""
+        """Figures, counts, confusion matrix, calibration and figures without copies, by split."""
         return {
             "faces_predicted": len(self._judge.rows),
             "classes": list(self._judge.classes),
-            "splits": {split: accuracy.to_dict() for split, accuracy in self._accuracy.items()},
+            "splits": {split: self._of_split(split) for split in self._accuracy},
+        }
+
+    def _of_split(self, split: str) -> dict[str, Any]:
+        accuracy = self._accuracy[split]
+        copies, others = self._without.get(split, (None, None))
+        percent = [[None if np.isnan(cell) else round(cell, 4) for cell in row] for row in accuracy.confusion_percent()]
+        return {
+            **accuracy.to_dict(),
+            "confusion_percent": percent,
+            "calibration": self._calibration[split].to_dict(),
+            "training_split": self._training_split,
+            "copies_in_training": copies,
+            "without_copies": others and others.to_dict(),
         }
 
     def write(self, folder: Path, result: Mapping[str, Any]) -> list[str]:
-        """Write ``classes.json``, a ``confusion_<split>.csv`` each, and ``predictions.npz``.
+        """Write ``classes.json`` and ``predictions.npz``, and files of each split.
 
         The predictions are ``rows`` of faces.npy, the ``label`` in the first split that holds the face (-1 = unknown),
-        the ``prediction`` and the ``probability`` of each class.
+        the ``prediction`` and the ``probability`` of each class. Of each split there are ``classes_<split>.json``,
+        ``confusion_<split>.csv`` (counts), ``misclassified_<split>.png`` where a face is called wrong, and
+        ``confusion_<split>.png`` and ``reliability_<split>.png`` where matplotlib is installed.
         """
         replace_json(folder / "classes.json", result)
         replace_arrays(
@@ -122,12 +183,33 @@ class ClassReport:
             prediction=self._logits_NK.numpy().argmax(1),
             probability=torch.softmax(self._logits_NK, 1).numpy(),
         )
-        names = []
+        names = ["classes.json", "predictions.npz"]
         for split, accuracy in self._accuracy.items():
-            names.append(f"confusion_{split}.csv")
+            replace_json(folder / f"classes_{split}.json", {**result, "splits": {split: result["splits"][split]}})
             lines = (",".join(map(str, row)) for row in accuracy.confusion_KK.tolist())
-            replace_text(folder / names[-1], "\n".join(lines) + "\n")
-        return ["classes.json", "predictions.npz", *names]
+            replace_text(folder / f"confusion_{split}.csv", "\n".join(lines) + "\n")
+            names += [f"classes_{split}.json", f"confusion_{split}.csv", *self._write_mistakes(folder, split)]
+        return names + self._plot(folder)
+
+    def _write_mistakes(self, folder: Path, split: str) -> list[str]:
+        faces_M, label_M, logits_MK = self._parts[split]
+        path = folder / f"misclassified_{split}.png"
+        shown = mistake_sheet(self._dataset.faces_NHWC, faces_M, label_M, logits_MK, self._judge.classes, path)
+        if not shown:
+            say(f"{path.name}: not made, no face of {split} is called wrong")
+        return [path.name] if shown else []
+
+    def _plot(self, folder: Path) -> list[str]:
+        names = [f"{kind}_{split}.png" for split in self._accuracy for kind in ("confusion", "reliability")]
+        if not can_plot():
+            for name in names:
+                (folder / name).unlink(missing_ok=True)  # it would show an earlier measurement
+            say(f"{', '.join(names)}: not made, they {INSTALL}")
+            return []
+        for split, accuracy in self._accuracy.items():
+            confusion_plot(accuracy, split, folder / f"confusion_{split}.png")
+            reliability_plot(self._calibration[split], split, folder / f"reliability_{split}.png")
+        return names
 
 
 class AffectReport:

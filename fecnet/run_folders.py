@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,15 +109,21 @@ def check_same_data(checkpoint: Path, dataset: PackedDataset) -> None:
     Raises:
         ValueError: they differ.
     """
-    meta = load_meta(checkpoint)
+    differences = data_differences(load_meta(checkpoint), dataset)
+    if differences:
+        key, before, now = differences[0]
+        raise ValueError(
+            f"{checkpoint}: cannot resume with other data: '{key}' of the data set is {before!r} there, "
+            f"{now!r} in {dataset.path}"
+        )
+
+
+def data_differences(meta: Mapping[str, Any], dataset: PackedDataset) -> list[tuple[str, Any, Any]]:
+    """Where a data set differs from that of a checkpoint's ``meta``: what of it, there, and here."""
     before = dict(flatten({**meta["data"], "coverage": meta["coverage"]}))
     now = dict(flatten({**describe_data(dataset), "coverage": dataset.coverage}))
-    for key, value in before.items():
-        if key != "name" and value != now.get(key):  # the folder may have been renamed
-            raise ValueError(
-                f"{checkpoint}: cannot resume with other data: '{key}' of the data set is {value!r} there, "
-                f"{now.get(key)!r} in {dataset.path}"
-            )
+    # The folder may have been renamed.
+    return [(key, value, now.get(key)) for key, value in before.items() if key != "name" and value != now.get(key)]
 
 
 def describe_data(dataset: PackedDataset) -> dict[str, Any]:

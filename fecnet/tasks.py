@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ import torch
 from torch import nn
 
 from fecnet.config.node import Frozen
-from fecnet.data.augment import center_view
-from fecnet.data.build import build_label_splits
+from fecnet.data.build import build_label_splits, build_views
 from fecnet.data.label_splits import HOLD_OUT
 from fecnet.data.labels import LabelTable
 from fecnet.data.packed import PackedDataset
@@ -111,10 +109,10 @@ def build_evaluator(
     task: Task | None = None,
     progress: bool = False,
 ) -> Evaluator:
-    """Measures ``splits`` in the evaluation view of ``cfg``: triplets, classes or both, as ``task`` says.
+    """Measures ``splits`` in the views of ``cfg``: triplets, classes or both, as ``task`` says.
 
     Raises:
-        ValueError: no such split.
+        ValueError: no such split, or views that cannot be had.
     """
     task = task or find_task(cfg, dataset)
     judges: list[Judge] = []
@@ -141,7 +139,7 @@ def build_evaluator(
     return Evaluator(
         dataset.faces_NHWC,
         judges,
-        view=partial(center_view, input_size=cfg.DATA.INPUT_SIZE, crop=cfg.DATA.CROP),
+        views=build_views(cfg, dataset),
         batch_size=cfg.EVAL.BATCH_SIZE,
         device=device,
         progress=progress,

@@ -108,6 +108,7 @@ _C.SOLVER.COMPILE = False  # torch.compile the net
 _C.EVAL = EasyDict()
 _C.EVAL.PERIOD = 2000.0  # length between two evaluations; 0 = only at the end
 _C.EVAL.SELECT = "auto"  # selects best: auto, triplets, accuracy, mean_class_accuracy, macro_f1, ccc; last: none
+_C.EVAL.VIEWS = "center"  # center, flip (and mirror image) or ten_crop (corners, centre, mirrored; DATA.CROP < 1): mean
 _C.EVAL.BATCH_SIZE = 256  # faces per forward pass; the same whatever the number of processes
 
 _C.CHECKPOINT = EasyDict()

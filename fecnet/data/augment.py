@@ -42,16 +42,16 @@ _BANK_SIZE = 1 << 22  # Gaussian numbers, 16 MiB: two of 270 samples share a win
 _MAX_ERASE_ASPECT = 3.0  # height / width of an erased box lies in 1/3..3
 
 
-def _window(size: int, crop: float) -> tuple[int, int]:
-    """First pixel and length of the central window of a side of ``size`` pixels."""
+def _window(size: int, crop: float, place: float = 0.5) -> tuple[int, int]:
+    """First pixel and length of a window of a side of ``size`` pixels: 0 is the first place, 0.5 the central one."""
     length = max(1, round(crop * size))
-    return (size - length) // 2, length
+    return int((size - length) * place), length
 
 
-def _cut(image_NCHW: Tensor, crop: float) -> Tensor:
-    """The central window, a view."""
-    top, height = _window(image_NCHW.shape[-2], crop)
-    left, width = _window(image_NCHW.shape[-1], crop)
+def _cut(image_NCHW: Tensor, crop: float, place: tuple[float, float] = (0.5, 0.5)) -> Tensor:
+    """The central window, or that at ``place`` (y, x), a view."""
+    top, height = _window(image_NCHW.shape[-2], crop, place[0])
+    left, width = _window(image_NCHW.shape[-1], crop, place[1])
     return image_NCHW[..., top : top + height, left : left + width]
 
 
@@ -98,7 +98,12 @@ def center_view(image_NCHW: Tensor, input_size: int, crop: float) -> Tensor:
     Returns:
         float32 in 0..1, shape (N, C, S, S).
     """
-    view_NCSS = _resize(_to_float(_cut(image_NCHW, crop)), input_size, input_size)
+    return window_view(image_NCHW, input_size, crop, place=(0.5, 0.5))
+
+
+def window_view(image_NCHW: Tensor, input_size: int, crop: float, *, place: tuple[float, float]) -> Tensor:
+    """``center_view`` of another window, at ``place`` (y, x): 0 is the top or left, 1 the bottom or right."""
+    view_NCSS = _resize(_to_float(_cut(image_NCHW, crop, place)), input_size, input_size)
     return _like(view_NCSS, image_NCHW)
 
 

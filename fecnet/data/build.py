@@ -13,6 +13,7 @@ from fecnet.data.label_splits import LabelSplits
 from fecnet.data.loader import LabelledLoader, TripletLoader, vote_weights
 from fecnet.data.packed import PackedDataset
 from fecnet.data.samplers import ClassSampler, TripletSampler
+from fecnet.data.views import View, center, flip, ten_crop
 from fecnet.utils.lookup import lookup
 
 
@@ -102,6 +103,23 @@ def build_labels(cfg: Any, dataset: PackedDataset, targets: Sequence[str]) -> La
     return labels
 
 
+def build_trained_rows(cfg: Any, dataset: PackedDataset, targets: Sequence[str], *, triplets: bool) -> np.ndarray:
+    """The faces that are learnt from, rows of ``faces.npy``, int64: what ``build_loader`` draws from.
+
+    Args:
+        cfg: the whole settings.
+        dataset: the packed data set.
+        targets: what the criteria read of the labels.
+        triplets: the items are triplets; else labelled faces.
+
+    Raises:
+        ValueError: no such split or labels.
+    """
+    if triplets:
+        return np.unique(dataset.triplets(cfg.DATA.TRAIN_SPLIT).faces_T3).astype(np.int64)
+    return build_labels(cfg, dataset, targets).rows_M
+
+
 _CLASS_WEIGHTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "none": np.ones_like,
     "balanced": lambda counts_K: counts_K.sum() / (len(counts_K) * counts_K),  # as scikit-learn's class weights
@@ -136,3 +154,25 @@ def build_augment(cfg: Any, channels: list[str]) -> Augment:
         )
     except ValueError as error:
         raise ValueError(f"AUGMENT, {error}") from error
+
+
+_VIEWS: dict[str, Callable[[int, float], list[View]]] = {"center": center, "flip": flip, "ten_crop": ten_crop}
+
+
+def build_views(cfg: Any, dataset: PackedDataset) -> list[View]:
+    """What is looked at of each face that is measured, by ``cfg.EVAL.VIEWS``.
+
+    Raises:
+        ValueError: an unknown name, or ten crops that are all the whole face.
+    """
+    views = lookup(_VIEWS, cfg.EVAL.VIEWS, key="EVAL.VIEWS")(cfg.DATA.INPUT_SIZE, cfg.DATA.CROP)
+    height, width = dataset.faces_NHWC.shape[1:3]
+    if cfg.EVAL.VIEWS == "ten_crop" and (round(cfg.DATA.CROP * height), round(cfg.DATA.CROP * width)) == (
+        height,
+        width,
+    ):
+        raise ValueError(
+            f"EVAL.VIEWS: 'ten_crop' with DATA.CROP {cfg.DATA.CROP:g} cuts nothing off {height}×{width} pixels; "
+            "allowed here: center, flip; or a smaller DATA.CROP, which the net must have been trained with"
+        )
+    return views

@@ -17,16 +17,21 @@ _TRAIN_WORDS = {"train", "training"}
 _SPLIT_WORDS = _TRAIN_WORDS | {"test", "testing", "val", "valid", "validation", "dev", "eval", "public", "private"}
 
 
-def pixel_groups(faces_NHWC: np.ndarray) -> np.ndarray:
-    """Which faces are equal in every pixel: for each face the first row that looks the same, int64, shape (N,).
+def pixel_groups(faces_NHWC: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """Which faces are equal in every pixel: for each face the first place that looks the same, int64, shape (N,).
 
     A chunk of faces and 16 bytes per face are held at a time.
+
+    Args:
+        faces_NHWC: all faces, uint8.
+        rows: look at these alone, N of them; places are places among them. None for all.
     """
-    num = len(faces_NHWC)
+    num = len(faces_NHWC) if rows is None else len(rows)
     digest_N2 = np.empty((num, 2), np.uint64)
     step = max(1, _CHUNK_BYTES // max(1, faces_NHWC[:1].nbytes))
     for start in range(0, num, step):
-        chunk = np.ascontiguousarray(faces_NHWC[start : start + step])
+        part = slice(start, start + step)
+        chunk = np.ascontiguousarray(faces_NHWC[part if rows is None else rows[part]])
         for k, face in enumerate(chunk):
             digest = blake2b(face.data, digest_size=_DIGEST_BYTES).digest()
             digest_N2[start + k] = np.frombuffer(digest, np.uint64)
@@ -34,6 +39,18 @@ def pixel_groups(faces_NHWC: np.ndarray) -> np.ndarray:
         return np.empty(0, np.int64)
     _, first, group_N = np.unique(digest_N2, axis=0, return_index=True, return_inverse=True)
     return first[group_N.reshape(-1)]
+
+
+def stand_in(faces_NHWC: np.ndarray, rows_N: np.ndarray, others_M: np.ndarray) -> np.ndarray:
+    """Which faces are equal in every pixel to one of others, or are one of them: bool, shape (N,).
+
+    Args:
+        faces_NHWC: all faces, uint8.
+        rows_N: faces asked about, rows.
+        others_M: faces they are compared with, rows.
+    """
+    group = pixel_groups(faces_NHWC, np.concatenate([rows_N, others_M]))
+    return np.isin(group[: len(rows_N)], group[len(rows_N) :])
 
 
 def is_training(split: str) -> bool:

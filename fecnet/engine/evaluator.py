@@ -71,6 +71,7 @@ class TripletJudge:
         Raises:
             ValueError: an embedding is not finite.
         """
+        _check_finite(self.output, embedding_ND, self.rows, {name: part[0] for name, part in self._splits.items()})
         return {
             split: triplet_accuracy(embedding_ND, np.searchsorted(self.rows, faces_T3), odd_T, type_T)
             for split, (faces_T3, odd_T, type_T) in self._splits.items()
@@ -104,8 +105,16 @@ class ClassJudge:
         Raises:
             ValueError: a logit is not finite.
         """
+        _check_finite(self.output, logits_NK, self.rows, {name: part[0] for name, part in self._splits.items()})
         return {
-            split: class_accuracy(logits_NK[np.searchsorted(self.rows, faces_M)], label_M, self.classes)
+            split: class_accuracy(logits_MK, label_M, self.classes)
+            for split, (_, label_M, logits_MK) in self.parts(logits_NK).items()
+        }
+
+    def parts(self, logits_NK: Tensor) -> dict[str, tuple[np.ndarray, np.ndarray, Tensor]]:
+        """Faces, their labels (-1 = unknown) and their logits by split, from logits of ``self.rows``."""
+        return {
+            split: (faces_M, label_M, logits_NK[np.searchsorted(self.rows, faces_M)])
             for split, (faces_M, label_M) in self._splits.items()
         }
 
@@ -141,10 +150,32 @@ class AffectJudge:
         Raises:
             ValueError: a prediction is not finite.
         """
+        _check_finite(self.output, predicted_N2, self.rows, {name: part[0] for name, part in self._splits.items()})
         return {
             split: affect_accuracy(predicted_N2[np.searchsorted(self.rows, faces_M)], target_M2)
             for split, (faces_M, target_M2) in self._splits.items()
         }
+
+
+def _check_finite(name: str, found_NX: Tensor, rows_N: np.ndarray, splits: Mapping[str, np.ndarray]) -> None:
+    """Refuse NaN and infinity, which would count as some class or distance.
+
+    Args:
+        name: of the output.
+        found_NX: the output, shape (N, X).
+        rows_N: of ``faces.npy``.
+        splits: the faces of each split.
+
+    Raises:
+        ValueError: an output is not finite; the first such face is named, with a split that holds it.
+    """
+    bad_rows = rows_N[~torch.isfinite(found_NX).all(1).numpy()]
+    if len(bad_rows):
+        split = next(split for split, faces in splits.items() if (faces == bad_rows[0]).any())
+        raise ValueError(
+            f"split '{split}': face {bad_rows[0]} (row of faces.npy): the net's '{name}' is not finite, as for "
+            f"{len(bad_rows)} of {len(rows_N)} faces; allowed: finite numbers"
+        )
 
 
 class Together:
@@ -168,7 +199,7 @@ class Evaluator:
     Args:
         faces_NHWC: all faces, uint8.
         judges: at least one; all of the same splits.
-        view: stored image to the net's input.
+        views: each makes the net's input of stored images; the outputs are averaged over them.
         batch_size: faces per forward pass.
         device: where the model is.
         progress: show a bar.
@@ -183,13 +214,13 @@ class Evaluator:
         faces_NHWC: np.ndarray,
         judges: Sequence[Judge],
         *,
-        view: View,
+        views: Sequence[View],
         batch_size: int,
         device: torch.device,
         progress: bool = False,
     ) -> None:
         self._faces_NHWC = faces_NHWC
-        self._view = view
+        self._views = views
         self._batch_size = batch_size
         self._device = device
         self._progress = progress
@@ -202,7 +233,7 @@ class Evaluator:
             model,
             self._faces_NHWC,
             self.rows,
-            view=self._view,
+            views=self._views,
             batch_size=self._batch_size,
             device=self._device,
             progress="looking at faces" if self._progress else "",

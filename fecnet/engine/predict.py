@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -22,7 +23,7 @@ def predict(
     faces_NHWC: np.ndarray,
     rows: np.ndarray,
     *,
-    view: View,
+    views: Sequence[View],
     batch_size: int,
     device: torch.device,
     progress: str = "",
@@ -36,7 +37,8 @@ def predict(
         model: maps images to outputs; put into evaluation mode for the call.
         faces_NHWC: all faces, uint8.
         rows: which of them, int64, shape (n,).
-        view: stored image, uint8 (b, C, H, W), to the net's input.
+        views: each makes the net's input of stored images, uint8 (b, C, H, W); see
+            ``average_views``.
         batch_size: faces per forward pass.
         device: where the model is.
         progress: label of the progress bar; empty = none.
@@ -54,10 +56,32 @@ def predict(
         with exact_float32():
             for part in tqdm(mine, desc=progress, unit="batch", disable=not progress or not comm.is_main()):
                 image = torch.from_numpy(np.asarray(faces_NHWC[rows[part]])).permute(0, 3, 1, 2)
-                found.append({name: value.cpu() for name, value in model(view(image.to(device))).items()})
+                found.append(average_views(model, image.to(device), views))
     finally:
         model.train(training)
     return _in_order(found, parts, device)
+
+
+def average_views(model: nn.Module, image_NCHW: Tensor, views: Sequence[View]) -> Outputs:
+    """Outputs on the CPU, of several views their mean; the embedding is brought back to unit length.
+
+    So logits are averaged, not probabilities, as by the published systems of FER2013. One forward pass per view: what
+    is held does not grow with their number.
+
+    Args:
+        model: maps images to outputs.
+        image_NCHW: stored images, uint8.
+        views: one or more.
+    """
+    total = dict(model(views[0](image_NCHW)))
+    for view in views[1:]:
+        for name, value in model(view(image_NCHW)).items():
+            total[name] = total[name] + value
+    if len(views) > 1:
+        total = {name: value / len(views) for name, value in total.items()}
+        if "embedding" in total:
+            total["embedding"] = F.normalize(total["embedding"], dim=1)
+    return {name: value.cpu() for name, value in total.items()}
 
 
 def _in_order(found: list[Outputs], parts: list[slice], device: torch.device) -> Outputs:

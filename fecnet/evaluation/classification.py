@@ -54,6 +54,10 @@ class ClassAccuracy:
         """Harmonic mean of recall and precision, per cent; NaN where a class has no face and none is called so."""
         return _percent(2 * self.right_K, self.total_K + self.predicted_K)
 
+    def confusion_percent(self) -> np.ndarray:
+        """The confusion matrix in per cent of each label's faces; NaN where a class has no face. Shape (K, K)."""
+        return np.stack([_percent(called_K, self.total_K) for called_K in self.confusion_KK.T], axis=1)
+
     def figures(self) -> dict[str, float | None]:
         """Per cent by the names of ``FIGURES``.
 
@@ -108,12 +112,17 @@ def format_classes(accuracy: ClassAccuracy) -> str:
     for name, total, recall, precision, f1, row in zip(names, *columns, strict=True):
         counts = "".join(f"{count:>{cell}}" for count in row)
         lines.append(f"{name:<{width}}{total:>8}{_cell(recall, 8)}{_cell(precision, 11)}{_cell(f1, 8)}  |{counts}")
-    figures = accuracy.figures()
-    said = "  ".join(f"{name.replace('_', ' ')} {_cell(value, 0)}" for name, value in figures.items())
-    total = int(accuracy.total_K.sum())
+    total = accuracy.total_K.sum()
     largest = 100 * accuracy.total_K.max() / total if total else float("nan")
-    lines.append(f"{said}  of {total} faces (always calling the largest class: {_cell(largest, 0)})")
+    lines.append(f"{format_figures(accuracy)} (always calling the largest class: {_cell(largest, 0)})")
     return "\n".join(lines)
+
+
+def format_figures(accuracy: ClassAccuracy) -> str:
+    """The figures and the number of faces as one line."""
+    figures = accuracy.figures().items()
+    said = "  ".join(f"{name.replace('_', ' ')} {_cell(value, 0)}" for name, value in figures)
+    return f"{said}  of {accuracy.total_K.sum()} faces"
 
 
 def _percent(part_K: np.ndarray, whole_K: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 _GAP = 2  # pixels between pictures
-_CAPTION = 13  # pixels under a picture, one line of the built-in font
+_CAPTION = 13  # pixels under a picture for each line of the built-in font
 
 
 def contact_sheet(
@@ -21,7 +21,7 @@ def contact_sheet(
         image_NHWC: uint8, shape (N, H, W, C); of one or two the first is shown as grey, else three as colours.
         columns: pictures in a row.
         path: the image file to write; its suffix names the format.
-        captions: N short texts set under the pictures, or None.
+        captions: N short texts set under the pictures, of one or more lines, or None.
 
     Raises:
         ValueError: there is no picture, ``columns`` is below 1, or captions and pictures differ in number.
@@ -32,7 +32,8 @@ def contact_sheet(
     if captions is not None and len(captions) != num:
         raise ValueError(f"{len(captions)} captions for {num} pictures")
     image_NHWC = image_NHWC[..., :1].repeat(3, axis=3) if channels < 3 else image_NHWC[..., :3]
-    cell_height = height + _GAP + (_CAPTION if captions is not None else 0)
+    lines = max(caption.count("\n") + 1 for caption in captions) if captions is not None else 0
+    cell_height = height + _GAP + _CAPTION * lines
     rows = -(-num // columns)
     sheet = Image.new("RGB", (columns * (width + _GAP) + _GAP, rows * cell_height + _GAP), "white")
     draw = ImageDraw.Draw(sheet)

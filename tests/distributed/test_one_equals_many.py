@@ -144,9 +144,9 @@ def tables(path):
     view = functools.partial(center_view, input_size=64, crop=1.0)
     found = []
     for rows in (np.arange(20)[::-1].copy(), np.array([5, 5, 0, 59, 5, 1, 2]), np.array([3])):
-        out = predict(model, dataset.faces_NHWC, rows, view=view, batch_size=BATCH, device=CPU)
+        out = predict(model, dataset.faces_NHWC, rows, views=[view], batch_size=BATCH, device=CPU)
         found.append(out["embedding"])
-    empty = predict(model, dataset.faces_NHWC, np.zeros(0, np.int64), view=view, batch_size=BATCH, device=CPU)
+    empty = predict(model, dataset.faces_NHWC, np.zeros(0, np.int64), views=[view], batch_size=BATCH, device=CPU)
     return {split: value.to_dict() for split, value in accuracy.items()}, found, empty
 
 

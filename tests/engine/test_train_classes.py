@@ -8,11 +8,14 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_trainer
 from fecnet.engine.runs import find_runs
 from fecnet.engine.stepper import Stepper
+from fecnet.evaluation.plots import can_plot
 from fecnet.inference import _selecting_split, infer_run
 from fecnet.prepare.synthetic import prepare_synthetic
 from fecnet.training import train_run
@@ -109,6 +112,112 @@ def test_a_classifier_learns_and_its_table_is_written(tmp_path, capsys):
     assert "test: measured on the 10 of 10 labelled faces whose label has more than 0.5" in capsys.readouterr().out
     (found,) = find_runs(recipe.parent / "result")
     assert found.best == f"{meta['accuracy']['selection']['percent']:.1f} % at {meta['iteration']}"
+
+
+def test_faces_that_also_stand_in_training_are_told_and_left_out(tmp_path, capsys):
+    path = write_labelled(tmp_path / "moods")
+    faces = np.load(path / "faces.npy")
+    faces[[53, 57, 60]] = faces[[2, 3, 41]]  # 41 is of val; 55 and 62 have no label
+    faces[55] = faces[4]
+    np.save(path / "faces.npy", faces)
+    recipe = write_recipe(tmp_path, "classifier")
+    assert train(recipe, "SOLVER.LENGTH", 3) == 0  # some are called wrong
+    run = run_folder(recipe, "classifier")
+    capsys.readouterr()
+    splits = infer_run(str(run), splits=["train", "val", "test"])["classes"]["splits"]
+    printed = capsys.readouterr().out
+    assert {split: found["copies_in_training"] for split, found in splits.items()} == {
+        "train": None,  # nothing would be left
+        "val": 0,
+        "test": 2,
+    }
+    assert splits["train"]["without_copies"] is None
+    assert splits["val"]["without_copies"]["confusion"] == splits["val"]["confusion"]
+    test, without = splits["test"], splits["test"]["without_copies"]
+    with np.load(run / "evaluation" / "predictions.npz") as file:
+        called = dict(zip(file["rows"].tolist(), file["prediction"].tolist(), strict=True))
+    expected = np.array(test["confusion"])
+    for row in (53, 57):
+        expected[row % 3, called[row]] -= 1
+    assert without["confusion"] == expected.tolist() and sum(without["total"]) == 8
+    assert (
+        f"without the 2 faces that also stand in train, pixel for pixel: accuracy {without['accuracy']:.1f}" in printed
+    )
+    assert printed.count("none of these faces also stands in train, pixel for pixel") == 1
+
+    other = write_labelled(tmp_path / "other", subjects=True)  # the same description, so the same data
+    assert (
+        infer_run(str(run), overrides=["DATA.PATH", str(other)])["classes"]["splits"]["test"]["copies_in_training"] == 0
+    )
+    description = json.loads((other / "dataset.json").read_text())
+    description["coverage"]["faces"]["read"] = 65
+    (other / "dataset.json").write_text(json.dumps(description))
+    capsys.readouterr()
+    found = infer_run(str(run), overrides=["DATA.PATH", str(other)])["classes"]["splits"]["test"]
+    assert found["copies_in_training"] is found["without_copies"] is None
+    assert "not the data that were trained on ('coverage.faces.read' differs)" in capsys.readouterr().out
+
+
+def test_pictures_and_files_of_each_split(tmp_path, capsys, monkeypatch):
+    recipe = write_recipe(tmp_path, "classifier")
+    assert train(recipe, "SOLVER.LENGTH", 3) == 0  # some are called wrong
+    folder = run_folder(recipe, "classifier") / "evaluation"
+    result = infer_run(str(run_folder(recipe, "classifier")))["classes"]
+    for split in ("val", "test"):
+        alone = json.loads((folder / f"classes_{split}.json").read_text())
+        assert alone["splits"] == {split: json.loads(json.dumps(result["splits"][split]))}
+        assert alone["checkpoint"] == result["checkpoint"]
+        assert Image.open(folder / f"misclassified_{split}.png").width > 96
+        bins = alone["splits"][split]["calibration"]["bins"]
+        assert len(bins) == 15 and sum(part["count"] for part in bins) == sum(alone["splits"][split]["total"])
+    plots = [f"{kind}_{split}.png" for split in ("val", "test") for kind in ("confusion", "reliability")]
+    if can_plot():
+        assert all(Image.open(folder / name).format == "PNG" for name in plots)
+    monkeypatch.setattr("fecnet.reports.can_plot", lambda: False)
+    capsys.readouterr()
+    infer_run(str(run_folder(recipe, "classifier")))
+    said = f"{', '.join(plots)}: not made, they need matplotlib; install it with: pip install 'matplotlib>=3.9'"
+    assert said in capsys.readouterr().out.splitlines()
+    assert not any((folder / name).exists() for name in plots)  # they would show an earlier measurement
+
+
+def test_views_are_averaged_when_measured_and_in_training(tmp_path, capsys):
+    recipe = write_recipe(tmp_path, "joint")
+    options = ("DATA.CROP", 0.9, "DATA.INPUT_SIZE", 43, "SOLVER.LENGTH", 2)
+    assert train(recipe, *options, "EVAL.VIEWS", "ten_crop") == 0
+    run = run_folder(recipe, "joint")
+    measured = load_meta(find_checkpoint(run, "last"))["accuracy"]["splits"]["val"]
+    capsys.readouterr()
+    ten = infer_run(str(run))
+    assert "EVAL.VIEWS ten_crop: outputs are the mean over the views of a face" in capsys.readouterr().out
+    assert ten["classes"]["views"] == ten["triplets"]["views"] == "ten_crop"
+    assert ten["classes"]["splits"]["val"]["confusion"] == measured["confusion"]
+    with np.load(run / "evaluation" / "embeddings.npz") as file:
+        several = file["embedding"]
+        np.testing.assert_allclose(np.linalg.norm(several, axis=1), 1, rtol=1e-5)
+    center = infer_run(str(run), overrides=["EVAL.VIEWS", "center"])
+    assert center["classes"]["views"] == "center" and "EVAL.VIEWS" not in capsys.readouterr().out
+    with np.load(run / "evaluation" / "embeddings.npz") as file:
+        assert not np.allclose(file["embedding"], several, atol=1e-6)
+    with pytest.raises(ValueError, match=r"cannot resume with another 'EVAL\.VIEWS': 'ten_crop' there, 'flip' given"):
+        train(recipe, *options, "EVAL.VIEWS", "flip", resume=str(run))
+
+
+def test_predictions_that_are_not_finite_name_the_split_and_the_face(tmp_path):
+    recipe = write_recipe(tmp_path, "joint")
+    assert train(recipe, "SOLVER.LENGTH", 1) == 0
+    path = find_checkpoint(run_folder(recipe, "joint"), "last") / "model.safetensors"
+    weights = load_file(path)
+    for name, output in (("head.classifier.classifier.bias", "logits"), ("head.other.embedding.bias", "embedding")):
+        damaged = {key: value.clone() for key, value in weights.items()}
+        damaged[name][1] = float("nan")
+        save_file(damaged, path)
+        said = (
+            rf"split 'val': face 4\d \(row of faces\.npy\): the net's '{output}' is not finite, as for \d+ of \d+ faces"
+        )
+        with pytest.raises(ValueError, match=said) as error:
+            infer_run(str(run_folder(recipe, "joint")))
+        assert "\n" not in str(error.value)
 
 
 def test_the_demo_of_classes_runs_from_the_command_line(tmp_path):

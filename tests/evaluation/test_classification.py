@@ -53,3 +53,10 @@ def test_logits_that_are_not_finite_are_an_error():
     logits_NK[1, 2] = float("nan")
     with pytest.raises(ValueError, match="the logits of face 1 are not finite"):
         class_accuracy(logits_NK, np.zeros(3, np.int64), CLASSES)
+
+
+def test_confusion_in_per_cent_of_the_label():
+    found = class_accuracy(torch.eye(4)[[0, 1, 1, 3]], np.array([0, 0, 0, 3]), CLASSES)
+    percent = found.confusion_percent()
+    assert percent[0].tolist() == [pytest.approx(100 / 3), pytest.approx(200 / 3), 0, 0]
+    assert np.isnan(percent[1]).all() and percent[3].tolist() == [0, 0, 0, 100]

@@ -1,0 +1,108 @@
+"""Whether a net is right as often as it is confident.
+
+Shape suffixes: N faces, K classes, B bins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+NUM_BINS = 15  # of equal width, as in arXiv:1706.04599
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Labelled faces by confidence, the probability (softmax) of the class called.
+
+    Bins are of equal width: bin b of B holds confidences above b/B up to (b+1)/B.
+
+    Attributes:
+        count_B: faces in each bin, int64.
+        confidence_B: their mean confidence, 0..1; NaN where there is no face.
+        accuracy_B: the share of them that is right, 0..1; NaN where there is no face.
+    """
+
+    count_B: np.ndarray
+    confidence_B: np.ndarray
+    accuracy_B: np.ndarray
+
+    def ece(self) -> float | None:
+        """Expected calibration error, per cent: the mean gap |accuracy - confidence| of the bins, weighted by faces."""
+        return self._mean(np.abs(self.accuracy_B - self.confidence_B))
+
+    def confidence(self) -> float | None:
+        """Mean confidence, per cent."""
+        return self._mean(self.confidence_B)
+
+    def accuracy(self) -> float | None:
+        """Share that is right, per cent."""
+        return self._mean(self.accuracy_B)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: ``ece`` and mean ``confidence``, per cent; ``binning`` and ``bins``, whose values are in 0..1."""
+        bins = [
+            {"count": int(count), "confidence": round(float(confidence), 6), "accuracy": round(float(accuracy), 6)}
+            if count
+            else {"count": 0, "confidence": None, "accuracy": None}
+            for count, confidence, accuracy in zip(self.count_B, self.confidence_B, self.accuracy_B, strict=True)
+        ]
+        binning = f"{len(bins)} bins of equal width over the confidence, each without its lower end"
+        return {
+            "ece": _rounded(self.ece()),
+            "confidence": _rounded(self.confidence()),
+            "binning": binning,
+            "bins": bins,
+        }
+
+    def _mean(self, value_B: np.ndarray) -> float | None:
+        """Mean over the faces of what the bins have, per cent; None where there is no face."""
+        there_B = self.count_B > 0
+        if not there_B.any():
+            return None
+        return float(100 * (value_B[there_B] * self.count_B[there_B]).sum() / self.count_B.sum())
+
+
+def calibration(logits_NK: Tensor, label_N: np.ndarray, num_bins: int = NUM_BINS) -> Calibration:
+    """Sort faces by confidence, arXiv:1706.04599.
+
+    Args:
+        logits_NK: finite, shape (N, K).
+        label_N: class of each face, -1 = unknown and not counted, shape (N,).
+        num_bins: B.
+    """
+    known_N = label_N >= 0
+    probability_NK = logits_NK.double().softmax(1).numpy()[known_N]
+    right_N = logits_NK.numpy()[known_N].argmax(1) == label_N[known_N]
+    confidence_N = probability_NK.max(1, initial=0.0)
+    upper = np.arange(1, num_bins) / num_bins
+    bin_N = np.searchsorted(upper, confidence_N, side="left")
+    count_B = np.bincount(bin_N, minlength=num_bins)
+    return Calibration(
+        count_B,
+        _ratio(np.bincount(bin_N, confidence_N, num_bins), count_B),
+        _ratio(np.bincount(bin_N, right_N, num_bins), count_B),
+    )
+
+
+def format_calibration(found: Calibration) -> str:
+    """One line: the error, how it was binned, and whether confidence or accuracy is higher."""
+    ece, confidence, accuracy = found.ece(), found.confidence(), found.accuracy()
+    if ece is None or confidence is None or accuracy is None:
+        return "calibration: no face"
+    verdict = "overconfident" if confidence > accuracy else "underconfident"
+    return (
+        f"calibration: ECE {ece:.1f} over {len(found.count_B)} bins of equal width; "
+        f"mean confidence {confidence:.1f}, accuracy {accuracy:.1f}: {verdict}"
+    )
+
+
+def _ratio(total_B: np.ndarray, count_B: np.ndarray) -> np.ndarray:
+    return np.divide(total_B, count_B, out=np.full(len(count_B), np.nan), where=count_B > 0)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
