@@ -31,6 +31,7 @@ ENTRIES = {
     "tasks",
     "run_folders",
     "reports",
+    "many_runs",
 }  # put rooms together, so they may import everything
 HEAVY = {
     "matplotlib",
