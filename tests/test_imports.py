@@ -32,6 +32,7 @@ ENTRIES = {
     "run_folders",
     "reports",
     "many_runs",
+    "cross_validation",
 }  # put rooms together, so they may import everything
 HEAVY = {
     "matplotlib",
