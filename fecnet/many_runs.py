@@ -78,7 +78,7 @@ def train_all(
         children = _Children(recipe, folder, lock, list(devices) or [None] * min(jobs, len(runs)))
         with (
             StopOnSignal() as stop,
-            tqdm(total=len(runs), initial=len(runs) - len(left), unit="run", dynamic_ncols=True) as bar,
+            tqdm(total=len(runs), initial=len(runs) - len(left), unit="run", dynamic_ncols=True, mininterval=1) as bar,
         ):
             ended_by = _train(left, children, stop, bar)
     if ended_by:
