@@ -21,7 +21,7 @@ from fecnet.evaluation.coverage import format_coverage
 from fecnet.evaluation.fold_accuracy import FoldAccuracy, count_tests, format_folds, format_tests, summarise_folds
 from fecnet.inference import infer_run
 from fecnet.many_runs import PlannedRun, train_all
-from fecnet.tasks import Task, find_task
+from fecnet.tasks import Task, find_task, selecting_figure
 from fecnet.training import open_dataset
 from fecnet.utils.env import choose_device, provenance
 from fecnet.utils.files import replace_json, replace_text
@@ -77,6 +77,7 @@ def cross_validate(
     task = find_task(cfg, dataset)
     if not task.has_classes:
         raise ValueError(f"LOSS.CRITERIA: {list(cfg.LOSS.CRITERIA)}; allowed for folds: criteria that learn classes")
+    selecting_figure(cfg, task)  # a schedule that needs one is refused
     settings = {number: [*overrides, *_of_fold(number)] for number in numbers}
     planned = [_plan(load_config(recipe, settings[number]), dataset, number) for number in numbers]
     runs = [PlannedRun(f"fold_{number}", tuple(settings[number])) for number in numbers]
