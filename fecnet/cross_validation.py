@@ -69,6 +69,9 @@ def cross_validate(
             fewer groups than folds; a fold failed.
         SystemExit: 128 + the signal that ended it.
     """
+    own = [key for key in _of_fold(1)[::2] if key in overrides[::2]]
+    if own:
+        raise ValueError(f"'{own[0]}': set for each fold by fecnet folds; --fold chooses folds; for one run: train.py")
     overrides = [*overrides, *(["DATA.FOLDS", by] if by else [])]
     cfg = load_config(recipe, [*overrides, *_of_fold(1)])
     numbers = _numbers(cfg, folds)

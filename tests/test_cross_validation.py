@@ -106,6 +106,8 @@ def test_what_cannot_be_cut_is_refused_before_anything_is_trained(moods, tmp_pat
         (["--by", "sequence"], "40 of 40 faces have no 'sequence' in faces.csv; columns that all of them have: key,"),
         (["--by", "camera"], "'camera' is no column of faces.csv; allowed: published, mended, key"),
         (["SOLVER.SCHEDULE", "plateau"], "EVAL.SELECT: 'last' leaves the plateau schedule without a figure"),
+        (["DATA.FOLD", "2"], "'DATA.FOLD': set for each fold by fecnet folds; --fold chooses folds"),
+        (["EVAL.SELECT", "accuracy"], "'EVAL.SELECT': set for each fold by fecnet folds"),
         (["--jobs", "0"], "--jobs 0: expected 1 or more"),
         (["LOSS.CRITERIA", "[triplet]"], "MODEL.HEAD: 'classifier' gives"),
     ):
