@@ -81,7 +81,7 @@ def format_folds(folds: Sequence[FoldAccuracy]) -> str:
     widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
     lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in table]
     lines += [f"fold {fold.number} tests no face of: {', '.join(fold.absent)}" for fold in folds if fold.absent]
-    lines += ["", "the faces of all folds, in one confusion matrix", format_classes(_together(folds))]
+    lines += ["", "the faces of these folds, in one confusion matrix", format_classes(_together(folds))]
     return "\n".join(lines)
 
 
