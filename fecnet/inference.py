@@ -12,6 +12,7 @@ import torch
 from fecnet.config.node import Frozen, flatten, load_config
 from fecnet.data.build import build_trained_rows
 from fecnet.data.duplicates import stand_in
+from fecnet.data.folds import FOLD
 from fecnet.data.label_splits import HOLD_OUT
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights, run_of
@@ -156,18 +157,19 @@ def _selecting_split(meta: dict[str, Any]) -> str | None:
 
 
 def _check_hold_out(cfg: Frozen, trained: Frozen, splits: Sequence[str]) -> None:
-    """Which faces were held out depends on the labels, so with others the hold-out holds faces that were trained on.
+    """Which faces were held out, or make a fold, depends on the labels: with others it holds faces trained on.
 
     Raises:
         ValueError: a part of the training split is measured, and was cut in another way when it was trained on.
     """
-    if not (cfg.DATA.HOLD_OUT or trained.DATA.HOLD_OUT) or not {HOLD_OUT, trained.DATA.TRAIN_SPLIT} & set(splits):
+    parts = (HOLD_OUT, FOLD, trained.DATA.TRAIN_SPLIT)
+    if not any(data.HOLD_OUT or data.FOLD for data in (cfg.DATA, trained.DATA)) or not set(parts) & set(splits):
         return
-    for key in ("LABELS", "TRAIN_SPLIT", "HOLD_OUT"):
+    for key in ("LABELS", "TRAIN_SPLIT", "HOLD_OUT", "FOLD", "FOLDS", "NUM_FOLDS", "FOLD_SEED"):
         if cfg.DATA[key] != trained.DATA[key]:
             raise ValueError(
                 f"DATA.{key}: {cfg.DATA[key]!r}, trained with {trained.DATA[key]!r}: it decides which faces were held "
-                f"out; allowed with other values: splits other than {HOLD_OUT} and {trained.DATA.TRAIN_SPLIT}"
+                f"out; allowed with other values: splits other than {', '.join(parts)}"
             )
 
 

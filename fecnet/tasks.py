@@ -13,6 +13,7 @@ from torch import nn
 
 from fecnet.config.node import Frozen
 from fecnet.data.build import build_label_splits, build_views
+from fecnet.data.folds import FOLD
 from fecnet.data.label_splits import HOLD_OUT
 from fecnet.data.labels import LabelTable
 from fecnet.data.packed import PackedDataset
@@ -69,13 +70,20 @@ def find_task(cfg: Frozen, dataset: PackedDataset) -> Task:
 
     Raises:
         ValueError: an unknown criterion; a head that gives other outputs than the criteria read; no such labels; a
-            hold-out that cannot be made or that nobody measures.
+            fold or hold-out that cannot be made or that nobody measures.
     """
     read = criteria_read(cfg)
     _check_head(cfg)
     targets = tuple(name for name in read if name != _TRIPLETS)
     if cfg.DATA.HOLD_OUT and _TRIPLETS in read:
         raise ValueError(f"DATA.HOLD_OUT: {cfg.DATA.HOLD_OUT}, but triplets share faces; allowed with triplets: 0")
+    if cfg.DATA.FOLD and _TRIPLETS in read:
+        raise ValueError(f"DATA.FOLD: {cfg.DATA.FOLD}, but triplets share faces; allowed with triplets: 0")
+    if cfg.DATA.FOLD and FOLD not in (*cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS):
+        raise ValueError(
+            f"DATA.REPORT_SPLITS: {list(cfg.DATA.REPORT_SPLITS)} lacks '{FOLD}', which DATA.FOLD makes, and so does "
+            "DATA.EVAL_SPLITS"
+        )
     if cfg.DATA.HOLD_OUT and HOLD_OUT not in cfg.DATA.EVAL_SPLITS:
         raise ValueError(
             f"DATA.EVAL_SPLITS: {list(cfg.DATA.EVAL_SPLITS)} lacks '{HOLD_OUT}', which DATA.HOLD_OUT makes"

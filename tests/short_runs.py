@@ -46,7 +46,8 @@ def write_faces(path: Path, recipe: Path) -> Path:
     cfg = load_config(recipe)
     classes, channels = SETS[cfg.DATA.LABELS]
     splits = dict.fromkeys([cfg.DATA.TRAIN_SPLIT, *cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS])
-    splits.pop("hold_out", None)
+    for part in ("hold_out", "fold"):  # of the training split
+        splits.pop(part, None)
     rng = np.random.default_rng(0)
     num_faces = FACES * len(splits)
     with PackedWriter(path, num_faces=num_faces, height=48, width=48, channels=channels) as writer:

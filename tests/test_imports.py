@@ -31,6 +31,8 @@ ENTRIES = {
     "tasks",
     "run_folders",
     "reports",
+    "many_runs",
+    "cross_validation",
 }  # put rooms together, so they may import everything
 HEAVY = {
     "matplotlib",

@@ -24,6 +24,10 @@ _C.DATA.BALANCE_TYPES = True  # a third of each batch from each triplet type; ar
 _C.DATA.LABELS = ""  # label set of the classes; empty = none, needed by a criterion on classes
 _C.DATA.BALANCE_CLASSES = False  # each class equally often in a batch; only where no triplets are trained on
 _C.DATA.HOLD_OUT = 0.0  # share of TRAIN_SPLIT that makes a split hold_out for EVAL_SPLITS; subject-wise where known
+_C.DATA.FOLD = 0  # fold of TRAIN_SPLIT that is not trained on but makes a split fold, 1..NUM_FOLDS; 0 = none
+_C.DATA.FOLDS = "subject"  # how it is cut: a column of faces.csv kept whole, classes balanced; published, mended (CK+)
+_C.DATA.NUM_FOLDS = 10  # how many folds
+_C.DATA.FOLD_SEED = 0  # order in which the values of the column are dealt to folds; not SEED: folds stay for each of it
 _C.DATA.TRAIN_VOTE_SHARE = 0.0  # learn no face whose label has at most this share of the classes' votes; 0.5: majority
 _C.DATA.EVAL_VOTE_SHARE = 0.0  # measure no face whose label has at most this share of the classes' votes
 _C.DATA.VOTE_WEIGHTS = False  # weight a triplet by the share of its raters that agree, mean 1 over the split

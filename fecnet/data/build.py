@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fecnet.data.augment import Augment
+from fecnet.data.folds import FoldRule
 from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.label_splits import LabelSplits
 from fecnet.data.loader import LabelledLoader, TripletLoader, vote_weights
@@ -68,13 +69,25 @@ def build_label_splits(cfg: Any, dataset: PackedDataset) -> LabelSplits:
     """The label tables of ``cfg.DATA.LABELS`` by split.
 
     Raises:
-        ValueError: no label set is named.
+        ValueError: no label set is named, or no such fold.
     """
     known = dataset.description.get("label_sets", {})
     if not cfg.DATA.LABELS:
         there = ", ".join(known) or "none; prepare a set that has labels, see: fecnet prepare --help"
         raise ValueError(f"DATA.LABELS: empty, but LOSS.CRITERIA needs labels; {dataset.path} has: {there}")
-    return LabelSplits(dataset, cfg.DATA.LABELS, train_split=cfg.DATA.TRAIN_SPLIT, hold_out=cfg.DATA.HOLD_OUT)
+    return LabelSplits(
+        dataset,
+        cfg.DATA.LABELS,
+        train_split=cfg.DATA.TRAIN_SPLIT,
+        hold_out=cfg.DATA.HOLD_OUT,
+        fold=cfg.DATA.FOLD,
+        folds=build_fold_rule(cfg),
+    )
+
+
+def build_fold_rule(cfg: Any) -> FoldRule:
+    """How ``cfg.DATA.TRAIN_SPLIT`` is cut into folds."""
+    return FoldRule(cfg.DATA.FOLDS, cfg.DATA.NUM_FOLDS, cfg.DATA.FOLD_SEED)
 
 
 def build_labels(cfg: Any, dataset: PackedDataset, targets: Sequence[str]) -> LabelOverlay:

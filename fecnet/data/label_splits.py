@@ -1,4 +1,4 @@
-"""The labelled faces of a split, with a validation split cut from training where the source has none.
+"""The labelled faces of a split, with what is cut from training where the source has no such split: folds, a hold-out.
 
 Shape suffixes: M labelled faces, K classes.
 """
@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from fecnet.data.face_rows import face_rows
+from fecnet.data.folds import FOLD, FoldRule, fold_tests
 from fecnet.data.labels import LabelTable
 from fecnet.data.packed import PackedDataset
 from fecnet.data.permutation import permuted
@@ -27,9 +28,28 @@ class LabelSplits:
         hold_out: share of ``train_split`` that is not trained on but makes the split ``hold_out``; whole subjects
             where ``faces.csv`` knows them, else the same share of each class. The same faces for every seed, but
             without subjects other ones for other labels.
+        fold: fold of ``train_split`` that is not trained on but makes the split ``fold``, 1..folds; 0 = none. What is
+            held out is of the faces that remain.
+        folds: how ``train_split`` is cut into folds.
+
+    Raises:
+        ValueError: no such fold.
     """
 
-    def __init__(self, dataset: PackedDataset, label_set: str, *, train_split: str, hold_out: float = 0.0) -> None:
+    def __init__(
+        self,
+        dataset: PackedDataset,
+        label_set: str,
+        *,
+        train_split: str,
+        hold_out: float = 0.0,
+        fold: int = 0,
+        folds: FoldRule | None = None,
+    ) -> None:
+        self._folds = folds or FoldRule()
+        if not 0 <= fold <= self._folds.num_folds:
+            raise ValueError(f"DATA.FOLD: {fold}; allowed: 1..{self._folds.num_folds} (DATA.NUM_FOLDS), or 0 for none")
+        self._fold = fold
         self._dataset = dataset
         self._label_set = label_set
         self._train_split = train_split
@@ -44,7 +64,7 @@ class LabelSplits:
         """The labels of ``split``.
 
         Args:
-            split: of the data set, or ``hold_out``.
+            split: of the data set, ``hold_out`` or ``fold``.
             min_share: leave out faces whose label has no more than this share of the votes.
 
         Raises:
@@ -52,9 +72,17 @@ class LabelSplits:
         """
         if split == HOLD_OUT and not self._hold_out:
             raise ValueError(f"split '{HOLD_OUT}': DATA.HOLD_OUT is 0; give its share of '{self._train_split}'")
-        cut = self._hold_out and split in (HOLD_OUT, self._train_split)
-        table = self._dataset.labels(self._label_set, self._train_split if split == HOLD_OUT else split)
-        if cut:
+        if split == FOLD and not self._fold:
+            raise ValueError(
+                f"split '{FOLD}': DATA.FOLD is 0; allowed: its number, 1..{self._folds.num_folds}; "
+                "all of them: fecnet folds"
+            )
+        parts = (HOLD_OUT, FOLD, self._train_split)
+        table = self._dataset.labels(self._label_set, self._train_split if split in parts else split)
+        if self._fold and split in parts:
+            test_M = fold_tests(table, self._records(), self._folds)[self._fold - 1]
+            table = select(table, test_M if split == FOLD else ~test_M)
+        if self._hold_out and split in (HOLD_OUT, self._train_split):
             held_M = held_out(table, self._hold_out, self._subjects())
             table = select(table, held_M if split == HOLD_OUT else ~held_M)
         if min_share:
@@ -74,7 +102,10 @@ class LabelSplits:
 
     def _subjects(self) -> np.ndarray:
         """Who each face of the data set is; empty = unknown."""
-        return np.array([row["subject"] for row in face_rows(self._dataset.path)])
+        return np.array([row["subject"] for row in self._records()])
+
+    def _records(self) -> list[dict[str, str]]:
+        return list(face_rows(self._dataset.path))
 
 
 def select(table: LabelTable, keep_M: np.ndarray) -> LabelTable:
