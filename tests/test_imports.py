@@ -31,10 +31,14 @@ ENTRIES = {
     "tasks",
     "run_folders",
     "reports",
+    "compared_runs",
+    "comparing",
+    "many_runs",
 }  # put rooms together, so they may import everything
 HEAVY = {
     "matplotlib",
     "sklearn",
+    "scipy",
     "tensorboard",
     "faiss",
     "apex",
