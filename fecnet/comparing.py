@@ -135,8 +135,13 @@ def _panels(groups: Groups, split: str, figure: str) -> list[Panel]:
     return [
         Panel("training loss", _bands(groups, "loss", points=_POINTS)),
         Panel("learning rate", _bands(groups, "lr"), logarithmic=True),
-        Panel(title, _bands(groups, train if measured else "batch_accuracy", points=_POINTS), missing=missing),
-        Panel(f"{figure} on {split}, per cent", _bands(groups, f"{split}/{figure}")),
+        Panel(
+            title,
+            _bands(groups, train if measured else "batch_accuracy", points=_POINTS),
+            percent=True,
+            missing=missing,
+        ),
+        Panel(f"{figure} on {split}, per cent", _bands(groups, f"{split}/{figure}"), percent=True),
     ]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", ":")  # further settings take the colours again
 _LABEL_GAP = 0.062  # least distance of two labels, fraction of the panel's height
+_MOST_PERCENT = 101.0  # a band of mean ± sd may reach above what can be
 _LEAST_RATE = 1e-5  # lowest learning rate shown, fraction of the highest: a cosine ends at 0
 
 
@@ -42,12 +43,14 @@ class Panel:
         title: what is shown, with its unit.
         bands: by setting; a setting may be missing, so that it has the same colour everywhere.
         logarithmic: as a learning rate is shown.
+        percent: a share, which ends at 100.
         missing: what to say where no setting has a curve.
     """
 
     title: str
     bands: Mapping[str, Band]
     logarithmic: bool = False
+    percent: bool = False
     missing: str = ""
 
 
@@ -127,6 +130,8 @@ def _draw(axes: Any, panel: Panel, settings: Sequence[str], unit: str) -> None:
         axes.fill_between(
             band.place_P, band.mean_P - band.sd_P, band.mean_P + band.sd_P, color=colour, alpha=0.18, linewidth=0
         )
+    if panel.percent and axes.get_ylim()[1] > _MOST_PERCENT:
+        axes.set_ylim(top=_MOST_PERCENT)
     _label(axes, panel.bands, settings)
 
 
@@ -163,7 +168,7 @@ def spread_apart(height: Sequence[float], gap: float) -> list[float]:
 
     Neighbours that are too close are centred on their mean, which may bring them to the next: repeated until none are.
     """
-    groups = [[value, 1] for value in height]  # centre and number of labels
+    groups = [(value, 1) for value in height]  # centre and number of labels
     place = 0
     while place < len(groups) - 1:
         (low, num_low), (high, num_high) = groups[place], groups[place + 1]
@@ -171,11 +176,8 @@ def spread_apart(height: Sequence[float], gap: float) -> list[float]:
             place += 1
             continue
         num = num_low + num_high
-        groups[place : place + 2] = [[(low * num_low + high * num_high) / num, num]]
-        place = max(0, place - 1)
-    moved = []
-    for centre, num in groups:
         half = gap * (num - 1) / 2
-        centre = min(max(centre, half), max(half, 1 - half))
-        moved += [centre - half + gap * k for k in range(int(num))]
-    return moved
+        centre = min(max((low * num_low + high * num_high) / num, half), max(half, 1 - half))
+        groups[place : place + 2] = [(centre, num)]
+        place = max(0, place - 1)
+    return [centre + gap * (k - (num - 1) / 2) for centre, num in groups for k in range(num)]
