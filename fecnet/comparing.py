@@ -29,7 +29,8 @@ def compare_runs(folders: Sequence[Path], out: Path, *, split: str = "", figure:
     Args:
         folders: of the runs; the order of the settings is that of their first runs.
         out: where to write.
-        split: what is compared; empty = the last of ``DATA.EVAL_SPLITS`` that selects no checkpoint.
+        split: what is compared; empty = the last of ``DATA.EVAL_SPLITS`` that selects no checkpoint and is not
+            trained on.
         figure: likewise; empty = the one that selects.
 
     Returns:
@@ -79,7 +80,8 @@ def _choose_split(runs: Sequence[ComparedRun], wanted: str) -> str:
     splits = list(runs[0].config["DATA.EVAL_SPLITS"])
     if wanted and wanted not in splits:
         raise ValueError(f"--split {wanted}: not measured while training; there are: {', '.join(splits)}")
-    free = [split for split in splits if split not in {run.selecting[0] for run in runs}]
+    taken = {run.selecting[0] for run in runs} | {runs[0].config["DATA.TRAIN_SPLIT"]}
+    free = [split for split in splits if split not in taken]
     return wanted or (free or splits)[-1]
 
 

@@ -174,6 +174,7 @@ def test_accuracy_on_training_faces_is_shown_where_it_was_measured(recipe, runs,
     comparing.compare_runs(sorted(runs.iterdir()), runs.parent / "out")
     train(recipe, "measured-seed0", 0, "DATA.EVAL_SPLITS", "[val,test,train]", "OUTPUT_DIR", str(runs.parent / "more"))
     comparing.compare_runs([runs.parent / "more" / "measured-seed0"], runs.parent / "out")
+    assert json.loads((runs.parent / "out" / "comparison.json").read_text())["split"] == "test"
     batches, measured = (panels[2] for panels in shown)
     assert batches.title.startswith("accuracy on training batches") and len(batches.bands) == 2
     assert measured.title == "accuracy on train, per cent" and list(measured.bands["measured"].place_P) == [3, 6]
