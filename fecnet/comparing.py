@@ -136,7 +136,7 @@ def _panels(groups: Groups, split: str, figure: str) -> list[Panel]:
     missing = f"not measured: add '{runs[0].config['DATA.TRAIN_SPLIT']}' to DATA.EVAL_SPLITS"
     return [
         Panel("training loss", _bands(groups, "loss", points=_POINTS)),
-        Panel("learning rate", _bands(groups, "lr"), logarithmic=True),
+        Panel("learning rate", _bands(groups, "lr", logarithmic=True), logarithmic=True),
         Panel(
             title,
             _bands(groups, train if measured else "batch_accuracy", points=_POINTS),
@@ -147,12 +147,12 @@ def _panels(groups: Groups, split: str, figure: str) -> list[Panel]:
     ]
 
 
-def _bands(groups: Groups, curve: str, *, points: int = 0) -> dict[str, Any]:
+def _bands(groups: Groups, curve: str, *, points: int = 0, logarithmic: bool = False) -> dict[str, Any]:
     by_epoch = _by_epoch([run for found in groups.values() for run in found.values()])
     bands = {}
     for name, found in groups.items():
         shared = list(common_curve(found, curve))
         scale = next(iter(found.values())).iterations_per_epoch if by_epoch else None
         places = [iteration / (scale or 1.0) for iteration, _ in shared]
-        bands[name] = make_band(places, [values for _, values in shared], points=points)
+        bands[name] = make_band(places, [values for _, values in shared], points=points, logarithmic=logarithmic)
     return {name: band for name, band in bands.items() if band is not None}

@@ -27,12 +27,14 @@ class Band:
     Attributes:
         place_P: iterations or epochs.
         mean_P: over the runs.
-        sd_P: standard deviation over the runs (n − 1); zeros of one run.
+        low_P: a standard deviation over the runs (n − 1) below the mean; of one run the mean.
+        high_P: as much above.
     """
 
     place_P: np.ndarray
     mean_P: np.ndarray
-    sd_P: np.ndarray
+    low_P: np.ndarray
+    high_P: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,16 @@ class Panel:
     missing: str = ""
 
 
-def make_band(place_P: Sequence[float], value_PR: Sequence[Sequence[float]], *, points: int = 0) -> Band | None:
+def make_band(
+    place_P: Sequence[float], value_PR: Sequence[Sequence[float]], *, points: int = 0, logarithmic: bool = False
+) -> Band | None:
     """Mean and spread over runs; None without a point.
 
     Args:
         place_P: where the values stand, increasing.
         value_PR: a number for each run at each place.
         points: where there are more, each run's values are averaged over this many stretches first; 0 = as they are.
+        logarithmic: mean and deviation of the logarithms, since on their scale mean − sd may be below all that is.
     """
     if not len(place_P):
         return None
@@ -69,8 +74,12 @@ def make_band(place_P: Sequence[float], value_PR: Sequence[Sequence[float]], *, 
         stretches = np.array_split(np.arange(len(place)), points)
         place = np.array([place[part].mean() for part in stretches])
         value = np.array([value[part].mean(0) for part in stretches])
+    if logarithmic:
+        value = np.log(np.maximum(value, np.finfo(float).tiny))
+    mean_P = value.mean(1)
     sd_P = value.std(1, ddof=1) if value.shape[1] > 1 else np.zeros(len(place))
-    return Band(place, value.mean(1), sd_P)
+    lines = mean_P, mean_P - sd_P, mean_P + sd_P
+    return Band(place, *(np.exp(line) if logarithmic else line for line in lines))
 
 
 def plot_curves(panels: Sequence[Panel], settings: Sequence[str], path: Path, *, title: str, unit: str) -> None:
@@ -127,9 +136,8 @@ def _draw(axes: Any, panel: Panel, settings: Sequence[str], unit: str) -> None:
     for name, band in panel.bands.items():
         colour, dashes = _style(settings.index(name))
         axes.plot(band.place_P, band.mean_P, color=colour, linestyle=dashes, linewidth=1.7)
-        axes.fill_between(
-            band.place_P, band.mean_P - band.sd_P, band.mean_P + band.sd_P, color=colour, alpha=0.18, linewidth=0
-        )
+        axes.fill_between(band.place_P, band.low_P, band.high_P, color=colour, alpha=0.18, linewidth=0)
+    axes.set_xlim(left=0)
     if panel.percent and axes.get_ylim()[1] > _MOST_PERCENT:
         axes.set_ylim(top=_MOST_PERCENT)
     _label(axes, panel.bands, settings)

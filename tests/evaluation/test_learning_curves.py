@@ -10,7 +10,8 @@ from fecnet.evaluation.learning_curves import Panel, make_band, plot_curves, spr
 def test_a_band_is_mean_and_sd_over_runs():
     band = make_band([1, 2], [[1.0, 3.0], [4.0, 4.0]])
     np.testing.assert_allclose(band.mean_P, [2, 4])
-    np.testing.assert_allclose(band.sd_P, [np.sqrt(2), 0])
+    np.testing.assert_allclose(band.low_P, [2 - np.sqrt(2), 4])
+    np.testing.assert_allclose(band.high_P, [2 + np.sqrt(2), 4])
     assert make_band([], []) is None
 
 
@@ -19,11 +20,19 @@ def test_each_run_is_averaged_over_stretches_before_the_spread_is_taken():
     band = make_band([1, 2, 3, 4], [[0.0, 4.0], [4.0, 0.0], [1.0, 2.0], [1.0, 2.0]], points=2)
     np.testing.assert_allclose(band.place_P, [1.5, 3.5])
     np.testing.assert_allclose(band.mean_P, [2, 1.5])
-    np.testing.assert_allclose(band.sd_P, [0, np.sqrt(0.5)])
+    np.testing.assert_allclose(band.high_P - band.mean_P, [0, np.sqrt(0.5)])
 
 
 def test_one_run_has_no_spread():
-    np.testing.assert_array_equal(make_band([1, 2], [[1.0], [2.0]]).sd_P, [0, 0])
+    band = make_band([1, 2], [[1.0], [2.0]])
+    np.testing.assert_array_equal(band.low_P, [1, 2])
+    np.testing.assert_array_equal(band.high_P, [1, 2])
+
+
+def test_a_rate_that_one_run_has_cut_keeps_a_band_above_zero():
+    """Logarithms −2 and −4: mean −3, deviation √2."""
+    band = make_band([1], [[1e-2, 1e-4]], logarithmic=True)
+    np.testing.assert_allclose(np.log10([band.low_P, band.mean_P, band.high_P]).ravel(), [-3 - 2**0.5, -3, -3 + 2**0.5])
 
 
 @pytest.mark.parametrize(
