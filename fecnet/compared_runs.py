@@ -163,6 +163,13 @@ def made_differently(runs: Sequence[ComparedRun]) -> dict[str, list[str]]:
     return {key: values for key, values in found.items() if len(values) > 1}
 
 
+def common_curve(runs: Mapping[int, ComparedRun], name: str) -> Iterator[tuple[int, list[float]]]:
+    """A curve at the iterations that all ``runs`` have: one number a run."""
+    curves = [run.curves.get(name, {}) for run in runs.values()]
+    for iteration in sorted(set.intersection(*(set(curve) for curve in curves))):
+        yield iteration, [curve[iteration] for curve in curves]
+
+
 def _read_curves(path: Path) -> dict[str, Curve]:
     curves: dict[str, Curve] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
@@ -223,10 +230,3 @@ def _by_seed(group: Sequence[ComparedRun]) -> dict[int, ComparedRun]:
             )
         found[run.seed] = run
     return dict(sorted(found.items()))
-
-
-def common_curve(runs: Mapping[int, ComparedRun], name: str) -> Iterator[tuple[int, list[float]]]:
-    """A curve at the iterations that all ``runs`` have: one number a run."""
-    curves = [run.curves.get(name, {}) for run in runs.values()]
-    for iteration in sorted(set.intersection(*(set(curve) for curve in curves))):
-        yield iteration, [curve[iteration] for curve in curves]

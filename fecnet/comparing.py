@@ -42,38 +42,41 @@ def compare_runs(folders: Sequence[Path], out: Path, *, split: str = "", figure:
     runs = [read_run(folder) for folder in folders]
     groups = group_runs(runs)
     split, figure = _choose_split(runs, split), figure or _choose_figure(runs)
-    splits = list(runs[0].config["DATA.EVAL_SPLITS"])
     figures = {
-        name: {
-            setting: {seed: run.figure(name, figure) for seed, run in found.items()}
-            for setting, found in groups.items()
-        }
-        for name in splits
+        name: {setting: _figures(found, name, figure) for setting, found in groups.items()}
+        for name in runs[0].config["DATA.EVAL_SPLITS"]
     }
     differences = compare_settings(figures[split])
     notes = _notes(runs, differences, split)
     out.mkdir(parents=True, exist_ok=True)
-    panels, unit = _panels(groups, split, figure), "epoch" if _by_epoch(runs) else "iteration"
-    numbers = sorted({len(found) for found in groups.values()})
-    title = f"mean of {' to '.join(map(str, numbers))} runs a setting" + (", band ± sd" if numbers[-1] > 1 else "")
-    plot_curves(panels, list(groups), out / "comparison.png", title=title, unit=unit)
-    replace_json(
-        out / "comparison.json",
-        {
-            "figure": figure,
-            "split": split,
-            "settings": {name: _describe(name, found, figures) for name, found in groups.items()},
-            "differences": [pair.to_dict() for pair in differences],
-            "notes": notes,
-            "provenance": provenance(),
-        },
-    )
+    unit = "epoch" if _by_epoch(runs) else "iteration"
+    plot_curves(_panels(groups, split, figure), list(groups), out / "comparison.png", title=_title(groups), unit=unit)
+    written = {
+        "figure": figure,
+        "split": split,
+        "settings": {name: _describe(name, found, figures) for name, found in groups.items()},
+        "differences": [pair.to_dict() for pair in differences],
+        "notes": notes,
+        "provenance": provenance(),
+    }
+    replace_json(out / "comparison.json", written)
     selecting = {run.selecting[0] for run in runs}
     columns = {f"{name} (selects)" if name in selecting else name: column for name, column in figures.items()}
     tables = [f"{figure}, per cent, mean ± sd over seeds", format_settings(columns)]
     if differences:
         tables += ["", f"{split}: differences of the runs of a seed", format_differences(differences)]
     return "\n".join([*tables, "", *notes, f"{out}: comparison.json, comparison.png"])
+
+
+def _figures(found: Mapping[int, ComparedRun], split: str, figure: str) -> dict[int, float]:
+    return {seed: run.figure(split, figure) for seed, run in found.items()}
+
+
+def _title(groups: Groups) -> str:
+    numbers = [len(found) for found in groups.values()]
+    few, many = min(numbers), max(numbers)
+    runs = f"{many} run{'s' * (many > 1)}" if few == many else f"{few} to {many} runs"
+    return f"mean of {runs} a setting, band ± sd" if many > 1 else f"{runs} a setting"
 
 
 def _choose_split(runs: Sequence[ComparedRun], wanted: str) -> str:
@@ -97,8 +100,9 @@ def _choose_figure(runs: Sequence[ComparedRun]) -> str:
 def _notes(runs: Sequence[ComparedRun], differences: Sequence[Difference], split: str) -> list[str]:
     """What must be known beside the numbers."""
     selecting = sorted({run.selecting[0] for run in runs} - {""})
-    used = f"each run's checkpoint that was best on {selecting[0]}" if selecting else "each run's last iteration"
-    notes = [f"measured at: {used}"]
+    used = [f"the checkpoint that was best on {name}" for name in selecting]
+    used += ["the last iteration of a run that selects none"] * any(not run.selecting[0] for run in runs)
+    notes = [f"measured at {' or '.join(used)}"]
     if split in selecting:
         notes.append(f"{split} also selected the checkpoints, so its figures are too good; quote another split")
     if differences:

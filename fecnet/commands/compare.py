@@ -40,6 +40,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     train.add_argument("--seeds", type=_positive, default=3, help="runs of each setting: SEED 0, 1, … (default 3)")
     train.add_argument("--jobs", type=_positive, default=1, help="runs at once (default 1)")
+    train.add_argument(
+        "--devices",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="0,1",
+        help="GPUs, a run at once on each, instead of --jobs",
+    )
     parser.add_argument("--split", default="", help="compared on this one of DATA.EVAL_SPLITS (default: the last)")
     parser.add_argument("--figure", default="", help="figure compared (default: the one that selects)")
     parser.add_argument("--out", type=Path, help="folder of comparison.json and .png (default: that of the runs)")
@@ -59,27 +66,26 @@ def _compare(options: argparse.Namespace) -> int:
 
     import_figure()  # what is not installed is said before anything is trained
     student_t(0.95, 1)
-    words: list[str] = options.words
     if options.setting:
-        folders = _train(words, options.setting, seeds=options.seeds, jobs=options.jobs)
+        folders = _train(options)
     else:
         from fecnet.compared_runs import find_run_folders
 
-        folders = find_run_folders([Path(word) for word in words])
+        folders = find_run_folders([Path(word) for word in options.words])
     out = options.out or _folder_of(folders)
     print(compare_runs(folders, out, split=options.split, figure=options.figure))
     return 0
 
 
-def _train(words: Sequence[str], settings: Sequence[Sequence[str]], *, seeds: int, jobs: int) -> list[Path]:
+def _train(options: argparse.Namespace) -> list[Path]:
     """Train every setting with every seed; the folders of the runs."""
     from fecnet.many_runs import train_all
 
-    if len(words) < 2:
+    if len(options.words) < 2:
         raise ValueError("--setting: needs RECIPE FOLDER before it: what is trained, and where the runs go")
-    recipe, folder, *common = words
-    runs = plan_runs(Path(recipe), settings, common, seeds=seeds)
-    train_all(Path(recipe), runs, Path(folder), jobs=jobs)
+    recipe, folder, *common = options.words
+    runs = plan_runs(Path(recipe), options.setting, common, seeds=options.seeds)
+    train_all(Path(recipe), runs, Path(folder), jobs=options.jobs, devices=options.devices)
     return [Path(folder) / run.name for run in runs]
 
 
