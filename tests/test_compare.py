@@ -17,7 +17,11 @@ from tests.classes import write_recipe
 pytest.importorskip("matplotlib")
 pytest.importorskip("scipy")
 
-SHORT = ("DATA.EVAL_SPLITS", "[val,test]", "SOLVER.BASE_LR", "0.01")
+# evaluated and saved at iterations 3 and 6
+SHORT = (
+    *("DATA.EVAL_SPLITS", "[val,test]", "SOLVER.BASE_LR", "0.01"),
+    *("CHECKPOINT.PERIOD", "3", "CHECKPOINT.KEEP", "0"),
+)
 SETTINGS = {"cosine": ("SOLVER.SCHEDULE", "cosine"), "step": ("SOLVER.SCHEDULE", "step", "SOLVER.STEP_SIZE", "1")}
 
 
@@ -86,6 +90,24 @@ def test_the_table_is_that_of_the_selected_checkpoints(runs, capsys):
     assert "best on val" in printed
 
 
+def test_the_selected_checkpoint_counts_not_the_last(runs):
+    for run in runs.iterdir():
+        (run / "checkpoints" / "best").write_text("3\n")
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        later = [
+            line | {"test/accuracy": 1.5} if line["iteration"] == 6 and "test/accuracy" in line else line
+            for line in lines
+        ]
+        assert later != lines
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in later))
+    assert fecnet(["compare", str(runs)]) == 0
+    found = json.loads((runs / "comparison.json").read_text())["settings"]["step"]
+    assert found["iteration"] == {"0": 3, "1": 3}
+    assert list(found["percent"]["test"].values()) == [
+        accuracy_of(runs / f"step-seed{seed}", "test") for seed in (0, 1)
+    ]
+
+
 def test_what_is_compared_can_be_chosen(runs, tmp_path, capsys):
     chosen = ["--split", "val", "--figure", "macro_f1", "--out", str(tmp_path / "out")]
     assert fecnet(["compare", *map(str, sorted(runs.iterdir())), *chosen]) == 0
@@ -108,8 +130,8 @@ def test_other_names_give_way_to_what_differs(runs):
 def test_an_unfinished_run_is_refused(runs, capsys):
     last = runs / "step-seed1" / "checkpoints" / "last"
     assert last.read_text() == "6\n"
-    last.write_text("4\n")  # as a signal leaves it
-    assert "step-seed1: unfinished, at iteration 4 of 6; finish it with: python train.py --resume" in refused(
+    last.write_text("3\n")  # as a signal leaves it
+    assert "step-seed1: unfinished, at iteration 3 of 6; finish it with: python train.py --resume" in refused(
         capsys, runs
     )
     assert not (runs / "comparison.json").exists()
