@@ -118,7 +118,9 @@ def find_run_folders(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         inside = [path] if _is_run(path) else sorted(child for child in path.glob("*/") if _is_run(child))
         if not inside:
-            raise ValueError(f"{path}: no run here; expected a run folder, or a folder of runs")
+            raise ValueError(
+                f"{path}: no run here; expected a run folder or a folder of runs (a recipe: with --setting)"
+            )
         found |= {run.resolve(): run for run in inside}
     return list(found.values())
 

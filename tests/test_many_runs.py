@@ -167,5 +167,5 @@ def test_a_run_that_is_killed_is_named(recipe, tmp_path):
     _, errors = command.communicate(timeout=120)
     assert command.returncode == 2
     (line,) = [line for line in errors.splitlines() if line.startswith("error:")]
-    assert f"1 of 2 runs failed, see seed_1.log (ended by SIGKILL)" in line
+    assert "1 of 2 runs failed, see seed_1.log (ended by SIGKILL)" in line
     assert states(folder)["seed_2"][0] == "finished"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fecnet.many_runs import PlannedRun
 
 _EPILOG = """examples:
-  fecnet compare config/fer2013_deep_emotion.yaml result/schedules SOLVER.LENGTH 30 --jobs 2
+  fecnet compare config/fer2013_deep_emotion.yaml result/schedules SOLVER.LENGTH 30 --jobs 2 \\
       --setting cosine SOLVER.SCHEDULE cosine --setting step SOLVER.SCHEDULE step --seeds 3
   fecnet compare result/schedules                 runs that are trained, all of a folder
   fecnet compare result/one result/two --out result/comparison
@@ -47,7 +47,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="0,1",
         help="GPUs, a run at once on each, instead of --jobs",
     )
-    parser.add_argument("--split", default="", help="compared on this one of DATA.EVAL_SPLITS (default: the last)")
+    parser.add_argument(
+        "--split",
+        default="",
+        help="compared on this one of DATA.EVAL_SPLITS (default: the last that selects no checkpoint)",
+    )
     parser.add_argument("--figure", default="", help="figure compared (default: the one that selects)")
     parser.add_argument("--out", type=Path, help="folder of comparison.json and .png (default: that of the runs)")
     parser.set_defaults(run=_compare)
