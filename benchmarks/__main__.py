@@ -21,6 +21,7 @@ _BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints
     "demo",
     "ferplus",
     "ckplus",
+    "schedules",
     "gpu",
 )
 

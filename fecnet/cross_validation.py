@@ -23,8 +23,8 @@ from fecnet.evaluation.fold_accuracy import (
     count_tests,
     format_folds,
     format_tests,
+    sum_folds,
     summarise_folds,
-    together,
 )
 from fecnet.evaluation.plots import can_plot, confusion_plot
 from fecnet.inference import infer_run
@@ -185,7 +185,7 @@ def _report(folder: Path, found: Sequence[FoldAccuracy], result: dict[str, Any],
     names = [f"folds{suffix}.json", f"confusion_folds{suffix}.csv"]
     if can_plot():
         names.append(f"confusion_folds{suffix}.png")
-        confusion_plot(together(found), f"{len(found)} folds by {result['by']}", folder / names[-1])
+        confusion_plot(sum_folds(found), f"{len(found)} folds by {result['by']}", folder / names[-1])
     say(
         f"\n{result['recipe']}: {len(found)} of {result['num_folds']} folds by '{result['by']}' of {result['split']}; "
         "per cent at the last iteration, nothing was selected; known people: tested faces of people learnt from"

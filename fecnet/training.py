@@ -18,6 +18,7 @@ from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import Checkpointer, load_meta, load_trainer, load_weights
 from fecnet.engine.stepper import Criterion, Stepper
 from fecnet.engine.trainer import Periods, Progress, RunFiles, Trainer
+from fecnet.evaluation.batch_accuracy import count_right
 from fecnet.modeling.build import build_model, per_channel
 from fecnet.modeling.criterion.build import build_criterion
 from fecnet.modeling.pretrained import load_pretrained
@@ -200,6 +201,7 @@ def _build_trainer(
         precision=precision,
         compile_model=cfg.SOLVER.COMPILE,
         device=device,
+        count_right=count_right if task.has_classes else None,
     )
     trainer = Trainer(
         stepper,

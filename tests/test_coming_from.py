@@ -1,4 +1,4 @@
-"""Every command of ours in docs/coming_from.md and docs/classifiers.md runs, on small data and for two iterations."""
+"""Every command of ours in docs/coming_from.md, classifiers.md and comparing.md runs: small data, two iterations."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from fecnet.prepare.labelled.ckplus import CKPLUS_CLASSES
 from tests.conftest import ROOT
 from tests.short_runs import short
 
-PAGES = ("coming_from", "classifiers")
+PAGES = ("coming_from", "classifiers", "comparing")
 
 
 def commands_of(page):
@@ -87,6 +87,9 @@ def run(command, monkeypatch, folder):
     if program == "fecnet":
         if words[0] == "folds":
             words[2:2] = short(folder / words[1])
+        if words[0] == "compare" and words[1].endswith(".yaml"):
+            place = words.index("--seeds")
+            words[place : place + 2] = [*short(folder / words[1]), "--seeds", "1"]
         return fecnet(words)
     if program == "bash":  # changes into the project's folder, and here there is no GPU
         words[words.index("-d") + 1] = "cpu"
@@ -104,7 +107,7 @@ def run(command, monkeypatch, folder):
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_run(page, place, monkeypatch, capsys):
     commands = commands_of(page)
-    assert len(commands) > 6
+    assert len(commands) > 2
     if page == "classifiers":  # there, this stands on another page
         commands.insert(0, "fecnet prepare rafdb RAFDB_FOLDER datasets/rafdb")
     for command in commands:

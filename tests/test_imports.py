@@ -31,12 +31,15 @@ ENTRIES = {
     "tasks",
     "run_folders",
     "reports",
+    "compared_runs",
+    "comparing",
     "many_runs",
     "cross_validation",
 }  # put rooms together, so they may import everything
 HEAVY = {
     "matplotlib",
     "sklearn",
+    "scipy",
     "tensorboard",
     "faiss",
     "apex",

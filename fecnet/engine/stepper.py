@@ -15,9 +15,10 @@ from fecnet.utils.env import seed_device
 
 Augment = Callable[[Batch, int], Batch]
 GradientRule = Callable[[nn.Module], None]
-
+CountRight = Callable[[Outputs, Batch], tuple[Tensor, Tensor]]  # items that are right, and items that could be
 
 _LEAST_COUNT = 1e-12  # of a term whose items are all absent: its total is 0, and 0 / 0 would be NaN
+_RIGHT = ("right/items", "right/of")  # names of the sums of ``count_right``
 _LEAST_SCALE = 2.0**-10  # an fp16 loss scale below it has backed off 26 times: no overflow, but NaN
 
 
@@ -92,6 +93,7 @@ class Stepper:
         precision: dtype of the forward pass.
         compile_model: run the forward pass through ``torch.compile``.
         device: where the model is.
+        count_right: of a batch the net has seen, for the accuracy that is logged; or None.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class Stepper:
         precision: torch.dtype,
         compile_model: bool,
         device: torch.device,
+        count_right: CountRight | None = None,
     ) -> None:
         self.model = model.train()
         self.schedule = schedule
@@ -120,6 +123,7 @@ class Stepper:
         self._seed = seed
         self._precision = precision
         self._device = device
+        self._count_right = count_right
         self._parameters = list(model.parameters())
         net = cast(nn.Module, torch.compile(model)) if compile_model else model
         self._net = comm.parallel(net, device)
@@ -158,15 +162,21 @@ class Stepper:
         self._update(iteration)
 
     def read_terms(self) -> dict[str, float]:
-        """Mean of each term over all items since the last call, and their sum as ``loss``; a collective."""
+        """Mean of each term over all items since the last call, and their sum as ``loss``; a collective.
+
+        Where right items are counted, ``batch_accuracy`` is their share in these batches, per cent.
+        """
         names = sorted(name for name in self._sums if name.startswith("total/"))
-        totals = comm.all_reduce_sum(torch.stack([self._sums[name] for name in names])).tolist()
+        counted = [name for name in _RIGHT if name in self._sums]
+        summed = comm.all_reduce_sum(torch.stack([self._sums[name] for name in [*names, *counted]])).tolist()
+        totals, right = summed[: len(names)], summed[len(names) :]
         counts = torch.stack([self._sums[name.replace("total/", "count/")] for name in names]).tolist()
         means = {
             name[6:]: total / count if count else 0.0 for name, total, count in zip(names, totals, counts, strict=True)
         }
         self._sums = {}
-        return {"loss": sum(means.values()), **means}
+        accuracy = {"batch_accuracy": 100 * right[0] / right[1]} if counted and right[1] else {}
+        return {"loss": sum(means.values()), **means, **accuracy}
 
     def feedback(self) -> Relabels | None:
         """What the criterion found mislabelled since the last call; None where it does not look. A collective."""
@@ -228,6 +238,8 @@ class Stepper:
         loss = torch.stack([total * scale[name] for name, total in totals.items()]).sum()
         self._scaler.scale(loss).backward()
         self._add({f"total/{name}": total.detach() for name, total in totals.items()})
+        if self._count_right is not None:
+            self._add(dict(zip(_RIGHT, self._count_right(out, batch), strict=True)))
 
     def _update(self, iteration: int) -> None:
         if self._scaler.is_enabled():

@@ -57,7 +57,7 @@ def summarise_folds(folds: Sequence[FoldAccuracy]) -> dict[str, Any]:
         ],
         "mean": {name: round(float(value), 4) for name, value in zip(FIGURES, figures_FX.mean(0), strict=True)},
         "sd": {name: None if sd is None else round(float(sd), 4) for name, sd in zip(FIGURES, sd_X, strict=True)},
-        "together": together(folds).to_dict(),
+        "together": sum_folds(folds).to_dict(),
     }
 
 
@@ -81,7 +81,7 @@ def format_folds(folds: Sequence[FoldAccuracy]) -> str:
     widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
     lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in table]
     lines += [f"fold {fold.number} tests no face of: {', '.join(fold.absent)}" for fold in folds if fold.absent]
-    lines += ["", "the faces of these folds, in one confusion matrix", format_classes(together(folds))]
+    lines += ["", "the faces of these folds, in one confusion matrix", format_classes(sum_folds(folds))]
     return "\n".join(lines)
 
 
@@ -114,5 +114,6 @@ def format_tests(tested: dict[str, dict[str, int]]) -> str:
     return f"{once}, {', '.join(parts)}" if parts else f"{once}, none never or more than once"
 
 
-def together(folds: Sequence[FoldAccuracy]) -> ClassAccuracy:
+def sum_folds(folds: Sequence[FoldAccuracy]) -> ClassAccuracy:
+    """The faces of all folds in one confusion matrix; a face that two folds test counts twice."""
     return ClassAccuracy(folds[0].accuracy.classes, np.sum([fold.accuracy.confusion_KK for fold in folds], axis=0))

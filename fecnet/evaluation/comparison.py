@@ -1,0 +1,160 @@
+"""Settings compared over seeds: mean and spread of each, differences of every two, and what may be claimed of them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_LEAST_SD = 1e-6  # figures are rounded to 1e-4: what is below is no spread
+CONFIDENCE = 0.95
+
+BySeed = Mapping[int, float]  # a figure by the seed of its run
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better one setting is than another, seed by seed: the two runs of a seed start from the same weights.
+
+    Attributes:
+        first: name of a setting.
+        second: name of the setting it is held against.
+        by_seed: figure of ``first`` minus that of ``second``, for the seeds both have.
+        confidence: of the interval ``mean`` ± ``margin``.
+        margin: half width of Student's t interval; None where no interval can be made.
+    """
+
+    first: str
+    second: str
+    by_seed: dict[int, float]
+    confidence: float
+    margin: float | None
+
+    @property
+    def mean(self) -> float | None:
+        """Over the seeds; None without a common seed."""
+        return statistics.fmean(self.by_seed.values()) if self.by_seed else None
+
+    @property
+    def sd(self) -> float | None:
+        """Standard deviation over the seeds (n − 1); None below two."""
+        return standard_deviation(list(self.by_seed.values()))
+
+    @property
+    def verdict(self) -> str:
+        """What the runs show: a claim only where the interval leaves out 0."""
+        if self.mean is None or self.margin is None:
+            return f"no verdict: {self._lacking()}"
+        if abs(self.mean) <= self.margin:
+            return f"no difference shown (spread ±{self.margin:.2f})"
+        better, worse = (self.first, self.second) if self.mean > 0 else (self.second, self.first)
+        return f"{better} better than {worse} by {abs(self.mean):.2f} ± {self.margin:.2f}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: all of it."""
+        return {
+            "first": self.first,
+            "second": self.second,
+            "by_seed": {str(seed): round(value, 4) for seed, value in self.by_seed.items()},
+            "mean": self.mean,
+            "sd": self.sd,
+            "confidence": self.confidence,
+            "margin": self.margin,
+            "verdict": self.verdict,
+        }
+
+    def _lacking(self) -> str:
+        if len(self.by_seed) < 2:
+            return f"{len(self.by_seed)} common seed{'s' * (len(self.by_seed) != 1)}, a spread needs two or more"
+        return "the difference is the same for all seeds, which tells no spread; more seeds or more faces would"
+
+
+def standard_deviation(values: Sequence[float]) -> float | None:
+    """With n − 1; None below two values."""
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def compare_settings(figures: Mapping[str, BySeed]) -> list[Difference]:
+    """The difference of every two settings.
+
+    The intervals hold *together* with a confidence of 95 per cent (Bonferroni: each misses with 0.05 / number of
+    pairs): of many pairs one would else differ by chance.
+
+    Args:
+        figures: by setting and seed; higher is better.
+
+    Raises:
+        ValueError: scipy is absent.
+    """
+    pairs = list(itertools.combinations(figures, 2))
+    confidence = 1 - (1 - CONFIDENCE) / max(1, len(pairs))
+    return [_difference(first, second, figures, confidence) for first, second in pairs]
+
+
+def _difference(first: str, second: str, figures: Mapping[str, BySeed], confidence: float) -> Difference:
+    common = sorted(figures[first].keys() & figures[second].keys())
+    by_seed = {seed: figures[first][seed] - figures[second][seed] for seed in common}
+    sd = standard_deviation(list(by_seed.values()))
+    margin = None
+    if sd is not None and (sd > _LEAST_SD or not any(by_seed.values())):
+        margin = student_t(confidence, len(common) - 1) * sd / math.sqrt(len(common))
+    return Difference(first, second, by_seed, confidence, margin)
+
+
+def student_t(confidence: float, freedom: int) -> float:
+    """The number of standard errors that leaves out 1 − ``confidence`` on both sides together, for Student's t.
+
+    Raises:
+        ValueError: scipy is absent.
+    """
+    try:
+        from scipy import stats
+    except ImportError as error:
+        raise ValueError("comparing needs scipy; install it with: pip install scipy") from error
+    return float(stats.t.ppf((1 + confidence) / 2, freedom))
+
+
+def format_settings(figures: Mapping[str, Mapping[str, BySeed]]) -> str:
+    """An aligned table: a line per setting, mean ± sd over seeds of each column.
+
+    Args:
+        figures: by column, setting and seed; all columns have the same settings.
+    """
+    settings = list(next(iter(figures.values())))
+    heads = ["setting", "seeds", *figures]
+    rows = [
+        [name, str(len(next(iter(figures.values()))[name])), *(_mean_sd(column[name]) for column in figures.values())]
+        for name in settings
+    ]
+    widths = [max(len(row[place]) for row in [heads, *rows]) for place in range(len(heads))]
+    return "\n".join(
+        "  ".join(
+            [f"{row[0]:<{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in [heads, *rows]
+    )
+
+
+def format_differences(differences: Sequence[Difference]) -> str:
+    """An aligned table: a line per pair with mean, sd and verdict."""
+    rows = [
+        [f"{pair.first} − {pair.second}", _number(pair.mean, "+"), _number(pair.sd), pair.verdict]
+        for pair in differences
+    ]
+    heads = ["difference", "mean", "sd", "verdict"]
+    widths = [max(len(row[place]) for row in [heads, *rows]) for place in range(3)]
+    return "\n".join(
+        f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}" for row in [heads, *rows]
+    )
+
+
+def _mean_sd(by_seed: BySeed) -> str:
+    values = list(by_seed.values())
+    return f"{statistics.fmean(values):.2f} ± {_number(standard_deviation(values))}"
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.2f}"

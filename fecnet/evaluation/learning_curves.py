@@ -1,0 +1,191 @@
+"""Learning curves of several settings with their spread over runs, as one picture.
+
+Shape suffixes: P points of a curve, R runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# Okabe and Ito's colours, told apart by colour-blind people too; their yellow is too pale for a line
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_DASHES = ("-", "--", ":")  # further settings take the colours again
+_LABEL_GAP = 0.062  # least distance of two labels, fraction of the panel's height
+_MOST_PERCENT = 101.0  # a band of mean ± sd may reach above what can be
+_LEAST_RATE = 1e-5  # lowest learning rate shown, fraction of the highest: a cosine ends at 0
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """The runs of one setting.
+
+    Attributes:
+        place_P: iterations or epochs.
+        mean_P: over the runs.
+        low_P: a standard deviation over the runs (n − 1) below the mean; of one run the mean.
+        high_P: as much above.
+    """
+
+    place_P: np.ndarray
+    mean_P: np.ndarray
+    low_P: np.ndarray
+    high_P: np.ndarray
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One of the pictures.
+
+    Attributes:
+        title: what is shown, with its unit.
+        bands: by setting; a setting may be missing, so that it has the same colour everywhere.
+        logarithmic: as a learning rate is shown.
+        percent: a share, which ends at 100.
+        missing: what to say where no setting has a curve.
+    """
+
+    title: str
+    bands: Mapping[str, Band]
+    logarithmic: bool = False
+    percent: bool = False
+    missing: str = ""
+
+
+def make_band(
+    place_P: Sequence[float], value_PR: Sequence[Sequence[float]], *, points: int = 0, logarithmic: bool = False
+) -> Band | None:
+    """Mean and spread over runs; None without a point.
+
+    Args:
+        place_P: where the values stand, increasing.
+        value_PR: a number for each run at each place.
+        points: where there are more, each run's values are averaged over this many stretches first; 0 = as they are.
+        logarithmic: mean and deviation of the logarithms, since on their scale mean − sd may be below all that is.
+    """
+    if not len(place_P):
+        return None
+    place, value = np.asarray(place_P, float), np.asarray(value_PR, float)
+    if points and len(place) > points:
+        stretches = np.array_split(np.arange(len(place)), points)
+        place = np.array([place[part].mean() for part in stretches])
+        value = np.array([value[part].mean(0) for part in stretches])
+    if logarithmic:
+        value = np.log(np.maximum(value, np.finfo(float).tiny))
+    mean_P = value.mean(1)
+    sd_P = value.std(1, ddof=1) if value.shape[1] > 1 else np.zeros(len(place))
+    lines = mean_P, mean_P - sd_P, mean_P + sd_P
+    return Band(place, *(np.exp(line) if logarithmic else line for line in lines))
+
+
+def plot_curves(panels: Sequence[Panel], settings: Sequence[str], path: Path, *, title: str, unit: str) -> None:
+    """Write the panels, two in a row, as PNG.
+
+    Args:
+        panels: the pictures.
+        settings: names in the order of their colours.
+        path: the file to write.
+        title: above all.
+        unit: of the horizontal axis.
+
+    Raises:
+        ValueError: matplotlib is absent.
+    """
+    figure_class = import_figure()
+    rows = -(-len(panels) // 2)
+    figure = figure_class(figsize=(13, 4.2 * rows + 0.6), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    figure.get_layout_engine().set(wspace=0.06, hspace=0.06)
+    for axes, panel in zip(figure.subplots(rows, 2, squeeze=False).flat, panels, strict=False):
+        _draw(axes, panel, settings, unit)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def import_figure() -> Any:
+    """The ``Figure`` of matplotlib, which needs no screen.
+
+    Raises:
+        ValueError: matplotlib is absent.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ValueError("learning curves need matplotlib; install it with: pip install matplotlib") from error
+    return Figure
+
+
+def _draw(axes: Any, panel: Panel, settings: Sequence[str], unit: str) -> None:
+    axes.set_title(panel.title, fontsize=10, loc="left")
+    axes.set_xlabel(unit)
+    axes.spines[["top", "right"]].set_visible(False)
+    if not panel.bands:
+        axes.text(0.5, 0.5, panel.missing, ha="center", va="center", transform=axes.transAxes, wrap=True, color="0.4")
+        axes.set(xticks=[], yticks=[])
+        return
+    axes.grid(color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    if panel.logarithmic:
+        top = max(band.mean_P.max() for band in panel.bands.values())
+        axes.set_yscale("log", nonpositive="clip")
+        axes.set_ylim(top * _LEAST_RATE, top * 2)
+    for name, band in panel.bands.items():
+        colour, dashes = _style(settings.index(name))
+        axes.plot(band.place_P, band.mean_P, color=colour, linestyle=dashes, linewidth=1.7)
+        axes.fill_between(band.place_P, band.low_P, band.high_P, color=colour, alpha=0.18, linewidth=0)
+    axes.set_xlim(left=0)
+    if panel.percent and axes.get_ylim()[1] > _MOST_PERCENT:
+        axes.set_ylim(top=_MOST_PERCENT)
+    _label(axes, panel.bands, settings)
+
+
+def _style(number: int) -> tuple[str, str]:
+    return _COLOURS[number % len(_COLOURS)], _DASHES[number // len(_COLOURS) % len(_DASHES)]
+
+
+def _label(axes: Any, bands: Mapping[str, Band], settings: Sequence[str]) -> None:
+    """Each line's name at its end, pushed apart where lines end close to each other."""
+    axes.autoscale_view()
+    to_fraction = axes.transData + axes.transAxes.inverted()
+    ends = {name: to_fraction.transform((band.place_P[-1], band.mean_P[-1])) for name, band in bands.items()}
+    names = sorted(ends, key=lambda name: float(ends[name][1]))
+    heights = spread_apart([float(np.clip(ends[name][1], 0, 1)) for name in names], _LABEL_GAP)
+    for name, height in zip(names, heights, strict=True):
+        end = (ends[name][0], float(np.clip(ends[name][1], 0, 1)))
+        colour, _ = _style(settings.index(name))
+        axes.annotate(
+            name,
+            xy=end,
+            xytext=(1.03, height),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            color=colour,
+            fontsize=9,
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 1},
+        )
+
+
+def spread_apart(height: Sequence[float], gap: float) -> list[float]:
+    """The heights, increasing, moved as little as keeps ``gap`` between neighbours and all of them within 0..1.
+
+    Neighbours that are too close are centred on their mean, which may bring them to the next: repeated until none are.
+    """
+    groups = [(value, 1) for value in height]  # centre and number of labels
+    place = 0
+    while place < len(groups) - 1:
+        (low, num_low), (high, num_high) = groups[place], groups[place + 1]
+        if high - low >= gap * (num_low + num_high) / 2:
+            place += 1
+            continue
+        num = num_low + num_high
+        half = gap * (num - 1) / 2
+        centre = min(max((low * num_low + high * num_high) / num, half), max(half, 1 - half))
+        groups[place : place + 2] = [(centre, num)]
+        place = max(0, place - 1)
+    return [centre + gap * (k - (num - 1) / 2) for centre, num in groups for k in range(num)]
