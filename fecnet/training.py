@@ -32,7 +32,15 @@ from fecnet.solver.build import (
 from fecnet.solver.gradient_rules import FiniteGuard
 from fecnet.tasks import Task, build_evaluator, check_batch_norm, check_classes, find_task, selecting_figure
 from fecnet.utils import comm, rendezvous
-from fecnet.utils.env import choose_device, choose_precision, code_hash, command_line, keep_freed_memory, now, provenance
+from fecnet.utils.env import (
+    choose_device,
+    choose_precision,
+    code_hash,
+    command_line,
+    keep_freed_memory,
+    now,
+    provenance,
+)
 from fecnet.utils.files import hash_file
 from fecnet.utils.logging import MetricsFile, TensorBoard, say
 from fecnet.utils.signals import StopOnSignal

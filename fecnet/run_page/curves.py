@@ -20,8 +20,10 @@ _NOT_TERMS = ("iteration", "lr", "relabelled", "relabels_refused")
 
 def run_curves(run: RunRecord) -> Markup:
     """All that one run logged: loss and its terms, learning rate, relabels, and what was measured by split."""
-    logged = [(name, name) for name in _names(run) if "/" not in name and name not in _NOT_TERMS]
-    charts = [line_chart("Loss", {name: points(run, key) for name, key in logged})]
+    logged = [name for name in _names(run) if "/" not in name and name not in _NOT_TERMS]
+    losses = {name: points(run, name) for name in logged}
+    same = {name for name, line in losses.items() if name != "loss" and line == losses.get("loss")}
+    charts = [line_chart("Loss", {name: line for name, line in losses.items() if name not in same})]
     charts.append(line_chart("Learning rate", {"lr": points(run, "lr")}))
     relabels = {name.replace("_", " "): points(run, name) for name in _NOT_TERMS[2:]}
     charts.append(line_chart("Faces relabelled after an epoch", relabels))
@@ -30,7 +32,7 @@ def run_curves(run: RunRecord) -> Markup:
         lines = {figure_name(name): points(run, name) for name in figures}
         charts.append(line_chart(f"Measured on {split}, per cent", lines))
     drawn = [chart for chart in charts if chart]
-    return element("div", drawn or element("p", "No metrics were logged.", class_="absent"), class_="charts")
+    return element("div", drawn or [element("p", "No metrics were logged.", class_="absent")], class_="charts")
 
 
 def compared_curves(runs: Sequence[RunRecord], names: Sequence[str]) -> Markup:
@@ -59,7 +61,7 @@ def points(run: RunRecord, name: str) -> Points:
 
 def figure_name(name: str) -> str:
     """``val/mean_class_accuracy`` as people say it."""
-    return name.split("/")[-1].replace("_", " ")
+    return name.split("/")[-1].replace("_", " ").replace("f1", "F1").replace("ccc", "CCC")
 
 
 def line_chart(title: str, lines: Mapping[str, Points]) -> Markup | None:
@@ -72,15 +74,16 @@ def line_chart(title: str, lines: Mapping[str, Points]) -> Markup | None:
     lines = {name: line for name, line in lines.items() if line}
     if not lines:
         return None
-    x_ticks = nice_ticks(*_extent([x for line in lines.values() for x, _ in line]))
-    y_ticks = nice_ticks(*_extent([y for line in lines.values() for _, y in line]))
+    x_ticks = nice_ticks(0, max(x for line in lines.values() for x, _ in line))
+    values = [y for line in lines.values() for _, y in line]
+    y_ticks = nice_ticks(min(values), max(values))
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = (x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0])
         up = (y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
         return _LEFT + across * (_WIDTH - _LEFT - _RIGHT), _HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM)
 
-    drawn = [_grid(place, x_ticks, y_ticks)]
+    drawn = _grid(place, x_ticks, y_ticks)
     drawn += [_line([place(*point) for point in _thinned(line)], number) for number, line in enumerate(lines.values())]
     svg = element("svg", drawn, viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=f"{title}, by iteration")
     return element("figure", element("figcaption", title), svg, _legend(lines), class_="chart")
@@ -99,10 +102,6 @@ def nice_ticks(least: float, most: float, about: int = 5) -> list[float]:
 
 def _names(run: RunRecord) -> list[str]:
     return list(dict.fromkeys(name for line in run.metrics for name in line))
-
-
-def _extent(values: Sequence[float]) -> tuple[float, float]:
-    return min(values), max(values)
 
 
 def _thinned(line: Points) -> Points:

@@ -12,6 +12,7 @@ from fecnet.run_page.markup import Child, Markup, element
 from fecnet.run_page.run_record import RunRecord
 
 _ABSENT = "not recorded"
+_AGAIN = ("python", "train.py")
 
 
 def provenance_section(run: RunRecord) -> list[Markup]:
@@ -20,7 +21,7 @@ def provenance_section(run: RunRecord) -> list[Markup]:
     facts: list[tuple[str, Child]] = [
         ("trained by", _code(meta.get("command"))),
         ("started", meta.get("started") or _ABSENT),
-        ("again", element("code", f"python train.py {shlex.quote(str(run.path / 'config.yaml'))}")),
+        ("again", element("code", shlex.join([*_AGAIN, str(run.path / "config.yaml"), "NAME", f"{run.name}-again"]))),
         ("time", duration(meta.get("seconds"))),
         ("code", _version(meta.get("provenance", {}))),
         ("hardware", _hardware(meta.get("provenance", {}))),

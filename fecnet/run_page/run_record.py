@@ -14,7 +14,11 @@ from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, run_of
 from fecnet.utils.files import read_arrays
 
-TABLES = ("triplets", "classes", "affect")  # evaluation/<name>.json
+TABLES = {  # evaluation/<name>.json, and what is shown of each of its splits
+    "triplets": ("fecnet",),
+    "classes": ("classes", "confusion", "accuracy", "total"),
+    "affect": ("ccc", "valence_ccc", "arousal_ccc", "valence_rmse", "arousal_rmse", "affect_faces"),
+}
 
 
 @dataclass(frozen=True)
@@ -91,18 +95,22 @@ def read_run(path: Path) -> RunRecord:
     for name in TABLES:
         file = run / "evaluation" / f"{name}.json"
         if file.is_file():
-            measured[name] = _read_table(file)
+            measured[name] = _read_table(file, TABLES[name])
     dataset, no_faces = _open_faces(meta, measured)
     return RunRecord(run, meta, _read_metrics(run / "metrics.jsonl"), measured, dataset, no_faces)
 
 
-def _read_table(file: Path) -> dict[str, Any]:
+def _read_table(file: Path, needed: Sequence[str]) -> dict[str, Any]:
     try:
         table = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise ValueError(f"{file}: not JSON: {error}; measure the run anew with: python inference.py") from error
     if not isinstance(table, dict) or not isinstance(table.get("splits"), dict) or "iteration" not in table:
-        raise ValueError(f"{file}: not a table of inference.py: it has 'splits' and 'iteration'")
+        raise ValueError(f"{file}: not a table of inference.py, which has 'splits' and 'iteration'")
+    for split, found in table["splits"].items():
+        lacking = [key for key in needed if key not in found]
+        if lacking:
+            raise ValueError(f"{file}: split '{split}' lacks {', '.join(lacking)}; measure the run anew")
     return table
 
 

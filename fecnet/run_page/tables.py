@@ -27,8 +27,8 @@ def table(head: Sequence[Child], rows: Sequence[Sequence[Child]], *, caption: st
         )
         for row in rows
     ]
-    parts = (element("caption", caption), element("thead", first), element("tbody", body))
-    return element("div", element("table", parts, class_=class_ or None), class_="wide", tabindex=0)
+    drawn = element("table", element("thead", first), element("tbody", body), class_=class_ or None, aria_label=caption)
+    return element("div", element("p", caption, class_="note"), element("div", drawn, class_="wide", tabindex=0))
 
 
 def triplet_table(columns: Mapping[str, Mapping[str, Any]]) -> Markup:
@@ -44,14 +44,14 @@ def triplet_table(columns: Mapping[str, Mapping[str, Any]]) -> Markup:
     return table(["", *ROWS], rows, caption=caption)
 
 
-def class_tables(found: Mapping[str, Any]) -> list[Markup]:
-    """Recall, precision and F1 by class, and the confusion matrix.
+def class_tables(found: Mapping[str, Any]) -> Markup:
+    """Recall, precision and F1 by class, and the confusion matrix beside them.
 
     Args:
         found: one split of ``classes.json``.
     """
     accuracy = ClassAccuracy(tuple(found["classes"]), np.array(found["confusion"], np.int64))
-    return [_class_table(accuracy), confusion_table(accuracy)]
+    return element("div", _class_table(accuracy), confusion_table(accuracy), class_="tables")
 
 
 def _class_table(accuracy: ClassAccuracy) -> Markup:
