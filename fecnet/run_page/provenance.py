@@ -77,7 +77,7 @@ def _hardware(known: Mapping[str, Any]) -> str:
 def _data(run: RunRecord) -> str:
     data = run.meta["data"]
     sources = "; ".join(f"{name}: {value}" for name, value in data["sources"].items())
-    return f"{data['name']}, {data['num_faces']:,} faces ({sources})"
+    return f"{data['name']}, {data['num_faces']:,} faces" + (f" ({sources})" if sources else "")
 
 
 def _measured(table: Mapping[str, Any]) -> list[Child]:

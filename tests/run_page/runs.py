@@ -1,7 +1,5 @@
 """Small runs to make pages of, trained and measured once; their class names do what they can to break a page."""
 
-import pytest
-
 from fecnet.config.node import load_config
 from fecnet.inference import infer_run
 from fecnet.training import train_run
@@ -26,9 +24,3 @@ def make_runs(folder):
         if name != "unmeasured":
             infer_run(str(result / name), baselines=name == "embedding")
     return result
-
-
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory):
-    """The folder of runs; read only."""
-    return make_runs(tmp_path_factory.mktemp("runs"))

@@ -6,7 +6,7 @@ import pytest
 
 from fecnet.cli import main
 from tests.browser import open_browser
-from tests.run_page.runs import HOSTILE, runs  # noqa: F401
+from tests.run_page.runs import HOSTILE
 
 OVERFLOW = "document.documentElement.scrollWidth - window.innerWidth"
 
@@ -18,7 +18,7 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def page(runs, tmp_path_factory):  # noqa: F811
+def page(runs, tmp_path_factory):
     """A page of every kind of run, as an address."""
     output = tmp_path_factory.mktemp("page") / "report.html"
     names = ("embedding", "classifier", "joint", "affect", "unmeasured")
