@@ -54,6 +54,6 @@ def _labelled_faces(run: RunRecord, dataset: PackedDataset) -> list[Child]:
     said = f"{num:,} of {known:,} labelled faces of all measured splits are called another class than their label"
     return [
         element("h4", "Faces: label and class called"),
-        element("p", f"{said}; the surest mistakes, at most three of a kind.", class_="note"),
+        element("p", f"{said}; the surest mistakes, at most three of a kind. First the label, then the class called.", class_="note"),
         wrong_face_sheet(dataset, faces, run.meta["classes"]),
     ]

@@ -139,7 +139,7 @@ def map_figure(faces: MapFaces, dataset: PackedDataset, *, name: str) -> Markup:
         _legend(faces) if coloured else None,
         element("input", type="checkbox", id=f"{name}-full", class_="full"),
         element("label", "actual size", for_=f"{name}-full"),
-        element("div", element("img", src=data_uri(picture, quality=70), alt=alt), class_="wide", tabindex=0),
+        element("div", element("img", src=data_uri(picture, quality=80), alt=alt), class_="wide", tabindex=0),
         _told_under_pointer(faces, cell_N, side),
     )
     return element("div", parts, class_="face-map")
