@@ -15,7 +15,8 @@ _WIDTH, _HEIGHT = 480, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 30  # margins around the plot
 _COLOURS = 8  # of the style sheet: .line0 to .line7
 _MAX_POINTS = 1500  # of a line; more are not seen
-_NOT_TERMS = ("iteration", "lr", "relabelled", "relabels_refused")
+_RELABELS = ("relabelled", "relabels_refused")
+_NOT_TERMS = ("iteration", "lr", *_RELABELS)
 
 
 def run_curves(run: RunRecord) -> Markup:
@@ -25,7 +26,7 @@ def run_curves(run: RunRecord) -> Markup:
     same = {name for name, line in losses.items() if name != "loss" and line == losses.get("loss")}
     charts = [line_chart("Loss", {name: line for name, line in losses.items() if name not in same})]
     charts.append(line_chart("Learning rate", {"lr": points(run, "lr")}))
-    relabels = {name.replace("_", " "): points(run, name) for name in _NOT_TERMS[2:]}
+    relabels = {name.replace("_", " "): points(run, name) for name in _RELABELS}
     charts.append(line_chart("Faces relabelled after an epoch", relabels))
     for split in dict.fromkeys(name.split("/")[0] for name in _names(run) if "/" in name):
         figures = [name for name in _names(run) if name.startswith(f"{split}/")]

@@ -51,9 +51,12 @@ def _labelled_faces(run: RunRecord, dataset: PackedDataset) -> list[Child]:
         return []
     faces, num = wrong_faces(predicted["rows"], predicted["label"], predicted["probability"])
     known = int((predicted["label"] >= 0).sum())
-    said = f"{num:,} of {known:,} labelled faces of all measured splits are called another class than their label"
+    said = (
+        f"{num:,} of {known:,} labelled faces of all measured splits are called another class than their label; the "
+        "surest mistakes, at most three of a kind. First the label, then the class called."
+    )
     return [
         element("h4", "Faces: label and class called"),
-        element("p", f"{said}; the surest mistakes, at most three of a kind. First the label, then the class called.", class_="note"),
+        element("p", said, class_="note"),
         wrong_face_sheet(dataset, faces, run.meta["classes"]),
     ]
