@@ -142,6 +142,7 @@ def _legend(lines: Mapping[str, Points]) -> Markup:
 
 def tick(value: float) -> str:
     """A number short enough for an axis."""
-    if value and (abs(value) >= 1e6 or abs(value) < 1e-3):
-        return f"{value:.2g}".replace("e-0", "e-").replace("e+0", "e")
+    if value and not 1e-3 <= abs(value) < 1e6:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
     return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"

@@ -16,6 +16,7 @@ from fecnet.run_page.curves import (
     nice_ticks,
     points,
     run_curves,
+    tick,
 )
 from fecnet.run_page.run_record import RunRecord
 
@@ -73,3 +74,20 @@ def test_a_long_run_is_thinned_and_keeps_its_end():
 
 def test_names_are_escaped():
     assert "<u>" not in line_chart("<u>", {"<u>": [(1, 1.0)]})
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, "0"),
+        (0.0025, "0.0025"),
+        (0.00025, "2.5e-4"),
+        (-5e-5, "-5e-5"),
+        (0.3 + 0.6, "0.9"),
+        (1234, "1,234"),
+        (120_000, "120,000"),
+        (2e6, "2e6"),
+    ],
+)
+def test_numbers_on_an_axis_are_short(value, said):
+    assert tick(value) == said
