@@ -1,14 +1,18 @@
-"""``python -m benchmarks [NAME …] [--quick]``: measure and write ``results/<NAME>.json``."""
+"""``python -m benchmarks [NAME …] [--quick]``: measure, write ``results/<NAME>.json`` and their page.
+
+``python -m benchmarks readme`` writes the page alone.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 
-from benchmarks.record import record
+from benchmarks import record
+from benchmarks.readme import write_readme
 from fecnet.utils.env import provenance
 
-_BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints and returns what it measured
+BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints and returns what it measured
     "loss",
     "loop",
     "saving",
@@ -22,25 +26,31 @@ _BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints
     "ferplus",
     "ckplus",
     "schedules",
+    "report",
     "gpu",
 )
 
 
 def main() -> None:
-    """Run the named benchmarks, or all."""
+    """Run the named benchmarks, or all, and write the page of results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure and write benchmarks/results.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_BENCHMARKS)} (default: all)")
+    help_text = f"of {', '.join(BENCHMARKS)} (default: all); readme: only write the page of what was measured"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=help_text)
     parser.add_argument("--quick", action="store_true", help="prove that they run; write nothing")
     options = parser.parse_args()
-    unknown = sorted(set(options.names) - set(_BENCHMARKS))
+    if options.names == ["readme"]:
+        print(write_readme(BENCHMARKS, record.RESULTS))
+        return
+    unknown = sorted(set(options.names) - set(BENCHMARKS))
     if unknown:
-        parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(_BENCHMARKS)}")
-    for name in options.names or _BENCHMARKS:
+        parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}, and readme alone")
+    for name in options.names or BENCHMARKS:
         print(f"== {name}")
         hardware = provenance()  # before the run: the code that was measured
         measured = importlib.import_module(f"benchmarks.{name}").run(quick=options.quick)
         if measured and not options.quick:
-            record(name, measured, hardware)
+            record.record(name, measured, hardware)
+            write_readme(BENCHMARKS, record.RESULTS)
 
 
 if __name__ == "__main__":

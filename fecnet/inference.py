@@ -25,7 +25,7 @@ from fecnet.reports import AffectReport, ClassReport, Report, TripletReport
 from fecnet.run_folders import data_differences
 from fecnet.tasks import Task, build_evaluator, check_classes, find_task
 from fecnet.utils import comm, rendezvous
-from fecnet.utils.env import choose_device, code_hash, provenance
+from fecnet.utils.env import choose_device, code_hash, command_line, now, provenance
 from fecnet.utils.logging import say
 
 
@@ -103,7 +103,8 @@ def infer_run(
     _print(meta, dataset, reports, splits, cfg.EVAL.VIEWS)
     shared = {"checkpoint": str(checkpoint), "iteration": meta["iteration"], "data": str(dataset.path)}
     shared["views"] = cfg.EVAL.VIEWS
-    known = {"coverage": dataset.coverage, "provenance": provenance(device)}
+    told = {"command": command_line(), "date": now(), "provenance": provenance(device)}
+    known = {"coverage": dataset.coverage, **told}
     results = {report.name: {**shared, **report.to_dict(), **known} for report in reports}
     comm.from_main(lambda: _write(checkpoint, reports, results))
     return results

@@ -33,7 +33,15 @@ from fecnet.solver.build import (
 from fecnet.solver.gradient_rules import FiniteGuard
 from fecnet.tasks import Task, build_evaluator, check_batch_norm, check_classes, find_task, selecting_figure
 from fecnet.utils import comm, rendezvous
-from fecnet.utils.env import choose_device, choose_precision, code_hash, keep_freed_memory, provenance
+from fecnet.utils.env import (
+    choose_device,
+    choose_precision,
+    code_hash,
+    command_line,
+    keep_freed_memory,
+    now,
+    provenance,
+)
 from fecnet.utils.files import hash_file
 from fecnet.utils.logging import MetricsFile, TensorBoard, say
 from fecnet.utils.signals import StopOnSignal
@@ -260,6 +268,8 @@ def _describe(
 ) -> Mapping[str, Any]:
     """What a checkpoint says of itself, so that it can be used without its run."""
     return {
+        "command": command_line(),
+        "started": now(),
         "kind": task.kind,
         "classes": list(task.classes),
         "preprocessing": {

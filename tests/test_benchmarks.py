@@ -1,5 +1,6 @@
-"""Benchmarks that a machine without a GPU cannot measure say so and write nothing."""
+"""Benchmarks that a machine without a GPU cannot measure say so; the page of results tells all and invents nothing."""
 
+import json
 import sys
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 
 from benchmarks import __main__ as command
 from benchmarks import ckplus, gpu, record
+from benchmarks.readme import readme
+from tests.conftest import ROOT
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
@@ -36,3 +39,73 @@ def test_the_gap_of_ckplus_protocols_by_hand(capsys, monkeypatch, tmp_path):
     leaking = {"mean": {"accuracy": 96.0, "mean_class_accuracy": 92.5, "macro_f1": 93.0}}
     honest = {"mean": {"accuracy": 91.5, "mean_class_accuracy": 93.0, "macro_f1": 93.0}}
     assert ckplus.gap_to(leaking, honest) == {"accuracy": 4.5, "mean_class_accuracy": -0.5, "macro_f1": 0.0}
+
+
+HARDWARE = {"commit": "abc", "processor": "Some CPU", "cores": 2, "device": "cpu", "threads": 1}
+
+
+def write_record(folder, name, measured):
+    held = {"command": f"python -m benchmarks {name}", "date": "2026-01-02", "hardware": HARDWARE, "measured": measured}
+    (folder / f"{name}.json").write_text(json.dumps(held))
+
+
+def test_the_committed_page_is_what_the_results_and_recipes_say():
+    made = readme(command.BENCHMARKS, record.RESULTS, ROOT / "config")
+    assert (record.RESULTS / "README.md").read_text() == made, "write it anew: python -m benchmarks readme"
+
+
+def test_every_benchmark_and_recipe_stands_on_the_page():
+    page = (record.RESULTS / "README.md").read_text()
+    for name in command.BENCHMARKS:
+        section = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
+        there = (record.RESULTS / f"{name}.json").is_file()
+        assert ("Not measured. Command: " in section) != there
+        assert f"`python -m benchmarks {name}" in section
+    for path in (ROOT / "config").glob("*.yaml"):
+        assert f"| `config/{path.name}` |" in page
+
+
+def test_a_page_of_known_results(tmp_path):
+    spread = {"median": 2.0, "min": 1.5, "max": 123456.7, "runs": 3}
+    table = {"ours": {"ALL": 50.0}, "theirs": {"ALL": None}}
+    measured = {
+        "speed": spread,
+        "equal": True,
+        "dropped": {},
+        "percent": table,
+        "bare_step": [{"size": 1}, {"size": 2}],
+    }
+    write_record(tmp_path, "loss", measured)
+    write_record(tmp_path, "elsewhere", {"a|b<c": 0.95})
+    (tmp_path / "x.yaml").write_text(
+        "# A recipe\n# Measured:  12.3 % of\n#            some faces\nSEED: 1\n# Command: no\n"
+    )
+    page = readme(["loss", "loop"], tmp_path, tmp_path)
+    for line in (
+        "| [loop](#loop) |",
+        "Not measured. Command: `python -m benchmarks loop`",
+        "`python -m benchmarks loss` · 2026-01-02 · commit abc · Some CPU, 2 cores, cpu, threads 1 · torch ?, Python ?",
+        "| speed | 2 (1.5 to 123,457, 3 runs) |\n| equal | yes |\n| dropped | none |\n",
+        "| percent | ALL |\n| --- | --- |\n| ours | 50 |\n| theirs | - |\n",
+        "| bare step | size |\n| --- | --- |\n| 1 | 1 |\n| 2 | 2 |\n",
+        "| a\\|b&lt;c | 0.95 |",
+        "| `config/x.yaml` | - | - | 12.3 % of some faces |",
+    ):
+        assert line in page
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "loss.json: not JSON"), ('{"date": 1}', "not a record of a measurement: lacks command")]
+)
+def test_a_damaged_result_is_named(tmp_path, text, said):
+    (tmp_path / "loss.json").write_text(text)
+    with pytest.raises(ValueError, match=said):
+        readme(["loss"], tmp_path, tmp_path)
+
+
+def test_a_new_measurement_renews_the_page(monkeypatch, tmp_path):
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    monkeypatch.setattr(gpu, "run", lambda *, quick: {"images_per_s": 7})
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "gpu"])
+    command.main()
+    assert "| images per s | 7 |" in (tmp_path / "README.md").read_text()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import datetime
 import hashlib
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,6 +122,16 @@ def provenance(device: torch.device | None = None) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "world_size": comm.world_size(),
     }
+
+
+def command_line() -> str:
+    """The command that started this process, as one would type it; of one rank where a launcher started several."""
+    return shlex.join(["python", *sys.argv])
+
+
+def now() -> str:
+    """Date and time with the zone, to the second."""
+    return datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def code_hash() -> str:

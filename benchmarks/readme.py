@@ -1,0 +1,198 @@
+"""``python -m benchmarks readme``: the page of all measured results, made from the JSON files and the recipes' headers.
+
+Every benchmark and every recipe stands on the page; what has not been measured says so.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fecnet.utils.files import replace_text
+
+ROOT = Path(__file__).parents[1]
+_INTRO = """# Measured results
+
+Made from the JSON files beside it and the headers of `config/*.yaml`; nothing here is written by hand. A commit with
+`+` had changes that were not committed. A new measurement: `python -m benchmarks NAME`; this page alone:
+`python -m benchmarks readme`.
+"""
+_SPREAD = {"median", "min", "max", "runs"}  # of record.spread
+
+
+def write_readme(names: Sequence[str], results: Path) -> Path:
+    """Write ``README.md`` into the folder of results; where it is."""
+    path = results / "README.md"
+    replace_text(path, readme(names, results, ROOT / "config"))
+    return path
+
+
+def readme(names: Sequence[str], results: Path, recipes: Path) -> str:
+    """The page as Markdown.
+
+    Args:
+        names: of the benchmarks there are, in order; results of others come after them.
+        results: folder of ``<name>.json``.
+        recipes: folder of YAML recipes.
+
+    Raises:
+        ValueError: a JSON file that is no record of a measurement.
+    """
+    others = sorted({path.stem for path in results.glob("*.json")} - set(names))
+    records = {name: _read(results / f"{name}.json") for name in (*names, *others)}
+    parts = [_INTRO, _overview(records), *(_section(name, record) for name, record in records.items())]
+    return "\n".join([*parts, _recipes(recipes)])
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
+    lacking = {"command", "date", "hardware", "measured"} - set(record)
+    if lacking:
+        raise ValueError(f"{path}: not a record of a measurement: lacks {', '.join(sorted(lacking))}")
+    return dict(record)
+
+
+def _overview(records: Mapping[str, dict[str, Any] | None]) -> str:
+    rows = [["benchmark", "what it measures", "measured"]]
+    for name, record in records.items():
+        state = f"{record['date']}, {_commit(record)}" if record else "not measured"
+        rows.append([f"[{name}](#{name})", _claim(name), state])
+    return _table(rows) + "\n"
+
+
+def _section(name: str, record: dict[str, Any] | None) -> str:
+    lines = [f"## {name}\n", _claim(name) + "\n"]
+    if record is None:
+        return "\n".join([*lines, f"Not measured. Command: `python -m benchmarks {name}`\n"])
+    hardware = dict(record["hardware"])
+    machine = f"{hardware.get('processor', '?')}, {hardware.get('cores', '?')} cores, {hardware.get('device', '?')}"
+    software = f"torch {hardware.get('torch', '?')}, Python {hardware.get('python', '?')}"
+    threads = f"threads {hardware.get('threads', '?')}"
+    return "\n".join(
+        [
+            *lines,
+            f"`{record['command']}` · {record['date']} · {_commit(record)} · {machine}, {threads} · {software}\n",
+            "\n\n".join(_blocks(record["measured"])) + "\n",
+        ]
+    )
+
+
+def _commit(record: Mapping[str, Any]) -> str:
+    return f"commit {record['hardware'].get('commit') or 'unknown'}"
+
+
+def _claim(name: str) -> str:
+    """The first sentence of the benchmark's docstring, read without running it."""
+    path = Path(__file__).with_name(f"{name}.py")
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    return " ".join((docstring or "").split("\n\n")[0].split())
+
+
+def _blocks(value: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Tables of what was measured: plain values first, then a table for what has rows, then what lies deeper."""
+    plain = {key: item for key, item in value.items() if _is_plain(item)}
+    if plain:
+        yield _table([["", prefix or "measured"], *([_words(key), _cell(item)] for key, item in plain.items())])
+    for key, item in value.items():
+        title = f"{prefix} · {_words(key)}" if prefix else _words(key)
+        if key in plain:
+            continue
+        rows = _rows(item)
+        if rows:
+            yield _table([[title, *rows[0][1]], *([name, *row.values()] for name, row in _cells(rows))])
+        elif isinstance(item, Mapping):
+            yield from _blocks(item, title)
+
+
+def _rows(value: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Named rows of plain values under the same columns, of a dict of dicts or a list of dicts; empty = it is none."""
+    if isinstance(value, Mapping):
+        rows = [(_words(name), row) for name, row in value.items()]
+    else:
+        rows = [(str(number), row) for number, row in enumerate(value, 1)]
+    if not all(isinstance(row, Mapping) and all(map(_is_plain, row.values())) for _, row in rows):
+        return []
+    columns = list(rows[0][1])
+    if any(list(row) != columns for _, row in rows):
+        return []
+    return [(name, {_words(column): cell for column, cell in row.items()}) for name, row in rows]
+
+
+def _cells(rows: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, dict[str, str]]]:
+    for name, row in rows:
+        yield name, {column: _cell(cell) for column, cell in row.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value fits into one cell."""
+    if isinstance(value, Mapping):
+        return set(value) == _SPREAD or not value
+    return not isinstance(value, list) or not any(isinstance(item, (Mapping, list)) for item in value)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, (Mapping, list)) and not value:
+        return "none"
+    if isinstance(value, Mapping):
+        least, most = _cell(value["min"]), _cell(value["max"])
+        return f"{_cell(value['median'])} ({least} to {most}, {value['runs']} runs)"
+    if isinstance(value, list):
+        return ", ".join(map(_cell, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        digits = f"{value:.4g}"
+        return digits if "e" not in digits else f"{value:,.0f}" if value > 1 else digits
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "-" if value is None else _escaped(str(value))
+
+
+def _words(key: str) -> str:
+    return _escaped(str(key).replace("_", " "))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
+
+
+def _recipes(folder: Path) -> str:
+    rows = [["recipe", "command", "published", "measured"]]
+    for path in sorted(folder.glob("*.yaml")):
+        header = _header(path)
+        measured = header.get("Measured", "not measured")
+        told = [f"`{header['Command']}`" if "Command" in header else "-", header.get("Published", "-"), measured]
+        rows.append([f"`config/{path.name}`", *(cell.replace("|", "\\|") for cell in told)])
+    return f"## Recipes\n\nWhat their headers say.\n\n{_table(rows)}\n"
+
+
+def _header(path: Path) -> dict[str, str]:
+    """The fields of a recipe's header, such as ``Measured``; a field goes on in the lines indented below it."""
+    fields: dict[str, str] = {}
+    field = ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        found = re.match(r"# ([A-Z]\w+): +(.*)", line)
+        if found:
+            field, text = found.groups()
+            fields[field] = " ".join(text.split())
+        elif field and line.startswith("#  "):
+            fields[field] += f" {line[1:].strip()}"
+        else:
+            field = ""
+    return fields

@@ -1,0 +1,93 @@
+"""Several runs side by side: one table, curves over each other, and whether their figures can be compared at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fecnet.run_page.curves import compared_curves
+from fecnet.run_page.markup import Child, Markup, element
+from fecnet.run_page.provenance import duration
+from fecnet.run_page.run_record import RunRecord
+from fecnet.run_page.tables import number, table
+
+_HEADLINES = {  # of each table: the figure to quote, and how it is said
+    "triplets": ("ALL", "of triplets judged as people do"),
+    "classes": ("accuracy", "of faces called their label"),
+    "affect": ("ccc", "of the possible concordance"),
+}
+
+
+def comparison_section(runs: Sequence[RunRecord], names: Sequence[str]) -> Markup:
+    """What is said above the runs.
+
+    Args:
+        runs: two or more.
+        names: what each is called.
+    """
+    rows: list[list[Child]] = []
+    for run, name in zip(runs, names, strict=True):
+        meta = run.meta
+        iteration = f"{meta['iteration']:,} of {meta.get('length') or '?'}"
+        figures = [element("li", f"{percent} % {said}: {split}") for split, percent, said in headline_figures(run)]
+        measured = element("ul", figures) if figures else "not measured"
+        rows.append([name, meta["kind"], meta["data"]["name"], iteration, duration(meta.get("seconds")), measured])
+    unlike = _unlike(runs)
+    notes = ["One run each: how much a figure changes from seed to seed is not on this page."]
+    if unlike:
+        said = f"{', '.join(unlike[:-1])} and {unlike[-1]}" if len(unlike) > 1 else unlike[0]
+        notes.insert(0, f"The runs differ in {said}: a figure of one cannot be held against that of another.")
+    head = ["run", "kind", "data", "checkpoint", "time", "measured"]
+    return element(
+        "section",
+        element("h2", "Side by side"),
+        table(head, rows, caption="The runs of this page", class_="words"),
+        [element("p", note, class_="note") for note in notes],
+        compared_curves(runs, names),
+        id="side-by-side",
+    )
+
+
+def _unlike(runs: Sequence[RunRecord]) -> list[str]:
+    """What differs so that figures cannot be compared."""
+
+    def differ(values: list[Any]) -> bool:
+        return any(value != values[0] for value in values)
+
+    found = {
+        "data": [{key: run.meta["data"][key] for key in ("sources", "num_faces", "splits")} for run in runs],
+        "coverage": [_coverage(run) for run in runs],
+        "classes": [run.meta.get("classes", []) for run in runs],
+        "task": [run.meta["kind"] for run in runs],
+    }
+    counts = [_counts(run) for run in runs]
+    shared = set.intersection(*map(set, counts))
+    found["what was counted"] = [{key: count[key] for key in shared} for count in counts]
+    return [what for what, values in found.items() if differ(values)]
+
+
+def _coverage(run: RunRecord) -> Any:
+    """Of the data that was measured, else of the data trained on."""
+    return next(iter(run.measured.values()), run.meta).get("coverage")
+
+
+def _counts(run: RunRecord) -> dict[tuple[str, str], Any]:
+    """How many triplets or faces of each kind every measured split had."""
+    counts: dict[tuple[str, str], Any] = {}
+    for name, measured in run.measured.items():
+        for split, values in measured["splits"].items():
+            triplets = [row["total"] for row in values["fecnet"].values()] if name == "triplets" else None
+            counts[name, split] = triplets or values.get("total") or values.get("affect_faces")
+    return counts
+
+
+def headline_figures(run: RunRecord) -> list[tuple[str, str, str]]:
+    """Split, per cent and what it is, of all that was measured."""
+    found = []
+    for name, measured in run.measured.items():
+        key, said = _HEADLINES[name]
+        for split, values in measured["splits"].items():
+            percent = values["fecnet"][key]["percent"] if name == "triplets" else values[key]
+            selecting = " (this split selected the checkpoint)" if split == run.selecting_split() else ""
+            found.append((split, number(percent), said + selecting))
+    return found

@@ -1,0 +1,62 @@
+"""The section of faces on which net and people disagree, of all that a run measured."""
+
+from __future__ import annotations
+
+from fecnet.data.packed import PackedDataset
+from fecnet.run_page.failures import triplet_failures, triplet_sheet, wrong_face_sheet, wrong_faces
+from fecnet.run_page.markup import Child, Markup, element
+from fecnet.run_page.run_record import RunRecord
+
+_LEGEND = "shown are the net's surest mistakes of each type, with whom people and whom the net call the odd one."
+
+
+def disagreement_section(run: RunRecord) -> list[Child]:
+    """Triplets by split, then labelled faces.
+
+    Raises:
+        ValueError: a file of the run is damaged or does not fit its data.
+    """
+    if run.dataset is None:
+        return [no_faces(run)]
+    parts = [*_triplets(run, run.dataset), *_labelled_faces(run, run.dataset)]
+    return parts or [element("p", "Neither triplets nor classes were measured.", class_="absent")]
+
+
+def no_faces(run: RunRecord) -> Markup:
+    """Why there are no faces."""
+    return element("p", f"No faces on this page: {run.no_faces}", class_="absent")
+
+
+def _triplets(run: RunRecord, dataset: PackedDataset) -> list[Child]:
+    embedded = run.arrays("embeddings", ("embedding",))
+    if "triplets" not in run.measured or embedded is None:
+        return []
+    parts: list[Child] = []
+    for split in run.measured["triplets"]["splits"]:
+        triplets = dataset.triplets(split)
+        try:
+            failures, counts = triplet_failures(triplets, embedded["rows"], embedded["embedding"])
+        except ValueError as error:
+            raise ValueError(f"{run.path / 'evaluation' / 'embeddings.npz'}: {error}") from error
+        counted = ", ".join(f"{row} {count:,}" for row, count in counts.items())
+        said = f"Judged otherwise than by people: {counted} of {len(triplets):,}; {_LEGEND}"
+        parts += [element("h4", f"{split}: triplets"), element("p", said, class_="note")]
+        parts.append(triplet_sheet(dataset, failures))
+    return parts
+
+
+def _labelled_faces(run: RunRecord, dataset: PackedDataset) -> list[Child]:
+    predicted = run.arrays("predictions", ("label", "probability"))
+    if "classes" not in run.measured or predicted is None:
+        return []
+    faces, num = wrong_faces(predicted["rows"], predicted["label"], predicted["probability"])
+    known = int((predicted["label"] >= 0).sum())
+    said = (
+        f"{num:,} of {known:,} labelled faces of all measured splits are called another class than their label; the "
+        "surest mistakes, at most three of a kind. First the label, then the class called."
+    )
+    return [
+        element("h4", "Faces: label and class called"),
+        element("p", said, class_="note"),
+        wrong_face_sheet(dataset, faces, run.meta["classes"]),
+    ]

@@ -1,0 +1,165 @@
+"""The face map of a run as a figure: what is laid out, what colours mean, and what a pointer is told.
+
+Shape suffixes: N faces on the map, K classes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from fecnet.data.packed import PackedDataset
+from fecnet.run_page.face_map import MAX_FACES, evenly, grid_size, lay_out, paint, to_cells
+from fecnet.run_page.markup import Markup, as_it_is, element
+from fecnet.run_page.pictures import data_uri
+from fecnet.run_page.run_record import RunRecord
+
+# Told apart on faces, on white and on black.
+_COLOURS = (
+    *("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#a855f7", "#8b5a2b"),
+    *("#ec4899", "#14b8a6", "#84cc16", "#6366f1", "#f97316", "#9ca3af"),
+)
+_LEAST_PROBABILITY = 1e-6  # before the logarithm
+
+
+@dataclass(frozen=True)
+class MapFaces:
+    """What is known of the faces on a map.
+
+    Attributes:
+        rows_N: of ``faces.npy``.
+        value_ND: what they are laid out by.
+        by: what that is, for people.
+        classes: names in label order; empty = unknown.
+        label_N: their labels, -1 = unknown.
+        called_N: the classes the net calls them, -1 = unknown.
+        percent_N: the probability of those.
+        num_measured: how many were measured; those on the map are some of them.
+    """
+
+    rows_N: np.ndarray
+    value_ND: np.ndarray
+    by: str
+    classes: tuple[str, ...]
+    label_N: np.ndarray
+    called_N: np.ndarray
+    percent_N: np.ndarray
+    num_measured: int
+
+
+def map_faces(run: RunRecord, dataset: PackedDataset) -> MapFaces | None:
+    """The measured faces of a run with their labels; None where inference has written no values of them.
+
+    Raises:
+        ValueError: a file of the run is damaged or does not fit the data.
+    """
+    laid_out = _values(run)
+    if laid_out is None:
+        return None
+    rows_N, value_ND, by = laid_out
+    if len(rows_N) == 0 or rows_N.min() < 0 or rows_N.max() >= len(dataset.faces_NHWC):
+        raise ValueError(f"{run.path / 'evaluation'}: rows that {dataset.path} does not have; measure the run anew")
+    num_measured = len(rows_N)
+    some = evenly(num_measured, MAX_FACES)
+    rows_N, value_ND = rows_N[some], value_ND[some]
+    unknown_N = np.full(len(rows_N), -1)
+    predicted = run.arrays("predictions", ("label", "prediction", "probability"))
+    if predicted is None:
+        classes, label_N = _labels_of(run, dataset, rows_N)
+        return MapFaces(rows_N, value_ND, by, classes, label_N, unknown_N, np.zeros(len(rows_N)), num_measured)
+    place_N, there_N = _places(predicted["rows"], rows_N)
+    label_N = np.where(there_N, predicted["label"][place_N], -1)
+    called_N = np.where(there_N, predicted["prediction"][place_N], -1)
+    percent_N = 100 * predicted["probability"][place_N].max(1)
+    return MapFaces(rows_N, value_ND, by, tuple(run.meta["classes"]), label_N, called_N, percent_N, num_measured)
+
+
+def _values(run: RunRecord) -> tuple[np.ndarray, np.ndarray, str] | None:
+    """Rows, what to lay them out by, and what that is called."""
+    embedded = run.arrays("embeddings", ("embedding",))
+    if embedded is not None:
+        return embedded["rows"], embedded["embedding"], "embedding"
+    predicted = run.arrays("predictions", ("label", "prediction", "probability"))
+    if predicted is not None:
+        log_NK = np.log(np.maximum(predicted["probability"], _LEAST_PROBABILITY))
+        return predicted["rows"], log_NK, "logarithms of the class probabilities"
+    affect = run.arrays("affect", ("valence_arousal",))
+    if affect is not None:
+        return affect["rows"], affect["valence_arousal"], "predicted valence (to the right) and arousal (upwards)"
+    return None
+
+
+def _labels_of(run: RunRecord, dataset: PackedDataset, rows_N: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    """Labels from the data set, for a net that learnt none: of the set of the settings, or of the first there is."""
+    sets = list(dataset.description.get("label_sets", {}))
+    label_N = np.full(len(rows_N), -1)
+    if not sets:
+        return (), label_N
+    wanted = run.meta["config"]["DATA"].get("LABELS")
+    label_set = wanted if wanted in sets else sets[0]
+    for split, parts in dataset.description.get("splits", {}).items():
+        if label_set in parts.get("labels", {}):
+            table = dataset.labels(label_set, split)
+            order = np.argsort(table.faces_M)
+            place_N, there_N = _places(table.faces_M[order], rows_N)
+            label_N[there_N] = table.label_M[order][place_N][there_N]
+    return dataset.classes(label_set), label_N
+
+
+def _places(known_M: np.ndarray, wanted_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where ``wanted_N`` stands in the increasing ``known_M``, and whether it does."""
+    place_N = np.minimum(np.searchsorted(known_M, wanted_N), len(known_M) - 1)
+    return place_N, known_M[place_N] == wanted_N
+
+
+def map_figure(faces: MapFaces, dataset: PackedDataset, *, name: str) -> Markup:
+    """The picture, its legend, and what is told of each face under the pointer.
+
+    Args:
+        faces: those on the map.
+        dataset: shows them.
+        name: unique on the page.
+    """
+    side = grid_size(len(faces.rows_N))
+    layout = lay_out(faces.value_ND)
+    cell_N = to_cells(layout.place_N2, side)
+    coloured = 0 < len(faces.classes) <= len(_COLOURS)
+    frame_N = [_COLOURS[label] if coloured and label >= 0 else None for label in faces.label_N.tolist()]
+    wrong_N = (faces.called_N >= 0) & (faces.label_N >= 0) & (faces.called_N != faces.label_N)
+    calls = zip(faces.called_N.tolist(), wrong_N.tolist(), strict=True)
+    band_N = [_COLOURS[called] if coloured and wrong else None for called, wrong in calls]
+    picture = paint(dataset.faces_NHWC, faces.rows_N, cell_N, side, frame_N=frame_N, band_N=band_N)
+    some = "" if len(faces.rows_N) == faces.num_measured else f" of {faces.num_measured:,}, evenly chosen"
+    told = f"{len(faces.rows_N):,} faces{some}, by {faces.by}; {layout.method}. Near means alike to the net"
+    alt = f"Map of {len(faces.rows_N)} faces"
+    parts = (
+        element("p", f"{told}; each face has a cell of its own.", class_="note"),
+        _legend(faces) if coloured else None,
+        element("input", type="checkbox", id=f"{name}-full", class_="full"),
+        element("label", "actual size", for_=f"{name}-full"),
+        element("div", element("img", src=data_uri(picture, quality=80), alt=alt), class_="wide", tabindex=0),
+        _told_under_pointer(faces, cell_N, side),
+    )
+    return element("div", parts, class_="face-map")
+
+
+def _legend(faces: MapFaces) -> Markup:
+    items = [
+        element("li", element("i", style=f"background:{colour}"), name)
+        for name, colour in zip(faces.classes, _COLOURS, strict=False)
+    ]
+    band = "frame: label; a face called another class has a band in that class's colour"
+    said = band if (faces.called_N >= 0).any() else "frame: label"
+    return element("ul", items, element("li", element("small", said)), class_="legend")
+
+
+def _told_under_pointer(faces: MapFaces, cell_N: np.ndarray, side: int) -> Markup:
+    """Data for ``page.js``: of each cell the face's row, label, class called and probability in per cent."""
+    columns = (faces.rows_N, faces.label_N, faces.called_N, faces.percent_N.round().astype(int))
+    told = zip(*(column.tolist() for column in columns), strict=True)
+    cells = dict(zip(cell_N.tolist(), told, strict=True))
+    text = json.dumps({"side": side, "classes": faces.classes, "cells": cells}, separators=(",", ":"))
+    # no "<" can end the element, and JSON reads the escape as that character
+    return element("script", as_it_is(text.replace("<", "\\u003c")), type="application/json")

@@ -1,0 +1,136 @@
+"""The page: runs one below the other, beneath what compares them; style, script and pictures are inside."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import fecnet
+from fecnet.run_page.comparison import comparison_section, headline_figures
+from fecnet.run_page.curves import run_curves
+from fecnet.run_page.disagreement import disagreement_section, no_faces
+from fecnet.run_page.map_figure import map_faces, map_figure
+from fecnet.run_page.markup import Child, Markup, as_it_is, element
+from fecnet.run_page.provenance import provenance_section
+from fecnet.run_page.run_record import RunRecord
+from fecnet.run_page.tables import affect_table, class_tables, triplet_table
+
+
+def build_page(runs: Sequence[RunRecord], *, made: datetime.datetime) -> str:
+    """The whole file.
+
+    Args:
+        runs: at least one.
+        made: when.
+
+    Raises:
+        ValueError: a file of a run is damaged or does not fit its data.
+    """
+    names = _names(runs)
+    title = names[0] if len(runs) == 1 else f"{len(runs)} runs"
+    script = _file("page.js")
+    head = [
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=_policy(script)),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", f"{title} · fecnet report"),
+        element("style", as_it_is(_file("page.css"))),
+    ]
+    body: list[Child] = [element("header", element("h1", title), _contents(names))]
+    if len(runs) > 1:
+        body.append(comparison_section(runs, names))
+    heads = [element("h2", name) for name in names] if len(runs) > 1 else [None]
+    body += [_run(run, head, place) for place, (run, head) in enumerate(zip(runs, heads, strict=True), 1)]
+    said = f"Made by fecnet {fecnet.__version__} on {made:%Y-%m-%d %H:%M} from what the runs have written."
+    body += [element("footer", said), element("script", as_it_is(script))]
+    html = element("html", element("head", head), element("body", element("main", body)), lang="en")
+    return f"<!doctype html>\n{html}\n"
+
+
+def _file(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def _policy(script: str) -> str:
+    """Nothing is fetched, and no script runs but ours, whatever a file of the run may hold."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    allowed = ("style-src 'unsafe-inline'", "img-src data:", f"script-src 'sha256-{digest}'")
+    return "; ".join(("default-src 'none'", *allowed, "base-uri 'none'", "form-action 'none'"))
+
+
+def _names(runs: Sequence[RunRecord]) -> list[str]:
+    """Of their folders; with those above where two are called alike."""
+    names = [run.name for run in runs]
+    return [str(run.path) if names.count(name) > 1 else name for run, name in zip(runs, names, strict=True)]
+
+
+def _contents(names: Sequence[str]) -> Markup | None:
+    if len(names) == 1:
+        return None
+    items = [element("li", element("a", name, href=f"#run{place}")) for place, name in enumerate(names, 1)]
+    return element("nav", element("ul", items))
+
+
+def _run(run: RunRecord, head: Markup | None, place: int) -> Markup:
+    meta = run.meta
+    said = f"{meta['kind']} · {meta['data']['name']} · {meta['config']['MODEL']['BACKBONE']}"
+    parts: list[Child] = [
+        head,
+        element("p", f"{said} · checkpoint of iteration {meta['iteration']:,}", class_="note"),
+        _cards(run),
+        element("h3", "Curves"),
+        run_curves(run),
+        element("h3", "Tables"),
+        _tables(run),
+        element("h3", "Where net and people disagree"),
+        disagreement_section(run),
+        element("h3", "Face map"),
+        _map(run, f"run{place}"),
+        element("h3", "Provenance"),
+        provenance_section(run),
+    ]
+    return element("section", parts, id=f"run{place}")
+
+
+def _cards(run: RunRecord) -> Markup | None:
+    cards = [
+        element("div", element("b", f"{percent} %"), element("span", said), element("small", split), class_="figure")
+        for split, percent, said in headline_figures(run)
+    ]
+    return element("div", cards, class_="figures") if cards else None
+
+
+def _tables(run: RunRecord) -> list[Child]:
+    parts: list[Child] = [_not_measured(run, name) for name in run.expected() if name not in run.measured]
+    for name, measured in run.measured.items():
+        if measured["iteration"] != run.meta["iteration"]:
+            said = f"The {name} below are of iteration {measured['iteration']}; the checkpoint to use is now "
+            again = element("code", f"python inference.py {shlex.quote(str(run.path))}")
+            parts.append(element("p", said, f"{run.meta['iteration']}: measure anew: ", again, class_="absent"))
+        for split, found in measured["splits"].items():
+            selected = " (selected the checkpoint)" if split == run.selecting_split() else ""
+            parts.append(element("h4", f"{split}: {name}{selected}"))
+            if name == "triplets":
+                parts.append(triplet_table(found))
+            else:
+                parts.append(class_tables(found) if name == "classes" else affect_table(found))
+    return parts
+
+
+def _not_measured(run: RunRecord, what: str) -> Markup:
+    command = element("code", f"python inference.py {shlex.quote(str(run.path))}")
+    return element("p", f"{what.capitalize()} not measured: ", command, class_="absent")
+
+
+def _map(run: RunRecord, name: str) -> Markup:
+    if run.dataset is None:
+        return no_faces(run)
+    faces = map_faces(run, run.dataset)
+    if faces is None:
+        return element("p", "No values of single faces were written: measure the run anew.", class_="absent")
+    return map_figure(faces, run.dataset, name=name)

@@ -1,0 +1,121 @@
+"""Tables of what inference measured: triplets, classes with their confusion matrix, valence and arousal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fecnet.evaluation.affect import DIMENSIONS
+from fecnet.evaluation.classification import ClassAccuracy
+from fecnet.evaluation.triplet_accuracy import ROWS
+from fecnet.run_page.markup import Child, Markup, element
+
+_DARK = 0.55  # share from which a cell needs light text
+
+
+def table(head: Sequence[Child], rows: Sequence[Sequence[Child]], *, caption: str, class_: str = "") -> Markup:
+    """A table whose first column names the rows; it scrolls by itself where the page is narrow."""
+    first = element("tr", [element("th", cell, scope="col") for cell in head])
+    body = [
+        element(
+            "tr",
+            element("th", row[0], scope="row"),
+            [cell if _is_cell(cell) else element("td", cell) for cell in row[1:]],
+        )
+        for row in rows
+    ]
+    drawn = element("table", element("thead", first), element("tbody", body), class_=class_ or None, aria_label=caption)
+    return element("div", element("p", caption, class_="note"), element("div", drawn, class_="wide", tabindex=0))
+
+
+def triplet_table(columns: Mapping[str, Mapping[str, Any]]) -> Markup:
+    """Per cent of triplets judged as people judged them, a row for what was measured.
+
+    Args:
+        columns: ``ROWS`` with right, total and percent, by the name of what was measured.
+    """
+    rows: list[list[Child]] = [[name, *(_percent_of(found[row]) for row in ROWS)] for name, found in columns.items()]
+    counted = next(iter(columns.values()))
+    rows.append(["triplets", *(f"{counted[row]['total']:,}" for row in ROWS)])
+    caption = "Triplets judged as people judged them, per cent"
+    return table(["", *ROWS], rows, caption=caption)
+
+
+def class_tables(found: Mapping[str, Any]) -> Markup:
+    """Recall, precision and F1 by class, and the confusion matrix beside them.
+
+    Args:
+        found: one split of ``classes.json``.
+    """
+    accuracy = ClassAccuracy(tuple(found["classes"]), np.array(found["confusion"], np.int64))
+    return element("div", _class_table(accuracy), confusion_table(accuracy), class_="tables")
+
+
+def _class_table(accuracy: ClassAccuracy) -> Markup:
+    columns = (accuracy.total_K, accuracy.recall_K(), accuracy.precision_K(), accuracy.f1_K())
+    rows: list[list[Child]] = [
+        [name, f"{total:,}", _bar(recall), _bar(precision), _bar(f1)]
+        for name, total, recall, precision, f1 in zip(accuracy.classes, *columns, strict=True)
+    ]
+    figures = accuracy.figures()
+    names = {"accuracy": "accuracy", "mean_class_accuracy": "mean class accuracy", "macro_f1": "macro F1"}
+    total = int(accuracy.total_K.sum())
+    largest = 100 * int(accuracy.total_K.max()) / total if total else math.nan
+    said = ", ".join(f"{said} {number(figures[name])}" for name, said in names.items())
+    caption = f"{said} per cent of {total:,} faces (always calling the largest class: {number(largest)})"
+    return table(["class", "faces", "recall", "precision", "F1"], rows, caption=caption)
+
+
+def confusion_table(accuracy: ClassAccuracy) -> Markup:
+    """Faces by label (row) and class called (column), shaded by their share of the row."""
+    share_KK = accuracy.confusion_KK / np.maximum(accuracy.total_K, 1)[:, None]
+    rows: list[list[Child]] = []
+    for name, counts, shares in zip(accuracy.classes, accuracy.confusion_KK.tolist(), share_KK.tolist(), strict=True):
+        rows.append([name, *(_shaded(count, share) for count, share in zip(counts, shares, strict=True))])
+    heads = [element("span", name) for name in accuracy.classes]
+    caption = "Confusion: faces by label (row) and class called (column); per cent of the row below the count"
+    return table(["", *heads], rows, caption=caption, class_="confusion")
+
+
+def affect_table(found: Mapping[str, Any]) -> Markup:
+    """Concordance and error of valence and arousal."""
+    rows: list[list[Child]] = [
+        [name, _over_100(found[f"{name}_ccc"]), number(found[f"{name}_rmse"], 3)] for name in DIMENSIONS
+    ]
+    caption = (
+        f"Valence and arousal of {found['affect_faces']:,} faces: concordance (1 = equal) and root mean squared error"
+    )
+    return table(["", "CCC", "RMSE"], rows, caption=caption)
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """With that many decimals; a dash where there is none."""
+    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _over_100(value: float | None) -> str:
+    return number(None if value is None else value / 100, 3)
+
+
+def _percent_of(cell: Mapping[str, Any]) -> Markup:
+    said = f"{cell['right']:,} of {cell['total']:,}"
+    return element("td", number(cell["percent"]), title=said)
+
+
+def _bar(percent: float) -> Markup:
+    """A number with a bar behind it."""
+    if math.isnan(percent):
+        return element("td", "–")
+    return element("td", number(percent), class_="bar", style=f"--share:{percent / 100:.3f}")
+
+
+def _shaded(count: int, share: float) -> Markup:
+    percent = element("small", f"{100 * share:.0f}") if count else None
+    return element("td", count, percent, class_="dark" if share > _DARK else None, style=f"--share:{share:.3f}")
+
+
+def _is_cell(child: Child) -> bool:
+    return isinstance(child, Markup) and child.startswith("<td")
