@@ -17,6 +17,23 @@ View = Callable[[Tensor], Tensor]
 
 
 @torch.inference_mode()
+def predict_batch(model: nn.Module, faces_NHWC: np.ndarray, *, view: View, device: torch.device) -> Outputs:
+    """Outputs of a model in evaluation mode for one batch, in fp32; of this process alone, in any number of threads.
+
+    Args:
+        model: maps images to outputs, in evaluation mode.
+        faces_NHWC: uint8, shape (n, H, W, C).
+        view: stored image, uint8 (n, C, H, W), to the net's input.
+        device: where the model is.
+
+    Returns:
+        Each output, shape (n, …), on the CPU.
+    """
+    image_NCHW = torch.from_numpy(faces_NHWC).permute(0, 3, 1, 2).to(device)
+    with exact_float32():
+        return {name: value.cpu() for name, value in model(view(image_NCHW)).items()}
+
+
 def predict(
     model: nn.Module,
     faces_NHWC: np.ndarray,
@@ -51,10 +68,8 @@ def predict(
     model.eval()
     found: list[Outputs] = []
     try:
-        with exact_float32():
-            for part in tqdm(mine, desc=progress, unit="batch", disable=not progress or not comm.is_main()):
-                image = torch.from_numpy(np.asarray(faces_NHWC[rows[part]])).permute(0, 3, 1, 2)
-                found.append({name: value.cpu() for name, value in model(view(image.to(device))).items()})
+        for part in tqdm(mine, desc=progress, unit="batch", disable=not progress or not comm.is_main()):
+            found.append(predict_batch(model, np.asarray(faces_NHWC[rows[part]]), view=view, device=device))
     finally:
         model.train(training)
     return _in_order(found, parts, device)
