@@ -22,6 +22,18 @@ ALLOWED = {
     "solver": {"structures", "utils"},
     "modeling": {"layers", "structures", "utils"},
     "engine": {"structures", "evaluation", "utils"},
+    "deploy": {
+        "config",
+        "layers",
+        "faces",
+        "data",
+        "evaluation",
+        "solver",
+        "modeling",
+        "engine",
+        "structures",
+        "utils",
+    },
 }
 ENTRIES = {
     "cli",

@@ -81,9 +81,7 @@ class FaceRecipe:
             ValueError: its package or model is missing, or it is another one than was recorded: another model file, or
                 another version of fecnet.
         """
-        detector = build_detector(
-            self.detector, model_path=model_path, device=device, second_look=self.second_look
-        )
+        detector = build_detector(self.detector, model_path=model_path, device=device, second_look=self.second_look)
         if detector.name != self.detector_name:
             raise ValueError(f"detector: {detector.name}; the faces were found with {self.detector_name}")
         if self.align and self.template != aligned_template():
