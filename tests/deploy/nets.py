@@ -6,7 +6,7 @@ from fecnet.config.node import load_config
 from fecnet.training import train_run
 from tests.conftest import TINY_RECIPE
 
-SHORT = shlex.split("SOLVER.LENGTH 2 SOLVER.BATCH_SIZE 6 EVAL.PERIOD 0 CHECKPOINT.PERIOD 0 DATA.EVAL_SPLITS [train]")
+SHORT = shlex.split("SOLVER.LENGTH 2 SOLVER.BATCH_SIZE 4 EVAL.PERIOD 0 CHECKPOINT.PERIOD 0 DATA.EVAL_SPLITS [train]")
 
 
 def train_on(dataset, folder, *overrides):

@@ -95,7 +95,8 @@ def test_the_largest_face_is_taken_or_the_one_in_the_box(aligned):
     found = encoder.embed([images[0], images[0]], align=True, boxes=[None, box])
     assert np.abs(found - encoder.embed([large, small])).max() <= 1e-5
     assert np.abs(found[0] - found[1]).max() > 1e-4
-    ten = noisy(photo(*[(30 * k, 20) for k in range(9)], (100, 80), sides=[20] * 9 + [70]), 9)
+    ten = noisy(photo(*[(22 * k, 20) for k in range(9)], (220, 100), sides=[15] * 9 + [70]), 9)
+    assert len(Squares().detect(ten).scores_K) == 10
     alone = np.where(np.arange(200)[:, None, None] > 60, ten, 0).astype(np.uint8)
     assert np.abs(encoder.embed(ten, align=True) - encoder.embed(alone, align=True)).max() <= 1e-5
     for boxes in ([None], [None, None, None]):
