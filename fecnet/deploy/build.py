@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -15,6 +17,7 @@ from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.modeling.build import build_model
 from fecnet.utils.env import choose_device
+from fecnet.utils.files import hash_file
 
 _PREPROCESSING = ("height", "width", "channels", "crop", "input_size")
 
@@ -63,7 +66,14 @@ def load_encoder(
         batch_size=batch_size or cfg.EVAL.BATCH_SIZE,
         classes=meta.get("classes", ()),
         name=str(checkpoint),
+        identity=_identity(checkpoint, seen),
     )
+
+
+def _identity(checkpoint: Path, preprocessing: Mapping[str, Any]) -> str:
+    """The weights and what they are shown, wherever they lie."""
+    shown = hashlib.sha256(json.dumps(preprocessing, sort_keys=True).encode()).hexdigest()
+    return f"{hash_file(checkpoint / 'model.safetensors')[:16]}-{shown[:8]}"
 
 
 def _recipe(meta: Mapping[str, Any], checkpoint: Path) -> FaceRecipe | None:

@@ -70,12 +70,15 @@ class Encoder:
         batch_size: faces per forward pass, and the most that ``stream`` holds.
         classes: names in the order of the logits; empty without.
         name: the checkpoint, for errors.
+        identity: tells the net with its preprocessing from any other.
 
     Attributes:
         classes: names in the order of the logits; empty without.
         batch_size: faces per forward pass.
         face_shape: of a stored face: height, width, channels.
+        channels: their names in order.
         name: the checkpoint.
+        identity: tells the net with its preprocessing from any other.
     """
 
     def __init__(
@@ -88,13 +91,14 @@ class Encoder:
         batch_size: int,
         classes: Sequence[str],
         name: str,
+        identity: str,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size: {batch_size}; allowed: 1 or more")
         self.model, self.view, self.device = model.eval(), view, device
         self._maker = maker
         self.batch_size, self.classes, self.name = batch_size, tuple(classes), name
-        self.face_shape = maker.shape
+        self.face_shape, self.channels, self.identity = maker.shape, maker.channels, identity
 
     @overload
     def embed(
@@ -256,6 +260,11 @@ class Encoder:
         return {
             name: value.shape[1:] for name, value in self._forward(np.zeros((1, *self.face_shape), np.uint8)).items()
         }
+
+    def dims(self, name: str) -> int:
+        """Numbers in an output of one face, such as D of ``embedding``; see ``check_output``."""
+        self.check_output(name)
+        return int(np.prod(self._shapes[name]))
 
     def check_output(self, name: str) -> None:
         """Raise ValueError unless the net has this output: ``embedding``, ``feature``, ``logits`` or another."""

@@ -51,7 +51,7 @@ class FaceMaker:
         detector_model: str | Path = "",
         device: str = "cpu",
     ) -> None:
-        self.shape = (size, size, len(channels))
+        self.shape, self.channels = (size, size, len(channels)), tuple(channels)
         self._recipe, self._recorded, self._origin = recipe, recorded, origin
         self._model, self._device = detector_model, device
         self._grey = channels[0] == "grey"
