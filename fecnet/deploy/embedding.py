@@ -68,6 +68,9 @@ def embed_sources(
     comm.from_main(lambda: _check_target(path, kind, overwrite=overwrite))
     encoder.check_output(name)
     _check_packed(encoder, sources, align=align)
+    if align:
+        encoder.check_align()
+    comm.from_main(lambda: next(sources.pieces()))  # what is wrong with the first source is said before any work
     work = path.with_name(f"{path.name}.work")
     together = _Together(work)
     shards = Shards(work / _folder_name(encoder, name, align))

@@ -261,6 +261,10 @@ class Encoder:
             name: value.shape[1:] for name, value in self._forward(np.zeros((1, *self.face_shape), np.uint8)).items()
         }
 
+    def check_align(self) -> None:
+        """Raise ValueError unless faces can be aligned as in training: it is known how, and the detector is here."""
+        self._maker.check_align()
+
     def dims(self, name: str) -> int:
         """Numbers in an output of one face, such as D of ``embedding``; see ``check_output``."""
         self.check_output(name)

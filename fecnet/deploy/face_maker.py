@@ -85,6 +85,10 @@ class FaceMaker:
                 held, pixels = [], 0
         yield from _in_order(held, together)
 
+    def check_align(self) -> None:
+        """Raise ValueError where ``make`` with ``align`` would."""
+        self._together(align=True)
+
     def _together(self, align: bool) -> _Together:
         if align:
             return self._aligned_by(self._built_detector(self._known_alignment()))
