@@ -18,6 +18,7 @@ _BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints
     "download",
     "faces",
     "extraction",
+    "embedding",
     "demo",
     "ferplus",
     "gpu",

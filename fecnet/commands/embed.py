@@ -20,7 +20,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.description = (
         "Embeddings of photos, folders, lists of photos, packed sets and videos. What is done so far lies in "
-        "OUTPUT.work: after a kill the same command goes on."
+        "OUTPUT.shards: after a kill the same command goes on."
     )
     parser.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo")
     parser.add_argument(

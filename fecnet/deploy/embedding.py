@@ -43,7 +43,7 @@ def embed_sources(
 ) -> Path:
     """Write what the net says of all sources.
 
-    What is done so far lies in ``<output>.work``: after a kill the same command goes on. Under torchrun the pieces are
+    What is done so far lies in ``<output>.shards``: after a kill the same command goes on. Under torchrun the pieces are
     dealt to the processes; a vector does not depend on who computes it.
 
     Args:
@@ -70,8 +70,8 @@ def embed_sources(
     _check_packed(encoder, sources, align=align)
     if align:
         encoder.check_align()
-    comm.from_main(lambda: next(sources.pieces()))  # what is wrong with the first source is said before any work
-    work = path.with_name(f"{path.name}.work")
+    comm.from_main(lambda: _check_first(sources))
+    work = path.with_name(f"{path.name}.shards")
     together = _Together(work)
     shards = Shards(work / _folder_name(encoder, name, align))
     stems = _complete(encoder, sources, shards, name, align=align, progress=progress)
@@ -81,7 +81,7 @@ def embed_sources(
     for stem in stems:
         if shards.note(stem):
             say(shards.note(stem))
-    shutil.rmtree(work)
+    _clear(work)
     say(_summary(path, status, sources, encoder.dims(name)))
     return path
 
@@ -96,6 +96,11 @@ def _check_target(path: Path, kind: str, *, overwrite: bool) -> None:
             raise ValueError(f"{file}: a folder that this command did not make; it is not replaced")
 
 
+def _check_first(sources: Sources) -> None:
+    """Raise ValueError where the first source has no picture: said before any work is done."""
+    next(sources.pieces())
+
+
 def _check_packed(encoder: Encoder, sources: Sources, *, align: bool) -> None:
     for dataset in sources.packed:
         if align:
@@ -105,6 +110,16 @@ def _check_packed(encoder: Encoder, sources: Sources, *, align: bool) -> None:
                 f"{dataset.path}: faces of {dataset.faces_NHWC.shape[1:]} {dataset.channels}; {encoder.name} was "
                 f"trained on {encoder.face_shape} {list(encoder.channels)}"
             )
+
+
+def _clear(work: Path) -> None:
+    """Remove what this command put there, and the folder where that is all."""
+    for shards in work.glob("shards-*"):
+        shutil.rmtree(shards)
+    for file in [*work.glob("done-*"), *work.glob("launch-*")]:
+        file.unlink()
+    if not any(work.iterdir()):
+        work.rmdir()
 
 
 def _folder_name(encoder: Encoder, name: str, align: bool) -> str:

@@ -71,7 +71,7 @@ def test_a_folder_has_a_row_for_each_picture(run, encoder, photos, tmp_path, cap
     assert found.dtype == np.float32 and np.allclose(found, expected, atol=1e-6, equal_nan=True)
     said = "out.npy: 10 vectors of 16; 1 pictures without one: truncated 1; passed over: 1 other files"
     assert said in capsys.readouterr().out
-    assert not list(tmp_path.glob("*.work")) and not list(tmp_path.glob(".*"))
+    assert not list(tmp_path.glob("*.shards")) and not list(tmp_path.glob(".*"))
 
 
 def test_the_formats_hold_the_same(run, photos, tmp_path):
@@ -123,7 +123,7 @@ def test_killed_and_run_again_equals_uninterrupted(run, encoder, photos, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         embed_sources(encoder, Sources([photos]), tmp_path / "parts.npy", progress=False)
     assert not (tmp_path / "parts.npy").exists()
-    assert len(list((tmp_path / "parts.npy.work").rglob("*.npz"))) == 2
+    assert len(list((tmp_path / "parts.npy.shards").rglob("*.npz"))) == 2
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(photos / "zz.png")  # behind what is done in the folder
     embed_sources(encoder, Sources([photos]), tmp_path / "parts.npy", progress=False)
     assert next(calls) == 6  # 12 pictures are four pieces: one failed, two were there, two were done
@@ -158,12 +158,12 @@ def test_another_net_does_not_take_these_shards(encoder, photos, tmp_path, monke
     monkeypatch.setattr(embedding, "write_rows", fail)
     with pytest.raises(ValueError, match="full"):
         embed_sources(encoder, Sources([photos]), tmp_path / "out.npy", progress=False)
-    (first,) = (tmp_path / "out.npy.work").glob("shards-*")
+    (first,) = (tmp_path / "out.npy.shards").glob("shards-*")
     identity = encoder.identity
     monkeypatch.setattr(encoder, "identity", "another")
     with pytest.raises(ValueError, match="full"):
         embed_sources(encoder, Sources([photos]), tmp_path / "out.npy", progress=False)
-    assert len(list((tmp_path / "out.npy.work").glob("shards-*"))) == 2
+    assert len(list((tmp_path / "out.npy.shards").glob("shards-*"))) == 2
     damaged = sorted(first.glob("*.npz"))[0]
     damaged.write_bytes(damaged.read_bytes()[:50])
     monkeypatch.setattr(encoder, "identity", identity)
@@ -197,6 +197,6 @@ def test_mistakes_are_one_line_and_exit_code_2(run, photos, tmp_path, capsys):
         error = capsys.readouterr().err.splitlines()[-1]
         assert error.startswith("error: ") and said in error, (arguments, error)
     left = {path.name for path in tmp_path.glob("new.npy*")}
-    assert left <= {"new.npy.work"}  # of the list, which is read while the work is done
+    assert left <= {"new.npy.shards"}  # of the list, which is read while the work is done
     assert embed(tmp_path / "nothing", photos) == 2
     assert "no checkpoint here" in capsys.readouterr().err

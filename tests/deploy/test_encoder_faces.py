@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import fecnet
 from fecnet.data.packed import PackedDataset
@@ -13,37 +12,14 @@ from fecnet.faces import recipe as recipe_module
 from fecnet.faces.extract import extract_face
 from fecnet.faces.landmark_faces import LandmarkFaces
 from fecnet.faces.recipe import FaceRecipe
-from fecnet.prepare import extraction as extraction_module
 from fecnet.prepare.extraction import Extraction
 from fecnet.prepare.fec import prepare_list
 from fecnet.prepare.labelled.class_folders import read_class_folders
 from fecnet.prepare.labelled.labelled import prepare_labelled
-from tests.deploy.nets import train_on
+from tests.deploy.nets import noisy, save, train_on, write_list
 from tests.faces.test_detect import DATA, detector_or_skip, needs_faces
 from tests.faces.test_extract import Squares, photo
 from tests.faces.test_landmark_faces import TemplateDetector
-
-
-def write_list(folder, names):
-    """A list of triplets over the pictures of a folder, in their order."""
-    num = len(names)
-    lines = [f"{names[k]},{names[(k + 1) % num]},{names[(k + 2) % num]},1,ONE_CLASS_TRIPLET" for k in range(num)]
-    path = folder / "list.csv"
-    path.write_text("\n".join(lines))
-    return path
-
-
-def noisy(image_HWC, seed):
-    """The bright squares of a photo with something on them to tell them apart; still above 100."""
-    noise = np.random.default_rng(seed).integers(-90, 50, image_HWC.shape)
-    return np.where(image_HWC > 0, np.clip(image_HWC + noise, 101, 255), 0).astype(np.uint8)
-
-
-def save(folder, images):
-    folder.mkdir()
-    for number, image_HWC in enumerate(images):
-        Image.fromarray(image_HWC).save(folder / f"{number}.png")
-    return [folder / f"{number}.png" for number in range(len(images))]
 
 
 def packed_like_encoded(run, dataset, pictures, rows=None, **options):
@@ -56,26 +32,6 @@ def packed_like_encoded(run, dataset, pictures, rows=None, **options):
     assert status == ["ok"] * len(expected)
     assert np.abs(found - expected).max() <= 1e-5
     return encoder
-
-
-@pytest.fixture
-def squares(monkeypatch):
-    """A detector that needs no net, wherever one is built."""
-    for module in (extraction_module, recipe_module):
-        monkeypatch.setattr(module, "build_detector", lambda *_, **__: Squares())
-
-
-@pytest.fixture
-def aligned(tmp_path, squares):
-    """Photos of bright squares, their packed set, and a net trained on it."""
-    corners = [[(10, 10), (100, 80)], [(150, 20)], [(60, 120), (10, 10)], [(200, 90)], [(30, 30), (120, 130)]]
-    sides = [[30, 60], [50], [55, 20], [45], [40, 64]]
-    images = [noisy(photo(*c, sides=s), k) for k, (c, s) in enumerate(zip(corners, sides, strict=True))]
-    pictures = save(tmp_path / "pictures", images)
-    files = {"train": write_list(tmp_path, [path.name for path in pictures])}
-    extraction = Extraction(size=48, margin=0.3)
-    prepare_list(files, tmp_path / "pictures", tmp_path / "set", extraction=extraction, workers=1, progress=False)
-    return train_on(tmp_path / "set", tmp_path), tmp_path / "set", pictures, images
 
 
 def test_aligned_photos_give_the_packed_faces(aligned):
