@@ -5,16 +5,13 @@ import shlex
 import shutil
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from fecnet.cli import main
 from fecnet.deploy.encoder import Encoder
 from tests.conftest import ROOT
 from tests.deploy.conftest import aligned, squares  # noqa: F401  (fixtures)
-
-pytest.importorskip("cv2")
-from tests.deploy.test_videos import write_film  # noqa: E402
+from tests.deploy.test_videos import write_film  # skips where OpenCV is absent
 
 PAGE = (ROOT / "docs" / "using.md").read_text()
 

@@ -43,8 +43,8 @@ def embed_sources(
 ) -> Path:
     """Write what the net says of all sources.
 
-    What is done so far lies in ``<output>.shards``: after a kill the same command goes on. Under torchrun the pieces are
-    dealt to the processes; a vector does not depend on who computes it.
+    What is done so far lies in ``<output>.shards``: after a kill the same command goes on. Under torchrun the pieces
+    are dealt to the processes; a vector does not depend on who computes it.
 
     Args:
         encoder: the net.

@@ -1,0 +1,26 @@
+"""The switches of the process that threads share."""
+
+import threading
+
+import torch
+
+from fecnet.utils.env import exact_float32
+
+
+def test_tf32_stays_off_until_the_last_thread_leaves(monkeypatch):
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+    entered, leave = threading.Event(), threading.Event()
+
+    def stay():
+        with exact_float32():
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=stay)
+    with exact_float32():
+        thread.start()
+        assert entered.wait(10)
+    assert not torch.backends.cuda.matmul.allow_tf32  # the other thread is still inside
+    leave.set()
+    thread.join()
+    assert torch.backends.cuda.matmul.allow_tf32
