@@ -215,15 +215,18 @@ class Sources:
         else:
             yield str(path), prefix + path.name
 
-    def _below(self, folder: Path) -> Iterator[Path]:
-        """The pictures in a folder and below, by name; hidden ones are not seen."""
+    def _below(self, folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+        """The pictures in a folder and below, by name; hidden ones are not seen, nor a link to what it lies in."""
+        real = os.path.realpath(folder)
+        if real in above:
+            return
         with os.scandir(folder) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
         for entry in ordered:
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
-                yield from self._below(Path(entry.path))
+                yield from self._below(Path(entry.path), above | {real})
             elif Path(entry.name).suffix.lower() in _PICTURES:
                 yield Path(entry.path)
             else:

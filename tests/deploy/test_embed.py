@@ -14,6 +14,7 @@ from fecnet.deploy import embedding, shards, sources
 from fecnet.deploy.embedding import embed_sources
 from fecnet.deploy.encoder import Encoder
 from fecnet.deploy.sources import Sources
+from fecnet.utils import comm
 from tests.conftest import write_tiny
 from tests.deploy.nets import train_on
 from tests.distributed.ranks import run_ranks
@@ -145,10 +146,50 @@ def test_many_processes_write_what_one_does(run, encoder, photos, tmp_path, monk
     for module in (sources, shards):
         monkeypatch.setattr(module, "PIECE", 2)
     embed_sources(encoder, Sources([photos]), tmp_path / "one.npy", progress=False)
-    run_ranks(world_size, embed_on_rank, run, photos, tmp_path / "many.npy")
+    run_ranks(world_size, embed_on_rank, run, photos, tmp_path / "many.npy", timeout=120.0)
     for suffix in (".npy", ".csv"):
         one, many = ((tmp_path / name).with_suffix(suffix).read_bytes() for name in ("one", "many"))
         assert one == many
+
+
+def pictures_differ(run, photos, output):
+    """What is said where rank 1 is given a picture less."""
+    if comm.rank() == 1:
+        Sources._below = lambda self, folder: iter(sorted(folder.glob("*.png"))[:3])
+    try:
+        embed_sources(fecnet.load(run, device="cpu"), Sources([photos]), output, progress=False)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def test_processes_that_saw_other_pictures_are_told(run, photos, tmp_path):
+    said = run_ranks(2, pictures_differ, run, photos, tmp_path / "out.npy")
+    assert said == [f"{tmp_path}/out.npy.shards: pictures came or went meanwhile; run the same command again", ""]
+    assert not (tmp_path / "out.npy").exists()
+
+
+def disk_not_shared(run, photos, output):
+    """What is said where rank 1 writes to a disk of its own."""
+    embedding._SEEN_S = 0.1
+    if comm.rank() == 1:
+        output = output.with_name("elsewhere.npy")
+    try:
+        embedding._Together(output.with_name(f"{output.name}.shards"))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def test_a_disk_that_is_not_shared_is_told(run, photos, tmp_path):
+    said = run_ranks(2, disk_not_shared, run, photos, tmp_path / "out.npy")
+    assert said == ["", f"{tmp_path}/elsewhere.npy.shards: not seen by process 1: all machines must share the output"]
+
+
+def test_a_folder_that_links_to_itself_ends(photos):
+    (photos / "deeper" / "again").symlink_to(photos)
+    found = [path for piece in Sources([photos]).pieces() for path, _ in piece.photos]
+    assert len(found) == len(set(found)) == 11
 
 
 def test_another_net_does_not_take_these_shards(encoder, photos, tmp_path, monkeypatch, small_pieces):

@@ -11,12 +11,14 @@ import torch
 from PIL import Image
 
 import fecnet
+from fecnet.config.node import load_config
 from fecnet.data.augment import center_view
 from fecnet.data.packed import PackedDataset
 from fecnet.deploy.pictures import STATUS
 from fecnet.engine.checkpoint import find_checkpoint
 from fecnet.engine.predict import predict
-from tests.classes import CLASSES, write_labelled, write_recipe
+from fecnet.training import train_run
+from tests.classes import CLASSES, write_recipe
 from tests.conftest import write_tiny
 from tests.deploy.nets import train_on
 
@@ -226,15 +228,32 @@ def test_an_unknown_format_version_is_refused(run, tmp_path):
         fecnet.load(tmp_path / "nothing")
 
 
-def test_classes(tmp_path):
-    write_labelled(tmp_path / "moods")
-    recipe = write_recipe(tmp_path, "classifier")
-    from fecnet.config.node import load_config
-    from fecnet.training import train_run
+def load_kind(folder, kind):
+    """An encoder of a net of this kind, trained for two iterations, and the faces it was trained on."""
+    recipe = write_recipe(folder, kind)
+    assert train_run(load_config(recipe, ["SOLVER.LENGTH", "2"]), recipe=kind) == 0
+    return fecnet.load(folder / "result" / kind), PackedDataset(folder / "moods").faces_NHWC
 
-    assert train_run(load_config(recipe, ["SOLVER.LENGTH", "2"]), recipe="classifier") == 0
-    encoder = fecnet.load(tmp_path / "result" / "classifier")
-    faces = PackedDataset(tmp_path / "moods").faces_NHWC
+
+@pytest.mark.parametrize(
+    ("kind", "shapes"),
+    [
+        ("joint", {"embedding": (16,), "logits": (3,)}),
+        ("ran", {"logits": (3,), "importance": (), "region_importance": (6,)}),
+        ("affect", {"logits": (3,), "valence_arousal": (2,)}),
+    ],
+)
+def test_all_outputs_of_any_net(tmp_path, kind, shapes):
+    encoder, faces = load_kind(tmp_path, kind)
+    outputs, status = encoder.encode([faces[0], "gone.png", faces[1]])
+    assert status == ["ok", "missing_file", "ok"]
+    for name, shape in shapes.items():
+        assert outputs[name].shape == (3, *shape)
+        assert np.isnan(outputs[name][1]).all() and np.isfinite(outputs[name][[0, 2]]).all()
+
+
+def test_classes(tmp_path):
+    encoder, faces = load_kind(tmp_path, "classifier")
     found = encoder.classify([*faces[:5], tmp_path / "gone.png"])
     assert encoder.classes == CLASSES
     assert found.status == ["ok"] * 5 + ["missing_file"]

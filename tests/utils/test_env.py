@@ -2,13 +2,22 @@
 
 import threading
 
+import pytest
 import torch
 
 from fecnet.utils.env import exact_float32
 
 
-def test_tf32_stays_off_until_the_last_thread_leaves(monkeypatch):
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+@pytest.fixture
+def tf32():
+    """TF32 is on before the test, and as it was after it."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    yield
+    torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def test_tf32_stays_off_until_the_last_thread_leaves(tf32):
     entered, leave = threading.Event(), threading.Event()
 
     def stay():
