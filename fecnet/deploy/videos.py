@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,6 +84,7 @@ def is_video(path: Path) -> bool:
 
 
 def _cv2() -> Any:
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its own lines about broken files; ours say it
     try:
         import cv2
     except ImportError as error:

@@ -1,6 +1,7 @@
 """Photos through the encoder give the faces that ``fecnet prepare`` makes of them, aligned or as they are."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,14 +18,14 @@ from fecnet.prepare.fec import prepare_list
 from fecnet.prepare.labelled.class_folders import read_class_folders
 from fecnet.prepare.labelled.labelled import prepare_labelled
 from tests.deploy.nets import noisy, save, train_on, write_list
-from tests.faces.test_detect import DATA, detector_or_skip, needs_faces
+from tests.faces.test_detect import DATA, YUNET, detector_or_skip, needs_faces
 from tests.faces.test_extract import Squares, photo
 from tests.faces.test_landmark_faces import TemplateDetector
 
 
-def packed_like_encoded(run, dataset, pictures, rows=None, **options):
+def packed_like_encoded(run, dataset, pictures, rows=None, detector_model="", **options):
     """Compare the vectors of pictures with those of the faces in the packed set."""
-    encoder = fecnet.load(run)
+    encoder = fecnet.load(run, detector_model=detector_model)
     faces = PackedDataset(dataset).faces_NHWC
     expected = encoder.embed(faces if rows is None else faces[rows])
     assert np.abs(expected[1:] - expected[:-1]).max(axis=1).min() > 1e-4  # else nothing would be shown
@@ -164,18 +165,25 @@ def test_a_recipe_survives_json():
 
 
 @needs_faces
-def test_real_photos_are_aligned_as_in_the_packed_set(tmp_path):
-    """With MTCNN, and seen in another order and company than when the set was made."""
-    detector_or_skip("mtcnn")
-    images = sorted((DATA / "faces" / "images").glob("faceapi_*.jpg"))[:4]
+@pytest.mark.parametrize("detector", ["mtcnn", "yunet"])
+def test_real_photos_are_aligned_as_in_the_packed_set(tmp_path, detector):
+    """Seen in another order and company than when the set was made, and by two threads at once."""
+    detector_or_skip(detector)
+    model = str(YUNET) if detector == "yunet" else ""
+    images = sorted((DATA / "faces" / "images").glob("faceapi_*.jpg"))[:3]
     images += sorted((DATA / "faces" / "images").glob("helen_*.jpg"))[:4]
     files = {"train": write_list(tmp_path, [path.name for path in images])}
-    prepare_list(files, images[0].parent, tmp_path / "set", extraction=Extraction(size=112), workers=1, progress=False)
+    how = Extraction(size=112, detector=detector, model=model)
+    prepare_list(files, images[0].parent, tmp_path / "set", extraction=how, workers=1, progress=False)
     run = train_on(tmp_path / "set", tmp_path, "DATA.INPUT_SIZE", 96, "DATA.CROP", 0.9)
-    encoder = packed_like_encoded(run, tmp_path / "set", images, align=True)
+    encoder = packed_like_encoded(run, tmp_path / "set", images, align=True, detector_model=model)
     expected = encoder.embed(PackedDataset(tmp_path / "set").faces_NHWC)
-    alone = np.concatenate([encoder.embed(path, align=True) for path in reversed(images)])[::-1]
-    assert np.abs(alone - expected).max() <= 1e-5
+    with ThreadPoolExecutor(2) as pool:
+        alone = list(pool.map(lambda path: encoder.embed(path, align=True), reversed(images)))
+    assert np.abs(np.concatenate(alone)[::-1] - expected).max() <= 1e-5
+    if detector == "yunet":
+        with pytest.raises(ValueError, match="detector yunet wants a model file"):
+            fecnet.load(run).embed(images[0], align=True)
 
 
 @pytest.mark.skipif(not (DATA / "odd_images").is_dir(), reason="shared/data/odd_images is absent")
