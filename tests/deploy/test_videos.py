@@ -1,6 +1,8 @@
 """Videos: frames with their times, read one at a time, also where the file ends early or the work was killed."""
 
 import csv
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from fecnet.deploy import shards
 from fecnet.deploy.embedding import embed_sources
 from fecnet.deploy.sources import Sources
 from fecnet.deploy.videos import Video
-from tests.conftest import write_tiny
+from tests.conftest import ROOT, write_tiny
 from tests.deploy.nets import train_on
 
 cv2 = pytest.importorskip("cv2")
@@ -73,11 +75,15 @@ def test_a_video_that_ends_early_is_told_and_its_frames_are_there(run, film, tmp
     assert f"film.avi: ends early: {num} frames of {FRAMES} announced" in capsys.readouterr().out
 
 
-def test_what_is_no_video_is_one_line(run, tmp_path, capfd):
+def test_what_is_no_video_is_one_line(run, tmp_path, capsys):
     (tmp_path / "film.mp4").write_bytes(b"\0" * 500)
     assert main(["embed", str(run), str(tmp_path / "film.mp4"), "--output", str(tmp_path / "out.npy")]) == 2
-    (said,) = capfd.readouterr().err.splitlines()  # nothing of FFmpeg's
-    assert "film.mp4: not a video that OpenCV" in said
+    assert "film.mp4: not a video that OpenCV" in capsys.readouterr().err.splitlines()[-1]
+    # in a process of its own: FFmpeg reads what it may say when it is used first
+    code = "import sys; from fecnet.deploy.videos import Video; Video(sys.argv[1])"
+    command = [sys.executable, "-c", code, str(tmp_path / "film.mp4")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr.startswith("Traceback") and "ValueError" in done.stderr.splitlines()[-1]  # no line of FFmpeg's
     with pytest.raises(ValueError, match="gone: no such file"):
         Video(tmp_path / "gone")
 
