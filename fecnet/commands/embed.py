@@ -46,6 +46,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, default=0, metavar="N", help="faces per forward pass (default: as run)"
     )
     parser.add_argument("--model", default="", metavar="FILE", help="YuNet's .onnx file, where training faces want it")
+    parser.add_argument("--detector-device", default="cpu", help="where MTCNN runs, cpu or cuda (default cpu)")
     parser.add_argument("--overwrite", action="store_true", help="replace what stands at OUTPUT")
     parser.set_defaults(run=_embed)
 
@@ -67,6 +68,7 @@ def _embed(options: argparse.Namespace) -> int:
             device=options.device,
             batch_size=options.batch_size,
             detector_model=options.model,
+            detector_device=options.detector_device,
         )
         embed_sources(
             encoder,

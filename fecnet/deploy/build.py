@@ -29,6 +29,7 @@ def load_encoder(
     device: str = "auto",
     batch_size: int = 0,
     detector_model: str | Path = "",
+    detector_device: str = "cpu",
 ) -> Encoder:
     """The net of a run or checkpoint with its preprocessing; see ``fecnet.load``.
 
@@ -56,7 +57,7 @@ def load_encoder(
         recorded=seen.get("faces") is not None,
         origin=str(checkpoint),
         detector_model=detector_model,
-        device=str(where),
+        detector_device=detector_device,
     )
     return Encoder(
         model.to(where),

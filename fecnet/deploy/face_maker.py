@@ -37,7 +37,7 @@ class FaceMaker:
         recorded: the training data said it themselves, and alignment with it.
         origin: the checkpoint, for errors.
         detector_model: YuNet's ``.onnx`` file, where the faces were found with it.
-        device: where the detector runs.
+        detector_device: where MTCNN runs.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class FaceMaker:
         recorded: bool,
         origin: str,
         detector_model: str | Path = "",
-        device: str = "cpu",
+        detector_device: str = "cpu",
     ) -> None:
         self.shape, self.channels = (size, size, len(channels)), tuple(channels)
         self._recipe, self._recorded, self._origin = recipe, recorded, origin
-        self._model, self._device = detector_model, device
+        self._model, self._device = detector_model, detector_device
         self._grey = channels[0] == "grey"
         self._detector: Detector | None = None
 
