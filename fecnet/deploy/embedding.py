@@ -65,7 +65,7 @@ def embed_sources(
         OSError: the disk is full or read-only.
     """
     path = output_path(output, kind)
-    comm.from_main(lambda: _check_target(path, kind, overwrite=overwrite))
+    comm.from_main(lambda: _check_target(path, kind, sources, overwrite=overwrite))
     encoder.check_output(name)
     _check_packed(encoder, sources, align=align)
     if align:
@@ -86,8 +86,10 @@ def embed_sources(
     return path
 
 
-def _check_target(path: Path, kind: str, *, overwrite: bool) -> None:
+def _check_target(path: Path, kind: str, sources: Sources, *, overwrite: bool) -> None:
     for file in written(path, kind):
+        if file.resolve() in {source.resolve() for source in sources.paths}:
+            raise ValueError(f"{file}: would be written over and is a source too; give another --output")
         if file.exists() and not overwrite:
             raise ValueError(f"{file}: exists already; use --overwrite to replace it")
         if file.exists() and file.is_dir() != (kind == "mirrored"):

@@ -135,6 +135,7 @@ class Sources:
         every: of a video, every so many frames.
 
     Attributes:
+        paths: the sources as given.
         passed_over: files in folders that are no pictures by their names, counted while pieces are made.
 
     Raises:
@@ -145,9 +146,9 @@ class Sources:
         if every < 1:
             raise ValueError(f"every: {every}; allowed: 1 or more")
         self._every = every
-        self._paths = [Path(path) for path in paths]
-        self._packed = {path: PackedDataset(path) for path in self._paths if (path / "dataset.json").is_file()}
-        for path in self._paths:
+        self.paths = [Path(path) for path in paths]
+        self._packed = {path: PackedDataset(path) for path in self.paths if (path / "dataset.json").is_file()}
+        for path in self.paths:
             self._check(path)
         self.passed_over = 0
 
@@ -164,7 +165,7 @@ class Sources:
         """
         self.passed_over = 0
         prefixes = self._prefixes()
-        for path, prefix in zip(self._paths, prefixes, strict=True):
+        for path, prefix in zip(self.paths, prefixes, strict=True):
             if path in self._packed:
                 dataset = self._packed[path]
                 for first in range(0, len(dataset.faces_NHWC), PIECE):
@@ -190,9 +191,9 @@ class Sources:
 
     def _prefixes(self) -> list[str]:
         """A folder of its own for each source, where there are several."""
-        if len(self._paths) == 1:
+        if len(self.paths) == 1:
             return [""]
-        names = [path.resolve().name for path in self._paths]
+        names = [path.resolve().name for path in self.paths]
         return [f"{name}/" if names.count(name) == 1 else f"{place:03d}-{name}/" for place, name in enumerate(names)]
 
     def _photo_pieces(self, path: Path, prefix: str) -> Iterator[Piece]:

@@ -109,6 +109,9 @@ def test_packed_sets_lists_and_photos_together(run, encoder, photos, tmp_path):
     made = {file.relative_to(tmp_path / "tree").as_posix() for file in (tmp_path / "tree").rglob("*.npy")}
     assert {"tiny/00000059.npy", "list.txt/deeper/still/8.png.npy", "list.csv/3.png.npy", "2.png/2.png.npy"} <= made
     assert len(made) == 64
+    assert embed(run, photos, photos, "--format", "mirrored", "--output", tmp_path / "twice") == 0
+    for number in range(2):
+        assert len(list((tmp_path / "twice" / f"{number:03d}-photos").rglob("*.npy"))) == 10
 
 
 def test_killed_and_run_again_equals_uninterrupted(run, encoder, photos, tmp_path, monkeypatch, small_pieces):
@@ -216,6 +219,7 @@ def test_mistakes_are_one_line_and_exit_code_2(run, photos, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "here.npy").write_bytes(b"")
     (tmp_path / "mine").mkdir()
+    (photos / "photos.csv").write_text("path\n0.png\n")
     write_tiny(tmp_path / "small", size=32)
     (tmp_path / "list.txt").write_bytes(b"\xff\xfe\xff")
     mistakes = {
@@ -225,6 +229,7 @@ def test_mistakes_are_one_line_and_exit_code_2(run, photos, tmp_path, capsys):
         (run / "config.yaml",): "'.yaml' names no picture, video or list; allowed: ",
         (tmp_path / "list.txt",): "list.txt: not a list of photos in UTF-8",
         (photos, "--output", tmp_path / "here.npy"): "here.npy: exists already; use --overwrite",
+        (photos / "photos.csv", "--output", photos / "photos.npy", "--overwrite"): "photos.csv: would be written over",
         (photos, "--output", tmp_path / "out.txt"): "out.txt: format npy writes a file *.npy",
         (photos, "--format", "mirrored", "--output", tmp_path / "mine", "--overwrite"): "mine: a folder that this comm",
         (photos, "--every", "0"): "every: 0; allowed: 1 or more",
