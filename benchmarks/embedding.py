@@ -58,9 +58,9 @@ def untrained_encoder() -> Encoder:
     """The demo's net with its preprocessing."""
     cfg = load_config(Path(__file__).parents[1] / "config" / "demo.yaml")
     device = choose_device("auto")
-    maker = FaceMaker(size=48, channels=["grey"], recipe=FaceRecipe(), recorded=True, origin="demo")
+    maker = FaceMaker(size=48, channels=["R", "G", "B"], recipe=FaceRecipe(), recorded=True, origin="demo")
     view = partial(center_view, input_size=cfg.DATA.INPUT_SIZE, crop=cfg.DATA.CROP)
-    model = build_model(cfg, 1).to(device)
+    model = build_model(cfg, 3).to(device)
     options: dict[str, Any] = {
         "batch_size": cfg.EVAL.BATCH_SIZE,
         "classes": (),
