@@ -22,6 +22,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "download",
     "faces",
     "extraction",
+    "embedding",
     "demo",
     "ferplus",
     "ckplus",

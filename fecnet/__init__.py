@@ -1,3 +1,46 @@
 """fecnet: learn when two facial expressions look alike to people."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fecnet.deploy.encoder import Encoder
+
 __version__ = "0.1.0"
+
+
+def load(
+    path: str | Path,
+    *,
+    which: str = "best",
+    device: str = "auto",
+    batch_size: int = 0,
+    detector_model: str | Path = "",
+    detector_device: str = "cpu",
+) -> Encoder:
+    """A trained net, ready for pictures: ``fecnet.load("result/run").embed(["a.jpg", "b.jpg"])``.
+
+    Args:
+        path: a run folder, ``result/<run>``, or a checkpoint folder in it.
+        which: ``best`` or ``last`` checkpoint of a run folder.
+        device: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
+        batch_size: faces per forward pass; 0 = as the run evaluated.
+        detector_model: YuNet's ``.onnx`` file, for nets whose training faces were found with it.
+        detector_device: where MTCNN runs, ``cpu`` or ``cuda``. Data sets are prepared on CPUs; on a GPU it is faster,
+            and other rounding may move a pixel of an aligned face by a grey level.
+
+    Raises:
+        ValueError: no checkpoint, a damaged one, one of another format version, or a device that is not there.
+    """
+    from fecnet.deploy.build import load_encoder  # here, so that `import fecnet` does not import torch
+
+    return load_encoder(
+        path,
+        which=which,
+        device=device,
+        batch_size=batch_size,
+        detector_model=detector_model,
+        detector_device=detector_device,
+    )

@@ -147,7 +147,7 @@ def build_evaluator(
     return Evaluator(
         dataset.faces_NHWC,
         judges,
-        views=build_views(cfg, dataset),
+        views=build_views(cfg, *dataset.faces_NHWC.shape[1:3]),
         batch_size=cfg.EVAL.BATCH_SIZE,
         device=device,
         progress=progress,

@@ -276,6 +276,7 @@ def _describe(
             "height": dataset.description["height"],
             "width": dataset.description["width"],
             "channels": dataset.channels,
+            "faces": dataset.description.get("faces"),  # None: made before data sets said it
             "crop": cfg.DATA.CROP,
             "input_size": cfg.DATA.INPUT_SIZE,
             "mean": per_channel(cfg.MODEL.MEAN, len(dataset.channels), mask=0.0, key="MODEL.MEAN"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fecnet.commands.prepare_fec import add_fec, add_list, natural
 
 if TYPE_CHECKING:
-    from fecnet.prepare.labelled.landmark_faces import LandmarkFaces
+    from fecnet.faces.landmark_faces import LandmarkFaces
 
 # Sources of labelled pictures, by their name in fecnet/prepare/labelled/readers.py: help, what IN is.
 _LABELLED = {
@@ -161,7 +161,7 @@ def _landmarks(options: argparse.Namespace) -> LandmarkFaces | None:
         ValueError: the detector cannot be built, or its model is given and nothing for it to do.
     """
     from fecnet.faces.detect import build_detector
-    from fecnet.prepare.labelled.landmark_faces import LandmarkFaces
+    from fecnet.faces.landmark_faces import LandmarkFaces
 
     if not (options.mask or options.hull):
         if options.model:

@@ -172,14 +172,13 @@ def build_augment(cfg: Any, channels: list[str]) -> Augment:
 _VIEWS: dict[str, Callable[[int, float], list[View]]] = {"center": center, "flip": flip, "ten_crop": ten_crop}
 
 
-def build_views(cfg: Any, dataset: PackedDataset) -> list[View]:
+def build_views(cfg: Any, height: int, width: int) -> list[View]:
     """What is looked at of each face that is measured, by ``cfg.EVAL.VIEWS``.
 
     Raises:
         ValueError: an unknown name, or ten crops that are all the whole face.
     """
     views = lookup(_VIEWS, cfg.EVAL.VIEWS, key="EVAL.VIEWS")(cfg.DATA.INPUT_SIZE, cfg.DATA.CROP)
-    height, width = dataset.faces_NHWC.shape[1:3]
     if cfg.EVAL.VIEWS == "ten_crop" and (round(cfg.DATA.CROP * height), round(cfg.DATA.CROP * width)) == (
         height,
         width,

@@ -18,6 +18,23 @@ View = Callable[[Tensor], Tensor]
 
 
 @torch.inference_mode()
+def predict_batch(model: nn.Module, faces_NHWC: np.ndarray, *, views: Sequence[View], device: torch.device) -> Outputs:
+    """Outputs of a model in evaluation mode for one batch, in fp32; of this process alone, in any number of threads.
+
+    Args:
+        model: maps images to outputs, in evaluation mode.
+        faces_NHWC: uint8, shape (n, H, W, C).
+        views: each makes the net's input of stored images, uint8 (n, C, H, W); see ``average_views``.
+        device: where the model is.
+
+    Returns:
+        Each output, shape (n, …), on the CPU.
+    """
+    image_NCHW = torch.from_numpy(faces_NHWC).permute(0, 3, 1, 2).to(device)
+    with exact_float32():
+        return average_views(model, image_NCHW, views)
+
+
 def predict(
     model: nn.Module,
     faces_NHWC: np.ndarray,
@@ -37,8 +54,7 @@ def predict(
         model: maps images to outputs; put into evaluation mode for the call.
         faces_NHWC: all faces, uint8.
         rows: which of them, int64, shape (n,).
-        views: each makes the net's input of stored images, uint8 (b, C, H, W); see
-            ``average_views``.
+        views: each makes the net's input of stored images, uint8 (b, C, H, W); see ``average_views``.
         batch_size: faces per forward pass.
         device: where the model is.
         progress: label of the progress bar; empty = none.
@@ -53,10 +69,8 @@ def predict(
     model.eval()
     found: list[Outputs] = []
     try:
-        with exact_float32():
-            for part in tqdm(mine, desc=progress, unit="batch", disable=not progress or not comm.is_main()):
-                image = torch.from_numpy(np.asarray(faces_NHWC[rows[part]])).permute(0, 3, 1, 2)
-                found.append(average_views(model, image.to(device), views))
+        for part in tqdm(mine, desc=progress, unit="batch", disable=not progress or not comm.is_main()):
+            found.append(predict_batch(model, np.asarray(faces_NHWC[rows[part]]), views=views, device=device))
     finally:
         model.train(training)
     return _in_order(found, parts, device)

@@ -72,6 +72,23 @@ def decode_image(source: bytes | str | Path, *, max_pixels: int = MAX_PIXELS, mi
         return _decode(file, str(path), max_pixels, min_side)
 
 
+def read_photo(path: str | Path) -> np.ndarray | str:
+    """``decode_image`` where one photo among many must not end the run.
+
+    Returns:
+        uint8, shape (H, W, 3), RGB; or why there is none: ``missing_file``, ``cannot_open`` (a folder, no permission, a
+        name too long), or a key of ``REASONS``.
+    """
+    try:
+        return decode_image(path)
+    except UnreadableImage as error:
+        return error.reason
+    except FileNotFoundError:
+        return "missing_file"
+    except OSError:
+        return "cannot_open"
+
+
 def _decode(file: io.IOBase, name: str, max_pixels: int, min_side: int) -> np.ndarray:
     with quiet():
         image = _open(file, name)
@@ -82,7 +99,7 @@ def _decode(file: io.IOBase, name: str, max_pixels: int, min_side: int) -> np.nd
             raise UnreadableImage(name, "too_small", f"{width}×{height} pixels; wanted: {min_side} on a side")
         try:
             image.load()
-            return np.array(_to_rgb(_upright(image), name))
+            return np.array(to_rgb(_upright(image), name))
         except UnreadableImage:
             raise
         except MemoryError as error:
@@ -117,7 +134,12 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+def to_rgb(image: Image.Image, name: str) -> Image.Image:
+    """Any of Pillow's modes as RGB: transparency on white, 16 bits scaled to 8.
+
+    Raises:
+        UnreadableImage: the pixels have no agreed meaning as RGB; ``name`` stands in the message.
+    """
     if image.mode.startswith("I"):
         return Image.fromarray(_to_8_bits(np.asarray(image))).convert("RGB")
     if image.mode in ("F", "LAB", "HSV"):

@@ -94,6 +94,22 @@ def extract_faces(
     return results
 
 
+def whole_face(image_HWC: np.ndarray, box_4: np.ndarray | None, size: int) -> Face:
+    """The box, or the whole picture, made square with repeated edges; nothing is looked for.
+
+    Args:
+        image_HWC: uint8, shape (H, W, 3), RGB.
+        box_4: x1, y1, x2, y2 in pixels, or None.
+        size: side of the result, pixels.
+
+    Raises:
+        ValueError: the box is empty or not finite.
+    """
+    whole = np.array([0.0, 0.0, image_HWC.shape[1], image_HWC.shape[0]])
+    box = whole if box_4 is None else box_4
+    return Face(crop_box(image_HWC, box, 0.0, size), np.full((5, 2), np.nan, np.float32), box.astype(np.float32), 0.0)
+
+
 def _usable(box_4: np.ndarray, image_HWC: np.ndarray) -> bool:
     height, width = image_HWC.shape[:2]
     if box_4.shape != (4,) or not np.isfinite(box_4).all():

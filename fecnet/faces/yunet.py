@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -60,6 +61,7 @@ class YuNet:
         self._net = _load(path, score)
         self._file = f"{path.name} {sha256(path.read_bytes()).hexdigest()[:12]}"
         self._score, self._min_face, self._second_look = score, min_face, second_look
+        self._lock = threading.Lock()  # the net holds the size of its input between two calls
 
     @property
     def name(self) -> str:
@@ -94,7 +96,7 @@ class YuNet:
     def _look(self, image_HWC: np.ndarray, score: float) -> Detections:
         """What the net says of a picture as large as it is."""
         height, width = image_HWC.shape[:2]
-        with _silent_opencv():
+        with self._lock, _silent_opencv():
             self._net.setScoreThreshold(score)
             self._net.setInputSize((width, height))
             rows = self._net.detect(np.ascontiguousarray(image_HWC[..., ::-1]))[1]

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from fecnet.faces.align import crop_box
-from fecnet.faces.decode import UnreadableImage, decode_image
+from fecnet.faces.decode import read_photo
 from fecnet.faces.detect import build_detector
 from fecnet.faces.detections import Detector
-from fecnet.faces.extract import Face, NoFace, extract_faces
+from fecnet.faces.extract import Face, NoFace, extract_faces, whole_face
+from fecnet.faces.recipe import FaceRecipe, aligned_template
 from fecnet.utils.files import hash_file, read_arrays, replace_arrays
 
 _PIECE = 128  # photos whose faces are written together: what a kill costs at most, by process
@@ -73,6 +73,21 @@ class Extraction:
         if detector is None:
             return "taken as they are"
         return f"{detector.name}, margin {self.margin:g}, no face: {self.no_face}"
+
+    def recipe(self, detector: Detector | None) -> FaceRecipe:
+        """The same, for a program: what cuts a new photo likewise."""
+        if detector is None:
+            return FaceRecipe(fit="whole")
+        return FaceRecipe(
+            fit="whole",
+            align=True,
+            detector=self.detector,
+            detector_name=detector.name,
+            second_look=self.second_look,
+            margin=self.margin,
+            no_face=self.no_face,
+            template=aligned_template(),
+        )
 
     def folder_name(self) -> str:
         """Names the pieces that were cut in just this way; the model counts by its content, wherever it lies."""
@@ -243,16 +258,9 @@ def extract_photos(
     boxes: list[np.ndarray | None] = []
     pixels = 0
     for photo in photos:
-        try:
-            image_HWC = decode_image(photo.path)
-        except FileNotFoundError:
-            results += [(face, "missing_file") for face in photo.faces]
-            continue
-        except UnreadableImage as error:
-            results += [(face, error.reason) for face in photo.faces]
-            continue
-        except OSError:  # a folder, no permission, a name too long: one photo, not the whole run
-            results += [(face, "cannot_open") for face in photo.faces]
+        image_HWC = read_photo(photo.path)
+        if isinstance(image_HWC, str):
+            results += [(face, image_HWC) for face in photo.faces]
             continue
         for face, box in zip(photo.faces, photo.boxes, strict=True):
             numbers.append(face)
@@ -273,7 +281,7 @@ def _cut(
 ) -> Sequence[Face | str]:
     """The faces in the boxes."""
     if detector is None:
-        return [_as_it_is(*pair, extraction.size) for pair in zip(images, boxes, strict=True)]
+        return [whole_face(*pair, extraction.size) for pair in zip(images, boxes, strict=True)]
     how: Mapping[str, Any] = {"margin": extraction.margin, "no_face": extraction.no_face}
     return extract_faces(images, detector, size=extraction.size, boxes=boxes, **how)
 
@@ -285,10 +293,3 @@ def _in_pixels(box_lrtb: Sequence[float], image_HWC: np.ndarray) -> np.ndarray |
         return None
     height, width = image_HWC.shape[:2]
     return np.array([left * width, top * height, right * width, bottom * height])
-
-
-def _as_it_is(image_HWC: np.ndarray, box_4: np.ndarray | None, size: int) -> Face:
-    """The box, or the whole picture, made square; nothing is looked for."""
-    whole = np.array([0.0, 0.0, image_HWC.shape[1], image_HWC.shape[0]])
-    box = whole if box_4 is None else box_4
-    return Face(crop_box(image_HWC, box, 0.0, size), np.full((5, 2), np.nan, np.float32), box.astype(np.float32), 0.0)

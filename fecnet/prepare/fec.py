@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fecnet.faces.recipe import FaceRecipe
 from fecnet.prepare.annotations import read_annotations, read_crops, read_list
 from fecnet.prepare.extraction import Extraction, FacePieces, PhotoFaces
 from fecnet.prepare.triplet_rows import Annotations
@@ -176,6 +177,7 @@ class _Packing:
         self._workers = workers
         self._overwrite = overwrite
         self._progress = progress
+        self._recipe = FaceRecipe(fit="whole")
         self._sources: dict[str, str] = {}  # what the set was made of: hashed when it was read, not hours later
 
     def of_photos(self, files: Mapping[str, Path], locate: Locate) -> dict[str, Any]:
@@ -194,6 +196,7 @@ class _Packing:
             }
             pieces = FacePieces(self._work, _by_photo(faces, where), self._extraction)
             self._sources["faces"] = self._extraction.described(detector)
+            self._recipe = self._extraction.recipe(detector)
             return self._pack(tables, faces, pieces, lost, {"photos": photos})
 
     def of_crops(self, files: Mapping[str, Path], folder: Path) -> dict[str, Any]:
@@ -259,6 +262,7 @@ class _Packing:
                 split: _add_triplets(writer, split, table, row_F[faces.of_split[split]])
                 for split, table in tables.items()
             }
+            writer.set_faces(self._recipe)
             writer.set_sources(self._sources)
             writer.set_coverage(coverage)
         return coverage

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fecnet.faces.recipe import FaceRecipe
 from fecnet.prepare.labelled.fer2013 import (
     FER_CLASSES,
     FERPLUS_CLASSES,
@@ -76,6 +77,7 @@ def prepare_ferplus(
         coverage["ferplus"] = _write_ferplus(writer, fer, flags)
         wanted = dict(zip(USAGES, (num_train_triplets, num_eval_triplets, num_eval_triplets), strict=True))
         coverage |= _write_triplets(writer, fer, wanted, seed=seed, progress=progress)
+        writer.set_faces(FaceRecipe())
         writer.set_sources({f"{FILE_NAME}: sha256 of the images": images_sha256})
         writer.set_coverage(coverage)
     return coverage

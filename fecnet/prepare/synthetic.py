@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from fecnet.faces.recipe import FaceRecipe
 from fecnet.prepare.faces_drawing import (
     EXPRESSION_FIELDS,
     photograph_again,
@@ -155,6 +156,7 @@ def prepare_synthetic(
             _write_split(writer, split, seed, size, bar)
         writer.add_array("expression", np.concatenate([as_seen(split.expression_NE) for split in splits]))
         writer.set_coverage(_coverage(splits))
+        writer.set_faces(FaceRecipe())
         writer.set_sources({"fecnet.prepare.synthetic": f"version {GENERATOR_VERSION}, seed {seed}"})
 
 

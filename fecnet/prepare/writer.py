@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from fecnet.faces.recipe import FaceRecipe
 from fecnet.structures import FACE_COLUMNS, PACKED_FORMAT
 from fecnet.utils.files import hash_file, named_errors
 
@@ -260,6 +261,10 @@ class PackedWriter:
     def set_coverage(self, coverage: Mapping[str, Any]) -> None:
         """What was read, kept and dropped by reason; carried into every later table."""
         self._description["coverage"] = dict(coverage)
+
+    def set_faces(self, recipe: FaceRecipe) -> None:
+        """How pictures became faces; nets trained on the set carry it, so that new photos get the same."""
+        self._description["faces"] = recipe.to_dict()
 
     def set_sources(self, sources: Mapping[str, str]) -> None:
         """Where the material came from: file name or generator to sha256 or version."""

@@ -10,6 +10,7 @@ import platform
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ import fecnet
 from fecnet.utils import comm
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+_exact_lock, _exact, _tf32_before = threading.Lock(), 0, (False, False)  # of exact_float32
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -100,13 +102,23 @@ def _cpu_has_bf16() -> bool:
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """Matrix products and convolutions in full float32: no TF32. Evaluation runs in it."""
-    matmul, conv = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    """Matrix products and convolutions in full float32: no TF32. Evaluation runs in it, in any number of threads.
+
+    The switches are the process's: the first thread to enter sets them and the last to leave puts them back.
+    """
+    global _exact, _tf32_before
+    with _exact_lock:
+        if _exact == 0:
+            _tf32_before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        _exact += 1
     try:
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, conv
+        with _exact_lock:
+            _exact -= 1
+            if _exact == 0:
+                torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = _tf32_before
 
 
 def provenance(device: torch.device | None = None) -> dict[str, Any]:

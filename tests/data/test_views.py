@@ -39,7 +39,7 @@ def test_windows_are_resized_to_the_input(image):
 
 
 def views_of(dataset, *overrides):
-    return build_views(load_config(None, list(overrides)), dataset)
+    return build_views(load_config(None, list(overrides)), *dataset.faces_NHWC.shape[1:3])
 
 
 def test_settings_choose_and_what_makes_no_sense_is_one_line(tmp_path):

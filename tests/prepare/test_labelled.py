@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fecnet.data.packed import PackedDataset
+from fecnet.faces.square_faces import load_square
 from fecnet.prepare.labelled.label_noise import uniform_label_noise
 from fecnet.prepare.labelled.labelled import prepare_labelled
 from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSource
-from fecnet.prepare.labelled.square_faces import load_square
 
 CLASSES = ("a", "b", "c")
 

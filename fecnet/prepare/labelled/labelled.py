@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from fecnet.faces.landmark_faces import LandmarkFaces
+from fecnet.faces.recipe import FaceRecipe
 from fecnet.prepare.labelled.label_noise import check_noise, uniform_label_noise
 from fecnet.prepare.labelled.labelled_faces import Written, write_faces
 from fecnet.prepare.labelled.labelled_source import ALL, TRAIN, LabelledPicture, LabelledSource
-from fecnet.prepare.labelled.landmark_faces import LandmarkFaces
 from fecnet.prepare.votes import MIN_GAP, vote_triplets
 from fecnet.prepare.writer import PackedWriter
 from fecnet.structures import TripletType
@@ -97,6 +98,7 @@ def prepare_labelled(
         wanted = {split: num_train_triplets if split in (TRAIN, ALL) else num_eval_triplets for split in splits}
         if any(wanted.values()):
             coverage |= _write_triplets(writer, source, written, wanted, seed=seed, progress=progress)
+        writer.set_faces(landmarks.recipe if landmarks else FaceRecipe())
         writer.set_sources({**source.provenance} | ({"landmarks": landmarks.name} if landmarks else {}))
         writer.set_coverage(coverage)
     return coverage

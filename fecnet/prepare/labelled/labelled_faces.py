@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from fecnet.faces.landmark_faces import LandmarkFaces
+from fecnet.faces.square_faces import load_square
 from fecnet.prepare.labelled.labelled_source import TRAIN, LabelledPicture, LabelledSource
-from fecnet.prepare.labelled.landmark_faces import LandmarkFaces
-from fecnet.prepare.labelled.square_faces import load_square
 from fecnet.prepare.writer import PackedWriter, face_key
 
 _CHUNK = 256  # faces held in memory before they are written

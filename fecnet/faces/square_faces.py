@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fecnet.faces.decode import UnreadableImage, decode_image
+from fecnet.faces.decode import read_photo
 
 
 def load_square(picture: Path | np.ndarray, box: tuple[float, ...], size: int, *, grey: bool) -> np.ndarray | str:
@@ -27,17 +27,12 @@ def load_square(picture: Path | np.ndarray, box: tuple[float, ...], size: int, *
         grey: one channel (0.299 R + 0.587 G + 0.114 B) instead of three.
 
     Returns:
-        uint8, shape (S, S, C); or why there is none: ``missing_file``, ``cannot_open``, ``bad_box`` (empty, or off
-        the picture), or the reason of an ``UnreadableImage``.
+        uint8, shape (S, S, C); or why there is none: ``bad_box`` (empty, or off the picture), or what
+        ``read_photo`` says.
     """
-    try:
-        pixels = decode_image(picture) if isinstance(picture, Path) else picture
-    except UnreadableImage as error:
-        return error.reason
-    except FileNotFoundError:
-        return "missing_file"
-    except OSError:
-        return "cannot_open"
+    pixels = read_photo(picture) if isinstance(picture, Path) else picture
+    if isinstance(pixels, str):
+        return pixels
     image = Image.fromarray(pixels).convert("L" if grey else "RGB")
     square = _square_of(box, *image.size) if box else _central_square(*image.size)
     if square is None:

@@ -1,4 +1,4 @@
-"""What landmarks make of labelled faces: a further channel with a mask, a crop along the hull, or both.
+"""What landmarks make of square faces: a further channel with a mask, a crop along the hull, or both.
 
 Shape suffixes: N faces, S pixels a side, C channels of the picture, 5 points.
 """
@@ -13,6 +13,7 @@ from PIL import Image
 
 from fecnet.faces.detections import Detections, Detector, choose_face
 from fecnet.faces.landmarks import gaussian_mask, hull_crop, hull_square
+from fecnet.faces.recipe import FaceRecipe
 
 HULL_MARGIN = 1.0  # the hull of five points, twice as large, reaches from the brows to the chin
 _SEEN = 160  # pixels: smaller faces are enlarged to this for the detector, which looks for faces of 40 and more
@@ -45,6 +46,12 @@ class LandmarkFaces:
         """What was made with which detector; recorded in data sets made with it."""
         made = [name for name in ("mask", "hull") if getattr(self, name)]
         return f"{' and '.join(made)} by {self.detector.name}"
+
+    @property
+    def recipe(self) -> FaceRecipe:
+        """The same, for a program: what makes a new picture likewise."""
+        name = self.detector.name
+        return FaceRecipe(mask=self.mask, hull=self.hull, detector=name.split("(")[0], detector_name=name)
 
     def make(self, faces: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
         """The faces with what is wanted, and where their points are now.

@@ -15,10 +15,10 @@ from fecnet.data.verify import verify_dataset
 from fecnet.faces import detect
 from fecnet.faces.align import TEMPLATE
 from fecnet.faces.detections import detections
+from fecnet.faces.landmark_faces import HULL_MARGIN, LandmarkFaces, find_points
 from fecnet.faces.landmarks import gaussian_mask, hull_crop
 from fecnet.prepare.labelled.labelled import prepare_labelled
 from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSource
-from fecnet.prepare.labelled.landmark_faces import HULL_MARGIN, LandmarkFaces, find_points
 from fecnet.training import train_run
 from tests.conftest import TINY_RECIPE
 

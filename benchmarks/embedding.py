@@ -1,0 +1,119 @@
+"""Packed faces through the encoder against the bare net, and the memory of a long video.
+
+The net is the demo's, untrained: what it says does not matter here. Both rates are of the same faces in the same
+batches, taken in turn.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.record import seconds, spread
+from fecnet.config.node import load_config
+from fecnet.data.augment import center_view
+from fecnet.deploy.encoder import Encoder
+from fecnet.deploy.face_maker import FaceMaker
+from fecnet.deploy.shards import embedded
+from fecnet.deploy.sources import Sources
+from fecnet.faces.recipe import FaceRecipe
+from fecnet.modeling.build import build_model
+from fecnet.utils.env import choose_device, exact_float32
+
+FACES, RUNS = 10_000, 5
+MINUTES, RATE = 10, 25  # of the video; frames per second
+REQUIRED_RATIO = 0.95  # least share of the bare net's rate
+REQUIRED_GROWTH_MB = 20.0  # most that memory may grow from the first shard of the video to the last
+
+
+def run(*, quick: bool) -> dict[str, Any]:
+    """Faces/s of both, and resident memory along the video; without OpenCV the video is passed over."""
+    encoder = untrained_encoder()
+    num_faces, runs, frames = (300, 1, 150) if quick else (FACES, RUNS, 60 * MINUTES * RATE)
+    faces = np.random.default_rng(0).integers(0, 256, (num_faces, *encoder.face_shape), np.uint8)
+    bare(encoder, faces[: 2 * encoder.batch_size])
+    ours, theirs = [], []
+    for _ in range(runs):
+        theirs.append(num_faces / seconds(lambda: bare(encoder, faces)))
+        ours.append(num_faces / seconds(lambda: encoder.embed(faces)))
+    ratio = spread([one / other for one, other in zip(ours, theirs, strict=True)])
+    print(f"encoder {max(ours):.0f} faces/s, bare net {max(theirs):.0f}: {ratio['median']:.3f} × (≥ {REQUIRED_RATIO})")
+    measured = {
+        "faces": num_faces,
+        "device": str(encoder.device),
+        "faces_per_s": spread(ours),
+        "bare_faces_per_s": spread(theirs),
+        "ratio": ratio,
+        "required_ratio": REQUIRED_RATIO,
+    }
+    return measured | video_memory(encoder, frames)
+
+
+def untrained_encoder() -> Encoder:
+    """The demo's net with its preprocessing."""
+    cfg = load_config(Path(__file__).parents[1] / "config" / "demo.yaml")
+    device = choose_device("auto")
+    maker = FaceMaker(size=48, channels=["R", "G", "B"], recipe=FaceRecipe(), recorded=True, origin="demo")
+    view = partial(center_view, input_size=cfg.DATA.INPUT_SIZE, crop=cfg.DATA.CROP)
+    model = build_model(cfg, 3).to(device)
+    options: dict[str, Any] = {
+        "batch_size": cfg.EVAL.BATCH_SIZE,
+        "classes": (),
+        "name": "demo",
+        "identity": "untrained",
+    }
+    return Encoder(model, maker, views=[view], device=device, **options)
+
+
+@torch.inference_mode()
+def bare(encoder: Encoder, faces_NHWC: np.ndarray) -> torch.Tensor:
+    """The net alone on the same batches: to the device, view, forward, back."""
+    found = []
+    with exact_float32():
+        for first in range(0, len(faces_NHWC), encoder.batch_size):
+            image_NCHW = torch.from_numpy(faces_NHWC[first : first + encoder.batch_size]).permute(0, 3, 1, 2)
+            found.append(encoder.model(encoder.views[0](image_NCHW.to(encoder.device)))["embedding"].cpu())
+    return torch.cat(found)
+
+
+def video_memory(encoder: Encoder, frames: int) -> dict[str, Any]:
+    """Resident memory, MB, after each shard of a video of noise."""
+    try:
+        import cv2
+    except ImportError:
+        print("OpenCV is not here: the video is not measured")
+        return {}
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "noise.avi"
+        noise = np.random.default_rng(1)
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), RATE, (320, 240))
+        for _ in range(frames):
+            small = noise.integers(0, 256, (24, 32, 3), np.uint8)
+            writer.write(np.repeat(np.repeat(small, 10, axis=0), 10, axis=1))
+        writer.release()
+        (piece,) = Sources([path]).pieces()
+        resident, seen = [], 0
+        for rows in embedded(encoder, piece.frames(0), "embedding", align=False):
+            resident.append(resident_mb())
+            seen += len(rows.status)
+    growth = resident[-1] - resident[0]
+    print(
+        f"{seen} frames: {resident[0]:.0f} MB after the first shard, {growth:+.1f} to the last (≤ {REQUIRED_GROWTH_MB})"
+    )
+    return {
+        "video_frames": seen,
+        "resident_mb": resident,
+        "growth_mb": growth,
+        "required_growth_mb": REQUIRED_GROWTH_MB,
+    }
+
+
+def resident_mb() -> float:
+    """Resident memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 2**20

@@ -1,0 +1,156 @@
+"""From pictures to faces as the training data have them, a few at a time.
+
+Shape suffixes: H, W pixels of a picture, S pixels a side of a face, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fecnet.deploy.pictures import Item, as_rgb
+from fecnet.faces.detections import Detector
+from fecnet.faces.extract import Box, extract_faces, whole_face
+from fecnet.faces.landmark_faces import LandmarkFaces
+from fecnet.faces.recipe import FaceRecipe
+from fecnet.faces.square_faces import load_square
+
+_TOGETHER = 8  # pictures that the detector sees at once
+_TOGETHER_PIXELS = 40_000_000  # fewer where they are larger: bounds memory, 120 MB and the last picture
+
+Picture = tuple[Item, Box | None]
+Made = list[np.ndarray | str]  # uint8 (S, S, C) each, or a key of STATUS
+_Held = tuple[np.ndarray, Box | None] | np.ndarray | str  # a picture, a face or a key of STATUS
+_Together = Callable[[Sequence[np.ndarray], Sequence[Box | None]], Made]
+
+
+class FaceMaker:
+    """Makes of pictures what ``fecnet prepare`` makes of them.
+
+    Args:
+        size: S.
+        channels: of the stored faces, in order.
+        recipe: how the faces of the training data were made; None where nothing is known of it: then only faces just as
+            stored are taken.
+        recorded: the training data said it themselves, and alignment with it.
+        origin: the checkpoint, for errors.
+        detector_model: YuNet's ``.onnx`` file, where the faces were found with it.
+        detector_device: where MTCNN runs.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        channels: Sequence[str],
+        recipe: FaceRecipe | None,
+        recorded: bool,
+        origin: str,
+        detector_model: str | Path = "",
+        detector_device: str = "cpu",
+    ) -> None:
+        self.shape, self.channels = (size, size, len(channels)), tuple(channels)
+        self._recipe, self._recorded, self._origin = recipe, recorded, origin
+        self._model, self._device = detector_model, detector_device
+        self._grey = channels[0] == "grey"
+        self._detector: Detector | None = None
+
+    def make(self, pictures: Iterable[Picture], *, align: bool) -> Iterator[np.ndarray | str]:
+        """The face of each picture in turn; at most ``_TOGETHER`` pictures are held.
+
+        Args:
+            pictures: a picture, and with ``align`` perhaps the box in it, x1, y1, x2, y2 in pixels.
+            align: find the face and align it; else the picture is a face as it is.
+
+        Returns:
+            uint8, shape (S, S, C) each, or a key of ``STATUS``.
+
+        Raises:
+            ValueError: no picture at all; or ``align``, and it is not known how, or the detector is missing.
+        """
+        together = self._together(align)
+        held: list[_Held] = []
+        pixels = 0
+        for item, box in pictures:
+            if isinstance(item, np.ndarray) and item.shape == self.shape and not align:
+                held.append(item)  # a face just as the data set stores it
+            else:
+                seen = as_rgb(item)
+                held.append(seen if isinstance(seen, str) else (seen, box))
+                pixels += 0 if isinstance(seen, str) else seen.shape[0] * seen.shape[1]
+            if len(held) == _TOGETHER or pixels > _TOGETHER_PIXELS:
+                yield from _in_order(held, together)
+                held, pixels = [], 0
+        yield from _in_order(held, together)
+
+    def check_align(self) -> None:
+        """Raise ValueError where ``make`` with ``align`` would."""
+        self._together(align=True)
+
+    def _together(self, align: bool) -> _Together:
+        if align:
+            return self._aligned_by(self._built_detector(self._known_alignment()))
+        return lambda images, boxes: self._as_they_are(images)
+
+    def _known_alignment(self) -> FaceRecipe:
+        if self._recipe is None or not self._recorded:
+            raise ValueError(
+                f"{self._origin}: align: does not say how its faces were aligned; allowed: faces cut as in its data, "
+                "or a net trained on data prepared anew"
+            )
+        if not self._recipe.align:
+            raise ValueError(
+                f"{self._origin}: align: the faces it was trained on were not aligned by a detector, but taken as they "
+                "were; allowed: pictures cut like those"
+            )
+        return self._recipe
+
+    def _built_detector(self, recipe: FaceRecipe) -> Detector:
+        if self._detector is None:
+            try:
+                self._detector = recipe.build_detector(self._model, self._device)
+            except ValueError as error:
+                raise ValueError(f"{self._origin}: {error}") from error
+        return self._detector
+
+    def _aligned_by(self, detector: Detector) -> _Together:
+        recipe = self._known_alignment()
+
+        def aligned(images: Sequence[np.ndarray], boxes: Sequence[Box | None]) -> Made:
+            found = extract_faces(
+                images, detector, size=self.shape[0], boxes=boxes, margin=recipe.margin, no_face=recipe.no_face
+            )
+            return [face if isinstance(face, str) else face.image_HWC for face in found]
+
+        return aligned
+
+    def _as_they_are(self, images: Sequence[np.ndarray]) -> Made:
+        made: Made = []
+        for image_HWC in images:
+            if self._recipe is None:
+                raise ValueError(
+                    f"{self._origin}: does not say how pictures became faces; allowed: arrays of shape {self.shape}, "
+                    f"given a picture of {image_HWC.shape}"
+                )
+            if self._recipe.fit == "whole":
+                made.append(whole_face(image_HWC, None, self.shape[0]).image_HWC)
+            else:
+                made.append(self._square(image_HWC, self._recipe))
+        return made
+
+    def _square(self, image_HWC: np.ndarray, recipe: FaceRecipe) -> np.ndarray | str:
+        face = load_square(image_HWC, (), self.shape[0], grey=self._grey)
+        if isinstance(face, str) or not (recipe.mask or recipe.hull):
+            return face
+        landmarks = LandmarkFaces(self._built_detector(recipe), mask=recipe.mask, hull=recipe.hull)
+        return landmarks.make([face])[0][0]
+
+
+def _in_order(held: Sequence[_Held], together: _Together) -> Iterator[np.ndarray | str]:
+    """The faces of those that are pictures, and the others as they are, in order."""
+    pairs = [picture for picture in held if isinstance(picture, tuple)]
+    made = iter(together([image_HWC for image_HWC, _ in pairs], [box for _, box in pairs]) if pairs else [])
+    for picture in held:
+        yield next(made) if isinstance(picture, tuple) else picture

@@ -1,0 +1,260 @@
+"""What ``fecnet embed`` reads: photos, folders, lists, packed sets and videos, cut into pieces without reading them.
+
+A piece is what one process does at a time and what a kill costs at most. Its key says what is in it.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePath
+from typing import NamedTuple, Protocol
+
+from fecnet.data.packed import PackedDataset
+from fecnet.deploy.pictures import Item
+from fecnet.deploy.videos import Video, is_video
+
+PIECE = 2048  # pictures
+_PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".webp", ".avif", ".bmp", ".tif", ".tiff"}
+_PICTURES |= {".ppm", ".pgm", ".pbm", ".pnm"}
+_LISTS = (".txt", ".lst", ".csv")
+
+
+class Frame(NamedTuple):
+    """A picture and where it is from.
+
+    Attributes:
+        name: of the photo, packed set or video, as it was given.
+        place: a path for what is made of it, relative to an output folder, with ``/``.
+        number: row of the packed set or frame of the video, from 0; -1 of a photo.
+        time_s: in the video; NaN elsewhere.
+        picture: what an ``Encoder`` takes.
+    """
+
+    name: str
+    place: str
+    number: int
+    time_s: float
+    picture: Item
+
+
+class Piece(Protocol):
+    """Some pictures of one source."""
+
+    @property
+    def key(self) -> list[str]:
+        """What tells it from any other piece."""
+
+    @property
+    def note(self) -> str:
+        """What is to be told once it was read; empty where all was well."""
+
+    def frames(self, first: int) -> Iterator[Frame]:
+        """Its pictures, without the first ``first``."""
+
+
+@dataclass(frozen=True)
+class PhotoPiece:
+    """Photos: where each lies, and its place."""
+
+    photos: tuple[tuple[str, str], ...]
+    note = ""
+
+    @property
+    def key(self) -> list[str]:
+        """The paths and places."""
+        return ["photos", *itertools.chain.from_iterable(self.photos)]
+
+    def frames(self, first: int) -> Iterator[Frame]:
+        """The photos."""
+        for path, place in self.photos[first:]:
+            yield Frame(path, place, -1, float("nan"), path)
+
+
+@dataclass(frozen=True)
+class PackedPiece:
+    """Rows of a packed set."""
+
+    dataset: PackedDataset
+    rows: range
+    place: str
+    note = ""
+
+    @property
+    def key(self) -> list[str]:
+        """The set, by the hash of its faces where it has one, and the rows."""
+        described = (self.dataset.files or {}).get("faces.npy", self.dataset.faces_NHWC.shape)
+        return ["packed", str(self.dataset.path), str(described), str(self.rows), self.place]
+
+    def frames(self, first: int) -> Iterator[Frame]:
+        """The faces."""
+        for row in self.rows[first:]:
+            place = f"{self.place}{row:08d}"
+            yield Frame(str(self.dataset.path), place, row, float("nan"), self.dataset.faces_NHWC[row])
+
+
+@dataclass(frozen=True)
+class VideoPiece:
+    """A whole video, every so many frames of it."""
+
+    path: Path
+    every: int
+    place: str
+
+    @property
+    def key(self) -> list[str]:
+        """The file with its size and date, and which frames."""
+        state = self.path.stat()
+        return ["video", str(self.path), str(state.st_size), str(state.st_mtime_ns), str(self.every), self.place]
+
+    @property
+    def note(self) -> str:
+        """Whether the video ended early."""
+        return self._video.ends_early
+
+    @cached_property
+    def _video(self) -> Video:
+        """Opened when it is read."""
+        return Video(self.path)
+
+    def frames(self, first: int) -> Iterator[Frame]:
+        """The frames."""
+        for number, time_s, image_HWC in self._video.frames(self.every, first * self.every):
+            yield Frame(str(self.path), f"{self.place}{number:08d}", number, time_s, image_HWC)
+
+
+class Sources:
+    """All sources of a command, as pieces in an order that every process finds alike.
+
+    Args:
+        paths: photos, folders, lists of photos (``.txt``, ``.lst``, ``.csv``), packed sets and videos.
+        every: of a video, every so many frames.
+
+    Attributes:
+        paths: the sources as given.
+        passed_over: files in folders that are no pictures by their names, counted while pieces are made.
+
+    Raises:
+        ValueError: a source that is not there, or is nothing that can be read.
+    """
+
+    def __init__(self, paths: Iterable[str | Path], *, every: int = 1) -> None:
+        if every < 1:
+            raise ValueError(f"every: {every}; allowed: 1 or more")
+        self._every = every
+        self.paths = [Path(path) for path in paths]
+        self._packed = {path: PackedDataset(path) for path in self.paths if (path / "dataset.json").is_file()}
+        for path in self.paths:
+            self._check(path)
+        self.passed_over = 0
+
+    @property
+    def packed(self) -> list[PackedDataset]:
+        """The packed sets among them."""
+        return list(self._packed.values())
+
+    def pieces(self) -> Iterator[Piece]:
+        """The pieces, made as they are asked for.
+
+        Raises:
+            ValueError: a folder or list without a picture.
+        """
+        self.passed_over = 0
+        prefixes = self._prefixes()
+        for path, prefix in zip(self.paths, prefixes, strict=True):
+            if path in self._packed:
+                dataset = self._packed[path]
+                for first in range(0, len(dataset.faces_NHWC), PIECE):
+                    rows = range(first, min(first + PIECE, len(dataset.faces_NHWC)))
+                    yield PackedPiece(dataset, rows, prefix)
+            elif is_video(path):
+                yield VideoPiece(path, self._every, prefix)
+            else:
+                yield from self._photo_pieces(path, prefix)
+
+    def _check(self, path: Path) -> None:
+        if not path.exists():
+            raise ValueError(f"{path}: no such file or folder")
+        if path in self._packed or path.is_dir():
+            return
+        if is_video(path):
+            Video(path)
+        elif path.suffix.lower() not in _LISTS and path.suffix.lower() not in _PICTURES:
+            raise ValueError(
+                f"{path}: '{path.suffix}' names no picture, video or list; allowed: pictures, videos, a folder, a "
+                f"packed set, or a list of photos ({', '.join(_LISTS)})"
+            )
+
+    def _prefixes(self) -> list[str]:
+        """A folder of its own for each source, where there are several."""
+        if len(self.paths) == 1:
+            return [""]
+        names = [path.resolve().name for path in self.paths]
+        return [f"{name}/" if names.count(name) == 1 else f"{place:03d}-{name}/" for place, name in enumerate(names)]
+
+    def _photo_pieces(self, path: Path, prefix: str) -> Iterator[Piece]:
+        photos = self._photos(path, prefix)
+        empty = True
+        while some := tuple(itertools.islice(photos, PIECE)):
+            empty = False
+            yield PhotoPiece(some)
+        if empty:
+            raise ValueError(f"{path}: no pictures in it; passed over: {self.passed_over} other files")
+
+    def _photos(self, path: Path, prefix: str) -> Iterator[tuple[str, str]]:
+        """Path and place of each photo."""
+        if path.is_dir():
+            for file in self._below(path):
+                yield str(file), prefix + file.relative_to(path).as_posix()
+        elif path.suffix.lower() in _LISTS:
+            for name in _listed(path):
+                yield str(path.parent / name), prefix + _inside(name)
+        else:
+            yield str(path), prefix + path.name
+
+    def _below(self, folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+        """The pictures in a folder and below, by name; hidden ones are not seen, nor a link to what it lies in."""
+        real = os.path.realpath(folder)
+        if real in above:
+            return
+        with os.scandir(folder) as entries:
+            ordered = sorted(entries, key=lambda entry: entry.name)
+        for entry in ordered:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from self._below(Path(entry.path), above | {real})
+            elif Path(entry.name).suffix.lower() in _PICTURES:
+                yield Path(entry.path)
+            else:
+                self.passed_over += 1
+
+
+def _listed(path: Path) -> Iterator[str]:
+    """The photos of a list: a path a line, or the column ``path`` of a CSV file with that in its first line.
+
+    Raises:
+        ValueError: not text in UTF-8.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            if path.suffix.lower() != ".csv":
+                yield from (line.strip() for line in file if line.strip())
+                return
+            rows = csv.reader(file)
+            head = next(rows, [])
+            column = head.index("path") if "path" in head else 0
+            for row in rows if "path" in head else itertools.chain([head], rows):
+                if row:
+                    yield row[column]
+    except (UnicodeDecodeError, csv.Error, IndexError) as error:
+        raise ValueError(f"{path}: not a list of photos in UTF-8: {error}") from error
+
+
+def _inside(name: str) -> str:
+    """The path of a listed photo without what leads out of a folder."""
+    return "/".join(part for part in PurePath(name).parts if part not in ("/", "..", "\\"))

@@ -1,0 +1,248 @@
+"""``fecnet embed``: every picture has its row, whatever was killed meanwhile and however many processes there were."""
+
+import csv
+import itertools
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fecnet
+from fecnet.cli import main
+from fecnet.data.packed import PackedDataset
+from fecnet.deploy import embedding, shards, sources
+from fecnet.deploy.embedding import embed_sources
+from fecnet.deploy.encoder import Encoder
+from fecnet.deploy.sources import Sources
+from fecnet.utils import comm
+from tests.conftest import write_tiny
+from tests.deploy.nets import train_on
+from tests.distributed.ranks import run_ranks
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("net")
+    return train_on(write_tiny(folder / "tiny"), folder)
+
+
+@pytest.fixture(scope="module")
+def encoder(run):
+    return fecnet.load(run)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A tree of eleven pictures, one of them broken, and files that are no pictures."""
+    folder = tmp_path / "photos"
+    for number in range(10):
+        file = folder / ("deeper/still" if number > 6 else "") / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (60, 50, 3), np.uint8)).save(file)
+    (folder / "broken.jpg").write_bytes((folder / "0.png").read_bytes()[:900])
+    (folder / "notes.txt").write_text("no picture")
+    (folder / ".hidden.png").write_bytes(b"")
+    return folder
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    for module in (sources, shards):
+        monkeypatch.setattr(module, "PIECE", 3)
+
+
+def embed(run, *arguments):
+    return main(["embed", str(run), *map(str, arguments), "--device", "cpu"])
+
+
+def table(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_has_a_row_for_each_picture(run, encoder, photos, tmp_path, capsys):
+    assert embed(run, photos, "--output", tmp_path / "out.npy") == 0
+    rows = table(tmp_path / "out.csv")
+    files = sorted(file for file in photos.glob("*") if file.suffix in (".png", ".jpg") and file.name[0] != ".")
+    files = [*files, *sorted((photos / "deeper" / "still").iterdir())]
+    assert {row["name"] for row in rows} == {str(file) for file in files} and len(rows) == 11
+    assert [row["status"] for row in rows] == ["truncated" if "broken" in row["name"] else "ok" for row in rows]
+    expected = encoder.embed([row["name"] for row in rows])
+    found = np.load(tmp_path / "out.npy")
+    assert found.dtype == np.float32 and np.allclose(found, expected, atol=1e-6, equal_nan=True)
+    said = "out.npy: 10 vectors of 16; 1 pictures without one: truncated 1; passed over: 1 other files"
+    assert said in capsys.readouterr().out
+    assert not list(tmp_path.glob("*.shards")) and not list(tmp_path.glob(".*"))
+
+
+def test_the_formats_hold_the_same(run, photos, tmp_path):
+    for kind, name in (("npy", "out.npy"), ("csv", "table.csv"), ("mirrored", "tree")):
+        assert embed(run, photos, "--features", "--format", kind, "--output", tmp_path / name) == 0
+    expected, rows = np.load(tmp_path / "out.npy"), table(tmp_path / "table.csv")
+    assert [{key: row[key] for key in ("name", "status")} for row in rows] == [
+        {key: row[key] for key in ("name", "status")} for row in table(tmp_path / "tree" / "status.csv")
+    ]
+    assert len(list((tmp_path / "tree").rglob("*.npy"))) == 10
+    for vector_D, row in zip(expected, rows, strict=True):
+        numbers = [row[f"v{place}"] for place in range(16)]
+        mirrored = tmp_path / "tree" / f"{row['name'].removeprefix(str(photos) + '/')}.npy"
+        if row["status"] == "ok":  # to the bit
+            assert np.array_equal(np.array(numbers, np.float32), vector_D)
+            assert np.array_equal(np.load(mirrored), vector_D)
+        else:
+            assert set(numbers) == {""} and not mirrored.exists() and np.isnan(vector_D).all()
+
+
+def test_packed_sets_lists_and_photos_together(run, encoder, photos, tmp_path):
+    dataset = PackedDataset(run.parents[1] / "tiny")
+    (photos / "list.txt").write_text("1.png\n\ndeeper/still/8.png\ngone.png\n")
+    (photos / "list.csv").write_text("path,label\n3.png,glad\n")
+    given = [dataset.path, photos / "list.txt", photos / "list.csv", photos / "2.png"]
+    assert embed(run, *given, "--output", tmp_path / "out.npy") == 0
+    found, rows = np.load(tmp_path / "out.npy"), table(tmp_path / "out.csv")
+    assert [row["frame"] for row in rows] == [*map(str, range(60)), *[""] * 5]
+    assert [row["status"] for row in rows[60:]] == ["ok", "ok", "missing_file", "ok", "ok"]
+    assert np.abs(found[:60] - encoder.embed(dataset.faces_NHWC)).max() <= 1e-5
+    named = [photos / "1.png", photos / "deeper" / "still" / "8.png", photos / "3.png", photos / "2.png"]
+    assert np.abs(found[[60, 61, 63, 64]] - encoder.embed(named)).max() <= 1e-5
+    assert embed(run, *given, "--format", "mirrored", "--output", tmp_path / "tree") == 0
+    made = {file.relative_to(tmp_path / "tree").as_posix() for file in (tmp_path / "tree").rglob("*.npy")}
+    assert {"tiny/00000059.npy", "list.txt/deeper/still/8.png.npy", "list.csv/3.png.npy", "2.png/2.png.npy"} <= made
+    assert len(made) == 64
+    assert embed(run, photos, photos, "--format", "mirrored", "--output", tmp_path / "twice") == 0
+    for number in range(2):
+        assert len(list((tmp_path / "twice" / f"{number:03d}-photos").rglob("*.npy"))) == 10
+
+
+def test_killed_and_run_again_equals_uninterrupted(run, encoder, photos, tmp_path, monkeypatch, small_pieces):
+    embed_sources(encoder, Sources([photos]), tmp_path / "whole.npy", progress=False)
+    stream, calls = Encoder.stream, itertools.count(1)
+
+    def stream_then_fail(self, *arguments, **options):
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return stream(self, *arguments, **options)
+
+    monkeypatch.setattr(Encoder, "stream", stream_then_fail)
+    with pytest.raises(KeyboardInterrupt):
+        embed_sources(encoder, Sources([photos]), tmp_path / "parts.npy", progress=False)
+    assert not (tmp_path / "parts.npy").exists()
+    assert len(list((tmp_path / "parts.npy.shards").rglob("*.npz"))) == 2
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(photos / "zz.png")  # behind what is done in the folder
+    embed_sources(encoder, Sources([photos]), tmp_path / "parts.npy", progress=False)
+    assert next(calls) == 6  # 12 pictures are four pieces: one failed, two were there, two were done
+    (photos / "zz.png").unlink()
+    embed_sources(encoder, Sources([photos]), tmp_path / "parts.npy", progress=False, overwrite=True)
+    for suffix in (".npy", ".csv"):
+        whole, parts = ((tmp_path / name).with_suffix(suffix).read_bytes() for name in ("whole", "parts"))
+        assert whole == parts
+
+
+def embed_on_rank(run, photos, output):
+    for module in (sources, shards):
+        module.PIECE = 2
+    return str(embed_sources(fecnet.load(run, device="cpu"), Sources([photos]), output, progress=False))
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_many_processes_write_what_one_does(run, encoder, photos, tmp_path, monkeypatch, world_size):
+    for module in (sources, shards):
+        monkeypatch.setattr(module, "PIECE", 2)
+    embed_sources(encoder, Sources([photos]), tmp_path / "one.npy", progress=False)
+    run_ranks(world_size, embed_on_rank, run, photos, tmp_path / "many.npy", timeout=120.0)
+    for suffix in (".npy", ".csv"):
+        one, many = ((tmp_path / name).with_suffix(suffix).read_bytes() for name in ("one", "many"))
+        assert one == many
+
+
+def pictures_differ(run, photos, output):
+    """What is said where rank 1 is given a picture less."""
+    if comm.rank() == 1:
+        Sources._below = lambda self, folder: iter(sorted(folder.glob("*.png"))[:3])
+    try:
+        embed_sources(fecnet.load(run, device="cpu"), Sources([photos]), output, progress=False)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def test_processes_that_saw_other_pictures_are_told(run, photos, tmp_path):
+    said = run_ranks(2, pictures_differ, run, photos, tmp_path / "out.npy")
+    assert said == [f"{tmp_path}/out.npy.shards: pictures came or went meanwhile; run the same command again", ""]
+    assert not (tmp_path / "out.npy").exists()
+
+
+def disk_not_shared(run, photos, output):
+    """What is said where rank 1 writes to a disk of its own."""
+    embedding._SEEN_S = 0.1
+    if comm.rank() == 1:
+        output = output.with_name("elsewhere.npy")
+    try:
+        embedding._Together(output.with_name(f"{output.name}.shards"))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def test_a_disk_that_is_not_shared_is_told(run, photos, tmp_path):
+    said = run_ranks(2, disk_not_shared, run, photos, tmp_path / "out.npy")
+    assert said == ["", f"{tmp_path}/elsewhere.npy.shards: not seen by process 1: all machines must share the output"]
+
+
+def test_a_folder_that_links_to_itself_ends(photos):
+    (photos / "deeper" / "again").symlink_to(photos)
+    found = [path for piece in Sources([photos]).pieces() for path, _ in piece.photos]
+    assert len(found) == len(set(found)) == 11
+
+
+def test_another_net_does_not_take_these_shards(encoder, photos, tmp_path, monkeypatch, small_pieces):
+    def fail(*_):
+        raise ValueError("full")
+
+    monkeypatch.setattr(embedding, "write_rows", fail)
+    with pytest.raises(ValueError, match="full"):
+        embed_sources(encoder, Sources([photos]), tmp_path / "out.npy", progress=False)
+    (first,) = (tmp_path / "out.npy.shards").glob("shards-*")
+    identity = encoder.identity
+    monkeypatch.setattr(encoder, "identity", "another")
+    with pytest.raises(ValueError, match="full"):
+        embed_sources(encoder, Sources([photos]), tmp_path / "out.npy", progress=False)
+    assert len(list((tmp_path / "out.npy.shards").glob("shards-*"))) == 2
+    damaged = sorted(first.glob("*.npz"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    monkeypatch.setattr(encoder, "identity", identity)
+    with pytest.raises(ValueError, match=r"\.npz: not a shard with arrays"):
+        embed_sources(encoder, Sources([photos]), tmp_path / "out.npy", progress=False)
+
+
+def test_mistakes_are_one_line_and_exit_code_2(run, photos, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "here.npy").write_bytes(b"")
+    (tmp_path / "mine").mkdir()
+    (photos / "photos.csv").write_text("path\n0.png\n")
+    write_tiny(tmp_path / "small", size=32)
+    (tmp_path / "list.txt").write_bytes(b"\xff\xfe\xff")
+    mistakes = {
+        (tmp_path / "empty",): "empty: no pictures in it; passed over: 0 other files",
+        (tmp_path / "gone",): "gone: no such file or folder",
+        (photos / "notes.pdf",): "notes.pdf: no such file or folder",
+        (run / "config.yaml",): "'.yaml' names no picture, video or list; allowed: ",
+        (tmp_path / "list.txt",): "list.txt: not a list of photos in UTF-8",
+        (photos, "--output", tmp_path / "here.npy"): "here.npy: exists already; use --overwrite",
+        (photos / "photos.csv", "--output", photos / "photos.npy", "--overwrite"): "photos.csv: would be written over",
+        (photos, "--output", tmp_path / "out.txt"): "out.txt: format npy writes a file *.npy",
+        (photos, "--format", "mirrored", "--output", tmp_path / "mine", "--overwrite"): "mine: a folder that this comm",
+        (photos, "--every", "0"): "every: 0; allowed: 1 or more",
+        (photos, "--align"): "align: does not say how its faces were aligned",
+        (tmp_path / "small",): "small: faces of (32, 32, 1) ['grey']; ",
+        (tmp_path / "small", "--align"): "small: --align: faces of a packed set are cut already; leave it out",
+    }
+    for arguments, said in mistakes.items():
+        output = () if "--output" in arguments else ("--output", tmp_path / "new.npy")
+        assert embed(run, *arguments, *output) == 2, arguments
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("error: ") and said in error, (arguments, error)
+    left = {path.name for path in tmp_path.glob("new.npy*")}
+    assert left <= {"new.npy.shards"}  # of the list, which is read while the work is done
+    assert embed(tmp_path / "nothing", photos) == 2
+    assert "no checkpoint here" in capsys.readouterr().err

@@ -1,0 +1,54 @@
+"""What docs/using.md shows runs: its Python, and its commands on small data."""
+
+import re
+import shlex
+import shutil
+
+import numpy as np
+from PIL import Image
+
+from fecnet.cli import main
+from fecnet.deploy.encoder import Encoder
+from tests.conftest import ROOT
+from tests.deploy.conftest import aligned, squares  # noqa: F401  (fixtures)
+from tests.deploy.test_videos import write_film  # skips where OpenCV is absent
+
+PAGE = (ROOT / "docs" / "using.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # noqa: F811
+    run, _, pictures, _ = aligned
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run, "result/run")
+    shutil.copytree("pictures", "photos")
+    shutil.copytree("set", "datasets/set")
+    for name, picture in zip("abc", pictures, strict=False):
+        shutil.copy(picture, f"{name}.png")
+    Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save("empty.png")
+    (tmp_path / "photos.txt").write_text("a.png\nempty.png\nphotos/3.png\n")
+    write_film(tmp_path / "film.avi", frames=11)
+
+    told = {}
+    assert len(blocks("python")) == 3
+    for block in blocks("python"):
+        exec(block, told)
+    assert told["odd"] in (0, 1, 2)
+    assert told["vectors"].shape == (3, 16) and told["keep"][1] == ["ok", "no_face", "ok"]
+    for name in re.findall(r"`enc\.([a-z_]+)", PAGE):
+        assert hasattr(told["enc"], name), name
+    assert all(f"enc.{name}" in PAGE for name in vars(Encoder) if not name.startswith(("_", "check", "dims")))
+
+    commands = blocks("bash")[0].splitlines()
+    assert len(commands) == 5
+    for command in commands:
+        program, *words = shlex.split(command)
+        assert program == "fecnet" and main(words) == 0, f"{command}\n{capsys.readouterr().err}"
+    assert np.load("embeddings.npy").shape == (5, 16) and np.load("features.npy").shape == (3, 16)
+    assert len(list((tmp_path / "vectors").glob("*.png.npy"))) == 5
+    assert len((tmp_path / "set.csv").read_text().splitlines()) == 6
+    assert len((tmp_path / "film.csv").read_text().splitlines()) == 4
+    assert not list(tmp_path.glob("*.shards"))
