@@ -20,6 +20,7 @@ _BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints
     "extraction",
     "demo",
     "ferplus",
+    "relabelling",
     "gpu",
 )
 
@@ -29,14 +30,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure and write benchmarks/results.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_BENCHMARKS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="prove that they run; write nothing")
+    relabelling = parser.add_argument_group("relabelling")
+    relabelling.add_argument("--epochs", type=float, metavar="N", help="length of each run (default: of the recipe)")
+    relabelling.add_argument("--jobs", type=int, default=2, metavar="N", help="runs side by side (default 2)")
     options = parser.parse_args()
     unknown = sorted(set(options.names) - set(_BENCHMARKS))
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(_BENCHMARKS)}")
+    settings = {"relabelling": {"epochs": options.epochs, "jobs": options.jobs}}
     for name in options.names or _BENCHMARKS:
         print(f"== {name}")
         hardware = provenance()  # before the run: the code that was measured
-        measured = importlib.import_module(f"benchmarks.{name}").run(quick=options.quick)
+        measured = importlib.import_module(f"benchmarks.{name}").run(quick=options.quick, **settings.get(name, {}))
         if measured and not options.quick:
             record(name, measured, hardware)
 
