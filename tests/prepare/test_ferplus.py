@@ -249,7 +249,8 @@ def test_published_images_are_expected_by_default(source):
 
 @pytest.mark.skipif(not (REAL / "fer2013.npz").is_file(), reason=f"{REAL} is absent")
 def test_real_data(tmp_path):
-    coverage = prepare_ferplus(REAL, tmp_path / "out", num_train_triplets=3000, num_eval_triplets=3000, progress=False)
+    short = {"num_train_triplets": 3000, "num_eval_triplets": 3000, "progress": False}
+    coverage = prepare_ferplus(REAL, tmp_path / "out", label_noise=0.3, **short)
     expected = {
         "train": [3995, 436, 4097, 7215, 4830, 3171, 4965],
         "public_test": [467, 56, 496, 895, 653, 415, 607],
@@ -267,3 +268,5 @@ def test_real_data(tmp_path):
     assert coverage["faces"]["flagged"]["duplicate"] == 35_887 - 34_034
     assert coverage["fer"]["public_test"]["flagged"]["duplicate_in_train"] == 280
     assert coverage["fer"]["private_test"]["flagged"]["duplicate_in_train"] == 288
+    noise = coverage["ferplus_noise30"]["train"]
+    assert (noise["kept"], noise["changed"], noise["dropped"]["no_strict_majority"]) == (24_024, 7_207, 4_364)
