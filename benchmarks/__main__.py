@@ -28,6 +28,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "ckplus",
     "schedules",
     "report",
+    "relabelling",
     "gpu",
 )
 
@@ -38,6 +39,9 @@ def main() -> None:
     help_text = f"of {', '.join(BENCHMARKS)} (default: all); readme: only write the page of what was measured"
     parser.add_argument("names", nargs="*", metavar="NAME", help=help_text)
     parser.add_argument("--quick", action="store_true", help="prove that they run; write nothing")
+    relabelling = parser.add_argument_group("relabelling")
+    relabelling.add_argument("--epochs", type=float, metavar="N", help="length of each run (default: of the recipe)")
+    relabelling.add_argument("--jobs", type=int, default=2, metavar="N", help="runs side by side (default 2)")
     options = parser.parse_args()
     if options.names == ["readme"]:
         print(write_readme(BENCHMARKS, record.RESULTS))
@@ -45,10 +49,11 @@ def main() -> None:
     unknown = sorted(set(options.names) - set(BENCHMARKS))
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}, and readme alone")
+    settings = {"relabelling": {"epochs": options.epochs, "jobs": options.jobs}}
     for name in options.names or BENCHMARKS:
         print(f"== {name}")
         hardware = provenance()  # before the run: the code that was measured
-        measured = importlib.import_module(f"benchmarks.{name}").run(quick=options.quick)
+        measured = importlib.import_module(f"benchmarks.{name}").run(quick=options.quick, **settings.get(name, {}))
         if measured and not options.quick:
             record.record(name, measured, hardware)
             write_readme(BENCHMARKS, record.RESULTS)

@@ -17,6 +17,7 @@ SETS = {  # label set: classes in order, channels
     "synthetic": (tuple(f"expression {number}" for number in range(12)), ["grey"]),
     "fer": (FER_CLASSES, ["grey"]),
     "ferplus": (FERPLUS_CLASSES, ["grey"]),
+    "ferplus_noise30": (FERPLUS_CLASSES, ["grey"]),
     "ckplus": (CKPLUS_CLASSES, ["grey"]),
     "rafdb": (RAFDB_CLASSES, ["R", "G", "B"]),
     "affectnet": (AFFECTNET_CLASSES, ["R", "G", "B"]),

@@ -43,6 +43,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     ferplus.add_argument(
         "fer2013", type=Path, help="fer2013.npz, or a folder with it or with fer2013.csv and fer2013new.csv"
     )
+    _add_label_noise(ferplus)
     ferplus.set_defaults(run=_prepare_ferplus)
 
     fec = sources.add_parser("fec", help="Google's FEC: annotation files, photos from the web, aligned faces")
@@ -81,6 +82,12 @@ def _add_labelled(parser: argparse.ArgumentParser, wanted: str) -> None:
     parser.add_argument(
         "--eval-triplets", type=natural, default=0, metavar="N", help="the same, for each other split (default 0)"
     )
+    _add_label_noise(parser)
+    _add_landmarks(parser)
+    parser.set_defaults(run=_prepare_labelled)
+
+
+def _add_label_noise(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label-noise",
         type=float,
@@ -88,8 +95,6 @@ def _add_labelled(parser: argparse.ArgumentParser, wanted: str) -> None:
         metavar="R",
         help="add a label set in which this share of the training labels is wrong, 0 to 1 (default 0: none)",
     )
-    _add_landmarks(parser)
-    parser.set_defaults(run=_prepare_labelled)
 
 
 def _add_landmarks(parser: argparse.ArgumentParser) -> None:
@@ -128,7 +133,13 @@ def _prepare_synthetic(options: argparse.Namespace) -> int:
 def _prepare_ferplus(options: argparse.Namespace) -> int:
     from fecnet.prepare.ferplus import prepare_ferplus
 
-    prepare_ferplus(options.fer2013, options.path, seed=options.seed, overwrite=options.overwrite)
+    prepare_ferplus(
+        options.fer2013,
+        options.path,
+        label_noise=options.label_noise,
+        seed=options.seed,
+        overwrite=options.overwrite,
+    )
     return _report(options)
 
 

@@ -20,6 +20,8 @@ from fecnet.prepare.labelled.fer2013 import (
     Fer2013,
     read_fer2013,
 )
+from fecnet.prepare.labelled.label_noise import SplitLabels, check_noise, write_label_noise
+from fecnet.prepare.labelled.labelled_source import TRAIN
 from fecnet.prepare.votes import MIN_GAP, half_rater_agreement, vote_triplets
 from fecnet.prepare.writer import PackedWriter, face_key
 
@@ -33,6 +35,7 @@ def prepare_ferplus(
     seed: int = 0,
     num_train_triplets: int = 150_000,
     num_eval_triplets: int = 15_000,
+    label_noise: float = 0.0,
     overwrite: bool = False,
     progress: bool = True,
     images_sha256: str = IMAGES_SHA256,
@@ -47,20 +50,24 @@ def prepare_ferplus(
     Args:
         source: ``fer2013.npz`` or its folder, or one with ``fer2013.csv`` and ``fer2013new.csv``.
         path: the folder to make.
-        seed: decides the triplets; each split has its own stream.
+        seed: decides triplets and noise; each split has its own stream.
         num_train_triplets: wanted for ``train``.
         num_eval_triplets: wanted for each of the two test splits.
+        label_noise: share of wrong labels in a further set such as ``ferplus_noise30``, whose training split holds the
+            faces with a strict majority, more than half of the votes for emotions, and whose test splits are those of
+            ``ferplus``; 0 = no such set.
         overwrite: replace a packed data set that stands at ``path``.
         progress: show bars.
         images_sha256: what the decoded images must hash to.
 
     Returns:
-        The coverage, as in ``dataset.json``: for ``faces``, ``fer``, ``ferplus`` and ``triplets`` what was read, kept
-        and dropped by reason; ``candidates`` of triplets by type; ``half_raters``, see ``half_rater_agreement``.
+        The coverage, as in ``dataset.json``: for ``faces``, each label set and ``triplets`` what was read, kept and
+        dropped by reason; ``candidates`` of triplets by type; ``half_raters``, see ``half_rater_agreement``.
 
     Raises:
-        ValueError: the source is missing or not as described, or ``path`` exists.
+        ValueError: the source is missing or not as described, an option out of range, or ``path`` exists.
     """
+    check_noise(label_noise, _NUM_EMOTIONS)
     fer = read_fer2013(source, images_sha256=images_sha256)
     flags = _flags(fer)
     coverage: dict[str, Any] = {
@@ -75,6 +82,8 @@ def prepare_ferplus(
         writer.add_faces(fer.image_NHW[..., None], _records(fer, flags))
         coverage["fer"] = _write_fer(writer, fer, flags)
         coverage["ferplus"] = _write_ferplus(writer, fer, flags)
+        if label_noise > 0:
+            coverage |= _write_noise(writer, fer, label_noise, seed)
         wanted = dict(zip(USAGES, (num_train_triplets, num_eval_triplets, num_eval_triplets), strict=True))
         coverage |= _write_triplets(writer, fer, wanted, seed=seed, progress=progress)
         writer.set_faces(FaceRecipe())
@@ -168,18 +177,31 @@ def _write_ferplus(writer: PackedWriter, fer: Fer2013, flags: dict[str, np.ndarr
     coverage, faults = {}, _label_faults(fer)
     for usage, split in enumerate(USAGES):
         read_N = fer.usage_N == usage
-        rows_M = _kept_rows(read_N, faults)
-        votes_MK = fer.votes_NV[rows_M, :_NUM_EMOTIONS]
-        writer.add_labels(
-            "ferplus",
-            split,
-            classes=FERPLUS_CLASSES,
-            faces_M=rows_M,
-            label_M=votes_MK.argmax(axis=1),
-            distribution_MK=votes_MK / votes_MK.sum(axis=1, keepdims=True),
-        )
-        flagged = _totals(flags, rows_M) | {"tied_majority": int(_tied(votes_MK).sum())}
-        coverage[split] = _coverage(read_N, faults) | {"flagged": flagged}
+        labels = _ferplus_labels(fer, _kept_rows(read_N, faults))
+        writer.add_labels("ferplus", split, classes=FERPLUS_CLASSES, **labels._asdict())
+        tied = int(_tied(fer.votes_NV[labels.faces_M, :_NUM_EMOTIONS]).sum())
+        coverage[split] = _coverage(read_N, faults) | {
+            "flagged": _totals(flags, labels.faces_M) | {"tied_majority": tied}
+        }
+    return coverage
+
+
+def _ferplus_labels(fer: Fer2013, rows_M: np.ndarray) -> SplitLabels:
+    votes_MK = fer.votes_NV[rows_M, :_NUM_EMOTIONS]
+    return SplitLabels(rows_M, votes_MK.argmax(axis=1), votes_MK / votes_MK.sum(axis=1, keepdims=True))
+
+
+def _write_noise(writer: PackedWriter, fer: Fer2013, rate: float, seed: int) -> dict[str, Any]:
+    """A set whose wrong labels are wrong beyond doubt: most raters of each face agree on another."""
+    emotion_NK, faults = fer.votes_NV[:, :_NUM_EMOTIONS], _label_faults(fer)
+    no_majority_N = 2 * emotion_NK.max(axis=1).astype(int) <= emotion_NK.sum(axis=1)
+    of_split = {split: faults | ({"no_strict_majority": no_majority_N} if split == TRAIN else {}) for split in USAGES}
+    read = {split: fer.usage_N == usage for usage, split in enumerate(USAGES)}
+    labels = {split: _ferplus_labels(fer, _kept_rows(read[split], of_split[split])) for split in USAGES}
+    coverage = write_label_noise(writer, "ferplus", FERPLUS_CLASSES, labels, rate=rate, seed=seed)
+    for splits in coverage.values():
+        for split, counts in splits.items():
+            counts |= _coverage(read[split], of_split[split])
     return coverage
 
 

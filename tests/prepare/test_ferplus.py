@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fecnet.data.packed import PackedDataset
 from fecnet.prepare import ferplus
 from fecnet.prepare.ferplus import prepare_ferplus
 from fecnet.prepare.labelled.fer2013 import FER_CLASSES, FERPLUS_CLASSES, read_fer2013
@@ -104,6 +105,45 @@ def test_labels(source, tmp_path):
             votes = arrays["ferplus_votes"][row, :8].tolist()
             assert label == votes.index(max(votes))  # the first in class order on a tie
             np.testing.assert_allclose(distribution, np.array(votes) / sum(votes), rtol=1e-6)
+
+
+def test_noise_is_among_strict_majorities_and_the_tests_stay_clean(source, tmp_path):
+    coverage = prepare(source, tmp_path / "out", label_noise=0.3)["ferplus_noise30"]
+    _, arrays = fixture_arrays()
+    data = PackedDataset(tmp_path / "out")
+    noisy = data.labels("ferplus_noise30", "train")
+    # 0 to 5 have no label, 6 is tied 5 to 5; 7 with 4 of 7 and 8 with 4 of 5 votes for emotions have a majority
+    assert noisy.faces_M.tolist() == list(range(7, 120))
+    assert noisy.distribution_MK is None  # votes would tell which labels are wrong
+    clean = arrays["ferplus_votes"][7:120, :8].argmax(axis=1)
+    assert (noisy.label_M != clean).sum() == round(0.3 * 113) == coverage["train"]["changed"]
+    assert (coverage["train"]["read"], coverage["train"]["kept"]) == (120, 113)
+    assert coverage["train"]["dropped"]["no_strict_majority"] == 1
+    assert sum(coverage["train"]["dropped"].values()) == 7
+    for split in ("public_test", "private_test"):
+        as_clean, as_noisy = (data.labels(name, split) for name in ("ferplus", "ferplus_noise30"))
+        np.testing.assert_array_equal(as_clean.faces_M, as_noisy.faces_M)
+        np.testing.assert_array_equal(as_clean.label_M, as_noisy.label_M)
+        np.testing.assert_array_equal(as_clean.distribution_MK, as_noisy.distribution_MK)
+        assert coverage[split]["read"] == coverage[split]["kept"] == 40
+
+
+def test_noise_changes_nothing_else_and_is_asked_for(source, tmp_path):
+    prepare(source, tmp_path / "plain")
+    prepare(source, tmp_path / "noisy", label_noise=0.3)
+    plain, noisy = (
+        {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*.npz")}
+        for path in (tmp_path / "plain", tmp_path / "noisy")
+    )
+    assert plain.items() < noisy.items()
+    assert {name.split("/")[1] for name in noisy.keys() - plain.keys()} == {"ferplus_noise30"}
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.5, float("nan")])
+def test_noise_that_means_nothing_is_refused(source, tmp_path, rate):
+    with pytest.raises(ValueError, match=f"label-noise: {rate}; allowed: 0 to 1"):
+        prepare(source, tmp_path / "out", label_noise=rate)
+    assert not (tmp_path / "out").exists()
 
 
 def test_coverage_of_rows(source, tmp_path):
@@ -209,7 +249,8 @@ def test_published_images_are_expected_by_default(source):
 
 @pytest.mark.skipif(not (REAL / "fer2013.npz").is_file(), reason=f"{REAL} is absent")
 def test_real_data(tmp_path):
-    coverage = prepare_ferplus(REAL, tmp_path / "out", num_train_triplets=3000, num_eval_triplets=3000, progress=False)
+    short = {"num_train_triplets": 3000, "num_eval_triplets": 3000, "progress": False}
+    coverage = prepare_ferplus(REAL, tmp_path / "out", label_noise=0.3, **short)
     expected = {
         "train": [3995, 436, 4097, 7215, 4830, 3171, 4965],
         "public_test": [467, 56, 496, 895, 653, 415, 607],
@@ -227,3 +268,5 @@ def test_real_data(tmp_path):
     assert coverage["faces"]["flagged"]["duplicate"] == 35_887 - 34_034
     assert coverage["fer"]["public_test"]["flagged"]["duplicate_in_train"] == 280
     assert coverage["fer"]["private_test"]["flagged"]["duplicate_in_train"] == 288
+    noise = coverage["ferplus_noise30"]["train"]
+    assert (noise["kept"], noise["changed"], noise["dropped"]["no_strict_majority"]) == (24_024, 7_207, 4_364)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -167,9 +168,25 @@ def test_noise_stands_beside_the_clean_labels(tmp_path):
     coverage = prepare(what, tmp_path / "out", label_noise=0.2)
     clean, noisy = (np.load(tmp_path / f"out/labels/{name}/train.npz") for name in ("mood", "mood_noise20"))
     assert (clean["label"] != noisy["label"]).sum() == 12 == coverage["mood_noise20"]["train"]["changed"]
-    assert sorted(file.stem for file in (tmp_path / "out/labels/mood_noise20").iterdir()) == ["train"]
     described = json.loads((tmp_path / "out/dataset.json").read_text())
     assert described["label_sets"]["mood_noise20"]["classes"] == list(CLASSES)
+
+
+def test_noise_leaves_the_other_splits_and_tells_no_right_label(tmp_path):
+    """The noisy set is whole: trained on and measured alone; no vote, valence or arousal of training is in it."""
+    votes = {"a": (3.0, 1.0, 0.0), "b": (1.0, 4.0, 0.0), "c": (0.0, 1.0, 2.0)}
+    more = [{"votes": votes[CLASSES[k % 3]], "valence_arousal": (0.1 * (k % 3), 0.5)} for k in range(69)]
+    plain = numbered(60, "train") + numbered(9, "test", 60)
+    what = source([replace(one, **further) for one, further in zip(plain, more, strict=True)])
+    coverage = prepare(what, tmp_path / "out", label_noise=0.2)
+    assert coverage["mood_noise20"]["test"] == {"read": 9, "kept": 9}
+    data = PackedDataset(tmp_path / "out")
+    clean, noisy = (data.labels(name, "test") for name in ("mood", "mood_noise20"))
+    for column in ("faces_M", "label_M", "distribution_MK", "valence_arousal_M2"):
+        np.testing.assert_array_equal(getattr(clean, column), getattr(noisy, column))
+    assert noisy.distribution_MK is not None
+    train = np.load(tmp_path / "out/labels/mood_noise20/train.npz")
+    assert sorted(train.files) == ["faces", "label"]
 
 
 @settings(max_examples=100, deadline=None)

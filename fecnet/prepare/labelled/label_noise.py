@@ -1,11 +1,26 @@
 """Wrong labels on purpose, to measure what a method makes of them (as in Self-Cure Networks, arXiv:2002.10392).
 
-Shape suffixes: M labels.
+Shape suffixes: M labels, K classes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
 import numpy as np
+
+from fecnet.prepare.labelled.labelled_source import TRAIN
+from fecnet.prepare.writer import PackedWriter
+
+
+class SplitLabels(NamedTuple):
+    """The labels of a split, as ``PackedWriter.add_labels`` takes them."""
+
+    faces_M: np.ndarray
+    label_M: np.ndarray
+    distribution_MK: np.ndarray | None = None
+    valence_arousal_M2: np.ndarray | None = None
 
 
 def check_noise(rate: float, num_classes: int) -> None:
@@ -49,3 +64,40 @@ def uniform_label_noise(
         noisy_M[chosen] = (label_M[chosen] + rng.integers(1, num_classes, len(chosen))) % num_classes
         changed_M[chosen] = True
     return noisy_M, changed_M
+
+
+def write_label_noise(
+    writer: PackedWriter,
+    label_set: str,
+    classes: Sequence[str],
+    clean: Mapping[str, SplitLabels],
+    *,
+    rate: float,
+    seed: int,
+) -> dict[str, Any]:
+    """Write a label set with wrong labels, named like ``rafdb_noise30``, that can be trained on and measured alone.
+
+    Its split ``train`` has the labels of ``uniform_label_noise`` and nothing else: votes would tell the right ones. The
+    other splits are as in ``clean``.
+
+    Args:
+        writer: an open one.
+        label_set: the labelling that the noise is added to.
+        classes: K names in label order.
+        clean: right labels by split, ``train`` among them.
+        rate: share of the training labels that are replaced, more than 0.
+        seed: decides which and by what.
+
+    Returns:
+        Coverage by the name of the set and by split: how many were kept, and of ``train`` how many ``changed``.
+    """
+    stream = np.random.SeedSequence([seed, *b"label noise"])
+    label_M, changed_M = uniform_label_noise(clean[TRAIN].label_M, len(classes), rate, stream)
+    name = f"{label_set}_noise{100 * rate:g}"
+    coverage: dict[str, Any] = {}
+    for split, labels in clean.items():
+        written = SplitLabels(labels.faces_M, label_M) if split == TRAIN else labels
+        writer.add_labels(name, split, classes=classes, **written._asdict())
+        coverage[split] = {"read": len(labels.faces_M), "kept": len(labels.faces_M)}
+    coverage[TRAIN] |= {"changed": int(changed_M.sum()), "rate": rate, "seed": seed}
+    return {name: coverage}

@@ -14,7 +14,7 @@ import numpy as np
 
 from fecnet.faces.landmark_faces import LandmarkFaces
 from fecnet.faces.recipe import FaceRecipe
-from fecnet.prepare.labelled.label_noise import check_noise, uniform_label_noise
+from fecnet.prepare.labelled.label_noise import SplitLabels, check_noise, write_label_noise
 from fecnet.prepare.labelled.labelled_faces import Written, write_faces
 from fecnet.prepare.labelled.labelled_source import ALL, TRAIN, LabelledPicture, LabelledSource
 from fecnet.prepare.votes import MIN_GAP, vote_triplets
@@ -63,7 +63,7 @@ def prepare_labelled(
         num_train_triplets: wanted for ``train``, or for ``all`` where the source has no splits; 0 = none.
         num_eval_triplets: wanted for each other split; 0 = none.
         label_noise: share of the training labels replaced by a wrong one, in a label set of its own, such as
-            ``rafdb_noise20``; 0 = no such set.
+            ``rafdb_noise20``, with the other splits as they are; 0 = no such set.
         seed: decides triplets and noise; each split has its own stream.
         overwrite: replace a packed data set that stands at ``path``.
         progress: show bars.
@@ -92,9 +92,12 @@ def prepare_labelled(
         if not written.pictures:
             raise ValueError(f"{source.origin}: no readable picture; {_reasons(written.dropped)}")
         writer.trim_faces()
-        coverage = _write_labels(writer, source, written)
+        labels = _labels(written)
+        if label_noise > 0 and TRAIN not in labels:
+            raise ValueError(f"label-noise: {source.origin} has no readable picture of split '{TRAIN}'")
+        coverage = _write_labels(writer, source, written, labels)
         if label_noise > 0:
-            coverage |= _write_noise(writer, source, written, label_noise, seed)
+            coverage |= write_label_noise(writer, source.name, source.classes, labels, rate=label_noise, seed=seed)
         wanted = {split: num_train_triplets if split in (TRAIN, ALL) else num_eval_triplets for split in splits}
         if any(wanted.values()):
             coverage |= _write_triplets(writer, source, written, wanted, seed=seed, progress=progress)
@@ -136,29 +139,33 @@ def _reasons(dropped: Counter[tuple[str, str]]) -> str:
     return ", ".join(f"{reason} {number}" for reason, number in sorted(total.items())) or "nothing to read"
 
 
-def _write_labels(writer: PackedWriter, source: LabelledSource, written: Written) -> dict[str, Any]:
+def _labels(written: Written) -> dict[str, SplitLabels]:
+    """What the pictures say, by split; a split of which nothing was readable is absent."""
+    split_N = np.array([picture.split for picture in written.pictures])
+    labels = {}
+    for split in _in_order(set(split_N.tolist())):
+        rows_M = np.flatnonzero(split_N == split)
+        chosen = [written.pictures[row] for row in rows_M]
+        label_M = np.array([picture.label for picture in chosen])
+        labels[split] = SplitLabels(rows_M, label_M, _distributions(chosen), _valence_arousal(chosen))
+    return labels
+
+
+def _write_labels(
+    writer: PackedWriter, source: LabelledSource, written: Written, labels: Mapping[str, SplitLabels]
+) -> dict[str, Any]:
     """The label set of the source, and the coverage of all faces and of each split."""
     dropped = written.dropped.copy()
     for split, reasons in source.dropped.items():
         dropped.update({(split, reason): number for reason, number in reasons.items()})
-    split_N = np.array([picture.split for picture in written.pictures])
     coverage: dict[str, Any] = {}
-    for split in _in_order({*split_N.tolist(), *(split for split, _ in dropped)}):
-        rows_M = np.flatnonzero(split_N == split)
+    for split in _in_order({*labels, *(split for split, _ in dropped)}):
+        rows_M = labels[split].faces_M if split in labels else np.zeros(0, np.int64)
         coverage[split] = _covered(len(rows_M), dropped, split) | {"flagged": _flagged(written, rows_M)}
-        if not len(rows_M):
-            continue  # nothing of it was readable: there is no split to write
-        chosen = [written.pictures[row] for row in rows_M]
-        writer.add_labels(
-            source.name,
-            split,
-            classes=source.classes,
-            faces_M=rows_M,
-            label_M=np.array([picture.label for picture in chosen]),
-            distribution_MK=_distributions(chosen),
-            valence_arousal_M2=_valence_arousal(chosen),
-        )
-    faces = _covered(len(split_N), dropped) | {"flagged": _flagged(written, np.arange(len(split_N)))}
+        if split in labels:
+            writer.add_labels(source.name, split, classes=source.classes, **labels[split]._asdict())
+    rows_N = np.arange(len(written.pictures))
+    faces = _covered(len(rows_N), dropped) | {"flagged": _flagged(written, rows_N)}
     counts = {name: written.landmarks[name] for name in ("found", "not_found")} if written.landmarks else {}
     return {"faces": faces} | ({"landmarks": counts} if counts else {}) | {source.name: coverage}
 
@@ -195,21 +202,6 @@ def _distributions(pictures: Sequence[LabelledPicture]) -> np.ndarray | None:
     votes_MK = np.array(votes, np.float64)
     votes_MK /= votes_MK.max(axis=1, keepdims=True)  # first: a sum of large numbers may be infinite
     return votes_MK / votes_MK.sum(axis=1, keepdims=True)
-
-
-def _write_noise(
-    writer: PackedWriter, source: LabelledSource, written: Written, rate: float, seed: int
-) -> dict[str, Any]:
-    """Beside the clean labels of the training split, a set with wrong ones."""
-    rows_M = np.flatnonzero([picture.split == TRAIN for picture in written.pictures])
-    if not len(rows_M):
-        raise ValueError(f"label-noise: {source.origin} has no readable picture of split '{TRAIN}'")
-    label_M = np.array([written.pictures[row].label for row in rows_M])
-    noisy_M, changed_M = uniform_label_noise(label_M, len(source.classes), rate, _stream(seed, "label noise"))
-    name = f"{source.name}_noise{100 * rate:g}"
-    writer.add_labels(name, TRAIN, classes=source.classes, faces_M=rows_M, label_M=noisy_M)
-    counts = {"read": len(rows_M), "kept": len(rows_M), "changed": int(changed_M.sum())}
-    return {name: {TRAIN: counts | {"rate": rate, "seed": seed}}}
 
 
 def _write_triplets(
