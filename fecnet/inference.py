@@ -19,6 +19,7 @@ from fecnet.evaluation.coverage import format_coverage
 from fecnet.evaluation.triplet_accuracy import TripletAccuracy
 from fecnet.modeling.build import build_model
 from fecnet.reports import AffectReport, ClassReport, Report, TripletReport
+from fecnet.run_folders import check_widths
 from fecnet.tasks import Task, build_evaluator, check_classes, find_task
 from fecnet.utils import comm, rendezvous
 from fecnet.utils.env import choose_device, code_hash, provenance
@@ -76,6 +77,7 @@ def infer_run(
     task = find_task(cfg, dataset)
     _check_hold_out(cfg, load_config(base=meta["config"]), splits or cfg.DATA.REPORT_SPLITS)
     _check_fit(checkpoint, meta, dataset, task)
+    check_widths(cfg, checkpoint, meta)
     if baselines and not task.has_triplets:
         raise ValueError(f"--baselines: {checkpoint} learnt no triplets, on which baselines are measured")
     splits = list(splits) or list(cfg.DATA.REPORT_SPLITS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,32 @@ def check_same_data(checkpoint: Path, dataset: PackedDataset) -> None:
                 f"{checkpoint}: cannot resume with other data: '{key}' of the data set is {value!r} there, "
                 f"{now.get(key)!r} in {dataset.path}"
             )
+
+
+def check_widths(cfg: Frozen, checkpoint: Path, meta: Mapping[str, Any]) -> None:
+    """A pruned net is opened with its own widths.
+
+    Raises:
+        ValueError: others are asked for.
+    """
+    before, now = list(meta["config"]["MODEL"].get("WIDTHS", [])), list(cfg.MODEL.WIDTHS)
+    if before != now:
+        raise ValueError(f"MODEL.WIDTHS: {now or 'empty'}; {checkpoint} is a net with {before or 'none'}; give these")
+
+
+def check_trained(checkpoint: Path) -> None:
+    """A run that only pruned another has no training to go on with.
+
+    Raises:
+        ValueError: it is one.
+    """
+    meta = load_meta(checkpoint)
+    if not meta["iteration"] and "pruned" in meta:
+        run = run_of(checkpoint)
+        raise ValueError(
+            f"{run}: pruned and not trained since: nothing to resume; fine-tune it with: "
+            f"python train.py {run}/config.yaml"
+        )
 
 
 def describe_data(dataset: PackedDataset) -> dict[str, Any]:

@@ -30,6 +30,8 @@ ENTRIES = {
     "inference",
     "tasks",
     "run_folders",
+    "pretraining",
+    "pruning",
     "reports",
 }  # put rooms together, so they may import everything
 HEAVY = {

@@ -25,7 +25,7 @@ class Choice:
         keep: of each group which channels stay, bool.
         threshold: the largest importance that was removed, 0 where nothing was.
         removed: channels.
-        total: channels there were.
+        total: channels that could be removed, the last of each group among them.
         spared: channels below the threshold that stay, each as the last of its group.
     """
 
@@ -46,6 +46,11 @@ def scale_names(groups: Sequence[ChannelGroup]) -> list[str]:
     return list(dict.fromkeys(norm.layer for group in groups for norm in group.norms))
 
 
+def absolute_scales(net: nn.Module, names: Sequence[str]) -> Tensor:
+    """|γ| of the batch norms with these names, one after the other, float32, on the CPU."""
+    return torch.cat([_weight(net, name).detach() for name in names]).abs().float().cpu()
+
+
 def importance(net: nn.Module, groups: Sequence[ChannelGroup]) -> list[Tensor]:
     """|γ| of each channel, float32, shape (C,) each; where several batch norms have the channel, the largest."""
     found = []
@@ -58,39 +63,44 @@ def importance(net: nn.Module, groups: Sequence[ChannelGroup]) -> list[Tensor]:
 def by_ratio(importances: Sequence[Tensor], ratio: float) -> Choice:
     """Remove the ``ratio`` of all channels that has the smallest importances; the last of a group always stays.
 
+    Channels of infinite importance stay too, and do not count.
+
     Raises:
         ValueError: the ratio is not between 0 and 1.
     """
     if not 0 < ratio < 1:
         raise ValueError(f"ratio {ratio:g}; allowed: above 0 and below 1")
-    total = sum(map(len, importances))
-    return _choose(importances, int(ratio * total))
+    return _choose(importances, int(ratio * _removable(importances)))
 
 
-def by_target(importances: Sequence[Tensor], target: int, cost: Callable[[list[int]], int], name: str) -> Choice:
+def by_target(importances: Sequence[Tensor], target: int, cost: Callable[[Keep], int], name: str) -> Choice:
     """Remove as few channels as bring the cost to ``target`` or below, the smallest importances first.
 
     Args:
         importances: of each group.
         target: largest cost allowed.
-        cost: of a net with these widths; never grows when a width shrinks.
+        cost: of the net with what is kept; never grows when more is removed.
         name: of the cost, for the error.
 
     Raises:
         ValueError: the net is no larger than the target, or no net of its kind is small enough.
     """
-    total = sum(map(len, importances))
-    whole, least = (cost(_choose(importances, count).widths) for count in (0, total))
+    total = _removable(importances)
+    whole, least = (cost(_choose(importances, count).keep) for count in (0, total))
     if not least <= target < whole:
-        raise ValueError(f"{target:,} {name}; allowed: {least:,} (one channel in each layer) to {whole - 1:,}")
+        raise ValueError(f"{target:,} {name}; allowed: {least:,} (one channel left in each layer) to {whole - 1:,}")
     enough, too_few = total, 0
     while enough - too_few > 1:
         middle = (enough + too_few) // 2
-        if cost(_choose(importances, middle).widths) <= target:
+        if cost(_choose(importances, middle).keep) <= target:
             enough = middle
         else:
             too_few = middle
     return _choose(importances, enough)
+
+
+def _removable(importances: Sequence[Tensor]) -> int:
+    return int(torch.cat(list(importances)).isfinite().sum())
 
 
 def _choose(importances: Sequence[Tensor], count: int) -> Choice:
@@ -105,7 +115,7 @@ def _choose(importances: Sequence[Tensor], count: int) -> Choice:
         if not keep_C.any():
             keep_C[value_C.argmax()] = True
             spared += 1
-    return Choice(keep, threshold, count - spared, len(every), spared)
+    return Choice(keep, threshold, count - spared, _removable(importances), spared)
 
 
 @torch.no_grad()
@@ -129,6 +139,32 @@ def pruned_state(net: nn.Module, groups: Sequence[ChannelGroup], keep: Keep) -> 
     return state
 
 
+def kept_parameters(net: nn.Module, groups: Sequence[ChannelGroup], keep: Keep) -> int:
+    """Parameters of the pruned net."""
+    axes, total = _axes(net, groups, keep), 0
+    for name, parameter in net.named_parameters():
+        layer = name.rpartition(".")[0]
+        sizes = [int(axes[layer, dim].sum()) if (layer, dim) in axes else n for dim, n in enumerate(parameter.shape)]
+        total += math.prod(sizes)
+    return total
+
+
+def kept_macs(net: nn.Module, groups: Sequence[ChannelGroup], keep: Keep, macs: Mapping[str, int]) -> int:
+    """Multiplications of the pruned net.
+
+    Args:
+        net: not pruned.
+        groups: its channels.
+        keep: of each group.
+        macs: by layer, of ``net``.
+    """
+    axes, found = _axes(net, groups, keep), dict(macs)
+    for (layer, _), keep_X in axes.items():
+        if layer in found:  # not a norm
+            found[layer] = found[layer] // len(keep_X) * int(keep_X.sum())
+    return sum(found.values())
+
+
 def _axes(net: nn.Module, groups: Sequence[ChannelGroup], keep: Keep) -> Mapping[tuple[str, int], Tensor]:
     """What stays along the axes of the layers: channels written and normalised along 0, read along 1."""
     axes: dict[tuple[str, int], Tensor] = {}
@@ -149,14 +185,16 @@ def _weight(net: nn.Module, layer: str) -> Tensor:
     return net.get_submodule(layer).get_parameter("weight")
 
 
-def no_channels(backbone: str, net: nn.Module, allowed: Sequence[str]) -> str:
-    """Why a net without channel groups cannot be slimmed, in one line."""
-    norms = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in net.modules())
-    why = "its channels are not described for pruning" if norms else "it has no batch norm, whose scales would choose"
-    return f"MODEL.BACKBONE: '{backbone}': {why}; allowed: {', '.join(allowed)}"
+def removable_groups(net: nn.Module, backbone: str) -> list[ChannelGroup]:
+    """The channel groups of a net of ours.
 
-
-def shares_removed(importances: Sequence[Tensor], edges: Sequence[float]) -> list[int]:
-    """How many importances lie in each bin between neighbouring ``edges``; the last takes what is beyond."""
-    every = torch.cat(list(importances)).clamp(max=math.nextafter(edges[-1], 0))
-    return torch.histogram(every, torch.tensor(edges, dtype=torch.float32)).hist.int().tolist()
+    Raises:
+        ValueError: it has none.
+    """
+    describe: Callable[[], list[ChannelGroup]] | None = getattr(net, "channel_groups", None)
+    groups = [] if describe is None else describe()
+    if not groups:
+        norms = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in net.modules())
+        why = "its channels are not described for it" if norms else "it has no batch norm, whose scales would choose"
+        raise ValueError(f"MODEL.BACKBONE: '{backbone}' cannot be pruned: {why}; allowed: resnet18, vgg16, vgg19")
+    return groups

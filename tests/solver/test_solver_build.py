@@ -36,6 +36,7 @@ def settings(**changes):
         UNIT="iteration",
         LENGTH=100.0,
         MILESTONES=[40.0, 80.0],
+        SPARSITY=0.0,
         STEP_SIZE=10.0,
         GAMMA=0.1,
         WARMUP=0.0,

@@ -118,7 +118,7 @@ class ResNet18(Backbone):
         return map_NCHW
 
     def channel_groups(self) -> list[ChannelGroup]:
-        """Of each stage the sum that its blocks add to, the stem or the first shortcut with them; then their insides."""
+        """Of each stage the sum that its blocks, and before them the stem or a shortcut, add to; then their insides."""
         groups = []
         for k, count in enumerate(self._blocks):
             blocks = [f"layer{k + 1}.{i}" for i in range(count)]
@@ -130,7 +130,7 @@ class ResNet18(Backbone):
             groups.append(
                 ChannelGroup(
                     f"layer{k + 1}",
-                    self.get_submodule(f"{blocks[0]}.conv2").weight.shape[0],
+                    self._channels_out(f"{blocks[0]}.conv2"),
                     norms=(Span(begins[1]), *(Span(f"{block}.bn2") for block in blocks)),
                     writers=(Span(begins[0]), *(Span(f"{block}.conv2") for block in blocks)),
                     readers=tuple(map(Span, readers)),
@@ -142,6 +142,8 @@ class ResNet18(Backbone):
         return groups
 
     def _inside(self, block: str) -> ChannelGroup:
-        size = self.get_submodule(f"{block}.conv1").weight.shape[0]
         norms, writers, readers = ((Span(f"{block}.{name}"),) for name in ("bn1", "conv1", "conv2"))
-        return ChannelGroup(f"{block}.conv1", size, norms, writers, readers)
+        return ChannelGroup(f"{block}.conv1", self._channels_out(f"{block}.conv1"), norms, writers, readers)
+
+    def _channels_out(self, conv: str) -> int:
+        return self.get_submodule(conv).get_parameter("weight").shape[0]
