@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import fecnet
-from fecnet.commands import data, detect, prepare, prune, runs, settings
+from fecnet.commands import costs, data, detect, prepare, prune, runs, settings
 
 # torch's C++ warns on every rank, with stack traces where a launch fails; what matters of it is told in one line
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -21,6 +21,7 @@ _COMMANDS = {
     "detect": (detect, "find faces in photos: boxes, scores, five points"),
     "runs": (runs, "list training runs: state, iteration, best accuracy, data, date"),
     "prune": (prune, "make a smaller net from a trained run: network slimming"),
+    "costs": (costs, "compare runs: parameters, multiplications, file size, time on the CPU, accuracy"),
     "config": (settings, "print every configuration key with its meaning, as Markdown"),
 }
 

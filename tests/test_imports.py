@@ -32,6 +32,7 @@ ENTRIES = {
     "run_folders",
     "pretraining",
     "pruning",
+    "costs",
     "reports",
 }  # put rooms together, so they may import everything
 HEAVY = {

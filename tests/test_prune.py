@@ -149,6 +149,24 @@ def test_targets_are_met(run, goal, key):
     assert 0.8 * target < after <= target
 
 
+def test_costs_and_accuracy_side_by_side(run, tmp_path, capsys):
+    from fecnet.cli import main
+
+    pruned = prune_run(str(run), Goal(ratio=0.5))
+    capsys.readouterr()
+    assert main(["costs", str(run), str(pruned), "--seconds", "0", "--json", str(tmp_path / "costs.json")]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert len(table) == 3 and table[2].split()[-1] == "-"  # not measured yet
+    whole, half = json.loads((tmp_path / "costs.json").read_text())["runs"]
+    assert (whole["parameters"], half["parameters"]) == (parameters(run), parameters(pruned))
+    assert whole["times_faster"] == 1 and half["ms"] > 0 and half["file_bytes"] < whole["file_bytes"]
+    percent = infer_run(str(pruned))["classes"]["splits"]["val"]["accuracy"]
+    assert main(["costs", str(run), str(pruned), "--seconds", "0", "--json", str(tmp_path / "costs.json")]) == 0
+    whole, half = json.loads((tmp_path / "costs.json").read_text())["runs"]
+    assert half["percent"]["val"] == percent and whole["percent"].keys() == {"val"}
+    assert main(["costs", str(run), "--batch", "0"]) == 2
+
+
 def test_inner_leaves_the_sums_of_blocks_whole(run):
     pruned = prune_run(str(run), Goal(ratio=0.5), inner=True)
     assert load_meta(find_checkpoint(pruned, "last"))["config"]["MODEL"]["WIDTHS"][:4:2] == [8, 16]
