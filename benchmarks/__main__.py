@@ -20,6 +20,7 @@ _BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints
     "extraction",
     "demo",
     "ferplus",
+    "pruning",
     "gpu",
 )
 
