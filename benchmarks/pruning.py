@@ -1,8 +1,8 @@
 """Network slimming on this machine: costs and accuracy at several ratios, before, after and after fine-tuning.
 
 Two nets: VGG19 on FER2013 (config/fer2013_vgg19_cpu.yaml: all 28,709 training faces seen twice, then three quarters of
-them once in fine-tuning) and the embedding net on FERPlus triplets (config/ferplus.yaml, 2,000 of its 11,000 iterations,
-then 1,000). The net that is not pruned is fine-tuned alike, so that both sides have the same budget. Accuracy is that
+them once in fine-tuning) and the embedding net on FERPlus triplets (config/ferplus.yaml, 2,000 of its 11,000
+iterations, then 1,000). The net that is not pruned is fine-tuned alike, so that both sides have the same budget. Accuracy is that
 on PrivateTest; nothing is selected by it.
 """
 
@@ -70,9 +70,16 @@ def run(*, quick: bool) -> dict[str, Any]:
         folder = Path(temporary)
         data: list[str] = []
         if quick:
-            few = {"num_train_identities": 20, "num_val_identities": 4, "num_test_identities": 8}
-            few |= {"num_train_triplets": 300, "num_val_triplets": 60, "num_test_triplets": 60}
-            prepare_synthetic(folder / "drawn", **few, progress=False)
+            prepare_synthetic(
+                folder / "drawn",
+                num_train_identities=20,
+                num_val_identities=4,
+                num_test_identities=8,
+                num_train_triplets=300,
+                num_val_triplets=60,
+                num_test_triplets=60,
+                progress=False,
+            )
             data = ["DATA.PATH", str(folder / "drawn"), "DATA.REPORT_SPLITS", "[test]"]
         for name, plan in PLANS.items():
             found[name] = _measure(name, plan, folder, data, ratios=(0.5,) if quick else RATIOS)
