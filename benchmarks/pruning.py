@@ -2,8 +2,8 @@
 
 Two nets: VGG19 on FER2013 (config/fer2013_vgg19_cpu.yaml: all 28,709 training faces seen twice, then three quarters of
 them once in fine-tuning) and the embedding net on FERPlus triplets (config/ferplus.yaml, 2,000 of its 11,000
-iterations, then 1,000). The net that is not pruned is fine-tuned alike, so that both sides have the same budget. Accuracy is that
-on PrivateTest; nothing is selected by it.
+iterations, then 1,000). The net that is not pruned is fine-tuned alike, so that both sides have the same budget.
+Accuracy is that on PrivateTest; nothing is selected by it.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def run(*, quick: bool) -> dict[str, Any]:
             prepare_synthetic(
                 folder / "drawn",
                 num_train_identities=20,
-                num_val_identities=4,
-                num_test_identities=8,
+                num_val_identities=20,
+                num_test_identities=20,
                 num_train_triplets=300,
                 num_val_triplets=60,
                 num_test_triplets=60,
