@@ -241,3 +241,26 @@ def test_a_sparse_run_resumes_to_the_bit(trained, tmp_path):
     train(recipe, *options, "OUTPUT_DIR", tmp_path, "NAME", "parts", "SOLVER.LENGTH", 4)
     train(recipe, "SOLVER.LENGTH", 6, resume=tmp_path / "parts")
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_an_averaged_embedding_net_is_pruned_and_trained_on(recipe):
+    """Dense block, triplets, and the average of the weights, which is what is pruned."""
+    options = (
+        "MODEL.NECK",
+        "dense_block",
+        "SOLVER.EMA_DECAY",
+        0.5,
+        "SOLVER.SPARSITY",
+        0.01,
+        "LOG.TENSORBOARD",
+        "false",
+    )
+    assert train(recipe, *options) == 0
+    run = recipe.parent / "result" / "tiny"
+    pruned = prune_run(str(run), Goal(ratio=0.4))
+    widths = load_meta(find_checkpoint(pruned, "last"))["config"]["MODEL"]["WIDTHS"]
+    assert len(widths) == 12 + 11
+    whole, less = (infer_run(str(path))["triplets"]["splits"]["test"]["fecnet"] for path in (run, pruned))
+    assert whole["ALL"]["total"] == less["ALL"]["total"] == 40
+    assert train(pruned / "config.yaml", "SOLVER.SPARSITY", 0) == 0
+    infer_run(str(run.with_name("tiny-pruned-tuned")))
