@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import statistics
 import time
 from collections.abc import Sequence
@@ -51,7 +52,7 @@ def compare_runs(
         channels = len(meta["preprocessing"]["channels"])
         net = build_model(cfg, channels, len(meta.get("classes", ()))).eval()
         load_weights(checkpoint, net)
-        image_NCHW = torch.zeros(batch, channels, cfg.DATA.INPUT_SIZE, cfg.DATA.INPUT_SIZE)
+        image_NCHW = torch.rand(batch, channels, cfg.DATA.INPUT_SIZE, cfg.DATA.INPUT_SIZE)
         nets.append(net)
         images.append(image_NCHW)
         found.append(
@@ -98,14 +99,16 @@ def format_costs(found: Sequence[dict[str, Any]]) -> str:
 
 @torch.inference_mode()
 def _milliseconds(nets: Sequence[nn.Module], images: Sequence[Tensor], seconds: float) -> list[list[float]]:
-    """Times of forward passes of each net, taken in turn."""
+    """Times of forward passes of each net, taken in rounds in which each has its turn."""
     taken: list[list[float]] = [[] for _ in nets]
     begun = time.perf_counter()
+    order = list(range(len(nets)))
     while len(taken[0]) < _WARM + 5 or time.perf_counter() - begun < seconds:
-        for times, net, image_NCHW in zip(taken, nets, images, strict=True):
+        random.shuffle(order)  # a fixed one can keep step with what else the machine does
+        for k in order:
             start = time.perf_counter()
-            net(image_NCHW)
-            times.append(1000 * (time.perf_counter() - start))
+            nets[k](images[k])
+            taken[k].append(1000 * (time.perf_counter() - start))
     return [times[_WARM:] for times in taken]
 
 
