@@ -150,14 +150,15 @@ def _plot(found: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(5 * len(found), 4), layout="constrained")
     for axes, (name, measured) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
         whole, ratios = measured["whole"], measured["ratios"]
-        left = [ratio["parameters"] / 1e6 for ratio in ratios.values()]
+        left = [100 / ratio["times_fewer_parameters"] for ratio in ratios.values()]
         axes.axhline(whole["percent_tuned"], color="grey", linestyle=":", label="not pruned, same budget")
         for key, label in (("percent_tuned", "pruned, fine-tuned"), ("percent_pruned", "pruned")):
             axes.plot(left, [ratio[key] for ratio in ratios.values()], marker="o", label=label)
         for x, (ratio, cell) in zip(left, ratios.items(), strict=True):
-            axes.annotate(f"{ratio}: {cell['times_faster']:.1f}× faster", (x, cell["percent_tuned"]), fontsize=8)
-        axes.plot(whole["parameters"] / 1e6, whole["percent_tuned"], marker="s", color="grey")
-        axes.set(xscale="log", xlabel="million parameters", ylabel=f"{measured['split']}, per cent", title=name)
+            said = f"{ratio}: {cell['times_faster']:.1f}× faster"
+            axes.annotate(said, (x, cell["percent_tuned"]), (0, -14), textcoords="offset points", fontsize=8)
+        axes.plot(100, whole["percent_tuned"], marker="s", color="grey")
+        axes.set(xlabel="parameters left, per cent", ylabel=f"{measured['split']}, per cent", title=name)
         axes.legend()
     figure.savefig(path, dpi=120)
 

@@ -47,6 +47,7 @@ def plot_scales(
     except ImportError as error:
         raise ValueError("plots need matplotlib: pip install 'fecnet[viz]'") from error
     past = [line for line in history if "scales/histogram" in line]
+    past = past if len(past) > 1 else []  # one alone is the histogram itself
     figure = Figure(figsize=(10 if past else 5, 4), layout="constrained")
     axes = figure.subplots(1, 2 if past else 1, squeeze=False)[0]
     axes[0].hist(np.minimum(scale_S.cpu().numpy(), SCALE_EDGES[-1]), SCALE_EDGES)
