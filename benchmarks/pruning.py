@@ -152,10 +152,10 @@ def _plot(found: dict[str, Any], path: Path) -> None:
         whole, ratios = measured["whole"], measured["ratios"]
         left = [100 / ratio["times_fewer_parameters"] for ratio in ratios.values()]
         axes.axhline(whole["percent_tuned"], color="grey", linestyle=":", label="not pruned, same budget")
-        for key, label in (("percent_tuned", "pruned, fine-tuned"), ("percent_pruned", "pruned")):
+        for key, label in (("percent_tuned", "pruned, fine-tuned (ratio: times faster)"), ("percent_pruned", "pruned")):
             axes.plot(left, [ratio[key] for ratio in ratios.values()], marker="o", label=label)
         for x, (ratio, cell) in zip(left, ratios.items(), strict=True):
-            said = f"{ratio}: {cell['times_faster']:.1f}× faster"
+            said = f"{ratio}: {cell['times_faster']:.1f}×"
             axes.annotate(said, (x, cell["percent_tuned"]), (0, -14), textcoords="offset points", fontsize=8)
         axes.plot(100, whole["percent_tuned"], marker="s", color="grey")
         axes.set(xlabel="parameters left, per cent", ylabel=f"{measured['split']}, per cent", title=name)
