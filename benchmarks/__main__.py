@@ -29,6 +29,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "schedules",
     "report",
     "relabelling",
+    "pruning",
     "gpu",
 )
 

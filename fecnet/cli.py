@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import fecnet
-from fecnet.commands import compare, data, detect, embed, folds, prepare, report, runs, settings
+from fecnet.commands import compare, costs, data, detect, embed, folds, prepare, prune, report, runs, settings
 
 # torch's C++ warns on every rank, with stack traces where a launch fails; what matters of it is told in one line
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -24,6 +24,8 @@ _COMMANDS = {
     "runs": (runs, "list training runs: state, iteration, best accuracy, data, date"),
     "compare": (compare, "compare settings over seeds: learning curves, a table, and what may be claimed"),
     "report": (report, "write one HTML page of runs: curves, tables, failures, a map of faces, provenance"),
+    "prune": (prune, "make a smaller net from a trained run: network slimming"),
+    "costs": (costs, "compare runs: parameters, multiplications, file size, time on the CPU, accuracy"),
     "config": (settings, "print every configuration key with its meaning, as Markdown"),
 }
 

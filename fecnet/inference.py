@@ -22,7 +22,7 @@ from fecnet.evaluation.coverage import format_coverage
 from fecnet.evaluation.triplet_accuracy import TripletAccuracy
 from fecnet.modeling.build import build_model
 from fecnet.reports import AffectReport, ClassReport, Report, TripletReport
-from fecnet.run_folders import data_differences
+from fecnet.run_folders import check_widths, data_differences
 from fecnet.tasks import Task, build_evaluator, check_classes, find_task
 from fecnet.utils import comm, rendezvous
 from fecnet.utils.env import choose_device, code_hash, command_line, now, provenance
@@ -81,6 +81,7 @@ def infer_run(
     trained = load_config(base=meta["config"])
     _check_hold_out(cfg, trained, splits or cfg.DATA.REPORT_SPLITS)
     _check_fit(checkpoint, meta, dataset, task)
+    check_widths(cfg, checkpoint, meta)
     if baselines and not task.has_triplets:
         raise ValueError(f"--baselines: {checkpoint} learnt no triplets, on which baselines are measured")
     splits = list(splits) or list(cfg.DATA.REPORT_SPLITS)

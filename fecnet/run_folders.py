@@ -126,6 +126,32 @@ def data_differences(meta: Mapping[str, Any], dataset: PackedDataset) -> list[tu
     return [(key, value, now.get(key)) for key, value in before.items() if key != "name" and value != now.get(key)]
 
 
+def check_widths(cfg: Frozen, checkpoint: Path, meta: Mapping[str, Any]) -> None:
+    """A pruned net is opened with its own widths.
+
+    Raises:
+        ValueError: others are asked for.
+    """
+    before, now = list(meta["config"]["MODEL"].get("WIDTHS", [])), list(cfg.MODEL.WIDTHS)
+    if before != now:
+        raise ValueError(f"MODEL.WIDTHS: {now or 'empty'}; {checkpoint} is a net with {before or 'none'}; give these")
+
+
+def check_trained(checkpoint: Path) -> None:
+    """A run that only pruned another has no training to go on with.
+
+    Raises:
+        ValueError: it is one.
+    """
+    meta = load_meta(checkpoint)
+    if not meta["iteration"] and "pruned" in meta:
+        run = run_of(checkpoint)
+        raise ValueError(
+            f"{run}: pruned and not trained since: nothing to resume; fine-tune it with: "
+            f"python train.py {run}/config.yaml"
+        )
+
+
 def describe_data(dataset: PackedDataset) -> dict[str, Any]:
     """What tells a data set from another, wherever it lies."""
     return {key: dataset.description[key] for key in ("name", "sources", "num_faces", "splits")}

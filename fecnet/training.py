@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,8 +22,17 @@ from fecnet.engine.trainer import Periods, Progress, RunFiles, Trainer
 from fecnet.evaluation.batch_accuracy import count_right
 from fecnet.modeling.build import build_model, per_channel
 from fecnet.modeling.criterion.build import build_criterion
-from fecnet.modeling.pretrained import load_pretrained
-from fecnet.run_folders import check_same_data, describe_data, find_resumed, fixed_differences, run_folder
+from fecnet.modeling.models import ExpressionNet
+from fecnet.modeling.pruning import absolute_scales, scale_names
+from fecnet.pretraining import disclose_pretraining, load_start
+from fecnet.run_folders import (
+    check_same_data,
+    check_trained,
+    describe_data,
+    find_resumed,
+    fixed_differences,
+    run_folder,
+)
 from fecnet.solver.build import (
     build_ema,
     build_gradient_rules,
@@ -89,8 +99,10 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
         keep_freed_memory()
     comm.start(device, {**dict(flatten(cfg)), "--resume": resume, "code": code_hash()})
     checkpoint = find_resumed(cfg, recipe, resume)
-    if checkpoint is not None and (problems := fixed_differences(cfg, checkpoint)):
-        raise ValueError("\n".join(problems))
+    if checkpoint is not None:
+        check_trained(checkpoint)
+        if problems := fixed_differences(cfg, checkpoint):
+            raise ValueError("\n".join(problems))
     dataset = open_dataset(cfg)
     task = find_task(cfg, dataset)
     _check_same_confusion(cfg)
@@ -160,12 +172,7 @@ def _summary(cfg: Frozen, dataset: PackedDataset, trainer: Trainer, device: torc
 def _build_model(cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, *, resumed: bool) -> nn.Module:
     model: nn.Module = build_model(cfg, len(dataset.channels), len(task.classes))
     if cfg.MODEL.PRETRAINED and not resumed:
-        if not cfg.MODEL.PRETRAINED_ON:
-            raise ValueError("MODEL.PRETRAINED_ON: empty; say what the file was trained on, checkpoints disclose it")
-        report = load_pretrained(cast(nn.Module, model.backbone), cfg.MODEL.PRETRAINED)
-        say(str(report))
-        if report.converted and "mask" in dataset.channels and cfg.MODEL.FREEZE_BACKBONE:
-            say("MODEL.FREEZE_BACKBONE: true; the mask's weights start at zero and stay so: the net will not see it")
+        load_start(cfg, cast(ExpressionNet, model), dataset)
     if cfg.SOLVER.SYNC_BN:
         if device.type != "cuda":
             raise ValueError(f"SOLVER.SYNC_BN: true needs GPUs, this run is on {device.type}; allowed here: false")
@@ -197,12 +204,13 @@ def _build_trainer(
     criterion = _build_criterion(cfg, task, labels, epoch).to(device)
     precision = choose_precision(cfg.SOLVER.PRECISION, device)
     periods = _periods(cfg, epoch)
+    scales = _trained_scales(model)
     stepper = Stepper(
         model,
         cast(Criterion, criterion),
         build_optimizer(cfg, model, criterion),
         build_schedule(cfg, epoch),
-        rules=build_gradient_rules(cfg),
+        rules=build_gradient_rules(cfg, scales),
         guard=FiniteGuard(device),
         average=build_ema(cfg, model),
         seed=cfg.SEED,
@@ -218,17 +226,24 @@ def _build_trainer(
         build_evaluator(cfg, dataset, cfg.DATA.EVAL_SPLITS, device, task=task),
         meta={
             **_describe(cfg, dataset, task, device, precision),
-            "pretraining": _pretraining(cfg, checkpoint),
+            "pretraining": disclose_pretraining(cfg, checkpoint),
             "length": periods.last,
         },
         periods=periods,
         select=selecting_figure(cfg, task),
         labels=labels,
+        scales=partial(absolute_scales, names=scales) if cfg.SOLVER.SPARSITY else None,
     )
     if checkpoint is not None:
         load_weights(checkpoint, stepper.inference_model)
         trainer.load_state_dict(load_trainer(checkpoint))
     return trainer
+
+
+def _trained_scales(model: nn.Module) -> list[str]:
+    """The batch norms whose scales decide what `fecnet prune` removes, but for those of a frozen backbone."""
+    names = scale_names(cast(ExpressionNet, model).channel_groups())
+    return [name for name in names if model.get_submodule(name).get_parameter("weight").requires_grad]
 
 
 def _build_criterion(cfg: Frozen, task: Task, labels: LabelOverlay | None, iterations_per_epoch: int) -> nn.Module:
@@ -249,18 +264,6 @@ def _periods(cfg: Frozen, iterations_per_epoch: int) -> Periods:
         save=iterations("CHECKPOINT.PERIOD", cfg.CHECKPOINT.PERIOD),
         epoch=iterations_per_epoch,
     )
-
-
-def _pretraining(cfg: Frozen, checkpoint: Path | None) -> str | None:
-    """What the weights were trained on before this run, with what stands in the checkpoint they were taken from."""
-    if checkpoint is not None:
-        known: str | None = load_meta(checkpoint)["pretraining"]
-        return known
-    if not cfg.MODEL.PRETRAINED:
-        return None
-    source = Path(cfg.MODEL.PRETRAINED).parent
-    earlier = load_meta(source)["pretraining"] if (source / "meta.json").is_file() else None
-    return f"{cfg.MODEL.PRETRAINED_ON}; before that: {earlier}" if earlier else str(cfg.MODEL.PRETRAINED_ON)
 
 
 def _describe(

@@ -115,7 +115,7 @@ def test_commands_run(page, place, monkeypatch, capsys):
         assert code == 0, f"{command}\n{capsys.readouterr().err}"
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, "pruning"])
 def test_keys_recipes_and_links_are_there(page):
     text = (ROOT / "docs" / f"{page}.md").read_text()
     known = (ROOT / "docs" / "config.md").read_text()

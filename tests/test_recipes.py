@@ -11,6 +11,7 @@ from fecnet.config.node import load_config
 from fecnet.data.build import build_augment
 from fecnet.modeling.build import build_model
 from fecnet.modeling.criterion.build import build_criterion
+from fecnet.modeling.pruning import scale_names
 from fecnet.solver.build import build_ema, build_gradient_rules, build_optimizer, build_schedule
 from fecnet.training import train_run
 from tests.conftest import ROOT
@@ -32,7 +33,7 @@ def test_recipe_builds(path):
     schedule = build_schedule(cfg, iterations_per_epoch=100)
     assert 0 < schedule.factor(1) <= 1
     build_criterion(cfg, CLASSES)
-    build_gradient_rules(cfg)
+    build_gradient_rules(cfg, scale_names(model.channel_groups()))
     build_ema(cfg, model)
     build_augment(cfg, ["R", "G", "B"])
 

@@ -50,6 +50,7 @@ _C.MODEL.BACKBONE = "resnet18"  # resnet18, vgg16/19, iresnet18/50, deep_emotion
 _C.MODEL.WIDTH = 1.0  # factor on resnet18's channels
 _C.MODEL.BLOCKS = [2, 2, 2, 2]  # residual blocks in each stage of resnet18; [1, 1, 1, 1] is ResNet-10
 _C.MODEL.STEM = "imagenet"  # of resnet18: imagenet (7×7 of stride 2, max pool) or cifar (3×3, no pool; small faces)
+_C.MODEL.WIDTHS = []  # channels of each layer of a pruned resnet18 or vgg (docs/pruning.md); empty = the net's own
 _C.MODEL.IRESNET_FC = True  # iresnet ends with its FC and BN1d, sized by DATA.INPUT_SIZE; false: its map, for a neck
 _C.MODEL.BACKBONE_DROPOUT = 0.5  # probability in deep_emotion, before its hidden layer; 0.5 in the published code
 _C.MODEL.BATCH_NORM = True  # batch norm in inception_nn2; without it (as published) it hardly trains from scratch
@@ -61,6 +62,7 @@ _C.MODEL.EMBEDDING_DIM = 16  # dimensions of the unit embedding; arXiv:1811.1128
 _C.MODEL.DROPOUT = 0.5  # probability, before the last layer of a head
 _C.MODEL.PRETRAINED = ""  # state dict for the backbone (.safetensors, .pt); matched by names and shapes
 _C.MODEL.PRETRAINED_ON = ""  # what PRETRAINED was trained on, kept in every checkpoint; required with PRETRAINED
+_C.MODEL.PRETRAINED_PARTS = "backbone"  # of PRETRAINED: backbone, or all: neck and head too, every weight must fit
 _C.MODEL.FREEZE_BACKBONE = False  # no gradient and fixed batch-norm statistics in the backbone
 _C.MODEL.MEAN = [0.5]  # subtracted from the image in 0..1; one value or one per channel; a mask channel may lack: 0
 _C.MODEL.STD = [0.5]  # divides the image after MEAN; one value or one per channel; a mask channel may lack: 1
@@ -103,6 +105,7 @@ _C.SOLVER.WARMUP = 0.0  # length of the linear warm-up
 _C.SOLVER.WARMUP_FACTOR = 0.1  # factor on BASE_LR where the warm-up starts
 _C.SOLVER.CLIP_VALUE = 0.0  # clamp each gradient element to ± this; 0 = off
 _C.SOLVER.CLIP_NORM = 0.0  # clip the gradient's L2 norm to this; 0 = off
+_C.SOLVER.SPARSITY = 0.0  # L1 gradient on the scales that fecnet prune compares; 1e-4 in arXiv:1708.06519; 0 = off
 _C.SOLVER.EMA_DECAY = 0.0  # average the weights, per iteration; 0 = off; the average is what is evaluated and used
 _C.SOLVER.PRECISION = "auto"  # fp32, bf16, fp16 or auto (bf16 where the hardware computes it fast); evaluation is fp32
 _C.SOLVER.CHANNELS_LAST = True  # memory format of images and weights

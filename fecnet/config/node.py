@@ -130,6 +130,8 @@ _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "DATA.NUM_FOLDS": (lambda value: value >= 2, "2 or more"),
     "DATA.FOLD_SEED": (lambda value: value >= 0, "0 or more"),
     "DATA.INPUT_SIZE": (lambda value: value >= 8, "8 or more pixels"),
+    "MODEL.WIDTHS": (lambda value: all(type(item) is int and item > 0 for item in value), "whole numbers above 0"),
+    "MODEL.PRETRAINED_PARTS": (lambda value: value in ("backbone", "all"), "backbone, all"),
     "EVAL.PERIOD": (lambda value: value >= 0, "0 = only at the end, or more"),
     "EVAL.BATCH_SIZE": (lambda value: value >= 1, "1 or more"),
     "CHECKPOINT.PERIOD": (lambda value: value >= 0, "0 = only at the end, or more"),

@@ -18,8 +18,8 @@ class Run:
 
     Attributes:
         name: of its folder.
-        state: ``finished``; ``stopped`` before its last iteration; ``running?`` where it wrote a moment ago; ``empty``
-            before the first checkpoint; ``damaged``.
+        state: ``finished``; ``pruned`` and not trained since; ``stopped`` before its last iteration; ``running?`` where
+            it wrote a moment ago; ``empty`` before the first checkpoint; ``damaged``.
         iteration: of the last checkpoint and of the whole training, such as ``400 / 1000``.
         best: accuracy of the best checkpoint on the first evaluation split, and its iteration.
         data: name of the data set.
@@ -68,7 +68,9 @@ def _describe(path: Path) -> Run:
         last = _meta(path, "last")
         iteration, length = last["iteration"], last.get("length")  # not kept by the first checkpoints of 0.1.0
         finished = length is not None and iteration >= length
-        state = "finished" if finished else "running?" if _wrote_recently(path) else "stopped"
+        state = (
+            "pruned" if length == 0 else "finished" if finished else "running?" if _wrote_recently(path) else "stopped"
+        )
         return Run(
             path.name,
             state,

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from fecnet.engine.checkpoint import Checkpointer
 from fecnet.engine.evaluator import Measured
 from fecnet.engine.stepper import Augment, Stepper
+from fecnet.evaluation.scales import scale_figures
 from fecnet.structures import Batch, Relabels
 from fecnet.utils import comm
 from fecnet.utils.logging import MetricsFile, TensorBoard, say
@@ -21,6 +22,7 @@ from fecnet.utils.signals import StopOnSignal
 
 Loader = Callable[[int, int], Iterator[tuple[int, list[Batch]]]]
 Evaluate = Callable[[nn.Module], dict[str, Measured]]
+Scales = Callable[[nn.Module], Tensor]
 
 
 class Labels(Protocol):
@@ -100,6 +102,7 @@ class Trainer:
         periods: when what is due.
         select: the figure of the first split that selects the best checkpoint; empty = nothing does.
         labels: the labels trained on, changed after an epoch where the criterion finds wrong ones; or None.
+        scales: the absolute batch-norm scales of a model that is trained sparse, logged with each evaluation; or None.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class Trainer:
         periods: Periods,
         select: str = "ALL",
         labels: Labels | None = None,
+        scales: Scales | None = None,
     ) -> None:
         self.stepper = stepper
         self.progress = Progress()
@@ -123,6 +127,7 @@ class Trainer:
         self._periods = periods
         self._select = select
         self._labels = labels
+        self._scales = scales
 
     def train(self, files: RunFiles, stop: StopOnSignal) -> int:
         """Train to the last iteration or until a signal.
@@ -206,6 +211,10 @@ class Trainer:
             files.write({"iteration": iteration, **{f"{name}/{figure}": value for figure, value in figures.items()}})
             said = "  ".join(f"{figure} {_percent(value)}" for figure, value in figures.items())
             say(f"iteration {iteration}: {name} {said}")
+        if self._scales is not None:
+            scale_S = self._scales(self.stepper.inference_model)
+            files.write({"iteration": iteration, **scale_figures(scale_S)})
+            files.tensorboard.write_histogram("scales", scale_S, iteration)
         if not self._select:
             return False
         value = math.nan if selecting is None else selecting

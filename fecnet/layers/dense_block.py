@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -31,15 +33,20 @@ class DenseLayer(nn.Module):
 
 
 class DenseBlock(nn.Sequential):
-    """``num_layers`` dense layers; ``out_channels`` is the input's channels plus ``growth`` for each.
+    """``num_layers`` dense layers; ``out_channels`` is the input's channels plus what each layer appends.
 
     Args:
         in_channels: channels of the input.
         num_layers: how many layers.
-        growth: channels each layer appends.
-        width: channels of each layer's 1×1 convolution.
+        growth: channels each layer appends; one number, or one of each layer.
+        width: channels of each layer's 1×1 convolution; one number, or one of each layer.
     """
 
-    def __init__(self, in_channels: int, num_layers: int, growth: int, width: int) -> None:
-        super().__init__(*(DenseLayer(in_channels + i * growth, growth, width) for i in range(num_layers)))
-        self.out_channels = in_channels + num_layers * growth
+    def __init__(
+        self, in_channels: int, num_layers: int, growth: int | Sequence[int], width: int | Sequence[int]
+    ) -> None:
+        growths = [growth] * num_layers if isinstance(growth, int) else list(growth)
+        widths = [width] * num_layers if isinstance(width, int) else list(width)
+        before = [in_channels + sum(growths[:i]) for i in range(num_layers + 1)]
+        super().__init__(*(DenseLayer(before[i], growths[i], widths[i]) for i in range(num_layers)))
+        self.out_channels = before[-1]

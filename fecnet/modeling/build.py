@@ -13,23 +13,27 @@ from fecnet.modeling.backbone.deep_emotion import DeepEmotion
 from fecnet.modeling.backbone.inception_nn2 import InceptionNN2
 from fecnet.modeling.backbone.inception_resnet import InceptionResnetV1
 from fecnet.modeling.backbone.iresnet import IRESNET18_BLOCKS, IRESNET50_BLOCKS, IResNet
-from fecnet.modeling.backbone.resnet import ResNet18
-from fecnet.modeling.backbone.vgg import VGG, VGG16_STAGES, VGG19_STAGES
+from fecnet.modeling.backbone.resnet import ResNet18, resnet_widths
+from fecnet.modeling.backbone.vgg import VGG, VGG16_STAGES, VGG19_STAGES, vgg_widths
 from fecnet.modeling.head.classifier import AffectHead, ClassifierHead, JointHead
 from fecnet.modeling.head.embedding import EmbeddingHead
 from fecnet.modeling.head.ran import RanHead
 from fecnet.modeling.head.scn import ScnHead
 from fecnet.modeling.models import ExpressionNet
-from fecnet.modeling.neck.necks import Conv3x3Neck, DenseBlockNeck, IdentityNeck, Neck, NoNeck
+from fecnet.modeling.neck.necks import Conv3x3Neck, DenseBlockNeck, IdentityNeck, NoNeck
 from fecnet.modeling.region_net import RegionNet
 from fecnet.utils.lookup import lookup
 
 _STEMS = {"imagenet": False, "cifar": True}  # whether it is the CIFAR stem
 
 
-def _resnet18(cfg: EasyDict, in_channels: int) -> Backbone:
+def _resnet18(cfg: EasyDict, in_channels: int, widths: Sequence[int]) -> Backbone:
     cifar_stem = lookup(_STEMS, cfg.MODEL.STEM, key="MODEL.STEM")
-    return ResNet18(in_channels=in_channels, width=cfg.MODEL.WIDTH, blocks=cfg.MODEL.BLOCKS, cifar_stem=cifar_stem)
+    return ResNet18(in_channels=in_channels, blocks=cfg.MODEL.BLOCKS, cifar_stem=cifar_stem, widths=widths)
+
+
+def _vgg(stages: Sequence[int], cfg: EasyDict, in_channels: int, widths: Sequence[int]) -> Backbone:
+    return VGG(stages, in_channels=in_channels, widths=widths)
 
 
 def _iresnet(blocks: Sequence[int], cfg: EasyDict, in_channels: int) -> Backbone:
@@ -39,18 +43,27 @@ def _iresnet(blocks: Sequence[int], cfg: EasyDict, in_channels: int) -> Backbone
 
 # each takes the settings and the number of input channels
 _BACKBONES: dict[str, Callable[[EasyDict, int], Backbone]] = {
-    "resnet18": _resnet18,
-    "vgg16": lambda cfg, in_channels: VGG(VGG16_STAGES, in_channels=in_channels),
-    "vgg19": lambda cfg, in_channels: VGG(VGG19_STAGES, in_channels=in_channels),
     "iresnet18": partial(_iresnet, IRESNET18_BLOCKS),
     "iresnet50": partial(_iresnet, IRESNET50_BLOCKS),
     "deep_emotion": lambda cfg, in_channels: DeepEmotion(in_channels=in_channels, dropout=cfg.MODEL.BACKBONE_DROPOUT),
     "inception_nn2": lambda cfg, in_channels: InceptionNN2(in_channels=in_channels, batch_norm=cfg.MODEL.BATCH_NORM),
     "inception_resnet_v1": lambda cfg, in_channels: InceptionResnetV1(in_channels=in_channels),
 }
+# those that MODEL.WIDTHS describes: each takes the widths too
+_WIDTHS_BACKBONES: dict[str, Callable[[EasyDict, int, Sequence[int]], Backbone]] = {
+    "resnet18": _resnet18,
+    "vgg16": partial(_vgg, VGG16_STAGES),
+    "vgg19": partial(_vgg, VGG19_STAGES),
+}
+# and the widths they have where MODEL.WIDTHS is empty
+_OWN_WIDTHS: dict[str, Callable[[EasyDict], list[int]]] = {
+    "resnet18": lambda model: resnet_widths(model.WIDTH, model.BLOCKS),
+    "vgg16": lambda model: vgg_widths(VGG16_STAGES),
+    "vgg19": lambda model: vgg_widths(VGG19_STAGES),
+}
 
-# each takes the backbone's channels and the width of the 1×1 convolution
-_NECKS: dict[str, Callable[[int, int], Neck | IdentityNeck]] = {
+# each takes the backbone's channels, those of the 1×1 convolution, and the widths
+_NECKS: dict[str, type[DenseBlockNeck | Conv3x3Neck | NoNeck | IdentityNeck]] = {
     "dense_block": DenseBlockNeck,
     "conv3x3": Conv3x3Neck,
     "none": NoNeck,
@@ -111,8 +124,12 @@ def build_model(cfg: EasyDict, in_channels: int, num_classes: int = 0) -> Expres
     """
     model = cfg.MODEL
     _check(model)
-    backbone = lookup(_BACKBONES, model.BACKBONE, key="MODEL.BACKBONE")(cfg, in_channels)
-    neck = lookup(_NECKS, model.NECK, key="MODEL.NECK")(backbone.out_channels, model.NECK_CHANNELS)
+    widths, of_neck = _widths(model)
+    if widths:
+        backbone = _WIDTHS_BACKBONES[model.BACKBONE](cfg, in_channels, widths)
+    else:
+        backbone = _BACKBONES[model.BACKBONE](cfg, in_channels)
+    neck = _NECKS[model.NECK](backbone.out_channels, model.NECK_CHANNELS, of_neck)
     if "logits" in lookup(HEAD_OUTPUTS, model.HEAD, key="MODEL.HEAD") and num_classes < 2:
         raise ValueError(f"MODEL.HEAD: '{model.HEAD}' with {num_classes} classes; DATA.LABELS must give two or more")
     head = _HEADS[model.HEAD](model, neck.out_channels, num_classes)
@@ -122,6 +139,35 @@ def build_model(cfg: EasyDict, in_channels: int, num_classes: int = 0) -> Expres
     mean = per_channel(model.MEAN, in_channels, mask=0.0, key="MODEL.MEAN")
     net = RegionNet if model.HEAD in _SEES_REGIONS else ExpressionNet
     return net(backbone, neck, head, mean=mean, std=std, freeze_backbone=model.FREEZE_BACKBONE)
+
+
+def own_widths(model: EasyDict) -> tuple[list[int], list[int]]:
+    """The widths of backbone and neck where ``MODEL.WIDTHS`` is empty; none for a backbone that has no widths.
+
+    Raises:
+        ValueError: an unknown backbone or neck.
+    """
+    lookup({**_WIDTHS_BACKBONES, **_BACKBONES}, model.BACKBONE, key="MODEL.BACKBONE")
+    of_neck = lookup(_NECKS, model.NECK, key="MODEL.NECK").own_widths(model.NECK_CHANNELS)
+    return _OWN_WIDTHS.get(model.BACKBONE, lambda model: [])(model), of_neck
+
+
+def _widths(model: EasyDict) -> tuple[list[int], list[int]]:
+    """The widths of backbone and neck."""
+    of_backbone, of_neck = own_widths(model)
+    given = list(model.WIDTHS)
+    if not given:
+        return of_backbone, of_neck
+    if not of_backbone:
+        allowed = ", ".join(sorted(_OWN_WIDTHS))
+        raise ValueError(f"MODEL.WIDTHS: {given} with {model.BACKBONE}; allowed: empty, or one of {allowed}")
+    own = of_backbone + of_neck
+    if len(given) != len(own):
+        raise ValueError(
+            f"MODEL.WIDTHS: {len(given)} numbers, {given}; allowed for {model.BACKBONE} with neck '{model.NECK}': "
+            f"empty, or {len(own)} numbers such as its own, {own}"
+        )
+    return given[: len(of_backbone)], given[len(of_backbone) :]
 
 
 def _check(model: EasyDict) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from fecnet.modeling.backbone.base import Backbone
+from fecnet.modeling.channels import ChannelGroup, Span, joined, prefixed, renamed
 from fecnet.modeling.neck.necks import IdentityNeck, Neck
 from fecnet.structures import Outputs
 
@@ -72,6 +73,16 @@ class ExpressionNet(nn.Module):
         # Embeddings start close together: in bf16 what sets them apart is rounded away, and a net may never leave.
         with torch.autocast(map_NCHW.device.type, enabled=False):
             return self.head(map_NCHW.float())
+
+    def channel_groups(self) -> list[ChannelGroup]:
+        """The channels that can be removed, the backbone's and the neck's; none where the backbone has none."""
+        backbone = [renamed(group, "backbone.") for group in self.backbone.channel_groups()]
+        if not backbone:
+            return []
+        neck = [renamed(group, "neck.") for group in self.neck.channel_groups()]
+        of_head = prefixed(cast(tuple[Span, ...], self.head.readers), "head.")
+        of_neck = prefixed(self.neck.readers, "neck.") or of_head
+        return joined(backbone, of_neck) + joined(neck, of_head)
 
     def _normalise(self, image_NCHW: Tensor) -> Tensor:
         return (to_unit_range(image_NCHW, self.mean.dtype) - self.mean) / self.std

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ from torch import nn
 from fecnet.solver import schedules
 from fecnet.solver.apex import apex_optimizer
 from fecnet.solver.ema import EMA
-from fecnet.solver.gradient_rules import GradientRule, clip_norm, clip_value
+from fecnet.solver.gradient_rules import GradientRule, clip_norm, clip_value, l1_on_scales
 from fecnet.solver.schedules import PlateauSchedule, Schedule
 from fecnet.utils.lookup import lookup
 
@@ -191,20 +191,29 @@ def build_schedule(cfg: EasyDict, iterations_per_epoch: int) -> Schedule:
     return lookup(choices, solver.SCHEDULE, key="SOLVER.SCHEDULE")()
 
 
-def build_gradient_rules(cfg: EasyDict) -> list[GradientRule]:
-    """The rules that are on, clip_value before clip_norm.
+def build_gradient_rules(cfg: EasyDict, scales: Sequence[str] = ()) -> list[GradientRule]:
+    """The rules that are on: clip_value, clip_norm, then l1_on_scales.
+
+    Args:
+        cfg: the whole settings.
+        scales: names of the batch norms whose scales ``SOLVER.SPARSITY`` shrinks.
 
     Raises:
-        ValueError: a limit is negative or not finite.
+        ValueError: a limit is negative or not finite; sparsity is asked for and there are no scales.
     """
     solver = cfg.SOLVER
     _check("CLIP_VALUE", solver.CLIP_VALUE, 0 <= solver.CLIP_VALUE < math.inf, "0 = off, or above 0")
     _check("CLIP_NORM", solver.CLIP_NORM, 0 <= solver.CLIP_NORM < math.inf, "0 = off, or above 0")
+    _check("SPARSITY", solver.SPARSITY, 0 <= solver.SPARSITY < math.inf, "0 = off, or above 0")
     rules: list[GradientRule] = []
     if solver.CLIP_VALUE:
         rules.append(clip_value(solver.CLIP_VALUE))
     if solver.CLIP_NORM:
         rules.append(clip_norm(solver.CLIP_NORM))
+    if solver.SPARSITY:
+        why = "0, since no batch norm that trains here decides what `fecnet prune` removes"
+        _check("SPARSITY", solver.SPARSITY, bool(scales), why)
+        rules.append(l1_on_scales(solver.SPARSITY, scales))
     return rules
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,28 @@ def clip_norm(limit: float) -> GradientRule:
 
     def rule(model: nn.Module) -> None:
         nn.utils.clip_grad_norm_(model.parameters(), limit, foreach=True)
+
+    return rule
+
+
+def l1_on_scales(strength: float, names: Sequence[str]) -> GradientRule:
+    """Add the subgradient of ``strength · Σ|γ|`` to the gradients of batch norms' scales (arXiv:1708.06519).
+
+    It belongs after the clipping, as in the published code: what clips the gradient of the loss leaves it whole. Rules
+    see gradients that are averaged over ranks, summed over micro-batches and unscaled, so it counts once.
+
+    Args:
+        strength: λ.
+        names: of the batch norms in the model.
+    """
+
+    @torch.no_grad()
+    def rule(model: nn.Module) -> None:
+        scales = [model.get_submodule(name).get_parameter("weight") for name in names]
+        trained = [(scale.grad, scale.sign()) for scale in scales if scale.grad is not None]
+        if trained:
+            gradients, signs = zip(*trained, strict=True)
+            torch._foreach_add_(gradients, signs, alpha=strength)
 
     return rule
 

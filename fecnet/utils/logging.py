@@ -79,6 +79,11 @@ class TensorBoard:
             if isinstance(value, (int, float)) and name != "iteration":
                 self._writer.add_scalar(name, value, values["iteration"])
 
+    def write_histogram(self, name: str, values: Any, iteration: int) -> None:
+        """Write the distribution of ``values``, a tensor."""
+        if self._writer is not None:
+            self._writer.add_histogram(name, values, iteration)
+
     def close(self) -> None:
         """Flush what is buffered."""
         if self._writer is not None:

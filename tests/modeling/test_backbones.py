@@ -115,10 +115,13 @@ def test_narrow_shortcuts_are_strided_convolutions():
     assert norm.num_features == 16
 
 
-def test_a_narrow_net_survives_channels_last():
+@pytest.mark.parametrize("widths", [None, [9, 8, 8], [12, 8, 8], [15, 8, 8]], ids=str)
+def test_a_narrow_net_survives_channels_last(widths):
     # batch norms in evaluation: taking statistics cancels nearly all of a gradient, and rounding would show
-    net = ResNet18(in_channels=1, width=0.125, cifar_stem=True).eval()
-    reference = ResNet18(in_channels=1, width=0.125, cifar_stem=True).double().eval()
+    after = None if widths is None else [*widths, 16, 16, 16, 9, 16, 16, 8, 8, 8]
+    torch.manual_seed(0)
+    settings = {"in_channels": 1, "width": 0.125, "cifar_stem": True, "widths": after}
+    net, reference = ResNet18(**settings).eval(), ResNet18(**settings).double().eval()
     reference.load_state_dict(net.state_dict())
     net.to(memory_format=torch.channels_last)
     image = torch.rand(22, 1, 48, 48)

@@ -14,6 +14,7 @@ def make_cfg(**changes):
         "WIDTH": 0.125,
         "BLOCKS": [2, 2, 2, 2],
         "STEM": "imagenet",
+        "WIDTHS": [],
         "IRESNET_FC": True,
         "BACKBONE_DROPOUT": 0.5,
         "BATCH_NORM": True,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from fecnet.solver.gradient_rules import FiniteGuard, clip_norm, clip_value
+from fecnet.solver.gradient_rules import FiniteGuard, clip_norm, clip_value, l1_on_scales
 
 OPTIMIZERS = {
     "adam": lambda p: torch.optim.Adam(p, lr=0.1, weight_decay=0.01, fused=True),
@@ -121,3 +121,23 @@ def test_clip_value_by_hand():
     model.weight.grad, model.bias.grad = torch.tensor([[2.0, -3.0]]), torch.tensor([0.5])
     clip_value(1.0)(model)
     assert model.weight.grad.tolist() == [[1.0, -1.0]] and model.bias.grad.tolist() == [0.5]
+
+
+def test_l1_on_scales_is_the_gradient_of_the_penalty():
+    ruled, penalised = (nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.BatchNorm1d(4)) for _ in range(2))
+    for norm in (ruled[1], ruled[2]):
+        norm.weight.data = torch.tensor([-0.5, 0.0, 2.0, -1e-8])
+    penalised.load_state_dict(ruled.state_dict())
+    x_N5 = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    ruled(x_N5).square().sum().backward()
+    l1_on_scales(0.3, ["1"])(ruled)
+    (penalised(x_N5).square().sum() + 0.3 * penalised[1].weight.abs().sum()).backward()
+    for one, other in zip(ruled.parameters(), penalised.parameters(), strict=True):
+        assert torch.equal(one.grad, other.grad)
+
+
+def test_l1_leaves_scales_without_gradient_alone():
+    model = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2))
+    model[1].weight.grad = torch.zeros(2)
+    l1_on_scales(0.5, ["0", "1"])(model)
+    assert model[0].weight.grad is None and model[1].weight.grad.tolist() == [0.5, 0.5]

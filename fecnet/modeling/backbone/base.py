@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from fecnet.modeling.channels import ChannelGroup
+
 
 class Backbone(nn.Module):
     """Image to feature map.
@@ -14,3 +16,7 @@ class Backbone(nn.Module):
     """
 
     out_channels: int
+
+    def channel_groups(self) -> list[ChannelGroup]:
+        """The channels that can be removed, in the order of ``MODEL.WIDTHS``; none unless a backbone says otherwise."""
+        return []

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from fecnet.layers.initialise import init_convolutions
 from fecnet.modeling.backbone.base import Backbone
+from fecnet.modeling.channels import ChannelGroup, Span
 
-_NARROW = 8  # channels
+_NARROW = 15  # channels
 
 
 def _conv(in_channels: int, out_channels: int, size: int, stride: int) -> nn.Conv2d:
@@ -20,8 +21,8 @@ def _conv(in_channels: int, out_channels: int, size: int, stride: int) -> nn.Con
 class _NarrowShortcut(nn.Conv2d):
     """1×1 convolution of every ``stride``-th pixel, picked before and not by the convolution.
 
-    With 8 channels or fewer, torch 2.15 on CPUs writes beyond its memory in the backward pass of a strided one, where
-    maps are channels_last and 48 px large: the process dies.
+    With 15 channels or fewer in and 16 or fewer out, torch 2.15 on CPUs writes beyond its memory in the backward pass
+    of a strided one, where maps are channels_last and 48 px large: the process dies. Pruned nets are often so narrow.
     """
 
     def forward(self, map_NCHW: Tensor) -> Tensor:
@@ -42,13 +43,14 @@ class BasicBlock(nn.Module):
         in_channels: channels of the input.
         out_channels: channels of the output.
         stride: of the first convolution and the shortcut.
+        inner_channels: between the two convolutions.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, *, inner_channels: int) -> None:
         super().__init__()
-        self.conv1 = _conv(in_channels, out_channels, 3, stride)
-        self.bn1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = _conv(out_channels, out_channels, 3, 1)
+        self.conv1 = _conv(in_channels, inner_channels, 3, stride)
+        self.bn1 = nn.BatchNorm2d(inner_channels)
+        self.conv2 = _conv(inner_channels, out_channels, 3, 1)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module = nn.Identity()
@@ -62,6 +64,12 @@ class BasicBlock(nn.Module):
         return self.relu(branch_NCHW + self.downsample(map_NCHW))
 
 
+def resnet_widths(width: float, blocks: Sequence[int]) -> list[int]:
+    """Channels of each stage, and after it those inside each of its blocks, as published times ``width``."""
+    channels = [max(1, round(count * width)) for count in (64, 128, 256, 512)]
+    return [count for count, number in zip(channels, blocks, strict=False) for _ in range(1 + number)]
+
+
 class ResNet18(Backbone):
     """ResNet-18 without pooling and classifier; the map is 1/32 of the input, rounded up, with the CIFAR stem 1/8.
 
@@ -71,6 +79,7 @@ class ResNet18(Backbone):
         blocks: residual blocks in each stage, at most four stages; (1, 1, 1, 1) is ResNet-10. Shallow nets learn
             sooner, and fewer stages keep a finer map of small faces.
         cifar_stem: 3×3 convolution without pooling, for small faces, in place of the 7×7 one of stride 2 and max pool.
+        widths: channels in the order of ``resnet_widths``, where they are not those; ``width`` does not count then.
     """
 
     def __init__(
@@ -80,19 +89,21 @@ class ResNet18(Backbone):
         width: float = 1.0,
         blocks: Sequence[int] = (2, 2, 2, 2),
         cifar_stem: bool = False,
+        widths: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        channels = [max(1, round(count * width)) for count in (64, 128, 256, 512)][: len(blocks)]
+        every = iter(resnet_widths(width, blocks) if widths is None else widths)
+        channels, inner = zip(*((next(every), [next(every) for _ in range(count)]) for count in blocks), strict=True)
         self.conv1 = _conv(in_channels, channels[0], 3, 1) if cifar_stem else _conv(in_channels, channels[0], 7, 2)
         self.bn1 = nn.BatchNorm2d(channels[0])
         self.relu = nn.ReLU(inplace=True)
         self.maxpool: nn.Module = nn.Identity() if cifar_stem else nn.MaxPool2d(3, stride=2, padding=1)
         before = [channels[0], *channels]
         for k, count in enumerate(blocks):
-            first = BasicBlock(before[k], channels[k], 1 if k == 0 else 2)
-            others = (BasicBlock(channels[k], channels[k], 1) for _ in range(count - 1))
+            first = BasicBlock(before[k], channels[k], 1 if k == 0 else 2, inner_channels=inner[k][0])
+            others = (BasicBlock(channels[k], channels[k], 1, inner_channels=inner[k][i]) for i in range(1, count))
             self.add_module(f"layer{k + 1}", nn.Sequential(first, *others))
-        self._num_stages = len(blocks)
+        self._blocks = tuple(blocks)
         self.out_channels = channels[-1]
         init_convolutions(self)
 
@@ -102,6 +113,37 @@ class ResNet18(Backbone):
         After four stages h and w are those of the image by 32, with the CIFAR stem by 8, rounded up.
         """
         map_NCHW = self.maxpool(self.relu(self.bn1(self.conv1(image_NCHW))))
-        for k in range(self._num_stages):
+        for k in range(len(self._blocks)):
             map_NCHW = self.get_submodule(f"layer{k + 1}")(map_NCHW)
         return map_NCHW
+
+    def channel_groups(self) -> list[ChannelGroup]:
+        """Of each stage the sum that its blocks, and before them the stem or a shortcut, add to; then their insides."""
+        groups = []
+        for k, count in enumerate(self._blocks):
+            blocks = [f"layer{k + 1}.{i}" for i in range(count)]
+            first, following = f"{blocks[0]}.downsample", f"layer{k + 2}.0"
+            is_last = k + 1 == len(self._blocks)
+            begins = ("conv1", "bn1") if k == 0 else (f"{first}.0", f"{first}.1")
+            readers = [f"{block}.conv1" for block in blocks[0 if k == 0 else 1 :]]
+            readers += [] if is_last else [f"{following}.conv1", f"{following}.downsample.0"]
+            groups.append(
+                ChannelGroup(
+                    f"layer{k + 1}",
+                    self._channels_out(f"{blocks[0]}.conv2"),
+                    norms=(Span(begins[1]), *(Span(f"{block}.bn2") for block in blocks)),
+                    writers=(Span(begins[0]), *(Span(f"{block}.conv2") for block in blocks)),
+                    readers=tuple(map(Span, readers)),
+                    is_residual=True,
+                    output=0 if is_last else None,
+                )
+            )
+            groups += [self._inside(block) for block in blocks]
+        return groups
+
+    def _inside(self, block: str) -> ChannelGroup:
+        norms, writers, readers = ((Span(f"{block}.{name}"),) for name in ("bn1", "conv1", "conv2"))
+        return ChannelGroup(f"{block}.conv1", self._channels_out(f"{block}.conv1"), norms, writers, readers)
+
+    def _channels_out(self, conv: str) -> int:
+        return self.get_submodule(conv).get_parameter("weight").shape[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from fecnet.modeling.channels import Span, prefixed
 from fecnet.modeling.head.embedding import EmbeddingHead
 from fecnet.structures import Outputs
 
@@ -17,7 +18,12 @@ class ClassifierHead(nn.Module):
         in_channels: channels of the map.
         num_classes: K.
         dropout: probability, before the linear layer.
+
+    Attributes:
+        readers: what takes in the pooled map.
     """
+
+    readers = (Span("classifier"),)
 
     def __init__(self, in_channels: int, num_classes: int, *, dropout: float = 0.5) -> None:
         super().__init__()
@@ -42,7 +48,12 @@ class AffectHead(nn.Module):
     Args:
         in_channels: channels of the map.
         dropout: probability, before the linear layer.
+
+    Attributes:
+        readers: what takes in the pooled map.
     """
+
+    readers = (Span("affect"),)
 
     def __init__(self, in_channels: int, *, dropout: float = 0.5) -> None:
         super().__init__()
@@ -71,6 +82,11 @@ class JointHead(nn.Module):
         super().__init__()
         self.classifier = classifier
         self.other = other
+
+    @property
+    def readers(self) -> tuple[Span, ...]:
+        """What takes in the pooled map."""
+        return prefixed(self.classifier.readers, "classifier.") + prefixed(self.other.readers, "other.")
 
     def forward(self, map_NCHW: Tensor) -> Outputs:
         """Map of any size to the outputs of both; ``feature`` is that of ``other``."""

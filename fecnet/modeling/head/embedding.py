@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from fecnet.layers.initialise import init_centred_linear
 from fecnet.layers.l2 import l2_normalize
+from fecnet.modeling.channels import Span
 from fecnet.structures import Outputs
 
 
@@ -17,7 +18,12 @@ class EmbeddingHead(nn.Module):
         feature_dim: units before the embedding.
         embedding_dim: dimensions of the embedding.
         dropout: probability, before the embedding layer.
+
+    Attributes:
+        readers: what takes in the pooled map.
     """
+
+    readers = (Span("feature"),)
 
     def __init__(
         self, in_channels: int, *, feature_dim: int = 512, embedding_dim: int = 16, dropout: float = 0.5

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fecnet.layers.importance import Importance
 from fecnet.layers.regions import NUM_REGIONS
+from fecnet.modeling.channels import Span
 from fecnet.modeling.head.scn import ScnClassifier
 from fecnet.structures import Outputs
 
@@ -61,8 +62,17 @@ class RanHead(nn.Module):
         super().__init__()
         self.attention = RegionAttention(in_channels)
         self.dropout = nn.Dropout(dropout)
+        self._in_channels = in_channels
         fused = 2 * in_channels
         self.classifier: nn.Module = ScnClassifier(fused, num_classes) if scn else nn.Linear(fused, num_classes)
+
+    @property
+    def readers(self) -> tuple[Span, ...]:
+        """What takes in the pooled maps; but for α each layer reads a channel twice, its value and its mean."""
+        one = isinstance(self.classifier, nn.Linear)
+        last = ("classifier",) if one else ("classifier.importance", "classifier.classes")
+        twice = [Span(name, at) for name in ("attention.beta", *last) for at in (0, self._in_channels)]
+        return (Span("attention.alpha"), *twice)
 
     def forward(self, map_NCHW: Tensor) -> Outputs:
         """Maps of the regions of N images, image after image, (N · R, in_channels, H, W).

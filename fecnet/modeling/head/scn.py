@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from fecnet.layers.importance import Importance
+from fecnet.modeling.channels import Span
 from fecnet.structures import Outputs
 
 
@@ -38,7 +39,12 @@ class ScnHead(nn.Module):
         in_channels: channels of the map.
         num_classes: K.
         dropout: probability, before importance and logits.
+
+    Attributes:
+        readers: what takes in the pooled map.
     """
+
+    readers = (Span("classifier.importance"), Span("classifier.classes"))
 
     def __init__(self, in_channels: int, num_classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from fecnet.layers.dense_block import DenseBlock
 from fecnet.layers.initialise import init_convolutions
+from fecnet.modeling.channels import ChannelGroup, Span
+
+_NUM_LAYERS, _INNER, _GROWTH = 5, 256, 64  # of the paper's dense block
 
 
 class Neck(nn.Module):
@@ -16,7 +21,12 @@ class Neck(nn.Module):
         channels: output of the 1×1 convolution, input of ``body``.
         body: map to map of the same size.
         out_channels: channels ``body`` returns.
+
+    Attributes:
+        readers: what takes in the backbone's map.
     """
+
+    readers = (Span("reduce"),)
 
     def __init__(self, in_channels: int, channels: int, body: nn.Module, out_channels: int) -> None:
         super().__init__()
@@ -31,33 +41,117 @@ class Neck(nn.Module):
         """Map (N, in_channels, H, W) to (N, out_channels, H, W), values in 0..6."""
         return self.relu(self.norm(self.body(self.reduce(map_NCHW))))
 
+    def channel_groups(self) -> list[ChannelGroup]:
+        """The channels that can be removed, in the order of ``MODEL.WIDTHS``."""
+        raise NotImplementedError
+
 
 class DenseBlockNeck(Neck):
-    """The paper's: a dense block of five layers, growth 64, 1×1 width 256; 512 channels become 832."""
+    """The paper's: a dense block of five layers, growth 64, 1×1 width 256; 512 channels become 832.
 
-    def __init__(self, in_channels: int, channels: int = 512) -> None:
-        body = DenseBlock(channels, num_layers=5, growth=64, width=256)
-        super().__init__(in_channels, channels, body, body.out_channels)
+    Args:
+        in_channels: channels of the backbone's map.
+        channels: output of the 1×1 reduction.
+        widths: of the reduction, then of each layer inside and appended, where not as the paper has them.
+    """
+
+    def __init__(self, in_channels: int, channels: int = 512, widths: Sequence[int] | None = None) -> None:
+        reduced, *layers = self.own_widths(channels) if widths is None else widths
+        body = DenseBlock(reduced, _NUM_LAYERS, growth=layers[1::2], width=layers[::2])
+        super().__init__(in_channels, reduced, body, body.out_channels)
+        self._widths = (reduced, *layers)
+
+    @staticmethod
+    def own_widths(channels: int) -> list[int]:
+        """``widths`` where none are given."""
+        return [channels] + [_INNER, _GROWTH] * _NUM_LAYERS
+
+    def channel_groups(self) -> list[ChannelGroup]:
+        """The reduction; then of each layer the inside and what it appends.
+
+        What is appended, and the reduction, is normalised anew by every later layer: it goes where all of them, and
+        the norm at the end, have no use for it.
+        """
+        reduced, *layers = self._widths
+        groups = [self._shared("reduce", reduced, layer=0, offset=0)]
+        offset = reduced
+        for i, (inner, growth) in enumerate(zip(layers[::2], layers[1::2], strict=True)):
+            norms, writers, readers = ((Span(f"body.{i}.{name}"),) for name in ("norm2", "conv1", "conv2"))
+            groups.append(ChannelGroup(f"body.{i}.conv1", inner, norms, writers, readers))
+            groups.append(self._shared(f"body.{i}.conv2", growth, layer=i + 1, offset=offset))
+            offset += growth
+        return groups
+
+    @staticmethod
+    def _shared(writer: str, size: int, *, layer: int, offset: int) -> ChannelGroup:
+        """Channels that the layers from ``layer`` on and the last norm find at ``offset``."""
+        norms = [Span(f"body.{i}.norm1", offset) for i in range(layer, _NUM_LAYERS)] + [Span("norm", offset)]
+        readers = tuple(Span(f"body.{i}.conv1", offset) for i in range(layer, _NUM_LAYERS))
+        return ChannelGroup(writer, size, tuple(norms), (Span(writer),), readers, output=offset)
 
 
-class Conv3x3Neck(Neck):
-    """One 3×3 convolution in place of the dense block: the best published figures."""
+class _PlainNeck(Neck):
+    """A neck whose only removable channels are those of its last convolution."""
 
-    def __init__(self, in_channels: int, channels: int = 512) -> None:
-        body = nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False)
-        super().__init__(in_channels, channels, body, channels)
+    _last: str
+
+    @staticmethod
+    def own_widths(channels: int) -> list[int]:
+        """``widths`` where none are given."""
+        return [channels]
+
+    def channel_groups(self) -> list[ChannelGroup]:
+        """Those of the norm at the end."""
+        return [ChannelGroup(self._last, self.out_channels, (Span("norm"),), (Span(self._last),), output=0)]
 
 
-class NoNeck(Neck):
-    """Nothing between reduction and batch norm."""
+class Conv3x3Neck(_PlainNeck):
+    """One 3×3 convolution in place of the dense block: the best published figures.
 
-    def __init__(self, in_channels: int, channels: int = 512) -> None:
+    Args:
+        in_channels: channels of the backbone's map.
+        channels: output of the 1×1 reduction, which no norm follows.
+        widths: one, of the 3×3 convolution, where it is not ``channels``.
+    """
+
+    _last = "body"
+
+    def __init__(self, in_channels: int, channels: int = 512, widths: Sequence[int] | None = None) -> None:
+        (out_channels,) = self.own_widths(channels) if widths is None else widths
+        body = nn.Conv2d(channels, out_channels, kernel_size=3, padding=1, bias=False)
+        super().__init__(in_channels, channels, body, out_channels)
+
+
+class NoNeck(_PlainNeck):
+    """Nothing between reduction and batch norm.
+
+    Args:
+        in_channels: channels of the backbone's map.
+        channels: output of the 1×1 reduction.
+        widths: one, of the reduction, in place of ``channels``.
+    """
+
+    _last = "reduce"
+
+    def __init__(self, in_channels: int, channels: int = 512, widths: Sequence[int] | None = None) -> None:
+        (channels,) = self.own_widths(channels) if widths is None else widths
         super().__init__(in_channels, channels, nn.Identity(), channels)
 
 
 class IdentityNeck(nn.Identity):
     """The backbone's map as it is, as classifiers have it."""
 
-    def __init__(self, in_channels: int, channels: int = 512) -> None:
+    readers: tuple[Span, ...] = ()
+
+    def __init__(self, in_channels: int, channels: int = 512, widths: Sequence[int] | None = None) -> None:
         super().__init__()
         self.out_channels = in_channels
+
+    @staticmethod
+    def own_widths(channels: int) -> list[int]:
+        """None."""
+        return []
+
+    def channel_groups(self) -> list[ChannelGroup]:
+        """None."""
+        return []

@@ -1,0 +1,29 @@
+"""``fecnet costs``: the nets of several runs side by side."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Describe the options."""
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run or checkpoint folders; the first is the reference")
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="of the runs (default best)")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="faces in a forward pass (default 1)")
+    parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="to measure times in (default 10)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
+    parser.set_defaults(run=_costs)
+
+
+def _costs(options: argparse.Namespace) -> int:
+    from fecnet.costs import compare_runs, format_costs
+    from fecnet.utils.files import replace_json
+
+    if options.batch < 1:
+        raise ValueError(f"--batch {options.batch}; allowed: 1 or more")
+    found = compare_runs(options.runs, which=options.checkpoint, batch=options.batch, seconds=options.seconds)
+    print(format_costs(found))
+    if options.json:
+        replace_json(options.json, {"runs": found, "batch": options.batch})
+    return 0

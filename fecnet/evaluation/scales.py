@@ -1,0 +1,63 @@
+"""The scales of batch norms while they are trained sparse: figures, histogram and plot. S scales."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+SCALE_EDGES = np.linspace(0, 1.5, 61)  # of the histogram's bins; larger scales count in the last
+_SMALL = 0.01  # a scale below it has as good as gone out
+
+
+def scale_figures(scale_S: Tensor) -> dict[str, Any]:
+    """Mean, share of those gone out, and counts in the bins between ``SCALE_EDGES``, under names for metrics.jsonl.
+
+    Args:
+        scale_S: |γ|, float, shape (S,).
+    """
+    values_S = scale_S.double().cpu().numpy()
+    counts, _ = np.histogram(np.minimum(values_S, SCALE_EDGES[-1]), SCALE_EDGES)
+    return {
+        "scales/mean": round(float(values_S.mean()), 6),
+        f"scales/below_{_SMALL:g}": round(float((values_S < _SMALL).mean()), 6),
+        "scales/histogram": counts.tolist(),
+    }
+
+
+def plot_scales(
+    scale_S: Tensor, path: Path, *, threshold: float | None = None, history: Sequence[Mapping[str, Any]] = ()
+) -> None:
+    """Write the histogram of |γ|, and beside it how it came about where ``history`` tells.
+
+    Args:
+        scale_S: |γ|, float, shape (S,).
+        path: the image file.
+        threshold: drawn as a line; None = none.
+        history: lines of metrics.jsonl; those with a histogram are drawn.
+
+    Raises:
+        ValueError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ValueError("plots need matplotlib: pip install 'fecnet[viz]'") from error
+    past = [line for line in history if "scales/histogram" in line]
+    past = past if len(past) > 1 else []  # one alone is the histogram itself
+    figure = Figure(figsize=(10 if past else 5, 4), layout="constrained")
+    axes = figure.subplots(1, 2 if past else 1, squeeze=False)[0]
+    axes[0].hist(np.minimum(scale_S.cpu().numpy(), SCALE_EDGES[-1]), SCALE_EDGES)
+    if threshold is not None:
+        axes[0].axvline(threshold, color="C3", label=f"threshold {threshold:.3g}")
+        axes[0].legend()
+    axes[0].set(xlabel="scale |γ|", ylabel="channels", yscale="symlog", title=f"{len(scale_S)} scales")
+    if past:
+        counts = np.array([line["scales/histogram"] for line in past]).T
+        iterations = [line["iteration"] for line in past]
+        axes[1].pcolormesh(iterations, (SCALE_EDGES[:-1] + SCALE_EDGES[1:]) / 2, np.log1p(counts), shading="nearest")
+        axes[1].set(xlabel="iteration", ylabel="scale |γ|", title="in training, darker is fewer")
+    figure.savefig(path, dpi=120)

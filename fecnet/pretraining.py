@@ -1,0 +1,93 @@
+"""The weights a run starts from, and what its checkpoints say of them."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fecnet.config.node import Frozen, load_config
+from fecnet.data.packed import PackedDataset
+from fecnet.engine.checkpoint import load_meta
+from fecnet.modeling.build import own_widths
+from fecnet.modeling.models import ExpressionNet
+from fecnet.modeling.pretrained import LoadReport, load_pretrained
+from fecnet.utils.logging import say
+
+
+def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset) -> None:
+    """Fill the parts of ``model`` that ``MODEL.PRETRAINED_PARTS`` names from ``MODEL.PRETRAINED``, and report.
+
+    Raises:
+        ValueError: the file cannot be used or is not described; it is of a net of other widths; or all parts are asked
+            for and a weight does not fit.
+    """
+    if not cfg.MODEL.PRETRAINED_ON:
+        raise ValueError("MODEL.PRETRAINED_ON: empty; say what the file was trained on, checkpoints disclose it")
+    _check_widths(cfg)
+    if cfg.MODEL.PRETRAINED_PARTS == "all":
+        report = _load_all(model, cfg.MODEL.PRETRAINED)
+    else:
+        report = load_pretrained(model.backbone, cfg.MODEL.PRETRAINED)
+    say(str(report))
+    if report.converted and "mask" in dataset.channels and cfg.MODEL.FREEZE_BACKBONE:
+        say("MODEL.FREEZE_BACKBONE: true; the mask's weights start at zero and stay so: the net will not see it")
+
+
+def disclose_pretraining(cfg: Frozen, checkpoint: Path | None) -> str | None:
+    """What the weights were trained on before this run, with what stands in the checkpoint they were taken from."""
+    if checkpoint is not None:
+        known: str | None = load_meta(checkpoint)["pretraining"]
+        return known
+    if not cfg.MODEL.PRETRAINED:
+        return None
+    meta = _meta_beside(cfg.MODEL.PRETRAINED)
+    earlier = meta["pretraining"] if meta else None
+    return f"{cfg.MODEL.PRETRAINED_ON}; before that: {earlier}" if earlier else str(cfg.MODEL.PRETRAINED_ON)
+
+
+def _load_all(model: ExpressionNet, path: str) -> LoadReport:
+    """Every weight, each of the same name and shape; the preprocessing, which is in buffers, must be the same too."""
+    mean, std = model.mean.clone(), model.std.clone()
+    report = load_pretrained(model, path)
+    unfit = [*report.missing, *report.skipped, *report.converted]
+    if unfit:
+        raise ValueError(
+            f"MODEL.PRETRAINED_PARTS: all, but {path} does not fit this net: {unfit[0]} ({len(unfit)} in all); "
+            "allowed: the settings of the net it was saved from, or backbone"
+        )
+    for key, ours, theirs in (("MEAN", mean, model.mean), ("STD", std, model.std)):
+        if not torch.equal(ours, theirs):
+            raise ValueError(f"MODEL.{key}: {ours.flatten().tolist()}; {path} has {theirs.flatten().tolist()}")
+    return report
+
+
+def _check_widths(cfg: Frozen) -> None:
+    """A pruned net's weights fit its widths alone: by name and shape only odd ones would be found.
+
+    Raises:
+        ValueError: the file lies in a checkpoint whose backbone has other widths.
+    """
+    meta = _meta_beside(cfg.MODEL.PRETRAINED)
+    if meta is None:
+        return
+    before = load_config(base=meta["config"], base_name=f"{cfg.MODEL.PRETRAINED}: its meta.json").MODEL
+    if before.BACKBONE != cfg.MODEL.BACKBONE or not (before.WIDTHS or cfg.MODEL.WIDTHS):
+        return
+    of_backbone, _ = own_widths(before)
+    theirs, ours = (list(model.WIDTHS) or list(chain(*own_widths(model))) for model in (before, cfg.MODEL))
+    if cfg.MODEL.PRETRAINED_PARTS == "backbone":
+        theirs, ours = theirs[: len(of_backbone)], ours[: len(of_backbone)]
+    if theirs != ours:
+        raise ValueError(
+            f"MODEL.WIDTHS: {list(cfg.MODEL.WIDTHS)}; {cfg.MODEL.PRETRAINED} is of a net with {theirs}; "
+            "allowed: the same"
+        )
+
+
+def _meta_beside(weights: str) -> dict[str, Any] | None:
+    """What the checkpoint says of itself in which the file lies, or None where it lies in none."""
+    folder = Path(weights).parent
+    return load_meta(folder) if (folder / "meta.json").is_file() else None

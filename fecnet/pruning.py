@@ -1,0 +1,199 @@
+"""From a trained run to a smaller one: channels with small scales removed, weights and settings written anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fecnet.config.node import Frozen, dump_config, load_config, plain
+from fecnet.engine.checkpoint import Checkpointer, find_checkpoint, load_meta, load_weights, make_folder, run_of
+from fecnet.evaluation.scales import plot_scales
+from fecnet.modeling.build import build_model
+from fecnet.modeling.channels import ChannelGroup
+from fecnet.modeling.cost import count_macs, count_parameters, macs_by_layer
+from fecnet.modeling.pruning import (
+    Choice,
+    by_ratio,
+    by_target,
+    importance,
+    kept_macs,
+    kept_parameters,
+    pruned_state,
+    removable_groups,
+)
+from fecnet.utils.files import replace_text
+from fecnet.utils.logging import say
+
+
+@dataclass(frozen=True)
+class Goal:
+    """How much is removed; one of the three.
+
+    Attributes:
+        ratio: of the channels, between 0 and 1.
+        parameters: of the pruned net, at most.
+        macs: multiplications of the pruned net for one image, at most.
+    """
+
+    ratio: float | None = None
+    parameters: int | None = None
+    macs: int | None = None
+
+
+def prune_run(path: str, goal: Goal, *, which: str = "best", inner: bool = False, output: str = "") -> Path:
+    """Write the pruned net of a checkpoint as a run of its own, which has not been trained yet.
+
+    ``config.yaml`` in it is the recipe that trains it on: the run's settings with the pruned net's ``MODEL.WIDTHS``
+    and weights.
+
+    Args:
+        path: a run or checkpoint folder.
+        goal: how much is removed.
+        which: ``best`` or ``last``, for a run folder.
+        inner: leave the sums of residual blocks as they are and prune inside them, as the published code does.
+        output: folder to write; empty for the run's name with ``-pruned``.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: no checkpoint, a goal out of range, a net that cannot be pruned, or a folder that is taken.
+    """
+    checkpoint = find_checkpoint(path, which)
+    meta = load_meta(checkpoint)
+    cfg = load_config(base=meta["config"], base_name=f"{checkpoint}/meta.json")
+    net = _open(cfg, meta)
+    groups = removable_groups(net, cfg.MODEL.BACKBONE)
+    load_weights(checkpoint, net)
+    if not cfg.SOLVER.SPARSITY:
+        say(
+            f"{checkpoint}: trained with SOLVER.SPARSITY 0, so its scales do not tell what is of no use and pruning "
+            "costs more accuracy; train with SOLVER.SPARSITY 1e-4"
+        )
+    image = torch.zeros(1, len(meta["preprocessing"]["channels"]), cfg.DATA.INPUT_SIZE, cfg.DATA.INPUT_SIZE)
+    macs = macs_by_layer(net, image)
+    importances = importance(net, groups)
+    if inner:
+        importances = [
+            torch.full_like(value_C, torch.inf) if group.is_residual else value_C
+            for group, value_C in zip(groups, importances, strict=True)
+        ]
+    choice = _choose(net, groups, importances, goal, macs)
+    folder = _output_folder(checkpoint, output)
+    small_cfg = _settings(cfg, folder, checkpoint, meta, choice)
+    small = _open(small_cfg, meta)
+    small.load_state_dict(pruned_state(net, groups, choice.keep))
+    before, after = (_costs(each, image) for each in (net, small))
+    described = {
+        **_describe(choice, checkpoint, meta["iteration"], cfg),
+        "widths_before": [group.size for group in groups],
+        "before": before,
+        "after": after,
+    }
+    _write(folder, small, small_cfg, {**meta, "pruned": described})
+    _print(groups, choice, before, after)
+    _plot(folder, torch.cat([value_C[value_C.isfinite()] for value_C in importances]), choice, checkpoint)
+    say(
+        f"\n{folder}: written, not trained since; measure it with: python inference.py {folder}\n"
+        f"fine-tune it with: python train.py {folder}/config.yaml SOLVER.SPARSITY 0"
+    )
+    return folder
+
+
+def _open(cfg: Frozen, meta: Mapping[str, Any]) -> nn.Module:
+    return build_model(cfg, len(meta["preprocessing"]["channels"]), len(meta.get("classes", ()))).eval()
+
+
+def _choose(
+    net: nn.Module, groups: list[ChannelGroup], importances: list[Tensor], goal: Goal, macs: Mapping[str, int]
+) -> Choice:
+    if goal.ratio is not None:
+        return by_ratio(importances, goal.ratio)
+    if goal.parameters is not None:
+        return by_target(
+            importances, goal.parameters, lambda keep: kept_parameters(net, groups, keep), "target parameters"
+        )
+    assert goal.macs is not None
+    return by_target(importances, goal.macs, lambda keep: kept_macs(net, groups, keep, macs), "target MACs")
+
+
+def _output_folder(checkpoint: Path, output: str) -> Path:
+    run = run_of(checkpoint)
+    folder = Path(output) if output else run.with_name(f"{run.name}-pruned")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder}: is there already; give another with --output, or remove it")
+    return folder
+
+
+def _settings(cfg: Frozen, folder: Path, checkpoint: Path, meta: Mapping[str, Any], choice: Choice) -> Frozen:
+    """The run's settings, for a net of the widths that are left, starting from its weights."""
+    share = f"{choice.removed} of {choice.total} channels removed"
+    model = {
+        "WIDTHS": choice.widths,
+        "PRETRAINED": str(folder / "checkpoints" / "0" / "model.safetensors"),
+        "PRETRAINED_ON": f"{meta['data']['name']}, iteration {meta['iteration']} of {run_of(checkpoint).name}; {share}",
+        "PRETRAINED_PARTS": "all",
+    }
+    run = {"NAME": f"{folder.resolve().name}-tuned", "OUTPUT_DIR": str(folder.parent)}
+    return load_config(base={**plain(cfg), **run, "MODEL": {**plain(cfg.MODEL), **model}})
+
+
+def _describe(choice: Choice, checkpoint: Path, iteration: int, cfg: Frozen) -> dict[str, Any]:
+    return {
+        "checkpoint": str(checkpoint),
+        "iteration": iteration,
+        "sparsity": cfg.SOLVER.SPARSITY,
+        "removed": choice.removed,
+        "of": choice.total,
+        "threshold": choice.threshold,
+        "spared": choice.spared,
+    }
+
+
+def _costs(net: nn.Module, image_NCHW: Tensor) -> dict[str, int]:
+    return {"parameters": count_parameters(net), "macs": count_macs(net, image_NCHW)}
+
+
+def _write(folder: Path, net: nn.Module, cfg: Frozen, meta: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_text(folder / "config.yaml", dump_config(cfg))
+    make_folder(folder / "checkpoints")
+    checkpointer = Checkpointer(folder / "checkpoints", keep=0)
+    # not measured and not trained, whatever its origin was
+    kept = {key: value for key, value in meta.items() if key not in ("format", "iteration")}
+    described = {**kept, "config": plain(cfg), "accuracy": {}, "seconds": 0.0, "length": 0}
+    try:
+        checkpointer.save(0, weights=net.state_dict(), trainer={}, meta=described, best=False)
+        checkpointer.finish()
+    finally:
+        checkpointer.close()
+
+
+def _print(groups: list[ChannelGroup], choice: Choice, before: Mapping[str, int], after: Mapping[str, int]) -> None:
+    width = max(len(group.name) for group in groups)
+    for group, kept in zip(groups, choice.widths, strict=True):
+        say(f"{group.name:<{width}}  {group.size:>5} → {kept:>5}{'  (sum of blocks)' if group.is_residual else ''}")
+    say(
+        f"\n{choice.removed} of {choice.total} channels removed ({100 * choice.removed / choice.total:.1f} %), "
+        f"those with scales up to {choice.threshold:.4g}"
+        + (f"; {choice.spared} of them stay, each the last of its layer" if choice.spared else "")
+    )
+    for key, name in (("parameters", "parameters"), ("macs", "MACs per face")):
+        ratio = before[key] / after[key]
+        say(f"{name:<13}  {before[key]:>13,} → {after[key]:>13,}  ({ratio:.2f} times fewer)")
+
+
+def _plot(folder: Path, scale_S: Tensor, choice: Choice, checkpoint: Path) -> None:
+    """``scales.png``; without matplotlib a line that says so."""
+    metrics = run_of(checkpoint) / "metrics.jsonl"
+    history = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.is_file() else []
+    try:
+        plot_scales(scale_S, folder / "scales.png", threshold=choice.threshold, history=history)
+    except ValueError as error:
+        say(f"scales.png: not drawn: {error}")

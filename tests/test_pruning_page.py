@@ -1,0 +1,52 @@
+"""Every command of docs/pruning.md runs, on random faces, with a narrow net, for two iterations."""
+
+import re
+import shlex
+
+import inference
+import train
+from fecnet.cli import main as fecnet
+from tests.conftest import ROOT
+from tests.short_runs import TWO_ITERATIONS, write_faces
+
+PAGE = (ROOT / "docs" / "pruning.md").read_text()
+BLOCKS = re.findall(r"^```bash\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def unrolled(block):
+    """The commands of a block; a loop over steps as the shell would run it."""
+    loop = re.fullmatch(r"run=(\S+)\nfor step in ([\d ]+); do\n(.*)  run=(\S+)\ndone\n", block, re.DOTALL)
+    if loop is None:
+        return block.splitlines()
+    run, steps, body, following = loop.groups()
+    lines = []
+    for step in steps.split():
+        lines += [line.strip().replace("$run", run).replace("$step", step) for line in body.splitlines()]
+        run = following.replace("$step", step)
+    return lines
+
+
+def test_every_command_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    data = write_faces(tmp_path / "data", ROOT / "config" / "fer2013_vgg19.yaml")
+    narrow = ["DATA.PATH", str(data), "MODEL.WIDTHS", str([8] * 16), *TWO_ITERATIONS]
+    commands = [line for block in BLOCKS for line in unrolled(block)]
+    assert len(commands) == 5 + 2 + 6
+    for line in commands:
+        name, *arguments = shlex.split(line.replace("/checkpoints/449/", "/checkpoints/2/"))
+        if name == "fecnet":
+            assert fecnet(arguments) == 0, line
+        elif arguments[0] == "train.py":
+            settings = narrow if arguments[1].startswith("config/") else TWO_ITERATIONS
+            assert train._train(train.parse([*arguments[1:], *settings])) == 0, line
+        else:
+            monkeypatch.setattr("sys.argv", arguments)
+            assert inference.main() == 0, line
+    runs = {path.name for path in (tmp_path / "result").iterdir()}
+    assert runs >= {"fer2013_vgg19-pruned-tuned", "same", "slim-3-tuned"}
+
+
+def test_the_iteration_named_is_that_of_the_recipe():
+    faces, batch, epochs = 28709, 64, 1
+    assert f"/checkpoints/{epochs * -(-faces // batch)}/" in PAGE
