@@ -3,6 +3,7 @@
 # One process per GPU that -d names; by default all GPUs of this machine, or the CPU where there is none.
 set -euo pipefail
 SCRIPT=${SCRIPT:-train.py}
+export FECNET_COMMAND=${FECNET_COMMAND:-bash ${SCRIPT%.py}.sh $*}  # what a checkpoint says it was trained by
 cd "$(dirname "${BASH_SOURCE[0]}")"
 PYTHON=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
 

@@ -19,6 +19,7 @@ from fecnet.prepare.labelled.ckplus import CKPLUS_CLASSES
 from tests.conftest import ROOT
 from tests.short_runs import short
 
+ONE_VIEW = ["EVAL.VIEWS", "center"]  # ten crops of whole nets take a minute; tests/data/test_views.py has them
 PAGES = ("coming_from", "classifiers", "comparing")
 
 
@@ -86,7 +87,7 @@ def run(command, monkeypatch, folder):
     program, *words = shlex.split(command)
     if program == "fecnet":
         if words[0] == "folds":
-            words[2:2] = short(folder / words[1])
+            words[2:2] = [*short(folder / words[1]), *ONE_VIEW]
         if words[0] == "compare" and words[1].endswith(".yaml"):
             place = words.index("--seeds")
             words[place : place + 2] = [*short(folder / words[1]), "--seeds", "1"]
@@ -99,7 +100,7 @@ def run(command, monkeypatch, folder):
     assert program == "python", command
     script = {"train.py": train, "inference.py": inference}[words[0]]
     if script is train:
-        words += short(folder / words[1])
+        words += [*short(folder / words[1]), *ONE_VIEW]
     monkeypatch.setattr(sys, "argv", words)
     return script.main()
 

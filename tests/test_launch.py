@@ -81,6 +81,8 @@ def test_inference_on_two_processes_gives_the_same_table_and_embeddings(recipe):
         assert done.returncode == 0, done.stderr
         written = json.loads((folder / "evaluation" / "triplets.json").read_text())
         assert written.pop("provenance")["world_size"] == int(nproc)
+        assert written.pop("command") == f"python inference.py {folder} --nproc {nproc} EVAL.BATCH_SIZE 16"
+        assert written.pop("date")
         with np.load(folder / "evaluation" / "embeddings.npz") as file:
             found.append((done.stdout, written, file["embedding"]))
     (printed_1, table_1, embedding_1), (printed_2, table_2, embedding_2) = found

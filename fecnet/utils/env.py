@@ -23,6 +23,7 @@ from fecnet.utils import comm
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _exact_lock, _exact, _tf32_before = threading.Lock(), 0, (False, False)  # of exact_float32
+COMMAND = "FECNET_COMMAND"  # what was typed, for processes that were started by another
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -137,8 +138,8 @@ def provenance(device: torch.device | None = None) -> dict[str, Any]:
 
 
 def command_line() -> str:
-    """The command that started this process, as one would type it; of one rank where a launcher started several."""
-    return shlex.join(["python", *sys.argv])
+    """The command that started this process, as one would type it; a launcher hands its own down to its processes."""
+    return os.environ.get(COMMAND) or shlex.join(["python", *sys.argv])
 
 
 def now() -> str:

@@ -33,6 +33,9 @@ def launch(script: str, arguments: Sequence[str], *, nproc: int) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
+    from fecnet.utils.env import COMMAND, command_line
+
+    os.environ.setdefault(COMMAND, command_line())
     logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)  # said below
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // nproc)))
     options = parse_args(["--standalone", f"--nproc_per_node={nproc}", script])
