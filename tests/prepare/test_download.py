@@ -45,9 +45,10 @@ BAD = {
 }
 QUICK = {"timeout_s": 0.5, "backoff_s": 0.02, "max_tries": 3, "allow_private": True, "progress": False}
 SCRIPT = """
-import sys
+import signal, sys
 from pathlib import Path
 from fecnet.prepare.web.download import fetch_photos
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, as these tests may be, ignores it
 urls = Path(sys.argv[2]).read_text().split()
 report = fetch_photos(urls, Path(sys.argv[1]), allow_private=True, progress=False, max_bytes=60_000_000)
 # getrusage would count the parent's memory at the fork
