@@ -7,13 +7,9 @@ The data set is made first where it is absent: ``fecnet prepare ferplus FER2013_
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,10 +18,11 @@ import numpy as np
 from torch import Tensor
 
 from benchmarks.demo import ROOT
-from fecnet.config.node import load_config, plain
+from fecnet.config.node import load_config
 from fecnet.data.labels import LabelTable
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_trainer
+from fecnet.many_runs import PlannedRun, train_all
 
 RECIPE = ROOT / "config" / "ferplus_scn.yaml"
 CLEAN = "ferplus"
@@ -46,7 +43,7 @@ def run(*, quick: bool, epochs: float | None = None, jobs: int = 2) -> dict[str,
     Args:
         quick: one seed, one epoch each, nothing is kept.
         epochs: length of each run; None = that of the recipe.
-        jobs: runs side by side, one thread each.
+        jobs: runs side by side; they share the cores.
     """
     path = ROOT / load_config(RECIPE).DATA.PATH
     if not (path / "dataset.json").is_file():
@@ -76,43 +73,14 @@ def measure(folder: Path, options: Sequence[str], *, seeds: Sequence[int], jobs:
         (name, seed): [*options, *overrides, "SEED", str(seed)]
         for seed, (name, overrides) in product(seeds, VARIANTS.items())
     }
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda item: train(folder, f"{item[0][0]}-{item[0][1]}", item[1]), wanted.items()))
+    train_all(
+        RECIPE, [PlannedRun(f"{name}-{seed}", tuple(own)) for (name, seed), own in wanted.items()], folder, jobs=jobs
+    )
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in VARIANTS}
     for name, seed in wanted:
         runs[name].append({"seed": seed, **read_run(folder / f"{name}-{seed}")})
     found = {"recipe": str(RECIPE.relative_to(ROOT)), "options": list(options), "jobs": jobs, "runs": runs}
     return found | {"over_seeds": over_seeds(runs)}
-
-
-def train(folder: Path, name: str, overrides: Sequence[str]) -> None:
-    """One run on one thread, unless it is there already; what it prints goes beside it.
-
-    Raises:
-        SystemExit: training failed, or a run of other settings stands there.
-    """
-    arguments = [*overrides, "OUTPUT_DIR", str(folder), "NAME", name]
-    if (folder / name / "checkpoints" / "last").is_file():
-        meta = load_meta(find_checkpoint(folder / name, "last"))
-        if meta["config"] != plain(load_config(RECIPE, arguments)):
-            raise SystemExit(f"{folder / name}: a run with other settings; remove it or its folder")
-        if meta["iteration"] == meta["length"]:
-            print(f"{name}: finished before")
-            return
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / f"{name}.log"
-    with log.open("w") as file:
-        done = subprocess.run(
-            [sys.executable, "train.py", str(RECIPE), *arguments, "--resume", "auto"],
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    if done.returncode:
-        raise SystemExit(f"{name}: exit code {done.returncode}; see {log}")
-    print(f"{name}: done", flush=True)
 
 
 def read_run(run: Path) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def write_set(path):
         writer.set_coverage(write_label_noise(writer, "ferplus", FERPLUS_CLASSES, clean, rate=0.3, seed=0))
 
 
-def test_runs_are_trained_once_and_read_back(tmp_path, capsys):
+def test_runs_are_trained_once_and_read_back(tmp_path):
     write_set(tmp_path / "data")
     short = ["SOLVER.LENGTH", "2", "LOSS.RELABEL_AFTER", "0.5", "LOSS.SCN_MARGIN_2", "0", "SOLVER.BATCH_SIZE", "16"]
     options = [*short, "SOLVER.WARMUP", "0", "DATA.PATH", str(tmp_path / "data"), "DEVICE", "cpu"]
@@ -76,15 +76,7 @@ def test_runs_are_trained_once_and_read_back(tmp_path, capsys):
     assert labels["relabelled"] > 0
     assert found["over_seeds"]["percent"]["ce"]["private_test"]["sd"] is None
 
-    capsys.readouterr()
     again = relabelling.measure(tmp_path / "runs", options, seeds=[3], jobs=2)
     assert again == found  # seconds of training too: nothing was trained anew
-    assert capsys.readouterr().out.count("finished before") == 3
-    with pytest.raises(SystemExit, match="a run with other settings"):
+    with pytest.raises(ValueError, match=r"'SOLVER\.BASE_LR'.*give another folder"):
         relabelling.measure(tmp_path / "runs", [*options, "SOLVER.BASE_LR", "1e-4"], seeds=[3], jobs=1)
-
-
-def test_a_run_that_fails_names_its_log(tmp_path):
-    with pytest.raises(SystemExit, match=r"ce-0: exit code 2; see .*ce-0\.log"):
-        relabelling.measure(tmp_path / "runs", ["DATA.PATH", str(tmp_path / "absent")], seeds=[0], jobs=1)
-    assert "absent" in (tmp_path / "runs" / "ce-0.log").read_text()
