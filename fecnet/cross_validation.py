@@ -18,6 +18,7 @@ from fecnet.data.labels import LabelTable
 from fecnet.data.packed import PackedDataset
 from fecnet.evaluation.classification import ClassAccuracy
 from fecnet.evaluation.coverage import format_coverage
+from fecnet.evaluation.drawing import can_plot
 from fecnet.evaluation.fold_accuracy import (
     FoldAccuracy,
     count_tests,
@@ -26,7 +27,7 @@ from fecnet.evaluation.fold_accuracy import (
     sum_folds,
     summarise_folds,
 )
-from fecnet.evaluation.plots import can_plot, confusion_plot
+from fecnet.evaluation.plots import confusion_plot
 from fecnet.inference import infer_run
 from fecnet.many_runs import PlannedRun, train_all
 from fecnet.tasks import Task, find_task, selecting_figure

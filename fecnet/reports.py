@@ -15,9 +15,10 @@ from fecnet.engine.evaluator import AffectJudge, ClassJudge, TripletJudge
 from fecnet.evaluation.affect import format_affect
 from fecnet.evaluation.calibration import calibration, format_calibration
 from fecnet.evaluation.classification import ClassAccuracy, class_accuracy, format_classes, format_figures
+from fecnet.evaluation.drawing import INSTALL, can_plot
 from fecnet.evaluation.mistakes import mistake_sheet
 from fecnet.evaluation.neighbours import neighbour_sheet
-from fecnet.evaluation.plots import INSTALL, can_plot, confusion_plot, reliability_plot
+from fecnet.evaluation.plots import confusion_plot, reliability_plot
 from fecnet.evaluation.triplet_accuracy import ROWS, TripletAccuracy, format_table
 from fecnet.utils.files import replace_arrays, replace_json, replace_text
 from fecnet.utils.logging import say

@@ -66,9 +66,10 @@ def _positive(text: str) -> int:
 def _compare(options: argparse.Namespace) -> int:
     from fecnet.comparing import compare_runs
     from fecnet.evaluation.comparison import student_t
-    from fecnet.evaluation.learning_curves import import_figure
+    from fecnet.evaluation.drawing import INSTALL, can_plot
 
-    import_figure()  # what is not installed is said before anything is trained
+    if not can_plot():  # said before anything is trained
+        raise ValueError(f"learning curves {INSTALL}")
     student_t(0.95, 1)
     if options.setting:
         folders = _train(options)

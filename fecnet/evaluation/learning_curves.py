@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from fecnet.evaluation.drawing import new_figure, save_figure
+
 # Okabe and Ito's colours, told apart by colour-blind people too; their yellow is too pale for a line
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", ":")  # further settings take the colours again
@@ -95,28 +97,13 @@ def plot_curves(panels: Sequence[Panel], settings: Sequence[str], path: Path, *,
     Raises:
         ValueError: matplotlib is absent.
     """
-    figure_class = import_figure()
     rows = -(-len(panels) // 2)
-    figure = figure_class(figsize=(13, 4.2 * rows + 0.6), layout="constrained")
+    figure, axes_RC = new_figure(13, 4.2 * rows + 0.6, nrows=rows, ncols=2, squeeze=False)
     figure.suptitle(title, fontsize=11)
     figure.get_layout_engine().set(wspace=0.06, hspace=0.06)
-    for axes, panel in zip(figure.subplots(rows, 2, squeeze=False).flat, panels, strict=False):
+    for axes, panel in zip(axes_RC.flat, panels, strict=False):
         _draw(axes, panel, settings, unit)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-
-
-def import_figure() -> Any:
-    """The ``Figure`` of matplotlib, which needs no screen.
-
-    Raises:
-        ValueError: matplotlib is absent.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ValueError("learning curves need matplotlib; install it with: pip install matplotlib") from error
-    return Figure
+    save_figure(figure, path)
 
 
 def _draw(axes: Any, panel: Panel, settings: Sequence[str], unit: str) -> None:

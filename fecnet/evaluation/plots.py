@@ -5,25 +5,15 @@ Shape suffixes: K classes, B bins.
 
 from __future__ import annotations
 
-import io
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fecnet.evaluation.calibration import Calibration, format_calibration
 from fecnet.evaluation.classification import ClassAccuracy, format_figures
-from fecnet.utils.files import replace_bytes
+from fecnet.evaluation.drawing import new_figure, save_figure
 
-INSTALL = "need matplotlib; install it with: pip install 'matplotlib>=3.9'"
 _INCHES_PER_CLASS = 0.78
-_DPI = 110
-
-
-def can_plot() -> bool:
-    """Whether matplotlib is installed."""
-    return find_spec("matplotlib") is not None
 
 
 def confusion_plot(accuracy: ClassAccuracy, title: str, path: Path) -> None:
@@ -37,7 +27,7 @@ def confusion_plot(accuracy: ClassAccuracy, title: str, path: Path) -> None:
     num = len(accuracy.classes)
     share_KK = accuracy.confusion_percent()
     side = max(4.0, num * _INCHES_PER_CLASS)
-    figure, axes = _figure(side + 1.6, side + 1.4)
+    figure, axes = new_figure(side + 1.6, side + 1.4)
     axes.imshow(np.nan_to_num(share_KK), cmap="Blues", vmin=0, vmax=100)
     for row, column in np.ndindex(num, num):
         share = share_KK[row, column]
@@ -49,7 +39,7 @@ def confusion_plot(accuracy: ClassAccuracy, title: str, path: Path) -> None:
     axes.set_xlabel("called")
     axes.set_ylabel("label (faces)")
     axes.set_title(f"{title}\n{format_figures(accuracy)}", fontsize=10)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def reliability_plot(found: Calibration, title: str, path: Path) -> None:
@@ -62,7 +52,7 @@ def reliability_plot(found: Calibration, title: str, path: Path) -> None:
     """
     num, there_B = len(found.count_B), found.count_B > 0
     middle_B = (np.arange(num) + 0.5) / num
-    figure, (above, below) = _figure(5.4, 6.4, sharex=True, gridspec_kw={"height_ratios": [3, 1]}, nrows=2)
+    figure, (above, below) = new_figure(5.4, 6.4, sharex=True, gridspec_kw={"height_ratios": [3, 1]}, nrows=2)
     above.bar(middle_B[there_B], found.accuracy_B[there_B], 0.94 / num, color="#4c78a8", label="accuracy of the bin")
     above.plot(
         found.confidence_B[there_B], found.accuracy_B[there_B], "o", color="#222222", ms=4, label="mean confidence"
@@ -76,18 +66,4 @@ def reliability_plot(found: Calibration, title: str, path: Path) -> None:
     below.bar(middle_B, found.count_B, 0.94 / num, color="#b0b0b0")
     below.set_ylabel("faces")
     below.set_xlabel("confidence: probability of the class called")
-    _save(figure, path)
-
-
-def _figure(width: float, height: float, **layout: Any) -> tuple[Any, Any]:
-    """A figure of its own that no window shows, whatever the machine has, and its axes."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
-    return figure, figure.subplots(**layout)
-
-
-def _save(figure: Any, path: Path) -> None:
-    held = io.BytesIO()
-    figure.savefig(held, format="png")  # a figure without a window is drawn by Agg
-    replace_bytes(path, held.getbuffer())
+    save_figure(figure, path)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from fecnet.evaluation.drawing import new_figure, save_figure
+
 SCALE_EDGES = np.linspace(0, 1.5, 61)  # of the histogram's bins; larger scales count in the last
 _SMALL = 0.01  # a scale below it has as good as gone out
 
@@ -42,14 +44,10 @@ def plot_scales(
     Raises:
         ValueError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ValueError("plots need matplotlib: pip install 'fecnet[viz]'") from error
     past = [line for line in history if "scales/histogram" in line]
     past = past if len(past) > 1 else []  # one alone is the histogram itself
-    figure = Figure(figsize=(10 if past else 5, 4), layout="constrained")
-    axes = figure.subplots(1, 2 if past else 1, squeeze=False)[0]
+    figure, axes_12 = new_figure(10 if past else 5, 4, ncols=2 if past else 1, squeeze=False)
+    axes = axes_12[0]
     axes[0].hist(np.minimum(scale_S.cpu().numpy(), SCALE_EDGES[-1]), SCALE_EDGES)
     if threshold is not None:
         axes[0].axvline(threshold, color="C3", label=f"threshold {threshold:.3g}")
@@ -60,4 +58,4 @@ def plot_scales(
         iterations = [line["iteration"] for line in past]
         axes[1].pcolormesh(iterations, (SCALE_EDGES[:-1] + SCALE_EDGES[1:]) / 2, np.log1p(counts), shading="nearest")
         axes[1].set(xlabel="iteration", ylabel="scale |γ|", title="in training, darker is fewer")
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)

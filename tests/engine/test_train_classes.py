@@ -15,7 +15,7 @@ from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_trainer
 from fecnet.engine.runs import find_runs
 from fecnet.engine.stepper import Stepper
-from fecnet.evaluation.plots import can_plot
+from fecnet.evaluation.drawing import can_plot
 from fecnet.inference import _selecting_split, infer_run
 from fecnet.prepare.synthetic import prepare_synthetic
 from fecnet.training import train_run

@@ -1,0 +1,45 @@
+"""Pictures drawn with matplotlib, which the rest of the house does without."""
+
+from __future__ import annotations
+
+import io
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from fecnet.utils.files import replace_bytes
+
+INSTALL = "need matplotlib; install it with: pip install 'matplotlib>=3.9'"
+_DPI = 110
+
+
+def can_plot() -> bool:
+    """Whether matplotlib is installed."""
+    return find_spec("matplotlib") is not None
+
+
+def new_figure(width: float, height: float, **layout: Any) -> tuple[Any, Any]:
+    """A figure that no window shows, whatever the machine has, and its axes.
+
+    Args:
+        width: inches.
+        height: inches.
+        layout: of ``Figure.subplots``.
+
+    Raises:
+        ValueError: matplotlib is absent.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ValueError(f"pictures {INSTALL}") from error
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    return figure, figure.subplots(**layout)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write the figure as PNG, whole or not at all, in a folder that is made where it is absent."""
+    held = io.BytesIO()
+    figure.savefig(held, format="png")  # a figure without a window is drawn by Agg
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_bytes(path, held.getbuffer())
