@@ -23,6 +23,7 @@ from fecnet.data.labels import LabelTable
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_trainer
 from fecnet.many_runs import PlannedRun, train_all
+from fecnet.utils.logging import read_metrics
 
 RECIPE = ROOT / "config" / "ferplus_scn.yaml"
 CLEAN = "ferplus"
@@ -88,7 +89,7 @@ def read_run(run: Path) -> dict[str, Any]:
     checkpoint = find_checkpoint(run, "last")
     meta = load_meta(checkpoint)
     assert meta["accuracy"]["iteration"] == meta["iteration"] == meta["length"], checkpoint
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = read_metrics(run / "metrics.jsonl")
     splits = meta["accuracy"]["splits"]
     first = next(iter(splits))
     found = {

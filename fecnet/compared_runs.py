@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 from fecnet.config.node import flatten, load_config
 from fecnet.engine.checkpoint import find_checkpoint, load_meta
+from fecnet.utils.logging import read_metrics
 
 Curve = dict[int, float]  # a number by iteration
 
@@ -174,15 +174,11 @@ def common_curve(runs: Mapping[int, ComparedRun], name: str) -> Iterator[tuple[i
 
 def _read_curves(path: Path) -> dict[str, Curve]:
     curves: dict[str, Curve] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            values = json.loads(line)
-            iteration = values.pop("iteration")
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise ValueError(f"{path}:{number}: not a line of metrics: {' '.join(str(error).split())}") from error
-        for name, value in values.items():
-            if value is None:  # a split without faces of this kind
-                continue
+    for number, line in enumerate(read_metrics(path), start=1):
+        iteration = line["iteration"]
+        for name, value in line.items():
+            if name == "iteration" or value is None or isinstance(value, list):
+                continue  # no curve: a split without faces of this kind, or a histogram
             if not isinstance(value, (int, float)) or not math.isfinite(value):
                 raise ValueError(
                     f"{path}:{number}: '{name}' is {value} at iteration {iteration}; allowed: finite numbers"

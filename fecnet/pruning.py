@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from fecnet.modeling.pruning import (
     removable_groups,
 )
 from fecnet.utils.files import replace_text
-from fecnet.utils.logging import say
+from fecnet.utils.logging import read_metrics, say
 
 
 @dataclass(frozen=True)
@@ -192,7 +191,7 @@ def _print(groups: list[ChannelGroup], choice: Choice, before: Mapping[str, int]
 def _plot(folder: Path, scale_S: Tensor, choice: Choice, checkpoint: Path) -> None:
     """``scales.png``; without matplotlib a line that says so."""
     metrics = run_of(checkpoint) / "metrics.jsonl"
-    history = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.is_file() else []
+    history = read_metrics(metrics) if metrics.is_file() else []
     try:
         plot_scales(scale_S, folder / "scales.png", threshold=choice.threshold, history=history)
     except ValueError as error:

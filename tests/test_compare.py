@@ -118,6 +118,14 @@ def test_what_is_compared_can_be_chosen(runs, tmp_path, capsys):
     assert "no figure 'ccc' of 'val'" in refused(capsys, runs, "--figure", "ccc")
 
 
+def test_histograms_of_sparse_training_are_no_curves(runs):
+    for run in runs.iterdir():
+        with (run / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps({"iteration": 6, "scales/mean": 0.5, "scales/histogram": [3, 1]}) + "\n")
+    assert fecnet(["compare", str(runs)]) == 0
+    assert read_run(runs / "step-seed0").curves["scales/mean"] == {6: 0.5}
+
+
 def test_other_names_give_way_to_what_differs(runs):
     (runs / "step-seed1").rename(runs / "mine")
     groups = group_runs([read_run(run) for run in sorted(runs.iterdir())])

@@ -13,6 +13,7 @@ import numpy as np
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, run_of
 from fecnet.utils.files import read_arrays
+from fecnet.utils.logging import read_metrics
 
 TABLES = {  # evaluation/<name>.json, and what is shown of each of its splits
     "triplets": ("fecnet",),
@@ -97,7 +98,8 @@ def read_run(path: Path) -> RunRecord:
         if file.is_file():
             measured[name] = _read_table(file, TABLES[name])
     dataset, no_faces = _open_faces(meta, measured)
-    return RunRecord(run, meta, _read_metrics(run / "metrics.jsonl"), measured, dataset, no_faces)
+    file = run / "metrics.jsonl"
+    return RunRecord(run, meta, read_metrics(file) if file.is_file() else [], measured, dataset, no_faces)
 
 
 def _read_table(file: Path, needed: Sequence[str]) -> dict[str, Any]:
@@ -112,23 +114,6 @@ def _read_table(file: Path, needed: Sequence[str]) -> dict[str, Any]:
         if lacking:
             raise ValueError(f"{file}: split '{split}' lacks {', '.join(lacking)}; measure the run anew")
     return table
-
-
-def _read_metrics(file: Path) -> list[dict[str, Any]]:
-    if not file.is_file():
-        return []
-    lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
-    metrics = []
-    for number, line in enumerate(lines[:-1], 1):  # after the last newline: nothing, or what is being written now
-        try:
-            values = json.loads(line)
-            int(values["iteration"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{file}: line {number}: not a line of metrics with an 'iteration': {line[:60]!r}"
-            ) from error
-        metrics.append(values)
-    return metrics
 
 
 def _open_faces(meta: dict[str, Any], measured: dict[str, dict[str, Any]]) -> tuple[PackedDataset | None, str]:

@@ -45,6 +45,23 @@ class MetricsFile:
             os.close(handle)
 
 
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl``, each with an ``iteration``; a last one that is being written now is left out.
+
+    Raises:
+        ValueError: a line that is none.
+    """
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1], start=1):
+        try:
+            values = json.loads(line)
+            int(values["iteration"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}:{number}: not a line of metrics with an 'iteration': {line[:60]!r}") from error
+        found.append(values)
+    return found
+
+
 def _within(line: str, iteration: int) -> bool:
     """Whether a line is whole and not later than ``iteration``."""
     try:

@@ -170,7 +170,7 @@ def test_the_page_goes_into_the_run_unless_told(copy, capsys):
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        ("metrics.jsonl", "{}\n", "metrics.jsonl: line 1: not a line of metrics with an 'iteration': '{}'"),
+        ("metrics.jsonl", "{}\n", "metrics.jsonl:1: not a line of metrics with an 'iteration': '{}'"),
         ("evaluation/classes.json", "{", "classes.json: not JSON"),
         ("evaluation/classes.json", "[]", "classes.json: not a table of inference.py"),
         (
