@@ -66,7 +66,7 @@ def load_encoder(
         batch_size=batch_size or cfg.EVAL.BATCH_SIZE,
         classes=meta.get("classes", ()),
         name=str(checkpoint),
-        identity=_identity(checkpoint, seen),
+        identity=_identity(checkpoint, {**seen, "views": cfg.EVAL.VIEWS}),
     )
 
 
