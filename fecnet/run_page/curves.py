@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from fecnet.run_page.markup import Markup, element
 from fecnet.run_page.run_record import RunRecord
@@ -65,12 +66,25 @@ def figure_name(name: str) -> str:
     return name.split("/")[-1].replace("_", " ").replace("f1", "F1").replace("ccc", "CCC")
 
 
-def line_chart(title: str, lines: Mapping[str, Points]) -> Markup | None:
+def reliability_chart(calibration: Mapping[str, Any]) -> Markup | None:
+    """How often the net is right by how sure it is (arXiv:1706.04599); None where no face was counted.
+
+    Args:
+        calibration: of one split of ``classes.json``.
+    """
+    line = [(100 * of["confidence"], 100 * of["accuracy"]) for of in calibration["bins"] if of["count"]]
+    title = f"Calibration: per cent right by confidence; expected error {tick(calibration['ece'])}" if line else ""
+    lines = {"right": line, "as right as confident": [(0.0, 0.0), (100.0, 100.0)]} if line else {}
+    return line_chart(title, lines, by="confidence")
+
+
+def line_chart(title: str, lines: Mapping[str, Points], by: str = "iteration") -> Markup | None:
     """A chart with a legend; None where no line has a point.
 
     Args:
         title: above it.
         lines: points by the name of their line.
+        by: what the horizontal axis, from 0 on, is.
     """
     lines = {name: line for name, line in lines.items() if line}
     if not lines:
@@ -86,7 +100,7 @@ def line_chart(title: str, lines: Mapping[str, Points]) -> Markup | None:
 
     drawn = _grid(place, x_ticks, y_ticks)
     drawn += [_line([place(*point) for point in _thinned(line)], number) for number, line in enumerate(lines.values())]
-    svg = element("svg", drawn, viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=f"{title}, by iteration")
+    svg = element("svg", drawn, viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=f"{title}, by {by}")
     return element("figure", element("figcaption", title), svg, _legend(lines), class_="chart")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import fecnet
 from fecnet.run_page.comparison import comparison_section, headline_figures
-from fecnet.run_page.curves import run_curves
+from fecnet.run_page.curves import reliability_chart, run_curves
 from fecnet.run_page.disagreement import disagreement_section, no_faces
 from fecnet.run_page.map_figure import map_faces, map_figure
 from fecnet.run_page.markup import Child, Markup, as_it_is, element
@@ -117,8 +117,11 @@ def _tables(run: RunRecord) -> list[Child]:
             parts.append(element("h4", f"{split}: {name}{selected}"))
             if name == "triplets":
                 parts.append(triplet_table(found))
+            elif name == "affect":
+                parts.append(affect_table(found))
             else:
-                parts.append(class_tables(found) if name == "classes" else affect_table(found))
+                chart = reliability_chart(found["calibration"])
+                parts += [class_tables(found), element("div", chart, class_="charts") if chart else None]
     return parts
 
 

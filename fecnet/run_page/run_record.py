@@ -17,7 +17,7 @@ from fecnet.utils.logging import read_metrics
 
 TABLES = {  # evaluation/<name>.json, and what is shown of each of its splits
     "triplets": ("fecnet",),
-    "classes": ("classes", "confusion", "accuracy", "total"),
+    "classes": ("classes", "confusion", "accuracy", "total", "calibration"),
     "affect": ("ccc", "valence_ccc", "arousal_ccc", "valence_rmse", "arousal_rmse", "affect_faces"),
 }
 

@@ -15,6 +15,7 @@ from fecnet.run_page.curves import (
     line_chart,
     nice_ticks,
     points,
+    reliability_chart,
     run_curves,
     tick,
 )
@@ -70,6 +71,24 @@ def test_a_long_run_is_thinned_and_keeps_its_end():
     placed = re.search(r'<polyline points="([^"]+)"', chart)[1].split()
     assert 700 < len(placed) <= 1500
     assert placed[-1] == f"{_WIDTH - _RIGHT:.1f},{_TOP:.1f}"
+
+
+def test_reliability_is_accuracy_by_confidence_of_the_bins_with_faces():
+    bins = [
+        {"count": 0, "confidence": None, "accuracy": None},
+        {"count": 3, "confidence": 0.5, "accuracy": 0.25},
+        {"count": 1, "confidence": 1.0, "accuracy": 1.0},
+    ]
+    chart = reliability_chart({"ece": 18.75, "bins": bins})
+    assert "expected error 18.75" in chart and "by confidence" in chart
+    left, right, bottom, top = _LEFT, _WIDTH - _RIGHT, _HEIGHT - _BOTTOM, _TOP
+    measured, diagonal = (
+        [tuple(map(float, point.split(","))) for point in line.split()]
+        for line in re.findall(r'<polyline points="([^"]+)"', chart)
+    )
+    assert diagonal == [(left, bottom), (right, top)]
+    assert measured == [pytest.approx(((left + right) / 2, bottom - (bottom - top) / 4)), pytest.approx((right, top))]
+    assert reliability_chart({"ece": None, "bins": bins[:1]}) is None
 
 
 def test_names_are_escaped():

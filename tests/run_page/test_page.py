@@ -35,7 +35,7 @@ HEADINGS = ("Curves", "Tables", "Where net and people disagree", "Face map", "Pr
     ("name", "wanted"),
     [
         ("embedding", ("of triplets judged as people do", "untrained net", "pixel distance", "linear map", "Triplets")),
-        ("classifier", ("of faces called their label", "mean class accuracy", "Confusion", "label and class called")),
+        ("classifier", ("of faces called their label", "mean class accuracy", "Confusion", "Calibration: per cent")),
         ("joint", ("of triplets judged as people do", "of faces called their label", "test: triplets", "Confusion")),
         ("affect", ("of the possible concordance", "Valence and arousal of", "RMSE")),
     ],
@@ -176,7 +176,7 @@ def test_the_page_goes_into_the_run_unless_told(copy, capsys):
         (
             "evaluation/classes.json",
             '{"iteration": 1, "splits": {"test": {}}}',
-            "split 'test' lacks classes, confusion",
+            "split 'test' lacks classes, confusion, accuracy, total, calibration",
         ),
         ("evaluation/predictions.npz", "PK", "predictions.npz: not a file of measured faces"),
         ("checkpoints/best", "x", "best: expected an iteration, found 'x'"),
