@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 import fecnet
-from fecnet.commands import compare, costs, data, detect, embed, folds, prepare, prune, report, runs, settings
+from fecnet.commands import compare, costs, data, detect, embed, folds, prepare, profile, prune, report, runs, settings
 
 # torch's C++ warns on every rank, with stack traces where a launch fails; what matters of it is told in one line
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its profiler calls a machine without GPU an error
 
 
 _COMMANDS = {
@@ -26,6 +27,7 @@ _COMMANDS = {
     "report": (report, "write one HTML page of runs: curves, tables, failures, a map of faces, provenance"),
     "prune": (prune, "make a smaller net from a trained run: network slimming"),
     "costs": (costs, "compare runs: parameters, multiplications, file size, time on the CPU, accuracy"),
+    "profile": (profile, "where an iteration of training spends its time, and how near the machine's limit it is"),
     "config": (settings, "print every configuration key with its meaning, as Markdown"),
 }
 

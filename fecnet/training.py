@@ -111,7 +111,7 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
         check_classes(checkpoint, load_meta(checkpoint), dataset, task)
     torch.manual_seed(cfg.SEED)
     # What is wrong is found before anything is written.
-    trainer = _build_trainer(cfg, dataset, task, device, checkpoint)
+    trainer = build_trainer(cfg, dataset, task, device, checkpoint)
     run = comm.from_main(lambda: run_folder(cfg, recipe, checkpoint, restart=resume == "auto"))
     files = _open_files(cfg, run, trainer.progress)
     say(f"{run}: {_summary(cfg, dataset, trainer, device)}")
@@ -181,7 +181,7 @@ def _build_model(cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.
     return model.to(device, memory_format=memory_format)  # type: ignore[call-overload]
 
 
-def _build_trainer(
+def build_trainer(
     cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, checkpoint: Path | None
 ) -> Trainer:
     """All parts put together, as the checkpoint left them where there is one; nothing is written."""

@@ -46,6 +46,7 @@ ENTRIES = {
     "pretraining",
     "pruning",
     "costs",
+    "profiling",
     "reports",
     "compared_runs",
     "comparing",

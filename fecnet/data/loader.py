@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.packed import TripletTable
@@ -103,9 +104,10 @@ class FaceLoader:
         with ThreadPoolExecutor(1, "gather", initializer=torch.set_num_threads, initargs=(1,)) as ahead:
             following = self._begin(first, ahead)
             for iteration in range(first, last + 1):
-                batches = [self._finish(number, begun) for number, begun in enumerate(following)]
-                if iteration < last:
-                    following = self._begin(iteration + 1, ahead)
+                with record_function("data"):  # as a profile calls it: waiting for faces, choosing the next ones
+                    batches = [self._finish(number, begun) for number, begun in enumerate(following)]
+                    if iteration < last:
+                        following = self._begin(iteration + 1, ahead)
                 yield iteration, batches
 
     def gather(self, iteration: int) -> list[Batch]:

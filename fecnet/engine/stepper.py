@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import record_function as phase
 
 from fecnet.structures import Batch, Outputs, Relabels
 from fecnet.utils import comm
@@ -17,6 +18,7 @@ Augment = Callable[[Batch, int], Batch]
 GradientRule = Callable[[nn.Module], None]
 CountRight = Callable[[Outputs, Batch], tuple[Tensor, Tensor]]  # items that are right, and items that could be
 
+PHASES = ("data", "augment", "forward", "criterion", "backward", "reduce", "step")  # marked; the loader has "data"
 _LEAST_COUNT = 1e-12  # of a term whose items are all absent: its total is 0, and 0 / 0 would be NaN
 _RIGHT = ("right/items", "right/of")  # names of the sums of ``count_right``
 _LEAST_SCALE = 2.0**-10  # an fp16 loss scale below it has backed off 26 times: no overflow, but NaN
@@ -141,7 +143,10 @@ class Stepper:
         return self._optimizer.param_groups[0]["lr"]
 
     def step(self, batches: Sequence[Batch], augment: Augment, iteration: int) -> None:
-        """Update the weights from this rank's micro-batches; nothing is read back from the device."""
+        """Update the weights from this rank's micro-batches; nothing is read back from the device.
+
+        What ``PHASES`` names is marked for ``torch.profiler``.
+        """
         # Dropout is a function of (seed, iteration, rank), so no generator state needs to be saved.
         seed_device(self._device, ((self._seed * 1_000_003 + iteration) * 4099 + comm.rank()) % 2**63)
         factor = self.schedule.factor(iteration)
@@ -155,11 +160,15 @@ class Stepper:
         batches = [batch.to(self._device) for batch in batches]
         count = self._count(batches)
         for number, batch in enumerate(batches, start=1):
+            with phase("augment"):
+                augmented = augment(batch, iteration)
             with nullcontext() if number == len(batches) else comm.no_sync(self._net):
-                self._backward(augment(batch, iteration), count)
+                self._backward(augmented, count)
         self._add({f"count/{name}": value for name, value in count().items()})
-        comm.equalise(self._net, self._parameters)
-        self._update(iteration)
+        with phase("reduce"):
+            comm.equalise(self._net, self._parameters)
+        with phase("step"):
+            self._update(iteration)
 
     def read_terms(self) -> dict[str, float]:
         """Mean of each term over all items since the last call, and their sum as ``loss``; a collective.
@@ -230,13 +239,16 @@ class Stepper:
         return lambda: dict(zip(names, summed().unbind(), strict=True))
 
     def _backward(self, batch: Batch, count: Callable[[], dict[str, Tensor]]) -> None:
-        with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
+        use = torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32)
+        with phase("forward"), use:
             out = self._net(batch.image_NCHW)
-        totals = self._criterion(out, batch)
-        counts = count()
-        scale = {name: comm.world_size() / number.clamp_min(_LEAST_COUNT) for name, number in counts.items()}
-        loss = torch.stack([total * scale[name] for name, total in totals.items()]).sum()
-        self._scaler.scale(loss).backward()
+        with phase("criterion"):
+            totals = self._criterion(out, batch)
+            counts = count()
+            scale = {name: comm.world_size() / number.clamp_min(_LEAST_COUNT) for name, number in counts.items()}
+            loss = torch.stack([total * scale[name] for name, total in totals.items()]).sum()
+        with phase("backward"):
+            self._scaler.scale(loss).backward()
         self._add({f"total/{name}": total.detach() for name, total in totals.items()})
         if self._count_right is not None:
             self._add(dict(zip(_RIGHT, self._count_right(out, batch), strict=True)))

@@ -142,9 +142,7 @@ class Trainer:
         started = time.monotonic() - self.progress.seconds
         signal = 0
         with _bar(first, last) as bar:
-            for iteration, batches in self._loader(first, last):
-                self.stepper.step(batches, self._augment, iteration)
-                self.progress.iteration = iteration
+            for iteration in self.updates(first, last):
                 bar.update()
                 if self._labels is not None and self._periods.epoch and iteration % self._periods.epoch == 0:
                     self._relabel(self._labels, files)
@@ -159,6 +157,13 @@ class Trainer:
                     break
         files.finish()
         return signal if self.progress.iteration < last else 0
+
+    def updates(self, first: int, last: int) -> Iterator[int]:
+        """Make the updates of these iterations (both included) one after the other, and nothing else."""
+        for iteration, batches in self._loader(first, last):
+            self.stepper.step(batches, self._augment, iteration)
+            self.progress.iteration = iteration
+            yield iteration
 
     def state_dict(self) -> dict[str, Any]:
         """All that only training needs, as plain dicts; weights where they differ from those for inference.
