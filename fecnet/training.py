@@ -51,6 +51,7 @@ from fecnet.utils.env import (
     keep_freed_memory,
     now,
     provenance,
+    why_no_compile,
 )
 from fecnet.utils.files import hash_file
 from fecnet.utils.logging import MetricsFile, TensorBoard, say
@@ -112,6 +113,11 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
     torch.manual_seed(cfg.SEED)
     # What is wrong is found before anything is written.
     trainer = build_trainer(cfg, dataset, task, device, checkpoint)
+    if trainer.progress.iteration > trainer.length:
+        raise ValueError(
+            f"SOLVER.LENGTH: {trainer.length} iterations, but {checkpoint} is at iteration "
+            f"{trainer.progress.iteration}; allowed: as many or more"
+        )
     run = comm.from_main(lambda: run_folder(cfg, recipe, checkpoint, restart=resume == "auto"))
     files = _open_files(cfg, run, trainer.progress)
     say(f"{run}: {_summary(cfg, dataset, trainer, device)}")
@@ -205,6 +211,9 @@ def build_trainer(
     precision = choose_precision(cfg.SOLVER.PRECISION, device)
     periods = _periods(cfg, epoch)
     scales = _trained_scales(model)
+    no_compile = why_no_compile(device) if cfg.SOLVER.COMPILE else ""
+    if no_compile:
+        say(f"SOLVER.COMPILE: not possible here, going on without: {no_compile}")
     stepper = Stepper(
         model,
         cast(Criterion, criterion),
@@ -215,7 +224,7 @@ def build_trainer(
         average=build_ema(cfg, model),
         seed=cfg.SEED,
         precision=precision,
-        compile_model=cfg.SOLVER.COMPILE,
+        compile_model=cfg.SOLVER.COMPILE and not no_compile,
         device=device,
         count_right=count_right if task.has_classes else None,
     )

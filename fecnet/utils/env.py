@@ -69,6 +69,15 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     return _PRECISIONS[name]
 
 
+def why_no_compile(device: torch.device) -> str:
+    """Why ``torch.compile`` does not work here, such as no C++ compiler, in one line; empty where it does."""
+    try:
+        torch.compile(lambda value: value + 1)(torch.zeros(2, device=device))
+    except Exception as error:  # of the compiler's many kinds
+        return " ".join(str(error).split())[:200] or type(error).__name__
+    return ""
+
+
 def seed_device(device: torch.device, seed: int) -> None:
     """Seed what draws on ``device``, and nothing else.
 
@@ -111,7 +120,7 @@ def exact_float32() -> Iterator[None]:
     with _exact_lock:
         if _exact == 0:
             _tf32_before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+            _allow_tf32(False, False)
         _exact += 1
     try:
         yield
@@ -119,7 +128,15 @@ def exact_float32() -> Iterator[None]:
         with _exact_lock:
             _exact -= 1
             if _exact == 0:
-                torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = _tf32_before
+                _allow_tf32(*_tf32_before)
+
+
+def _allow_tf32(matmul: bool, cudnn: bool) -> None:
+    """Set what differs alone: to torch, False that was said is not False that it was, and it would compile anew."""
+    if torch.backends.cuda.matmul.allow_tf32 != matmul:
+        torch.backends.cuda.matmul.allow_tf32 = matmul
+    if torch.backends.cudnn.allow_tf32 != cudnn:
+        torch.backends.cudnn.allow_tf32 = cudnn
 
 
 def provenance(device: torch.device | None = None) -> dict[str, Any]:
