@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.demo import ROOT, run_commands
-from fecnet.costs import compare_runs, format_costs
+from fecnet.costs import format_costs, measure_costs
 from fecnet.engine.checkpoint import find_checkpoint, load_meta
 from fecnet.evaluation.drawing import new_figure, save_figure
 from fecnet.prepare.synthetic import prepare_synthetic
@@ -112,7 +112,7 @@ def _measure(name: str, plan: Plan, folder: Path, data: list[str], *, ratios: tu
             ]
         )[0]
         runs += [pruned, folder / f"{name}-{ratio}-tuned"]
-    costs = compare_runs([str(path) for path in runs])
+    costs = measure_costs([str(path) for path in runs])
     for each, path in zip(costs, runs, strict=True):
         each["run"] = path.name
     print(format_costs(costs))

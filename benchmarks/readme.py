@@ -98,7 +98,13 @@ def _claim(name: str) -> str:
 
 
 def _blocks(value: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Tables of what was measured: plain values first, then a table for what has rows, then what lies deeper."""
+    """Tables of all that was measured: plain values first, then a table for what has rows, then what lies deeper.
+
+    Raises:
+        ValueError: a list that mixes records with other things.
+    """
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{prefix}: {value!r} among records; expected records alone")
     plain = {key: item for key, item in value.items() if _is_plain(item)}
     if plain:
         yield _table([["", prefix or "measured"], *([_words(key), _cell(item)] for key, item in plain.items())])
@@ -111,6 +117,14 @@ def _blocks(value: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield _table([[title, *rows[0][1]], *([name, *row.values()] for name, row in _cells(rows))])
         elif isinstance(item, Mapping):
             yield from _blocks(item, title)
+        elif all(isinstance(row, list) and all(map(_is_plain, row)) for row in item):  # a matrix
+            width = max(map(len, item))
+            numbers = [str(number) for number in range(1, width + 1)]
+            rows_of = [[str(number), *map(_cell, row)] for number, row in enumerate(item, 1)]
+            yield _table([[title, *numbers], *(row + [""] * (width + 1 - len(row)) for row in rows_of)])
+        else:
+            for number, row in enumerate(item, 1):
+                yield from _blocks(row, f"{title} {number}")
 
 
 def _rows(value: Any) -> list[tuple[str, dict[str, Any]]]:

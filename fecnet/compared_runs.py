@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fecnet.config.node import flatten, load_config
-from fecnet.engine.checkpoint import find_checkpoint, load_meta
-from fecnet.utils.logging import read_metrics
+from fecnet.engine.checkpoint import find_checkpoint, load_meta, selected_by
+from fecnet.run_folders import check_trained, is_only_pruned
+from fecnet.utils.logging import read_metrics, say
 
 Curve = dict[int, float]  # a number by iteration
 
@@ -29,7 +30,8 @@ _NO_SETTING = (
     "LOG.",
 )
 # What the figures are measured on: where it differs, so do the questions.
-_SAME = ("DATA.LABELS", "DATA.HOLD_OUT", "DATA.EVAL_SPLITS", "DATA.EVAL_VOTE_SHARE")
+_SAME = ("DATA.LABELS", "DATA.HOLD_OUT", "DATA.FOLD", "DATA.EVAL_SPLITS", "DATA.EVAL_VOTE_SHARE")
+_SAME_OF_FOLDS = ("DATA.FOLDS", "DATA.NUM_FOLDS", "DATA.FOLD_SEED", "DATA.TRAIN_SPLIT")  # where a fold is left out
 _MADE_ON = ("commit", "torch", "device", "precision")  # told where it differs, since it moves figures too
 
 
@@ -69,8 +71,7 @@ class ComparedRun:
     @property
     def selecting(self) -> tuple[str, str]:
         """The split and the figure that selected the checkpoint; empty where nothing did."""
-        found = self.meta["accuracy"].get("selection") or {"split": "", "figure": ""}
-        return found["split"], found["figure"]
+        return selected_by(self.meta) or ("", "")
 
     def figure(self, split: str, name: str) -> float:
         """A figure of the used checkpoint, per cent.
@@ -93,9 +94,11 @@ def read_run(path: Path) -> ComparedRun:
     """A finished run.
 
     Raises:
-        ValueError: no run, an unfinished one, or a number that is not finite.
+        ValueError: no run, an unfinished one, one that was only pruned, or a number that is not finite.
     """
-    last = load_meta(find_checkpoint(path, "last"))
+    checkpoint = find_checkpoint(path, "last")
+    check_trained(checkpoint)
+    last = load_meta(checkpoint)
     length = last.get("length", math.inf)  # not kept by the first checkpoints of 0.1.0
     if last["iteration"] < length:
         raise ValueError(
@@ -109,20 +112,28 @@ def read_run(path: Path) -> ComparedRun:
 
 
 def find_run_folders(paths: Sequence[Path]) -> list[Path]:
-    """Runs as given, and those inside the folders that are none; each once.
+    """Runs as given, and those inside the folders that are none, but for nets that were only pruned; each once.
 
     Raises:
         ValueError: a folder holds no run.
     """
     found: dict[Path, Path] = {}
     for path in paths:
-        inside = [path] if _is_run(path) else sorted(child for child in path.glob("*/") if _is_run(child))
+        inside = [path] if _is_run(path) else _runs_inside(path)
         if not inside:
             raise ValueError(
                 f"{path}: no run here; expected a run folder or a folder of runs (a recipe: with --setting)"
             )
         found |= {run.resolve(): run for run in inside}
     return list(found.values())
+
+
+def _runs_inside(folder: Path) -> list[Path]:
+    runs = sorted(child for child in folder.glob("*/") if _is_run(child))
+    only_pruned = [run for run in runs if _is_only_pruned(run)]
+    for run in only_pruned:
+        say(f"{run}: left out: pruned, and not trained since")
+    return [run for run in runs if run not in only_pruned]
 
 
 def group_runs(runs: Sequence[ComparedRun]) -> dict[str, dict[int, ComparedRun]]:
@@ -153,7 +164,8 @@ def check_comparable(first: ComparedRun, other: ComparedRun) -> None:
     pairs = [("classes", first.meta.get("classes", []), other.meta.get("classes", []))]
     before, now = _data(first), _data(other)
     pairs += [(f"data '{key}'", before.get(key), now.get(key)) for key in dict.fromkeys([*before, *now])]
-    pairs += [(f"'{key}'", first.config[key], other.config[key]) for key in _SAME]
+    keys = _SAME + (_SAME_OF_FOLDS if first.config["DATA.FOLD"] else ())
+    pairs += [(f"'{key}'", first.config[key], other.config[key]) for key in keys]
     for what, one, two in pairs:
         if one != two:
             raise ValueError(f"not comparable: {what} is {one!r} in {first.path}, {two!r} in {other.path}")
@@ -189,6 +201,10 @@ def _read_curves(path: Path) -> dict[str, Curve]:
 
 def _is_run(path: Path) -> bool:
     return (path / "config.yaml").is_file() or (path / "checkpoints").is_dir()
+
+
+def _is_only_pruned(run: Path) -> bool:
+    return (run / "checkpoints" / "last").is_file() and is_only_pruned(find_checkpoint(run, "last"))
 
 
 def _data(run: ComparedRun) -> dict[str, Any]:

@@ -83,9 +83,15 @@ def _choose_split(runs: Sequence[ComparedRun], wanted: str) -> str:
     splits = list(runs[0].config["DATA.EVAL_SPLITS"])
     if wanted and wanted not in splits:
         raise ValueError(f"--split {wanted}: not measured while training; there are: {', '.join(splits)}")
-    taken = {run.selecting[0] for run in runs} | {runs[0].config["DATA.TRAIN_SPLIT"]}
-    free = [split for split in splits if split not in taken]
-    return wanted or (free or splits)[-1]
+    selecting = {run.selecting[0] for run in runs}
+    unseen = [split for split in splits if split not in _learnt(runs)]
+    free = [split for split in unseen if split not in selecting]
+    return wanted or (free or unseen or splits)[-1]
+
+
+def _learnt(runs: Sequence[ComparedRun]) -> set[str]:
+    """The splits that any of the runs was trained on."""
+    return {run.config["DATA.TRAIN_SPLIT"] for run in runs}
 
 
 def _choose_figure(runs: Sequence[ComparedRun]) -> str:
@@ -105,6 +111,8 @@ def _notes(runs: Sequence[ComparedRun], differences: Sequence[Difference], split
     notes = [f"measured at {' or '.join(used)}"]
     if split in selecting:
         notes.append(f"{split} also selected the checkpoints, so its figures are too good; quote another split")
+    if split in _learnt(runs):
+        notes.append(f"{split} was trained on: its figures say nothing of other faces; measure another split")
     if differences:
         each = 100 * differences[0].confidence
         together = f"; the {len(differences)} pairs together 95 %" if len(differences) > 1 else ""

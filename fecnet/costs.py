@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from fecnet.config.node import load_config
-from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights, run_of
+from fecnet.engine.checkpoint import find_checkpoint, home_of, load_meta, load_weights
 from fecnet.modeling.build import build_model
 from fecnet.modeling.cost import count_macs, count_parameters
 
 _WARM = 3  # first forward passes, not counted
 
 
-def compare_runs(
+def measure_costs(
     paths: Sequence[str], *, which: str = "best", batch: int = 1, seconds: float = 10.0
 ) -> list[dict[str, Any]]:
     """Costs and accuracy of the nets of several runs; the first is what the others are compared with.
@@ -72,7 +72,7 @@ def compare_runs(
 
 
 def format_costs(found: Sequence[dict[str, Any]]) -> str:
-    """The table of ``compare_runs``."""
+    """The table of ``measure_costs``."""
     splits = list(dict.fromkeys(split for costs in found for split in costs["percent"]))
     rows = [("run", "parameters", "MACs", "MB", "ms", "times faster", *splits)]
     for costs in found:
@@ -113,15 +113,24 @@ def _milliseconds(nets: Sequence[nn.Module], images: Sequence[Tensor], seconds: 
 
 
 def _percent(checkpoint: Path, meta: dict[str, Any]) -> dict[str, float]:
-    """Accuracy by split: as the training measured it, and as inference.py did where it was this checkpoint's."""
+    """Accuracy by split: as the training measured it, and as inference.py did.
+
+    Of a joint net it is that of the classes. What inference.py measured counts where it is of this checkpoint, its
+    views and its data: the nets are compared, not how they were measured.
+    """
     percent = {}
     for split, figures in meta.get("accuracy", {}).get("splits", {}).items():
-        percent[split] = figures["ALL"]["percent"] if "ALL" in figures else figures.get("accuracy")
-    folder = (run_of(checkpoint) if checkpoint.resolve().parent.name == "checkpoints" else checkpoint) / "evaluation"
-    for name in ("triplets", "classes"):  # what both measure of a joint net is the classes
+        percent[split] = figures["accuracy"] if "accuracy" in figures else figures.get("ALL", {}).get("percent")
+    folder = home_of(checkpoint) / "evaluation"
+    wanted = {
+        "iteration": meta["iteration"],
+        "views": meta["config"]["EVAL"].get("VIEWS", "center"),
+        "coverage": meta["coverage"],
+    }
+    for name in ("triplets", "classes"):
         file = folder / f"{name}.json"
         written = json.loads(file.read_text()) if file.is_file() else {}
-        if written.get("iteration") == meta["iteration"]:
+        if {key: written.get(key) for key in wanted} == wanted:
             for split, columns in written["splits"].items():
                 percent[split] = columns["fecnet"]["ALL"]["percent"] if name == "triplets" else columns["accuracy"]
     return {split: value for split, value in percent.items() if value is not None}

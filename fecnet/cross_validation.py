@@ -18,7 +18,7 @@ from fecnet.data.labels import LabelTable
 from fecnet.data.packed import PackedDataset
 from fecnet.evaluation.classification import ClassAccuracy
 from fecnet.evaluation.coverage import format_coverage
-from fecnet.evaluation.drawing import can_plot
+from fecnet.evaluation.drawing import INSTALL, can_plot
 from fecnet.evaluation.fold_accuracy import (
     FoldAccuracy,
     count_tests,
@@ -149,16 +149,15 @@ def _plan(cfg: Frozen, dataset: PackedDataset, number: int) -> _Fold:
 def _known_people(dataset: PackedDataset, learnt: LabelTable, tested: LabelTable) -> int | None:
     """How many of the tested faces are of people who are also learnt from; None where people are unknown."""
     records = list(face_rows(dataset.path))
-    before, now = (values_of(table, records, "subject") for table in (learnt, tested))
+    before, now = (values_of(table, records, "subject")[table.label_M >= 0] for table in (learnt, tested))
     if not (before != "").all() or not (now != "").all():
         return None
-    return int((np.isin(now, before) & (tested.label_M >= 0)).sum())
+    return int(np.isin(now, before).sum())
 
 
 def _measure(folder: Path, fold: _Fold, cfg: Frozen, task: Task) -> FoldAccuracy:
     """The fold at its last iteration; its table goes to its log."""
-    # How it is measured may have changed since it was trained, and the data may have moved.
-    how = {"DATA.PATH", "DEVICE", *(key for key, _ in flatten(cfg) if key.startswith("EVAL."))}
+    how = ("DATA.PATH", "DEVICE", "EVAL.BATCH_SIZE")  # these may have changed since it was trained
     overrides = [text for key, value in flatten(cfg) if key in how for text in (key, str(value))]
     name = f"fold_{fold.number}"
     with (
@@ -184,9 +183,13 @@ def _report(folder: Path, found: Sequence[FoldAccuracy], result: dict[str, Any],
     lines = (",".join(map(str, row)) for row in result["together"]["confusion"])
     replace_text(folder / f"confusion_folds{suffix}.csv", "\n".join(lines) + "\n")
     names = [f"folds{suffix}.json", f"confusion_folds{suffix}.csv"]
+    picture = folder / f"confusion_folds{suffix}.png"
     if can_plot():
-        names.append(f"confusion_folds{suffix}.png")
-        confusion_plot(sum_folds(found), f"{len(found)} folds by {result['by']}", folder / names[-1])
+        confusion_plot(sum_folds(found), f"{len(found)} folds by {result['by']}", picture)
+        names.append(picture.name)
+    else:
+        picture.unlink(missing_ok=True)  # it would show an earlier measurement
+        say(f"{picture.name}: not made, pictures {INSTALL}")
     say(
         f"\n{result['recipe']}: {len(found)} of {result['num_folds']} folds by '{result['by']}' of {result['split']}; "
         "per cent at the last iteration, nothing was selected; known people: tested faces of people learnt from"

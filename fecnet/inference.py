@@ -15,7 +15,7 @@ from fecnet.data.duplicates import stand_in
 from fecnet.data.folds import FOLD
 from fecnet.data.label_splits import HOLD_OUT
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights, run_of
+from fecnet.engine.checkpoint import find_checkpoint, home_of, load_meta, load_weights, selected_by
 from fecnet.engine.evaluator import AffectJudge, ClassJudge, Evaluator, TripletJudge
 from fecnet.evaluation.baselines import MAX_LINEAR_TRIPLETS, linear_embedding, pixel_embedding, small_faces
 from fecnet.evaluation.coverage import format_coverage
@@ -137,7 +137,7 @@ def _copies_in_training(
 def _print(
     meta: dict[str, Any], dataset: PackedDataset, reports: Sequence[Report], splits: Sequence[str], views: str
 ) -> None:
-    selecting = _selecting_split(meta)
+    selecting, _ = selected_by(meta) or (None, None)
     for split in splits:
         selected = " (the split that selected the best checkpoint)" if split == selecting else ""
         for report in reports:
@@ -147,15 +147,6 @@ def _print(
     if views != "center":
         say(f"\nEVAL.VIEWS {views}: outputs are the mean over the views of a face")
     say("\n" + format_coverage(dataset.coverage))
-
-
-def _selecting_split(meta: dict[str, Any]) -> str | None:
-    """The split by which the best checkpoint was selected, or None where nothing selected."""
-    accuracy = meta.get("accuracy", {})
-    if not accuracy:  # saved before the first evaluation
-        return None
-    selection = accuracy.get("selection", {"split": meta["config"]["DATA"]["EVAL_SPLITS"][0]})
-    return selection and selection["split"]
 
 
 def _check_hold_out(cfg: Frozen, trained: Frozen, splits: Sequence[str]) -> None:
@@ -177,8 +168,7 @@ def _check_hold_out(cfg: Frozen, trained: Frozen, splits: Sequence[str]) -> None
 
 def _write(checkpoint: Path, reports: Sequence[Report], results: dict[str, dict[str, Any]]) -> None:
     """Into the run's folder, or into that of a checkpoint which lies alone."""
-    in_run = checkpoint.resolve().parent.name == "checkpoints"
-    folder = (run_of(checkpoint) if in_run else checkpoint) / "evaluation"
+    folder = home_of(checkpoint) / "evaluation"
     folder.mkdir(exist_ok=True)
     names = [name for report in reports for name in report.write(folder, results[report.name])]
     say(f"{checkpoint}: written to {folder}: {', '.join(names)}")

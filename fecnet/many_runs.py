@@ -230,8 +230,10 @@ def _is_finished(run: Path, cfg: Frozen, datasets: Mapping[str, PackedDataset]) 
         raise ValueError(f"{problems[0]}; give another folder")
     check_same_data(checkpoint, datasets[cfg.DATA.PATH])
     meta = load_meta(checkpoint)
-    same_length = meta["config"]["SOLVER"]["LENGTH"] == cfg.SOLVER.LENGTH  # may differ when a run goes on
-    return bool(same_length and meta["iteration"] >= meta["length"])
+    length = meta["config"]["SOLVER"]["LENGTH"]  # may differ when a run goes on
+    if length > cfg.SOLVER.LENGTH:
+        raise ValueError(f"{run}: SOLVER.LENGTH {length:g} there, {cfg.SOLVER.LENGTH:g} given; give another folder")
+    return bool(length == cfg.SOLVER.LENGTH and meta["iteration"] >= meta["length"])
 
 
 def _how(code: int) -> str:

@@ -11,7 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from fecnet.config.node import Frozen, dump_config, load_config, plain
-from fecnet.engine.checkpoint import Checkpointer, find_checkpoint, load_meta, load_weights, make_folder, run_of
+from fecnet.engine.checkpoint import (
+    Checkpointer,
+    find_checkpoint,
+    home_of,
+    load_meta,
+    load_weights,
+    make_folder,
+    run_of,
+)
 from fecnet.evaluation.scales import plot_scales
 from fecnet.modeling.build import build_model
 from fecnet.modeling.channels import ChannelGroup
@@ -77,12 +85,10 @@ def prune_run(path: str, goal: Goal, *, which: str = "best", inner: bool = False
         )
     image = torch.zeros(1, len(meta["preprocessing"]["channels"]), cfg.DATA.INPUT_SIZE, cfg.DATA.INPUT_SIZE)
     macs = macs_by_layer(net, image)
-    importances = importance(net, groups)
-    if inner:
-        importances = [
-            torch.full_like(value_C, torch.inf) if group.is_residual else value_C
-            for group, value_C in zip(groups, importances, strict=True)
-        ]
+    importances = [
+        torch.full_like(value_C, torch.inf) if (inner and group.is_residual) or _is_frozen(net, group) else value_C
+        for group, value_C in zip(groups, importance(net, groups), strict=True)
+    ]
     choice = _choose(net, groups, importances, goal, macs)
     folder = _output_folder(checkpoint, output)
     small_cfg = _settings(cfg, folder, checkpoint, meta, choice)
@@ -109,6 +115,11 @@ def _open(cfg: Frozen, meta: Mapping[str, Any]) -> nn.Module:
     return build_model(cfg, len(meta["preprocessing"]["channels"]), len(meta.get("classes", ()))).eval()
 
 
+def _is_frozen(net: nn.Module, group: ChannelGroup) -> bool:
+    """Whether its scales were not trained, so that they say nothing: ``MODEL.FREEZE_BACKBONE``."""
+    return not all(net.get_submodule(norm.layer).get_parameter("weight").requires_grad for norm in group.norms)
+
+
 def _choose(
     net: nn.Module, groups: list[ChannelGroup], importances: list[Tensor], goal: Goal, macs: Mapping[str, int]
 ) -> Choice:
@@ -123,8 +134,11 @@ def _choose(
 
 
 def _output_folder(checkpoint: Path, output: str) -> Path:
-    run = run_of(checkpoint)
-    folder = Path(output) if output else run.with_name(f"{run.name}-pruned")
+    if output:
+        folder = Path(output)
+    else:
+        run = run_of(checkpoint)
+        folder = run.with_name(f"{run.name}-pruned")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder}: is there already; give another with --output, or remove it")
     return folder
@@ -132,11 +146,14 @@ def _output_folder(checkpoint: Path, output: str) -> Path:
 
 def _settings(cfg: Frozen, folder: Path, checkpoint: Path, meta: Mapping[str, Any], choice: Choice) -> Frozen:
     """The run's settings, for a net of the widths that are left, starting from its weights."""
-    share = f"{choice.removed} of {choice.total} channels removed"
+    origin = f"{meta['data']['name']}, iteration {meta['iteration']} of {home_of(checkpoint).resolve().name}"
+    told = f"{origin}; {choice.removed} of {choice.total} channels removed"
+    if "pruned" in meta and not meta["iteration"]:  # pruned twice without training: what it came from is told too
+        told += f"; before that: {cfg.MODEL.PRETRAINED_ON}"
     model = {
         "WIDTHS": choice.widths,
         "PRETRAINED": str(folder / "checkpoints" / "0" / "model.safetensors"),
-        "PRETRAINED_ON": f"{meta['data']['name']}, iteration {meta['iteration']} of {run_of(checkpoint).name}; {share}",
+        "PRETRAINED_ON": told,
         "PRETRAINED_PARTS": "all",
     }
     run = {"NAME": f"{folder.resolve().name}-tuned", "OUTPUT_DIR": str(folder.parent)}
@@ -161,7 +178,6 @@ def _costs(net: nn.Module, image_NCHW: Tensor) -> dict[str, int]:
 
 def _write(folder: Path, net: nn.Module, cfg: Frozen, meta: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    replace_text(folder / "config.yaml", dump_config(cfg))
     make_folder(folder / "checkpoints")
     checkpointer = Checkpointer(folder / "checkpoints", keep=0)
     # not measured and not trained, whatever its origin was
@@ -172,6 +188,7 @@ def _write(folder: Path, net: nn.Module, cfg: Frozen, meta: Mapping[str, Any]) -
         checkpointer.finish()
     finally:
         checkpointer.close()
+    replace_text(folder / "config.yaml", dump_config(cfg))  # last: it names the weights
 
 
 def _print(groups: list[ChannelGroup], choice: Choice, before: Mapping[str, int], after: Mapping[str, int]) -> None:
@@ -190,7 +207,7 @@ def _print(groups: list[ChannelGroup], choice: Choice, before: Mapping[str, int]
 
 def _plot(folder: Path, scale_S: Tensor, choice: Choice, checkpoint: Path) -> None:
     """``scales.png``; without matplotlib a line that says so."""
-    metrics = run_of(checkpoint) / "metrics.jsonl"
+    metrics = home_of(checkpoint) / "metrics.jsonl"
     history = read_metrics(metrics) if metrics.is_file() else []
     try:
         plot_scales(scale_S, folder / "scales.png", threshold=choice.threshold, history=history)

@@ -134,7 +134,14 @@ def check_widths(cfg: Frozen, checkpoint: Path, meta: Mapping[str, Any]) -> None
     """
     before, now = list(meta["config"]["MODEL"].get("WIDTHS", [])), list(cfg.MODEL.WIDTHS)
     if before != now:
-        raise ValueError(f"MODEL.WIDTHS: {now or 'empty'}; {checkpoint} is a net with {before or 'none'}; give these")
+        own = f"a net with {before}; give these" if before else "not of a pruned net; allowed: empty"
+        raise ValueError(f"MODEL.WIDTHS: {now or 'empty'}; {checkpoint} is {own}")
+
+
+def is_only_pruned(checkpoint: Path) -> bool:
+    """Whether a checkpoint is a pruned net that has not been trained since."""
+    meta = load_meta(checkpoint)
+    return not meta["iteration"] and "pruned" in meta
 
 
 def check_trained(checkpoint: Path) -> None:
@@ -143,8 +150,7 @@ def check_trained(checkpoint: Path) -> None:
     Raises:
         ValueError: it is one.
     """
-    meta = load_meta(checkpoint)
-    if not meta["iteration"] and "pruned" in meta:
+    if is_only_pruned(checkpoint):
         run = run_of(checkpoint)
         raise ValueError(
             f"{run}: pruned and not trained since: nothing to resume; fine-tune it with: "
@@ -153,5 +159,9 @@ def check_trained(checkpoint: Path) -> None:
 
 
 def describe_data(dataset: PackedDataset) -> dict[str, Any]:
-    """What tells a data set from another, wherever it lies."""
-    return {key: dataset.description[key] for key in ("name", "sources", "num_faces", "splits")}
+    """What tells a data set from another, wherever it lies: what it says of itself, and the hash of its pixels."""
+    keys = ("name", "sources", "num_faces", "splits", "height", "width", "channels")
+    described = {key: dataset.description[key] for key in keys}
+    if dataset.files is not None:  # sets of older versions do not say it
+        described["faces_sha256"] = dataset.files["faces.npy"]["sha256"]
+    return described

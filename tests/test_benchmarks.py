@@ -94,6 +94,21 @@ def test_a_page_of_known_results(tmp_path):
         assert line in page
 
 
+def test_nothing_that_was_measured_is_left_off_the_page():
+    from benchmarks.readme import _blocks
+
+    measured = {
+        "runs": [{"seed": 11, "percent": {"val": 22.5}}, {"seed": 33, "labels": {"wrong": 44}}],
+        "confusion": [[55, 66], [77, 88]],
+        "differences": [{"name": "a - b", "each": [0.125, 0.25]}, {"name": "a - c"}],
+    }
+    page = "\n".join(_blocks(measured))
+    for value in (11, 22.5, 33, 44, 55, 66, 77, 88, "a - b", 0.125, 0.25, "a - c"):
+        assert str(value) in page, value
+    with pytest.raises(ValueError, match="mixed 2: 3 among records"):
+        list(_blocks({"mixed": [{"a": 1}, 3]}))
+
+
 @pytest.mark.parametrize(
     ("text", "said"), [("{", "loss.json: not JSON"), ('{"date": 1}', "not a record of a measurement: lacks command")]
 )

@@ -167,6 +167,9 @@ def test_other_classes_are_refused(runs, capsys):
     [
         (lambda meta: meta["data"].update(num_faces=65), "data 'num_faces' is 64 in"),
         (lambda meta: meta["coverage"]["faces"].update(kept=63), "data 'coverage.faces.kept' is 64 in"),
+        (lambda meta: meta["data"].update(height=96), "data 'height' is 48 in"),
+        (lambda meta: meta["data"].update(faces_sha256="0"), "data 'faces_sha256' is "),
+        (lambda meta: meta["config"]["DATA"].update(FOLD=2), "'DATA.FOLD' is 0 in"),
         (lambda meta: meta["config"]["DATA"].update(EVAL_VOTE_SHARE=0.5), "'DATA.EVAL_VOTE_SHARE' is 0.0 in"),
         (lambda meta: meta["config"]["DATA"].update(EVAL_SPLITS=["test"]), "'DATA.EVAL_SPLITS' is ['val', 'test'] in"),
     ],
@@ -180,6 +183,35 @@ def test_the_folder_of_the_same_data_may_have_another_name(runs):
     edit_meta(runs / "step-seed1", "best", lambda meta: meta["data"].update(name="moved"))
     edit_meta(runs / "step-seed1", "best", lambda meta: meta["config"]["DATA"].update(PATH="elsewhere/moved"))
     assert list(group_runs([read_run(run) for run in sorted(runs.iterdir())])) == ["cosine", "step"]
+
+
+def test_folds_cut_otherwise_are_refused(runs, capsys):
+    for run in runs.iterdir():
+        edit_meta(run, "best", lambda meta: meta["config"]["DATA"].update(FOLD=1))
+    assert fecnet(["compare", str(runs)]) == 0
+    edit_meta(runs / "step-seed1", "best", lambda meta: meta["config"]["DATA"].update(FOLDS="published"))
+    assert "not comparable: 'DATA.FOLDS' is 'subject' in" in refused(capsys, runs)
+
+
+def test_a_split_that_was_learnt_is_not_what_is_compared(recipe, runs, capsys):
+    for seed in (0, 1):
+        train(recipe, f"all-seed{seed}", seed, "DATA.EVAL_SPLITS", "[val,train]", "OUTPUT_DIR", str(runs / "more"))
+    assert fecnet(["compare", str(runs / "more")]) == 0
+    said = capsys.readouterr().out
+    assert json.loads((runs / "more" / "comparison.json").read_text())["split"] == "val"
+    assert "val also selected the checkpoints" in said and "was trained on" not in said
+    assert fecnet(["compare", str(runs / "more"), "--split", "train"]) == 0
+    assert "train was trained on: its figures say nothing of other faces" in capsys.readouterr().out
+
+
+def test_a_net_that_was_only_pruned_is_left_out(runs, capsys):
+    from fecnet.pruning import Goal, prune_run
+
+    pruned = prune_run(str(runs / "step-seed0"), Goal(ratio=0.5))
+    capsys.readouterr()
+    assert fecnet(["compare", str(runs)]) == 0
+    assert f"{pruned}: left out: pruned, and not trained since" in capsys.readouterr().out
+    assert "pruned and not trained since: nothing to resume" in refused(capsys, pruned)
 
 
 def test_a_run_counts_once(runs, tmp_path, capsys):

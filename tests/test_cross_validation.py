@@ -144,3 +144,21 @@ def test_help_tells_how(capsys):
     with pytest.raises(SystemExit):
         fecnet(["folds", "x.yaml", "--fold", "first"])
     assert "'first'; allowed: all, or numbers such as 1 or 1,2" in capsys.readouterr().err
+
+
+def test_known_people_are_those_that_labelled_faces_were_learnt_from(tmp_path):
+    """By sequence, so that people stand on both sides."""
+    from fecnet.cross_validation import _known_people
+    from fecnet.data.labels import LabelTable
+    from fecnet.data.packed import PackedDataset
+
+    dataset = PackedDataset(write_people(tmp_path / "people", [0, 1, 2, 0, 1, -1], ["a", "a", "b", "b", "c", "c"]))
+    whole = dataset.labels("mood", "train")
+
+    def part(*rows):
+        faces, label = whole.faces_M[list(rows)], whole.label_M[list(rows)]
+        return LabelTable(**{**vars(whole), "faces_M": faces, "label_M": label})
+
+    assert _known_people(dataset, part(0, 2, 5), part(1, 3, 4)) == 2  # of c no labelled face was learnt from
+    assert _known_people(dataset, part(0), part(2, 4)) == 0
+    assert _known_people(dataset, part(4, 0), part(5, 1)) == 1  # c's other face has no label and is not tested

@@ -62,7 +62,9 @@ def test_longer_runs_go_on_and_other_settings_are_refused(recipe, tmp_path):
     longer = PlannedRun("seed_1", ("SEED", "1", "SOLVER.LENGTH", "8"))
     train_all(recipe, [longer], tmp_path / "many")
     assert states(tmp_path / "many") == {"seed_1": ("finished", "8 / 8")}
-    other = PlannedRun("seed_1", ("SEED", "1", "SOLVER.BASE_LR", "0.5"))
+    with pytest.raises(ValueError, match=r"seed_1: SOLVER.LENGTH 8 there, 2 given; give another folder"):
+        train_all(recipe, [PlannedRun("seed_1", ("SEED", "1", "SOLVER.LENGTH", "2"))], tmp_path / "many")
+    other = PlannedRun("seed_1", ("SEED", "1", "SOLVER.LENGTH", "8", "SOLVER.BASE_LR", "0.5"))
     with pytest.raises(ValueError, match=r"another 'SOLVER.BASE_LR': 0.001 there, 0.5 given; give another folder"):
         train_all(recipe, [*seeds(2), other], tmp_path / "many")
     assert not (tmp_path / "many" / "seed_2").exists()  # found before anything is trained

@@ -167,6 +167,52 @@ def test_costs_and_accuracy_side_by_side(run, tmp_path, capsys):
     assert main(["costs", str(run), "--batch", "0"]) == 2
 
 
+def test_costs_compare_nets_not_how_they_were_measured(tmp_path):
+    from fecnet.costs import measure_costs
+
+    recipe = write_recipe(tmp_path, "joint")
+    assert train(recipe) == 0
+    run = tmp_path / "result" / "joint"
+
+    def percent():
+        return measure_costs([str(run)], seconds=0)[0]["percent"]
+
+    while_trained = percent()["val"]
+    measured = infer_run(str(run))
+    assert while_trained == pytest.approx(measured["classes"]["splits"]["val"]["accuracy"], abs=1e-3)  # not triplets
+    whole = percent()
+    assert whole == {split: found["accuracy"] for split, found in measured["classes"]["splits"].items()}
+    infer_run(str(run), overrides=["EVAL.VIEWS", "flip"])
+    assert percent() == {"val": while_trained}
+
+
+def test_what_was_frozen_stays_whole(trained, tmp_path, capsys):
+    """Its scales are those it began with: they say nothing."""
+    frozen = ("MODEL.FREEZE_BACKBONE", "true", "SOLVER.SPARSITY", 0.01, "SOLVER.LENGTH", 1)
+    assert train(trained / "classifier.yaml", *frozen, "OUTPUT_DIR", tmp_path, "NAME", "frozen") == 0
+    meta = load_meta(find_checkpoint(prune_run(str(tmp_path / "frozen"), Goal(ratio=0.5)), "last"))
+    assert meta["pruned"]["of"] == 16 and meta["pruned"]["removed"] == 8  # of the neck
+    assert meta["config"]["MODEL"]["WIDTHS"] == [*meta["pruned"]["widths_before"][:-1], 8]
+
+
+def test_pruned_twice_all_of_it_is_told(run):
+    once = prune_run(str(run), Goal(ratio=0.3))
+    twice = prune_run(str(once), Goal(ratio=0.3))
+    assert train(twice / "config.yaml", "SOLVER.LENGTH", 1) == 0
+    said = load_meta(find_checkpoint(run.with_name("classifier-pruned-pruned-tuned"), "last"))["pretraining"]
+    assert said.count("channels removed") == 2 and "of classifier-pruned; " in said and "of classifier; " in said
+
+
+def test_a_checkpoint_that_lies_alone_is_pruned_to_a_place_that_is_named(run, tmp_path):
+    alone = shutil.copytree(find_checkpoint(run, "best"), tmp_path / "alone")
+    with pytest.raises(ValueError, match="not inside a run"):
+        prune_run(str(alone), Goal(ratio=0.5))
+    pruned = prune_run(str(alone), Goal(ratio=0.5), output=str(tmp_path / "small"))
+    assert "of alone; " in load_config(str(pruned / "config.yaml")).MODEL.PRETRAINED_ON
+    with pytest.raises(ValueError, match=r"^MODEL\.WIDTHS: \[5\]; .* is not of a pruned net; allowed: empty$"):
+        infer_run(str(run), overrides=["MODEL.WIDTHS", "[5]"])
+
+
 def test_inner_leaves_the_sums_of_blocks_whole(run):
     pruned = prune_run(str(run), Goal(ratio=0.5), inner=True)
     assert load_meta(find_checkpoint(pruned, "last"))["config"]["MODEL"]["WIDTHS"][:4:2] == [8, 16]

@@ -17,12 +17,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _costs(options: argparse.Namespace) -> int:
-    from fecnet.costs import compare_runs, format_costs
+    from fecnet.costs import format_costs, measure_costs
     from fecnet.utils.files import replace_json
 
     if options.batch < 1:
         raise ValueError(f"--batch {options.batch}; allowed: 1 or more")
-    found = compare_runs(options.runs, which=options.checkpoint, batch=options.batch, seconds=options.seconds)
+    found = measure_costs(options.runs, which=options.checkpoint, batch=options.batch, seconds=options.seconds)
     print(format_costs(found))
     if options.json:
         replace_json(options.json, {"runs": found, "batch": options.batch})

@@ -205,6 +205,25 @@ def run_of(checkpoint: Path) -> Path:
     return checkpoint.parent.parent if len(checkpoint.parts) > 2 else checkpoint.resolve().parents[1]
 
 
+def home_of(checkpoint: Path) -> Path:
+    """The run folder that holds a checkpoint; the checkpoint's own where it lies alone."""
+    return run_of(checkpoint) if checkpoint.resolve().parent.name == "checkpoints" else checkpoint
+
+
+def selected_by(meta: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The split and the figure that selected the best checkpoint of a run, or None where nothing did.
+
+    Args:
+        meta: ``meta.json`` of one of its checkpoints. The first ones of 0.1.0 do not say it: the first split did.
+    """
+    accuracy = meta.get("accuracy")
+    if not accuracy:  # saved before the first evaluation
+        return None
+    first = {"split": meta["config"]["DATA"]["EVAL_SPLITS"][0], "figure": "ALL"}
+    selection = accuracy.get("selection", first)
+    return (selection["split"], selection["figure"]) if selection else None
+
+
 def load_meta(checkpoint: Path) -> dict[str, Any]:
     """``meta.json`` of a checkpoint.
 

@@ -158,6 +158,11 @@ class Trainer:
         files.finish()
         return signal if self.progress.iteration < last else 0
 
+    @property
+    def length(self) -> int:
+        """Iterations of the whole training."""
+        return self._periods.last
+
     def updates(self, first: int, last: int) -> Iterator[int]:
         """Make the updates of these iterations (both included) one after the other, and nothing else."""
         for iteration, batches in self._loader(first, last):

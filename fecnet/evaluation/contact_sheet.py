@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+from fecnet.utils.files import replace_bytes
 
 _GAP = 2  # pixels between pictures
 _CAPTION = 13  # pixels under a picture for each line of the built-in font
@@ -42,5 +45,7 @@ def contact_sheet(
         sheet.paste(Image.fromarray(np.ascontiguousarray(image)), (left, top))
         if captions is not None:
             draw.text((left + 1, top + height), captions[k], fill="black")
+    held = io.BytesIO()
+    sheet.save(held, format="png", optimize=True)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, optimize=True)
+    replace_bytes(Path(path), held.getbuffer())

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fecnet.modeling.channels import ChannelGroup, Span
 
+_NONE = "no channel may be removed: all are frozen, or sums of residual blocks left whole"
 Keep = list[Tensor]  # of each group which channels stay, bool, shape (C,)
 
 
@@ -66,11 +67,17 @@ def by_ratio(importances: Sequence[Tensor], ratio: float) -> Choice:
     Channels of infinite importance stay too, and do not count.
 
     Raises:
-        ValueError: the ratio is not between 0 and 1.
+        ValueError: the ratio is not between 0 and 1, or so small that no channel goes.
     """
     if not 0 < ratio < 1:
         raise ValueError(f"ratio {ratio:g}; allowed: above 0 and below 1")
-    return _choose(importances, int(ratio * _removable(importances)))
+    total = _removable(importances)
+    count = int(ratio * total + 1e-6)  # 0.7 of 90 are 63, also where 0.7 · 90 comes out a little smaller
+    if not total:
+        raise ValueError(_NONE)
+    if not count:
+        raise ValueError(f"ratio {ratio:g}: none of {total} channels; allowed: {1 / total:.2g} or more")
+    return _choose(importances, count)
 
 
 def by_target(importances: Sequence[Tensor], target: int, cost: Callable[[Keep], int], name: str) -> Choice:
@@ -86,9 +93,11 @@ def by_target(importances: Sequence[Tensor], target: int, cost: Callable[[Keep],
         ValueError: the net is no larger than the target, or no net of its kind is small enough.
     """
     total = _removable(importances)
+    if not total:
+        raise ValueError(_NONE)
     whole, least = (cost(_choose(importances, count).keep) for count in (0, total))
     if not least <= target < whole:
-        raise ValueError(f"{target:,} {name}; allowed: {least:,} (one channel left in each layer) to {whole - 1:,}")
+        raise ValueError(f"{target:,} {name}; allowed: {least:,} (one channel left where any may go) to {whole - 1:,}")
     enough, too_few = total, 0
     while enough - too_few > 1:
         middle = (enough + too_few) // 2

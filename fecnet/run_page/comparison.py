@@ -16,6 +16,7 @@ _HEADLINES = {  # of each table: the figure to quote, and how it is said
     "classes": ("accuracy", "of faces called their label"),
     "affect": ("ccc", "of the possible concordance"),
 }
+_CUT = ("TRAIN_SPLIT", "HOLD_OUT", "FOLD", "FOLDS", "NUM_FOLDS", "FOLD_SEED")  # decide which faces a part holds
 
 
 def comparison_section(runs: Sequence[RunRecord], names: Sequence[str]) -> Markup:
@@ -62,6 +63,10 @@ def _unlike(runs: Sequence[RunRecord]) -> list[str]:
     }
     counts = [_counts(run) for run in runs]
     shared = set.intersection(*map(set, counts))
+    tables = {name for name, _ in shared}
+    found["views"] = [{name: run.measured[name].get("views", "center") for name in tables} for run in runs]
+    if {"fold", "hold_out"} & {split for _, split in shared}:
+        found["folds or held-out faces"] = [{key: run.meta["config"]["DATA"].get(key) for key in _CUT} for run in runs]
     found["what was counted"] = [{key: count[key] for key in shared} for count in counts]
     return [what for what, values in found.items() if differ(values)]
 

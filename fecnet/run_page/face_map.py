@@ -15,8 +15,7 @@ from PIL import Image, ImageDraw
 
 from fecnet.run_page.pictures import visible
 
-MAX_FACES = 5000  # on a map; more are thinned out evenly
-MAX_TSNE = 4000  # faces that t-SNE lays out: its time grows faster than their number
+MAX_FACES = 4000  # on a map; more are thinned out evenly: the time of t-SNE grows faster than their number
 _SEED = 0
 _PERPLEXITY = 30.0
 _TSNE_ITERATIONS = 500
@@ -41,7 +40,7 @@ class Layout:
 
 
 def lay_out(value_ND: np.ndarray) -> Layout:
-    """t-SNE of up to ``MAX_TSNE`` faces (arXiv:1301.3342), PCA of more or without scikit-learn; the same every time.
+    """t-SNE (arXiv:1301.3342), or PCA of very few faces and without scikit-learn; the same every time.
 
     Args:
         value_ND: finite, at least one face.
@@ -49,8 +48,8 @@ def lay_out(value_ND: np.ndarray) -> Layout:
     if value_ND.shape[1] <= 2:
         return Layout(np.pad(value_ND, ((0, 0), (0, 2 - value_ND.shape[1]))), "as they are")
     num = len(value_ND)
-    if not 4 <= num <= MAX_TSNE:
-        return Layout(principal(value_ND), f"PCA; t-SNE is for 4 to {MAX_TSNE:,} faces")
+    if num < 4:
+        return Layout(principal(value_ND), "PCA; t-SNE is for 4 faces or more")
     if not np.ptp(value_ND, 0).max() > 0:  # nothing to lay out, and t-SNE would divide by zero
         return Layout(principal(value_ND), "PCA; to the net all faces are alike")
     try:

@@ -17,7 +17,7 @@ from fecnet.run_page.map_figure import map_faces, map_figure
 from fecnet.run_page.markup import Child, Markup, as_it_is, element
 from fecnet.run_page.provenance import provenance_section
 from fecnet.run_page.run_record import RunRecord
-from fecnet.run_page.tables import affect_table, class_tables, triplet_table
+from fecnet.run_page.tables import affect_table, class_tables, copies_note, triplet_table
 
 
 def build_page(runs: Sequence[RunRecord], *, made: datetime.datetime) -> str:
@@ -114,14 +114,17 @@ def _tables(run: RunRecord) -> list[Child]:
             parts.append(element("p", said, f"{run.meta['iteration']}: measure anew: ", again, class_="absent"))
         for split, found in measured["splits"].items():
             selected = " (selected the checkpoint)" if split == run.selecting_split() else ""
-            parts.append(element("h4", f"{split}: {name}{selected}"))
+            views = measured.get("views", "center")
+            shown = f", mean over the views {views}" if views != "center" else ""
+            parts.append(element("h4", f"{split}: {name}{selected}{shown}"))
             if name == "triplets":
                 parts.append(triplet_table(found))
             elif name == "affect":
                 parts.append(affect_table(found))
             else:
                 chart = reliability_chart(found["calibration"])
-                parts += [class_tables(found), element("div", chart, class_="charts") if chart else None]
+                parts += [class_tables(found), copies_note(found)]
+                parts.append(element("div", chart, class_="charts") if chart else None)
     return parts
 
 

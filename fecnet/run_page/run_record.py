@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.checkpoint import find_checkpoint, load_meta, run_of
+from fecnet.engine.checkpoint import find_checkpoint, load_meta, run_of, selected_by
 from fecnet.utils.files import read_arrays
 from fecnet.utils.logging import read_metrics
 
@@ -59,7 +59,7 @@ class RunRecord:
         """Arrays of ``evaluation/<name>.npz``, a row per measured face, or None where there is no such file.
 
         Raises:
-            ValueError: unreadable, values that are not finite, or rows that do not increase or fit the values.
+            ValueError: unreadable, values that are not finite, or rows that do not increase or fit values and data.
         """
         file = self.path / "evaluation" / f"{name}.npz"
         if not file.is_file():
@@ -70,6 +70,9 @@ class RunRecord:
             raise ValueError(f"{file}: arrays of different lengths: {sizes}")
         if (np.diff(arrays["rows"]) <= 0).any():
             raise ValueError(f"{file}: 'rows' do not increase")
+        rows_N = arrays["rows"]
+        if len(rows_N) and self.dataset and not 0 <= rows_N[0] <= rows_N[-1] < len(self.dataset.faces_NHWC):
+            raise ValueError(f"{file}: rows that {self.dataset.path} does not have; measure the run anew")
         bad = [key for key, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
         if bad:
             raise ValueError(f"{file}: '{bad[0]}' is not finite everywhere")
@@ -77,10 +80,8 @@ class RunRecord:
 
     def selecting_split(self) -> str | None:
         """The split that selected the best checkpoint, or None where nothing selected."""
-        accuracy = self.meta.get("accuracy") or {}
-        # the first checkpoints of 0.1.0 do not say what selected them: the first split did
-        selection = accuracy.get("selection", {"split": self.meta["config"]["DATA"]["EVAL_SPLITS"][0]})
-        return selection["split"] if accuracy and selection else None
+        selected = selected_by(self.meta)
+        return selected and selected[0]
 
 
 def read_run(path: Path) -> RunRecord:

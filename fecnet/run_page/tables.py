@@ -13,6 +13,7 @@ from fecnet.evaluation.classification import ClassAccuracy
 from fecnet.evaluation.triplet_accuracy import ROWS
 from fecnet.run_page.markup import Child, Markup, element
 
+_FIGURES = {"accuracy": "accuracy", "mean_class_accuracy": "mean class accuracy", "macro_f1": "macro F1"}
 _DARK = 0.55  # share from which a cell needs light text
 
 
@@ -54,6 +55,20 @@ def class_tables(found: Mapping[str, Any]) -> Markup:
     return element("div", _class_table(accuracy), confusion_table(accuracy), class_="tables")
 
 
+def copies_note(found: Mapping[str, Any]) -> Markup | None:
+    """The figures without the faces that were also learnt, where there are such.
+
+    Args:
+        found: one split of ``classes.json``.
+    """
+    copies, others = found.get("copies_in_training"), found.get("without_copies")
+    if not copies or not others:
+        return None
+    figures = ", ".join(f"{said} {number(others[name])}" for name, said in _FIGURES.items())
+    where = f"that also stand in {found.get('training_split', 'training')}, pixel for pixel"
+    return element("p", f"Without the {copies:,} faces {where}: {figures} per cent.", class_="note")
+
+
 def _class_table(accuracy: ClassAccuracy) -> Markup:
     columns = (accuracy.total_K, accuracy.recall_K(), accuracy.precision_K(), accuracy.f1_K())
     rows: list[list[Child]] = [
@@ -61,10 +76,9 @@ def _class_table(accuracy: ClassAccuracy) -> Markup:
         for name, total, recall, precision, f1 in zip(accuracy.classes, *columns, strict=True)
     ]
     figures = accuracy.figures()
-    names = {"accuracy": "accuracy", "mean_class_accuracy": "mean class accuracy", "macro_f1": "macro F1"}
     total = int(accuracy.total_K.sum())
     largest = 100 * int(accuracy.total_K.max()) / total if total else math.nan
-    said = ", ".join(f"{said} {number(figures[name])}" for name, said in names.items())
+    said = ", ".join(f"{said} {number(figures[name])}" for name, said in _FIGURES.items())
     caption = f"{said} per cent of {total:,} faces (always calling the largest class: {number(largest)})"
     return table(["class", "faces", "recall", "precision", "F1"], rows, caption=caption)
 

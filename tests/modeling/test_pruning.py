@@ -75,7 +75,7 @@ def largest_difference(masked, pruned, image):
     neck=st.sampled_from(NECKS),
     head=st.sampled_from(sorted(HEAD_OUTPUTS)),
     channels=st.sampled_from([1, 2, 3, 4]),
-    ratio=st.floats(0.01, 0.99),
+    ratio=st.floats(0.05, 0.99),
     inner=st.booleans(),
     seed=st.integers(0, 2**16),
 )
@@ -224,3 +224,18 @@ def test_widths_that_do_not_fit_are_named():
     for wrong in ("[0]", "[a]", "[1.5]", "[true]"):
         with pytest.raises(ValueError, match=r"'MODEL\.WIDTHS': .*; allowed: whole numbers above 0"):
             load_config(None, ["MODEL.WIDTHS", wrong])
+
+
+@pytest.mark.parametrize(
+    ("ratio", "channels", "removed"), [(0.7, 90, 63), (0.29, 100, 29), (0.57, 100, 57), (0.5, 5, 2)]
+)
+def test_the_ratio_is_that_of_the_channels(ratio, channels, removed):
+    assert by_ratio([torch.rand(channels)], ratio).removed == removed
+
+
+def test_a_choice_of_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"^ratio 0\.01: none of 60 channels; allowed: 0\.017 or more$"):
+        by_ratio([torch.rand(60)], 0.01)
+    for choose in (lambda of: by_ratio(of, 0.5), lambda of: by_target(of, 3, lambda keep: 5, "MACs")):
+        with pytest.raises(ValueError, match="no channel may be removed: all are frozen, or sums"):
+            choose([torch.full((4,), torch.inf)])

@@ -160,6 +160,35 @@ def test_runs_that_were_measured_on_other_faces_are_told(runs, copy, tmp_path):
     assert f">{run}</a>" in page  # both are called classifier
 
 
+def test_how_it_was_measured_is_told(runs, copy, tmp_path):
+    run = copy("classifier")
+    file = run / "evaluation" / "classes.json"
+    table = json.loads(file.read_text())
+    table["views"] = "ten_crop"
+    table["splits"]["test"] |= {"copies_in_training": 5, "training_split": "train"}
+    table["splits"]["test"]["without_copies"] = {"accuracy": 12.3, "mean_class_accuracy": 11.1, "macro_f1": 9.9}
+    file.write_text(json.dumps(table))
+    page = make_page(run, runs / "classifier", output=tmp_path / "page.html")
+    assert page.count("mean over the views ten_crop") == 2 and "The runs differ in views" in page
+    assert "Without the 5 faces that also stand in train, pixel for pixel: accuracy 12.3" in page
+
+
+def test_other_folds_with_as_many_faces_are_told(runs, copy, tmp_path):
+    """The counts are the same: what was cut decides."""
+    paths = [copy("classifier"), copy("joint")]
+    for number, path in enumerate(paths, 1):
+        file = path / "evaluation" / "classes.json"
+        table = json.loads(file.read_text())
+        table["splits"] = {"fold": table["splits"]["test"]}
+        file.write_text(json.dumps(table))
+        for meta_file in (path / "checkpoints").glob("[0-9]*/meta.json"):
+            meta = json.loads(meta_file.read_text())
+            meta["config"]["DATA"]["FOLD"] = number
+            meta_file.write_text(json.dumps(meta))
+    page = make_page(*paths, output=tmp_path / "page.html")
+    assert "folds or held-out faces" in page
+
+
 def test_the_page_goes_into_the_run_unless_told(copy, capsys):
     run = copy("affect")
     assert main(["report", str(run)]) == 0
