@@ -1,4 +1,4 @@
-"""How large detectors' boxes are against the pictures of FER2013 and CK+: `fecnet watch` cuts faces for their nets there.
+"""How large detectors' boxes are on the pictures of FER2013 and CK+: `fecnet watch` cuts faces along them.
 
 Rules: 200 random pictures of each set, without the blank ones, enlarged four times and set into a border of repeated
 edge pixels a quarter as wide, so that boxes may be larger than the picture. Where several faces are found the largest
