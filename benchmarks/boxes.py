@@ -51,7 +51,7 @@ def measure(detector: Detector, image_NHW: np.ndarray) -> dict[str, Any]:
     for image_HW in image_NHW:
         large = Image.fromarray(image_HW).convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
         border = side // 4
-        found = detector.detect(np.pad(large, ((border, border), (border, border), (0, 0)), mode="edge"))
+        found = detector.detect(np.pad(np.asarray(large), ((border, border), (border, border), (0, 0)), mode="edge"))
         best = choose_face(found)
         if best is not None:
             boxes.append((found.boxes_K4[best] - border) / side)

@@ -121,11 +121,13 @@ def watch(watcher: FaceWatcher, source: Source, views: Views, *, every: int = 1)
         ):
             for frame in frames:
                 faces = watcher.look(frame.image_HWC)
-                tally.add(faces)
-                drawn_HWC = draw_faces(frame.image_HWC, faces, "" if still else f"{tally.rate:.1f} frames/s")
+                seen_s = time.monotonic()  # before a window waits for the user
+                corner = "" if still else f"{tally.rate(seen_s):.1f} frames/s"
+                go_on = views.add(frame, draw_faces(frame.image_HWC, faces, corner), faces)
+                tally.add(faces, seen_s)
                 bar.set_postfix(faces=len(faces), refresh=False)
                 bar.update()
-                if not views.add(frame, drawn_HWC, faces):
+                if not go_on:
                     break
             else:
                 if not tally.frames:
@@ -144,18 +146,17 @@ class _Tally:
     def __init__(self) -> None:
         self.frames = self.with_faces = self.faces = 0
         self._begun = time.monotonic()
-        self._recent = deque([self._begun], maxlen=_RECENT + 1)
+        self._recent = deque([self._begun], maxlen=_RECENT)  # when the last frames were seen
 
-    def add(self, faces: Sequence[SeenFace]) -> None:
-        """Count a frame."""
+    def add(self, faces: Sequence[SeenFace], seen_s: float) -> None:
+        """Count a frame that is done, and was seen then."""
         self.frames, self.faces = self.frames + 1, self.faces + len(faces)
         self.with_faces += bool(faces)
-        self._recent.append(time.monotonic())
+        self._recent.append(seen_s)
 
-    @property
-    def rate(self) -> float:
-        """Frames a second of late."""
-        return (len(self._recent) - 1) / max(self._recent[-1] - self._recent[0], 1e-6)
+    def rate(self, seen_s: float) -> float:
+        """Frames a second of late, with the one that is seen now."""
+        return len(self._recent) / max(seen_s - self._recent[0], 1e-6)
 
     def summary(self, name: str, files: Sequence[Path]) -> str:
         """One line."""
