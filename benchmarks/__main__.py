@@ -21,6 +21,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "annotations",
     "download",
     "faces",
+    "boxes",
     "extraction",
     "embedding",
     "demo",

@@ -23,26 +23,26 @@ from fecnet.faces.decode import decode_image
 from fecnet.faces.detect import build_detector
 from fecnet.faces.detections import Detections, Detector, overlap
 
-_DATA = ROOT.parent / "shared" / "data"
-_YUNET = _DATA / "weights" / "yunet" / "face_detection_yunet_2023mar.onnx"
+DATA = ROOT.parent / "shared" / "data"
+YUNET = DATA / "weights" / "yunet" / "face_detection_yunet_2023mar.onnx"
 _MIN_OVERLAP = 0.3
 _MIN_FACE = 20  # some annotated faces have eyes 8 pixels apart
 
 
 def run(*, quick: bool) -> dict[str, Any]:
     """Both detectors, upright and turned by 30 degrees to either side; passes over what is absent."""
-    if not (_DATA / "faces" / "annotations.json").is_file():
-        print(f"{_DATA / 'faces'} is absent: not measured")
+    if not (DATA / "faces" / "annotations.json").is_file():
+        print(f"{DATA / 'faces'} is absent: not measured")
         return {}
     measured: dict[str, Any] = {}
     for name in ("mtcnn", "yunet"):
         try:
-            detector = build_detector(name, model_path=_YUNET, min_face=_MIN_FACE)
+            detector = build_detector(name, model_path=YUNET, min_face=_MIN_FACE)
         except ValueError as error:
             print(f"{error}: not measured")
             continue
         measured[detector.name] = {
-            f"turned by {degrees}": measure(detector, _DATA / "faces", every=20 if quick else 1, degrees=degrees)
+            f"turned by {degrees}": measure(detector, DATA / "faces", every=20 if quick else 1, degrees=degrees)
             for degrees in (0, -30, 30)
         }
         print(detector.name, json.dumps(measured[detector.name], indent=2))

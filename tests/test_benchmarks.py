@@ -3,12 +3,14 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import ckplus, gpu, record
+from benchmarks import boxes, ckplus, gpu, record
 from benchmarks.readme import readme
+from fecnet.faces.detections import detections
 from tests.conftest import ROOT
 
 
@@ -39,6 +41,23 @@ def test_the_gap_of_ckplus_protocols_by_hand(capsys, monkeypatch, tmp_path):
     leaking = {"mean": {"accuracy": 96.0, "mean_class_accuracy": 92.5, "macro_f1": 93.0}}
     honest = {"mean": {"accuracy": 91.5, "mean_class_accuracy": 93.0, "macro_f1": 93.0}}
     assert ckplus.gap_to(leaking, honest) == {"accuracy": 4.5, "mean_class_accuracy": -0.5, "macro_f1": 0.0}
+
+
+class Half:
+    """Finds a face as wide as half the picture and three quarters as high, in its middle; on black ones none."""
+
+    def detect(self, image_HWC):
+        side = len(image_HWC) / 1.5  # without the border
+        box_K4 = (np.array([[0.25, 0.125, 0.75, 0.875]]) + 0.25) * side
+        num = int(image_HWC.any())
+        return detections(box_K4[:num], np.ones(num), np.zeros((num, 5, 2)))
+
+
+def test_where_boxes_lie_on_pictures_by_hand():
+    image_NHW = np.full((3, 48, 48), 100, np.uint8)
+    image_NHW[1] = 0
+    found = boxes.measure(Half(), image_NHW)
+    assert found == {"pictures": 3, "found": 2, "side": 0.75, "side_quartiles": [0.75, 0.75], "centre": [0.5, 0.5]}
 
 
 HARDWARE = {"commit": "abc", "processor": "Some CPU", "cores": 2, "device": "cpu", "threads": 1}

@@ -9,6 +9,7 @@ from PIL import Image
 
 from fecnet.cli import main
 from fecnet.deploy.encoder import Encoder
+from fecnet.deploy.videos import Video
 from tests.conftest import ROOT
 from tests.deploy.conftest import aligned, squares  # noqa: F401  (fixtures)
 from tests.deploy.test_videos import write_film  # skips where OpenCV is absent
@@ -21,6 +22,7 @@ def blocks(language):
 
 
 def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # noqa: F811
+    monkeypatch.setattr("fecnet.deploy.watch.why_no_window", lambda: "a test")
     run, _, pictures, _ = aligned
     monkeypatch.chdir(tmp_path)
     shutil.copytree(run, "result/run")
@@ -42,8 +44,8 @@ def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # no
         assert hasattr(told["enc"], name), name
     assert all(f"enc.{name}" in PAGE for name in vars(Encoder) if not name.startswith(("_", "check", "dims")))
 
-    commands = blocks("bash")[0].splitlines()
-    assert len(commands) == 5
+    commands = [command for block in blocks("bash") for command in block.splitlines()]
+    assert len(commands) == 7
     for command in commands:
         program, *words = shlex.split(command)
         assert program == "fecnet" and main(words) == 0, f"{command}\n{capsys.readouterr().err}"
@@ -52,3 +54,6 @@ def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # no
     assert len((tmp_path / "set.csv").read_text().splitlines()) == 6
     assert len((tmp_path / "film.csv").read_text().splitlines()) == 4
     assert not list(tmp_path.glob("*.shards"))
+    assert Image.open("photos/0.watched.png").size == Image.open("photos/0.png").size
+    assert len((tmp_path / "faces.csv").read_text().splitlines()) == 3
+    assert Video("marked.mp4").announced == 6

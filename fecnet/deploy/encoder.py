@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from fecnet.deploy.face_maker import FaceMaker, Picture
-from fecnet.deploy.pictures import OK, Item, Items, each_item
+from fecnet.deploy.pictures import OK, STATUS, Item, Items, as_rgb, each_item
 from fecnet.engine.predict import View, predict_batch
+from fecnet.faces.detections import Detections
 from fecnet.faces.extract import Box
 
 Boxes = Iterable[Box | None]
@@ -58,7 +59,8 @@ class Encoder:
     exactly the stored shape is a face of a packed set and goes in as it is.
 
     With ``align`` the face is found in the picture and aligned as in training: in the box that is given for it, or
-    else the largest face of the picture. Pictures without a face get a status and a row of NaN, not an exception.
+    else the largest face of the picture. Without it, what is in the box is cut out as in data sets with boxes. Pictures
+    without a face get a status and a row of NaN, not an exception.
 
     All methods may be called from several threads at once. Batches are computed in float32.
 
@@ -77,6 +79,7 @@ class Encoder:
         batch_size: faces per forward pass.
         face_shape: of a stored face: height, width, channels.
         channels: their names in order.
+        aligned: the training faces were aligned, and it is known how; else ``align`` is refused.
         name: the checkpoint.
         identity: tells the net with its preprocessing from any other.
     """
@@ -99,6 +102,7 @@ class Encoder:
         self._maker = maker
         self.batch_size, self.classes, self.name = batch_size, tuple(classes), name
         self.face_shape, self.channels, self.identity = maker.shape, maker.channels, identity
+        self.aligned = maker.aligned
 
     @overload
     def embed(
@@ -116,7 +120,7 @@ class Encoder:
         Args:
             items: one picture or several, see the class; an iterator is read a batch at a time.
             align: find the face and align it as in training; else a picture is a face as it is.
-            boxes: with ``align``, where the face is in each picture: x1, y1, x2, y2 in pixels, or None.
+            boxes: where the face is in each picture: x1, y1, x2, y2 in pixels, or None.
             return_status: return the status of each picture too.
 
         Returns:
@@ -156,7 +160,7 @@ class Encoder:
             ValueError: the net has no classes; else as ``embed``.
         """
         found = self._gathered("logits", items, align, boxes)
-        probability_NK = torch.from_numpy(found.outputs["logits"]).softmax(dim=1).numpy()
+        probability_NK = probabilities(found.outputs["logits"])
         names = [
             self.classes[int(row_K.argmax())] if status == OK else None
             for row_K, status in zip(probability_NK, found.status, strict=True)
@@ -199,6 +203,27 @@ class Encoder:
         least, second = np.sort(opposite_3)[:2]
         return int(opposite_3.argmin()) if least < second else None  # of NaN too
 
+    def find_faces(self, picture: Item) -> Detections:
+        """All faces of a picture, best score first; their boxes are what ``boxes`` takes.
+
+        Found with the detector of the training data; where none was at work, with YuNet if its model was given, else
+        with MTCNN.
+
+        Args:
+            picture: one picture, see the class.
+
+        Raises:
+            ValueError: not one picture, or one that cannot be read; the detector is missing, or another one than in
+                training.
+        """
+        items = list(each_item(picture))
+        if len(items) != 1:
+            raise ValueError(f"find_faces: {len(items)} pictures; expected one")
+        image_HWC = as_rgb(items[0])
+        if isinstance(image_HWC, str):
+            raise ValueError(f"{picture}: {image_HWC}: {STATUS[image_HWC]}")
+        return self._maker.find(image_HWC)
+
     def encode(self, items: Items, *, align: bool = False, boxes: Boxes | None = None) -> Encoded:
         """All outputs of the net at once, by name, and the status of each picture.
 
@@ -225,8 +250,6 @@ class Encoder:
         Raises:
             ValueError: as ``embed``.
         """
-        if boxes is not None and not align:
-            raise ValueError("boxes: given without align; a box says where the face to be aligned is")
         held: list[np.ndarray | str] = []
         for face in self._maker.make(_paired(items, boxes), align=align):
             held.append(face)
@@ -288,6 +311,11 @@ class Encoder:
         if len(emb_ND) != len(items):
             raise ValueError(f"{len(emb_ND)} pictures; expected {len(items)}, one in each argument")
         return emb_ND
+
+
+def probabilities(logits_NK: np.ndarray) -> np.ndarray:
+    """Of each class, float32, shape (N, K)."""
+    return torch.from_numpy(logits_NK).softmax(dim=1).numpy()
 
 
 def _paired(items: Items, boxes: Boxes | None) -> Iterator[Picture]:

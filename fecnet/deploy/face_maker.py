@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from fecnet.deploy.pictures import Item, as_rgb
-from fecnet.faces.detections import Detector
-from fecnet.faces.extract import Box, extract_faces, whole_face
+from fecnet.faces.detect import build_detector
+from fecnet.faces.detections import Detections, Detector
+from fecnet.faces.extract import Box, extract_faces, usable_box, whole_face
 from fecnet.faces.landmark_faces import LandmarkFaces
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.faces.square_faces import load_square
@@ -36,8 +37,14 @@ class FaceMaker:
             stored are taken.
         recorded: the training data said it themselves, and alignment with it.
         origin: the checkpoint, for errors.
-        detector_model: YuNet's ``.onnx`` file, where the faces were found with it.
+        detector_model: YuNet's ``.onnx`` file, where the faces were found with it; where they were found with no
+            detector, ``find`` uses it instead of MTCNN.
         detector_device: where MTCNN runs.
+
+    Attributes:
+        shape: of a stored face: S, S, C.
+        channels: their names in order.
+        aligned: it is known how the training faces were aligned.
     """
 
     def __init__(
@@ -53,6 +60,7 @@ class FaceMaker:
     ) -> None:
         self.shape, self.channels = (size, size, len(channels)), tuple(channels)
         self._recipe, self._recorded, self._origin = recipe, recorded, origin
+        self.aligned = recorded and recipe is not None and recipe.align
         self._model, self._device = detector_model, detector_device
         self._grey = channels[0] == "grey"
         self._detector: Detector | None = None
@@ -61,8 +69,9 @@ class FaceMaker:
         """The face of each picture in turn; at most ``_TOGETHER`` pictures are held.
 
         Args:
-            pictures: a picture, and with ``align`` perhaps the box in it, x1, y1, x2, y2 in pixels.
-            align: find the face and align it; else the picture is a face as it is.
+            pictures: a picture, and perhaps the box in it, x1, y1, x2, y2 in pixels.
+            align: find the face, in the box where there is one, and align it; else the box is cut out as data sets
+                with boxes are, and without one the picture is a face as it is.
 
         Returns:
             uint8, shape (S, S, C) each, or a key of ``STATUS``.
@@ -74,7 +83,7 @@ class FaceMaker:
         held: list[_Held] = []
         pixels = 0
         for item, box in pictures:
-            if isinstance(item, np.ndarray) and item.shape == self.shape and not align:
+            if isinstance(item, np.ndarray) and item.shape == self.shape and box is None and not align:
                 held.append(item)  # a face just as the data set stores it
             else:
                 seen = as_rgb(item)
@@ -91,8 +100,17 @@ class FaceMaker:
 
     def _together(self, align: bool) -> _Together:
         if align:
-            return self._aligned_by(self._built_detector(self._known_alignment()))
-        return lambda images, boxes: self._as_they_are(images)
+            self._known_alignment()
+            return self._aligned_by(self._built_detector())
+        return self._as_they_are
+
+    def find(self, image_HWC: np.ndarray) -> Detections:
+        """All faces of a picture, uint8 RGB, with the detector of the training data where one was at work.
+
+        Raises:
+            ValueError: the detector is missing, or is another one than was recorded.
+        """
+        return self._built_detector().detect(image_HWC)
 
     def _known_alignment(self) -> FaceRecipe:
         if self._recipe is None or not self._recorded:
@@ -103,14 +121,18 @@ class FaceMaker:
         if not self._recipe.align:
             raise ValueError(
                 f"{self._origin}: align: the faces it was trained on were not aligned by a detector, but taken as they "
-                "were; allowed: pictures cut like those"
+                "were; allowed: pictures cut like those, or boxes without align"
             )
         return self._recipe
 
-    def _built_detector(self, recipe: FaceRecipe) -> Detector:
+    def _built_detector(self) -> Detector:
         if self._detector is None:
             try:
-                self._detector = recipe.build_detector(self._model, self._device)
+                if self._recipe is not None and self._recipe.detector:
+                    self._detector = self._recipe.build_detector(self._model, self._device)
+                else:
+                    name = "yunet" if self._model else "mtcnn"
+                    self._detector = build_detector(name, model_path=self._model, device=self._device)
             except ValueError as error:
                 raise ValueError(f"{self._origin}: {error}") from error
         return self._detector
@@ -126,25 +148,29 @@ class FaceMaker:
 
         return aligned
 
-    def _as_they_are(self, images: Sequence[np.ndarray]) -> Made:
+    def _as_they_are(self, images: Sequence[np.ndarray], boxes: Sequence[Box | None]) -> Made:
         made: Made = []
-        for image_HWC in images:
+        for image_HWC, box in zip(images, boxes, strict=True):
             if self._recipe is None:
                 raise ValueError(
                     f"{self._origin}: does not say how pictures became faces; allowed: arrays of shape {self.shape}, "
                     f"given a picture of {image_HWC.shape}"
                 )
-            if self._recipe.fit == "whole":
-                made.append(whole_face(image_HWC, None, self.shape[0]).image_HWC)
+            box_4 = None if box is None else np.asarray(box, np.float64)
+            if box_4 is not None and not usable_box(box_4, image_HWC):
+                made.append("bad_box")
+            elif self._recipe.fit == "whole":
+                made.append(whole_face(image_HWC, box_4, self.shape[0]).image_HWC)
             else:
-                made.append(self._square(image_HWC, self._recipe))
+                made.append(self._square(image_HWC, box_4, self._recipe))
         return made
 
-    def _square(self, image_HWC: np.ndarray, recipe: FaceRecipe) -> np.ndarray | str:
-        face = load_square(image_HWC, (), self.shape[0], grey=self._grey)
+    def _square(self, image_HWC: np.ndarray, box_4: np.ndarray | None, recipe: FaceRecipe) -> np.ndarray | str:
+        box = () if box_4 is None else tuple(box_4.tolist())
+        face = load_square(image_HWC, box, self.shape[0], grey=self._grey)
         if isinstance(face, str) or not (recipe.mask or recipe.hull):
             return face
-        landmarks = LandmarkFaces(self._built_detector(recipe), mask=recipe.mask, hull=recipe.hull)
+        landmarks = LandmarkFaces(self._built_detector(), mask=recipe.mask, hull=recipe.hull)
         return landmarks.make([face])[0][0]
 
 

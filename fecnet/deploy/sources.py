@@ -114,7 +114,7 @@ class VideoPiece:
     @property
     def note(self) -> str:
         """Whether the video ended early."""
-        return self._video.ends_early
+        return self._video.note
 
     @cached_property
     def _video(self) -> Video:

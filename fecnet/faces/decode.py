@@ -89,6 +89,15 @@ def read_photo(path: str | Path) -> np.ndarray | str:
         return "cannot_open"
 
 
+def count_pictures(path: str | Path) -> int:
+    """How many pictures a file holds that ``decode_image`` reads the first of: more than 1 of an animation."""
+    try:
+        with quiet(), Path(path).open("rb") as file:
+            return int(getattr(_open(file, str(path)), "n_frames", 1))
+    except Exception:  # the others may be broken: the first was read all the same
+        return 1
+
+
 def _decode(file: io.IOBase, name: str, max_pixels: int, min_side: int) -> np.ndarray:
     with quiet():
         image = _open(file, name)

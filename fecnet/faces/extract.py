@@ -86,7 +86,7 @@ def extract_faces(
     if boxes is not None and len(boxes) != len(images):
         raise ValueError(f"{len(boxes)} boxes for {len(images)} photos; expected one each")
     wanted = [None if box is None else np.asarray(box, np.float64) for box in boxes or [None] * len(images)]
-    usable = [row for row, box in enumerate(wanted) if box is None or _usable(box, images[row])]
+    usable = [row for row, box in enumerate(wanted) if box is None or usable_box(box, images[row])]
     seen = [_shown(images[row], wanted[row], margin) for row in usable]
     results: list[Face | str] = ["bad_box"] * len(images)
     for row, found in zip(usable, detector.detect_batch(seen), strict=True):
@@ -110,7 +110,8 @@ def whole_face(image_HWC: np.ndarray, box_4: np.ndarray | None, size: int) -> Fa
     return Face(crop_box(image_HWC, box, 0.0, size), np.full((5, 2), np.nan, np.float32), box.astype(np.float32), 0.0)
 
 
-def _usable(box_4: np.ndarray, image_HWC: np.ndarray) -> bool:
+def usable_box(box_4: np.ndarray, image_HWC: np.ndarray) -> bool:
+    """Whether a box, x1, y1, x2, y2 in pixels, holds a part of a picture, shape (H, W, C)."""
     height, width = image_HWC.shape[:2]
     if box_4.shape != (4,) or not np.isfinite(box_4).all():
         return False

@@ -8,15 +8,18 @@ import pytest
 
 import fecnet
 from fecnet.data.packed import PackedDataset
+from fecnet.deploy.face_maker import FaceMaker
 from fecnet.engine.checkpoint import find_checkpoint
 from fecnet.faces import recipe as recipe_module
-from fecnet.faces.extract import extract_face
+from fecnet.faces.extract import extract_face, whole_face
 from fecnet.faces.landmark_faces import LandmarkFaces
 from fecnet.faces.recipe import FaceRecipe
+from fecnet.faces.square_faces import load_square
 from fecnet.prepare.extraction import Extraction
 from fecnet.prepare.fec import prepare_list
 from fecnet.prepare.labelled.class_folders import read_class_folders
 from fecnet.prepare.labelled.labelled import prepare_labelled
+from tests.conftest import write_tiny
 from tests.deploy.nets import noisy, save, train_on, write_list
 from tests.faces.test_detect import DATA, YUNET, detector_or_skip, needs_faces
 from tests.faces.test_extract import Squares, photo
@@ -127,6 +130,44 @@ def test_pictures_of_any_size_become_what_prepare_makes_of_them(tmp_path, fit, c
     )
     with pytest.raises(ValueError, match="align: the faces it was trained on were not aligned by a detector"):
         encoder.embed(pictures, align=True)
+
+
+def test_boxes_without_align_are_cut_as_in_sets_with_boxes(tmp_path):
+    """The labelled sets' squares, black beyond the picture; the lists' squares with repeated edges."""
+    encoder = fecnet.load(train_on(write_tiny(tmp_path / "tiny"), tmp_path))
+    image_HWC = np.random.default_rng(5).integers(0, 256, (90, 120, 3), np.uint8)
+    boxes = [(20, 10, 60, 70), (90.4, 60.2, 150.0, 99.0), None, (-30, -30, 25, 20)]
+    cut = [load_square(image_HWC, box or (), 48, grey=True) for box in boxes]
+    found, status = encoder.embed([image_HWC] * 4, boxes=boxes, return_status=True)
+    assert status == ["ok"] * 4
+    assert np.abs(found - encoder.embed(cut)).max() <= 1e-5
+    assert np.abs(found[1:] - found[:-1]).max(axis=1).min() > 1e-4
+    bad = [(5, 5, 5, 9), (130, 10, 150, 30), (0, 0, np.nan, 9), (0, 0, 9), (0, 0, 9000, 9000)]
+    assert encoder.embed([image_HWC] * 5, boxes=bad, return_status=True)[1] == ["bad_box"] * 5
+    stored = np.ascontiguousarray(image_HWC[:48, :48, :1])
+    assert np.abs(encoder.embed(stored, boxes=[(8, 8, 40, 40)]) - encoder.embed(stored)).max() > 1e-4
+
+    recipe = FaceRecipe(fit="whole")
+    maker = FaceMaker(size=48, channels=["R", "G", "B"], recipe=recipe, recorded=True, origin="net")
+    made = list(maker.make([(image_HWC, box) for box in (*boxes[:2], *bad[:2])], align=False))
+    assert made[2:] == ["bad_box"] * 2
+    for face, box in zip(made[:2], boxes, strict=False):
+        assert np.array_equal(face, whole_face(image_HWC, np.array(box), 48).image_HWC)
+
+
+def test_all_faces_of_a_picture_are_found(aligned, tmp_path):
+    run, _, pictures, images = aligned
+    encoder = fecnet.load(run)
+    for picture in (pictures[0], images[0]):
+        found = encoder.find_faces(picture)
+        assert sorted(found.boxes_K4.tolist()) == [[10, 10, 40, 40], [100, 80, 160, 140]]
+    assert encoder.aligned and encoder.find_faces(photo()).boxes_K4.shape == (0, 4)
+    for item, said in (
+        (tmp_path / "gone.png", r"gone\.png: missing_file: no such file"),
+        (images, "5 pictures; expected"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            encoder.find_faces(item)
 
 
 def test_masks_and_hulls_are_made_anew(tmp_path, monkeypatch):
