@@ -75,7 +75,7 @@ class FaceMaker:
         pixels = 0
         for item, box in pictures:
             if isinstance(item, np.ndarray) and item.shape == self.shape and not align:
-                held.append(item)  # a face just as the data set stores it
+                held.append(item.copy())  # a face just as the data set stores it; the caller may write over his
             else:
                 seen = as_rgb(item)
                 held.append(seen if isinstance(seen, str) else (seen, box))

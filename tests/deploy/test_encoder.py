@@ -191,6 +191,26 @@ def test_a_stream_is_read_a_batch_at_a_time(encoder, dataset, expected):
     stream.close()
 
 
+@pytest.mark.parametrize("shape", [(48, 48, 1), (48, 48), (48, 48, 3), (48, 48, 4), (3, 48, 48)])
+def test_a_buffer_may_be_used_again(encoder, dataset, expected, shape):
+    """As readers of cameras do: they write each picture over the one before."""
+    tensor = shape[0] == 3
+    buffer = torch.zeros(shape, dtype=torch.uint8) if tensor else np.zeros(shape, np.uint8)
+
+    def read():
+        for face_HW1 in dataset.faces_NHWC[:9]:
+            if tensor:
+                buffer[:] = torch.from_numpy(np.moveaxis(np.repeat(face_HW1, 3, axis=2), 2, 0).copy())
+            elif len(shape) == 2:
+                buffer[:] = face_HW1[..., 0]
+            else:
+                buffer[..., 3:] = 255
+                buffer[..., :3] = face_HW1
+            yield buffer
+
+    close(encoder.embed(read()), expected[:9])
+
+
 def test_threads_do_not_disturb_one_another(encoder, dataset, expected):
     shares = [slice(first, first + 15) for first in range(0, 60, 15)] * 3
     with ThreadPoolExecutor(4) as pool:
