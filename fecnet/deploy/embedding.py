@@ -12,7 +12,7 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tqdm import tqdm
@@ -70,7 +70,7 @@ def embed_sources(
     _check_packed(encoder, sources, align=align)
     if align:
         encoder.check_align()
-    comm.from_main(lambda: _check_first(sources))
+    comm.from_main(sources.check)
     work = path.with_name(f"{path.name}.shards")
     together = _Together(work)
     shards = Shards(work / _folder_name(encoder, name, align))
@@ -96,11 +96,6 @@ def _check_target(path: Path, kind: str, sources: Sources, *, overwrite: bool) -
             raise ValueError(f"{file}: is {'a folder' if file.is_dir() else 'a file'}; format {kind} cannot replace it")
         if kind == "mirrored" and file.exists() and not (file / "status.csv").is_file():
             raise ValueError(f"{file}: a folder that this command did not make; it is not replaced")
-
-
-def _check_first(sources: Sources) -> None:
-    """Raise ValueError where the first source has no picture: said before any work is done."""
-    next(sources.pieces())
 
 
 def _check_packed(encoder: Encoder, sources: Sources, *, align: bool) -> None:
@@ -132,14 +127,15 @@ def _folder_name(encoder: Encoder, name: str, align: bool) -> str:
 
 def _complete(
     encoder: Encoder, sources: Sources, shards: Shards, name: str, *, align: bool, progress: bool
-) -> list[str]:
-    """Do this process's pieces; the stems of all, in order."""
-    stems: list[str] = []
+) -> dict[str, str]:
+    """Do this process's pieces; the stems of all in order, each with its prefix."""
+    stems: dict[str, str] = {}
     with tqdm(desc="pictures", unit="picture", disable=not progress or not comm.is_main()) as bar:
         for number, piece in enumerate(sources.pieces()):
-            stems.append(shards.stem(number, piece))
+            stem = shards.stem(number, piece)
+            stems[stem] = piece.prefix
             if number % comm.world_size() == comm.rank():
-                for done in shards.complete(stems[-1], piece, encoder, name, align=align):
+                for done in shards.complete(stem, piece, encoder, name, align=align):
                     bar.update(done)
     return stems
 
@@ -168,13 +164,13 @@ class _Together:
             left.unlink()
         replace_text(token, "")
 
-    def finish(self, stems: list[str]) -> bool:
+    def finish(self, stems: Iterable[str]) -> bool:
         """Say that this process has done its pieces; the first one waits for the others and then goes on.
 
         Raises:
             ValueError: the processes saw different pictures.
         """
-        digest = hashlib.sha256(json.dumps(stems).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(list(stems)).encode()).hexdigest()
         if not comm.is_main():
             replace_text(self._done[comm.rank()], digest)
             return False
@@ -194,14 +190,16 @@ def _wait_for(files: list[Path], limit_s: float | None, problem: str) -> None:
         time.sleep(_LOOK_S)
 
 
-def _write(path: Path, kind: str, shards: Shards, stems: list[str], encoder: Encoder, name: str) -> Counter[str]:
+def _write(
+    path: Path, kind: str, shards: Shards, stems: Mapping[str, str], encoder: Encoder, name: str
+) -> Counter[str]:
     """Write the output; how many pictures have each status."""
-    status = Counter(word for stem in stems for rows in shards.read(stem) for word in rows.status.tolist())
 
     def every() -> Iterator[Rows]:
-        for stem in stems:
-            yield from shards.read(stem)
+        for stem, prefix in stems.items():
+            yield from shards.read(stem, prefix)
 
+    status = Counter(word for rows in every() for word in rows.status.tolist())
     write_rows(path, kind, every(), status.total(), encoder.dims(name))
     return status
 

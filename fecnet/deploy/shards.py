@@ -129,14 +129,19 @@ class Shards:
             yield len(rows.status)
         replace_json(self._end(stem), {"parts": part, "note": piece.note})
 
-    def read(self, stem: str) -> Iterator[Rows]:
+    def read(self, stem: str, prefix: str) -> Iterator[Rows]:
         """What was made of a piece.
+
+        Args:
+            stem: of the piece.
+            prefix: of the piece, which its places get.
 
         Raises:
             ValueError: a file is missing or damaged.
         """
         for part in range(self._ended(stem)["parts"]):
             held = read_arrays(self._path(stem, part), _ARRAYS, kind="shard")
+            held["place"] = np.char.add(prefix, held["place"])
             yield Rows(*(held[name] for name in _ARRAYS))
 
     def note(self, stem: str) -> str:

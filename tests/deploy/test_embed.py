@@ -138,6 +138,38 @@ def test_killed_and_run_again_equals_uninterrupted(run, encoder, photos, tmp_pat
         assert whole == parts
 
 
+def test_another_source_behind_does_not_undo_what_is_done(encoder, photos, tmp_path, monkeypatch, small_pieces):
+    """Nor one less; what is of one source alone lies in a folder of its own only where there are several."""
+    with monkeypatch.context() as patched:
+        patched.setattr(embedding, "write_rows", fail)
+        with pytest.raises(ValueError, match="full"):
+            embed_sources(encoder, Sources([photos]), tmp_path / "tree", kind="mirrored", progress=False)
+    (tmp_path / "more.txt").write_text("photos/1.png\n")
+    streams = count_streams(monkeypatch)
+    both = Sources([photos, tmp_path / "more.txt"])
+    embed_sources(encoder, both, tmp_path / "tree", kind="mirrored", progress=False)
+    assert len(streams) == 1
+    assert (tmp_path / "tree" / "photos" / "deeper" / "still" / "8.png.npy").is_file()
+    assert len(list((tmp_path / "tree" / "photos").rglob("*.npy"))) == 10
+    assert np.load(tmp_path / "tree" / "more.txt" / "photos" / "1.png.npy").shape == (16,)
+
+
+def fail(*_):
+    raise ValueError("full")
+
+
+def count_streams(monkeypatch):
+    """A list that grows with each shard that the net is asked for."""
+    stream, asked = Encoder.stream, []
+
+    def counted(self, *arguments, **options):
+        asked.append(1)
+        return stream(self, *arguments, **options)
+
+    monkeypatch.setattr(Encoder, "stream", counted)
+    return asked
+
+
 def embed_on_rank(run, photos, output):
     for module in (sources, shards):
         module.PIECE = 2
@@ -196,9 +228,6 @@ def test_a_folder_that_links_to_itself_ends(photos):
 
 
 def test_another_net_does_not_take_these_shards(encoder, photos, tmp_path, monkeypatch, small_pieces):
-    def fail(*_):
-        raise ValueError("full")
-
     monkeypatch.setattr(embedding, "write_rows", fail)
     with pytest.raises(ValueError, match="full"):
         embed_sources(encoder, Sources([photos]), tmp_path / "out.npy", progress=False)
@@ -222,12 +251,17 @@ def test_mistakes_are_one_line_and_exit_code_2(run, photos, tmp_path, capsys):
     (photos / "photos.csv").write_text("path\n0.png\n")
     write_tiny(tmp_path / "small", size=32)
     (tmp_path / "list.txt").write_bytes(b"\xff\xfe\xff")
+    (tmp_path / "list.csv").write_text("image,label\n0.png,glad\n")
+    (tmp_path / "nothing.csv").write_text("")
     mistakes = {
         (tmp_path / "empty",): "empty: no pictures in it; passed over: 0 other files",
         (tmp_path / "gone",): "gone: no such file or folder",
         (photos / "notes.pdf",): "notes.pdf: no such file or folder",
         (run / "config.yaml",): "'.yaml' names no picture, video or list; allowed: ",
+        (photos, tmp_path / "empty"): "empty: no pictures in it; passed over: 0 other files",
         (tmp_path / "list.txt",): "list.txt: not a list of photos in UTF-8",
+        (tmp_path / "list.csv",): "list.csv: a list of photos without a column 'path'; columns seen: image, label",
+        (tmp_path / "nothing.csv",): "nothing.csv: a list of photos without a column 'path'; columns seen: none",
         (photos, "--output", tmp_path / "here.npy"): "here.npy: exists already; use --overwrite",
         (photos / "photos.csv", "--output", photos / "photos.npy", "--overwrite"): "photos.csv: would be written over",
         (photos, "--output", tmp_path / "out.txt"): "out.txt: format npy writes a file *.npy",
@@ -242,7 +276,6 @@ def test_mistakes_are_one_line_and_exit_code_2(run, photos, tmp_path, capsys):
         assert embed(run, *arguments, *output) == 2, arguments
         error = capsys.readouterr().err.splitlines()[-1]
         assert error.startswith("error: ") and said in error, (arguments, error)
-    left = {path.name for path in tmp_path.glob("new.npy*")}
-    assert left <= {"new.npy.shards"}  # of the list, which is read while the work is done
+    assert not list(tmp_path.glob("new.npy*"))
     assert embed(tmp_path / "nothing", photos) == 2
     assert "no checkpoint here" in capsys.readouterr().err
