@@ -121,7 +121,7 @@ def _clear(work: Path) -> None:
 
 def _folder_name(encoder: Encoder, name: str, align: bool) -> str:
     """Pieces that another net made, or in another way, are never taken for these."""
-    how = [encoder.identity, name, align, encoder.batch_size]
+    how = [encoder.identity, name, align, encoder.batch_size, encoder.device.type, encoder.detector_device]
     return f"shards-{hashlib.sha256(json.dumps(how).encode()).hexdigest()[:16]}"
 
 

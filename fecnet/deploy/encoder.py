@@ -79,6 +79,7 @@ class Encoder:
         channels: their names in order.
         name: the checkpoint.
         identity: tells the net with its preprocessing from any other.
+        detector_device: where faces are looked for.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Encoder:
         self._maker = maker
         self.batch_size, self.classes, self.name = batch_size, tuple(classes), name
         self.face_shape, self.channels, self.identity = maker.shape, maker.channels, identity
+        self.detector_device = maker.detector_device
 
     @overload
     def embed(

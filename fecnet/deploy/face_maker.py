@@ -53,7 +53,7 @@ class FaceMaker:
     ) -> None:
         self.shape, self.channels = (size, size, len(channels)), tuple(channels)
         self._recipe, self._recorded, self._origin = recipe, recorded, origin
-        self._model, self._device = detector_model, detector_device
+        self._model, self.detector_device = detector_model, detector_device
         self._grey = channels[0] == "grey"
         self._detector: Detector | None = None
 
@@ -110,7 +110,7 @@ class FaceMaker:
     def _built_detector(self, recipe: FaceRecipe) -> Detector:
         if self._detector is None:
             try:
-                self._detector = recipe.build_detector(self._model, self._device)
+                self._detector = recipe.build_detector(self._model, self.detector_device)
             except ValueError as error:
                 raise ValueError(f"{self._origin}: {error}") from error
         return self._detector

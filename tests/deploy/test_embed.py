@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import fecnet
@@ -28,7 +29,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def encoder(run):
-    return fecnet.load(run)
+    return fecnet.load(run, device="cpu")
 
 
 @pytest.fixture
@@ -242,6 +243,17 @@ def test_another_net_does_not_take_these_shards(encoder, photos, tmp_path, monke
     monkeypatch.setattr(encoder, "identity", identity)
     with pytest.raises(ValueError, match=r"\.npz: not a shard with arrays"):
         embed_sources(encoder, Sources([photos]), tmp_path / "out.npy", progress=False)
+
+
+def test_shards_of_another_kind_of_device_are_not_taken(run, encoder, monkeypatch):
+    """A GPU rounds otherwise than a CPU; the GPUs of a launch share theirs."""
+    names = {embedding._folder_name(encoder, "embedding", True)}
+    names.add(embedding._folder_name(fecnet.load(run, detector_device="cuda"), "embedding", True))
+    assert len(names) == 2
+    for device in ("cuda:0", "cuda:1"):
+        monkeypatch.setattr(encoder, "device", torch.device(device))
+        names.add(embedding._folder_name(encoder, "embedding", True))
+    assert len(names) == 3
 
 
 def test_mistakes_are_one_line_and_exit_code_2(run, photos, tmp_path, capsys):
