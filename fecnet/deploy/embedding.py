@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from fecnet.deploy.embedding_files import output_path, write_rows, written
+from fecnet.deploy.embedding_files import made_here, output_path, write_rows, written
 from fecnet.deploy.encoder import Encoder
 from fecnet.deploy.pictures import OK
 from fecnet.deploy.shards import Rows, Shards
@@ -88,14 +88,15 @@ def embed_sources(
 
 def _check_target(path: Path, kind: str, sources: Sources, *, overwrite: bool) -> None:
     for file in written(path, kind):
-        if file.resolve() in {source.resolve() for source in sources.paths}:
-            raise ValueError(f"{file}: would be written over and is a source too; give another --output")
+        for source in sources.paths:
+            if source.resolve().is_relative_to(file.resolve()):
+                raise ValueError(f"{file}: would be written over, with the source {source}; give another --output")
         if file.exists() and not overwrite:
             raise ValueError(f"{file}: exists already; use --overwrite to replace it")
         if file.exists() and file.is_dir() != (kind == "mirrored"):
             raise ValueError(f"{file}: is {'a folder' if file.is_dir() else 'a file'}; format {kind} cannot replace it")
-        if kind == "mirrored" and file.exists() and not (file / "status.csv").is_file():
-            raise ValueError(f"{file}: a folder that this command did not make; it is not replaced")
+        if kind == "mirrored" and file.exists() and not made_here(file):
+            raise ValueError(f"{file}: a folder that this command did not make, or not alone; it is not replaced")
 
 
 def _check_packed(encoder: Encoder, sources: Sources, *, align: bool) -> None:

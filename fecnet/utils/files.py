@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tokenize
 import zipfile
 import zlib
@@ -60,6 +61,50 @@ def replace_bytes(path: Path, data: bytes | memoryview) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_or_absent(path: Path) -> Iterator[Path]:
+    """A temporary name for a file or folder, which gets ``path`` at the end, in place of what stands there.
+
+    All is flushed to disk before. After an error nothing is left of it, and what stood there stays. What a kill left is
+    removed by the next call, or brought back where it is the old folder and no new one stands: so one process at a time
+    may write ``path``.
+
+    Raises:
+        OSError: the disk is full or read-only.
+    """
+    partial, replaced = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.replaced")
+    if replaced.exists() and not path.exists():
+        replaced.rename(path)
+    _remove(replaced)
+    _remove(partial)
+    try:
+        yield partial
+        for below in partial.rglob("*"):
+            flush(below)
+        flush(partial)
+        if path.is_dir():  # a folder takes the place of nothing: the old one goes once the new one stands
+            path.rename(replaced)
+            try:
+                partial.rename(path)
+            except OSError:
+                replaced.rename(path)
+                raise
+        else:
+            partial.replace(path)
+        flush(path.parent)
+        _remove(replaced)
+    finally:
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    """A file or a folder with all in it, where there is one."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -119,8 +164,8 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def flush_folder(path: Path) -> None:
-    """Make renames inside ``path`` survive a power cut."""
+def flush(path: Path) -> None:
+    """Make what was written to a file, or renames inside a folder, survive a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -2,6 +2,10 @@
 
 import csv
 import itertools
+import os
+import pkgutil
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -169,6 +173,120 @@ def count_streams(monkeypatch):
 
     monkeypatch.setattr(Encoder, "stream", counted)
     return asked
+
+
+@pytest.mark.parametrize("given", ["photos", "photos/deeper/still/8.png", "link", "list"])
+def test_a_folder_with_a_source_in_it_is_not_replaced(run, photos, tmp_path, given, capsys):
+    """Even one that looks as if it was made here."""
+    (photos / "status.csv").write_text("name,frame,time_s,status\n")
+    (tmp_path / "link").symlink_to(photos / "deeper")
+    (tmp_path / "list.txt").write_text("photos/1.png\n")
+    source = tmp_path / ("list.txt" if given == "list" else given)
+    before = sorted(photos.rglob("*"))
+    assert embed(run, source, "--format", "mirrored", "--output", photos, "--overwrite") == 2
+    assert f"{photos}: " in capsys.readouterr().err.splitlines()[-1]
+    assert sorted(photos.rglob("*")) == before
+
+
+@pytest.mark.parametrize("added", ["deeper/0.png", "notes", "link.npy", "other header", "no header", "is a link"])
+def test_only_a_folder_made_here_is_replaced(run, photos, tmp_path, added, capsys):
+    tree = tmp_path / "tree"
+    arguments = (photos, "--format", "mirrored", "--output", tree, "--overwrite")
+    assert embed(run, *arguments) == embed(run, *arguments) == 0
+    if added == "link.npy":
+        (tree / added).symlink_to(photos)
+    elif added == "is a link":
+        tree.rename(tmp_path / "elsewhere")
+        tree.symlink_to(tmp_path / "elsewhere")
+    elif "header" in added:
+        (tree / "status.csv").write_text("name,status\n" if added == "other header" else "")
+    else:
+        (tree / added).write_text("mine")
+    before = sorted(tree.rglob("*"))
+    assert embed(run, *arguments) == 2
+    assert f"{tree}: a folder that this command did not make, or not alone" in capsys.readouterr().err.splitlines()[-1]
+    assert sorted(tree.rglob("*")) == before
+
+
+def test_an_error_while_writing_leaves_the_old_tree(encoder, photos, tmp_path, monkeypatch):
+    def embed_again():
+        embed_sources(encoder, Sources([photos]), tmp_path / "tree", kind="mirrored", overwrite=True, progress=False)
+
+    embed_again()
+    before = sorted(tmp_path.rglob("*"))
+    rename = Path.rename
+
+    def fails_once(self, target):
+        if self.name.endswith(".partial"):
+            raise OSError(5, "Input/output error", str(self))
+        return rename(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", fails_once)
+        with pytest.raises(OSError, match="Input/output"):
+            embed_again()
+    assert {path for path in tmp_path.rglob("*") if ".shards" not in str(path)} == set(before)
+    embed_again()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def killed(folder, name, call, kind):
+    """Embed and be killed at a call of a function, before it is done."""
+    for module in (sources, shards):
+        module.PIECE = 3
+    owner, function = name.rsplit(".", 1)
+    owner = pkgutil.resolve_name(owner)
+    real, calls = getattr(owner, function), itertools.count(1)
+
+    def killed_here(*arguments, **options):
+        if next(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **options)
+
+    setattr(owner, function, killed_here)
+    encoder = fecnet.load(next((folder / "result").iterdir()), device="cpu")
+    output = folder / OUTPUTS[kind]
+    embed_sources(encoder, Sources([folder / "photos"]), output, kind=kind, overwrite=True, progress=False)
+
+
+OUTPUTS = {"npy": "out.npy", "csv": "out.csv", "mirrored": "tree"}
+WRITTEN = {"npy": {"out.npy", "out.csv"}, "csv": {"out.csv"}, "mirrored": {"tree"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "call", "left"),
+    [
+        ("npy", "fecnet.deploy.shards.replace_arrays", 3, 2),  # in the middle of the work
+        ("npy", "fecnet.deploy.embedding.write_rows", 1, 0),
+        ("npy", "numpy.lib.format.write_array_header_1_0", 1, 0),  # the output is begun
+        ("npy", "fecnet.deploy.embedding._clear", 1, 0),  # the output is there
+        ("csv", "fecnet.deploy.embedding_files._cells", 2, 0),
+        ("mirrored", "fecnet.deploy.embedding_files._save_vector", 7, 0),
+        ("mirrored", "pathlib.Path.rename", 1, 0),
+        ("mirrored", "pathlib.Path.rename", 2, 0),  # the old tree is out of the way
+        ("mirrored", "shutil.rmtree", 1, 0),  # the new one is in its place
+    ],
+)
+def test_killed_by_a_signal_and_run_again(
+    run, encoder, photos, tmp_path, monkeypatch, small_pieces, kind, name, call, left
+):
+    output = tmp_path / OUTPUTS[kind]
+    (tmp_path / "result").mkdir()
+    (tmp_path / "result" / "net").symlink_to(run)
+
+    def contents():
+        return {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    embed_sources(encoder, Sources([photos]), output, kind=kind, progress=False)
+    expected = contents()
+    with pytest.raises(AssertionError, match="died"):
+        run_ranks(1, killed, tmp_path, name, call, kind)
+    assert (tmp_path / f"{output.name}.shards").is_dir()
+    streams = count_streams(monkeypatch)
+    embed_sources(encoder, Sources([photos]), output, kind=kind, overwrite=True, progress=False)
+    assert len(streams) == left
+    assert contents() == expected
+    assert {path.name for path in tmp_path.iterdir()} == {"photos", "result", *WRITTEN[kind]}
 
 
 def embed_on_rank(run, photos, output):
