@@ -6,6 +6,7 @@ another in an exchange, which for hours of photos would run out of time.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
@@ -23,11 +24,12 @@ from fecnet.deploy.pictures import OK
 from fecnet.deploy.shards import Rows, Shards
 from fecnet.deploy.sources import Sources
 from fecnet.utils import comm
-from fecnet.utils.files import replace_text
+from fecnet.utils.files import locked, replace_text
 from fecnet.utils.logging import say
 
 _SEEN_S = 30.0  # for what one machine wrote to be seen by another
 _LOOK_S = 0.5
+_LOCK = "lock"
 
 
 def embed_sources(
@@ -60,8 +62,8 @@ def embed_sources(
         What was written.
 
     Raises:
-        ValueError: the output exists, a source or the net does not fit, a source is empty or changed meanwhile, or
-            processes do not share a disk.
+        ValueError: the output exists, another call is writing it, a source or the net does not fit, a source is empty
+            or changed meanwhile, or processes do not share a disk.
         OSError: the disk is full or read-only.
     """
     path = output_path(output, kind)
@@ -72,17 +74,17 @@ def embed_sources(
         encoder.check_align()
     comm.from_main(sources.check)
     work = path.with_name(f"{path.name}.shards")
-    together = _Together(work)
-    shards = Shards(work / _folder_name(encoder, name, align))
-    stems = _complete(encoder, sources, shards, name, align=align, progress=progress)
-    if not together.finish(stems):
-        return path
-    status = _write(path, kind, shards, stems, encoder, name)
-    for stem in stems:
-        if shards.note(stem):
-            say(shards.note(stem))
-    _clear(work)
-    say(_summary(path, status, sources, encoder.dims(name)))
+    with contextlib.closing(_Together(work)) as together:
+        shards = Shards(work / _folder_name(encoder, name, align))
+        stems = _complete(encoder, sources, shards, name, align=align, progress=progress)
+        if not together.finish(stems):
+            return path
+        status = _write(path, kind, shards, stems, encoder, name)
+        for stem in stems:
+            if shards.note(stem):
+                say(shards.note(stem))
+        _clear(work)
+        say(_summary(path, status, sources, encoder.dims(name)))
     return path
 
 
@@ -111,13 +113,16 @@ def _check_packed(encoder: Encoder, sources: Sources, *, align: bool) -> None:
 
 
 def _clear(work: Path) -> None:
-    """Remove what this command put there, and the folder where that is all."""
+    """Remove what this command put there."""
     for shards in work.glob("shards-*"):
         shutil.rmtree(shards)
-    for file in [*work.glob("done-*"), *work.glob("launch-*")]:
-        file.unlink()
-    if not any(work.iterdir()):
-        work.rmdir()
+    for file in [*_of_launches(work), work / _LOCK]:
+        file.unlink(missing_ok=True)
+
+
+def _of_launches(work: Path) -> list[Path]:
+    """What launches say to their processes there, and began to say when they were killed."""
+    return [file for name in ("done-*", "launch-*", ".*.partial") for file in work.glob(name)]
 
 
 def _folder_name(encoder: Encoder, name: str, align: bool) -> str:
@@ -155,40 +160,52 @@ class _Together:
         self._work = work
         launch = comm.broadcast_object(secrets.token_hex(8))
         self._done = [work / f"done-{rank}-{launch}" for rank in range(comm.world_size())]
-        token = work / f"launch-{launch}"
-        comm.from_main(lambda: self._begin(token))
-        _wait_for([token], _SEEN_S, f"{work}: not seen by process {comm.rank()}: all machines must share the output")
+        self._token = work / f"launch-{launch}"
+        self._held = contextlib.ExitStack()
+        comm.from_main(self._begin)
+        begun = time.monotonic()
+        while not self._token.exists():
+            if time.monotonic() - begun > _SEEN_S:
+                raise ValueError(f"{work}: not seen by process {comm.rank()}: all machines must share the output")
+            time.sleep(_LOOK_S)
 
-    def _begin(self, token: Path) -> None:
+    def _begin(self) -> None:
         self._work.mkdir(parents=True, exist_ok=True)
-        for left in [*self._work.glob("done-*"), *self._work.glob("launch-*")]:
-            left.unlink()
-        replace_text(token, "")
+        problem = f"{self._work}: another command is at work here; wait for it to end"
+        self._held.enter_context(locked(self._work / _LOCK, problem))
+        for left in _of_launches(self._work):
+            left.unlink(missing_ok=True)
+        replace_text(self._token, "")
+
+    def close(self) -> None:
+        """Let another launch begin; the folder goes where nothing is left in it."""
+        self._held.close()
+        if comm.is_main():
+            with contextlib.suppress(OSError):
+                self._work.rmdir()
 
     def finish(self, stems: Iterable[str]) -> bool:
         """Say that this process has done its pieces; the first one waits for the others and then goes on.
 
         Raises:
-            ValueError: the processes saw different pictures.
+            ValueError: the processes saw different pictures, or another launch has taken the place of this one.
         """
         digest = hashlib.sha256(json.dumps(list(stems)).encode()).hexdigest()
         if not comm.is_main():
             replace_text(self._done[comm.rank()], digest)
             return False
-        _wait_for(self._done[1:], None, "")
+        while not self._are_done():  # the launcher ends this process where another one of them fails
+            time.sleep(_LOOK_S)
         for file in self._done[1:]:
             if file.read_text() != digest:
                 raise ValueError(f"{self._work}: pictures came or went meanwhile; run the same command again")
         return True
 
-
-def _wait_for(files: list[Path], limit_s: float | None, problem: str) -> None:
-    """Until all are there. The launcher ends this process where another one of them fails."""
-    begun = time.monotonic()
-    while not all(file.exists() for file in files):
-        if limit_s is not None and time.monotonic() - begun > limit_s:
-            raise ValueError(problem)
-        time.sleep(_LOOK_S)
+    def _are_done(self) -> bool:
+        """Whether all others have done theirs."""
+        if not self._token.exists():  # not every shared disk knows locks
+            raise ValueError(f"{self._work}: another command has begun to work here; this one gives way")
+        return all(file.exists() for file in self._done[1:])
 
 
 def _write(

@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from fecnet.utils.files import flush, replace_text, write_bytes
+from fecnet.utils.files import flush_folder, replace_text, write_bytes
 
 CHECKPOINT_FORMAT = 1
 _META_KEYS = ("iteration", "kind", "preprocessing", "data", "coverage", "config")
@@ -114,14 +114,14 @@ class Checkpointer:
             write_bytes(partial / "trainer.pt", held.getbuffer())
             described = {"format": CHECKPOINT_FORMAT, "iteration": iteration, **meta}
             write_bytes(partial / "meta.json", json.dumps(described, indent=2).encode())
-            flush(partial)
+            flush_folder(partial)
             if target.exists():  # saved at this iteration before, by a run that was resumed from an earlier one
                 shutil.rmtree(target)
             partial.rename(target)
             replace_text(self.folder / "last", f"{iteration}\n")
             if best:
                 replace_text(self.folder / "best", f"{iteration}\n")
-            flush(self.folder)
+            flush_folder(self.folder)
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
             raise ValueError(f"{target}: not saved: {error.strerror}; earlier checkpoints are intact") from error

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import io
 import json
 import os
 import shutil
+import time
 import tokenize
 import zipfile
 import zlib
@@ -22,6 +25,9 @@ _DAMAGES = (
     *(ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError),
     *(SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
+
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # as shared disks answer that are mounted without
+_LOOK_S = 0.1
 
 
 @contextlib.contextmanager
@@ -82,8 +88,8 @@ def whole_or_absent(path: Path) -> Iterator[Path]:
     try:
         yield partial
         for below in partial.rglob("*"):
-            flush(below)
-        flush(partial)
+            flush_folder(below)
+        flush_folder(partial)
         if path.is_dir():  # a folder takes the place of nothing: the old one goes once the new one stands
             path.rename(replaced)
             try:
@@ -93,7 +99,7 @@ def whole_or_absent(path: Path) -> Iterator[Path]:
                 raise
         else:
             partial.replace(path)
-        flush(path.parent)
+        flush_folder(path.parent)
         _remove(replaced)
     finally:
         _remove(partial)
@@ -164,10 +170,52 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def flush(path: Path) -> None:
-    """Make what was written to a file, or renames inside a folder, survive a power cut."""
+def flush_folder(path: Path) -> None:
+    """Make renames inside ``path``, or what was written to it where it is a file, survive a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(path: Path, problem: str, *, wait_s: float = 0.0) -> Iterator[int]:
+    """An open file that only one process holds, with those that it has started: these may outlive it for a moment.
+
+    Its holder may remove it. On a disk that knows no locks it is open to all.
+
+    Args:
+        path: the file; made where absent, in a folder that exists.
+        problem: what to say where it is held.
+        wait_s: for its holder to end.
+
+    Raises:
+        ValueError: another process holds it.
+    """
+    limit = time.monotonic() + wait_s
+    while (handle := _try_lock(path)) is None:
+        if time.monotonic() > limit:
+            raise ValueError(problem)
+        time.sleep(_LOOK_S)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _try_lock(path: Path) -> int | None:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), path.stat()):  # else its last holder has just removed it
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return handle
+        os.close(handle)
+        raise
+    os.close(handle)
+    return None

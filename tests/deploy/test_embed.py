@@ -1,6 +1,8 @@
 """``fecnet embed``: every picture has its row, whatever was killed meanwhile and however many processes there were."""
 
 import csv
+import errno
+import fcntl
 import itertools
 import os
 import pkgutil
@@ -338,6 +340,64 @@ def disk_not_shared(run, photos, output):
 def test_a_disk_that_is_not_shared_is_told(run, photos, tmp_path):
     said = run_ranks(2, disk_not_shared, run, photos, tmp_path / "out.npy")
     assert said == ["", f"{tmp_path}/elsewhere.npy.shards: not seen by process 1: all machines must share the output"]
+
+
+def embed_within(encoder, photos, output, monkeypatch):
+    """Begin to embed, and begin it again while the net is asked for the third shard; what the second said."""
+
+    def embed_it():
+        embed_sources(encoder, Sources([photos]), output, progress=False)
+
+    stream, calls, said = Encoder.stream, itertools.count(1), []
+
+    def begin_another(self, *arguments, **options):
+        if next(calls) == 3:
+            with monkeypatch.context() as nested, pytest.raises(ValueError) as caught:
+                nested.setattr(embedding, "write_rows", fail)
+                embed_it()
+            said.append(str(caught.value))
+        return stream(self, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Encoder, "stream", begin_another)
+        embed_it()
+    return said
+
+
+def test_a_second_launch_on_one_output_is_refused(encoder, photos, tmp_path, monkeypatch, small_pieces):
+    said = embed_within(encoder, photos, tmp_path / "out.npy", monkeypatch)
+    assert said == [f"{tmp_path}/out.npy.shards: another command is at work here; wait for it to end"]
+    assert len(np.load(tmp_path / "out.npy")) == 11
+    assert {path.name for path in tmp_path.iterdir()} == {"photos", "out.npy", "out.csv"}
+
+
+def test_without_locks_the_first_launch_gives_way_to_the_second(encoder, photos, tmp_path, monkeypatch, small_pieces):
+    def no_locks(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(ValueError, match="another command has begun to work here; this one gives way"):
+        embed_within(encoder, photos, tmp_path / "out.npy", monkeypatch)
+    embed_sources(encoder, Sources([photos]), tmp_path / "out.npy", progress=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"photos", "out.npy", "out.csv"}
+
+
+def another_begins(output):
+    """What the first process says, which waits for the second one, when another launch takes its place."""
+    together = embedding._Together(output.with_name(f"{output.name}.shards"))
+    if comm.rank() == 1:
+        for token in output.parent.rglob("launch-*"):
+            token.unlink()
+        return ""
+    try:
+        together.finish([])
+    except ValueError as error:
+        return str(error)
+
+
+def test_a_launch_whose_place_another_took_does_not_wait_for_ever(tmp_path):
+    said = run_ranks(2, another_begins, tmp_path / "out.npy", timeout=20.0)
+    assert said == [f"{tmp_path}/out.npy.shards: another command has begun to work here; this one gives way", ""]
 
 
 def test_a_folder_that_links_to_itself_ends(photos):
