@@ -385,6 +385,7 @@ def test_without_locks_the_first_launch_gives_way_to_the_second(encoder, photos,
 def another_begins(output):
     """What the first process says, which waits for the second one, when another launch takes its place."""
     together = embedding._Together(output.with_name(f"{output.name}.shards"))
+    comm.barrier()  # both have begun
     if comm.rank() == 1:
         for token in output.parent.rglob("launch-*"):
             token.unlink()
