@@ -6,15 +6,13 @@ that and does the same.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from fecnet.engine.checkpoint import find_checkpoint, load_meta
 from fecnet.run_folders import check_same_data, fixed_differences
 from fecnet.training import open_dataset, train_run
 from fecnet.utils import comm
+from fecnet.utils.files import locked
 from fecnet.utils.logging import say
 from fecnet.utils.signals import StopOnSignal
 
@@ -73,7 +72,8 @@ def train_all(
     resolved = {run: load_config(recipe, _settings(run, folder)) for run in runs}
     datasets = {cfg.DATA.PATH: open_dataset(cfg) for cfg in {cfg.DATA.PATH: cfg for cfg in resolved.values()}.values()}
     folder.mkdir(parents=True, exist_ok=True)
-    with _lock(folder) as lock:
+    problem = f"{folder}: another command trains here; wait for it to end"
+    with locked(folder / ".lock", problem, wait_s=_LEAVE_S) as lock:
         left = [run for run, cfg in resolved.items() if not _is_finished(folder / run.name, cfg, datasets)]
         children = _Children(recipe, folder, lock, list(devices) or [None] * min(jobs, len(runs)))
         with (
@@ -192,29 +192,6 @@ def _check(runs: Sequence[PlannedRun], jobs: int) -> None:
 
 def _settings(run: PlannedRun, folder: Path) -> list[str]:
     return [*run.overrides, "OUTPUT_DIR", str(folder), "NAME", run.name]
-
-
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[int]:
-    """An open file that only one call holds, with the processes it has started: these may outlive it for a moment.
-
-    Raises:
-        ValueError: another call trains in ``folder``.
-    """
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        limit = time.monotonic() + _LEAVE_S
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > limit:
-                    raise ValueError(f"{folder}: another command trains here; wait for it to end") from error
-                time.sleep(_LOOK_S)
-        yield handle
-    finally:
-        os.close(handle)
 
 
 def _is_finished(run: Path, cfg: Frozen, datasets: Mapping[str, PackedDataset]) -> bool:

@@ -20,7 +20,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min-face", type=int, default=40, help="side of the smallest face, pixels (default 40)")
     parser.add_argument("--device", default="cpu", help="where MTCNN runs, cpu or cuda (default cpu)")
     parser.add_argument("--no-second-look", action="store_true", help="faster; points and turned faces are found worse")
-    parser.add_argument("--json", action="store_true", help="print a JSON object a line instead of text")
+    parser.add_argument(
+        "--json", action="store_true", help="print a JSON object a line instead of text; 'error' in it for 'faces'"
+    )
     parser.add_argument(
         "--draw", type=Path, metavar="IMAGE", help="write the photo with boxes and points; one photo only"
     )
@@ -29,6 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _detect(options: argparse.Namespace) -> int:
     import json
+    import sys
 
     from fecnet.faces.decode import decode_image
     from fecnet.faces.detect import build_detector
@@ -44,14 +47,24 @@ def _detect(options: argparse.Namespace) -> int:
         min_face=options.min_face,
         second_look=not options.no_second_look,
     )
+    code = 0
     for path in options.photos:
-        image_HWC = decode_image(path)
+        try:
+            image_HWC = decode_image(path)
+        except (ValueError, OSError) as error:  # one photo among many must not end the run
+            code = 2
+            failed = {"photo": str(path), "detector": detector.name, "error": str(error)}
+            if options.json:
+                print(json.dumps(failed), flush=True)
+            else:
+                print(f"error: {error}", file=sys.stderr, flush=True)
+            continue
         found = detector.detect(image_HWC)
         described = {"photo": str(path), "detector": detector.name, "faces": _faces(found)}
         print(json.dumps(described) if options.json else _text(described), flush=True)
         if options.draw:
             _draw(image_HWC, found, options.draw)
-    return 0
+    return code
 
 
 def _faces(found: Detections) -> list[dict[str, Any]]:
@@ -77,12 +90,16 @@ def _text(described: dict[str, Any]) -> str:
 
 
 def _draw(image_HWC: np.ndarray, found: Detections, path: Path) -> None:
-    """Write the photo with what was found.
+    """Write the photo with what was found, all of it or nothing.
 
     Raises:
         OSError: the file cannot be written.
     """
+    import io
+
     from PIL import Image, ImageDraw
+
+    from fecnet.utils.files import replace_bytes
 
     image = Image.fromarray(image_HWC)
     pen, width = ImageDraw.Draw(image), max(1, max(image.size) // 300)
@@ -90,7 +107,9 @@ def _draw(image_HWC: np.ndarray, found: Detections, path: Path) -> None:
         pen.rectangle(box_4.tolist(), outline="lime", width=width)
         for x, y in points_52.tolist():
             pen.ellipse((x - 2 * width, y - 2 * width, x + 2 * width, y + 2 * width), fill="red")
-    image.save(path)
+    held = io.BytesIO()
+    image.save(held, Image.registered_extensions()[path.suffix.lower()])
+    replace_bytes(path, held.getbuffer())
 
 
 def _check_ending(path: Path) -> None:

@@ -6,28 +6,30 @@ another in an exchange, which for hours of photos would run out of time.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tqdm import tqdm
 
-from fecnet.deploy.embedding_files import output_path, write_rows, written
+from fecnet.deploy.embedding_files import made_here, output_path, write_rows, written
 from fecnet.deploy.encoder import Encoder
 from fecnet.deploy.pictures import OK
 from fecnet.deploy.shards import Rows, Shards
 from fecnet.deploy.sources import Sources
 from fecnet.utils import comm
-from fecnet.utils.files import replace_text
+from fecnet.utils.files import locked, replace_text
 from fecnet.utils.logging import say
 
 _SEEN_S = 30.0  # for what one machine wrote to be seen by another
 _LOOK_S = 0.5
+_LOCK = "lock"
 
 
 def embed_sources(
@@ -60,8 +62,8 @@ def embed_sources(
         What was written.
 
     Raises:
-        ValueError: the output exists, a source or the net does not fit, a source is empty or changed meanwhile, or
-            processes do not share a disk.
+        ValueError: the output exists, another call is writing it, a source or the net does not fit, a source is empty
+            or changed meanwhile, or processes do not share a disk.
         OSError: the disk is full or read-only.
     """
     path = output_path(output, kind)
@@ -70,37 +72,33 @@ def embed_sources(
     _check_packed(encoder, sources, align=align)
     if align:
         encoder.check_align()
-    comm.from_main(lambda: _check_first(sources))
+    comm.from_main(sources.check)
     work = path.with_name(f"{path.name}.shards")
-    together = _Together(work)
-    shards = Shards(work / _folder_name(encoder, name, align))
-    stems = _complete(encoder, sources, shards, name, align=align, progress=progress)
-    if not together.finish(stems):
-        return path
-    status = _write(path, kind, shards, stems, encoder, name)
-    for stem in stems:
-        if shards.note(stem):
-            say(shards.note(stem))
-    _clear(work)
-    say(_summary(path, status, sources, encoder.dims(name)))
+    with contextlib.closing(_Together(work)) as together:
+        shards = Shards(work / _folder_name(encoder, name, align))
+        stems = _complete(encoder, sources, shards, name, align=align, progress=progress)
+        if not together.finish(stems):
+            return path
+        status = _write(path, kind, shards, stems, encoder, name)
+        for stem in stems:
+            if shards.note(stem):
+                say(shards.note(stem))
+        _clear(work)
+        say(_summary(path, status, sources, encoder.dims(name)))
     return path
 
 
 def _check_target(path: Path, kind: str, sources: Sources, *, overwrite: bool) -> None:
     for file in written(path, kind):
-        if file.resolve() in {source.resolve() for source in sources.paths}:
-            raise ValueError(f"{file}: would be written over and is a source too; give another --output")
+        for source in sources.paths:
+            if source.resolve().is_relative_to(file.resolve()):
+                raise ValueError(f"{file}: would be written over, with the source {source}; give another --output")
         if file.exists() and not overwrite:
             raise ValueError(f"{file}: exists already; use --overwrite to replace it")
         if file.exists() and file.is_dir() != (kind == "mirrored"):
             raise ValueError(f"{file}: is {'a folder' if file.is_dir() else 'a file'}; format {kind} cannot replace it")
-        if kind == "mirrored" and file.exists() and not (file / "status.csv").is_file():
-            raise ValueError(f"{file}: a folder that this command did not make; it is not replaced")
-
-
-def _check_first(sources: Sources) -> None:
-    """Raise ValueError where the first source has no picture: said before any work is done."""
-    next(sources.pieces())
+        if kind == "mirrored" and file.exists() and not made_here(file):
+            raise ValueError(f"{file}: a folder that this command did not make, or not alone; it is not replaced")
 
 
 def _check_packed(encoder: Encoder, sources: Sources, *, align: bool) -> None:
@@ -115,31 +113,35 @@ def _check_packed(encoder: Encoder, sources: Sources, *, align: bool) -> None:
 
 
 def _clear(work: Path) -> None:
-    """Remove what this command put there, and the folder where that is all."""
+    """Remove what this command put there."""
     for shards in work.glob("shards-*"):
         shutil.rmtree(shards)
-    for file in [*work.glob("done-*"), *work.glob("launch-*")]:
-        file.unlink()
-    if not any(work.iterdir()):
-        work.rmdir()
+    for file in [*_of_launches(work), work / _LOCK]:
+        file.unlink(missing_ok=True)
+
+
+def _of_launches(work: Path) -> list[Path]:
+    """What launches say to their processes there, and began to say when they were killed."""
+    return [file for name in ("done-*", "launch-*", ".*.partial") for file in work.glob(name)]
 
 
 def _folder_name(encoder: Encoder, name: str, align: bool) -> str:
     """Pieces that another net made, or in another way, are never taken for these."""
-    how = [encoder.identity, name, align, encoder.batch_size]
+    how = [encoder.identity, name, align, encoder.batch_size, encoder.device.type, encoder.detector_device]
     return f"shards-{hashlib.sha256(json.dumps(how).encode()).hexdigest()[:16]}"
 
 
 def _complete(
     encoder: Encoder, sources: Sources, shards: Shards, name: str, *, align: bool, progress: bool
-) -> list[str]:
-    """Do this process's pieces; the stems of all, in order."""
-    stems: list[str] = []
+) -> dict[str, str]:
+    """Do this process's pieces; the stems of all in order, each with its prefix."""
+    stems: dict[str, str] = {}
     with tqdm(desc="pictures", unit="picture", disable=not progress or not comm.is_main()) as bar:
         for number, piece in enumerate(sources.pieces()):
-            stems.append(shards.stem(number, piece))
+            stem = shards.stem(number, piece)
+            stems[stem] = piece.prefix
             if number % comm.world_size() == comm.rank():
-                for done in shards.complete(stems[-1], piece, encoder, name, align=align):
+                for done in shards.complete(stem, piece, encoder, name, align=align):
                     bar.update(done)
     return stems
 
@@ -158,50 +160,64 @@ class _Together:
         self._work = work
         launch = comm.broadcast_object(secrets.token_hex(8))
         self._done = [work / f"done-{rank}-{launch}" for rank in range(comm.world_size())]
-        token = work / f"launch-{launch}"
-        comm.from_main(lambda: self._begin(token))
-        _wait_for([token], _SEEN_S, f"{work}: not seen by process {comm.rank()}: all machines must share the output")
+        self._token = work / f"launch-{launch}"
+        self._held = contextlib.ExitStack()
+        comm.from_main(self._begin)
+        begun = time.monotonic()
+        while not self._token.exists():
+            if time.monotonic() - begun > _SEEN_S:
+                raise ValueError(f"{work}: not seen by process {comm.rank()}: all machines must share the output")
+            time.sleep(_LOOK_S)
 
-    def _begin(self, token: Path) -> None:
+    def _begin(self) -> None:
         self._work.mkdir(parents=True, exist_ok=True)
-        for left in [*self._work.glob("done-*"), *self._work.glob("launch-*")]:
-            left.unlink()
-        replace_text(token, "")
+        problem = f"{self._work}: another command is at work here; wait for it to end"
+        self._held.enter_context(locked(self._work / _LOCK, problem))
+        for left in _of_launches(self._work):
+            left.unlink(missing_ok=True)
+        replace_text(self._token, "")
 
-    def finish(self, stems: list[str]) -> bool:
+    def close(self) -> None:
+        """Let another launch begin; the folder goes where nothing is left in it."""
+        self._held.close()
+        if comm.is_main():
+            with contextlib.suppress(OSError):
+                self._work.rmdir()
+
+    def finish(self, stems: Iterable[str]) -> bool:
         """Say that this process has done its pieces; the first one waits for the others and then goes on.
 
         Raises:
-            ValueError: the processes saw different pictures.
+            ValueError: the processes saw different pictures, or another launch has taken the place of this one.
         """
-        digest = hashlib.sha256(json.dumps(stems).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(list(stems)).encode()).hexdigest()
         if not comm.is_main():
             replace_text(self._done[comm.rank()], digest)
             return False
-        _wait_for(self._done[1:], None, "")
+        while not self._are_done():  # the launcher ends this process where another one of them fails
+            time.sleep(_LOOK_S)
         for file in self._done[1:]:
             if file.read_text() != digest:
                 raise ValueError(f"{self._work}: pictures came or went meanwhile; run the same command again")
         return True
 
-
-def _wait_for(files: list[Path], limit_s: float | None, problem: str) -> None:
-    """Until all are there. The launcher ends this process where another one of them fails."""
-    begun = time.monotonic()
-    while not all(file.exists() for file in files):
-        if limit_s is not None and time.monotonic() - begun > limit_s:
-            raise ValueError(problem)
-        time.sleep(_LOOK_S)
+    def _are_done(self) -> bool:
+        """Whether all others have done theirs."""
+        if not self._token.exists():  # not every shared disk knows locks
+            raise ValueError(f"{self._work}: another command has begun to work here; this one gives way")
+        return all(file.exists() for file in self._done[1:])
 
 
-def _write(path: Path, kind: str, shards: Shards, stems: list[str], encoder: Encoder, name: str) -> Counter[str]:
+def _write(
+    path: Path, kind: str, shards: Shards, stems: Mapping[str, str], encoder: Encoder, name: str
+) -> Counter[str]:
     """Write the output; how many pictures have each status."""
-    status = Counter(word for stem in stems for rows in shards.read(stem) for word in rows.status.tolist())
 
     def every() -> Iterator[Rows]:
-        for stem in stems:
-            yield from shards.read(stem)
+        for stem, prefix in stems.items():
+            yield from shards.read(stem, prefix)
 
+    status = Counter(word for rows in every() for word in rows.status.tolist())
     write_rows(path, kind, every(), status.total(), encoder.dims(name))
     return status
 

@@ -82,6 +82,7 @@ class Encoder:
         aligned: the training faces were aligned, and it is known how; else ``align`` is refused.
         name: the checkpoint.
         identity: tells the net with its preprocessing from any other.
+        detector_device: where faces are looked for.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Encoder:
         self.batch_size, self.classes, self.name = batch_size, tuple(classes), name
         self.face_shape, self.channels, self.identity = maker.shape, maker.channels, identity
         self.aligned = maker.aligned
+        self.detector_device = maker.detector_device
 
     @overload
     def embed(

@@ -61,7 +61,7 @@ class FaceMaker:
         self.shape, self.channels = (size, size, len(channels)), tuple(channels)
         self._recipe, self._recorded, self._origin = recipe, recorded, origin
         self.aligned = recorded and recipe is not None and recipe.align
-        self._model, self._device = detector_model, detector_device
+        self._model, self.detector_device = detector_model, detector_device
         self._grey = channels[0] == "grey"
         self._detector: Detector | None = None
 
@@ -84,7 +84,7 @@ class FaceMaker:
         pixels = 0
         for item, box in pictures:
             if isinstance(item, np.ndarray) and item.shape == self.shape and box is None and not align:
-                held.append(item)  # a face just as the data set stores it
+                held.append(item.copy())  # a face just as the data set stores it; the caller may write over his
             else:
                 seen = as_rgb(item)
                 held.append(seen if isinstance(seen, str) else (seen, box))
@@ -129,10 +129,10 @@ class FaceMaker:
         if self._detector is None:
             try:
                 if self._recipe is not None and self._recipe.detector:
-                    self._detector = self._recipe.build_detector(self._model, self._device)
+                    self._detector = self._recipe.build_detector(self._model, self.detector_device)
                 else:
                     name = "yunet" if self._model else "mtcnn"
-                    self._detector = build_detector(name, model_path=self._model, device=self._device)
+                    self._detector = build_detector(name, model_path=self._model, device=self.detector_device)
             except ValueError as error:
                 raise ValueError(f"{self._origin}: {error}") from error
         return self._detector

@@ -78,7 +78,7 @@ def as_rgb(item: Item) -> np.ndarray | str:
     """A picture as uint8 RGB, shape (H, W, 3), or a key of ``STATUS``.
 
     A file is decoded as ``decode_image`` says. Of an array, shape (H, W, C), grey is repeated and RGBA laid on white,
-    as files are.
+    as files are. The result shares no memory with what was given, which may be written over.
 
     Raises:
         ValueError: an array with a number of channels that no picture has.
@@ -89,6 +89,6 @@ def as_rgb(item: Item) -> np.ndarray | str:
     if array.ndim != 3 or array.shape[2] not in _MODES:
         raise ValueError(f"picture: shape {array.shape}; allowed: (H, W, C) with C of 1, 3 or 4")
     if array.shape[2] == 3:
-        return np.ascontiguousarray(array)
+        return np.array(array, order="C")
     pixels = np.ascontiguousarray(array if array.shape[2] == 4 else array[..., 0])
     return np.asarray(to_rgb(Image.fromarray(pixels, _MODES[array.shape[2]]), "picture"))

@@ -6,8 +6,8 @@ Shape suffixes: N pictures, D numbers of each.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,10 @@ class Rows:
 
 
 def embedded(encoder: Encoder, frames: Iterator[Frame], output: str, *, align: bool) -> Iterator[Rows]:
-    """What the net says of a stream of pictures, up to ``PIECE`` at a time; memory does not grow with the stream.
+    """What the net says of a stream of pictures, ``PIECE`` at a time; memory does not grow with the stream.
+
+    Detector and net begin anew with each ``PIECE``, so that one who goes on there shows them the same pictures together
+    and gets the same to the bit.
 
     Args:
         encoder: the net.
@@ -53,28 +56,25 @@ def embedded(encoder: Encoder, frames: Iterator[Frame], output: str, *, align: b
         output: ``embedding`` or another output of the net.
         align: see ``Encoder``.
     """
-    pending: deque[Frame] = deque()  # those that the encoder has read and not yet answered
+    for first in frames:
+        yield _rows(encoder, itertools.chain([first], itertools.islice(frames, PIECE - 1)), output, align=align)
+
+
+def _rows(encoder: Encoder, some: Iterator[Frame], output: str, *, align: bool) -> Rows:
+    frames: list[Frame] = []
 
     def pictures() -> Iterator[Item]:
-        for frame in frames:
-            pending.append(frame._replace(picture=""))
+        for frame in some:
+            frames.append(frame._replace(picture=""))
             yield frame.picture
 
-    parts: list[np.ndarray] = []
+    vectors: list[np.ndarray] = []
     status: list[str] = []
     for encoded in encoder.stream(pictures(), align=align):
-        parts.append(encoded.outputs[output])
+        vectors.append(encoded.outputs[output])
         status += encoded.status
-        if len(status) >= PIECE:
-            yield _rows(parts, status, [pending.popleft() for _ in status])
-            parts, status = [], []
-    if status:
-        yield _rows(parts, status, [pending.popleft() for _ in status])
-
-
-def _rows(parts: list[np.ndarray], status: list[str], frames: list[Frame]) -> Rows:
     return Rows(
-        np.concatenate(parts),
+        np.concatenate(vectors),
         np.array(status, np.str_),
         np.array([frame.name for frame in frames], np.str_),
         np.array([frame.place for frame in frames], np.str_),
@@ -129,14 +129,19 @@ class Shards:
             yield len(rows.status)
         replace_json(self._end(stem), {"parts": part, "note": piece.note})
 
-    def read(self, stem: str) -> Iterator[Rows]:
+    def read(self, stem: str, prefix: str) -> Iterator[Rows]:
         """What was made of a piece.
+
+        Args:
+            stem: of the piece.
+            prefix: of the piece, which its places get.
 
         Raises:
             ValueError: a file is missing or damaged.
         """
         for part in range(self._ended(stem)["parts"]):
             held = read_arrays(self._path(stem, part), _ARRAYS, kind="shard")
+            held["place"] = np.char.add(prefix, held["place"])
             yield Rows(*(held[name] for name in _ARRAYS))
 
     def note(self, stem: str) -> str:

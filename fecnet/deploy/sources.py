@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import itertools
 import os
+import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +30,7 @@ class Frame(NamedTuple):
 
     Attributes:
         name: of the photo, packed set or video, as it was given.
-        place: a path for what is made of it, relative to an output folder, with ``/``.
+        place: a path for what is made of it, relative to the folder of its source, with ``/``.
         number: row of the packed set or frame of the video, from 0; -1 of a photo.
         time_s: in the video; NaN elsewhere.
         picture: what an ``Encoder`` takes.
@@ -44,6 +45,13 @@ class Frame(NamedTuple):
 
 class Piece(Protocol):
     """Some pictures of one source."""
+
+    @property
+    def prefix(self) -> str:
+        """Of the places of its pictures: a folder for each source, where there are several.
+
+        It is neither in the key nor in the places that ``frames`` gives: with another source more or less they stay.
+        """
 
     @property
     def key(self) -> list[str]:
@@ -62,6 +70,7 @@ class PhotoPiece:
     """Photos: where each lies, and its place."""
 
     photos: tuple[tuple[str, str], ...]
+    prefix: str
     note = ""
 
     @property
@@ -81,20 +90,19 @@ class PackedPiece:
 
     dataset: PackedDataset
     rows: range
-    place: str
+    prefix: str
     note = ""
 
     @property
     def key(self) -> list[str]:
         """The set, by the hash of its faces where it has one, and the rows."""
         described = (self.dataset.files or {}).get("faces.npy", self.dataset.faces_NHWC.shape)
-        return ["packed", str(self.dataset.path), str(described), str(self.rows), self.place]
+        return ["packed", str(self.dataset.path), str(described), str(self.rows)]
 
     def frames(self, first: int) -> Iterator[Frame]:
         """The faces."""
         for row in self.rows[first:]:
-            place = f"{self.place}{row:08d}"
-            yield Frame(str(self.dataset.path), place, row, float("nan"), self.dataset.faces_NHWC[row])
+            yield Frame(str(self.dataset.path), f"{row:08d}", row, float("nan"), self.dataset.faces_NHWC[row])
 
 
 @dataclass(frozen=True)
@@ -103,13 +111,13 @@ class VideoPiece:
 
     path: Path
     every: int
-    place: str
+    prefix: str
 
     @property
     def key(self) -> list[str]:
         """The file with its size and date, and which frames."""
         state = self.path.stat()
-        return ["video", str(self.path), str(state.st_size), str(state.st_mtime_ns), str(self.every), self.place]
+        return ["video", str(self.path), str(state.st_size), str(state.st_mtime_ns), str(self.every)]
 
     @property
     def note(self) -> str:
@@ -124,7 +132,7 @@ class VideoPiece:
     def frames(self, first: int) -> Iterator[Frame]:
         """The frames."""
         for number, time_s, image_HWC in self._video.frames(self.every, first * self.every):
-            yield Frame(str(self.path), f"{self.place}{number:08d}", number, time_s, image_HWC)
+            yield Frame(str(self.path), f"{number:08d}", number, time_s, image_HWC)
 
 
 class Sources:
@@ -164,17 +172,29 @@ class Sources:
             ValueError: a folder or list without a picture.
         """
         self.passed_over = 0
-        prefixes = self._prefixes()
-        for path, prefix in zip(self.paths, prefixes, strict=True):
-            if path in self._packed:
-                dataset = self._packed[path]
-                for first in range(0, len(dataset.faces_NHWC), PIECE):
-                    rows = range(first, min(first + PIECE, len(dataset.faces_NHWC)))
-                    yield PackedPiece(dataset, rows, prefix)
-            elif is_video(path):
-                yield VideoPiece(path, self._every, prefix)
-            else:
-                yield from self._photo_pieces(path, prefix)
+        for path, prefix in zip(self.paths, self._prefixes(), strict=True):
+            yield from self._pieces_of(path, prefix)
+
+    def check(self) -> None:
+        """Look at the first pictures of each source, so that what is wrong is said before any work is done.
+
+        Raises:
+            ValueError: a folder or list without a picture, or something that is no list.
+        """
+        for path in self.paths:
+            self.passed_over = 0
+            next(self._pieces_of(path, ""), None)
+
+    def _pieces_of(self, path: Path, prefix: str) -> Iterator[Piece]:
+        if path in self._packed:
+            dataset = self._packed[path]
+            for first in range(0, len(dataset.faces_NHWC), PIECE):
+                rows = range(first, min(first + PIECE, len(dataset.faces_NHWC)))
+                yield PackedPiece(dataset, rows, prefix)
+        elif is_video(path):
+            yield VideoPiece(path, self._every, prefix)
+        else:
+            yield from self._photo_pieces(path, prefix)
 
     def _check(self, path: Path) -> None:
         if not path.exists():
@@ -197,24 +217,24 @@ class Sources:
         return [f"{name}/" if names.count(name) == 1 else f"{place:03d}-{name}/" for place, name in enumerate(names)]
 
     def _photo_pieces(self, path: Path, prefix: str) -> Iterator[Piece]:
-        photos = self._photos(path, prefix)
+        photos = self._photos(path)
         empty = True
         while some := tuple(itertools.islice(photos, PIECE)):
             empty = False
-            yield PhotoPiece(some)
+            yield PhotoPiece(some, prefix)
         if empty:
             raise ValueError(f"{path}: no pictures in it; passed over: {self.passed_over} other files")
 
-    def _photos(self, path: Path, prefix: str) -> Iterator[tuple[str, str]]:
+    def _photos(self, path: Path) -> Iterator[tuple[str, str]]:
         """Path and place of each photo."""
         if path.is_dir():
             for file in self._below(path):
-                yield str(file), prefix + file.relative_to(path).as_posix()
+                yield str(file), file.relative_to(path).as_posix()
         elif path.suffix.lower() in _LISTS:
             for name in _listed(path):
-                yield str(path.parent / name), prefix + _inside(name)
+                yield str(path.parent / name), _inside(name)
         else:
-            yield str(path), prefix + path.name
+            yield str(path), path.name
 
     def _below(self, folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
         """The pictures in a folder and below, by name; hidden ones are not seen, nor a link to what it lies in."""
@@ -238,7 +258,7 @@ def _listed(path: Path) -> Iterator[str]:
     """The photos of a list: a path a line, or the column ``path`` of a CSV file with that in its first line.
 
     Raises:
-        ValueError: not text in UTF-8.
+        ValueError: not text in UTF-8, or a CSV file without that column.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -247,10 +267,11 @@ def _listed(path: Path) -> Iterator[str]:
                 return
             rows = csv.reader(file)
             head = next(rows, [])
-            column = head.index("path") if "path" in head else 0
-            for row in rows if "path" in head else itertools.chain([head], rows):
-                if row:
-                    yield row[column]
+            if "path" not in head:
+                seen = textwrap.shorten(", ".join(head), 200) or "none"
+                raise ValueError(f"{path}: a list of photos without a column 'path'; columns seen: {seen}")
+            column = head.index("path")
+            yield from (row[column] for row in rows if row)
     except (UnicodeDecodeError, csv.Error, IndexError) as error:
         raise ValueError(f"{path}: not a list of photos in UTF-8: {error}") from error
 

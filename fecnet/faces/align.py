@@ -19,7 +19,7 @@ TEMPLATE = np.array([[0.35, 0.38], [0.65, 0.38], [0.50, 0.55], [0.375, 0.725], [
 TEMPLATE.setflags(write=False)
 
 _LARGEST_SQUARE = 8192  # pixels: 200 MB
-_MOST_SIDES = 4  # an aligned face that shows this many times the photo's longer side is a mistake in the points
+MOST_SIDES = 4  # a face that shows this many times the photo's longer side is a mistake in points or box
 
 
 def similarity_transform(from_P2: np.ndarray, to_P2: np.ndarray) -> np.ndarray:
@@ -93,8 +93,8 @@ def warp(image_HWC: np.ndarray, matrix_23: np.ndarray, size: int, *, quick: bool
     Raises:
         ValueError: the result would show far more than the photo.
     """
-    if size > _MOST_SIDES * max(image_HWC.shape[:2]) * math.hypot(matrix_23[0, 0], matrix_23[1, 0]):
-        raise ValueError(f"landmarks span no face: its square is more than {_MOST_SIDES} photos wide")
+    if size > MOST_SIDES * max(image_HWC.shape[:2]) * math.hypot(matrix_23[0, 0], matrix_23[1, 0]):
+        raise ValueError(f"landmarks span no face: its square is more than {MOST_SIDES} photos wide")
     turn, shift = np.split(invert(matrix_23), [2], axis=1)
     shift = shift[:, 0]
     corners_42 = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ turn.T + shift

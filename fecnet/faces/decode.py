@@ -77,7 +77,7 @@ def read_photo(path: str | Path) -> np.ndarray | str:
 
     Returns:
         uint8, shape (H, W, 3), RGB; or why there is none: ``missing_file``, ``cannot_open`` (a folder, no permission, a
-        name too long), or a key of ``REASONS``.
+        name too long or with a NUL), or a key of ``REASONS``.
     """
     try:
         return decode_image(path)
@@ -85,7 +85,7 @@ def read_photo(path: str | Path) -> np.ndarray | str:
         return error.reason
     except FileNotFoundError:
         return "missing_file"
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no file can have such a name
         return "cannot_open"
 
 

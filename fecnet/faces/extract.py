@@ -7,12 +7,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from fecnet.faces.align import align_face, crop_box, square_box
+from fecnet.faces.align import MOST_SIDES, align_face, crop_box, square_box
 from fecnet.faces.detections import Detections, Detector, choose_face
 
 REASONS = {
     "no_face": "the detector finds no face, or none where the box is",
-    "bad_box": "the box is empty, not finite or outside the photo",
+    "bad_box": "the box is empty, not finite, outside the photo or many times as large",
     "bad_points": "the points that the detector gives span no face",
 }
 NoFace = Literal["drop", "box"]
@@ -116,6 +116,8 @@ def usable_box(box_4: np.ndarray, image_HWC: np.ndarray) -> bool:
     if box_4.shape != (4,) or not np.isfinite(box_4).all():
         return False
     x1, y1, x2, y2 = box_4.tolist()
+    if max(x2 - x1, y2 - y1) > MOST_SIDES * max(height, width):
+        return False
     return x1 < x2 and y1 < y2 and x1 < width and y1 < height and x2 > 0 and y2 > 0
 
 

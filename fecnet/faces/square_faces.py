@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fecnet.faces.align import MOST_SIDES
 from fecnet.faces.decode import read_photo
 
 
@@ -56,7 +57,7 @@ def _square_of(box: tuple[float, ...], width: int, height: int) -> tuple[int, in
     if min(right, width) - max(left, 0) < 1 or min(bottom, height) - max(top, 0) < 1:
         return None
     side = round(max(right - left, bottom - top))
-    if side > 4 * max(width, height):
+    if side > MOST_SIDES * max(width, height):
         return None  # not a face in this picture
     x, y = round((left + right - side) / 2), round((top + bottom - side) / 2)
     return x, y, x + side, y + side

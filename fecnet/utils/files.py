@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import io
 import json
 import os
+import shutil
+import time
 import tokenize
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +27,9 @@ _DAMAGES = (
     *(ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError),
     *(SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
+
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # as shared disks answer that are mounted without
+_LOOK_S = 0.1
 
 
 @contextlib.contextmanager
@@ -60,6 +69,49 @@ def replace_bytes(path: Path, data: bytes | memoryview) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_or_absent(path: Path) -> Iterator[Path]:
+    """A temporary name for a file or folder, which gets ``path`` at the end, in place of what stands there.
+
+    All is flushed to disk before. After an error nothing is left of it, and what stood there stays. What a kill left is
+    removed by the next call, or brought back where it is the old folder and no new one stands: so one process at a time
+    may write ``path``.
+
+    Raises:
+        OSError: the disk is full or read-only.
+    """
+    partial, replaced = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.replaced")
+    if replaced.exists() and not path.exists():
+        replaced.rename(path)
+    _remove(replaced)
+    _remove(partial)
+    try:
+        yield partial
+        with ThreadPoolExecutor(16) as pool:  # a disk flushes many files at once in the time of a few
+            deque(pool.map(flush_folder, [*partial.rglob("*"), partial]), maxlen=0)  # raises what was raised there
+        if path.is_dir():  # a folder takes the place of nothing: the old one goes once the new one stands
+            path.rename(replaced)
+            try:
+                partial.rename(path)
+            except OSError:
+                replaced.rename(path)
+                raise
+        else:
+            partial.replace(path)
+        flush_folder(path.parent)
+        _remove(replaced)
+    finally:
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    """A file or a folder with all in it, where there is one."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -120,9 +172,51 @@ def hash_file(path: Path) -> str:
 
 
 def flush_folder(path: Path) -> None:
-    """Make renames inside ``path`` survive a power cut."""
+    """Make renames inside ``path``, or what was written to it where it is a file, survive a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(path: Path, problem: str, *, wait_s: float = 0.0) -> Iterator[int]:
+    """An open file that only one process holds, with those that it has started: these may outlive it for a moment.
+
+    Its holder may remove it. On a disk that knows no locks it is open to all.
+
+    Args:
+        path: the file; made where absent, in a folder that exists.
+        problem: what to say where it is held.
+        wait_s: for its holder to end.
+
+    Raises:
+        ValueError: another process holds it.
+    """
+    limit = time.monotonic() + wait_s
+    while (handle := _try_lock(path)) is None:
+        if time.monotonic() > limit:
+            raise ValueError(problem)
+        time.sleep(_LOOK_S)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _try_lock(path: Path) -> int | None:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), path.stat()):  # else its last holder has just removed it
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return handle
+        os.close(handle)
+        raise
+    os.close(handle)
+    return None

@@ -25,6 +25,7 @@ from tests.deploy.nets import train_on
 ODD = {
     "gone.png": "missing_file",
     "folder": "cannot_open",
+    "a\0b.png": "cannot_open",  # as a list of photos may hold it
     "text.jpg": "not_an_image",
     "half.png": "truncated",
     "1x1.png": "ok",
@@ -157,7 +158,7 @@ def test_bad_pictures_have_a_status_and_no_vector(encoder, odd, pictures, expect
     assert np.isfinite(vectors[there]).all() and np.isnan(vectors[~there]).all()
     close(vectors[-1:], expected[:1])
     assert np.isnan(encoder.embed(odd[:2])).all()  # a batch without any face
-    close(vectors[5:6], encoder.embed(odd[5].with_name("still.gif")))  # of several frames the first
+    close(vectors[6:7], encoder.embed(odd[6].with_name("still.gif")))  # of several frames the first
 
 
 def test_distance_and_odd_one_out_by_hand(encoder, pictures, expected, odd):
@@ -188,6 +189,26 @@ def test_a_stream_is_read_a_batch_at_a_time(encoder, dataset, expected):
         close(part.outputs["embedding"], expected[7 * (number - 1) : 7 * number])
         assert taken <= 7 * number + 8
     stream.close()
+
+
+@pytest.mark.parametrize("shape", [(48, 48, 1), (48, 48), (48, 48, 3), (48, 48, 4), (3, 48, 48)])
+def test_a_buffer_may_be_used_again(encoder, dataset, expected, shape):
+    """As readers of cameras do: they write each picture over the one before."""
+    tensor = shape[0] == 3
+    buffer = torch.zeros(shape, dtype=torch.uint8) if tensor else np.zeros(shape, np.uint8)
+
+    def read():
+        for face_HW1 in dataset.faces_NHWC[:9]:
+            if tensor:
+                buffer[:] = torch.from_numpy(np.moveaxis(np.repeat(face_HW1, 3, axis=2), 2, 0).copy())
+            elif len(shape) == 2:
+                buffer[:] = face_HW1[..., 0]
+            else:
+                buffer[..., 3:] = 255
+                buffer[..., :3] = face_HW1
+            yield buffer
+
+    close(encoder.embed(read()), expected[:9])
 
 
 def test_threads_do_not_disturb_one_another(encoder, dataset, expected):

@@ -3,14 +3,17 @@
 import csv
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
 
 import fecnet
 from fecnet.cli import main
-from fecnet.deploy import shards
+from fecnet.deploy import face_maker, shards
 from fecnet.deploy.embedding import embed_sources
+from fecnet.deploy.encoder import Encoder
+from fecnet.deploy.face_maker import FaceMaker
 from fecnet.deploy.sources import Sources
 from fecnet.deploy.videos import Video
 from tests.conftest import ROOT, write_tiny
@@ -88,33 +91,79 @@ def test_what_is_no_video_is_one_line(run, tmp_path, capsys):
         Video(tmp_path / "gone")
 
 
-def test_a_video_is_held_a_few_frames_at_a_time_and_goes_on_where_it_was_killed(run, film, tmp_path, monkeypatch):
-    encoder = fecnet.load(run, device="cpu", batch_size=4)
-    embed_sources(encoder, Sources([film]), tmp_path / "whole.npy", progress=False)
-    monkeypatch.setattr(shards, "PIECE", 8)
-    frames, answered, read = Video.frames, [0], []
+class Alive:
+    """Counts pictures that somebody still holds."""
+
+    def __init__(self):
+        self.references, self.most = [], 0
+
+    def see(self, image_HWC):
+        self.references = [one for one in self.references if one() is not None] + [weakref.ref(image_HWC)]
+        self.most = max(self.most, len(self.references))
+        return image_HWC
+
+
+def test_a_video_is_held_a_few_frames_at_a_time(run, film, monkeypatch):
+    read, copied = Alive(), Alive()
+    frames, as_rgb = Video.frames, face_maker.as_rgb
+
+    def watched(self, every=1, first=0):
+        for frame in frames(self, every, first):
+            read.see(frame.image_HWC)
+            yield frame
+
+    monkeypatch.setattr(Video, "frames", watched)
+    monkeypatch.setattr(face_maker, "as_rgb", lambda item: copied.see(as_rgb(item)))
+    (piece,) = Sources([film]).pieces()
+    (rows,) = shards.embedded(fecnet.load(run, device="cpu", batch_size=4), piece.frames(0), "embedding", align=False)
+    assert len(rows.status) == FRAMES
+    assert read.most <= 3 and copied.most <= 8 + 1  # what the detector would see at once, and the next
+
+
+@pytest.mark.parametrize("batch_size", [3, 4])
+def test_a_video_goes_on_where_it_was_killed(run, film, tmp_path, monkeypatch, batch_size):
+    """Pictures go to detector and net together as they would have, also where a batch does not divide a shard."""
+    monkeypatch.setattr(shards, "PIECE", 10)
+    encoder = fecnet.load(run, device="cpu", batch_size=batch_size)
+    frames, forward, replace = Video.frames, Encoder._forward, shards.replace_arrays
+    read, together, sizes = [], [], []
 
     def watched(self, every=1, first=0):
         for frame in frames(self, every, first):
             read.append(frame.number)
-            assert len(read) - answered[0] <= 8 + 4 + 8  # a shard, a batch and what the maker looks ahead
             yield frame
 
-    def write_then_fail(path, **arrays):
+    def write(path, **arrays):
         replace(path, **arrays)
-        answered[0] += len(arrays["number"])
-        if answered[0] == 24:
+        sizes.append(len(arrays["number"]))
+
+    def write_then_fail(path, **arrays):
+        write(path, **arrays)
+        if sizes == [10, 10]:
             raise KeyboardInterrupt
 
-    replace = shards.replace_arrays
+    def as_they_are(self, images, *more):
+        together.append(len(images))
+        return made(self, images, *more)
+
+    made = FaceMaker._as_they_are
+    monkeypatch.setattr(FaceMaker, "_as_they_are", as_they_are)
+    monkeypatch.setattr(Encoder, "_forward", lambda self, faces: together.append(-len(faces)) or forward(self, faces))
     monkeypatch.setattr(Video, "frames", watched)
+    monkeypatch.setattr(shards, "replace_arrays", write)
+    encoder.dims("embedding")  # a forward pass
+    together.clear()
+    embed_sources(encoder, Sources([film]), tmp_path / "whole.npy", progress=False)
+    assert sizes == [10] * 4
+    whole = together.copy()
+    for seen in (read, together, sizes):
+        seen.clear()
     monkeypatch.setattr(shards, "replace_arrays", write_then_fail)
     with pytest.raises(KeyboardInterrupt):
         embed_sources(encoder, Sources([film]), tmp_path / "parts.npy", progress=False)
-    monkeypatch.setattr(shards, "replace_arrays", replace)
-    answered[0] = 100
-    read.clear()
+    assert read == list(range(20))
     embed_sources(encoder, Sources([film]), tmp_path / "parts.npy", progress=False)
-    assert read == list(range(24, FRAMES))
-    assert np.abs(np.load(tmp_path / "parts.npy") - np.load(tmp_path / "whole.npy")).max() <= 1e-5
-    assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert read == list(range(FRAMES)) and together == whole
+    for suffix in (".npy", ".csv"):
+        whole_file, parts = ((tmp_path / name).with_suffix(suffix).read_bytes() for name in ("whole", "parts"))
+        assert whole_file == parts

@@ -1,6 +1,7 @@
 """``fecnet detect``: text, JSON, drawing and one-line errors, with a detector that always finds the same face."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,6 +64,38 @@ def test_errors_are_one_line(photo, capsys, arguments, message):
     assert cli.main(["detect", *(part.format(photo=photo) for part in arguments)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error and error.count("\n") == 1
+
+
+def test_photos_that_cannot_be_read_do_not_stop_the_others(photo, tmp_path, capsys):
+    (tmp_path / "text.jpg").write_text("<html>")
+    given = [str(path) for path in (tmp_path / "gone.png", photo, tmp_path / "text.jpg", tmp_path, photo)]
+    assert cli.main(["detect", *given]) == 2
+    said, errors = capsys.readouterr()
+    assert said.count(f"{photo}: 1 face\n") == 2
+    first, second, third = errors.splitlines()
+    assert "gone.png" in first and second.endswith("text.jpg: not_an_image: not an image in a known format")
+    assert "not a regular file" in third and all(line.startswith("error: ") for line in (first, second, third))
+    assert cli.main(["detect", *given, "--json"]) == 2
+    said, errors = capsys.readouterr()
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert [line["photo"] for line in lines] == given and not errors
+    assert ["error" in line for line in lines] == ["faces" not in line for line in lines] == [1, 0, 1, 1, 0]
+    assert "not_an_image" in lines[2]["error"]
+
+
+def test_a_drawing_that_cannot_be_written_leaves_the_old_one(photo, tmp_path, monkeypatch, capsys):
+    drawn = tmp_path / "drawn.jpg"
+    drawn.write_bytes(b"old")
+    monkeypatch.setattr(Image.Image, "save", half_written)
+    assert cli.main(["detect", str(photo), "--draw", str(drawn)]) == 2
+    assert drawn.read_bytes() == b"old"
+    assert {path.name for path in tmp_path.iterdir()} == {"photo.png", "drawn.jpg"}
+
+
+def half_written(image, target, *_, **__):
+    if isinstance(target, str | Path):
+        Path(target).write_bytes(b"half")
+    raise OSError(28, "No space left on device")
 
 
 def test_an_unknown_detector_is_answered(capsys):

@@ -75,7 +75,11 @@ def test_without_a_face_the_reason_comes_back_or_the_box():
 
 
 @pytest.mark.parametrize(
-    "box", [(50, 50, 50, 60), (60, 50, 50, 60), (float("nan"), 0, 10, 10), (300, 0, 340, 40), (-50, 0, 0, 40)]
+    "box",
+    [
+        *[(50, 50, 50, 60), (60, 50, 50, 60), (float("nan"), 0, 10, 10), (300, 0, 340, 40), (-50, 0, 0, 40)],
+        *[(0, 0, 1e13, 1e13), (-1e300, 10, 40, 40), (-600, -600, 601, 600)],  # more than four photos wide
+    ],
 )
 def test_an_impossible_box_is_a_reason(box):
     assert extract_face(photo((10, 10)), Squares(), size=48, box=box, no_face="box") == "bad_box" in REASONS
