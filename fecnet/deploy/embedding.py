@@ -12,7 +12,7 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -28,6 +28,8 @@ from fecnet.utils.logging import say
 
 _SEEN_S = 30.0  # for what one machine wrote to be seen by another
 _LOOK_S = 0.5
+
+Write = Callable[[Iterator[Rows], "Counter[str]"], None]
 
 
 def embed_sources(
@@ -66,6 +68,39 @@ def embed_sources(
     """
     path = output_path(output, kind)
     comm.from_main(lambda: _check_target(path, kind, sources, overwrite=overwrite))
+
+    def write(rows: Iterator[Rows], status: Counter[str]) -> None:
+        write_rows(path, kind, rows, status.total(), encoder.dims(name))
+
+    embed_into(encoder, sources, path, write, name=name, align=align, progress=progress)
+    return path
+
+
+def embed_into(
+    encoder: Encoder,
+    sources: Sources,
+    path: Path,
+    write: Write,
+    *,
+    name: str = "embedding",
+    align: bool = False,
+    progress: bool = True,
+) -> None:
+    """Do the pieces of all sources, then have one process write what they are to become.
+
+    Args:
+        encoder: the net.
+        sources: what to read.
+        path: what ``write`` makes; the pieces lie in ``<path>.shards`` until then.
+        write: is given all rows in order, and how many pictures have each status.
+        name: see ``embed_sources``.
+        align: see ``embed_sources``.
+        progress: see ``embed_sources``.
+
+    Raises:
+        ValueError: see ``embed_sources``.
+        OSError: the disk is full or read-only.
+    """
     encoder.check_output(name)
     _check_packed(encoder, sources, align=align)
     if align:
@@ -76,14 +111,14 @@ def embed_sources(
     shards = Shards(work / _folder_name(encoder, name, align))
     stems = _complete(encoder, sources, shards, name, align=align, progress=progress)
     if not together.finish(stems):
-        return path
-    status = _write(path, kind, shards, stems, encoder, name)
+        return
+    status = Counter(word for rows in _rows(shards, stems) for word in rows.status.tolist())
+    write(_rows(shards, stems), status)
     for stem in stems:
         if shards.note(stem):
             say(shards.note(stem))
     _clear(work)
     say(_summary(path, status, sources, encoder.dims(name)))
-    return path
 
 
 def _check_target(path: Path, kind: str, sources: Sources, *, overwrite: bool) -> None:
@@ -194,16 +229,9 @@ def _wait_for(files: list[Path], limit_s: float | None, problem: str) -> None:
         time.sleep(_LOOK_S)
 
 
-def _write(path: Path, kind: str, shards: Shards, stems: list[str], encoder: Encoder, name: str) -> Counter[str]:
-    """Write the output; how many pictures have each status."""
-    status = Counter(word for stem in stems for rows in shards.read(stem) for word in rows.status.tolist())
-
-    def every() -> Iterator[Rows]:
-        for stem in stems:
-            yield from shards.read(stem)
-
-    write_rows(path, kind, every(), status.total(), encoder.dims(name))
-    return status
+def _rows(shards: Shards, stems: list[str]) -> Iterator[Rows]:
+    for stem in stems:
+        yield from shards.read(stem)
 
 
 def _summary(path: Path, status: Counter[str], sources: Sources, dims: int) -> str:

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import csv
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from fecnet.deploy.pictures import OK
 from fecnet.deploy.shards import Rows
-from fecnet.utils.files import named_errors
+from fecnet.utils.files import named_errors, whole_or_absent
 from fecnet.utils.lookup import lookup
 
 COLUMNS = ("name", "frame", "time_s", "status")  # of every table; frame: of a video, or row of a packed set
@@ -69,8 +67,8 @@ def write_rows(path: Path, kind: str, rows: Iterable[Rows], num: int, dims: int)
 def _write_npy(path: Path, rows: Iterable[Rows], num: int, dims: int) -> None:
     """The vectors, float32, shape (N, D), and beside them a table of what each is of."""
     with (
-        _partial(path) as array,
-        _partial(path.with_suffix(".csv")) as table,
+        whole_or_absent(path) as array,
+        whole_or_absent(path.with_suffix(".csv")) as table,
         array.open("wb") as file,
         table.open("w", newline="", encoding="utf-8") as lines,
     ):
@@ -85,7 +83,7 @@ def _write_npy(path: Path, rows: Iterable[Rows], num: int, dims: int) -> None:
 
 def _write_csv(path: Path, rows: Iterable[Rows], num: int, dims: int) -> None:
     """One table: what a vector is of, then its numbers, so that float32 is read back to the bit."""
-    with _partial(path) as table, table.open("w", newline="", encoding="utf-8") as lines:
+    with whole_or_absent(path) as table, table.open("w", newline="", encoding="utf-8") as lines:
         writer = csv.writer(lines)
         writer.writerow([*COLUMNS, *(f"v{place}" for place in range(dims))])
         for some in rows:
@@ -96,7 +94,7 @@ def _write_csv(path: Path, rows: Iterable[Rows], num: int, dims: int) -> None:
 
 def _write_mirrored(path: Path, rows: Iterable[Rows], num: int, dims: int) -> None:
     """The tree of the photos with a vector, float32, shape (D,), in each one's place; ``status.csv`` names all."""
-    with _partial(path) as folder:
+    with whole_or_absent(path) as folder:
         folder.mkdir(parents=True)
         with (folder / "status.csv").open("w", newline="", encoding="utf-8") as lines:
             writer = csv.writer(lines)
@@ -122,22 +120,13 @@ _FORMATS: dict[str, tuple[Write, str]] = {
 }
 
 
+def shown(name: str) -> str:
+    """A file's name for people: bytes that are no UTF-8 as escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def _cells(rows: Rows) -> Iterator[list[str]]:
-    """The columns of each row; bytes of a name that are no UTF-8 are written as escapes."""
+    """The columns of each row."""
     for name, number, time_s, status in zip(rows.name, rows.number, rows.time_s, rows.status, strict=True):
-        shown = os.fsencode(str(name)).decode("utf-8", "backslashreplace")
-        yield [shown, "" if number < 0 else str(number), "" if np.isnan(time_s) else f"{time_s:.3f}", str(status)]
-
-
-@contextmanager
-def _partial(path: Path) -> Iterator[Path]:
-    """A temporary name for ``path``, which it gets at the end; after an error nothing is left."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        if path.is_dir():
-            shutil.rmtree(path)
-        partial.replace(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.unlink(missing_ok=True)
+        frame, time = "" if number < 0 else str(number), "" if np.isnan(time_s) else f"{time_s:.3f}"
+        yield [shown(str(name)), frame, time, str(status)]

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tokenize
 import zipfile
 import zlib
@@ -59,6 +60,23 @@ def replace_bytes(path: Path, data: bytes | memoryview) -> None:
         write_bytes(partial, data)
         partial.replace(path)
     finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_or_absent(path: Path) -> Iterator[Path]:
+    """A temporary name for a file or folder, which gets ``path`` at the end, in place of what stands there.
+
+    After an error nothing is left.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        if path.is_dir():
+            shutil.rmtree(path)
+        partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
         partial.unlink(missing_ok=True)
 
 
