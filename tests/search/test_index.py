@@ -53,7 +53,7 @@ def test_torch_and_faiss_answer_alike(tmp_path, monkeypatch, faiss, num_queries)
 def test_approximate_kinds_find_nearly_all(tmp_path, faiss, kind, capfd):
     index = Index(make(tmp_path / "index", VECTORS, kind))
     found = index.search(QUERIES, 10)
-    assert np.mean([len(set(a) & set(b)) for a, b in zip(found.row_QK, exact(QUERIES, 10), strict=True)]) >= 9
+    assert np.mean([len(set(a) & set(b)) for a, b in zip(found.row_QK, exact(QUERIES, 10), strict=True)]) >= 9.8
     distance = np.square(QUERIES[:, None] - VECTORS[found.row_QK]).sum(2)
     assert np.array_equal(found.distance_QK, distance) and (np.diff(found.distance_QK) >= 0).all()
     assert index.kind == kind and (tmp_path / "index" / "nearest.faiss").is_file()

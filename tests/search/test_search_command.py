@@ -14,6 +14,7 @@ from fecnet.data.packed import PackedDataset
 from fecnet.prepare.writer import PackedWriter
 from fecnet.search.index import Index
 from tests.conftest import write_tiny
+from tests.deploy.conftest import aligned, squares  # noqa: F401  (fixtures)
 from tests.deploy.nets import train_on
 
 
@@ -113,6 +114,19 @@ def test_a_packed_set_and_its_sheet(run, tmp_path):
     assert search(*asked) == 0
     sheet = np.asarray(Image.open(tmp_path / "found.png"))
     assert (sheet[2:98, 100:196] == 255).all() and sheet[2:98, 2:98].std() > 20
+
+
+def test_photos_are_shown_as_their_faces_were_found(aligned, tmp_path):  # noqa: F811
+    """Cut faces ask an index of aligned photos: each side of the sheet is made as its own pictures were."""
+    run, packed, pictures, _ = aligned
+    assert search("build", run, *pictures, "--align", "--output", tmp_path / "faces") == 0
+    asked = ("query", tmp_path / "faces", packed, "--net", run, "-k", 1)
+    assert search(*asked, "--sheet", tmp_path / "found.png", "--json", tmp_path / "found.json") == 0
+    answers = json.loads((tmp_path / "found.json").read_text())["answers"]
+    assert [answer["neighbours"][0]["name"] for answer in answers] == [str(picture) for picture in pictures]
+    sheet = np.asarray(Image.open(tmp_path / "found.png"))
+    for top in range(2, 5 * 111, 111):
+        assert np.array_equal(sheet[top : top + 96, 2:98], sheet[top : top + 96, 100:196])
 
 
 def naive_shares(emb, label, person, num):
