@@ -1,8 +1,10 @@
 """What docs/using.md shows runs: its Python, and its commands on small data."""
 
+import json
 import re
 import shlex
 import shutil
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -52,3 +54,9 @@ def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # no
     assert len((tmp_path / "set.csv").read_text().splitlines()) == 6
     assert len((tmp_path / "film.csv").read_text().splitlines()) == 4
     assert not list(tmp_path.glob("*.shards"))
+
+    (searches,) = (block for block in blocks("bash") if block.startswith("fecnet search"))
+    for command in searches.splitlines():
+        assert main(shlex.split(command)[1:]) == 0, f"{command}\n{capsys.readouterr().err}"
+    assert [len(answer["neighbours"]) for answer in json.loads(Path("found.json").read_text())["answers"]] == [5, 5]
+    assert Path("found.png").is_file() and Path("measured.json").is_file()

@@ -168,6 +168,8 @@ def _measure(options: argparse.Namespace) -> int:
     told = {"index": str(index.path), "model": index.description["model"], "kind": index.kind, "vectors": len(index)}
     told |= {"k": options.k, "percent_of_exact": percent, "command": command_line(), "date": now()}
     found = measured_set(index)
+    if found is None and (options.labels or options.split):
+        raise ValueError(f"{index.path}: --labels and --split are of an index of one packed set; this is another one")
     if found is not None:
         label_set, splits = choose_labels(found[0], options.labels, options.split)
         measured = {}

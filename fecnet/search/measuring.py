@@ -90,32 +90,32 @@ class SplitMeasure:
 
 
 def measured_set(index: Index) -> tuple[PackedDataset, np.ndarray] | None:
-    """The packed set that an index was built of, and its row of each vector, int64, shape (N,); None without any.
+    """The packed set that an index was built of, and its row of each vector, int64, shape (N,).
+
+    None where it was built of something else, or of more than one packed set.
 
     Raises:
-        ValueError: it was built of other things too, or the set changed since.
+        ValueError: the set changed since.
     """
-    packed = list(index.description["packed"])
-    if not packed:
-        return None
     names = list(index.every_name())
-    if {name.file for name in names} != set(packed) or len(packed) > 1:
-        raise ValueError(f"{index.path}: labels are measured of an index of one packed set alone; this one has more")
-    return open_packed(index, packed[0]), np.array([name.number for name in names])
+    if len(index.description["packed"]) != 1 or {name.file for name in names} != set(index.description["packed"]):
+        return None
+    return open_packed(index, names[0].file), np.array([name.number for name in names])
 
 
 def choose_labels(dataset: PackedDataset, label_set: str, split: str) -> tuple[str, list[str]]:
-    """The label set and splits that are meant, where the user named none.
+    """The label set and splits that are meant, where the user named none; no splits where there are no labels.
 
     Raises:
-        ValueError: there is no label set, or more than one.
+        ValueError: there is no such label set, or more than one and none is named.
     """
     known = dataset.description.get("label_sets", {})
-    if not label_set and len(known) != 1:
-        raise ValueError(
-            f"{dataset.path}: {len(known)} label sets; name one with --labels: {', '.join(known) or 'none'}"
-        )
+    if not label_set and len(known) > 1:
+        raise ValueError(f"{dataset.path}: {len(known)} label sets; name one with --labels: {', '.join(known)}")
+    if not label_set and not known:
+        return "", [split] if split else []
     label_set = label_set or next(iter(known))
+    dataset.classes(label_set)
     splits = dataset.description.get("splits", {})
     return label_set, [split] if split else [s for s, parts in splits.items() if label_set in parts.get("labels", {})]
 

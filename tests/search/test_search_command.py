@@ -11,11 +11,15 @@ from PIL import Image
 import fecnet
 from fecnet.cli import main
 from fecnet.data.packed import PackedDataset
+from fecnet.deploy import shards, sources
+from fecnet.deploy.sources import Sources
 from fecnet.prepare.writer import PackedWriter
+from fecnet.search.building import build_index
 from fecnet.search.index import Index
 from tests.conftest import write_tiny
 from tests.deploy.conftest import aligned, squares  # noqa: F401  (fixtures)
 from tests.deploy.nets import train_on
+from tests.distributed.ranks import run_ranks
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +133,21 @@ def test_photos_are_shown_as_their_faces_were_found(aligned, tmp_path):  # noqa:
         assert np.array_equal(sheet[top : top + 96, 2:98], sheet[top : top + 96, 100:196])
 
 
+def build_on_rank(run, photos, output):
+    for module in (sources, shards):
+        module.PIECE = 2
+    build_index(fecnet.load(run, device="cpu"), Sources([photos]), output, progress=False)
+
+
+def test_two_processes_build_what_one_does(run, photos, tmp_path, monkeypatch):
+    for module in (sources, shards):
+        monkeypatch.setattr(module, "PIECE", 2)
+    build_on_rank(run, photos, tmp_path / "one")
+    run_ranks(2, build_on_rank, run, photos, tmp_path / "many", timeout=120.0)
+    one, many = ((tmp_path / name / "vectors.npy").read_bytes() for name in ("one", "many"))
+    assert one == many and Index(tmp_path / "many").description["left_out"] == {"truncated": 1}
+
+
 def naive_shares(emb, label, person, num):
     """Share of the same person among the nearest, and its chance, by a loop."""
     found, chance = [], []
@@ -166,6 +185,23 @@ def test_people_that_are_not_known_are_not_told_of(run, tmp_path, capsys):
     assert search("measure", tmp_path / "faces", "--split", "all") == 0
     said = capsys.readouterr().out
     assert "people are not known" in said and "leak" not in said
+
+
+def test_labels_are_asked_for_where_they_are(run, tmp_path, capsys):
+    write_people(tmp_path / "people")
+    index = tmp_path / "faces"
+    assert search("build", run, tmp_path / "people", "--output", index) == 0
+    assert "no label set 'rage'; there are: mood" in refused(capsys, "measure", index, "--labels", "rage")
+    assert "no split 'val' in label set 'mood'; there are: all, few" in refused(
+        capsys, "measure", index, "--split", "val"
+    )
+    tiny = run.parents[1] / "tiny"
+    assert search("build", run, tiny, "--output", tmp_path / "tiny") == 0 and search("measure", tmp_path / "tiny") == 0
+    assert "no label set ''; there are: none" in refused(capsys, "measure", tmp_path / "tiny", "--split", "val")
+    assert search("build", run, tiny, tmp_path / "people", "--output", tmp_path / "both") == 0
+    assert search("measure", tmp_path / "both") == 0
+    (tmp_path / "people" / "dataset.json").unlink()
+    assert "no packed data set here" in refused(capsys, "measure", index)
 
 
 def test_measure_of_photos_tells_what_the_index_misses(run, photos, tmp_path, capsys):
@@ -221,6 +257,7 @@ def test_nothing_to_find(run, photos, tmp_path, built, capsys):
         (["query", "FACES", "PHOTO", "--net", "RUN", "-k", "0"], r"k: 0; allowed: 1 or more"),
         (["query", "PHOTOS", "PHOTO", "--net", "RUN"], r"photos: no index here"),
         (["build", "RUN", "PHOTOS", "--output", "x", "--kind", "lsh"], r"kind: unknown name 'lsh'"),
+        (["measure", "FACES", "--split", "val"], r"faces: --labels and --split are of an index of one packed set"),
         (["measure", "FACES", "--queries", "0"], r"queries: 0; allowed: 1 or more"),
     ],
 )
