@@ -9,6 +9,7 @@ mapped from the disk.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import tempfile
 from collections.abc import Iterator
@@ -125,6 +126,7 @@ def memory_mb(path: Path, query_QD: np.ndarray) -> float:
     faiss = find_faiss()
     assert faiss is not None
     faiss.omp_set_num_threads(1)
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # else what was freed before is filled first, and not seen
     before = own_mb()
     index = Index(path)
     index.search(query_QD, NEAREST)

@@ -13,7 +13,7 @@ _BUILD = """examples:
 kinds:
   flat  compares with every vector: exact
   ivf   searches the nearest few lists of vectors; needs faiss
-  hnsw  walks a graph of neighbours: quickest, three times the memory, slow to build; needs faiss
+  hnsw  walks a graph of neighbours: three times the memory, slow to build; needs faiss
   pq    lists of compressed vectors: least memory; needs faiss
   auto  flat up to 200,000 vectors, above them ivf where faiss is installed: pip install 'fecnet[search]'
 """
