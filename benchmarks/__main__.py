@@ -24,6 +24,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "boxes",
     "extraction",
     "embedding",
+    "search",
     "demo",
     "ferplus",
     "ckplus",

@@ -21,6 +21,7 @@ from fecnet.commands import (
     prune,
     report,
     runs,
+    search,
     settings,
     watch,
 )
@@ -37,6 +38,7 @@ _COMMANDS = {
     "folds": (folds, "train a recipe on each of its folds, and measure all together"),
     "embed": (embed, "embeddings of photos, folders, packed sets and videos"),
     "watch": (watch, "faces of a camera, a video or a picture, with what a net says of each"),
+    "search": (search, "find the faces whose expressions are most alike"),
     "runs": (runs, "list training runs: state, iteration, best accuracy, data, date"),
     "compare": (compare, "compare settings over seeds: learning curves, a table, and what may be claimed"),
     "report": (report, "write one HTML page of runs: curves, tables, failures, a map of faces, provenance"),

@@ -35,6 +35,7 @@ ALLOWED = {
         "structures",
         "utils",
     },
+    "search": {"data", "deploy", "evaluation", "utils"},
 }
 ENTRIES = {
     "cli",

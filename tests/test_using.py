@@ -1,8 +1,10 @@
 """What docs/using.md shows runs: its Python, and its commands on small data."""
 
+import json
 import re
 import shlex
 import shutil
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -45,7 +47,7 @@ def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # no
     assert all(f"enc.{name}" in PAGE for name in vars(Encoder) if not name.startswith(("_", "check", "dims")))
 
     commands = [command for block in blocks("bash") for command in block.splitlines()]
-    assert len(commands) == 7
+    assert len(commands) == 11
     for command in commands:
         program, *words = shlex.split(command)
         assert program == "fecnet" and main(words) == 0, f"{command}\n{capsys.readouterr().err}"
@@ -57,3 +59,5 @@ def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # no
     assert Image.open("photos/0.watched.png").size == Image.open("photos/0.png").size
     assert len((tmp_path / "faces.csv").read_text().splitlines()) == 3
     assert Video("marked.mp4").announced == 6
+    assert [len(answer["neighbours"]) for answer in json.loads(Path("found.json").read_text())["answers"]] == [5, 5]
+    assert Path("found.png").is_file() and Path("measured.json").is_file()

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tqdm import tqdm
@@ -30,6 +30,8 @@ from fecnet.utils.logging import say
 _SEEN_S = 30.0  # for what one machine wrote to be seen by another
 _LOOK_S = 0.5
 _LOCK = "lock"
+
+Write = Callable[[Iterator[Rows], "Counter[str]"], None]
 
 
 def embed_sources(
@@ -68,6 +70,39 @@ def embed_sources(
     """
     path = output_path(output, kind)
     comm.from_main(lambda: _check_target(path, kind, sources, overwrite=overwrite))
+
+    def write(rows: Iterator[Rows], status: Counter[str]) -> None:
+        write_rows(path, kind, rows, status.total(), encoder.dims(name))
+
+    embed_into(encoder, sources, path, write, name=name, align=align, progress=progress)
+    return path
+
+
+def embed_into(
+    encoder: Encoder,
+    sources: Sources,
+    path: Path,
+    write: Write,
+    *,
+    name: str = "embedding",
+    align: bool = False,
+    progress: bool = True,
+) -> None:
+    """Do the pieces of all sources, then have one process write what they are to become.
+
+    Args:
+        encoder: the net.
+        sources: what to read.
+        path: what ``write`` makes; the pieces lie in ``<path>.shards`` until then.
+        write: is given all rows in order, and how many pictures have each status.
+        name: see ``embed_sources``.
+        align: see ``embed_sources``.
+        progress: see ``embed_sources``.
+
+    Raises:
+        ValueError: see ``embed_sources``.
+        OSError: the disk is full or read-only.
+    """
     encoder.check_output(name)
     _check_packed(encoder, sources, align=align)
     if align:
@@ -78,14 +113,14 @@ def embed_sources(
         shards = Shards(work / _folder_name(encoder, name, align))
         stems = _complete(encoder, sources, shards, name, align=align, progress=progress)
         if not together.finish(stems):
-            return path
-        status = _write(path, kind, shards, stems, encoder, name)
+            return
+        status = Counter(word for rows in _rows(shards, stems) for word in rows.status.tolist())
+        write(_rows(shards, stems), status)
         for stem in stems:
             if shards.note(stem):
                 say(shards.note(stem))
         _clear(work)
         say(_summary(path, status, sources, encoder.dims(name)))
-    return path
 
 
 def _check_target(path: Path, kind: str, sources: Sources, *, overwrite: bool) -> None:
@@ -208,18 +243,9 @@ class _Together:
         return all(file.exists() for file in self._done[1:])
 
 
-def _write(
-    path: Path, kind: str, shards: Shards, stems: Mapping[str, str], encoder: Encoder, name: str
-) -> Counter[str]:
-    """Write the output; how many pictures have each status."""
-
-    def every() -> Iterator[Rows]:
-        for stem, prefix in stems.items():
-            yield from shards.read(stem, prefix)
-
-    status = Counter(word for rows in every() for word in rows.status.tolist())
-    write_rows(path, kind, every(), status.total(), encoder.dims(name))
-    return status
+def _rows(shards: Shards, stems: Mapping[str, str]) -> Iterator[Rows]:
+    for stem, prefix in stems.items():
+        yield from shards.read(stem, prefix)
 
 
 def _summary(path: Path, status: Counter[str], sources: Sources, dims: int) -> str:

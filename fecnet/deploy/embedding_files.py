@@ -137,8 +137,13 @@ _FORMATS: dict[str, tuple[Write, str]] = {
 }
 
 
+def shown(name: str) -> str:
+    """A file's name for people: bytes that are no UTF-8 as escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def _cells(rows: Rows) -> Iterator[list[str]]:
-    """The columns of each row; bytes of a name that are no UTF-8 are written as escapes."""
+    """The columns of each row."""
     for name, number, time_s, status in zip(rows.name, rows.number, rows.time_s, rows.status, strict=True):
-        shown = os.fsencode(str(name)).decode("utf-8", "backslashreplace")
-        yield [shown, "" if number < 0 else str(number), "" if np.isnan(time_s) else f"{time_s:.3f}", str(status)]
+        frame, time = "" if number < 0 else str(number), "" if np.isnan(time_s) else f"{time_s:.3f}"
+        yield [shown(str(name)), frame, time, str(status)]

@@ -241,6 +241,21 @@ class Encoder:
         outputs = {name: np.concatenate([part.outputs[name] for part in parts]) for name in parts[0].outputs}
         return Encoded(outputs, [status for part in parts for status in part.status])
 
+    def faces(self, items: Items, *, align: bool = False) -> list[np.ndarray | str]:
+        """The faces that the net gets of some pictures, to look at.
+
+        Args:
+            items: see ``embed``.
+            align: see ``embed``.
+
+        Returns:
+            For each picture uint8 of ``face_shape``, or the status that says why there is none.
+
+        Raises:
+            ValueError: as ``embed``.
+        """
+        return list(self._maker.make(_paired(items, None), align=align))
+
     def stream(self, items: Items, *, align: bool = False, boxes: Boxes | None = None) -> Iterator[Encoded]:
         """``encode`` of a stream of any length, a batch at a time: no more than ``batch_size`` faces are held.
 

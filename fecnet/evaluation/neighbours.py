@@ -1,7 +1,11 @@
-"""The sheet people look at first: faces and those the embedding puts nearest to them."""
+"""The sheet people look at first: faces and those the embedding puts nearest to them.
+
+Shape suffixes: Q queries, K cells of a row.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +37,20 @@ def neighbour_sheet(
     distance_QN = torch.cdist(embedding_ND[chosen], embedding_ND)
     num = min(num + 1, len(rows))
     found = distance_QN.topk(num, largest=False)  # each query is its own nearest
-    image_NHWC = faces_NHWC[rows[found.indices.flatten().numpy()]]
-    enlarge = max(1, 96 // image_NHWC.shape[1])  # small faces are shown larger
+    face_QKHWC = faces_NHWC[rows[found.indices.numpy()]]
+    captions = [["query", *(f"{d * d:.3f}" for d in row[1:])] for row in found.values.tolist()]
+    sheet_of_rows(face_QKHWC, captions, path)
+
+
+def sheet_of_rows(face_QKHWC: np.ndarray, captions: Sequence[Sequence[str]], path: Path) -> None:
+    """Write a picture with a row for each query: its face and those of its neighbours; small faces are shown larger.
+
+    Args:
+        face_QKHWC: uint8.
+        captions: K short texts for each row.
+        path: PNG to write.
+    """
+    image_NHWC = face_QKHWC.reshape(-1, *face_QKHWC.shape[2:])
+    enlarge = max(1, 96 // image_NHWC.shape[1])
     image_NHWC = image_NHWC.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
-    captions = [f"{d * d:.3f}" if k % num else "query" for k, d in enumerate(found.values.flatten().tolist())]
-    contact_sheet(image_NHWC, num, path, captions)
+    contact_sheet(image_NHWC, face_QKHWC.shape[1], path, [text for row in captions for text in row])

@@ -1,0 +1,185 @@
+"""Whether faces of the same class are found, when each face asks for those that are nearest to it.
+
+Shape suffixes: N faces, Q of them that ask, K nearest, C classes, D numbers of each embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fecnet.evaluation.classification import ClassAccuracy, class_accuracy, format_figures
+
+RANKS = (1, 5, 10)  # of recall@k
+_CELLS = 1 << 23  # distances at a time
+
+
+class Ranking(NamedTuple):
+    """Some faces that ask, and all others in the order of their distance.
+
+    Attributes:
+        query_Q: places of the faces that ask.
+        order_QN: places of all faces, the nearest first; those that do not count come last.
+        counts_QN: which of them count.
+    """
+
+    query_Q: np.ndarray
+    order_QN: np.ndarray
+    counts_QN: np.ndarray
+
+
+def rankings(embedding_ND: Tensor, query_Q: np.ndarray, group_N: np.ndarray) -> Iterator[Ranking]:
+    """All faces by squared Euclidean distance to each face that asks, some queries at a time.
+
+    Args:
+        embedding_ND: float32.
+        query_Q: places of the faces that ask.
+        group_N: faces of the same group do not count for each other; each face is in a group.
+    """
+    square_N = embedding_ND.square().sum(1)
+    for part_Q in np.array_split(query_Q, -(-len(query_Q) * len(group_N) // _CELLS) or 1):
+        query = embedding_ND[part_Q]
+        distance_QN = torch.addmm(square_N, query, embedding_ND.T, alpha=-2)
+        same_QN = group_N[part_Q][:, None] == group_N
+        order_QN = distance_QN.masked_fill(torch.from_numpy(same_QN), torch.inf).argsort(dim=1, stable=True).numpy()
+        yield Ranking(part_Q, order_QN, ~np.take_along_axis(same_QN, order_QN, 1))
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """What faces that ask found.
+
+    Attributes:
+        classes: C names in label order.
+        query_Q: places of the faces that ask.
+        label_Q: their classes.
+        hit_QR: whether one of the nearest 1, 5, 10 (``RANKS``) has its class.
+        precision_Q: average precision over all faces.
+        chance_Q: share of its class among the faces that count.
+        neighbour_QK: places of the nearest, -1 where fewer faces count.
+        voted: what k-nearest-neighbour classification makes of the faces.
+        alone: faces that do not ask, as no other that counts has their class.
+    """
+
+    classes: tuple[str, ...]
+    query_Q: np.ndarray
+    label_Q: np.ndarray
+    hit_QR: np.ndarray
+    precision_Q: np.ndarray
+    chance_Q: np.ndarray
+    neighbour_QK: np.ndarray
+    voted: ClassAccuracy
+    alone: int
+
+    def figures(self, label: int | None = None) -> dict[str, float | int | None]:
+        """``faces`` that ask, and per cent ``recall@k``, ``mAP`` and ``chance``: the share of the class in the others.
+
+        Args:
+            label: of faces of this class; None: of all. Without a face that asks per cent are None.
+        """
+        asks_Q = np.ones(len(self.label_Q), bool) if label is None else self.label_Q == label
+        columns = {f"recall@{rank}": self.hit_QR[:, place] for place, rank in enumerate(RANKS)}
+        columns |= {"mAP": self.precision_Q, "chance": self.chance_Q}
+        num = int(asks_Q.sum())
+        return {"faces": num} | {
+            name: round(100 * float(value_Q[asks_Q].mean()), 4) if num else None for name, value_Q in columns.items()
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: the figures of all faces and of each class, the mean over classes of mAP, and the vote."""
+        by_class = {name: self.figures(label) for label, name in enumerate(self.classes)}
+        means = [row["mAP"] for row in by_class.values() if row["mAP"] is not None]
+        return {
+            "all": self.figures(),
+            "classes": by_class,
+            "mean_class_mAP": round(sum(means) / len(means), 4) if means else None,
+            "alone": self.alone,
+            "k_nn": self.voted.to_dict(),
+        }
+
+
+def retrieval(
+    embedding_ND: Tensor,
+    label_N: np.ndarray,
+    classes: Sequence[str],
+    query_Q: np.ndarray,
+    *,
+    num: int,
+    group_N: np.ndarray | None = None,
+) -> Retrieval:
+    """Let faces ask for the nearest others.
+
+    Args:
+        embedding_ND: finite, float32.
+        label_N: class of each face, 0..C-1.
+        classes: C names in label order.
+        query_Q: places of the faces that ask.
+        num: K, for the vote and ``neighbour_QK``.
+        group_N: such as people: faces of one group do not count for each other. None: all but the face itself count.
+    """
+    group_N = np.arange(len(label_N)) if group_N is None else group_N
+    asked, hits, precisions, chances, neighbours = [], [], [], [], []
+    for query, order_QN, counts_QN in rankings(embedding_ND, query_Q, group_N):
+        hit_QN = (label_N[order_QN] == label_N[query][:, None]) & counts_QN
+        some_Q = hit_QN.any(1)
+        asked.append(query[some_Q])
+        hits.append(np.stack([hit_QN[some_Q, :rank].any(1) for rank in RANKS], axis=1))
+        precisions.append(average_precision(hit_QN[some_Q]))
+        chances.append(hit_QN[some_Q].sum(1) / counts_QN[some_Q].sum(1))
+        neighbours.append(np.where(counts_QN, order_QN, -1)[some_Q, :num])
+    asked_Q, neighbour_QK = np.concatenate(asked), np.concatenate(neighbours)
+    votes_QC = _votes(neighbour_QK, label_N, len(classes))
+    return Retrieval(
+        classes=tuple(classes),
+        query_Q=asked_Q,
+        label_Q=label_N[asked_Q],
+        hit_QR=np.concatenate(hits),
+        precision_Q=np.concatenate(precisions),
+        chance_Q=np.concatenate(chances),
+        neighbour_QK=neighbour_QK,
+        voted=class_accuracy(torch.from_numpy(votes_QC), label_N[asked_Q], classes),
+        alone=len(query_Q) - len(asked_Q),
+    )
+
+
+def format_retrieval(found: Retrieval) -> str:
+    """The table of classes as text, per cent, and the vote in a line."""
+    rows = {f"{label} {name}": found.figures(label) for label, name in enumerate(found.classes)} | {
+        "all": found.figures()
+    }
+    width = max(map(len, rows))
+    heads = list(rows["all"])
+    lines = ["".join([f"{'':<{width}}", *(f"{head:>{len(head) + 3}}" for head in heads)])]
+    for name, row in rows.items():
+        cells = (
+            "-" if value is None else str(value) if head == "faces" else f"{value:.1f}" for head, value in row.items()
+        )
+        lines.append(
+            "".join([f"{name:<{width}}", *(f"{cell:>{len(h) + 3}}" for h, cell in zip(heads, cells, strict=True))])
+        )
+    lines.append(f"by the vote of the {found.neighbour_QK.shape[1]} nearest: {format_figures(found.voted)}")
+    return "\n".join(lines)
+
+
+def average_precision(hit_QN: np.ndarray) -> np.ndarray:
+    """Mean over the hits of the share of hits up to each, shape (Q,); every query needs a hit.
+
+    Args:
+        hit_QN: whether each face is one that is looked for, the nearest first.
+    """
+    precision_QN = hit_QN.cumsum(1) / np.arange(1, hit_QN.shape[1] + 1)
+    return (precision_QN * hit_QN).sum(1) / hit_QN.sum(1)
+
+
+def _votes(neighbour_QK: np.ndarray, label_N: np.ndarray, num_classes: int) -> np.ndarray:
+    """Votes of the nearest for each class, shape (Q, C); of equal ones the class of the nearest gets a bit more."""
+    there_QK = neighbour_QK >= 0
+    rank_QK = np.broadcast_to(np.arange(1, neighbour_QK.shape[1] + 1), neighbour_QK.shape)
+    voted_QKC = (label_N[neighbour_QK][..., None] == np.arange(num_classes)) & there_QK[..., None]
+    nearest_QC = np.where(voted_QKC, 1 / rank_QK[..., None], 0).max(1)
+    return voted_QKC.sum(1) + nearest_QC / 2

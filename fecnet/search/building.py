@@ -1,0 +1,77 @@
+"""``fecnet search build``: sources to an index, by the pieces of ``fecnet embed``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from fecnet.deploy.embedding import embed_into
+from fecnet.deploy.embedding_files import shown
+from fecnet.deploy.encoder import Encoder
+from fecnet.deploy.pictures import OK
+from fecnet.deploy.shards import Rows
+from fecnet.deploy.sources import Sources
+from fecnet.search.index import is_index_alone, write_index
+from fecnet.search.kinds import choose_kind
+from fecnet.search.pictures import faces_hash
+from fecnet.utils import comm
+from fecnet.utils.env import command_line, now
+
+
+def build_index(
+    encoder: Encoder,
+    sources: Sources,
+    path: Path,
+    *,
+    kind: str = "auto",
+    align: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> None:
+    """Embed all sources and write their index; pictures without a face are left out and counted.
+
+    Args:
+        encoder: the net.
+        sources: what to read.
+        path: folder to make.
+        kind: ``auto``, ``flat``, ``ivf``, ``hnsw`` or ``pq``.
+        align: find faces and align them as in training.
+        overwrite: replace the index that stands there.
+        progress: show a bar.
+
+    Raises:
+        ValueError: ``path`` exists, a source or the net does not fit, nothing has a face, or the kind cannot be built.
+        OSError: the disk is full or read-only.
+    """
+    comm.from_main(lambda: _check_target(path, sources, overwrite=overwrite))
+    choose_kind(kind, 0)  # what is not installed is said before any work
+
+    def write(rows: Iterator[Rows], status: Counter[str]) -> None:
+        left_out = {word: number for word, number in sorted(status.items()) if word != OK}
+        if not status[OK]:
+            told = ", ".join(f"{word} {number}" for word, number in left_out.items())
+            raise ValueError(f"{path}: not made: none of {status.total()} pictures has a face: {told}")
+        about = {
+            "model": {"name": encoder.name, "identity": encoder.identity},
+            "align": align,
+            "folder": str(Path.cwd()),
+            "sources": [shown(str(source)) for source in sources.paths],
+            "packed": {str(dataset.path): faces_hash(dataset) for dataset in sources.packed},
+            "left_out": left_out,
+            "command": command_line(),
+            "date": now(),
+        }
+        write_index(path, rows, status[OK], encoder.dims("embedding"), kind, about)
+
+    embed_into(encoder, sources, path, write, align=align, progress=progress)
+
+
+def _check_target(path: Path, sources: Sources, *, overwrite: bool) -> None:
+    for source in sources.paths:
+        if source.resolve().is_relative_to(path.resolve()):
+            raise ValueError(f"{path}: would be written over, with the source {source}; give another --output")
+    if path.exists() and not is_index_alone(path):
+        raise ValueError(f"{path}: exists and is no index, or not alone; it is not replaced; give another --output")
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path}: exists already; use --overwrite to replace it")

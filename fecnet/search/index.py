@@ -1,0 +1,261 @@
+"""An index on disk: vectors, what each is of, and what faiss made of them. The layout is in ``docs/formats.md``.
+
+Shape suffixes: N vectors, Q queries, K nearest, D numbers of each vector.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from fecnet.deploy.encoder import Encoder
+from fecnet.deploy.pictures import OK
+from fecnet.deploy.shards import Rows
+from fecnet.search.kinds import FLAT, KINDS, choose_kind, find_faiss, read_faiss, write_faiss
+from fecnet.search.nearest import Found, exact_rows, nearest_of
+from fecnet.utils.files import hash_file, named_errors, open_array, replace_json, whole_or_absent
+from fecnet.utils.logging import say
+
+FORMAT = 1
+COLUMNS = ("name", "frame", "time_s")  # of names.csv; frame: of a video, or row of a packed set
+DESCRIPTION, VECTORS, NAMES, FAISS = "index.json", "vectors.npy", "names.csv", "nearest.faiss"
+_KEYS = ("kind", "num", "dims", "model", "align", "folder", "packed", "files")
+_TOGETHER = 1024  # queries
+
+
+class Name(NamedTuple):
+    """What a vector is of.
+
+    Attributes:
+        file: photo, packed set or video, as it was given.
+        number: row of the packed set or frame of the video; -1 of a photo.
+        time_s: in the video; NaN elsewhere.
+    """
+
+    file: str
+    number: int
+    time_s: float
+
+
+def is_index_alone(path: Path) -> bool:
+    """Whether a folder is an index and holds nothing else."""
+    files = {DESCRIPTION, VECTORS, NAMES, FAISS}
+    return (path / DESCRIPTION).is_file() and not path.is_symlink() and {file.name for file in path.iterdir()} <= files
+
+
+def write_index(path: Path, rows: Iterable[Rows], num: int, dims: int, kind: str, about: dict[str, Any]) -> None:
+    """Write an index folder, whole or not at all; what stands there is replaced.
+
+    Args:
+        path: the folder.
+        rows: pictures in order; those without a face are left out.
+        num: N, those with a face.
+        dims: D.
+        kind: ``auto``, ``flat``, ``ivf``, ``hnsw`` or ``pq``.
+        about: what else ``index.json`` says: ``model``, ``align``, ``folder``, ``packed`` and more.
+
+    Raises:
+        ValueError: the kind cannot be built.
+        OSError: the disk is full or read-only.
+    """
+    kind = choose_kind(kind, num)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with named_errors(path), whole_or_absent(path) as folder:
+        folder.mkdir()
+        _write_vectors(folder, rows, num, dims)
+        if kind in KINDS:
+            write_faiss(kind, open_array(folder / VECTORS, in_memory=True), folder / FAISS)
+        files = {
+            file.name: {"sha256": hash_file(file), "bytes": file.stat().st_size} for file in sorted(folder.iterdir())
+        }
+        replace_json(
+            folder / DESCRIPTION,
+            {"format": FORMAT, "kind": kind, "num": num, "dims": dims, **about, "files": files},
+        )
+
+
+def _write_vectors(folder: Path, rows: Iterable[Rows], num: int, dims: int) -> None:
+    """Both tables, from a stream."""
+    with (
+        (folder / VECTORS).open("wb") as vectors,
+        (folder / NAMES).open("w", newline="", encoding="utf-8", errors="surrogateescape") as names,
+    ):
+        np.lib.format.write_array_header_1_0(vectors, {"descr": "<f4", "fortran_order": False, "shape": (num, dims)})
+        writer = csv.writer(names)
+        writer.writerow(COLUMNS)
+        for some in rows:
+            kept = np.flatnonzero(some.status == OK)
+            vectors.write(np.ascontiguousarray(some.vector_ND[kept], "<f4").tobytes())
+            for name, number, time_s in zip(some.name[kept], some.number[kept], some.time_s[kept], strict=True):
+                writer.writerow([name, "" if number < 0 else number, "" if np.isnan(time_s) else f"{time_s:.3f}"])
+
+
+class Index:
+    """An index folder, opened for searching.
+
+    Args:
+        path: the folder.
+        device: where to search.
+        exact: compare with every vector, whatever the kind. Then faiss reads no file, which makes this the way to open
+            an index from a stranger.
+
+    Attributes:
+        description: ``index.json``.
+        kind: how the vectors are kept.
+        vector_ND: all vectors, float32, mapped from the disk.
+        align: faces were found and aligned.
+
+    Raises:
+        ValueError: no index, another format version, or files that are damaged or do not fit together.
+    """
+
+    def __init__(self, path: str | Path, *, device: torch.device | None = None, exact: bool = False) -> None:
+        self.path = Path(path)
+        self.description = _description(self.path)
+        self._device = device or torch.device("cpu")
+        self.kind = FLAT if exact else str(self.description["kind"])
+        self.align = bool(self.description["align"])
+        _check_files(self.path, self.description["files"], (VECTORS, NAMES, *([FAISS] if self.kind in KINDS else [])))
+        self.vector_ND = np.asarray(open_array(self.path / VECTORS))
+        announced = (self.description["num"], self.description["dims"])
+        if self.vector_ND.dtype != np.float32 or self.vector_ND.shape != announced:
+            held = f"{self.vector_ND.dtype} {self.vector_ND.shape}"
+            raise ValueError(f"{self.path / VECTORS}: holds {held}; {DESCRIPTION} announces float32 {announced}")
+
+    def __len__(self) -> int:
+        return len(self.vector_ND)
+
+    @property
+    def model(self) -> str:
+        """The net it was built with, as it was named then."""
+        return str(self.description["model"]["name"])
+
+    def check_model(self, encoder: Encoder) -> None:
+        """Raise ValueError unless the index was built with this very net, shown pictures in the same way."""
+        built = self.description["model"]["identity"]
+        if encoder.identity != built:
+            raise ValueError(
+                f"{self.path}: built with {self.model} ({built}); {encoder.name} is another net ({encoder.identity}); "
+                "distances between the two mean nothing; give the net it was built with, or build an index anew"
+            )
+
+    def search(self, query_QD: np.ndarray, num: int) -> Found:
+        """The nearest vectors of each query, by exact squared Euclidean distance.
+
+        Kinds other than ``flat`` may miss some of the nearest; no vector is given twice.
+
+        Args:
+            query_QD: float, shape (Q, D).
+            num: how many; all where there are fewer.
+
+        Raises:
+            ValueError: queries of another dimension or not finite, or ``num`` below 1.
+        """
+        query_QD = np.asarray(query_QD, np.float32)
+        if query_QD.ndim != 2 or query_QD.shape[1] != self.vector_ND.shape[1]:
+            wanted = f"(Q, {self.vector_ND.shape[1]})"
+            raise ValueError(f"queries of shape {query_QD.shape}; {self.path} wants {wanted}: its vectors' numbers")
+        if not np.isfinite(query_QD).all():
+            raise ValueError(f"query {int((~np.isfinite(query_QD)).any(1).argmax())}: not finite: there is no face")
+        if num < 1:
+            raise ValueError(f"k: {num}; allowed: 1 or more")
+        num = min(num, len(self))
+        parts = [self._search(query_QD[first : first + _TOGETHER], num) for first in range(0, len(query_QD), _TOGETHER)]
+        if not parts:
+            return Found(np.empty((0, num), np.int64), np.empty((0, num), np.float32))
+        return Found(*map(np.concatenate, zip(*parts, strict=True)))
+
+    def _search(self, query_QD: np.ndarray, num: int) -> Found:
+        if self._faiss is None:
+            return self._exact(query_QD, num)
+        candidates = KINDS[self.kind].candidates * num if self.kind in KINDS else num
+        _, row_QR = self._faiss.search(np.ascontiguousarray(query_QD), min(candidates, len(self)))
+        lacking_Q = (row_QR < 0).any(1)  # the lists that were searched hold fewer
+        if not lacking_Q.any():
+            return nearest_of(self.vector_ND, query_QD, row_QR, num)
+        found = Found(np.empty((len(query_QD), num), np.int64), np.empty((len(query_QD), num), np.float32))
+        for part_Q, some in (
+            (~lacking_Q, nearest_of(self.vector_ND, query_QD[~lacking_Q], row_QR[~lacking_Q], num)),
+            (lacking_Q, self._exact(query_QD[lacking_Q], num)),
+        ):
+            found.row_QK[part_Q], found.distance_QK[part_Q] = some
+        return found
+
+    def _exact(self, query_QD: np.ndarray, num: int) -> Found:
+        return nearest_of(self.vector_ND, query_QD, exact_rows(self.vector_ND, query_QD, num, self._device), num)
+
+    @cached_property
+    def _faiss(self) -> Any | None:
+        """The index of faiss; None where torch compares with every vector."""
+        faiss = find_faiss()
+        if faiss is None:
+            if self.kind in KINDS:
+                say(f"{self.path}: faiss is not installed: compared with every vector instead of by {self.kind}")
+            return None
+        if self.kind == FLAT and self._device.type == "cuda" and not faiss.get_num_gpus():
+            return None
+        return read_faiss(self.kind, self.vector_ND, self.path / FAISS, self._device)
+
+    def names(self, rows: Iterable[int]) -> dict[int, Name]:
+        """What the vectors of some rows are of.
+
+        Raises:
+            ValueError: the table is damaged.
+        """
+        wanted = set(rows)
+        return {row: name for row, name in enumerate(self.every_name()) if row in wanted}
+
+    def every_name(self) -> Iterator[Name]:
+        """What each vector is of, in order.
+
+        Raises:
+            ValueError: the table is damaged.
+        """
+        path = self.path / NAMES
+        number = 0
+        try:
+            with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+                for number, (name, frame, time_s) in enumerate(csv.reader(file)):
+                    if number:
+                        yield Name(name, int(frame or -1), float(time_s or "nan"))
+        except (ValueError, csv.Error) as error:
+            raise ValueError(f"{path}: line {number + 2}: not name, frame and time: {error}") from error
+        if number != len(self):
+            raise ValueError(f"{path}: {number} names for {len(self)} vectors")
+
+
+def _description(path: Path) -> dict[str, Any]:
+    file = path / DESCRIPTION
+    if not file.is_file():
+        raise ValueError(f"{path}: no index here (no {DESCRIPTION}); make one with: fecnet search build")
+    try:
+        description: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        version = description["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: not a description of an index: {error}") from error
+    if version != FORMAT:
+        raise ValueError(f"{file}: format {version!r}; this version reads {FORMAT}; build the index anew")
+    lacking = [key for key in _KEYS if key not in description]
+    if lacking:
+        raise ValueError(f"{file}: not a description of an index: lacks {', '.join(lacking)}")
+    if description["kind"] not in (FLAT, *KINDS):
+        raise ValueError(f"{file}: kind {description['kind']!r}; allowed: {FLAT}, {', '.join(KINDS)}")
+    return description
+
+
+def _check_files(path: Path, files: dict[str, Any], needed: Iterable[str]) -> None:
+    """Raise ValueError where a file is not the one that was written: faiss must not be given a damaged one."""
+    for name in needed:
+        if name not in files or not (path / name).is_file():
+            raise ValueError(f"{path / name}: missing, or not described in {DESCRIPTION}; build the index anew")
+        if hash_file(path / name) != files[name]["sha256"]:
+            raise ValueError(
+                f"{path / name}: not the file that was written: its checksum differs; build the index anew"
+            )

@@ -1,0 +1,149 @@
+"""Kinds of an index: what faiss builds for each, and how its file is read.
+
+Shape suffixes: N vectors, D numbers of each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from fecnet.utils.logging import say
+
+FLAT = "flat"
+AUTO_FLAT = 200_000  # vectors, up to which comparing with every one answers thousands of queries/s
+_BLAS_FROM = 20  # queries; faiss 1.15 multiplies matrices from 128,000 on: with 16 numbers that is nine times slower
+_TRAIN_EACH = 50  # vectors that place one of the centroids
+_PQ_BITS = 8
+
+
+class Kind(NamedTuple):
+    """How vectors are kept.
+
+    Attributes:
+        magic: the first four bytes of faiss's file.
+        make: an empty index of faiss for (faiss, N, D).
+        candidates: how many are taken for each neighbour that is asked for, to choose from by exact distance.
+        on_gpu: faiss has it on GPUs too.
+    """
+
+    magic: bytes
+    make: Callable[[Any, int, int], Any]
+    candidates: int
+    on_gpu: bool
+
+
+def _ivf(faiss: Any, num: int, dims: int) -> Any:
+    """Lists around centroids, of which the nearest few are searched."""
+    return _trained_on_few(faiss.IndexIVFFlat(faiss.IndexFlatL2(dims), dims, _lists(num)))
+
+
+def _hnsw(faiss: Any, num: int, dims: int) -> Any:
+    """A graph of neighbours, arXiv:1603.09320: three times the memory, and slow to build."""
+    index = faiss.IndexHNSWFlat(dims, 16)
+    index.hnsw.efConstruction = 80
+    index.hnsw.efSearch = 20  # places that a walk remembers; or as many as candidates are asked for
+    return index
+
+
+def _pq(faiss: Any, num: int, dims: int) -> Any:
+    """Lists of compressed vectors, a byte for two numbers: the least memory. The best are compared anew."""
+    bytes_each = dims // 2 if dims % 2 == 0 else dims
+    if num < 2**_PQ_BITS:
+        raise ValueError(f"kind pq: {num} vectors; it needs {2**_PQ_BITS} or more; allowed here: flat, ivf, hnsw")
+    index = _trained_on_few(faiss.IndexIVFPQ(faiss.IndexFlatL2(dims), dims, _lists(num), bytes_each, _PQ_BITS))
+    index.pq.cp.min_points_per_centroid = 1  # else it complains on stderr of small sets
+    return index
+
+
+def _lists(num: int) -> int:
+    """4√N lists: then the centroids and the vectors of a few lists are about as many."""
+    return max(1, min(round(4 * math.sqrt(num)), num // _TRAIN_EACH))
+
+
+def _trained_on_few(index: Any) -> Any:
+    index.cp.max_points_per_centroid, index.cp.min_points_per_centroid = _TRAIN_EACH, 1
+    index.nprobe = 8  # lists searched
+    return index
+
+
+KINDS = {  # chosen for a million vectors of 16 numbers: benchmarks/search.py
+    "ivf": Kind(b"IwFl", _ivf, candidates=1, on_gpu=True),
+    "hnsw": Kind(b"IHNf", _hnsw, candidates=2, on_gpu=False),
+    "pq": Kind(b"IwPQ", _pq, candidates=3, on_gpu=True),
+}
+
+
+def find_faiss() -> Any | None:
+    """The module, or None where it is not installed."""
+    try:
+        import faiss
+    except ImportError:
+        return None
+    faiss.cvar.distance_compute_blas_threshold = _BLAS_FROM
+    return faiss
+
+
+def choose_kind(kind: str, num: int) -> str:
+    """The kind that ``auto`` stands for, or the one that was asked for.
+
+    Raises:
+        ValueError: an unknown kind; or one that only faiss builds, and it is not installed.
+    """
+    if kind not in ("auto", FLAT, *KINDS):
+        raise ValueError(f"kind: unknown name '{kind}'; allowed: auto, {FLAT}, {', '.join(KINDS)}")
+    if kind == "auto":
+        return "ivf" if num > AUTO_FLAT and find_faiss() is not None else FLAT
+    if kind in KINDS and find_faiss() is None:
+        raise ValueError(
+            f"kind {kind}: faiss builds it, which is not installed; allowed here: {FLAT}; "
+            "to install it: pip install 'fecnet[search]'"
+        )
+    return kind
+
+
+def write_faiss(kind: str, vector_ND: np.ndarray, path: Path) -> None:
+    """Build what faiss needs for a kind of ``KINDS`` and write it to ``path``; not atomic by itself.
+
+    Raises:
+        ValueError: too few vectors for it.
+    """
+    faiss = find_faiss()
+    assert faiss is not None
+    index = KINDS[kind].make(faiss, *vector_ND.shape)
+    index.train(vector_ND)
+    index.add(vector_ND)
+    faiss.write_index(index, str(path))
+
+
+def read_faiss(kind: str, vector_ND: np.ndarray, path: Path, device: torch.device) -> Any:
+    """The index of faiss in ``path``, or for ``flat`` one of the vectors themselves; on the GPU where faiss has them.
+
+    faiss trusts what it reads: a file made to do harm could. So the caller has compared its checksum, which tells
+    damage but not malice, and nothing but the expected kind is given to faiss.
+
+    Raises:
+        ValueError: a file of another kind, or one that does not fit the vectors.
+    """
+    faiss = find_faiss()
+    assert faiss is not None
+    if kind == FLAT:
+        index = faiss.IndexFlatL2(vector_ND.shape[1])
+        index.add(np.ascontiguousarray(vector_ND))
+    else:
+        with path.open("rb") as file:
+            magic = file.read(4)
+        if magic != KINDS[kind].magic:
+            raise ValueError(f"{path}: begins with {magic!r}; expected {KINDS[kind].magic!r} of kind {kind}")
+        index = faiss.read_index(str(path))
+        if (index.ntotal, index.d) != vector_ND.shape:
+            raise ValueError(f"{path}: holds {index.ntotal} vectors of {index.d}; vectors.npy {vector_ND.shape}")
+    if device.type == "cuda" and faiss.get_num_gpus() and (kind == FLAT or KINDS[kind].on_gpu):
+        say(f"{path.parent}: searched on the GPU by faiss")
+        return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), device.index or 0, index)
+    return index

@@ -1,0 +1,176 @@
+"""``fecnet search measure``: what the index misses, and what the nearest faces of a packed set have in common.
+
+Shape suffixes: N faces, Q of them that ask, M labelled faces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from fecnet.data.face_rows import face_rows
+from fecnet.data.packed import PackedDataset
+from fecnet.evaluation.retrieval import Retrieval, format_retrieval, retrieval
+from fecnet.evaluation.subject_leak import Share, format_leak, subject_leak
+from fecnet.search.index import Index
+from fecnet.search.kinds import FLAT
+from fecnet.search.pictures import open_packed
+
+
+def recall_of_exact(index: Index, exact: Index, query_QD: np.ndarray, num: int) -> float:
+    """The share of the nearest that the index finds: those not farther than the last of the exact ones.
+
+    Args:
+        index: of any kind.
+        exact: the same, opened with ``exact``.
+        query_QD: float32.
+        num: neighbours of each query.
+    """
+    found, wanted = index.search(query_QD, num), exact.search(query_QD, num)
+    return float((found.distance_QK <= wanted.distance_QK[:, -1:]).mean())
+
+
+def spread(num: int, most: int) -> np.ndarray:
+    """At most so many of ``num`` places, at even distances."""
+    return np.linspace(0, num - 1, min(num, most)).round().astype(np.int64)
+
+
+@dataclass(frozen=True)
+class SplitMeasure:
+    """What faces of a split found.
+
+    Attributes:
+        faces: that have a label and are in the index.
+        absent: that have a label and are not in the index.
+        everyone: all other faces count.
+        others: faces of other people count; None where people are not known.
+        leak: see ``subject_leak``; None where people are not known.
+    """
+
+    faces: int
+    absent: int
+    everyone: Retrieval
+    others: Retrieval | None
+    leak: dict[str, Share] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "faces": self.faces,
+            "absent": self.absent,
+            "everyone": self.everyone.to_dict(),
+            "other_people": self.others and self.others.to_dict(),
+            "subject_leak": self.leak and {name: share.to_dict() for name, share in self.leak.items()},
+        }
+
+    def table(self, split: str) -> str:
+        """All tables of a split."""
+        absent = f", {self.absent} more are not in the index" if self.absent else ""
+        parts = [
+            f"{split}: {self.faces} labelled faces{absent}; each asks for the nearest other faces; per cent",
+            format_retrieval(self.everyone),
+        ]
+        if self.others is None or self.leak is None:
+            return "\n".join(
+                [*parts, "people are not known: whether they are found instead of expressions is not told"]
+            )
+        told = f"of the {self.everyone.neighbour_QK.shape[1]} nearest"
+        return "\n".join(
+            [
+                *parts,
+                f"{split}: the same among faces of other people",
+                format_retrieval(self.others),
+                f"{split}: subject leak, {told}",
+                format_leak(self.leak),
+            ]
+        )
+
+
+def measured_set(index: Index) -> tuple[PackedDataset, np.ndarray] | None:
+    """The packed set that an index was built of, and its row of each vector, int64, shape (N,).
+
+    None where it was built of something else, or of more than one packed set.
+
+    Raises:
+        ValueError: the set changed since.
+    """
+    names = list(index.every_name())
+    if len(index.description["packed"]) != 1 or {name.file for name in names} != set(index.description["packed"]):
+        return None
+    return open_packed(index, names[0].file), np.array([name.number for name in names])
+
+
+def choose_labels(dataset: PackedDataset, label_set: str, split: str) -> tuple[str, list[str]]:
+    """The label set and splits that are meant, where the user named none; no splits where there are no labels.
+
+    Raises:
+        ValueError: there is no such label set, or more than one and none is named.
+    """
+    known = dataset.description.get("label_sets", {})
+    if not label_set and len(known) > 1:
+        raise ValueError(f"{dataset.path}: {len(known)} label sets; name one with --labels: {', '.join(known)}")
+    if not label_set and not known:
+        return "", [split] if split else []
+    label_set = label_set or next(iter(known))
+    dataset.classes(label_set)
+    splits = dataset.description.get("splits", {})
+    return label_set, [split] if split else [s for s, parts in splits.items() if label_set in parts.get("labels", {})]
+
+
+def measure_split(
+    index: Index, dataset: PackedDataset, row_N: np.ndarray, label_set: str, split: str, *, num: int, queries: int
+) -> SplitMeasure:
+    """Let labelled faces of a split ask for the others.
+
+    Args:
+        index: holds their vectors.
+        dataset: holds their labels, and who they are.
+        row_N: row in the set of each vector.
+        label_set: name of the labelling.
+        split: name of the split.
+        num: neighbours of each face.
+        queries: at most so many faces ask.
+
+    Raises:
+        ValueError: no such label set or split, or fewer than two of its faces are in the index.
+    """
+    table = dataset.labels(label_set, split)
+    labelled = table.label_M >= 0
+    place_of = np.full(len(dataset.faces_NHWC), -1)
+    place_of[row_N] = np.arange(len(row_N))
+    place_M = place_of[table.faces_M]
+    kept_M = labelled & (place_M >= 0)
+    faces = int(kept_M.sum())
+    if faces < 2:
+        raise ValueError(f"{index.path}: {faces} labelled faces of {dataset.path}, split '{split}'; needed: 2 or more")
+    embedding_ND = torch.tensor(index.vector_ND[place_M[kept_M]])
+    label_N = table.label_M[kept_M]
+    query_Q, num = spread(faces, queries), min(num, faces - 1)
+    everyone = retrieval(embedding_ND, label_N, table.classes, query_Q, num=num)
+    absent = int(labelled.sum()) - faces
+    subject_N = _subjects(dataset)[table.faces_M[kept_M]]
+    if (subject_N == "").any() or len(np.unique(subject_N)) < 2:
+        return SplitMeasure(faces, absent, everyone, None, None)
+    others = retrieval(embedding_ND, label_N, table.classes, query_Q, num=num, group_N=subject_N)
+    leak = subject_leak(everyone.query_Q, everyone.neighbour_QK, label_N, subject_N)
+    return SplitMeasure(faces, absent, everyone, others, leak)
+
+
+def _subjects(dataset: PackedDataset) -> np.ndarray:
+    """Who each face is; empty = unknown."""
+    return np.array([row["subject"] for row in face_rows(dataset.path)])
+
+
+def measure_kind(index: Index, exact: Index, *, num: int, queries: int) -> tuple[str, float | None]:
+    """What the index misses of the exact answer, in words and per cent; None of an index that is exact."""
+    if index.kind == FLAT:
+        return f"{index.path}: kind {FLAT}: compares with every vector, so nothing is missed", None
+    query_QD = index.vector_ND[spread(len(index), queries)]
+    percent = 100 * recall_of_exact(index, exact, query_QD, num)
+    return (
+        f"{index.path}: kind {index.kind}: finds {percent:.2f} % of the {num} nearest, of {len(query_QD)} vectors",
+        percent,
+    )

@@ -1,0 +1,59 @@
+"""The pictures that vectors are of: photos, rows of packed sets, frames of videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fecnet.data.packed import PackedDataset
+from fecnet.deploy.pictures import Item
+from fecnet.deploy.videos import Video, is_video
+from fecnet.search.index import Index, Name
+
+
+def faces_hash(dataset: PackedDataset) -> str:
+    """The recorded sha256 of a packed set's faces; empty for sets of older versions."""
+    return str((dataset.files or {}).get("faces.npy", {}).get("sha256", ""))
+
+
+def open_packed(index: Index, name: str) -> PackedDataset:
+    """A packed set that an index was built of.
+
+    Raises:
+        ValueError: it is gone, or its faces are others by now.
+    """
+    dataset = PackedDataset(Path(index.description["folder"], name))
+    if faces_hash(dataset) != index.description["packed"].get(name):
+        raise ValueError(f"{dataset.path}: its faces changed since {index.path} was built; build the index anew")
+    return dataset
+
+
+class Pictures:
+    """Finds pictures again, for a sheet.
+
+    Args:
+        index: that they are in; None: pictures as a user named them.
+    """
+
+    def __init__(self, index: Index | None = None) -> None:
+        self._index = index
+        self._packed: dict[str, PackedDataset] = {}
+
+    def open(self, name: Name) -> Item:
+        """A path, or the pixels of a row or frame.
+
+        Raises:
+            ValueError: a packed set or video that is gone, damaged or another by now, or has no such row or frame.
+        """
+        path = Path(self._index.description["folder"] if self._index else "", name.file)
+        if name.number < 0:
+            return path
+        if is_video(path):
+            for _, _, image_HWC in Video(path).frames(first=name.number):
+                return image_HWC
+            raise ValueError(f"{path}: ends before frame {name.number}")
+        if name.file not in self._packed:
+            self._packed[name.file] = open_packed(self._index, name.file) if self._index else PackedDataset(path)
+        faces_NHWC = self._packed[name.file].faces_NHWC
+        if name.number >= len(faces_NHWC):
+            raise ValueError(f"{path}: {len(faces_NHWC)} faces; no row {name.number}")
+        return faces_NHWC[name.number]

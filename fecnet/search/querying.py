@@ -1,0 +1,139 @@
+"""``fecnet search query``: the nearest faces of photos, as a table, as JSON, and as a sheet of pictures.
+
+Shape suffixes: Q queries, K nearest, D numbers of each vector.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fecnet.deploy.embedding_files import shown
+from fecnet.deploy.encoder import Encoder
+from fecnet.deploy.pictures import OK
+from fecnet.deploy.shards import embedded
+from fecnet.deploy.sources import Sources
+from fecnet.evaluation.neighbours import sheet_of_rows
+from fecnet.search.index import Index, Name
+from fecnet.search.pictures import Pictures
+
+SHEET_ROWS = 20  # queries that a sheet shows
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one picture found.
+
+    Attributes:
+        query: the picture.
+        status: ``ok``, or why there is no answer.
+        neighbours: the nearest first, each with its squared distance.
+    """
+
+    query: Name
+    status: str
+    neighbours: list[tuple[Name, float]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        found = [
+            {"rank": rank, "distance": round(distance, 6), **_named(name)}
+            for rank, (name, distance) in enumerate(self.neighbours, 1)
+        ]
+        return {**_named(self.query), "status": self.status, "neighbours": found}
+
+
+def ask(index: Index, encoder: Encoder, sources: Sources, num: int, *, align: bool = False) -> list[Answer]:
+    """Look up all pictures of the sources.
+
+    Args:
+        index: where to look.
+        encoder: the net it was built with.
+        sources: the pictures.
+        num: neighbours of each.
+        align: find faces and align them as in training.
+
+    Raises:
+        ValueError: another net, a source that does not fit, or none of the pictures has a face.
+    """
+    index.check_model(encoder)
+    if align:
+        encoder.check_align()
+    rows = [some for piece in sources.pieces() for some in embedded(encoder, piece.frames(0), "embedding", align=align)]
+    status = [str(word) for some in rows for word in some.status]
+    queries = [
+        Name(str(name), int(number), float(time_s))
+        for some in rows
+        for name, number, time_s in zip(some.name, some.number, some.time_s, strict=True)
+    ]
+    asks = np.flatnonzero(np.array(status) == OK)
+    if not len(asks):
+        raise ValueError("; ".join(f"{_text(name)}: {word}" for name, word in zip(queries[:3], status, strict=False)))
+    found = index.search(np.concatenate([some.vector_ND for some in rows])[asks], num)
+    name_of = index.names(found.row_QK.ravel().tolist())
+    neighbours = {
+        int(place): [(name_of[row], distance) for row, distance in zip(*pair, strict=True)]
+        for place, *pair in zip(asks, found.row_QK.tolist(), found.distance_QK.tolist(), strict=True)
+    }
+    return [
+        Answer(query, word, neighbours.get(place, []))
+        for place, (query, word) in enumerate(zip(queries, status, strict=True))
+    ]
+
+
+def format_answer(answer: Answer) -> str:
+    """A table of the neighbours."""
+    if answer.status != OK:
+        return f"{_text(answer.query)}: no answer: {answer.status}"
+    lines = [f"{_text(answer.query)}", "rank  distance  picture"]
+    lines += [f"{rank:>4}{d:>10.4f}  {_text(name)}" for rank, (name, d) in enumerate(answer.neighbours, 1)]
+    return "\n".join(lines)
+
+
+def write_sheet(index: Index, encoder: Encoder, answers: list[Answer], path: Path, *, align: bool) -> None:
+    """Write a picture with a row for each query and its neighbours, as the net gets their faces.
+
+    A picture that is gone leaves a white place with its status.
+
+    Args:
+        index: where the neighbours are from.
+        encoder: the net.
+        answers: of which the first ``SHEET_ROWS`` with neighbours are shown.
+        path: PNG to write.
+        align: faces of the queries are found and aligned; those of the index as it was built.
+    """
+    shown_rows = [answer for answer in answers if answer.neighbours][:SHEET_ROWS]
+    ours, theirs = Pictures(), Pictures(index)
+    rows, captions = [], []
+    for answer in shown_rows:
+        told = ["query", *(f"{distance:.3f}" for _, distance in answer.neighbours)]
+        cells = [_cell(encoder, ours, answer.query, align)]
+        cells += [_cell(encoder, theirs, name, index.align) for name, _ in answer.neighbours]
+        captions.append([cell if isinstance(cell, str) else text for cell, text in zip(cells, told, strict=True)])
+        white = np.full(encoder.face_shape, 255, np.uint8)
+        rows.append(np.stack([white if isinstance(cell, str) else cell for cell in cells]))
+    sheet_of_rows(np.stack(rows), captions, path)
+
+
+def _cell(encoder: Encoder, pictures: Pictures, name: Name, align: bool) -> np.ndarray | str:
+    try:
+        (face,) = encoder.faces([pictures.open(name)], align=align)
+    except ValueError:
+        return "gone"
+    return face
+
+
+def _named(name: Name) -> dict[str, Any]:
+    return {
+        "name": shown(name.file),
+        "frame": None if name.number < 0 else name.number,
+        "time_s": None if math.isnan(name.time_s) else name.time_s,
+    }
+
+
+def _text(name: Name) -> str:
+    return shown(name.file) + (f" [{name.number}]" if name.number >= 0 else "")

@@ -1,0 +1,64 @@
+"""Whether neighbours are persons or expressions, on embeddings that are one, the other, or neither."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from fecnet.evaluation.retrieval import retrieval
+from fecnet.evaluation.subject_leak import format_leak, subject_leak
+
+LABEL, PERSON = (part.ravel() for part in np.meshgrid(np.arange(5), np.arange(8).repeat(2)))  # 8 people, 5 classes
+
+
+def leak_of(embedding, num=3):
+    found = retrieval(
+        torch.from_numpy(embedding.astype(np.float32)), LABEL, tuple("abcde"), np.arange(len(LABEL)), num=num
+    )
+    return subject_leak(found.query_Q, found.neighbour_QK, LABEL, np.array([f"S{k}" for k in PERSON]))
+
+
+def test_an_embedding_of_persons_leaks():
+    leak = leak_of(np.eye(8)[PERSON] * 10)
+    assert leak["subject"].percent == 100
+    assert leak["subject"].chance == pytest.approx(100 * 9 / 79)
+    assert leak["subject_in_other_classes"].percent == 100
+    assert leak["subject_in_other_classes"].chance == pytest.approx(100 * 8 / 64)
+    assert leak["class_of_others"].neighbours == 0 and leak["class_of_others"].percent is None
+
+
+def test_an_embedding_of_expressions_does_not():
+    rng = np.random.default_rng(0)
+    leak = leak_of(np.eye(5)[LABEL] * 10 + 0.01 * rng.normal(size=(80, 5)))
+    assert leak["class"].percent == 100 and leak["class"].chance == pytest.approx(100 * 15 / 79)
+    assert leak["subject_in_class"].chance == pytest.approx(100 * 1 / 15)
+    assert leak["subject_in_class"].times < 2
+    assert leak["subject_in_other_classes"].neighbours == 0
+    assert leak["class_of_others"].percent == 100
+
+
+def test_chance_gives_chance():
+    """Of noise every share is what chance gives, within what 80 × 40 neighbours allow."""
+    leak = leak_of(np.random.default_rng(1).normal(size=(80, 6)), num=40)
+    for share in leak.values():
+        assert share.percent == pytest.approx(share.chance, rel=0.12)
+
+
+def test_chance_weighs_faces_as_their_neighbours_were_counted():
+    """Four faces by hand: a of person 1 twice, b of persons 1 and 2; one neighbour each."""
+    label, person = np.array([0, 0, 1, 1]), np.array([1, 1, 1, 2])
+    leak = subject_leak(np.arange(4), np.array([[1], [2], [0], [2]]), label, person)
+    assert leak["subject"].to_dict() == {
+        "neighbours": 4,
+        "percent": 75,
+        "chance": pytest.approx(100 * (2 + 2 + 2 + 0) / 3 / 4),
+        "times": pytest.approx(1.5),
+    }
+    # 0→1 and 3→2 have the same class; another person's are 0 of 1 for face 0 and 1 of 1 for face 3
+    assert (leak["subject_in_class"].neighbours, leak["subject_in_class"].percent) == (2, 50)
+    assert leak["subject_in_class"].chance == pytest.approx(100 * (1 + 0) / 2)
+    # 1→2 and 2→0 have another class: person 1 has 1 of 2 such faces for face 1, and 2 of 2 for face 2
+    assert leak["subject_in_other_classes"].percent == 100
+    assert leak["subject_in_other_classes"].chance == pytest.approx(100 * (1 / 2 + 1) / 2)
+    assert re.search(r"^the same person +4 +75\.0 +50\.0 +1\.5$", format_leak(leak), re.MULTILINE)
