@@ -31,9 +31,9 @@ endif
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 ifdef UV
-	uv pip install --quiet --python $(BIN)/python -e '.[dev,viz,faces,video]'
+	uv pip install --quiet --python $(BIN)/python -e '.[dev,viz,faces,video,export]'
 else
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,viz,faces,video]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,viz,faces,video,export]'
 endif
 	@touch $@
 

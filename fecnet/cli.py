@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import fecnet
-from fecnet.commands import compare, costs, data, detect, embed, folds, prepare, prune, report, runs, settings
+from fecnet.commands import compare, costs, data, detect, embed, export, folds, prepare, prune, report, runs, settings
 
 # torch's C++ warns on every rank, with stack traces where a launch fails; what matters of it is told in one line
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -21,6 +21,7 @@ _COMMANDS = {
     "detect": (detect, "find faces in photos: boxes, scores, five points"),
     "folds": (folds, "train a recipe on each of its folds, and measure all together"),
     "embed": (embed, "embeddings of photos, folders, packed sets and videos"),
+    "export": (export, "write a trained net as a bundle, ONNX, torch.export or int8 file, checked on real faces"),
     "runs": (runs, "list training runs: state, iteration, best accuracy, data, date"),
     "compare": (compare, "compare settings over seeds: learning curves, a table, and what may be claimed"),
     "report": (report, "write one HTML page of runs: curves, tables, failures, a map of faces, provenance"),

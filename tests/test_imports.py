@@ -46,6 +46,7 @@ ENTRIES = {
     "pretraining",
     "pruning",
     "costs",
+    "exporting",
     "reports",
     "compared_runs",
     "comparing",
@@ -61,6 +62,9 @@ HEAVY = {
     "apex",
     "facenet_pytorch",
     "cv2",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
 }  # optional: inside functions only
 
 
