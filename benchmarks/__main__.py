@@ -23,6 +23,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "faces",
     "extraction",
     "embedding",
+    "export",
     "demo",
     "ferplus",
     "ckplus",

@@ -59,6 +59,20 @@ FORMATS = {
 }
 
 
+class Exported(NamedTuple):
+    """What was written.
+
+    Attributes:
+        path: file or folder.
+        megabytes: on disk.
+        agreement: with the net it was made of.
+    """
+
+    path: Path
+    megabytes: float
+    agreement: Agreement
+
+
 def export_run(
     path: str,
     kind: str,
@@ -70,7 +84,7 @@ def export_run(
     calibrate: str = "",
     overwrite: bool = False,
     progress: bool = True,
-) -> Path:
+) -> Exported:
     """Write a trained net in another format, open it as ``fecnet.load`` does, and compare the two on real faces.
 
     Args:
@@ -83,9 +97,6 @@ def export_run(
         calibrate: packed set for int8; empty for the training faces of the run.
         overwrite: replace what stands at ``output``.
         progress: show bars.
-
-    Returns:
-        What was written.
 
     Raises:
         ValueError: no checkpoint, one of another format version, something that cannot be exported, or a file that
@@ -132,8 +143,9 @@ def export_run(
             shutil.rmtree(target)
         partial.replace(target)
         flush_folder(target.parent)
-    say(f"{target}: {_size(target) / 1e6:.1f} MB\n{agreement.text()}")
-    return target
+    exported = Exported(target, _bytes(target) / 1e6, agreement)
+    say(f"{target}: {exported.megabytes:.1f} MB\n{agreement.text()}")
+    return exported
 
 
 def _target(output: str, checkpoint: Path, form: _Format, *, overwrite: bool) -> Path:
@@ -287,5 +299,5 @@ def _check_exact(agreement: Agreement, target: Path) -> None:
         raise ValueError(f"{target}: not written: judges less than {ALIKE:g} % alike: {said}")
 
 
-def _size(path: Path) -> int:
+def _bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]))

@@ -5,8 +5,10 @@ import shlex
 import shutil
 
 import numpy as np
+import pytest
 from PIL import Image
 
+import fecnet
 from fecnet.cli import main
 from fecnet.deploy.encoder import Encoder
 from tests.conftest import ROOT
@@ -33,8 +35,8 @@ def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # no
     write_film(tmp_path / "film.avi", frames=11)
 
     told = {}
-    assert len(blocks("python")) == 3
-    for block in blocks("python"):
+    assert len(blocks("python")) == 4
+    for block in blocks("python")[:3]:
         exec(block, told)
     assert told["odd"] in (0, 1, 2)
     assert told["vectors"].shape == (3, 16) and told["keep"][1] == ["ok", "no_face", "ok"]
@@ -52,3 +54,25 @@ def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # no
     assert len((tmp_path / "set.csv").read_text().splitlines()) == 6
     assert len((tmp_path / "film.csv").read_text().splitlines()) == 4
     assert not list(tmp_path.glob("*.shards"))
+
+
+def test_exported_nets_are_used_as_the_page_says(aligned, tmp_path, monkeypatch, capsys):  # noqa: F811
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="the extra 'export' is not installed")
+    run, _, pictures, _ = aligned
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run, "result/run")
+    shutil.copytree("pictures", "photos")
+    for name, picture in zip("abc", pictures, strict=False):
+        shutil.copy(picture, f"{name}.png")
+    commands = blocks("bash")[1].splitlines()
+    assert len(commands) == 6
+    for command in commands:
+        program, *words = shlex.split(command)
+        assert program == "fecnet" and main(words) == 0, f"{command}\n{capsys.readouterr().err}"
+    said = capsys.readouterr().out
+    assert said.count("largest difference") == 5 and np.load("int8.npy").shape == (5, 16)
+    expected = fecnet.load("result/run").embed(pictures, align=True)
+    for name in ("result/run-bundle", "result/run.onnx", "result/run.pt2", "raw.onnx"):
+        assert np.abs(fecnet.load(name).embed(pictures, align=True) - expected).max() <= 1e-5, name
+    exec(blocks("python")[3], {"fecnet": fecnet})

@@ -55,6 +55,7 @@ def source(name, *, raw=False):
 @pytest.mark.parametrize("name", NETS)
 def test_graphs_are_the_net(name, tmp_path):
     made = source(name)
+    one = torch.zeros(1, 1, *made.face_shape[:2])
     faces = np.random.default_rng(0).integers(0, 256, (5, *made.face_shape), np.uint8)
     expected = predict_batch(made.model, faces, views=made.views, device=CPU)
     make_program(made)(tmp_path / "net.pt2", {})
@@ -66,7 +67,10 @@ def test_graphs_are_the_net(name, tmp_path):
             scale = max(1.0, float(value.abs().max()))
             allowed = TOLERANCE if output in ("embedding", "logits") else TOLERANCE_INSIDE
             assert float((found[output] - value).abs().max()) <= allowed * scale, output
-        assert all(len(value) == 1 for value in net(made.views[0](torch.zeros(1, 1, *made.face_shape[:2]))).values())
+        assert all(len(value) == 1 for value in net(made.views[0](one)).values())
+    elsewhere = GraphNet(tmp_path / "net.pt2", torch.device("meta"))  # nothing stays on the device it was made on
+    shapes = {output: value.shape for output, value in elsewhere(made.views[0](one.to("meta"))).items()}
+    assert shapes == {output: (1, *value.shape[1:]) for output, value in expected.items()}
 
 
 def test_where_to_look_stays_in_float(tmp_path):
