@@ -73,20 +73,37 @@ def test_graphs_are_the_net(name, tmp_path):
     assert shapes == {output: (1, *value.shape[1:]) for output, value in expected.items()}
 
 
-def test_where_to_look_stays_in_float(tmp_path):
-    """256 levels name no place in a face: what makes the grid of a spatial transformer is not quantised."""
+def int8_nodes(name, tmp_path):
+    """The nodes of the int8 file of a net, the kinds of nodes that each reads from, and its convolutions and layers."""
     import onnx
 
-    make_int8(source("spatial transformer"))(tmp_path / "net.onnx", {})
+    make_int8(source(name))(tmp_path / "net.onnx", {})
     nodes = onnx.load(tmp_path / "net.onnx").graph.node
     maker = {output: node for node in nodes for output in node.output}
-    kinds = {
-        node.name: {maker[name].op_type for name in node.input if name in maker}
-        for node in nodes
-        if node.op_type in ("Conv", "Gemm")
-    }
-    quantised = [name for name, kind in kinds.items() if "DequantizeLinear" in kind]
-    assert len(kinds) == 10 and len(quantised) == 6  # 2 convolutions and 2 linear layers look; 4 and 2 see
+    reads = {node.name: {maker[name].op_type for name in node.input if name in maker} for node in nodes}
+    return nodes, reads, [node.name for node in nodes if node.op_type in ("Conv", "Gemm")]
+
+
+def test_where_to_look_stays_in_float(tmp_path):
+    """256 levels name no place in a face: what makes the grid of a spatial transformer is not quantised."""
+    _, reads, layers = int8_nodes("spatial transformer", tmp_path)
+    # 2 convolutions and 2 linear layers look, 4 and 2 see; of these the first sees the image
+    assert len(layers) == 10 and sum("DequantizeLinear" in reads[name] for name in layers) == 5
+
+
+def test_what_sees_the_image_stays_in_float_and_apart(tmp_path):
+    """In 8 bits a convolution of one channel, and a pool behind one in float, are slow."""
+    nodes, reads, layers = int8_nodes("dense block, joint", tmp_path)
+    assert "DequantizeLinear" not in reads[layers[0]]
+    assert all("DequantizeLinear" in reads[name] for name in layers[1:])
+    (pool,) = (node for node in nodes if node.op_type == "MaxPool")
+    assert "DequantizeLinear" not in reads[pool.name]
+    assert [node.op_type for node in nodes if pool.output[0] in node.input] == ["Max"]
+    made = source("dense block, joint")
+    faces = np.random.default_rng(0).integers(0, 256, (5, *made.face_shape), np.uint8)
+    expected = predict_batch(made.model, faces, views=made.views, device=CPU)["embedding"]
+    found = predict_batch(OnnxNet(tmp_path / "net.onnx"), faces, views=made.views, device=CPU)["embedding"]
+    assert 1e-4 < float((found - expected).abs().max()) < 0.2
 
 
 def test_an_operator_without_a_translation_is_one_line(tmp_path):
