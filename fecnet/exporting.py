@@ -29,7 +29,7 @@ from fecnet.engine.checkpoint import find_checkpoint, load_meta, run_of
 from fecnet.engine.evaluator import Evaluator, TripletJudge
 from fecnet.prepare.faces_drawing import render_faces, sample_identities
 from fecnet.prepare.synthetic import sample_expressions
-from fecnet.tasks import build_evaluator, find_task
+from fecnet.tasks import build_evaluator, check_classes, find_task
 from fecnet.utils.env import now
 from fecnet.utils.files import flush_folder
 from fecnet.utils.logging import say
@@ -40,6 +40,7 @@ TOLERANCE_INSIDE = 1e-3  # and of its other outputs, such as the feature, whose 
 ALIKE = 99.9  # least per cent of triplets and classes that such a file judges alike
 _CALIBRATION = 512  # faces for int8
 _DRAWN = 300  # faces to check with where there are none
+_UNJUDGED = 5000  # faces, about, of a set that does not say what is right
 _RANDOM = 10_000  # triplets of faces that nobody judged
 _FIGURES = {"embedding": "ALL", "logits": "accuracy", "valence_arousal": "ccc"}  # by output
 
@@ -111,7 +112,7 @@ def export_run(
     cfg = load_config(base=meta["config"], base_name=f"{checkpoint}/meta.json")
     target = _target(output, checkpoint, form, overwrite=overwrite)
     encoder = load_encoder(checkpoint, device="cpu")
-    faces = _faces(cfg, encoder, check)
+    faces = _faces(cfg, encoder, checkpoint, check)
     source = Source(
         cast(nn.Module, encoder.model),
         encoder.views,
@@ -195,7 +196,7 @@ class _Faces(NamedTuple):
     evaluator: Evaluator | None
 
 
-def _faces(cfg: Frozen, encoder: Encoder, check: str) -> _Faces:
+def _faces(cfg: Frozen, encoder: Encoder, checkpoint: Path, check: str) -> _Faces:
     """The faces of the last split that the run reports; drawn ones where its data are not here.
 
     Raises:
@@ -209,10 +210,12 @@ def _faces(cfg: Frozen, encoder: Encoder, check: str) -> _Faces:
     encoder.check_faces(dataset)
     split = cfg.DATA.REPORT_SPLITS[-1]
     try:
-        evaluator = build_evaluator(cfg, dataset, [split], torch.device("cpu"), task=find_task(cfg, dataset))
+        task = find_task(cfg, dataset)
+        check_classes(checkpoint, load_meta(checkpoint), dataset, task)
+        evaluator = build_evaluator(cfg, dataset, [split], torch.device("cpu"), task=task)
     except ValueError as error:
         say(f"{error}; so accuracy is not measured")
-        rows_N = np.arange(0, len(dataset.faces_NHWC), max(1, len(dataset.faces_NHWC) // 5000))
+        rows_N = np.arange(0, len(dataset.faces_NHWC), max(1, len(dataset.faces_NHWC) // _UNJUDGED))
         return _Faces(
             f"{len(rows_N):,} faces of {path}", dataset.faces_NHWC, rows_N, _random_triplets(len(rows_N)), None
         )
