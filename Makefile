@@ -31,9 +31,9 @@ endif
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 ifdef UV
-	uv pip install --quiet --python $(BIN)/python -e '.[dev,viz,faces,video,search]'
+	uv pip install --quiet --python $(BIN)/python -e '.[dev,viz,faces,video,search,export]'
 else
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,viz,faces,video,search]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,viz,faces,video,search,export]'
 endif
 	@touch $@
 

@@ -25,6 +25,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "extraction",
     "embedding",
     "search",
+    "export",
     "demo",
     "ferplus",
     "ckplus",

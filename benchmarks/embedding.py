@@ -60,7 +60,7 @@ def untrained_encoder() -> Encoder:
     device = choose_device("auto")
     maker = FaceMaker(size=48, channels=["R", "G", "B"], recipe=FaceRecipe(), recorded=True, origin="demo")
     view = partial(center_view, input_size=cfg.DATA.INPUT_SIZE, crop=cfg.DATA.CROP)
-    model = build_model(cfg, 3).to(device)
+    model = build_model(cfg, 3).to(device).eval()
     options: dict[str, Any] = {
         "batch_size": cfg.EVAL.BATCH_SIZE,
         "classes": (),

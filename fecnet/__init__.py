@@ -23,7 +23,7 @@ def load(
     """A trained net, ready for pictures: ``fecnet.load("result/run").embed(["a.jpg", "b.jpg"])``.
 
     Args:
-        path: a run folder, ``result/<run>``, or a checkpoint folder in it.
+        path: a run folder, ``result/<run>``, a checkpoint folder in it, or what ``fecnet export`` wrote.
         which: ``best`` or ``last`` checkpoint of a run folder.
         device: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
         batch_size: faces per forward pass; 0 = as the run evaluated.

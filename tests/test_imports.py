@@ -48,6 +48,7 @@ ENTRIES = {
     "pruning",
     "costs",
     "profiling",
+    "exporting",
     "reports",
     "compared_runs",
     "comparing",
@@ -63,6 +64,9 @@ HEAVY = {
     "apex",
     "facenet_pytorch",
     "cv2",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
 }  # optional: inside functions only
 
 

@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+import fecnet
 from fecnet.cli import main
 from fecnet.deploy.encoder import Encoder
 from fecnet.deploy.videos import Video
@@ -37,8 +39,8 @@ def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # no
     write_film(tmp_path / "film.avi", frames=11)
 
     told = {}
-    assert len(blocks("python")) == 3
-    for block in blocks("python"):
+    assert len(blocks("python")) == 4
+    for block in blocks("python")[:3]:
         exec(block, told)
     assert told["odd"] in (0, 1, 2)
     assert told["vectors"].shape == (3, 16) and told["keep"][1] == ["ok", "no_face", "ok"]
@@ -46,7 +48,8 @@ def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # no
         assert hasattr(told["enc"], name), name
     assert all(f"enc.{name}" in PAGE for name in vars(Encoder) if not name.startswith(("_", "check", "dims")))
 
-    commands = [command for block in blocks("bash") for command in block.splitlines()]
+    *others, _ = blocks("bash")  # the last is of the test below
+    commands = [command for block in others for command in block.splitlines()]
     assert len(commands) == 11
     for command in commands:
         program, *words = shlex.split(command)
@@ -61,3 +64,25 @@ def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # no
     assert Video("marked.mp4").announced == 6
     assert [len(answer["neighbours"]) for answer in json.loads(Path("found.json").read_text())["answers"]] == [5, 5]
     assert Path("found.png").is_file() and Path("measured.json").is_file()
+
+
+def test_exported_nets_are_used_as_the_page_says(aligned, tmp_path, monkeypatch, capsys):  # noqa: F811
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="the extra 'export' is not installed")
+    run, _, pictures, _ = aligned
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run, "result/run")
+    shutil.copytree("pictures", "photos")
+    for name, picture in zip("abc", pictures, strict=False):
+        shutil.copy(picture, f"{name}.png")
+    commands = blocks("bash")[-1].splitlines()
+    assert len(commands) == 6
+    for command in commands:
+        program, *words = shlex.split(command)
+        assert program == "fecnet" and main(words) == 0, f"{command}\n{capsys.readouterr().err}"
+    said = capsys.readouterr().out
+    assert said.count("largest difference") == 5 and np.load("int8.npy").shape == (5, 16)
+    expected = fecnet.load("result/run").embed(pictures, align=True)
+    for name in ("result/run-bundle", "result/run.onnx", "result/run.pt2", "raw.onnx"):
+        assert np.abs(fecnet.load(name).embed(pictures, align=True) - expected).max() <= 1e-5, name
+    exec(blocks("python")[3], {"fecnet": fecnet})

@@ -22,7 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "Embeddings of photos, folders, lists of photos, packed sets and videos. What is done so far lies in "
         "OUTPUT.shards: after a kill the same command goes on."
     )
-    parser.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo")
+    parser.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo, or an exported net")
     parser.add_argument(
         "sources",
         nargs="+",

@@ -1,4 +1,4 @@
-"""From a checkpoint to an ``Encoder``: the settings stop here."""
+"""From a checkpoint, or a file that was exported from one, to an ``Encoder``: the settings stop here."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
 
 from fecnet.config.node import load_config
 from fecnet.data.build import build_views
 from fecnet.deploy.encoder import Encoder
+from fecnet.deploy.exported_files import META
 from fecnet.deploy.face_maker import FaceMaker
-from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights
+from fecnet.deploy.graph_net import GraphNet
+from fecnet.deploy.onnx_net import OnnxNet
+from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights, read_meta
+from fecnet.engine.predict import Net
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.modeling.build import build_model
 from fecnet.utils.env import choose_device
@@ -30,53 +37,124 @@ def load_encoder(
     detector_model: str | Path = "",
     detector_device: str = "cpu",
 ) -> Encoder:
-    """The net of a run or checkpoint with its preprocessing; see ``fecnet.load``.
+    """The net of a run, checkpoint or exported file with its preprocessing; see ``fecnet.load``.
 
     Raises:
-        ValueError: no checkpoint, a damaged one, one of another format version, or a device that is not there.
+        ValueError: nothing there, damaged, of another format version, or a device that is not there.
     """
     if which not in ("best", "last"):
         raise ValueError(f"which: unknown name {which!r}; allowed: best, last")
-    checkpoint = find_checkpoint(path, which)
-    meta = load_meta(checkpoint)
-    cfg = load_config(base=meta["config"], base_name=f"{checkpoint}/meta.json")
+    opened = _open_file(Path(path), device) if is_exported_file(path) else _open_checkpoint(path, which, device)
+    meta, origin = opened.meta, opened.origin
+    cfg = load_config(base=meta["config"], base_name=origin)
     seen = meta["preprocessing"]
-    lacking = [key for key in _PREPROCESSING if key not in seen]
-    if lacking:
-        raise ValueError(f"{checkpoint}/meta.json: not a checkpoint description: preprocessing lacks {lacking[0]}")
-    if seen["height"] != seen["width"]:
-        raise ValueError(f"{checkpoint}: faces of {seen['height']}×{seen['width']} pixels; allowed: square ones")
-    where = choose_device(device)
-    model = build_model(cfg, len(seen["channels"]), len(meta.get("classes", ())))
-    load_weights(checkpoint, model)
     maker = FaceMaker(
         size=seen["height"],
         channels=seen["channels"],
-        recipe=_recipe(meta, checkpoint),
+        recipe=_recipe(meta, origin),
         recorded=seen.get("faces") is not None,
-        origin=str(checkpoint),
+        origin=opened.name,
         detector_model=detector_model,
         detector_device=detector_device,
     )
+    inside = meta.get("export", {}).get("raw", False)
     return Encoder(
-        model.to(where),
+        opened.net,
         maker,
-        views=build_views(cfg, seen["height"], seen["width"]),
-        device=where,
+        views=[_channels_last] if inside else build_views(cfg, seen["height"], seen["width"]),
+        device=opened.device,
         batch_size=batch_size or cfg.EVAL.BATCH_SIZE,
         classes=meta.get("classes", ()),
-        name=str(checkpoint),
-        identity=_identity(checkpoint, {**seen, "views": cfg.EVAL.VIEWS}),
+        name=opened.name,
+        identity=_identity(opened.file, {**seen, "views": cfg.EVAL.VIEWS}),
     )
 
 
-def _identity(checkpoint: Path, preprocessing: Mapping[str, Any]) -> str:
+def is_exported_file(path: str | Path) -> bool:
+    """Whether the name is that of a file of ``fecnet export``; what else it writes is a checkpoint folder."""
+    return Path(path).suffix in (".onnx", ".pt2")
+
+
+class _Opened(NamedTuple):
+    """A net, and what it says of itself.
+
+    Attributes:
+        name: where it is.
+        origin: what says it, for errors.
+        file: with its weights.
+        meta: see ``read_meta``.
+        net: maps images to outputs.
+        device: where it runs.
+    """
+
+    name: str
+    origin: str
+    file: Path
+    meta: dict[str, Any]
+    net: Net
+    device: torch.device
+
+
+def _open_checkpoint(path: str | Path, which: str, device: str) -> _Opened:
+    checkpoint = find_checkpoint(path, which)
+    origin = f"{checkpoint}/meta.json"
+    meta = load_meta(checkpoint)
+    _check_preprocessing(meta, origin)
+    where = choose_device(device)
+    model = build_model(
+        load_config(base=meta["config"], base_name=origin),
+        len(meta["preprocessing"]["channels"]),
+        len(meta.get("classes", ())),
+    )
+    load_weights(checkpoint, model)
+    return _Opened(str(checkpoint), origin, checkpoint / "model.safetensors", meta, model.to(where).eval(), where)
+
+
+def _open_file(path: Path, device: str) -> _Opened:
+    """A file of ``fecnet export``.
+
+    Raises:
+        ValueError: no such file, not made by fecnet, damaged, or a GPU is asked for and the file runs on CPUs alone.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    net: OnnxNet | GraphNet
+    if path.suffix == ".onnx":
+        where = torch.device("cpu")
+        if device not in ("auto", "cpu"):
+            raise ValueError(f"DEVICE: {device!r} with {path}: ONNX files run on the CPU here; allowed: auto, cpu")
+        net = OnnxNet(path)
+    else:
+        where = choose_device(device)
+        net = GraphNet(path, where)
+    if META not in net.extra:
+        raise ValueError(f"{path}: says nothing of its preprocessing; allowed: files that `fecnet export` made")
+    meta = read_meta(net.extra[META], str(path))
+    _check_preprocessing(meta, str(path))
+    return _Opened(str(path), str(path), path, meta, net, where)
+
+
+def _check_preprocessing(meta: Mapping[str, Any], origin: str) -> None:
+    seen = meta["preprocessing"]
+    lacking = [key for key in _PREPROCESSING if key not in seen]
+    if lacking:
+        raise ValueError(f"{origin}: not a checkpoint description: preprocessing lacks {lacking[0]}")
+    if seen["height"] != seen["width"]:
+        raise ValueError(f"{origin}: faces of {seen['height']}×{seen['width']} pixels; allowed: square ones")
+
+
+def _channels_last(image_NCHW: Tensor) -> Tensor:
+    """The view of a file that has its preprocessing inside: faces as they are stored."""
+    return image_NCHW.permute(0, 2, 3, 1)
+
+
+def _identity(file: Path, preprocessing: Mapping[str, Any]) -> str:
     """The weights and what they are shown, wherever they lie."""
     shown = hashlib.sha256(json.dumps(preprocessing, sort_keys=True).encode()).hexdigest()
-    return f"{hash_file(checkpoint / 'model.safetensors')[:16]}-{shown[:8]}"
+    return f"{hash_file(file)[:16]}-{shown[:8]}"
 
 
-def _recipe(meta: Mapping[str, Any], checkpoint: Path) -> FaceRecipe | None:
+def _recipe(meta: Mapping[str, Any], origin: str) -> FaceRecipe | None:
     """How the faces of the training data were made; None where nothing is known.
 
     Data sets made before they said it tell by their sources which command made them, and so how it makes pictures
@@ -87,7 +165,7 @@ def _recipe(meta: Mapping[str, Any], checkpoint: Path) -> FaceRecipe | None:
         try:
             return FaceRecipe.from_dict(recorded)
         except ValueError as error:
-            raise ValueError(f"{checkpoint}/meta.json: {error}") from error
+            raise ValueError(f"{origin}: {error}") from error
     sources = meta["data"].get("sources", {})
     if "landmarks" in sources:
         return None

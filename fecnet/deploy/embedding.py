@@ -140,11 +140,7 @@ def _check_packed(encoder: Encoder, sources: Sources, *, align: bool) -> None:
     for dataset in sources.packed:
         if align:
             raise ValueError(f"{dataset.path}: --align: faces of a packed set are cut already; leave it out")
-        if dataset.faces_NHWC.shape[1:] != encoder.face_shape or dataset.channels != list(encoder.channels):
-            raise ValueError(
-                f"{dataset.path}: faces of {dataset.faces_NHWC.shape[1:]} {dataset.channels}; {encoder.name} was "
-                f"trained on {encoder.face_shape} {list(encoder.channels)}"
-            )
+        encoder.check_faces(dataset)
 
 
 def _clear(work: Path) -> None:

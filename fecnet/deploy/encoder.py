@@ -12,11 +12,11 @@ from typing import Literal, NamedTuple, overload
 
 import numpy as np
 import torch
-from torch import nn
 
+from fecnet.data.packed import PackedDataset
 from fecnet.deploy.face_maker import FaceMaker, Picture
 from fecnet.deploy.pictures import OK, STATUS, Item, Items, as_rgb, each_item
-from fecnet.engine.predict import View, predict_batch
+from fecnet.engine.predict import Net, View, predict_batch
 from fecnet.faces.detections import Detections
 from fecnet.faces.extract import Box
 
@@ -65,7 +65,7 @@ class Encoder:
     All methods may be called from several threads at once. Batches are computed in float32.
 
     Args:
-        model: the net, in evaluation mode.
+        model: the net: a module in evaluation mode, or an exported one.
         maker: makes faces of pictures.
         views: each makes the net's input of stored faces, uint8 (n, C, H, W); outputs are their mean.
         device: where the model is.
@@ -87,7 +87,7 @@ class Encoder:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Net,
         maker: FaceMaker,
         *,
         views: Sequence[View],
@@ -99,7 +99,7 @@ class Encoder:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size: {batch_size}; allowed: 1 or more")
-        self.model, self.views, self.device = model.eval(), views, device
+        self.model, self.views, self.device = model, views, device
         self._maker = maker
         self.batch_size, self.classes, self.name = batch_size, tuple(classes), name
         self.face_shape, self.channels, self.identity = maker.shape, maker.channels, identity
@@ -304,6 +304,14 @@ class Encoder:
     def check_align(self) -> None:
         """Raise ValueError unless faces can be aligned as in training: it is known how, and the detector is here."""
         self._maker.check_align()
+
+    def check_faces(self, dataset: PackedDataset) -> None:
+        """Raise ValueError unless the faces of a packed set have the size and channels of those trained on."""
+        if dataset.faces_NHWC.shape[1:] != self.face_shape or dataset.channels != list(self.channels):
+            raise ValueError(
+                f"{dataset.path}: faces of {dataset.faces_NHWC.shape[1:]} {dataset.channels}; {self.name} was "
+                f"trained on {self.face_shape} {list(self.channels)}"
+            )
 
     def dims(self, name: str) -> int:
         """Numbers in an output of one face, such as D of ``embedding``; see ``check_output``."""

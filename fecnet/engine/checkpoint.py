@@ -232,16 +232,33 @@ def load_meta(checkpoint: Path) -> dict[str, Any]:
     """
     file = checkpoint / "meta.json"
     try:
-        meta = json.loads(file.read_text(encoding="utf-8"))
-        version = meta["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise ValueError(f"{file}: not a checkpoint description: {error}") from error
+    return read_meta(text, str(file))
+
+
+def read_meta(text: str, name: str) -> dict[str, Any]:
+    """What a checkpoint, or a file that was exported from one, says of itself.
+
+    Args:
+        text: JSON.
+        name: where it stands, for errors.
+
+    Raises:
+        ValueError: not JSON, incomplete, or another format version.
+    """
+    try:
+        meta = json.loads(text)
+        version = meta["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{name}: not a checkpoint description: {error}") from error
     if version != CHECKPOINT_FORMAT:
-        raise ValueError(f"{file}: checkpoint format {version!r}; this version reads {CHECKPOINT_FORMAT}")
+        raise ValueError(f"{name}: checkpoint format {version!r}; this version reads {CHECKPOINT_FORMAT}")
     lacking = [key for key in _META_KEYS if key not in meta]
     if lacking:
-        raise ValueError(f"{file}: not a checkpoint description: lacks {', '.join(lacking)}")
-    return meta
+        raise ValueError(f"{name}: not a checkpoint description: lacks {', '.join(lacking)}")
+    return dict(meta)
 
 
 def load_weights(checkpoint: Path, model: torch.nn.Module) -> None:

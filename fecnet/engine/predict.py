@@ -15,14 +15,15 @@ from fecnet.utils import comm
 from fecnet.utils.env import exact_float32
 
 View = Callable[[Tensor], Tensor]
+Net = Callable[[Tensor], Outputs]  # a model in evaluation mode, or an exported one
 
 
 @torch.inference_mode()
-def predict_batch(model: nn.Module, faces_NHWC: np.ndarray, *, views: Sequence[View], device: torch.device) -> Outputs:
+def predict_batch(model: Net, faces_NHWC: np.ndarray, *, views: Sequence[View], device: torch.device) -> Outputs:
     """Outputs of a model in evaluation mode for one batch, in fp32; of this process alone, in any number of threads.
 
     Args:
-        model: maps images to outputs, in evaluation mode.
+        model: maps images to outputs.
         faces_NHWC: uint8, shape (n, H, W, C).
         views: each makes the net's input of stored images, uint8 (n, C, H, W); see ``average_views``.
         device: where the model is.
@@ -76,7 +77,7 @@ def predict(
     return _in_order(found, parts, device)
 
 
-def average_views(model: nn.Module, image_NCHW: Tensor, views: Sequence[View]) -> Outputs:
+def average_views(model: Net, image_NCHW: Tensor, views: Sequence[View]) -> Outputs:
     """Outputs on the CPU, of several views their mean; the embedding is brought back to unit length.
 
     So logits are averaged, not probabilities, as by the published systems of FER2013. One forward pass per view: what
