@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint, home_of, load_meta, load_weights
+from fecnet.evaluation.drawing import new_figure, save_figure
 from fecnet.modeling.build import build_model
 from fecnet.modeling.cost import count_macs, count_parameters
 
@@ -95,6 +96,34 @@ def format_costs(found: Sequence[dict[str, Any]]) -> str:
         for row in rows
     ]
     return "\n".join(lines)
+
+
+def plot_costs(found: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write the trade-off: accuracy over parameters and over multiplications, a point for each run.
+
+    Args:
+        found: of ``measure_costs``; runs of which no accuracy is known are left out.
+        path: PNG to write.
+
+    Raises:
+        ValueError: matplotlib is absent, or no accuracy is known of any run.
+    """
+    splits = list(dict.fromkeys(split for costs in found for split in costs["percent"]))
+    if not splits:
+        raise ValueError("--plot: no accuracy is known of these runs; measure them first: python inference.py RUN")
+    figure, both_axes = new_figure(11, 4.5, ncols=2, sharey=True)
+    for axes, (key, name) in zip(both_axes, (("parameters", "parameters"), ("macs", "MACs of a face")), strict=True):
+        for split in splits:
+            known = sorted((costs[key], costs["percent"][split]) for costs in found if split in costs["percent"])
+            axes.plot(*zip(*known, strict=True), marker="o", linestyle=":", label=split)
+        for costs in found:
+            for percent in list(costs["percent"].values())[-1:]:  # one name for the points of a run
+                said = f"{Path(costs['run']).name} ({costs['times_faster']:.1f}×)"
+                axes.annotate(said, (costs[key], percent), (4, 4), textcoords="offset points", fontsize=7)
+        axes.set(xscale="log", xlabel=name)
+    both_axes[0].set(ylabel="accuracy, per cent", title="beside a name: times faster than the first")
+    both_axes[0].legend()
+    save_figure(figure, path)
 
 
 @torch.inference_mode()

@@ -165,6 +165,11 @@ def test_costs_and_accuracy_side_by_side(run, tmp_path, capsys):
     whole, half = json.loads((tmp_path / "costs.json").read_text())["runs"]
     assert half["percent"]["val"] == percent and whole["percent"].keys() == {"val"}
     assert main(["costs", str(run), "--batch", "0"]) == 2
+    pytest.importorskip("matplotlib")
+    draw = ["costs", str(run), str(pruned), "--seconds", "0", "--plot"]
+    assert main([*draw, str(tmp_path / "costs.png")]) == 0
+    assert (tmp_path / "costs.png").read_bytes().startswith(b"\x89PNG")
+    assert main([*draw, str(tmp_path / "costs.jpg")]) == 2 and "--plot writes a file *.png" in capsys.readouterr().err
 
 
 def test_costs_compare_nets_not_how_they_were_measured(tmp_path):

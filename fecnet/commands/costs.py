@@ -13,17 +13,22 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="faces in a forward pass (default 1)")
     parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="to measure times in (default 10)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw accuracy over parameters and over MACs")
     parser.set_defaults(run=_costs)
 
 
 def _costs(options: argparse.Namespace) -> int:
-    from fecnet.costs import format_costs, measure_costs
+    from fecnet.costs import format_costs, measure_costs, plot_costs
     from fecnet.utils.files import replace_json
 
+    if options.plot and options.plot.suffix.lower() != ".png":
+        raise ValueError(f"{options.plot}: --plot writes a file *.png")
     if options.batch < 1:
         raise ValueError(f"--batch {options.batch}; allowed: 1 or more")
     found = measure_costs(options.runs, which=options.checkpoint, batch=options.batch, seconds=options.seconds)
     print(format_costs(found))
+    if options.plot:
+        plot_costs(found, options.plot)
     if options.json:
         replace_json(options.json, {"runs": found, "batch": options.batch})
     return 0
