@@ -12,11 +12,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from fecnet.config.node import load_config
-from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_trainer
+from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_trainer, selected_by
 from fecnet.engine.runs import find_runs
 from fecnet.engine.stepper import Stepper
 from fecnet.evaluation.drawing import can_plot
-from fecnet.inference import _selecting_split, infer_run
+from fecnet.inference import infer_run
 from fecnet.prepare.synthetic import prepare_synthetic
 from fecnet.training import train_run
 from tests.classes import CLASSES, KINDS, write_labelled, write_recipe
@@ -327,9 +327,9 @@ def test_a_hold_out_is_not_measured_by_other_labels_than_those_that_cut_it(tmp_p
 
 def test_a_checkpoint_from_before_the_first_evaluation_was_selected_by_nothing():
     config = {"DATA": {"EVAL_SPLITS": ["val"]}}
-    assert _selecting_split({"accuracy": {}, "config": config}) is None
-    assert _selecting_split({"accuracy": {"selection": None, "splits": {}}, "config": config}) is None
-    assert _selecting_split({"accuracy": {"splits": {}}, "config": config}) == "val"  # older ones had no choice
+    assert selected_by({"accuracy": {}, "config": config}) is None
+    assert selected_by({"accuracy": {"selection": None, "splits": {}}, "config": config}) is None
+    assert selected_by({"accuracy": {"splits": {}}, "config": config}) == ("val", "ALL")  # older ones had no choice
 
 
 def test_an_embedding_is_not_measured_as_a_classifier(tmp_path):
