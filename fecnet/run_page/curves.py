@@ -17,7 +17,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 30  # margins around the plot
 _COLOURS = 8  # of the style sheet: .line0 to .line7
 _MAX_POINTS = 1500  # of a line; more are not seen
 _RELABELS = ("relabelled", "relabels_refused")
-_NOT_TERMS = ("iteration", "lr", *_RELABELS)
+_BATCH = "batch_accuracy"
+_NOT_TERMS = ("iteration", "lr", _BATCH, *_RELABELS)
 
 
 def run_curves(run: RunRecord) -> Markup:
@@ -27,6 +28,7 @@ def run_curves(run: RunRecord) -> Markup:
     same = {name for name, line in losses.items() if name != "loss" and line == losses.get("loss")}
     charts = [line_chart("Loss", {name: line for name, line in losses.items() if name not in same})]
     charts.append(line_chart("Learning rate", {"lr": points(run, "lr")}))
+    charts.append(line_chart("Accuracy on training batches, per cent", {"accuracy": points(run, _BATCH)}))
     relabels = {name.replace("_", " "): points(run, name) for name in _RELABELS}
     charts.append(line_chart("Faces relabelled after an epoch", relabels))
     for split in dict.fromkeys(name.split("/")[0] for name in _names(run) if "/" in name):

@@ -63,6 +63,9 @@ def test_a_term_that_is_the_whole_loss_is_not_drawn_twice():
     two = run_curves(
         record({"iteration": 1, "loss": 3.0, "triplet": 2.0, "votes": 1.0}, {"iteration": 1, "val/ALL": 5})
     )
+    batches = run_curves(record({"iteration": 1, "loss": 2.0, "cross_entropy": 2.0, "batch_accuracy": 40.0}))
+    loss, accuracy = batches.split("<figcaption>")[1:]
+    assert loss.startswith("Loss") and "accuracy" not in loss and accuracy.startswith("Accuracy on training batches")
     assert "triplet" in two and "votes" in two and "Measured on val, per cent" in two
 
 
