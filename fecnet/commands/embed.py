@@ -56,10 +56,13 @@ def _embed(options: argparse.Namespace) -> int:
     from fecnet.deploy.embedding import embed_sources
     from fecnet.deploy.sources import Sources
     from fecnet.utils import comm
-    from fecnet.utils.env import choose_device, code_hash
+    from fecnet.utils.env import choose_device, code_hash, keep_freed_memory
 
     given = {name: str(value) for name, value in vars(options).items() if name != "run"}
-    comm.start(choose_device(options.device), {**given, "code": code_hash()})
+    device = choose_device(options.device)
+    if device.type == "cpu":
+        keep_freed_memory()
+    comm.start(device, {**given, "code": code_hash()})
     try:
         sources = Sources(options.sources, every=options.every)
         encoder = load_encoder(
