@@ -267,6 +267,17 @@ class Encoder:
         Raises:
             ValueError: as ``embed``.
         """
+        if (
+            isinstance(items, np.ndarray)
+            and items.dtype == np.uint8
+            and items.shape[1:] == self.face_shape
+            and not align
+        ):
+            if boxes is None:  # faces of a packed set: nothing is to be made of them one by one
+                for first in range(0, len(items), self.batch_size):
+                    some = np.ascontiguousarray(items[first : first + self.batch_size])
+                    yield Encoded(self._forward(some), [OK] * len(some))
+                return
         held: list[np.ndarray | str] = []
         for face in self._maker.make(_paired(items, boxes), align=align):
             held.append(face)
