@@ -267,17 +267,11 @@ class Encoder:
         Raises:
             ValueError: as ``embed``.
         """
-        if (
-            isinstance(items, np.ndarray)
-            and items.dtype == np.uint8
-            and items.shape[1:] == self.face_shape
-            and not align
-        ):
-            if boxes is None:  # faces of a packed set: nothing is to be made of them one by one
-                for first in range(0, len(items), self.batch_size):
-                    some = np.ascontiguousarray(items[first : first + self.batch_size])
-                    yield Encoded(self._forward(some), [OK] * len(some))
-                return
+        if boxes is None and not align and isinstance(items, np.ndarray) and self._are_stored(items):
+            for first in range(0, len(items), self.batch_size):  # nothing is to be made of them one by one
+                some = np.ascontiguousarray(items[first : first + self.batch_size])
+                yield Encoded(self._forward(some), [OK] * len(some))
+            return
         held: list[np.ndarray | str] = []
         for face in self._maker.make(_paired(items, boxes), align=align):
             held.append(face)
@@ -286,6 +280,10 @@ class Encoder:
                 held = []
         if held:
             yield self._encoded(held)
+
+    def _are_stored(self, items: np.ndarray) -> bool:
+        """Whether an array holds faces just as a packed set does."""
+        return items.dtype == np.uint8 and items.shape[1:] == self.face_shape
 
     def _encoded(self, faces: Sequence[np.ndarray | str]) -> Encoded:
         """One batch through the net; rows of NaN where there is no face."""
