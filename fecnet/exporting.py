@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,18 +19,18 @@ from fecnet.data.packed import PackedDataset
 from fecnet.deploy.agreement import Agreement, Arrays, judged_alike, largest_differences, timed_outputs
 from fecnet.deploy.build import is_exported_file, load_encoder
 from fecnet.deploy.encoder import Encoder
-from fecnet.deploy.export_bundle import make_bundle
+from fecnet.deploy.export_bundle import is_bundle_alone, make_bundle
 from fecnet.deploy.export_graph import Save, Source
 from fecnet.deploy.export_int8 import make_int8
 from fecnet.deploy.export_onnx import make_onnx
 from fecnet.deploy.export_program import make_program
-from fecnet.engine.checkpoint import find_checkpoint, load_meta, run_of
+from fecnet.engine.checkpoint import find_checkpoint, home_of, load_meta
 from fecnet.engine.evaluator import Evaluator, TripletJudge
 from fecnet.prepare.faces_drawing import render_faces, sample_identities
 from fecnet.prepare.synthetic import sample_expressions
 from fecnet.tasks import build_evaluator, check_classes, find_task
 from fecnet.utils.env import now
-from fecnet.utils.files import flush_folder
+from fecnet.utils.files import whole_or_absent
 from fecnet.utils.logging import say
 from fecnet.utils.lookup import lookup
 
@@ -129,7 +128,7 @@ def export_run(
             "name": target.name,
             "kind": kind,
             "raw": raw,
-            "source": f"{_run_name(checkpoint)}, iteration {meta['iteration']}",
+            "source": f"{home_of(checkpoint).resolve().name}, iteration {meta['iteration']}",
             "fecnet": fecnet.__version__,
             "date": now(),
         },
@@ -140,10 +139,8 @@ def export_run(
         if form.exact:
             _check_exact(agreement, target)
         save(partial, {**described, "export": {**described["export"], "checked": agreement.to_dict()}})
-        if target.is_dir():
-            shutil.rmtree(target)
-        partial.replace(target)
-        flush_folder(target.parent)
+        with whole_or_absent(target) as place:
+            partial.replace(place)
     exported = Exported(target, _bytes(target) / 1e6, agreement)
     say(f"{target}: {exported.megabytes:.1f} MB\n{agreement.text()}")
     return exported
@@ -151,7 +148,7 @@ def export_run(
 
 def _target(output: str, checkpoint: Path, form: _Format, *, overwrite: bool) -> Path:
     """Where to write, checked before any work is done."""
-    base = run_of(checkpoint) if checkpoint.resolve().parent.name == "checkpoints" else checkpoint
+    base = home_of(checkpoint)
     target = Path(output) if output else base.with_name(f"{base.name}{form.name}")
     if target.suffix != form.ending and (form.ending or is_exported_file(target)):
         raise ValueError(
@@ -160,14 +157,9 @@ def _target(output: str, checkpoint: Path, form: _Format, *, overwrite: bool) ->
     if target.exists():
         if not overwrite:
             raise ValueError(f"{target}: exists already; use --overwrite to replace it")
-        if target.is_dir() and (form.ending or "export" not in load_meta(target)):
-            raise ValueError(f"{target}: a folder that this command did not make; it is not replaced")
+        if target.is_dir() and (form.ending or not is_bundle_alone(target)):
+            raise ValueError(f"{target}: a folder that this command did not make, or not alone; it is not replaced")
     return target
-
-
-def _run_name(checkpoint: Path) -> str:
-    inside = checkpoint.resolve().parent.name == "checkpoints"
-    return (run_of(checkpoint.resolve()) if inside else checkpoint.resolve()).name
 
 
 @contextmanager

@@ -9,7 +9,18 @@ from typing import Any
 
 from fecnet.deploy.export_graph import Save, Source
 from fecnet.deploy.model_card import model_card
+from fecnet.engine.checkpoint import load_meta
 from fecnet.utils.files import flush_folder, write_bytes
+
+_WEIGHTS, _META, _CARD = "model.safetensors", "meta.json", "README.md"
+
+
+def is_bundle_alone(path: Path) -> bool:
+    """Whether a folder is a bundle, here or anywhere made, and holds nothing else."""
+    names = {file.name for file in path.iterdir()}
+    if path.is_symlink() or names != {_WEIGHTS, _META, _CARD}:
+        return False
+    return "export" in load_meta(path)
 
 
 def make_bundle(source: Source) -> Save:
@@ -23,9 +34,9 @@ def make_bundle(source: Source) -> Save:
 
     def save(path: Path, meta: Mapping[str, Any]) -> None:
         path.mkdir(exist_ok=True)
-        write_bytes(path / "model.safetensors", (source.files / "model.safetensors").read_bytes())
-        write_bytes(path / "meta.json", json.dumps(meta, indent=2).encode())
-        write_bytes(path / "README.md", model_card(meta).encode())
+        write_bytes(path / _WEIGHTS, (source.files / _WEIGHTS).read_bytes())
+        write_bytes(path / _META, json.dumps(meta, indent=2).encode())
+        write_bytes(path / _CARD, model_card(meta).encode())
         flush_folder(path)
 
     return save
