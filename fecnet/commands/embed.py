@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fecnet.commands.net_options import add_net_options, open_net
+
 _EPILOG = """examples:
   fecnet embed result/run photos --align                        embeddings.npy and embeddings.csv
   fecnet embed result/run datasets/fec --features --output features.npy
@@ -40,39 +42,22 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="npy: an array and a table; csv: one table; mirrored: a folder with a vector per picture (default npy)",
     )
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of a video every N-th frame (default 1)")
-    parser.add_argument("--which", choices=("best", "last"), default="best", help="checkpoint of a run (default best)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
-    parser.add_argument(
-        "--batch-size", type=int, default=0, metavar="N", help="faces per forward pass (default: as run)"
-    )
-    parser.add_argument("--model", default="", metavar="FILE", help="YuNet's .onnx file, where training faces want it")
-    parser.add_argument("--detector-device", default="cpu", help="where MTCNN runs, cpu or cuda (default cpu)")
+    add_net_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace what stands at OUTPUT")
     parser.set_defaults(run=_embed)
 
 
 def _embed(options: argparse.Namespace) -> int:
-    from fecnet.deploy.build import load_encoder
     from fecnet.deploy.embedding import embed_sources
     from fecnet.deploy.sources import Sources
     from fecnet.utils import comm
-    from fecnet.utils.env import choose_device, code_hash, keep_freed_memory
+    from fecnet.utils.env import choose_device, code_hash
 
     given = {name: str(value) for name, value in vars(options).items() if name != "run"}
-    device = choose_device(options.device)
-    if device.type == "cpu":
-        keep_freed_memory()
-    comm.start(device, {**given, "code": code_hash()})
+    comm.start(choose_device(options.device), {**given, "code": code_hash()})
     try:
         sources = Sources(options.sources, every=options.every)
-        encoder = load_encoder(
-            options.net,
-            which=options.which,
-            device=options.device,
-            batch_size=options.batch_size,
-            detector_model=options.model,
-            detector_device=options.detector_device,
-        )
+        encoder = open_net(options)
         embed_sources(
             encoder,
             sources,

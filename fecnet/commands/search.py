@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fecnet.commands.net_options import add_net_options, open_net
+
 _BUILD = """examples:
   fecnet search build result/run photos --align --output faces        as many photos as you like
   fecnet search build result/run datasets/set --output set --kind ivf
@@ -82,10 +84,7 @@ def _command(commands: argparse._SubParsersAction, name: str, text: str, epilog:
 
 def _net_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--align", action="store_true", help="find the largest face and align it as in training")
-    parser.add_argument("--which", choices=("best", "last"), default="best", help="checkpoint of a run (default best)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
-    parser.add_argument("--model", default="", metavar="FILE", help="YuNet's .onnx file, where training faces want it")
-    parser.add_argument("--detector-device", default="cpu", help="where MTCNN runs, cpu or cuda (default cpu)")
+    add_net_options(parser)
 
 
 def _exact_option(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +96,6 @@ def _exact_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _build(options: argparse.Namespace) -> int:
-    from fecnet.deploy.build import load_encoder
     from fecnet.deploy.sources import Sources
     from fecnet.search.building import build_index
     from fecnet.utils import comm
@@ -107,13 +105,7 @@ def _build(options: argparse.Namespace) -> int:
     comm.start(choose_device(options.device), {**given, "code": code_hash()})
     try:
         sources = Sources(options.sources, every=options.every)
-        encoder = load_encoder(
-            options.net,
-            which=options.which,
-            device=options.device,
-            detector_model=options.model,
-            detector_device=options.detector_device,
-        )
+        encoder = open_net(options)
         build_index(
             encoder, sources, options.output, kind=options.kind, align=options.align, overwrite=options.overwrite
         )
@@ -123,7 +115,6 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _query(options: argparse.Namespace) -> int:
-    from fecnet.deploy.build import load_encoder
     from fecnet.deploy.sources import Sources
     from fecnet.search.index import Index
     from fecnet.search.querying import ask, format_answer, write_sheet
@@ -134,13 +125,7 @@ def _query(options: argparse.Namespace) -> int:
         raise ValueError(f"{options.sheet}: --sheet writes a file *.png")
     index = Index(options.index, device=choose_device(options.device), exact=options.exact)
     sources = Sources(options.sources)
-    encoder = load_encoder(
-        options.net,
-        which=options.which,
-        device=options.device,
-        detector_model=options.model,
-        detector_device=options.detector_device,
-    )
+    encoder = open_net(options)
     answers = ask(index, encoder, sources, options.k, align=options.align)
     print("\n\n".join(map(format_answer, answers)))
     if options.json:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fecnet.commands.net_options import add_net_options, open_net
+
 _EPILOG = """examples:
   fecnet watch result/run 0                                     the first camera, in a window
   fecnet watch result/run film.mp4 --no-window                  film.watched.mp4, and frames/s
@@ -37,12 +39,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--align", action="store_true", help="refuse nets whose faces were not aligned, instead of cutting squares"
     )
     how.add_argument("--whole", action="store_true", help="the whole frame is a face already; look for none")
-    parser.add_argument("--which", choices=("best", "last"), default="best", help="checkpoint of a run (default best)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
-    parser.add_argument(
-        "--model", default="", metavar="FILE", help="YuNet's .onnx file, where training faces want it or none was used"
-    )
-    parser.add_argument("--detector-device", default="cpu", help="where MTCNN runs, cpu or cuda (default cpu)")
+    add_net_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace what stands at OUTPUT and TABLE")
     parser.set_defaults(run=_watch)
 
@@ -54,18 +51,11 @@ def _watch(options: argparse.Namespace) -> int:
         raise ValueError(f"every: {options.every}; allowed: 1 or more")
     source = open_source(options.source)  # what is not there is told before torch is imported
 
-    from fecnet.deploy.build import load_encoder
     from fecnet.deploy.watch import open_views, watch
     from fecnet.deploy.watch_faces import FaceWatcher
     from fecnet.utils.logging import say
 
-    encoder = load_encoder(
-        options.net,
-        which=options.which,
-        device=options.device,
-        detector_model=options.model,
-        detector_device=options.detector_device,
-    )
+    encoder = open_net(options)
     if options.align:
         encoder.check_align()
     watcher = FaceWatcher(encoder, whole=options.whole, reference=options.reference)
