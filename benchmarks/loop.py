@@ -44,7 +44,7 @@ def bare_step(cfg: Frozen) -> Callable[[], None]:
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            out = net(batch.image_NCHW)
+            out = net(batch.image_UCHW)
         (criterion(out, batch)["triplet"] / cfg.SOLVER.BATCH_SIZE).backward()
         optimizer.step()
 

@@ -76,7 +76,7 @@ def profile_run(cfg: Frozen, *, iterations: int = 20, trace: str | Path = "") ->
 
     size = cfg.DATA.INPUT_SIZE
     macs = count_macs(trainer.stepper.model, torch.zeros(1, len(dataset.channels), size, size, device=device))
-    faces = cfg.SOLVER.BATCH_SIZE * (3 if task.has_triplets else 1) / comm.world_size()
+    faces = sum(len(batch.row_U) for _, batches in trainer.loader(1, iterations) for batch in batches) / iterations
     flops = 2 * _TRAINING * macs * faces
     rate = flops / statistics.median(plain_s)
     ceiling = _product_flops_per_s(device, precision)
@@ -112,7 +112,7 @@ def format_profile(found: dict[str, Any]) -> str:
     """What ``profile_run`` found, as tables."""
     whole = sum(found["phases_ms"].values())
     lines = [
-        f"{found['faces']:g} faces an iteration on each of {found['processes']} process(es), {found['device']}, "
+        f"{found['faces']:.4g} faces an iteration on each of {found['processes']} process(es), {found['device']}, "
         f"{found['precision']}, {found['threads']} thread(s)",
         f"{'phase':<10}{'ms':>9}{'share':>8}",
         *(f"{name:<10}{spent:>9.2f}{100 * spent / whole:>6.1f} %" for name, spent in found["phases_ms"].items()),

@@ -1,6 +1,7 @@
 """What flows through the house: one batch type for every task, and the constants of the packed data set.
 
-Shape suffixes used everywhere: N images, B triplets, C channels, H height, W width, D embedding dimensions.
+Shape suffixes used everywhere: N samples, U different images of them, B triplets, C channels, H height, W width,
+D embedding dimensions.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ def opposite_distances(emb_B3D: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Triplets:
-    """B triplets over the N images of a batch.
+    """B triplets over the N samples of a batch.
 
     Attributes:
-        face_B3: index into the batch's images, int64, shape (B, 3).
+        face_B3: index into the batch's samples, int64, shape (B, 3).
         odd_B: place 0..2 of the odd face, int64, shape (B,).
         type_B: ``TripletType``, int64, shape (B,).
         weight_B: weight in the loss, float32, shape (B,).
@@ -66,33 +67,47 @@ class Triplets:
 class Batch:
     """One rank's share of one global batch, the same type for every task.
 
+    A face that stands in several triplets is several samples, but one image, which goes through the net once.
+
     Attributes:
-        image_NCHW: uint8 as stored, or float in 0..1 after augmentation.
-        row_N: row of ``faces.npy``: the identity of a sample, int64.
-        position_N: place in the global batch, int64; the source of per-sample randomness.
-        triplets: the triplets over these images, or None.
-        targets: label tensors by name; -1 or NaN means absent.
+        image_UCHW: uint8 as stored, or float in 0..1 after augmentation.
+        row_U: rows of ``faces.npy`` that the images were read from, int64: also the source of each image's randomness.
+        position_N: place of each sample in the global batch, int64.
+        triplets: the triplets over these samples, or None.
+        targets: label tensors of the samples by name; -1 or NaN means absent.
+        image_N: which image each sample shows, int64; None: each its own, in order.
     """
 
-    image_NCHW: Tensor
-    row_N: Tensor
+    image_UCHW: Tensor
+    row_U: Tensor
     position_N: Tensor
     triplets: Triplets | None = None
     targets: Mapping[str, Tensor] = field(default_factory=dict)
+    image_N: Tensor | None = None
+
+    @property
+    def row_N(self) -> Tensor:
+        """Row of ``faces.npy`` of each sample: whose face it is."""
+        return self.of_samples(self.row_U)
+
+    def of_samples(self, value_U: Tensor) -> Tensor:
+        """What belongs to each image, for each sample: shape (U, …) to (N, …)."""
+        return value_U if self.image_N is None else value_U.index_select(0, self.image_N)
 
     def to(self, device: torch.device) -> Batch:
         """Copy to ``device``; asynchronous from pinned memory."""
         return Batch(
-            image_NCHW=self.image_NCHW.to(device, non_blocking=True),
-            row_N=self.row_N.to(device, non_blocking=True),
+            image_UCHW=self.image_UCHW.to(device, non_blocking=True),
+            row_U=self.row_U.to(device, non_blocking=True),
             position_N=self.position_N.to(device, non_blocking=True),
             triplets=None if self.triplets is None else self.triplets.to(device),
             targets={name: value.to(device, non_blocking=True) for name, value in self.targets.items()},
+            image_N=None if self.image_N is None else self.image_N.to(device, non_blocking=True),
         )
 
-    def with_images(self, image_NCHW: Tensor) -> Batch:
+    def with_images(self, image_UCHW: Tensor) -> Batch:
         """The same batch with other images, as augmentation makes it."""
-        return replace(self, image_NCHW=image_NCHW)
+        return replace(self, image_UCHW=image_UCHW)
 
 
 class Relabels(NamedTuple):

@@ -48,7 +48,7 @@ def test_a_recipe_is_profiled_and_nothing_of_it_is_kept(data, tmp_path, monkeypa
     assert main([*command, "--iterations", "2", "--trace", str(trace), "--json", str(figures)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"trace.json", "figures.json"}
     found, told = json.loads(figures.read_text()), capsys.readouterr().out
-    assert found["faces"] == 18 and found["iterations"] == 2
+    assert 12 < found["faces"] <= 18 and found["iterations"] == 2
     phases = found["phases_ms"]
     assert min(phases[name] for name in PHASES if name != "reduce") > 0
     assert phases["rest"] > 0

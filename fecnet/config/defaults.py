@@ -21,6 +21,7 @@ _C.DATA.REPORT_SPLITS = ["test"]  # splits inference.py reports
 _C.DATA.INPUT_SIZE = 64  # side of the net's input, pixels
 _C.DATA.CROP = 1.0  # side of the part the net sees, fraction of the stored side (44/48 = 0.9167 for FER2013)
 _C.DATA.BALANCE_TYPES = True  # a third of each batch from each triplet type; arXiv:1811.11283
+_C.DATA.TRIPLETS_TOGETHER = 1  # triplets that share faces and come together: more of them, fewer faces a batch; 1 = any
 _C.DATA.LABELS = ""  # label set of the classes; empty = none, needed by a criterion on classes
 _C.DATA.BALANCE_CLASSES = False  # each class equally often in a batch; only where no triplets are trained on
 _C.DATA.HOLD_OUT = 0.0  # share of TRAIN_SPLIT that makes a split hold_out for EVAL_SPLITS; subject-wise where known

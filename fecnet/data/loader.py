@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,8 +47,9 @@ class _Begun(NamedTuple):
     """A micro-batch whose faces are being copied."""
 
     items: np.ndarray
-    row_N: Tensor
-    image_NCHW: Future[Tensor]
+    row_U: Tensor
+    image_N: Tensor | None
+    image_UCHW: Future[Tensor]
 
 
 class FaceLoader:
@@ -65,7 +67,7 @@ class FaceLoader:
         pin: gather into pinned memory, for asynchronous copies to a GPU.
 
     Attributes:
-        smallest_batch: faces in the smallest micro-batch of any rank.
+        smallest_batch: samples in the smallest micro-batch of any rank.
 
     Raises:
         ValueError: more processes than items in a batch.
@@ -114,8 +116,8 @@ class FaceLoader:
         """This rank's micro-batches of one iteration."""
         return next(self(iteration, iteration))[1]
 
-    def _faces_of(self, items: np.ndarray) -> np.ndarray:
-        """Rows of ``faces.npy`` that the items show, one item after the other."""
+    def _faces_of(self, items: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Rows of ``faces.npy`` that the items show, and which of those each sample shows; None: each its own."""
         raise NotImplementedError
 
     def _triplets_of(self, number: int, items: np.ndarray) -> Triplets | None:
@@ -134,28 +136,29 @@ class FaceLoader:
         items_of_rank = self.sampler.rows(iteration)[self._share]
         begun = []
         for items in (items_of_rank[part] for part in self._micro):
-            row_N = torch.from_numpy(self._faces_of(items).astype(np.int64))
-            begun.append(_Begun(items, row_N, ahead.submit(self._fetch, row_N)))
+            row_U, image_N = self._faces_of(items)
+            begun.append(_Begun(items, row_U, image_N, ahead.submit(self._fetch, row_U)))
         return begun
 
-    def _fetch(self, row_N: Tensor) -> Tensor:
-        """Faces by row, uint8, shape (N, C, H, W) in channels-last memory."""
-        image_NCHW = self._faces_NHWC.index_select(0, row_N).permute(0, 3, 1, 2)
-        return image_NCHW.pin_memory() if self._pin else image_NCHW
+    def _fetch(self, row_U: Tensor) -> Tensor:
+        """Faces by row, uint8, shape (U, C, H, W) in channels-last memory."""
+        image_UCHW = self._faces_NHWC.index_select(0, row_U).permute(0, 3, 1, 2)
+        return image_UCHW.pin_memory() if self._pin else image_UCHW
 
     def _finish(self, number: int, begun: _Begun) -> Batch:
         """The batch, with the targets that hold now: labels may change between one iteration and the next."""
-        return Batch(
-            image_NCHW=begun.image_NCHW.result(),
-            row_N=begun.row_N,
+        batch = Batch(
+            image_UCHW=begun.image_UCHW.result(),
+            row_U=begun.row_U,
             position_N=self._position_N[number],
             triplets=self._triplets_of(number, begun.items),
-            targets={} if self._labels is None else self._labels.targets(begun.row_N),
+            image_N=begun.image_N,
         )
+        return batch if self._labels is None else replace(batch, targets=self._labels.targets(batch.row_N))
 
 
 class TripletLoader(FaceLoader):
-    """Batches of triplets; with ``labels`` each face is there for both tasks and goes through the net once.
+    """Batches of triplets: a face goes through the net once, whatever triplets it stands in, and for both tasks.
 
     Args:
         faces_NHWC: all faces, uint8, a memory map.
@@ -180,8 +183,9 @@ class TripletLoader(FaceLoader):
         sizes = [part.stop - part.start for part in self._micro]
         self._fixed = [(torch.arange(3 * size).view(-1, 3), torch.ones(size)) for size in sizes]
 
-    def _faces_of(self, items: np.ndarray) -> np.ndarray:
-        return self._table.faces_T3[items].reshape(-1)
+    def _faces_of(self, items: np.ndarray) -> tuple[Tensor, Tensor]:
+        row_U, image_N = np.unique(self._table.faces_T3[items].reshape(-1), return_inverse=True)
+        return torch.from_numpy(row_U.astype(np.int64)), torch.from_numpy(image_N)
 
     def _triplets_of(self, number: int, items: np.ndarray) -> Triplets:
         face_B3, one_B = self._fixed[number]  # the same in every iteration
@@ -207,5 +211,5 @@ class LabelledLoader(FaceLoader):
         super().__init__(faces_NHWC, sampler, items="labelled faces", faces_per_item=1, **shared)
         self._rows_M = rows_M
 
-    def _faces_of(self, items: np.ndarray) -> np.ndarray:
-        return self._rows_M[items]
+    def _faces_of(self, items: np.ndarray) -> tuple[Tensor, None]:
+        return torch.from_numpy(self._rows_M[items]), None

@@ -22,13 +22,18 @@ class RoundSampler:
         num_items: how many items make an epoch.
         batch_size: items in a global batch.
         seed: chooses the order.
+        together: so many items, neighbours in their stream, stay together in every permutation. What is left over at
+            the end of a stream comes at the end of each round.
     """
 
-    def __init__(self, streams: Sequence[np.ndarray], *, num_items: int, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, streams: Sequence[np.ndarray], *, num_items: int, batch_size: int, seed: int, together: int = 1
+    ) -> None:
         self.batch_size = batch_size
         self.iterations_per_epoch = -(-num_items // batch_size)
         self._seed = seed
         self._streams = streams
+        self._together = together
         self._block = lru_cache(maxsize=2)(self._rows_of_block)
 
     def rows(self, iteration: int) -> np.ndarray:
@@ -52,8 +57,16 @@ class RoundSampler:
         for round_ in np.unique(turn // size):
             mine = turn // size == round_
             key = (self._seed * 1_000_003 + stream) * 1_000_003 + int(round_)
-            places[mine] = permuted(turn[mine] % size, size, key)
+            places[mine] = self._shuffled(turn[mine] % size, size, key)
         return places
+
+    def _shuffled(self, place: np.ndarray, size: int, key: int) -> np.ndarray:
+        """Where a permutation of ``0..size-1`` that keeps neighbours together sends each place."""
+        group, within = np.divmod(place, self._together)
+        whole = group < size // self._together
+        sent = place.copy()
+        sent[whole] = permuted(group[whole], size // self._together, key) * self._together + within[whole]
+        return sent
 
 
 class TripletSampler(RoundSampler):
@@ -64,15 +77,28 @@ class TripletSampler(RoundSampler):
         batch_size: triplets in a global batch.
         seed: chooses the order.
         balance: one stream per type that occurs, instead of one stream.
+        order_T: an order of the triplets in which neighbours share faces; None = that of ``type_T``.
+        together: so many neighbours in this order stay together (see ``RoundSampler``).
 
     Raises:
         ValueError: the batch is larger than the data, or its share of a type than there are of that type.
     """
 
-    def __init__(self, type_T: np.ndarray, *, batch_size: int, seed: int, balance: bool) -> None:
+    def __init__(
+        self,
+        type_T: np.ndarray,
+        *,
+        batch_size: int,
+        seed: int,
+        balance: bool,
+        order_T: np.ndarray | None = None,
+        together: int = 1,
+    ) -> None:
         _check_batch_size(batch_size, len(type_T), "triplets")
-        streams = _by_kind(type_T) if balance else [np.arange(len(type_T))]
-        super().__init__(streams, num_items=len(type_T), batch_size=batch_size, seed=seed)
+        if order_T is None:
+            order_T = np.arange(len(type_T))
+        streams = [order_T[part] for part in _by_kind(type_T[order_T])] if balance else [order_T]
+        super().__init__(streams, num_items=len(type_T), batch_size=batch_size, seed=seed, together=together)
         fewest, share_of_type = min(map(len, streams)), -(-batch_size // len(streams))
         if share_of_type > fewest:
             raise ValueError(

@@ -127,6 +127,7 @@ class Stepper:
         self._device = device
         self._count_right = count_right
         self._parameters = list(model.parameters())
+        self._compiled = compile_model
         net = cast(nn.Module, torch.compile(model)) if compile_model else model
         self._net = comm.parallel(net, device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
@@ -240,8 +241,10 @@ class Stepper:
 
     def _backward(self, batch: Batch, count: Callable[[], dict[str, Tensor]]) -> None:
         use = torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32)
+        if self._compiled and batch.image_N is not None:  # the more faces the triplets share, the fewer images
+            torch._dynamo.maybe_mark_dynamic(batch.image_UCHW, 0)
         with phase("forward"), use:
-            out = self._net(batch.image_NCHW)
+            out = {name: batch.of_samples(value_U) for name, value_U in self._net(batch.image_UCHW).items()}
         with phase("criterion"):
             totals = self._criterion(out, batch)
             counts = count()

@@ -120,7 +120,7 @@ class Trainer:
     ) -> None:
         self.stepper = stepper
         self.progress = Progress()
-        self._loader = loader
+        self.loader = loader
         self._augment = augment
         self._evaluate = evaluate
         self._meta = meta
@@ -165,7 +165,7 @@ class Trainer:
 
     def updates(self, first: int, last: int) -> Iterator[int]:
         """Make the updates of these iterations (both included) one after the other, and nothing else."""
-        for iteration, batches in self._loader(first, last):
+        for iteration, batches in self.loader(first, last):
             self.stepper.step(batches, self._augment, iteration)
             self.progress.iteration = iteration
             yield iteration

@@ -24,7 +24,8 @@ def loader(tiny, *, rank=0, world_size=1, accumulate=1):
 
 def joined(batches):
     parts = [
-        (b.image_NCHW, b.row_N, b.position_N, b.triplets.odd_B, b.triplets.type_B, b.triplets.weight_B) for b in batches
+        (b.of_samples(b.image_UCHW), b.row_N, b.position_N, b.triplets.odd_B, b.triplets.type_B, b.triplets.weight_B)
+        for b in batches
     ]
     return [torch.cat(column) for column in zip(*parts, strict=True)]
 
@@ -51,12 +52,19 @@ def test_all_ranks_have_as_many_micro_batches(tiny):
 def test_a_batch_holds_what_the_files_hold(tiny):
     (batch,) = loader(tiny).gather(1)
     faces = np.load(tiny / "faces.npy")
-    np.testing.assert_array_equal(batch.image_NCHW.permute(0, 2, 3, 1).numpy(), faces[batch.row_N.numpy()])
+    image_NCHW = batch.of_samples(batch.image_UCHW)
+    np.testing.assert_array_equal(image_NCHW.permute(0, 2, 3, 1).numpy(), faces[batch.row_N.numpy()])
     assert batch.position_N.tolist() == list(range(24))
     with np.load(tiny / "triplets" / "train.npz") as file:
         stored = {tuple(row): int(odd) for row, odd in zip(file["faces"].tolist(), file["odd"], strict=True)}
     for faces_3, odd in zip(batch.row_N[batch.triplets.face_B3].tolist(), batch.triplets.odd_B.tolist(), strict=True):
         assert stored[tuple(faces_3)] == odd
+
+
+def test_a_face_of_several_triplets_is_one_image(tiny):
+    (batch,) = loader(tiny).gather(1)
+    different = len(set(batch.row_N.tolist()))
+    assert len(batch.row_N) == 24 > different == len(batch.image_UCHW) == len(batch.row_U)
 
 
 def test_iterations_come_in_order(tiny):
@@ -91,7 +99,7 @@ def labelled(moods, **split):
 
 
 def joined_targets(batches):
-    parts = [(b.image_NCHW, b.row_N, b.position_N, b.targets["label"], b.targets["distribution"]) for b in batches]
+    parts = [(b.image_UCHW, b.row_N, b.position_N, b.targets["label"], b.targets["distribution"]) for b in batches]
     return [torch.cat(column) for column in zip(*parts, strict=True)]
 
 
@@ -109,7 +117,7 @@ def test_shares_of_labelled_faces_make_the_global_batch(moods, world_size, accum
 def test_a_labelled_batch_holds_what_the_files_hold(moods):
     (batch,) = labelled(moods)[0].gather(2)
     faces = np.load(moods / "faces.npy")
-    np.testing.assert_array_equal(batch.image_NCHW.permute(0, 2, 3, 1).numpy(), faces[batch.row_N.numpy()])
+    np.testing.assert_array_equal(batch.image_UCHW.permute(0, 2, 3, 1).numpy(), faces[batch.row_N.numpy()])
     assert batch.position_N.tolist() == list(range(9)) and batch.triplets is None
     assert batch.targets["label"].tolist() == labels_of(batch.row_N.tolist()).tolist()
     assert batch.targets["distribution"].argmax(1).tolist() == batch.targets["label"].tolist()

@@ -73,7 +73,7 @@ def cut(batch, first, number):
     """``number`` images from ``first`` on; whole triplets."""
     faces, three = slice(first, first + number), slice(first // 3, (first + number) // 3)
     return Batch(
-        batch.image_NCHW[faces],
+        batch.image_UCHW[faces],
         batch.row_N[faces],
         batch.position_N[faces],
         Triplets(
@@ -249,7 +249,7 @@ def by_world_size():
 def expected_update(loss_of, *others):
     """Gradient and loss of the loops, in double precision, over the whole batch at once."""
     model, batch = EveryOutput().double(), global_batch()
-    loss = loss_of(model(batch.image_NCHW.double()), batch.targets)
+    loss = loss_of(model(batch.image_UCHW.double()), batch.targets)
     parameters = [*model.parameters(), *others]
     return torch.autograd.grad(loss, parameters), float(loss.detach())
 
@@ -324,7 +324,7 @@ def test_scn_ranks_each_micro_batch_by_itself():
     parts = [cut(batch, 0, 12), cut(batch, 12, 9)]
     model = EveryOutput().double()
     losses = [
-        naive.scn_rank(model(part.image_NCHW.double()), part.targets, beta=0.7, margin=0.9).item() for part in parts
+        naive.scn_rank(model(part.image_UCHW.double()), part.targets, beta=0.7, margin=0.9).item() for part in parts
     ]
     terms = step_once(CASES["scn"][0](), EveryOutput(), parts)
     assert terms["loss"] == pytest.approx(sum(losses) / 2, rel=1e-5)

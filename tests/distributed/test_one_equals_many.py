@@ -90,7 +90,7 @@ def shares_and_draws(path):
         augment = shared_augment(path)
         for iteration, batches in loader_of(cfg, dataset)(3, 4):
             for batch in batches:
-                image = augment(batch, iteration).image_NCHW.contiguous()
+                image = batch.of_samples(augment(batch, iteration).image_UCHW).contiguous()
                 order = (accumulate, iteration)
                 found.append((order, batch.row_N, batch.position_N, batch.triplets.weight_B, image))
     return found
@@ -118,7 +118,7 @@ def three_updates(path, batch_norm, accumulate, poisoned):
     for iteration, batches in loader_of(cfg, dataset)(1, 3):
         if iteration == 3 and comm.rank() == poisoned:
             batches = [
-                batch.with_images(torch.full_like(batch.image_NCHW, np.nan, dtype=torch.float32)) for batch in batches
+                batch.with_images(torch.full_like(batch.image_UCHW, np.nan, dtype=torch.float32)) for batch in batches
             ]
             augment = lambda batch, iteration: batch  # noqa: E731
         step.step(batches, augment, iteration)
@@ -179,7 +179,7 @@ def together(ranks):
 
 
 @pytest.mark.parametrize("world_size", WORLD_SIZES)
-def test_shares_make_the_batch_and_images_are_drawn_by_position(by_world_size, world_size):
+def test_shares_make_the_batch_and_images_are_drawn_by_face(by_world_size, world_size):
     expected, found = together(by_world_size[1]), together(by_world_size[world_size])
     for order, columns in found.items():
         assert torch.equal(columns[1], torch.arange(3 * BATCH))

@@ -1,5 +1,7 @@
 """One update against a naive one: weights, accumulation, averaging and terms, on a net without batch norm."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -45,7 +47,7 @@ def cut(batch, sizes):
         faces, triplets = slice(3 * first, 3 * (first + size)), slice(first, first + size)
         parts.append(
             Batch(
-                batch.image_NCHW[faces],
+                batch.image_UCHW[faces],
                 batch.row_N[faces],
                 batch.position_N[faces],
                 Triplets(
@@ -84,7 +86,7 @@ def stepper(model, **options):
 def naive_update(batch):
     """Weighted mean of the loss over all triplets, one gradient step of size 1."""
     model, triplets = Linear(), batch.triplets
-    emb_B3D = model(batch.image_NCHW)["embedding"][triplets.face_B3]
+    emb_B3D = model(batch.image_UCHW)["embedding"][triplets.face_B3]
     loss_B = triplet_loss(emb_B3D, triplets.odd_B, torch.tensor(MARGINS)[triplets.type_B])
     loss = (loss_B * triplets.weight_B).sum() / triplets.weight_B.sum()
     loss.backward()
@@ -105,13 +107,28 @@ def test_update_is_that_of_the_weighted_mean_however_the_batch_is_cut(sizes):
     assert terms["triplet"] == pytest.approx(loss, rel=1e-5)
 
 
+def test_a_face_that_goes_through_the_net_once_counts_in_every_triplet_it_stands_in():
+    image_N = torch.tensor([0, 1, 2, 0, 3, 4, 5, 0, 1, 2, 3, 5])  # 12 samples of 6 faces
+    images = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    each = replace(batch_of(4), image_UCHW=images[image_N], row_U=image_N)
+    once = replace(each, image_UCHW=images, row_U=torch.arange(6), image_N=image_N)
+    assert torch.equal(once.row_N, each.row_N)
+    expected, loss = naive_update(each)
+    step, seen = stepper(Linear()), []
+    step.model.register_forward_hook(lambda net, arguments, out: seen.append(len(arguments[0])))
+    step.step([once], lambda part, iteration: part, 1)
+    assert seen == [6] and step.read_terms()["loss"] == pytest.approx(loss, rel=1e-5)
+    for parameter, wanted in zip(step.model.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.detach(), wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_terms_are_means_over_all_items_since_the_last_reading():
     step = stepper(Linear())
     losses, weights = [], []
     for iteration, size in enumerate((2, 5), start=1):
         batch = batch_of(size, seed=iteration)
         with torch.no_grad():
-            emb = step.model(batch.image_NCHW)["embedding"][batch.triplets.face_B3]
+            emb = step.model(batch.image_UCHW)["embedding"][batch.triplets.face_B3]
             loss_B = triplet_loss(emb, batch.triplets.odd_B, torch.tensor(MARGINS)[batch.triplets.type_B])
         losses.append((loss_B * batch.triplets.weight_B).sum())
         weights.append(batch.triplets.weight_B.sum())
@@ -134,7 +151,7 @@ def test_rules_run_in_order_after_the_guard_has_looked():
     step = stepper(model, rules=[rule("first"), rule("second")])
     before = [parameter.clone() for parameter in model.parameters()]
     batch = batch_of(3)
-    step.step([batch.with_images(batch.image_NCHW * float("nan"))], lambda part, iteration: part, 4)
+    step.step([batch.with_images(batch.image_UCHW * float("nan"))], lambda part, iteration: part, 4)
     assert seen == ["first", "second"]
     with pytest.raises(ValueError, match="iteration 4"):
         step.check_finite()

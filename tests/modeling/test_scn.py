@@ -28,7 +28,7 @@ def images(seed, number=NUM_IMAGES):
 def share_of_rank(batch, out):
     shares = SHARES[comm.world_size()]
     mine = slice(sum(shares[: comm.rank()]), sum(shares[: comm.rank() + 1]))
-    part = Batch(batch.image_NCHW[mine], batch.row_N[mine], batch.position_N[mine], targets=dict(batch.targets))
+    part = Batch(batch.image_UCHW[mine], batch.row_N[mine], batch.position_N[mine], targets=dict(batch.targets))
     part.targets["label"] = part.targets["label"][mine]
     return {name: value[mine] for name, value in out.items()}, part
 
