@@ -38,7 +38,7 @@ def bare_step(cfg: Frozen) -> Callable[[], None]:
     criterion, optimizer = build_criterion(cfg).to(device), build_optimizer(cfg, model)
     precision = choose_precision(cfg.SOLVER.PRECISION, device)
     net = torch.compile(model) if cfg.SOLVER.COMPILE else model
-    batch = build_loader(cfg, dataset, rank=0, world_size=1, pin=False).gather(1)[0].to(device)
+    batch = build_loader(cfg, dataset, rank=0, world_size=1, device=device).gather(1)[0].to(device)
     batch = build_augment(cfg, dataset.channels)(batch, 1)
 
     def step() -> None:

@@ -19,6 +19,7 @@ _FREE_ON_RESUME = (
     "DEVICE",
     "DATA.PATH",  # the data may have moved; that they are the same is checked by what they say of themselves
     "DATA.PREPARE",
+    "DATA.RESIDENT",
     "SOLVER.LENGTH",
     "EVAL.PERIOD",
     "EVAL.BATCH_SIZE",

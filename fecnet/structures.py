@@ -6,7 +6,7 @@ D embedding dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import NamedTuple
@@ -57,10 +57,9 @@ class Triplets:
     type_B: Tensor
     weight_B: Tensor
 
-    def to(self, device: torch.device) -> Triplets:
-        """Copy to ``device``; asynchronous from pinned memory."""
-        moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items()}
-        return Triplets(**moved)
+    def each(self, change: Callable[[Tensor], Tensor]) -> Triplets:
+        """The same with every tensor changed."""
+        return Triplets(**{name: change(value) for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -94,16 +93,24 @@ class Batch:
         """What belongs to each image, for each sample: shape (U, …) to (N, …)."""
         return value_U if self.image_N is None else value_U.index_select(0, self.image_N)
 
+    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same with every tensor changed."""
+        return Batch(
+            image_UCHW=change(self.image_UCHW),
+            row_U=change(self.row_U),
+            position_N=change(self.position_N),
+            triplets=None if self.triplets is None else self.triplets.each(change),
+            targets={name: change(value) for name, value in self.targets.items()},
+            image_N=None if self.image_N is None else change(self.image_N),
+        )
+
     def to(self, device: torch.device) -> Batch:
         """Copy to ``device``; asynchronous from pinned memory."""
-        return Batch(
-            image_UCHW=self.image_UCHW.to(device, non_blocking=True),
-            row_U=self.row_U.to(device, non_blocking=True),
-            position_N=self.position_N.to(device, non_blocking=True),
-            triplets=None if self.triplets is None else self.triplets.to(device),
-            targets={name: value.to(device, non_blocking=True) for name, value in self.targets.items()},
-            image_N=None if self.image_N is None else self.image_N.to(device, non_blocking=True),
-        )
+        return self.each(lambda value: value.to(device, non_blocking=True))
+
+    def pinned(self) -> Batch:
+        """What is on the CPU in pinned memory, so that ``to`` a GPU waits for nothing."""
+        return self.each(lambda value: value.pin_memory() if value.device.type == "cpu" else value)
 
     def with_images(self, image_UCHW: Tensor) -> Batch:
         """The same batch with other images, as augmentation makes it."""

@@ -202,7 +202,7 @@ def build_trainer(
         labels,
         rank=comm.rank(),
         world_size=comm.world_size(),
-        pin=device.type == "cuda",
+        device=device,
         triplets=task.has_triplets,
     )
     check_batch_norm(model, loader.smallest_batch)

@@ -15,6 +15,7 @@ _C.DEVICE = "auto"  # auto, cpu or cuda; auto takes the GPU of this process wher
 _C.DATA = EasyDict()
 _C.DATA.PATH = "datasets/demo"  # packed data set (docs/formats.md)
 _C.DATA.PREPARE = ""  # makes PATH where it is absent, such as "synthetic": fecnet prepare synthetic PATH
+_C.DATA.RESIDENT = "auto"  # copy the faces to the device: always, never (read ahead) or auto (a GPU that has room)
 _C.DATA.TRAIN_SPLIT = "train"  # split trained on
 _C.DATA.EVAL_SPLITS = ["val"]  # splits measured during training; the first selects the best checkpoint (EVAL.SELECT)
 _C.DATA.REPORT_SPLITS = ["test"]  # splits inference.py reports

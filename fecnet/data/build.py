@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from fecnet.data.augment import Augment
+from fecnet.data.faces import place_faces
 from fecnet.data.folds import FoldRule
 from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.label_splits import LabelSplits
@@ -26,7 +29,7 @@ def build_loader(
     *,
     rank: int,
     world_size: int,
-    pin: bool,
+    device: torch.device,
     triplets: bool = True,
 ) -> TripletLoader | LabelledLoader:
     """The training loader of ``cfg.DATA.TRAIN_SPLIT``.
@@ -37,11 +40,12 @@ def build_loader(
         labels: targets of the faces, or None.
         rank: this process.
         world_size: number of processes.
-        pin: gather into pinned memory.
+        device: where the batches are needed.
         triplets: the items are triplets; else the faces of ``labels``.
 
     Raises:
-        ValueError: the batch is larger than the data, or smaller than the number of processes.
+        ValueError: the batch is larger than the data, or smaller than the number of processes; faces that are to be
+            resident where they do not fit.
     """
     if cfg.SOLVER.ACCUMULATE < 1:
         raise ValueError(f"SOLVER.ACCUMULATE: {cfg.SOLVER.ACCUMULATE}; allowed: 1 or more")
@@ -52,14 +56,15 @@ def build_loader(
         "accumulate": cfg.SOLVER.ACCUMULATE,
         "rank": rank,
         "world_size": world_size,
-        "pin": pin,
+        "pin": device.type == "cuda",
     }
+    faces = partial(place_faces, dataset.faces_NHWC, device, cfg.DATA.RESIDENT)  # last: a copy may take minutes
     batches = {"batch_size": cfg.SOLVER.BATCH_SIZE, "seed": cfg.SEED}
     if not triplets:
         assert labels is not None
         place_M = np.flatnonzero(labels.class_M >= 0) if cfg.DATA.BALANCE_CLASSES else np.arange(len(labels))
-        faces = ClassSampler(labels.class_M[place_M], **batches, balance=cfg.DATA.BALANCE_CLASSES)
-        return LabelledLoader(dataset.faces_NHWC, labels.rows_M[place_M], faces, **shared)
+        labelled = ClassSampler(labels.class_M[place_M], **batches, balance=cfg.DATA.BALANCE_CLASSES)
+        return LabelledLoader(faces(), labels.rows_M[place_M], labelled, **shared)
     table = dataset.triplets(cfg.DATA.TRAIN_SPLIT)
     together = cfg.DATA.TRIPLETS_TOGETHER
     if not 1 <= together <= cfg.SOLVER.BATCH_SIZE:
@@ -70,7 +75,7 @@ def build_loader(
         table.type_T, **batches, balance=cfg.DATA.BALANCE_TYPES, order_T=order_T, together=together
     )
     weight_T = vote_weights(table) if cfg.DATA.VOTE_WEIGHTS else None
-    return TripletLoader(dataset.faces_NHWC, table, sampler, weight_T=weight_T, **shared)
+    return TripletLoader(faces(), table, sampler, weight_T=weight_T, **shared)
 
 
 def build_label_splits(cfg: Any, dataset: PackedDataset) -> LabelSplits:

@@ -1,10 +1,9 @@
-"""Batches from the memory-mapped faces, gathered one iteration ahead in a thread. No decoding, no worker processes."""
+"""Batches from packed faces, begun one iteration ahead. No decoding, no worker processes."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,17 +12,11 @@ import torch
 from torch import Tensor
 from torch.profiler import record_function
 
+from fecnet.data.faces import Faces
 from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.packed import TripletTable
 from fecnet.data.samplers import ClassSampler, RoundSampler, TripletSampler, share
 from fecnet.structures import Batch, Triplets
-
-
-def shared_tensor(array: np.ndarray) -> Tensor:
-    """A tensor over the memory of an array, here a read-only memory map that nobody writes to."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return torch.from_numpy(array)
 
 
 def vote_weights(table: TripletTable) -> np.ndarray:
@@ -44,19 +37,19 @@ def vote_weights(table: TripletTable) -> np.ndarray:
 
 
 class _Begun(NamedTuple):
-    """A micro-batch whose faces are being copied."""
+    """A micro-batch whose faces are being fetched."""
 
     items: np.ndarray
     row_U: Tensor
     image_N: Tensor | None
-    image_UCHW: Future[Tensor]
+    take_images: Callable[[], Tensor]
 
 
 class FaceLoader:
     """This rank's micro-batches of every global batch; subclasses say which faces an item shows.
 
     Args:
-        faces_NHWC: all faces, uint8, a memory map.
+        faces: all faces of the data set.
         sampler: which items make a global batch.
         items: what they are called.
         faces_per_item: faces that each item shows.
@@ -64,7 +57,7 @@ class FaceLoader:
         accumulate: micro-batches per iteration.
         rank: this process.
         world_size: number of processes; each takes a contiguous share of the global batch.
-        pin: gather into pinned memory, for asynchronous copies to a GPU.
+        pin: what goes with the faces into pinned memory, for copies to a GPU that wait for nothing.
 
     Attributes:
         smallest_batch: samples in the smallest micro-batch of any rank.
@@ -75,7 +68,7 @@ class FaceLoader:
 
     def __init__(
         self,
-        faces_NHWC: np.ndarray,
+        faces: Faces,
         sampler: RoundSampler,
         *,
         items: str,
@@ -93,7 +86,7 @@ class FaceLoader:
         # as many on all ranks: in each of them a criterion may ask the others
         num_micro = min(accumulate, smallest_share)
         self.smallest_batch = smallest_share // num_micro * faces_per_item
-        self._faces_NHWC = shared_tensor(faces_NHWC)
+        self._faces = faces
         self._labels = labels
         self._share = share(sampler.batch_size, world_size, rank)
         size = self._share.stop - self._share.start
@@ -129,39 +122,33 @@ class FaceLoader:
         return torch.arange(first, last)
 
     def _begin(self, iteration: int, ahead: Executor) -> list[_Begun]:
-        """Choose the micro-batches of an iteration here, and copy their faces in the other thread.
-
-        That thread does nothing in Python: the two would wait for each other's lock.
-        """
+        """Choose the micro-batches of an iteration, and begin to fetch their faces."""
         items_of_rank = self.sampler.rows(iteration)[self._share]
         begun = []
         for items in (items_of_rank[part] for part in self._micro):
             row_U, image_N = self._faces_of(items)
-            begun.append(_Begun(items, row_U, image_N, ahead.submit(self._fetch, row_U)))
+            begun.append(_Begun(items, row_U, image_N, self._faces.begin(row_U, ahead)))
         return begun
-
-    def _fetch(self, row_U: Tensor) -> Tensor:
-        """Faces by row, uint8, shape (U, C, H, W) in channels-last memory."""
-        image_UCHW = self._faces_NHWC.index_select(0, row_U).permute(0, 3, 1, 2)
-        return image_UCHW.pin_memory() if self._pin else image_UCHW
 
     def _finish(self, number: int, begun: _Begun) -> Batch:
         """The batch, with the targets that hold now: labels may change between one iteration and the next."""
         batch = Batch(
-            image_UCHW=begun.image_UCHW.result(),
+            image_UCHW=begun.take_images(),
             row_U=begun.row_U,
             position_N=self._position_N[number],
             triplets=self._triplets_of(number, begun.items),
             image_N=begun.image_N,
         )
-        return batch if self._labels is None else replace(batch, targets=self._labels.targets(batch.row_N))
+        if self._labels is not None:
+            batch = replace(batch, targets=self._labels.targets(batch.row_N))
+        return batch.pinned() if self._pin else batch
 
 
 class TripletLoader(FaceLoader):
     """Batches of triplets: a face goes through the net once, whatever triplets it stands in, and for both tasks.
 
     Args:
-        faces_NHWC: all faces, uint8, a memory map.
+        faces: all faces of the data set.
         table: the triplets trained on.
         sampler: which triplets make a global batch.
         weight_T: weight of each triplet, float32, or None for ones.
@@ -170,14 +157,14 @@ class TripletLoader(FaceLoader):
 
     def __init__(
         self,
-        faces_NHWC: np.ndarray,
+        faces: Faces,
         table: TripletTable,
         sampler: TripletSampler,
         *,
         weight_T: np.ndarray | None = None,
         **shared: Any,
     ) -> None:
-        super().__init__(faces_NHWC, sampler, items="triplets", faces_per_item=3, **shared)
+        super().__init__(faces, sampler, items="triplets", faces_per_item=3, **shared)
         self._table = table
         self._weight_T = weight_T
         sizes = [part.stop - part.start for part in self._micro]
@@ -201,14 +188,14 @@ class LabelledLoader(FaceLoader):
     """Batches of labelled faces.
 
     Args:
-        faces_NHWC: all faces, uint8, a memory map.
+        faces: all faces of the data set.
         rows_M: rows of ``faces.npy`` that are drawn, int64.
         sampler: which of them make a global batch.
         shared: as ``FaceLoader`` takes them.
     """
 
-    def __init__(self, faces_NHWC: np.ndarray, rows_M: np.ndarray, sampler: ClassSampler, **shared: Any) -> None:
-        super().__init__(faces_NHWC, sampler, items="labelled faces", faces_per_item=1, **shared)
+    def __init__(self, faces: Faces, rows_M: np.ndarray, sampler: ClassSampler, **shared: Any) -> None:
+        super().__init__(faces, sampler, items="labelled faces", faces_per_item=1, **shared)
         self._rows_M = rows_M
 
     def _faces_of(self, items: np.ndarray) -> tuple[Tensor, None]:

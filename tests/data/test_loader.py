@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from fecnet.data.faces import MappedFaces
 from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.loader import LabelledLoader, TripletLoader, vote_weights
 from fecnet.data.packed import PackedDataset, TripletTable
@@ -12,13 +13,17 @@ from fecnet.structures import Relabels
 from tests.classes import labels_of, write_labelled
 
 
+def faces_of(dataset):
+    return MappedFaces(dataset.faces_NHWC, torch.device("cpu"))
+
+
 def loader(tiny, *, rank=0, world_size=1, accumulate=1):
     dataset = PackedDataset(tiny)
     table = dataset.triplets("train")
     sampler = TripletSampler(table.type_T, batch_size=8, seed=0, balance=True)
     weight_T = vote_weights(table)
     return TripletLoader(
-        dataset.faces_NHWC, table, sampler, weight_T=weight_T, rank=rank, world_size=world_size, accumulate=accumulate
+        faces_of(dataset), table, sampler, weight_T=weight_T, rank=rank, world_size=world_size, accumulate=accumulate
     )
 
 
@@ -95,7 +100,7 @@ def labelled(moods, **split):
     dataset = PackedDataset(moods)
     labels = LabelOverlay(dataset.labels("mood", "train"), len(dataset.faces_NHWC), ["label", "distribution"])
     sampler = ClassSampler(labels.class_M, batch_size=9, seed=0, balance=True)
-    return LabelledLoader(dataset.faces_NHWC, labels.rows_M, sampler, labels=labels, **split), labels
+    return LabelledLoader(faces_of(dataset), labels.rows_M, sampler, labels=labels, **split), labels
 
 
 def joined_targets(batches):
@@ -138,7 +143,7 @@ def test_triplets_bring_the_labels_of_their_faces(moods):
     labels = LabelOverlay(dataset.labels("mood", "train"), len(dataset.faces_NHWC))
     table = dataset.triplets("train")
     sampler = TripletSampler(table.type_T, batch_size=8, seed=0, balance=False)
-    (batch,) = TripletLoader(dataset.faces_NHWC, table, sampler, labels=labels).gather(1)
+    (batch,) = TripletLoader(faces_of(dataset), table, sampler, labels=labels).gather(1)
     assert batch.targets["label"].tolist() == labels_of(batch.row_N.tolist()).tolist()
     assert -1 in batch.targets["label"] and batch.triplets is not None
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,7 +61,7 @@ def test_the_setting_reaches_the_loader_and_has_limits(tiny):
 
     def images(together):
         options = ["DATA.TRIPLETS_TOGETHER", str(together), "SOLVER.BATCH_SIZE", "6", "DATA.BALANCE_TYPES", "false"]
-        loader = build_loader(load_config(None, options), dataset, rank=0, world_size=1, pin=False)
+        loader = build_loader(load_config(None, options), dataset, rank=0, world_size=1, device=torch.device("cpu"))
         return sum(len(batch.row_U) for _, (batch,) in loader(1, 5))
 
     assert images(6) < images(1)

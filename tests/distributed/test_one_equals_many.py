@@ -60,7 +60,7 @@ def settings(path, *overrides):
 
 
 def loader_of(cfg, dataset):
-    return build_loader(cfg, dataset, rank=comm.rank(), world_size=comm.world_size(), pin=False)
+    return build_loader(cfg, dataset, rank=comm.rank(), world_size=comm.world_size(), device=CPU)
 
 
 def build_stepper(model, average=None):
