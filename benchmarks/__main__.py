@@ -15,6 +15,12 @@ from fecnet.utils.env import provenance
 BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints and returns what it measured
     "loss",
     "loop",
+    "peers",
+    "data_path",
+    "evaluation",
+    "imports",
+    "growth",
+    "sharing",
     "saving",
     "scaling",
     "survive",

@@ -86,7 +86,7 @@ def bare_steps(plan: Plan, common: list[str]) -> list[dict[str, Any]]:
 
 
 def bare_step(plan: Plan, common: list[str], size: int, precision: str, compiled: bool) -> dict[str, Any]:
-    """One case on one device: images/s and peak memory."""
+    """One case on one device: triplets/s and peak memory."""
     options = [
         *("DATA.INPUT_SIZE", str(size), "SOLVER.PRECISION", precision, "SOLVER.COMPILE", str(compiled).lower()),
         *("SOLVER.BATCH_SIZE", str(plan.batch)),
@@ -100,7 +100,7 @@ def bare_step(plan: Plan, common: list[str], size: int, precision: str, compiled
         "input_size": size,
         "precision": precision,
         "compiled": compiled,
-        "images_per_s": round(3 * plan.batch / seconds, 1),
+        "triplets_per_s": round(plan.batch / seconds, 1),
         "peak_memory_mb": torch.cuda.max_memory_allocated() // 2**20 if plan.device == "cuda" else None,
     }
     print(json.dumps(found))
@@ -118,9 +118,9 @@ def loops(plan: Plan, common: list[str], *, grow: bool) -> list[dict[str, Any]]:
             _training_seconds([*options, "NAME", f"{name}-{length}", "SOLVER.LENGTH", str(length)], processes)
             for length in (plan.iterations, 4 * plan.iterations)
         )
-        rate = 3 * batch * 3 * plan.iterations / (long - short)  # the difference: warm-up and evaluation cancel
-        speed_up = rate / found[0]["images_per_s"] if found else 1.0
-        case = {"processes": processes, "images_per_s": round(rate, 1), "speed_up": round(speed_up, 2)}
+        rate = batch * 3 * plan.iterations / (long - short)  # the difference: warm-up and evaluation cancel
+        speed_up = rate / found[0]["triplets_per_s"] if found else 1.0
+        case = {"processes": processes, "triplets_per_s": round(rate, 1), "speed_up": round(speed_up, 2)}
         print(json.dumps({"grow": grow, **case}))
         found.append(case)
     return found

@@ -44,7 +44,7 @@ def bare_step(cfg: Frozen) -> Callable[[], None]:
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            out = net(batch.image_UCHW)
+            out = {name: batch.of_samples(value_U) for name, value_U in net(batch.image_UCHW).items()}
         (criterion(out, batch)["triplet"] / cfg.SOLVER.BATCH_SIZE).backward()
         optimizer.step()
 
@@ -121,16 +121,16 @@ def run(*, quick: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         cfg = small_demo(folder)
-        images = 3 * cfg.SOLVER.BATCH_SIZE
+        triplets = cfg.SOLVER.BATCH_SIZE
         runs = [paired_seconds(cfg, folder / "result", iterations + WARM) for _ in range(times)]
     loop, bare = ([second for run_ in runs for second in run_[side]] for side in (0, 1))
     of_runs = [statistics.median(map(operator.truediv, bare_s, loop_s)) for loop_s, bare_s in runs]
     ratio, total = spread(of_runs), sum(bare) / sum(loop)
-    print(f"bare step {images / statistics.median(bare):.0f} images/s, loop {images / statistics.median(loop):.0f}")
+    rates = {name: round(triplets / statistics.median(found)) for name, found in (("bare", bare), ("loop", loop))}
+    print(f"bare step {rates['bare']} triplets/s, loop {rates['loop']}")
     print(f"loop over bare: {ratio['median']:.3f} ({ratio['min']:.3f}–{ratio['max']:.3f}), by time {total:.3f}")
     return {
-        "bare_images_per_s": round(images / statistics.median(bare)),
-        "loop_images_per_s": round(images / statistics.median(loop)),
+        "triplets_per_s": rates,
         "loop_over_bare": ratio,
         "loop_over_bare_total_time": round(total, 4),
         "iterations": len(loop),

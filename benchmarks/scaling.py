@@ -1,4 +1,4 @@
-"""Two gloo processes of one thread each against one process of one thread, in images/s.
+"""Two gloo processes of one thread each against one process of one thread, in triplets/s.
 
 Once with the global batch of one process (the same update, each process has half of it), once with that batch on each
 process, as a larger machine is usually used. Beside both, what the machine itself gives: two processes that know
@@ -45,7 +45,7 @@ def seconds(launched: subprocess.Popen[str]) -> float:
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Images/s on one process, on two, and on two that share nothing, in turns."""
+    """Triplets/s on one process, on two, and on two that share nothing, in turns."""
     iterations, pairs = (4, 1) if quick else (120, 5)
     rates: dict[str, list[float]] = {name: [] for name in ("one", "two", "two_apart", "two_each", "two_apart_each")}
     with tempfile.TemporaryDirectory() as temporary:
@@ -53,10 +53,10 @@ def run(*, quick: bool) -> dict[str, Any]:
         batch = small_demo(folder).SOLVER.BATCH_SIZE
 
         def rate(processes: int, of: int) -> float:
-            return 3 * of / seconds(start(folder, processes, iterations, of))
+            return of / seconds(start(folder, processes, iterations, of))
 
         def rate_apart(each: int) -> float:
-            return sum(3 * each / seconds(alone) for alone in [start(folder, 1, iterations, each) for _ in range(2)])
+            return sum(each / seconds(alone) for alone in [start(folder, 1, iterations, each) for _ in range(2)])
 
         for _ in range(pairs):
             rates["one"].append(rate(1, batch))
@@ -75,7 +75,7 @@ def run(*, quick: bool) -> dict[str, Any]:
     ):
         print(f"{title}: {_said(over_one[together])} (≥ {REQUIRED}); two that share nothing: {_said(over_one[apart])}")
     return {
-        "images_per_s": {name: spread(taken) for name, taken in rates.items()},
+        "triplets_per_s": {name: spread(taken) for name, taken in rates.items()},
         "over_one": over_one,
         "required": REQUIRED,
         "recipe": "config/demo.yaml",

@@ -28,7 +28,7 @@ def test_the_bare_step_of_the_gpu_benchmark_runs_here(tmp_path):
     plan = gpu._quick_plan(gpus=0)
     common = ["DATA.PATH", str(tmp_path / "random"), "DEVICE", "cpu", "MODEL.PRETRAINED", "", *plan.options]
     found = gpu.bare_step(plan, common, 32, "fp32", compiled=False)
-    assert found["images_per_s"] > 0 and found["peak_memory_mb"] is None
+    assert found["triplets_per_s"] > 0 and found["peak_memory_mb"] is None
 
 
 def test_the_gap_of_ckplus_protocols_by_hand(capsys, monkeypatch, tmp_path):
@@ -139,7 +139,7 @@ def test_a_damaged_result_is_named(tmp_path, text, said):
 
 def test_a_new_measurement_renews_the_page(monkeypatch, tmp_path):
     monkeypatch.setattr(record, "RESULTS", tmp_path)
-    monkeypatch.setattr(gpu, "run", lambda *, quick: {"images_per_s": 7})
+    monkeypatch.setattr(gpu, "run", lambda *, quick: {"triplets_per_s": 7})
     monkeypatch.setattr(sys, "argv", ["benchmarks", "gpu"])
     command.main()
-    assert "| images per s | 7 |" in (tmp_path / "README.md").read_text()
+    assert "| triplets per s | 7 |" in (tmp_path / "README.md").read_text()

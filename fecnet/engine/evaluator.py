@@ -207,6 +207,7 @@ class Evaluator:
     Attributes:
         rows: the faces that any judge asks for, int64, sorted.
         judges: as given.
+        views: as given.
     """
 
     def __init__(
@@ -220,7 +221,7 @@ class Evaluator:
         progress: bool = False,
     ) -> None:
         self._faces_NHWC = faces_NHWC
-        self._views = views
+        self.views = views
         self._batch_size = batch_size
         self._device = device
         self._progress = progress
@@ -233,7 +234,7 @@ class Evaluator:
             model,
             self._faces_NHWC,
             self.rows,
-            views=self._views,
+            views=self.views,
             batch_size=self._batch_size,
             device=self._device,
             progress="looking at faces" if self._progress else "",

@@ -1,0 +1,162 @@
+"""How cost grows with the work: start-up, memory and seconds per iteration, one picture.
+
+Triplets from 1,000 to 10 million, faces from 1,000 to a million (files without content, which take no disk), batches
+from 32 to 8,192 triplets, and one or two processes; a narrow net, so that what is left is the data path and the loop.
+Each point is a process of its own, from its start to its first update. Memory is what the process holds of its own;
+the map of the faces is not in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.demo import ROOT
+from benchmarks.loop import RECIPE
+from fecnet.config.node import load_config
+from fecnet.evaluation.drawing import new_figure, save_figure
+from fecnet.structures import PACKED_FORMAT
+from fecnet.tasks import find_task
+from fecnet.training import build_trainer, open_dataset
+from fecnet.utils import comm
+from fecnet.utils.env import keep_freed_memory
+from fecnet.utils.files import replace_arrays, replace_json
+
+PICTURE = ROOT / "docs" / "images" / "growth.png"
+SIZE = 32  # pixels
+NET = (
+    *("MODEL.WIDTH", "0.125", "MODEL.BLOCKS", "[1, 1]", "MODEL.NECK", "none", "MODEL.NECK_CHANNELS", "16"),
+    *("MODEL.FEATURE_DIM", "16", "DATA.INPUT_SIZE", str(SIZE), "DATA.EVAL_SPLITS", "[val]", "DEVICE", "cpu"),
+)
+REQUIRED_START_S, REQUIRED_MB = 10.0, 2000.0  # at ten million triplets over a million faces
+_STARTED = "FECNET_BENCHMARK_STARTED"
+
+
+def run(*, quick: bool) -> dict[str, Any]:
+    """All curves; a quick run has two points of each."""
+    sizes = (1000, 2000) if quick else (10**3, 10**4, 10**5, 10**6, 10**7)
+    faces = (1000, 2000) if quick else (10**3, 10**4, 10**5, 10**6)
+    batch_sizes = (32, 64) if quick else (32, 128, 512, 2048, 8192)
+    iterations = 2 if quick else 10
+    found: dict[str, list[dict[str, Any]]] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        plans = {
+            "triplets": [(size, (faces[-1], size, 32, 1)) for size in sizes],
+            "faces": [(size, (size, sizes[len(sizes) // 2], 32, 1)) for size in faces],
+            "batch": [(size, (faces[-1], max(sizes[1], 2 * size), size, 1)) for size in batch_sizes],
+            "processes": [(number, (faces[0], sizes[0], 512 if not quick else 32, number)) for number in (1, 2)],
+        }
+        for name, points in plans.items():
+            found[name] = []
+            for size, (num_faces, num_triplets, batch, processes) in points:
+                data = sparse_set(folder / f"{num_faces}-{num_triplets}", num_faces, num_triplets)
+                found[name].append({name: size, **measured(data, batch, processes, iterations)})
+                print(json.dumps(found[name][-1]), flush=True)
+    if not quick:
+        draw(found)
+    largest = found["triplets"][-1]
+    print(
+        f"{largest['triplets']:,} triplets over {faces[-1]:,} faces: {largest['start_s']:.1f} s to the first update "
+        f"(≤ {REQUIRED_START_S:g}), {largest['memory_mb']:.0f} MB (≤ {REQUIRED_MB:g})"
+    )
+    return {**found, "required": {"start_s": REQUIRED_START_S, "memory_mb": REQUIRED_MB}, "picture": PICTURE.name}
+
+
+def sparse_set(path: Path, num_faces: int, num_triplets: int) -> Path:
+    """A packed data set with faces that were never written and random triplets."""
+    if path.exists():
+        return path
+    (path / "triplets").mkdir(parents=True)
+    shape = (num_faces, SIZE, SIZE, 3)
+    np.lib.format.open_memmap(path / "faces.npy", mode="w+", dtype=np.uint8, shape=shape).flush()
+    rng = np.random.default_rng(0)
+    for split, number in (("train", num_triplets), ("val", 300)):
+        replace_arrays(
+            path / "triplets" / f"{split}.npz",
+            faces=rng.integers(0, num_faces, (number, 3), dtype=np.int32),
+            odd=rng.integers(0, 3, number, dtype=np.int8),
+            type=(np.arange(number) % 3).astype(np.int8),
+            votes=np.zeros((number, 3), np.uint8),
+        )
+    described = {"format": PACKED_FORMAT, "name": "sparse", "num_faces": num_faces, "height": SIZE, "width": SIZE}
+    described |= {"channels": ["R", "G", "B"], "sources": {}, "splits": {}}
+    replace_json(path / "dataset.json", described)
+    return path
+
+
+def measured(data: Path, batch: int, processes: int, iterations: int) -> dict[str, Any]:
+    """Start ``main`` on so many processes of one thread; what rank 0 prints."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    command = [sys.executable, *(launcher if processes > 1 else []), "-m", "benchmarks.growth"]
+    printed = subprocess.run(
+        [*command, str(data), str(batch), str(iterations)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1", _STARTED: str(time.time())},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+    return dict(json.loads(printed.splitlines()[-1]))
+
+
+def main() -> None:
+    """One point: train for some iterations, and print what it took."""
+    data, batch, iterations = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    keep_freed_memory()
+    cfg = load_config(RECIPE, [*NET, "DATA.PATH", data, "SOLVER.BATCH_SIZE", str(batch)])
+    device = torch.device("cpu")
+    comm.start(device, {})
+    dataset = open_dataset(cfg)
+    trainer = build_trainer(cfg, dataset, find_task(cfg, dataset), device, None)
+    ended = [time.time() for _ in trainer.updates(1, iterations + 1)]
+    if comm.is_main():
+        print(
+            json.dumps(
+                {
+                    "start_s": round(ended[0] - float(os.environ[_STARTED]), 2),
+                    "memory_mb": round(own_memory_mb()),
+                    "iteration_ms": round(1000 * statistics.median(b - a for a, b in pairwise(ended)), 2),
+                }
+            )
+        )
+    comm.stop()
+
+
+def own_memory_mb() -> float:
+    """Memory of this process that no file stands behind, now."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(re.findall(r"RssAnon:\s+(\d+) kB", status)[0]) / 1000
+
+
+def draw(found: dict[str, list[dict[str, Any]]]) -> None:
+    """A column for each curve, a row for each cost; both axes logarithmic."""
+    costs = {"start_s": "start-up, s", "memory_mb": "memory, MB", "iteration_ms": "iteration, ms"}
+    shape = {"nrows": len(costs), "ncols": len(found), "sharex": "col", "sharey": "row"}
+    figure, axes = new_figure(3.0 * len(found), 2.2 * len(costs), **shape)
+    for row, (cost, label) in enumerate(costs.items()):
+        for column, (name, points) in enumerate(found.items()):
+            axis = axes[row][column]
+            axis.loglog([point[name] for point in points], [point[cost] for point in points], "o-")
+            axis.grid(alpha=0.3)
+            if not column:
+                axis.set_ylabel(label)
+            if row == len(costs) - 1:
+                axis.set_xlabel(name)
+    save_figure(figure, PICTURE)
+
+
+if __name__ == "__main__":
+    main()

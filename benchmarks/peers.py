@@ -1,0 +1,178 @@
+"""Our loop against three others on the same faces, net, batch and cores, in triplets/s at 160 pixels.
+
+- *original*: as the published PyTorch code of this embedding is described: JPEG files opened inside the loop, no
+  worker processes, float32, a loss over all (3B)³ combinations of a batch.
+- *plain*: the usual torchvision loop: a Dataset that opens JPEG files, a DataLoader with a worker per core, float32,
+  the loss of the annotated triplets alone.
+- *metric_learning*: the same with the loss and the triplet indices of pytorch-metric-learning, where it is installed.
+
+Ours packs the faces once (``fecnet prepare``) and trains in the precision that it chooses for this machine. The files
+of the others hold the same faces at the size that the net sees, so that they have nothing to crop or to resize.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from benchmarks.loop import WARM, iteration_seconds
+from benchmarks.loss import cubic_loss
+from benchmarks.record import spread
+from fecnet.config.node import Frozen, load_config
+from fecnet.data.packed import PackedDataset
+from fecnet.modeling.build import build_model
+from fecnet.modeling.criterion.triplet import triplet_loss
+from fecnet.prepare.synthetic import prepare_synthetic
+
+RECIPE = Path(__file__).parents[1] / "config" / "fec_code_resnet18.yaml"
+MARGIN = 0.2
+REQUIRED = {"original": 3.5, "plain": 2.0}  # ours over theirs, at least
+
+Loss = Callable[[Tensor, Tensor], Tensor]  # unit embeddings (3B, D) of B triplets one after the other, odd_B
+Item = tuple[Tensor, int]  # three images (3, C, S, S) and which of them is the odd one
+
+
+class JpegTriplets(Dataset[Item]):
+    """Triplets whose faces are opened when they are asked for.
+
+    Args:
+        folder: ``<row>.jpg`` of each face.
+        faces_T3: rows.
+        odd_T: the odd face of each.
+    """
+
+    def __init__(self, folder: Path, faces_T3: np.ndarray, odd_T: np.ndarray) -> None:
+        self._folder, self._faces_T3, self._odd_T = folder, faces_T3, odd_T
+        to_float = v2.ToDtype(torch.float32, scale=True)
+        self._transform = v2.Compose([v2.PILToTensor(), v2.RandomHorizontalFlip(), to_float])
+
+    def __len__(self) -> int:
+        return len(self._odd_T)
+
+    def __getitem__(self, place: int) -> Item:
+        images = []
+        for row in self._faces_T3[place]:
+            with Image.open(self._folder / f"{row}.jpg") as image:
+                images.append(self._transform(image.convert("RGB")))
+        return torch.stack(images), int(self._odd_T[place])
+
+
+def run(*, quick: bool) -> dict[str, Any]:
+    """Each loop for some iterations, one after the other, in several rounds."""
+    size, batch, iterations, rounds = (48, 4, 1, 1) if quick else (160, 30, 8, 3)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        cfg = settings(folder, size, batch, quick=quick)
+        files = write_jpegs(PackedDataset(cfg.DATA.PATH), folder / "jpeg")
+        loops: dict[str, Callable[[], list[float]]] = {
+            "ours": lambda: iteration_seconds(cfg, folder / "result", iterations + WARM)[WARM:],
+            "original": lambda: seconds(cfg, batches(files, batch, workers=None), original_loss, iterations),
+            "plain": lambda: seconds(cfg, batches(files, batch, workers=os.cpu_count()), plain_loss, iterations),
+        }
+        if importlib.util.find_spec("pytorch_metric_learning"):
+            workers = os.cpu_count()
+            loops["metric_learning"] = lambda: seconds(
+                cfg, batches(files, batch, workers=workers), metric_learning_loss(), iterations
+            )
+        else:
+            print("pytorch-metric-learning is not installed: not measured; pip install pytorch-metric-learning")
+        taken: dict[str, list[float]] = {name: [] for name in loops}
+        for _ in range(rounds):
+            for name, loop in loops.items():
+                taken[name].append(sum(loop()) / iterations)
+                print(f"{name}: {batch / taken[name][-1]:.1f} triplets/s", flush=True)
+    times = {name: [other / ours for other, ours in zip(taken[name], taken["ours"], strict=True)] for name in taken}
+    ours_over = {name: spread(found) for name, found in times.items() if name != "ours"}
+    for name, ratio in ours_over.items():
+        needed = f" (≥ {REQUIRED[name]})" if name in REQUIRED else ""
+        print(f"ours over {name}: {ratio['median']:.2f} × ({ratio['min']:.2f}–{ratio['max']:.2f}){needed}")
+    return {
+        "input_size": size,
+        "triplets_per_batch": batch,
+        "triplets_per_s": {name: round(batch / statistics.median(found), 2) for name, found in taken.items()},
+        "ours_over": ours_over,
+        "required": REQUIRED,
+        "recipe": f"config/{RECIPE.name}",
+    }
+
+
+def settings(folder: Path, size: int, batch: int, *, quick: bool) -> Frozen:
+    """The recipe on synthetic faces of this size."""
+    prepare_synthetic(folder / "faces", size=size, num_train_identities=60, num_train_triplets=1200, progress=False)
+    narrow = ["MODEL.WIDTH", "0.125", "MODEL.NECK", "none"] if quick else []
+    where = ["DATA.PATH", str(folder / "faces"), "DATA.EVAL_SPLITS", "[val]", "DATA.INPUT_SIZE", str(size)]
+    return load_config(RECIPE, [*where, *narrow, "SOLVER.BATCH_SIZE", str(batch), "DEVICE", "cpu"])
+
+
+def write_jpegs(dataset: PackedDataset, folder: Path) -> JpegTriplets:
+    """The faces of the training triplets as files, quality 95."""
+    table = dataset.triplets("train")
+    folder.mkdir()
+    for row in np.unique(table.faces_T3):
+        Image.fromarray(dataset.faces_NHWC[row]).save(folder / f"{row}.jpg", quality=95)
+    return JpegTriplets(folder, table.faces_T3, table.odd_T)
+
+
+def batches(files: JpegTriplets, batch: int, *, workers: int | None) -> Iterable[tuple[Tensor, Tensor]]:
+    """Shuffled batches: opened by this process (None), or by a DataLoader's workers."""
+    return DataLoader(files, batch, shuffle=True, num_workers=workers or 0, drop_last=True)
+
+
+def seconds(cfg: Frozen, batches: Iterable[tuple[Tensor, Tensor]], loss: Loss, iterations: int) -> list[float]:
+    """Of each iteration of a plain training loop in float32, without the first ones."""
+    torch.manual_seed(0)
+    model: nn.Module = build_model(cfg, 3).train()
+    optimizer = torch.optim.Adam(model.parameters(), cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
+    begun = [time.perf_counter()]
+    for image_B3CSS, odd_B in islice(_endless(batches), WARM + iterations):
+        optimizer.zero_grad()
+        loss(model(image_B3CSS.flatten(0, 1))["embedding"], odd_B).backward()
+        optimizer.step()
+        begun.append(time.perf_counter())
+    return [after - before for before, after in pairwise(begun)][WARM:]
+
+
+def original_loss(emb_ND: Tensor, odd_B: Tensor) -> Tensor:
+    """All (3B)³ combinations, those that were annotated kept."""
+    return cubic_loss(emb_ND, odd_B, MARGIN)
+
+
+def plain_loss(emb_ND: Tensor, odd_B: Tensor) -> Tensor:
+    """The annotated triplets alone."""
+    return triplet_loss(emb_ND.view(len(odd_B), 3, -1), odd_B, torch.full((len(odd_B),), MARGIN)).mean()
+
+
+def metric_learning_loss() -> Loss:
+    """``TripletMarginLoss`` of pytorch-metric-learning, given both annotated (anchor, positive, negative) of each."""
+    from pytorch_metric_learning.distances import LpDistance
+    from pytorch_metric_learning.losses import TripletMarginLoss
+
+    criterion = TripletMarginLoss(margin=MARGIN, distance=LpDistance(p=2, power=2))
+
+    def loss(emb_ND: Tensor, odd_B: Tensor) -> Tensor:
+        first_B = torch.arange(len(odd_B)) * 3
+        others_B2 = first_B[:, None] + torch.tensor([[1, 2], [0, 2], [0, 1]])[odd_B]
+        anchors, positives = torch.cat([others_B2, others_B2.flip(1)]).unbind(1)
+        negatives = (first_B + odd_B).repeat(2)
+        return criterion(emb_ND, torch.arange(len(emb_ND)), (anchors, positives, negatives))
+
+    return loss
+
+
+def _endless(batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    while True:
+        yield from batches
