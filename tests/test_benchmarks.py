@@ -1,6 +1,7 @@
 """Benchmarks that a machine without a GPU cannot measure say so; the page of results tells all and invents nothing."""
 
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -21,6 +22,16 @@ def test_no_gpu_no_numbers(monkeypatch, tmp_path, capsys):
     command.main()
     assert capsys.readouterr().out == "== gpu\nno GPU here: not measured\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_speed_is_measured_in_quick_runs():
+    """They run and print; only full runs are written down."""
+    names = ("loss", "loop", "peers", "data_path", "evaluation", "imports", "growth")
+    command_line = [sys.executable, "-m", "benchmarks", *names, "--quick"]
+    before = {path: path.stat().st_mtime_ns for path in record.RESULTS.iterdir()}
+    printed = subprocess.run(command_line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [line[3:] for line in printed.splitlines() if line.startswith("== ")] == list(names)
+    assert {path: path.stat().st_mtime_ns for path in record.RESULTS.iterdir()} == before
 
 
 def test_the_bare_step_of_the_gpu_benchmark_runs_here(tmp_path):
