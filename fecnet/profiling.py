@@ -22,7 +22,7 @@ from fecnet.modeling.cost import count_macs
 from fecnet.tasks import find_task
 from fecnet.training import build_trainer, open_dataset
 from fecnet.utils import comm
-from fecnet.utils.env import choose_device, choose_precision, code_hash, keep_freed_memory
+from fecnet.utils.env import choose_device, code_hash, keep_freed_memory
 
 _WARM = 5  # first iterations, not counted: memory is asked for, kernels are chosen, nets are compiled
 _OPERATIONS = 10  # costliest ones that are named
@@ -62,7 +62,7 @@ def profile_run(cfg: Frozen, *, iterations: int = 20, trace: str | Path = "") ->
     task = find_task(cfg, dataset)
     torch.manual_seed(cfg.SEED)
     trainer = build_trainer(cfg, dataset, task, device, None)
-    precision = choose_precision(cfg.SOLVER.PRECISION, device)
+    precision = trainer.stepper.precision
 
     updates = trainer.updates(1, _WARM + 2 * iterations)
     _seconds(updates, _WARM, device)

@@ -123,7 +123,7 @@ class Stepper:
         self._guard = guard
         self._average = average
         self._seed = seed
-        self._precision = precision
+        self.precision = precision
         self._device = device
         self._count_right = count_right
         self._parameters = list(model.parameters())
@@ -240,7 +240,7 @@ class Stepper:
         return lambda: dict(zip(names, summed().unbind(), strict=True))
 
     def _backward(self, batch: Batch, count: Callable[[], dict[str, Tensor]]) -> None:
-        use = torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32)
+        use = torch.autocast(self._device.type, self.precision, enabled=self.precision != torch.float32)
         if self._compiled and batch.image_N is not None:  # the more faces the triplets share, the fewer images
             torch._dynamo.maybe_mark_dynamic(batch.image_UCHW, 0)
         with phase("forward"), use:
