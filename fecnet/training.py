@@ -229,6 +229,7 @@ def build_trainer(
         seed=cfg.SEED,
         precision=precision,
         compile_model=cfg.SOLVER.COMPILE and not no_compile,
+        accumulates=cfg.SOLVER.ACCUMULATE > 1,
         device=device,
         count_right=count_right if task.has_classes else None,
     )

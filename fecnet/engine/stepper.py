@@ -94,6 +94,7 @@ class Stepper:
         seed: of dropout, with iteration and rank.
         precision: dtype of the forward pass.
         compile_model: run the forward pass through ``torch.compile``.
+        accumulates: an iteration may have several micro-batches.
         device: where the model is.
         count_right: of a batch the net has seen, for the accuracy that is logged; or None.
     """
@@ -111,6 +112,7 @@ class Stepper:
         seed: int,
         precision: torch.dtype,
         compile_model: bool,
+        accumulates: bool = False,
         device: torch.device,
         count_right: CountRight | None = None,
     ) -> None:
@@ -129,7 +131,7 @@ class Stepper:
         self._parameters = list(model.parameters())
         self._compiled = compile_model
         net = cast(nn.Module, torch.compile(model)) if compile_model else model
-        self._net = comm.parallel(net, device)
+        self._net = comm.parallel(net, device, accumulates=accumulates)
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
         self._sums: dict[str, Tensor] = {}  # totals of this rank and counts of all, since the last reading
 

@@ -164,8 +164,15 @@ def _waiting(work: dist.Work, read: Callable[[], T]) -> Callable[[], T]:
     return result
 
 
-def parallel(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model as all ranks train it, with the weights of rank 0: under DDP on GPUs, else itself; see ``equalise``."""
+def parallel(model: nn.Module, device: torch.device, *, accumulates: bool) -> nn.Module:
+    """The model as all ranks train it, with the weights of rank 0: under DDP on GPUs, else itself; see ``equalise``.
+
+    Args:
+        model: on ``device``.
+        device: of this rank.
+        accumulates: ``no_sync`` will be used, with which DDP cannot take the graph as static: the hooks that it sets in
+            the first iteration are not there.
+    """
     if world_size() == 1:
         return model
     if device.type != "cuda":
@@ -179,6 +186,7 @@ def parallel(model: nn.Module, device: torch.device) -> nn.Module:
             device_ids=[device.index],
             broadcast_buffers=False,  # equalise does it
             gradient_as_bucket_view=True,
+            static_graph=not accumulates,
         )
 
 
