@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.profiler import record_function
 
 from fecnet.data.faces import Faces
 from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.packed import TripletTable
 from fecnet.data.samplers import ClassSampler, RoundSampler, TripletSampler, share
 from fecnet.structures import Batch, Triplets
+from fecnet.utils.phase import phase
 
 
 def vote_weights(table: TripletTable) -> np.ndarray:
@@ -99,7 +99,7 @@ class FaceLoader:
         with ThreadPoolExecutor(1, "gather", initializer=torch.set_num_threads, initargs=(1,)) as ahead:
             following = self._begin(first, ahead)
             for iteration in range(first, last + 1):
-                with record_function("data"):  # as a profile calls it: waiting for faces, choosing the next ones
+                with phase("data"):  # as a profile calls it: waiting for faces, choosing the next ones
                     batches = [self._finish(number, begun) for number, begun in enumerate(following)]
                     if iteration < last:
                         following = self._begin(iteration + 1, ahead)

@@ -8,11 +8,11 @@ from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
-from torch.profiler import record_function as phase
 
 from fecnet.structures import Batch, Outputs, Relabels
 from fecnet.utils import comm
 from fecnet.utils.env import seed_device
+from fecnet.utils.phase import phase
 
 Augment = Callable[[Batch, int], Batch]
 GradientRule = Callable[[nn.Module], None]
