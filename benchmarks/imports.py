@@ -29,7 +29,7 @@ def run(*, quick: bool) -> dict[str, Any]:
     """Wall seconds of fresh processes, in turn; what training imports beside torch is a difference within a round."""
     rounds = 1 if quick else 9
     taken: dict[str, list[float]] = {name: [] for name in STARTS}
-    for number in range(rounds + 1):
+    for number in range(rounds if quick else rounds + 1):
         for name, arguments in STARTS.items():
             found = seconds(partial(start, arguments))
             if number or quick:  # the first round reads the files from the disk

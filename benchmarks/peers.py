@@ -29,16 +29,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from benchmarks.loop import WARM, iteration_seconds
+from benchmarks.loop import LARGE_RECIPE, WARM, iteration_seconds, large_faces
 from benchmarks.loss import cubic_loss
 from benchmarks.record import spread
 from fecnet.config.node import Frozen, load_config
 from fecnet.data.packed import PackedDataset
 from fecnet.modeling.build import build_model
 from fecnet.modeling.criterion.triplet import triplet_loss
-from fecnet.prepare.synthetic import prepare_synthetic
 
-RECIPE = Path(__file__).parents[1] / "config" / "fec_code_resnet18.yaml"
 MARGIN = 0.2
 REQUIRED = {"original": 3.5, "plain": 2.0}  # ours over theirs, at least
 
@@ -73,10 +71,11 @@ class JpegTriplets(Dataset[Item]):
 
 def run(*, quick: bool) -> dict[str, Any]:
     """Each loop for some iterations, one after the other, in several rounds."""
-    size, batch, iterations, rounds = (48, 4, 1, 1) if quick else (160, 30, 8, 3)
+    iterations, rounds = (1, 1) if quick else (8, 3)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        cfg = settings(folder, size, batch, quick=quick)
+        cfg = load_config(None, ["DEVICE", "cpu"], base=large_faces(folder, quick=quick))
+        batch = cfg.SOLVER.BATCH_SIZE
         files = write_jpegs(PackedDataset(cfg.DATA.PATH), folder / "jpeg")
         loops: dict[str, Callable[[], list[float]]] = {
             "ours": lambda: iteration_seconds(cfg, folder / "result", iterations + WARM)[WARM:],
@@ -101,21 +100,13 @@ def run(*, quick: bool) -> dict[str, Any]:
         needed = f" (≥ {REQUIRED[name]})" if name in REQUIRED else ""
         print(f"ours over {name}: {ratio['median']:.2f} × ({ratio['min']:.2f}–{ratio['max']:.2f}){needed}")
     return {
-        "input_size": size,
+        "input_size": cfg.DATA.INPUT_SIZE,
         "triplets_per_batch": batch,
         "triplets_per_s": {name: round(batch / statistics.median(found), 2) for name, found in taken.items()},
         "ours_over": ours_over,
         "required": REQUIRED,
-        "recipe": f"config/{RECIPE.name}",
+        "recipe": f"config/{LARGE_RECIPE.name}",
     }
-
-
-def settings(folder: Path, size: int, batch: int, *, quick: bool) -> Frozen:
-    """The recipe on synthetic faces of this size."""
-    prepare_synthetic(folder / "faces", size=size, num_train_identities=60, num_train_triplets=1200, progress=False)
-    narrow = ["MODEL.WIDTH", "0.125", "MODEL.NECK", "none"] if quick else []
-    where = ["DATA.PATH", str(folder / "faces"), "DATA.EVAL_SPLITS", "[val]", "DATA.INPUT_SIZE", str(size)]
-    return load_config(RECIPE, [*where, *narrow, "SOLVER.BATCH_SIZE", str(batch), "DEVICE", "cpu"])
 
 
 def write_jpegs(dataset: PackedDataset, folder: Path) -> JpegTriplets:
