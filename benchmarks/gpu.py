@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class Plan:
     precisions: tuple[str, ...]
     iterations: int
     batch: int
+    compile: bool = True
     options: tuple[str, ...] = ()
 
 
@@ -66,6 +68,7 @@ def run(*, quick: bool) -> dict[str, Any]:
             "recipe": str(RECIPE.relative_to(ROOT)),
             "triplets_per_batch": plan.batch,
             "bare_step": bare_steps(plan, common),
+            "loop_over_bare": loops_over_bare(plan, common),
             "loop_same_batch": loops(plan, common, grow=False),
             "loop_same_share": loops(plan, common, grow=True),
         }
@@ -74,14 +77,14 @@ def run(*, quick: bool) -> dict[str, Any]:
 def _quick_plan(gpus: int) -> Plan:
     tiny = ("MODEL.WIDTH", "0.125", "MODEL.NECK", "none", "MODEL.FEATURE_DIM", "16")
     if gpus:
-        return Plan("cuda", tuple({1, gpus}), (32,), ("fp32", "bf16", "fp16"), 3, 4, tiny)
-    return Plan("cpu", (1, 2), (32,), ("fp32", "bf16"), 3, 4, tiny)
+        return Plan("cuda", tuple({1, gpus}), (32,), ("fp32", "bf16", "fp16"), 3, 4, options=tiny)
+    return Plan("cpu", (1, 2), (32,), ("fp32", "bf16"), 3, 4, compile=False, options=tiny)
 
 
 def bare_steps(plan: Plan, common: list[str]) -> list[dict[str, Any]]:
-    """Forward, criterion, backward and update on one batch: every size and precision, compiled at the largest size."""
-    cases = [(size, precision, False) for size in plan.sizes for precision in plan.precisions]
-    cases += [(plan.sizes[-1], precision, True) for precision in plan.precisions]
+    """Forward, criterion, backward and update on one batch: every size and precision, as they are and compiled."""
+    compiled = (False, True) if plan.compile else (False,)
+    cases = list(product(plan.sizes, plan.precisions, compiled))
     return [bare_step(plan, common, size, precision, compiled) for size, precision, compiled in cases]
 
 
@@ -107,23 +110,40 @@ def bare_step(plan: Plan, common: list[str], size: int, precision: str, compiled
     return found
 
 
+def loops_over_bare(plan: Plan, common: list[str]) -> list[dict[str, Any]]:
+    """The whole of train.py on one process over the bare step, both bf16 and compiled, at every size."""
+    found = []
+    for size in plan.sizes:
+        bare = bare_step(plan, common, size, "bf16", plan.compile)["triplets_per_s"]
+        sized = ["DATA.INPUT_SIZE", str(size), "SOLVER.PRECISION", "bf16", "SOLVER.COMPILE", str(plan.compile).lower()]
+        loop = rate([*common, *sized, "SOLVER.BATCH_SIZE", str(plan.batch)], plan, 1, f"size-{size}")
+        found.append({"input_size": size, "triplets_per_s": round(loop, 1), "over_bare": round(loop / bare, 3)})
+        print(json.dumps(found[-1]))
+    return found
+
+
 def loops(plan: Plan, common: list[str], *, grow: bool) -> list[dict[str, Any]]:
     """The whole of train.py on more and more processes: the same batch cut up, or a batch that grows with them."""
     found: list[dict[str, Any]] = []
     for processes in plan.processes:
         batch = plan.batch * (processes if grow else 1)
         options = [*common, "DATA.INPUT_SIZE", str(plan.sizes[-1]), "SOLVER.BATCH_SIZE", str(batch)]
-        name = f"{'share' if grow else 'batch'}-{processes}"
-        short, long = (
-            _training_seconds([*options, "NAME", f"{name}-{length}", "SOLVER.LENGTH", str(length)], processes)
-            for length in (plan.iterations, 4 * plan.iterations)
-        )
-        rate = batch * 3 * plan.iterations / (long - short)  # the difference: warm-up and evaluation cancel
-        speed_up = rate / found[0]["triplets_per_s"] if found else 1.0
-        case = {"processes": processes, "triplets_per_s": round(rate, 1), "speed_up": round(speed_up, 2)}
+        own = rate(options, plan, processes, f"{'share' if grow else 'batch'}-{processes}")
+        speed_up = own / found[0]["triplets_per_s"] if found else 1.0
+        case = {"processes": processes, "triplets_per_s": round(own, 1), "speed_up": round(speed_up, 2)}
         print(json.dumps({"grow": grow, **case}))
         found.append(case)
     return found
+
+
+def rate(options: list[str], plan: Plan, processes: int, name: str) -> float:
+    """Triplets/s of train.py: a long run less a short one, so that warm-up and evaluation cancel."""
+    batch = load_config(RECIPE, options).SOLVER.BATCH_SIZE
+    short, long = (
+        _training_seconds([*options, "NAME", f"{name}-{length}", "SOLVER.LENGTH", str(length)], processes)
+        for length in (plan.iterations, 4 * plan.iterations)
+    )
+    return float(batch * 3 * plan.iterations / (long - short))
 
 
 def _training_seconds(options: list[str], processes: int) -> float:

@@ -96,10 +96,10 @@ def iteration_seconds(cfg: Frozen, folder: Path, iterations: int, *, save_period
     not count.
     """
     begun: list[float] = []
-    step = Stepper.step
+    step, device = Stepper.step, choose_device(cfg.DEVICE)
 
     def noted(self: Stepper, batches: Sequence[Batch], augment: Augment, iteration: int) -> None:
-        begun.append(time.perf_counter())
+        begun.append(_now(device))
         step(self, batches, augment, iteration)
 
     _train_with(noted, cfg, folder, iterations, save_period=save_period)

@@ -19,8 +19,8 @@ def cubic_loss(emb_ND: Tensor, odd_B: Tensor, margin: float) -> Tensor:
     """The usual batch formulation: all (anchor, positive, negative) combinations, then those that were annotated."""
     distance_NN = (emb_ND[:, None] - emb_ND[None]).square().sum(-1)
     hinge_NNN = (distance_NN[:, :, None] - distance_NN[:, None, :] + margin).relu()
-    others_B2 = torch.tensor([[1, 2], [0, 2], [0, 1]])[odd_B]
-    first = torch.arange(len(odd_B)) * 3
+    others_B2 = torch.tensor([[1, 2], [0, 2], [0, 1]], device=odd_B.device)[odd_B]
+    first = torch.arange(len(odd_B), device=odd_B.device) * 3
     a, p, n = first + others_B2[:, 0], first + others_B2[:, 1], first + odd_B
     mask_NNN = torch.zeros_like(hinge_NNN)
     mask_NNN[a, p, n] = 1

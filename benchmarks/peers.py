@@ -32,10 +32,11 @@ from torchvision.transforms import v2
 from benchmarks.loop import LARGE_RECIPE, WARM, iteration_seconds, large_faces
 from benchmarks.loss import cubic_loss
 from benchmarks.record import spread
-from fecnet.config.node import Frozen, load_config
+from fecnet.config.node import Frozen
 from fecnet.data.packed import PackedDataset
 from fecnet.modeling.build import build_model
 from fecnet.modeling.criterion.triplet import triplet_loss
+from fecnet.utils.env import choose_device
 
 MARGIN = 0.2
 REQUIRED = {"original": 3.5, "plain": 2.0}  # ours over theirs, at least
@@ -74,7 +75,7 @@ def run(*, quick: bool) -> dict[str, Any]:
     iterations, rounds = (1, 1) if quick else (8, 3)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        cfg = load_config(None, ["DEVICE", "cpu"], base=large_faces(folder, quick=quick))
+        cfg = large_faces(folder, quick=quick)
         batch = cfg.SOLVER.BATCH_SIZE
         files = write_jpegs(PackedDataset(cfg.DATA.PATH), folder / "jpeg")
         loops: dict[str, Callable[[], list[float]]] = {
@@ -126,13 +127,16 @@ def batches(files: JpegTriplets, batch: int, *, workers: int | None) -> Iterable
 def seconds(cfg: Frozen, batches: Iterable[tuple[Tensor, Tensor]], loss: Loss, iterations: int) -> list[float]:
     """Of each iteration of a plain training loop in float32, without the first ones."""
     torch.manual_seed(0)
-    model: nn.Module = build_model(cfg, 3).train()
+    device = choose_device(cfg.DEVICE)
+    model: nn.Module = build_model(cfg, 3).to(device).train()
     optimizer = torch.optim.Adam(model.parameters(), cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
     begun = [time.perf_counter()]
     for image_B3CSS, odd_B in islice(_endless(batches), WARM + iterations):
         optimizer.zero_grad()
-        loss(model(image_B3CSS.flatten(0, 1))["embedding"], odd_B).backward()
+        loss(model(image_B3CSS.flatten(0, 1).to(device))["embedding"], odd_B.to(device)).backward()
         optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
         begun.append(time.perf_counter())
     return [after - before for before, after in pairwise(begun)][WARM:]
 
@@ -144,7 +148,9 @@ def original_loss(emb_ND: Tensor, odd_B: Tensor) -> Tensor:
 
 def plain_loss(emb_ND: Tensor, odd_B: Tensor) -> Tensor:
     """The annotated triplets alone."""
-    return triplet_loss(emb_ND.view(len(odd_B), 3, -1), odd_B, torch.full((len(odd_B),), MARGIN)).mean()
+    return triplet_loss(
+        emb_ND.view(len(odd_B), 3, -1), odd_B, torch.full((len(odd_B),), MARGIN, device=odd_B.device)
+    ).mean()
 
 
 def metric_learning_loss() -> Loss:
@@ -155,11 +161,11 @@ def metric_learning_loss() -> Loss:
     criterion = TripletMarginLoss(margin=MARGIN, distance=LpDistance(p=2, power=2))
 
     def loss(emb_ND: Tensor, odd_B: Tensor) -> Tensor:
-        first_B = torch.arange(len(odd_B)) * 3
-        others_B2 = first_B[:, None] + torch.tensor([[1, 2], [0, 2], [0, 1]])[odd_B]
+        first_B = torch.arange(len(odd_B), device=odd_B.device) * 3
+        others_B2 = first_B[:, None] + torch.tensor([[1, 2], [0, 2], [0, 1]], device=odd_B.device)[odd_B]
         anchors, positives = torch.cat([others_B2, others_B2.flip(1)]).unbind(1)
         negatives = (first_B + odd_B).repeat(2)
-        return criterion(emb_ND, torch.arange(len(emb_ND)), (anchors, positives, negatives))
+        return criterion(emb_ND, torch.arange(len(emb_ND), device=odd_B.device), (anchors, positives, negatives))
 
     return loss
 
