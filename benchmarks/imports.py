@@ -1,4 +1,4 @@
-"""How long a command takes before it does anything: `--help`, the package, and training's imports over torch's own."""
+"""How long a command takes before it does anything: ``--help``, the package, and rooms' imports over torch's own."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ STARTS = {
     "fecnet --help": ("-m", "fecnet.cli", "--help"),
     "import torch": ("-c", "import torch"),
     "import fecnet.training": ("-c", "import fecnet.training"),
+    "import fecnet.prepare.synthetic": ("-c", "import fecnet.prepare.synthetic"),
+    "import fecnet.deploy.encoder": ("-c", "import fecnet.deploy.encoder"),
 }
 
 
@@ -38,6 +40,6 @@ def run(*, quick: bool) -> dict[str, Any]:
     pairs = zip(taken["import fecnet.training"], taken["import torch"], strict=True)
     over_torch = spread([ours / torch for ours, torch in pairs])
     for name, time in times.items():
-        print(f"{name:<24}{1000 * time['median']:>8.0f} ms")
+        print(f"{name:<34}{1000 * time['median']:>8.0f} ms")
     print(f"training's imports over torch's: {over_torch['median']:.2f} ×")
     return {"seconds": times, "training_over_torch": over_torch}

@@ -67,7 +67,8 @@ HEAVY = {
     "onnx",
     "onnxscript",
     "onnxruntime",
-}  # optional: inside functions only
+    "torchvision",
+}  # optional, or slow to import: inside functions only
 
 
 def room_of(path: Path) -> str:

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.ops import nms
 
 from fecnet.faces.align import TEMPLATE
 from fecnet.faces.area_table import AreaTable
@@ -110,8 +109,8 @@ class Mtcnn:
         if len(boxes_K4):
             shift_K4, score_K2 = self._judge(photo, boxes_K4, 1, 24)
             boxes_K4, score_K, shift_K4 = _passing(self._thresholds[1], score_K2[:, 1], boxes_K4, shift_K4)
-            keep = nms(boxes_K4, score_K, 0.7)
-            boxes_K4 = _inside(_square(_shifted(boxes_K4[keep], shift_K4[keep])), photo)
+            distinct = _distinct(boxes_K4, score_K, 0.7)
+            boxes_K4 = _inside(_square(_shifted(boxes_K4[distinct], shift_K4[distinct])), photo)
         if not len(boxes_K4):
             return detections(np.empty(0), np.empty(0), np.empty(0))
         shift_K4, points_K10, score_K2 = self._judge(photo, boxes_K4, 2, _PLACED)
@@ -165,13 +164,20 @@ def _normalised(image_NHWC: Tensor) -> Tensor:
     return ((image_NHWC - 127.5) * 0.0078125).permute(0, 3, 1, 2)
 
 
+def _distinct(boxes_K4: Tensor, score_K: Tensor, overlap: float) -> Tensor:
+    """Which boxes stay when those that overlap a likelier one are left out, the likeliest first."""
+    from torchvision.ops import nms  # not above: it brings torch's compiler along, which takes seconds to import
+
+    return nms(boxes_K4, score_K, overlap)
+
+
 def _candidates(shift_4hw: Tensor, score_hw: Tensor, scale: float, threshold: float) -> Tensor:
     """Cells of one size that may be faces: box, score and shift, shape (K, 9)."""
     mask_hw = score_hw >= threshold
     cell_K2 = mask_hw.nonzero().flip(1) * _STRIDE
     boxes_K4 = torch.cat([((cell_K2 + 1) / scale).floor(), ((cell_K2 + _CELL) / scale).floor()], dim=1)
     rows_K9 = torch.cat([boxes_K4, score_hw[mask_hw][:, None], shift_4hw[:, mask_hw].T], dim=1)
-    return rows_K9[nms(boxes_K4, rows_K9[:, 4], 0.5)]
+    return rows_K9[_distinct(boxes_K4, rows_K9[:, 4], 0.5)]
 
 
 def _merge(candidates: list[Tensor]) -> Tensor:
@@ -179,7 +185,7 @@ def _merge(candidates: list[Tensor]) -> Tensor:
     if not candidates:
         return torch.empty(0, 4)
     rows_K9 = torch.cat(candidates)
-    rows_K9 = rows_K9[nms(rows_K9[:, :4], rows_K9[:, 4], 0.7)]
+    rows_K9 = rows_K9[_distinct(rows_K9[:, :4], rows_K9[:, 4], 0.7)]
     sides_K4 = (rows_K9[:, 2:4] - rows_K9[:, :2]).repeat(1, 2)
     return _square(rows_K9[:, :4] + rows_K9[:, 5:] * sides_K4)
 
