@@ -21,6 +21,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "imports",
     "growth",
     "sharing",
+    "time_to",
     "saving",
     "scaling",
     "survive",

@@ -138,7 +138,7 @@ def seconds(cfg: Frozen, batches: Iterable[tuple[Tensor, Tensor]], loss: Loss, i
     model: nn.Module = build_model(cfg, 3).to(device).train()
     optimizer = torch.optim.Adam(model.parameters(), cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
     begun = [time.perf_counter()]
-    for image_B3CSS, odd_B in islice(_endless(batches), WARM + iterations):
+    for image_B3CSS, odd_B in islice(endless(batches), WARM + iterations):
         optimizer.zero_grad()
         loss(model(image_B3CSS.flatten(0, 1).to(device))["embedding"], odd_B.to(device)).backward()
         optimizer.step()
@@ -177,6 +177,7 @@ def metric_learning_loss() -> Loss:
     return loss
 
 
-def _endless(batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+def endless(batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Epoch after epoch."""
     while True:
         yield from batches

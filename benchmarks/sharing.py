@@ -26,7 +26,7 @@ from fecnet.many_runs import PlannedRun, train_all
 
 RECIPE = ROOT / "config" / "ferplus.yaml"
 TOGETHER = (1, 4, 16)
-ITERATIONS, SEEDS, JOBS = 1500, 3, 2
+ITERATIONS, SEEDS, JOBS = 1000, 3, 2
 SPLIT = "public_test"
 
 
