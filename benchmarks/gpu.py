@@ -138,12 +138,14 @@ def loops(plan: Plan, common: list[str], *, grow: bool) -> list[dict[str, Any]]:
 
 def rate(options: list[str], plan: Plan, processes: int, name: str) -> float:
     """Triplets/s of train.py: a long run less a short one, so that warm-up and evaluation cancel."""
-    batch = load_config(RECIPE, options).SOLVER.BATCH_SIZE
+    cfg = load_config(RECIPE, options)
+    if cfg.SOLVER.COMPILE:  # what is compiled is kept on disk: not for the long run alone
+        _training_seconds([*options, "NAME", f"{name}-first", "SOLVER.LENGTH", "2"], processes)
     short, long = (
         _training_seconds([*options, "NAME", f"{name}-{length}", "SOLVER.LENGTH", str(length)], processes)
         for length in (plan.iterations, 4 * plan.iterations)
     )
-    return float(batch * 3 * plan.iterations / (long - short))
+    return float(cfg.SOLVER.BATCH_SIZE * 3 * plan.iterations / (long - short))
 
 
 def _training_seconds(options: list[str], processes: int) -> float:

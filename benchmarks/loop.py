@@ -7,7 +7,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +29,20 @@ from fecnet.utils.env import choose_device, choose_precision
 RECIPE = Path(__file__).parents[1] / "config" / "demo.yaml"
 LARGE_RECIPE = Path(__file__).parents[1] / "config" / "fec_code_resnet18.yaml"
 REQUIRED = 0.97
+_BATCHES = 8  # of the bare step, on the device: they differ in size
 WARM = 3  # first iterations, not counted
 
 
-def bare_step(cfg: Frozen) -> Callable[[], None]:
-    """Forward, criterion, backward and update of a net of its own, on one batch that never changes."""
+def bare_step(cfg: Frozen) -> Callable[[Batch], None]:
+    """Forward, criterion, backward and update of a net of its own, for batches on the device, augmented before."""
     device = choose_device(cfg.DEVICE)
     dataset = PackedDataset(cfg.DATA.PATH)
     model = build_model(cfg, len(dataset.channels)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     criterion, optimizer = build_criterion(cfg).to(device), build_optimizer(cfg, model)
     precision = choose_precision(cfg.SOLVER.PRECISION, device)
     net = torch.compile(model) if cfg.SOLVER.COMPILE else model
-    batch = build_loader(cfg, dataset, rank=0, world_size=1, device=device).gather(1)[0].to(device)
-    batch = build_augment(cfg, dataset.channels)(batch, 1)
 
-    def step() -> None:
+    def step(batch: Batch) -> None:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             out = {name: batch.of_samples(value_U) for name, value_U in net(batch.image_UCHW).items()}
@@ -54,13 +53,17 @@ def bare_step(cfg: Frozen) -> Callable[[], None]:
 
 
 def bare_step_seconds(cfg: Frozen, iterations: int) -> float:
-    """Median seconds of a bare step, many in a row."""
-    device, step = choose_device(cfg.DEVICE), bare_step(cfg)
-    begun = []
-    for _ in range(iterations + WARM + 1):
-        begun.append(_now(device))
-        step()
-    return statistics.median(after - before for before, after in pairwise(begun[WARM:]))
+    """Seconds of a bare step, the mean over many batches in a row, after each of them was seen once."""
+    device, step, dataset = choose_device(cfg.DEVICE), bare_step(cfg), PackedDataset(cfg.DATA.PATH)
+    loader = build_loader(cfg, dataset, rank=0, world_size=1, device=device)
+    augment = build_augment(cfg, dataset.channels)
+    batches = [augment(of[0].to(device), iteration) for iteration, of in loader(1, min(iterations, _BATCHES))]
+    for batch in batches:
+        step(batch)
+    begun = _now(device)
+    for _, batch in zip(range(iterations), cycle(batches), strict=False):
+        step(batch)
+    return (_now(device) - begun) / iterations
 
 
 def paired_seconds(cfg: Frozen, folder: Path, iterations: int) -> tuple[list[float], list[float]]:
@@ -68,24 +71,26 @@ def paired_seconds(cfg: Frozen, folder: Path, iterations: int) -> tuple[list[flo
 
     Neighbours meet the same state of the machine, whose speed changes by a third from one second to the next. The
     bare step runs when an iteration's update is made, so that nothing of the loop can hide behind it: the next faces
-    are copied by then.
+    are copied by then. Its batch is that of the iteration: batches differ in how many faces they show.
     """
-    bare, step = bare_step(cfg), Stepper.step
+    bare, step, device = bare_step(cfg), Stepper.step, choose_device(cfg.DEVICE)
     loop_s: list[float] = []
     bare_s: list[float] = []
-    marks: list[tuple[float, float, float]] = []
+    marks: list[tuple[float, float, float, float]] = []
 
     def paired(self: Stepper, batches: Sequence[Batch], augment: Augment, iteration: int) -> None:
-        begun = time.perf_counter()
+        begun = _now(device)
         step(self, batches, augment, iteration)
-        updated = time.perf_counter()
-        bare()
-        marks.append((begun, updated, time.perf_counter()))
+        updated = _now(device)
+        batch = augment(batches[0].to(device), iteration)
+        ready = _now(device)
+        bare(batch)
+        marks.append((begun, updated, ready, _now(device)))
 
     _train_with(paired, cfg, folder, iterations, save_period=0)
-    for (begun, updated, went_on), (following, *_) in pairwise(marks[WARM:]):
+    for (begun, updated, ready, went_on), (following, *_) in pairwise(marks[WARM:]):
         loop_s.append((updated - begun) + (following - went_on))
-        bare_s.append(went_on - updated)
+        bare_s.append(went_on - ready)
     return loop_s, bare_s
 
 

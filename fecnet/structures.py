@@ -70,7 +70,7 @@ class Batch:
 
     Attributes:
         image_UCHW: uint8 as stored, or float in 0..1 after augmentation.
-        row_U: rows of ``faces.npy`` that the images were read from, int64: also the source of each image's randomness.
+        row_U: rows of ``faces.npy`` that the images were read from, int64.
         position_N: place of each sample in the global batch, int64.
         triplets: the triplets over these samples, or None.
         targets: label tensors of the samples by name; -1 or NaN means absent.
@@ -85,13 +85,21 @@ class Batch:
     image_N: Tensor | None = None
 
     @property
+    def drawn_by_U(self) -> Tensor:
+        """What each image's randomness is a function of: its face where samples share images, else its place.
+
+        So ranks agree on a face that stands in triplets of both, and a labelled face that is drawn twice varies.
+        """
+        return self.position_N if self.image_N is None else self.row_U
+
+    @property
     def row_N(self) -> Tensor:
         """Row of ``faces.npy`` of each sample: whose face it is."""
         return self.of_samples(self.row_U)
 
     def of_samples(self, value_U: Tensor) -> Tensor:
         """What belongs to each image, for each sample: shape (U, …) to (N, …)."""
-        return value_U if self.image_N is None else value_U.index_select(0, self.image_N)
+        return value_U if self.image_N is None else value_U[self.image_N]  # its backward adds in a fixed order
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The same with every tensor changed."""

@@ -255,10 +255,10 @@ def build_trainer(
 
 
 def _choose_precision(cfg: Frozen, device: torch.device, checkpoint: Path | None) -> torch.dtype:
-    """What ``auto`` chose for a run that goes on, on the same device: it must not depend on a second measurement."""
+    """What ``auto`` chose for a run that goes on on the like of its machine: a second measurement must not matter."""
     if checkpoint is not None and cfg.SOLVER.PRECISION == "auto":
-        before = load_meta(checkpoint)["provenance"]
-        if before["device"] == provenance(device)["device"]:
+        before, here = load_meta(checkpoint)["provenance"], provenance(device)
+        if all(before[key] == here[key] for key in ("device", "processor")):
             return {str(dtype): dtype for dtype in PRECISIONS.values()}[f"torch.{before['precision']}"]
     return choose_precision(cfg.SOLVER.PRECISION, device)
 

@@ -17,7 +17,6 @@ from fecnet.data.label_splits import LabelSplits
 from fecnet.data.loader import LabelledLoader, TripletLoader, vote_weights
 from fecnet.data.packed import PackedDataset
 from fecnet.data.samplers import ClassSampler, TripletSampler
-from fecnet.data.sharing import order_by_shared_face
 from fecnet.data.views import View, center, flip, ten_crop
 from fecnet.utils.lookup import lookup
 
@@ -66,13 +65,12 @@ def build_loader(
         labelled = ClassSampler(labels.class_M[place_M], **batches, balance=cfg.DATA.BALANCE_CLASSES)
         return LabelledLoader(faces(), labels.rows_M[place_M], labelled, **shared)
     table = dataset.triplets(cfg.DATA.TRAIN_SPLIT)
-    together = cfg.DATA.TRIPLETS_TOGETHER
-    if not 1 <= together <= cfg.SOLVER.BATCH_SIZE:
-        allowed = f"1..{cfg.SOLVER.BATCH_SIZE}, at most SOLVER.BATCH_SIZE"
-        raise ValueError(f"DATA.TRIPLETS_TOGETHER: {together}; allowed: {allowed}")
-    order_T = order_by_shared_face(table.faces_T3, cfg.SEED) if together > 1 else None
     sampler = TripletSampler(
-        table.type_T, **batches, balance=cfg.DATA.BALANCE_TYPES, order_T=order_T, together=together
+        table.type_T,
+        **batches,
+        balance=cfg.DATA.BALANCE_TYPES,
+        faces_T3=table.faces_T3,
+        together=cfg.DATA.TRIPLETS_TOGETHER,
     )
     weight_T = vote_weights(table) if cfg.DATA.VOTE_WEIGHTS else None
     return TripletLoader(faces(), table, sampler, weight_T=weight_T, **shared)

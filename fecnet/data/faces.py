@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -127,10 +129,13 @@ def place_faces(faces_NHWC: np.ndarray, device: torch.device, resident: str) -> 
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a GPU; of the machine's memory, what is there at all."""
+    """Bytes that are free on a GPU, or that the machine has available: all of its memory where it does not say."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    meminfo = Path("/proc/meminfo")  # of Linux
+    said = meminfo.read_text(encoding="utf-8") if meminfo.is_file() else ""
+    available = re.search(r"MemAvailable:\s+(\d+) kB", said)
+    return 1024 * int(available[1]) if available else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def shared_tensor(array: np.ndarray) -> Tensor:

@@ -1,4 +1,4 @@
-"""Per-sample random numbers as a function of (seed, iteration, face): no generator, no state, any device."""
+"""Per-sample random numbers as a function of (seed, iteration, key): no generator, no state, any device."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def _mix(value: _Hashed) -> _Hashed:
     return value ^ (value >> 15)
 
 
-def uniforms(seed: int, iteration: int, row_N: Tensor, num: int) -> Tensor:
+def uniforms(seed: int, iteration: int, key_N: Tensor, num: int) -> Tensor:
     """Uniform numbers in [0, 1) that depend on nothing but the arguments.
 
     Args:
         seed: taken modulo 2^32.
         iteration: taken modulo 2^32.
-        row_N: whose they are, such as a row of ``faces.npy``: int64, shape (N,).
-        num: how many independent numbers for each row.
+        key_N: of each sample, such as its row of ``faces.npy``: int64, shape (N,).
+        num: how many independent numbers for each key.
 
     Returns:
         float32, shape (num, N), multiples of 2^-24.
     """
     key = _mix(_mix(seed & 0xFFFFFFFF) ^ (iteration & 0xFFFFFFFF))
-    stream_num1 = torch.arange(num, device=row_N.device)[:, None]
-    hashed = _mix(_mix(row_N ^ key) ^ stream_num1)
+    stream_num1 = torch.arange(num, device=key_N.device)[:, None]
+    hashed = _mix(_mix(key_N ^ key) ^ stream_num1)
     return (hashed >> 8).to(torch.float32) * 2.0**-24

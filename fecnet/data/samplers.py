@@ -8,7 +8,9 @@ from functools import lru_cache
 import numpy as np
 
 from fecnet.data.permutation import permuted
+from fecnet.data.sharing import order_by_shared_face
 
+_GROUPS = 4  # least number of groups of a stream whose items stay together
 _BLOCK = 32  # iterations whose items are found together: numpy's cost per call, shared
 
 
@@ -22,8 +24,8 @@ class RoundSampler:
         num_items: how many items make an epoch.
         batch_size: items in a global batch.
         seed: chooses the order.
-        together: so many items, neighbours in their stream, stay together in every permutation. What is left over at
-            the end of a stream comes at the end of each round.
+        together: so many items, neighbours in their stream, stay together in a round; where the groups begin differs
+            from round to round. What is left over by whole groups comes at the end.
     """
 
     def __init__(
@@ -62,11 +64,13 @@ class RoundSampler:
 
     def _shuffled(self, place: np.ndarray, size: int, key: int) -> np.ndarray:
         """Where a permutation of ``0..size-1`` that keeps neighbours together sends each place."""
+        if self._together == 1:
+            return permuted(place, size, key)
         group, within = np.divmod(place, self._together)
         whole = group < size // self._together
         sent = place.copy()
         sent[whole] = permuted(group[whole], size // self._together, key) * self._together + within[whole]
-        return sent
+        return (sent + permuted(np.zeros(1, np.int64), size, key)) % size
 
 
 class TripletSampler(RoundSampler):
@@ -77,11 +81,12 @@ class TripletSampler(RoundSampler):
         batch_size: triplets in a global batch.
         seed: chooses the order.
         balance: one stream per type that occurs, instead of one stream.
-        order_T: an order of the triplets in which neighbours share faces; None = that of ``type_T``.
-        together: so many neighbours in this order stay together (see ``RoundSampler``).
+        faces_T3: the faces of each triplet, where those that share one come together.
+        together: so many neighbours in the order of ``order_by_shared_face`` stay together (see ``RoundSampler``).
 
     Raises:
-        ValueError: the batch is larger than the data, or its share of a type than there are of that type.
+        ValueError: the batch is larger than the data, or its share of a type than there are of that type; too few
+            groups to shuffle.
     """
 
     def __init__(
@@ -91,15 +96,23 @@ class TripletSampler(RoundSampler):
         batch_size: int,
         seed: int,
         balance: bool,
-        order_T: np.ndarray | None = None,
+        faces_T3: np.ndarray | None = None,
         together: int = 1,
     ) -> None:
         _check_batch_size(batch_size, len(type_T), "triplets")
-        if order_T is None:
-            order_T = np.arange(len(type_T))
+        order_T = np.arange(len(type_T))
+        if faces_T3 is not None and together > 1:
+            order_T = order_by_shared_face(faces_T3, seed)
         streams = [order_T[part] for part in _by_kind(type_T[order_T])] if balance else [order_T]
         super().__init__(streams, num_items=len(type_T), batch_size=batch_size, seed=seed, together=together)
         fewest, share_of_type = min(map(len, streams)), -(-batch_size // len(streams))
+        most = max(1, fewest // _GROUPS)
+        if not 1 <= together <= most:
+            of = "of each type, of one there are only" if balance else "of"
+            raise ValueError(
+                f"DATA.TRIPLETS_TOGETHER: {together} triplets {of} {fewest}; allowed here: 1..{most}, so that there "
+                f"are {_GROUPS} groups to shuffle"
+            )
         if share_of_type > fewest:
             raise ValueError(
                 f"SOLVER.BATCH_SIZE: {batch_size} takes {share_of_type} triplets of each type, of one there are only "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fecnet.data.permutation import permuted
+
 
 def order_by_shared_face(faces_T3: np.ndarray, seed: int) -> np.ndarray:
     """Triplets by the first of their faces, then by the second, where the faces are in a random order.
@@ -20,6 +22,6 @@ def order_by_shared_face(faces_T3: np.ndarray, seed: int) -> np.ndarray:
         Places in ``faces_T3``, int64, shape (T,).
     """
     num_faces = int(faces_T3.max()) + 1
-    rank_T3 = np.random.default_rng(seed).permutation(num_faces)[faces_T3]
+    rank_T3 = permuted(np.arange(num_faces), num_faces, seed)[faces_T3]
     rank_T3.sort(axis=1)
     return np.argsort(rank_T3[:, 0] * num_faces + rank_T3[:, 1], kind="stable")

@@ -113,16 +113,19 @@ def bf16_speed() -> float:
     Without instructions for it (AVX512 BF16, AMX, SVE) bf16 is slower than fp32, and no list of them stays complete.
     """
 
-    def least_seconds(dtype: torch.dtype) -> float:
-        left, right = (torch.ones(_SIDE, _SIDE, dtype=dtype) for _ in range(2))
-        taken = []
-        for _ in range(_PRODUCTS):
-            begun = time.perf_counter()
-            left @ right
-            taken.append(time.perf_counter() - begun)
-        return min(taken)
+    def seconds(matrix: torch.Tensor) -> float:
+        begun = time.perf_counter()
+        matrix @ matrix
+        return time.perf_counter() - begun
 
-    return comm.from_main(lambda: least_seconds(torch.float32) / least_seconds(torch.bfloat16))
+    def measure() -> float:
+        single, half = (torch.ones(_SIDE, _SIDE, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
+        taken = [(seconds(single), seconds(half)) for _ in range(2)]
+        while len(taken) < _PRODUCTS and min(half_s for _, half_s in taken) < _PRODUCTS * taken[-1][0]:
+            taken.append((seconds(single), seconds(half)))
+        return min(single_s for single_s, _ in taken) / min(half_s for _, half_s in taken)
+
+    return comm.from_main(measure)
 
 
 @contextmanager
