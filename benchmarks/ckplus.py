@@ -1,4 +1,8 @@
-"""CK+ in ten folds by three protocols: what is gained where the same people stand on both sides.
+"""CK+ in ten folds by three protocols: what changes where the same people stand on both sides.
+
+The published cut puts consecutive files of a class into a fold, so that the frames of a sequence mostly stay together:
+what it has on both sides is people with other expressions. That need not help, and where a net takes a person for an
+expression it harms.
 
 The data set is made first where it is absent: ``fecnet prepare ckplus CKPLUS_FOLDER datasets/ckplus --size 48 --grey``.
 """
