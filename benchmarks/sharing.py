@@ -25,7 +25,7 @@ from fecnet.engine.checkpoint import find_checkpoint, load_meta
 from fecnet.many_runs import PlannedRun, train_all
 
 RECIPE = ROOT / "config" / "ferplus.yaml"
-TOGETHER = (1, 4, 16)
+TOGETHER = (1, 8)
 ITERATIONS, SEEDS, JOBS = 1000, 3, 2
 SPLIT = "public_test"
 
@@ -42,7 +42,7 @@ def run(*, quick: bool) -> dict[str, Any]:
         )
     if quick:
         with tempfile.TemporaryDirectory() as temporary:
-            return measure(Path(temporary), iterations=2, seeds=[0], together=TOGETHER[:2])
+            return measure(Path(temporary), iterations=2, seeds=[0], together=TOGETHER)
     return measure(ROOT / "result" / "sharing", iterations=ITERATIONS, seeds=range(SEEDS), together=TOGETHER)
 
 
