@@ -63,8 +63,8 @@ def run(*, quick: bool) -> dict[str, Any]:
             for name, (path, shown) in paths.items():
                 found = seconds(lambda path=path: [path() for _ in range(iterations)])  # type: ignore[misc]
                 taken[name].append(found / iterations / shown)
-        shown = [len(batches[0].row_U) for _, batches in loader(1, 8)]
-        step = bare_step_seconds(cfg, iterations) / (sum(shown) / len(shown))
+        sizes = [len(batches[0].row_U) for _, batches in loader(1, 8)]
+        step = bare_step_seconds(cfg, iterations) / (sum(sizes) / len(sizes))
     rates = {name: spread([1 / second for second in found[1:]]) for name, found in taken.items()}
     for name, rate in rates.items():
         print(f"{name:<18}{rate['median']:>10,.0f} faces/s{100 / rate['median'] / step:>8.2f} % of a bare step")
