@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from fecnet.modeling.channels import ChannelGroup
 from fecnet.modeling.cost import count_macs, count_parameters, macs_by_layer
 from fecnet.modeling.pruning import (
     Choice,
+    Keep,
     by_ratio,
     by_target,
     importance,
@@ -40,17 +41,19 @@ from fecnet.utils.logging import read_metrics, say
 
 @dataclass(frozen=True)
 class Goal:
-    """How much is removed; one of the three.
+    """How much is removed; one of the first three.
 
     Attributes:
         ratio: of the channels, between 0 and 1.
         parameters: of the pruned net, at most.
         macs: multiplications of the pruned net for one image, at most.
+        least: share of each layer's channels that stays, whatever their scales; one channel stays anyway.
     """
 
     ratio: float | None = None
     parameters: int | None = None
     macs: int | None = None
+    least: float = 0.0
 
 
 def prune_run(path: str, goal: Goal, *, which: str = "best", inner: bool = False, output: str = "") -> Path:
@@ -96,7 +99,7 @@ def prune_run(path: str, goal: Goal, *, which: str = "best", inner: bool = False
     small.load_state_dict(pruned_state(net, groups, choice.keep))
     before, after = (_costs(each, image) for each in (net, small))
     described = {
-        **_describe(choice, checkpoint, meta["iteration"], cfg),
+        **_describe(choice, checkpoint, meta["iteration"], cfg, goal.least),
         "widths_before": [group.size for group in groups],
         "before": before,
         "after": after,
@@ -124,13 +127,14 @@ def _choose(
     net: nn.Module, groups: list[ChannelGroup], importances: list[Tensor], goal: Goal, macs: Mapping[str, int]
 ) -> Choice:
     if goal.ratio is not None:
-        return by_ratio(importances, goal.ratio)
-    if goal.parameters is not None:
-        return by_target(
-            importances, goal.parameters, lambda keep: kept_parameters(net, groups, keep), "target parameters"
-        )
-    assert goal.macs is not None
-    return by_target(importances, goal.macs, lambda keep: kept_macs(net, groups, keep, macs), "target MACs")
+        return by_ratio(importances, goal.ratio, least=goal.least)
+    costs: dict[str, tuple[int | None, Callable[[Keep], int]]] = {
+        "target parameters": (goal.parameters, lambda keep: kept_parameters(net, groups, keep)),
+        "target MACs": (goal.macs, lambda keep: kept_macs(net, groups, keep, macs)),
+    }
+    name, (target, cost) = next((name, of) for name, of in costs.items() if of[0] is not None)
+    assert target is not None
+    return by_target(importances, target, cost, name, least=goal.least)
 
 
 def _output_folder(checkpoint: Path, output: str) -> Path:
@@ -160,7 +164,7 @@ def _settings(cfg: Frozen, folder: Path, checkpoint: Path, meta: Mapping[str, An
     return load_config(base={**plain(cfg), **run, "MODEL": {**plain(cfg.MODEL), **model}})
 
 
-def _describe(choice: Choice, checkpoint: Path, iteration: int, cfg: Frozen) -> dict[str, Any]:
+def _describe(choice: Choice, checkpoint: Path, iteration: int, cfg: Frozen, least: float) -> dict[str, Any]:
     return {
         "checkpoint": str(checkpoint),
         "iteration": iteration,
@@ -169,6 +173,7 @@ def _describe(choice: Choice, checkpoint: Path, iteration: int, cfg: Frozen) -> 
         "of": choice.total,
         "threshold": choice.threshold,
         "spared": choice.spared,
+        "least": least,
     }
 
 
@@ -198,7 +203,7 @@ def _print(groups: list[ChannelGroup], choice: Choice, before: Mapping[str, int]
     say(
         f"\n{choice.removed} of {choice.total} channels removed ({100 * choice.removed / choice.total:.1f} %), "
         f"those with scales up to {choice.threshold:.4g}"
-        + (f"; {choice.spared} of them stay, each the last of its layer" if choice.spared else "")
+        + (f"; {choice.spared} of them stay, so that no layer ends" if choice.spared else "")
     )
     for key, name in (("parameters", "parameters"), ("macs", "MACs per face")):
         ratio = before[key] / after[key]

@@ -229,6 +229,7 @@ def test_what_is_wrong_is_one_line(run, trained, capsys):
     for arguments, said in (
         (["--ratio", "0"], "ratio 0; allowed: above 0 and below 1"),
         (["--ratio", "1"], "ratio 1; allowed: above 0 and below 1"),
+        (["--ratio", "0.5", "--least", "1"], "least share of a layer 1; allowed: 0 or more, below 1"),
         (["--target-parameters", "3"], "3 target parameters; allowed: "),
         (["--target-macs", "999999999999"], "999,999,999,999 target MACs; allowed: "),
     ):

@@ -15,6 +15,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     goal.add_argument("--ratio", type=float, help="share of the channels to remove, such as 0.5")
     goal.add_argument("--target-parameters", type=int, metavar="N", help="remove until N parameters are left")
     goal.add_argument("--target-macs", type=int, metavar="N", help="remove until a face takes N multiplications")
+    least = "share of each layer that stays whatever its scales, such as 0.25 (default: one channel)"
+    parser.add_argument("--least", type=float, default=0.0, metavar="SHARE", help=least)
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="of the run (default best)")
     parser.add_argument(
         "--inner", action="store_true", help="leave the sums of residual blocks whole, as published: prune inside"
@@ -26,7 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def _prune(options: argparse.Namespace) -> int:
     from fecnet.pruning import Goal, prune_run
 
-    goal = Goal(options.ratio, options.target_parameters, options.target_macs)
+    goal = Goal(options.ratio, options.target_parameters, options.target_macs, options.least)
     prune_run(
         options.run_folder, goal, which=options.checkpoint, inner=options.inner, output=options.output.rstrip("/")
     )

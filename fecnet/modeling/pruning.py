@@ -27,7 +27,7 @@ class Choice:
         threshold: the largest importance that was removed, 0 where nothing was.
         removed: channels.
         total: channels that could be removed, the last of each group among them.
-        spared: channels below the threshold that stay, each as the last of its group.
+        spared: channels below the threshold that stay, so that their group keeps its least share.
     """
 
     keep: Keep
@@ -61,14 +61,20 @@ def importance(net: nn.Module, groups: Sequence[ChannelGroup]) -> list[Tensor]:
     return found
 
 
-def by_ratio(importances: Sequence[Tensor], ratio: float) -> Choice:
+def by_ratio(importances: Sequence[Tensor], ratio: float, *, least: float = 0.0) -> Choice:
     """Remove the ``ratio`` of all channels that has the smallest importances; the last of a group always stays.
 
     Channels of infinite importance stay too, and do not count.
 
+    Args:
+        importances: of each group.
+        ratio: between 0 and 1.
+        least: share of each group that stays, whatever its importances.
+
     Raises:
-        ValueError: the ratio is not between 0 and 1, or so small that no channel goes.
+        ValueError: the ratio is not between 0 and 1, or so small that no channel goes; an impossible share.
     """
+    _check_least(least)
     if not 0 < ratio < 1:
         raise ValueError(f"ratio {ratio:g}; allowed: above 0 and below 1")
     total = _removable(importances)
@@ -77,10 +83,12 @@ def by_ratio(importances: Sequence[Tensor], ratio: float) -> Choice:
         raise ValueError(_NONE)
     if not count:
         raise ValueError(f"ratio {ratio:g}: none of {total} channels; allowed: {1 / total:.2g} or more")
-    return _choose(importances, count)
+    return _choose(importances, count, least)
 
 
-def by_target(importances: Sequence[Tensor], target: int, cost: Callable[[Keep], int], name: str) -> Choice:
+def by_target(
+    importances: Sequence[Tensor], target: int, cost: Callable[[Keep], int], name: str, *, least: float = 0.0
+) -> Choice:
     """Remove as few channels as bring the cost to ``target`` or below, the smallest importances first.
 
     Args:
@@ -88,32 +96,43 @@ def by_target(importances: Sequence[Tensor], target: int, cost: Callable[[Keep],
         target: largest cost allowed.
         cost: of the net with what is kept; never grows when more is removed.
         name: of the cost, for the error.
+        least: share of each group that stays, whatever its importances.
 
     Raises:
-        ValueError: the net is no larger than the target, or no net of its kind is small enough.
+        ValueError: the net is no larger than the target, or no net of its kind is small enough; an impossible share.
     """
+    _check_least(least)
     total = _removable(importances)
     if not total:
         raise ValueError(_NONE)
-    whole, least = (cost(_choose(importances, count).keep) for count in (0, total))
-    if not least <= target < whole:
-        raise ValueError(f"{target:,} {name}; allowed: {least:,} (one channel left where any may go) to {whole - 1:,}")
+    whole, smallest = (cost(_choose(importances, count, least).keep) for count in (0, total))
+    if not smallest <= target < whole:
+        left = f"{100 * least:g} % of each layer left" if least else "one channel left where any may go"
+        raise ValueError(f"{target:,} {name}; allowed: {smallest:,} ({left}) to {whole - 1:,}")
     enough, too_few = total, 0
     while enough - too_few > 1:
         middle = (enough + too_few) // 2
-        if cost(_choose(importances, middle).keep) <= target:
+        if cost(_choose(importances, middle, least).keep) <= target:
             enough = middle
         else:
             too_few = middle
-    return _choose(importances, enough)
+    return _choose(importances, enough, least)
+
+
+def _check_least(least: float) -> None:
+    if not 0 <= least < 1:
+        raise ValueError(f"least share of a layer {least:g}; allowed: 0 or more, below 1")
 
 
 def _removable(importances: Sequence[Tensor]) -> int:
     return int(torch.cat(list(importances)).isfinite().sum())
 
 
-def _choose(importances: Sequence[Tensor], count: int) -> Choice:
-    """The choice that removes the ``count`` smallest, but for the largest of each group; equals go in order."""
+def _choose(importances: Sequence[Tensor], count: int, least: float) -> Choice:
+    """The choice that removes the ``count`` smallest, but for the largest of each group; equals go in order.
+
+    Of each group the share ``least`` stays, rounded up, and one channel anyway.
+    """
     every = torch.cat(list(importances))
     removed = torch.zeros(len(every), dtype=torch.bool)
     removed[torch.argsort(every, stable=True)[:count]] = True
@@ -121,9 +140,10 @@ def _choose(importances: Sequence[Tensor], count: int) -> Choice:
     keep = [~part_C for part_C in removed.split([len(value_C) for value_C in importances])]
     spared = 0
     for keep_C, value_C in zip(keep, importances, strict=True):
-        if not keep_C.any():
-            keep_C[value_C.argmax()] = True
-            spared += 1
+        lacking = max(0, max(1, math.ceil(least * len(value_C))) - int(keep_C.sum()))
+        removed_C = value_C.masked_fill(keep_C, -1.0)  # below every importance
+        keep_C[torch.argsort(removed_C, descending=True, stable=True)[:lacking]] = True
+        spared += lacking
     return Choice(keep, threshold, count - spared, _removable(importances), spared)
 
 

@@ -167,6 +167,21 @@ def test_no_layer_is_emptied_and_equal_scales_go_in_order():
     assert by_ratio([torch.zeros(4), torch.ones(4)], 0.5).widths == [1, 4]  # the last of the first layer stays
 
 
+def test_a_share_of_each_layer_stays_by_hand():
+    values = [torch.tensor([0.1, 0.4, 0.3, 0.2]), torch.tensor([0.9, 0.8, 0.7, 0.6])]
+    choice = by_ratio(values, 0.5, least=0.3)  # all of the first layer would go: two of it stay
+    assert [keep_C.tolist() for keep_C in choice.keep] == [[False, True, True, False], [True] * 4]
+    assert (choice.removed, choice.spared, choice.threshold) == (2, 2, pytest.approx(0.4))
+    assert by_ratio(values, 0.9, least=0.25).widths == [1, 1]
+    costs = by_target(values, 4, lambda keep: sum(int(keep_C.sum()) for keep_C in keep), "channels", least=0.5)
+    assert costs.widths == [2, 2]
+    with pytest.raises(ValueError, match=r"^3 channels; allowed: 4 \(50 % of each layer left\) to 7$"):
+        by_target(values, 3, lambda keep: sum(int(keep_C.sum()) for keep_C in keep), "channels", least=0.5)
+    for wrong in (-0.1, 1.0):
+        with pytest.raises(ValueError, match=r"least share of a layer .*; allowed: 0 or more, below 1"):
+            by_ratio(values, 0.5, least=wrong)
+
+
 @pytest.mark.parametrize("ratio", [0.0, -0.5, 1.0, 1.5, float("nan")])
 def test_ratios_out_of_range_are_refused(ratio):
     with pytest.raises(ValueError, match=r"^ratio .*; allowed: above 0 and below 1$"):
