@@ -147,19 +147,28 @@ def own_memory_mb() -> float:
 
 
 def draw(found: dict[str, list[dict[str, Any]]]) -> None:
-    """A column for each curve, a row for each cost; both axes logarithmic."""
+    """A column for each curve, a row for each cost: what should not grow from 0 on, iterations logarithmically."""
     costs = {"start_s": "start-up, s", "memory_mb": "memory, MB", "iteration_ms": "iteration, ms"}
     shape = {"nrows": len(costs), "ncols": len(found), "sharex": "col", "sharey": "row"}
     figure, axes = new_figure(3.0 * len(found), 2.2 * len(costs), **shape)
     for row, (cost, label) in enumerate(costs.items()):
         for column, (name, points) in enumerate(found.items()):
             axis = axes[row][column]
-            axis.loglog([point[name] for point in points], [point[cost] for point in points], "o-")
+            sizes = [point[name] for point in points]
+            axis.plot(sizes, [point[cost] for point in points], "o-")
             axis.grid(alpha=0.3)
+            if name == "processes":
+                axis.set_xticks(sizes)
+            else:
+                axis.set_xscale("log")
             if not column:
                 axis.set_ylabel(label)
             if row == len(costs) - 1:
                 axis.set_xlabel(name)
+        if cost == "iteration_ms":
+            axes[row][0].set_yscale("log")
+        else:
+            axes[row][0].set_ylim(bottom=0)  # when all of the row is drawn: it ends the search for limits
     save_figure(figure, PICTURE)
 
 
