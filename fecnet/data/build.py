@@ -50,6 +50,9 @@ def build_loader(
         raise ValueError(f"SOLVER.ACCUMULATE: {cfg.SOLVER.ACCUMULATE}; allowed: 1 or more")
     if triplets and cfg.DATA.BALANCE_CLASSES:
         raise ValueError("DATA.BALANCE_CLASSES: true, but batches are made of triplets; allowed here: false")
+    if not triplets and cfg.DATA.TRIPLETS_TOGETHER != 1:
+        together = cfg.DATA.TRIPLETS_TOGETHER
+        raise ValueError(f"DATA.TRIPLETS_TOGETHER: {together}, but batches are made of labelled faces; allowed here: 1")
     shared = {
         "labels": labels,
         "accumulate": cfg.SOLVER.ACCUMULATE,

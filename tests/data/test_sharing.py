@@ -85,3 +85,10 @@ def test_the_setting_reaches_the_loader_and_has_limits(tiny):
         )
         with pytest.raises(ValueError, match=expected):
             images(wrong)
+
+
+def test_labelled_faces_have_no_triplets_to_keep_together(tiny):
+    cfg = load_config(None, ["DATA.TRIPLETS_TOGETHER", "8"])
+    expected = r"DATA\.TRIPLETS_TOGETHER: 8, but batches are made of labelled faces; allowed here: 1"
+    with pytest.raises(ValueError, match=expected):
+        build_loader(cfg, PackedDataset(tiny), rank=0, world_size=1, device=torch.device("cpu"), triplets=False)
