@@ -203,7 +203,7 @@ def _print(groups: list[ChannelGroup], choice: Choice, before: Mapping[str, int]
     say(
         f"\n{choice.removed} of {choice.total} channels removed ({100 * choice.removed / choice.total:.1f} %), "
         f"those with scales up to {choice.threshold:.4g}"
-        + (f"; {choice.spared} of them stay, so that no layer ends" if choice.spared else "")
+        + (f"; {choice.spared} with smaller ones stay, so that each layer keeps its share" if choice.spared else "")
     )
     for key, name in (("parameters", "parameters"), ("macs", "MACs per face")):
         ratio = before[key] / after[key]

@@ -62,14 +62,14 @@ def importance(net: nn.Module, groups: Sequence[ChannelGroup]) -> list[Tensor]:
 
 
 def by_ratio(importances: Sequence[Tensor], ratio: float, *, least: float = 0.0) -> Choice:
-    """Remove the ``ratio`` of all channels that has the smallest importances; the last of a group always stays.
+    """Remove the ``ratio`` of all channels that has the smallest importances, as far as each group keeps its share.
 
     Channels of infinite importance stay too, and do not count.
 
     Args:
         importances: of each group.
         ratio: between 0 and 1.
-        least: share of each group that stays, whatever its importances.
+        least: share of each group that stays whatever its importances, rounded up; one channel at least.
 
     Raises:
         ValueError: the ratio is not between 0 and 1, or so small that no channel goes; an impossible share.
@@ -96,7 +96,7 @@ def by_target(
         target: largest cost allowed.
         cost: of the net with what is kept; never grows when more is removed.
         name: of the cost, for the error.
-        least: share of each group that stays, whatever its importances.
+        least: share of each group that stays whatever its importances, rounded up; one channel at least.
 
     Raises:
         ValueError: the net is no larger than the target, or no net of its kind is small enough; an impossible share.
@@ -129,22 +129,27 @@ def _removable(importances: Sequence[Tensor]) -> int:
 
 
 def _choose(importances: Sequence[Tensor], count: int, least: float) -> Choice:
-    """The choice that removes the ``count`` smallest, but for the largest of each group; equals go in order.
+    """The choice that removes the ``count`` smallest that may go, or all of them; equals go in order.
 
-    Of each group the share ``least`` stays, rounded up, and one channel anyway.
+    Of each group the share ``least`` with the largest importances stays, rounded up, and one channel anyway; the next
+    smallest go instead.
     """
     every = torch.cat(list(importances))
+    free = every.isfinite() & ~torch.cat([_must_stay(value_C, least) for value_C in importances])
+    order = torch.argsort(every.masked_fill(~free, math.inf), stable=True)
     removed = torch.zeros(len(every), dtype=torch.bool)
-    removed[torch.argsort(every, stable=True)[:count]] = True
-    threshold = float(every[removed].max()) if count else 0.0
+    removed[order[: min(count, int(free.sum()))]] = True
+    threshold = float(every[removed].max()) if removed.any() else 0.0
     keep = [~part_C for part_C in removed.split([len(value_C) for value_C in importances])]
-    spared = 0
-    for keep_C, value_C in zip(keep, importances, strict=True):
-        lacking = max(0, max(1, math.ceil(least * len(value_C))) - int(keep_C.sum()))
-        removed_C = value_C.masked_fill(keep_C, -1.0)  # below every importance
-        keep_C[torch.argsort(removed_C, descending=True, stable=True)[:lacking]] = True
-        spared += lacking
-    return Choice(keep, threshold, count - spared, _removable(importances), spared)
+    spared = int((~removed & (every < threshold)).sum())
+    return Choice(keep, threshold, int(removed.sum()), _removable(importances), spared)
+
+
+def _must_stay(value_C: Tensor, least: float) -> Tensor:
+    """Where the largest share ``least`` of a group is, bool, shape (C,)."""
+    stays_C = torch.zeros(len(value_C), dtype=torch.bool)
+    stays_C[torch.argsort(value_C, descending=True, stable=True)[: max(1, math.ceil(least * len(value_C)))]] = True
+    return stays_C
 
 
 @torch.no_grad()
