@@ -1,5 +1,7 @@
 """What only GPUs can tell: step time by precision, input size and compilation, peak memory, the loop on 1..n GPUs.
 
+CUDA graphs are tried where kernels are tiny: on a net of a quarter of the recipe's width, at 48 pixels.
+
 Faces are random, so that nothing need be downloaded: no time here depends on what is in a picture.
 """
 
@@ -24,11 +26,18 @@ from fecnet.prepare.writer import PackedWriter
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "config" / "fec_paper_resnet18.yaml"
+COMPILATION = {
+    "none": ("SOLVER.COMPILE", "false"),
+    "compiled": ("SOLVER.COMPILE", "true"),
+    "cuda_graphs": ("SOLVER.COMPILE", "true", "SOLVER.CUDA_GRAPHS", "true"),
+}
+SMALL_NET = ("MODEL.WIDTH", "0.25")
+SMALL_SIZE = 48  # pixels
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: lengths in iterations, sizes in pixels, batch in triplets."""
+    """What is measured: lengths in iterations, sizes in pixels, batch in triplets, names of ``COMPILATION``."""
 
     device: str
     processes: tuple[int, ...]
@@ -36,7 +45,8 @@ class Plan:
     precisions: tuple[str, ...]
     iterations: int
     batch: int
-    compile: bool = True
+    compilation: tuple[str, ...] = ("none", "compiled")
+    small_net: tuple[str, ...] = tuple(COMPILATION)
     options: tuple[str, ...] = ()
 
 
@@ -67,8 +77,13 @@ def run(*, quick: bool) -> dict[str, Any]:
         return {
             "recipe": str(RECIPE.relative_to(ROOT)),
             "triplets_per_batch": plan.batch,
-            "bare_step": bare_steps(plan, common),
-            "loop_over_bare": loops_over_bare(plan, common),
+            "bare_step": [
+                bare_step(plan, common, *case) for case in product(plan.sizes, plan.precisions, plan.compilation)
+            ],
+            "loop_over_bare": [loop_over_bare(plan, common, size, plan.compilation[-1]) for size in plan.sizes],
+            "loop_over_bare_small_net": [
+                loop_over_bare(plan, [*common, *SMALL_NET], SMALL_SIZE, how) for how in plan.small_net
+            ],
             "loop_same_batch": loops(plan, common, grow=False),
             "loop_same_share": loops(plan, common, grow=True),
         }
@@ -78,22 +93,12 @@ def _quick_plan(gpus: int) -> Plan:
     tiny = ("MODEL.WIDTH", "0.125", "MODEL.NECK", "none", "MODEL.FEATURE_DIM", "16")
     if gpus:
         return Plan("cuda", tuple({1, gpus}), (32,), ("fp32", "bf16", "fp16"), 3, 4, options=tiny)
-    return Plan("cpu", (1, 2), (32,), ("fp32", "bf16"), 3, 4, compile=False, options=tiny)
+    return Plan("cpu", (1, 2), (32,), ("fp32", "bf16"), 3, 4, ("none",), ("none",), tiny)
 
 
-def bare_steps(plan: Plan, common: list[str]) -> list[dict[str, Any]]:
-    """Forward, criterion, backward and update on one batch: every size and precision, as they are and compiled."""
-    compiled = (False, True) if plan.compile else (False,)
-    cases = list(product(plan.sizes, plan.precisions, compiled))
-    return [bare_step(plan, common, size, precision, compiled) for size, precision, compiled in cases]
-
-
-def bare_step(plan: Plan, common: list[str], size: int, precision: str, compiled: bool) -> dict[str, Any]:
-    """One case on one device: triplets/s and peak memory."""
-    options = [
-        *("DATA.INPUT_SIZE", str(size), "SOLVER.PRECISION", precision, "SOLVER.COMPILE", str(compiled).lower()),
-        *("SOLVER.BATCH_SIZE", str(plan.batch)),
-    ]
+def bare_step(plan: Plan, common: list[str], size: int, precision: str, how: str) -> dict[str, Any]:
+    """Forward, criterion, backward and update on one device: triplets/s and peak memory; ``how`` it is compiled."""
+    options = [*_sized(plan, size, how), "SOLVER.PRECISION", precision]
     cfg: Frozen = load_config(RECIPE, [*common, *options])
     if plan.device == "cuda":
         torch.cuda.empty_cache()
@@ -102,7 +107,7 @@ def bare_step(plan: Plan, common: list[str], size: int, precision: str, compiled
     found = {
         "input_size": size,
         "precision": precision,
-        "compiled": compiled,
+        "compilation": how,
         "triplets_per_s": round(plan.batch / seconds, 1),
         "peak_memory_mb": torch.cuda.max_memory_allocated() // 2**20 if plan.device == "cuda" else None,
     }
@@ -110,16 +115,18 @@ def bare_step(plan: Plan, common: list[str], size: int, precision: str, compiled
     return found
 
 
-def loops_over_bare(plan: Plan, common: list[str]) -> list[dict[str, Any]]:
-    """The whole of train.py on one process over the bare step, both bf16 and compiled, at every size."""
-    found = []
-    for size in plan.sizes:
-        bare = bare_step(plan, common, size, "bf16", plan.compile)["triplets_per_s"]
-        sized = ["DATA.INPUT_SIZE", str(size), "SOLVER.PRECISION", "bf16", "SOLVER.COMPILE", str(plan.compile).lower()]
-        loop = rate([*common, *sized, "SOLVER.BATCH_SIZE", str(plan.batch)], plan, 1, f"size-{size}")
-        found.append({"input_size": size, "triplets_per_s": round(loop, 1), "over_bare": round(loop / bare, 3)})
-        print(json.dumps(found[-1]))
+def loop_over_bare(plan: Plan, common: list[str], size: int, how: str) -> dict[str, Any]:
+    """The whole of train.py on one process over the bare step, both bf16 and compiled alike."""
+    bare = bare_step(plan, common, size, "bf16", how)["triplets_per_s"]
+    options = [*common, *_sized(plan, size, how), "SOLVER.PRECISION", "bf16"]
+    loop = rate(options, plan, 1, f"size-{size}-{how}")
+    found = {"input_size": size, "compilation": how, "triplets_per_s": round(loop, 1), "over_bare": loop / bare}
+    print(json.dumps(found))
     return found
+
+
+def _sized(plan: Plan, size: int, how: str) -> list[str]:
+    return ["DATA.INPUT_SIZE", str(size), "SOLVER.BATCH_SIZE", str(plan.batch), *COMPILATION[how]]
 
 
 def loops(plan: Plan, common: list[str], *, grow: bool) -> list[dict[str, Any]]:

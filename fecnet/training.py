@@ -17,7 +17,7 @@ from fecnet.data.build import build_augment, build_class_weights, build_labels, 
 from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import Checkpointer, load_meta, load_trainer, load_weights
-from fecnet.engine.stepper import Criterion, Stepper
+from fecnet.engine.stepper import CUDA_GRAPHS, Criterion, Stepper
 from fecnet.engine.trainer import Periods, Progress, RunFiles, Trainer
 from fecnet.evaluation.batch_accuracy import count_right
 from fecnet.modeling.build import build_model, per_channel
@@ -215,9 +215,6 @@ def build_trainer(
     precision = _choose_precision(cfg, device, checkpoint)
     periods = _periods(cfg, epoch)
     scales = _trained_scales(model)
-    no_compile = why_no_compile(device) if cfg.SOLVER.COMPILE else ""
-    if no_compile:
-        say(f"SOLVER.COMPILE: not possible here, going on without: {no_compile}")
     stepper = Stepper(
         model,
         cast(Criterion, criterion),
@@ -228,7 +225,7 @@ def build_trainer(
         average=build_ema(cfg, model),
         seed=cfg.SEED,
         precision=precision,
-        compile_model=cfg.SOLVER.COMPILE and not no_compile,
+        compile_mode=_compile_mode(cfg, device),
         accumulates=cfg.SOLVER.ACCUMULATE > 1,
         device=device,
         count_right=count_right if task.has_classes else None,
@@ -261,6 +258,25 @@ def _choose_precision(cfg: Frozen, device: torch.device, checkpoint: Path | None
         if all(before[key] == here[key] for key in ("device", "processor")):
             return {str(dtype): dtype for dtype in PRECISIONS.values()}[f"torch.{before['precision']}"]
     return choose_precision(cfg.SOLVER.PRECISION, device)
+
+
+def _compile_mode(cfg: Frozen, device: torch.device) -> str:
+    """Mode of ``torch.compile``; empty where the net is not compiled, or, with one line that says why, cannot be."""
+    if cfg.SOLVER.CUDA_GRAPHS:
+        # Gradients that lie in a graph's memory would be written over by the next micro-batch (pytorch issue 169545).
+        for met, wanted in (
+            (cfg.SOLVER.COMPILE, "SOLVER.COMPILE true"),
+            (device.type == "cuda", f"a GPU, and this run is on {device.type}"),
+            (cfg.SOLVER.ACCUMULATE == 1, "SOLVER.ACCUMULATE 1"),
+        ):
+            if not met:
+                raise ValueError(f"SOLVER.CUDA_GRAPHS: true needs {wanted}; allowed here: false")
+    if not cfg.SOLVER.COMPILE:
+        return ""
+    if why := why_no_compile(device):
+        say(f"SOLVER.COMPILE: not possible here, going on without: {why}")
+        return ""
+    return CUDA_GRAPHS if cfg.SOLVER.CUDA_GRAPHS else "default"
 
 
 def _trained_scales(model: nn.Module) -> list[str]:

@@ -113,6 +113,7 @@ _C.SOLVER.PRECISION = "auto"  # fp32, bf16, fp16 or auto (bf16 where the hardwar
 _C.SOLVER.CHANNELS_LAST = True  # memory format of images and weights
 _C.SOLVER.SYNC_BN = False  # batch-norm statistics over all GPUs (SyncBatchNorm); an error on a CPU
 _C.SOLVER.COMPILE = False  # torch.compile the net
+_C.SOLVER.CUDA_GRAPHS = False  # with COMPILE on a GPU: replay kernels as CUDA graphs; for nets whose kernels are tiny
 
 _C.EVAL = EasyDict()
 _C.EVAL.PERIOD = 2000.0  # length between two evaluations; 0 = only at the end

@@ -21,6 +21,7 @@ CountRight = Callable[[Outputs, Batch], tuple[Tensor, Tensor]]  # items that are
 PHASES = ("data", "augment", "forward", "criterion", "backward", "reduce", "step")  # marked; the loader has "data"
 _LEAST_COUNT = 1e-12  # of a term whose items are all absent: its total is 0, and 0 / 0 would be NaN
 _RIGHT = ("right/items", "right/of")  # names of the sums of ``count_right``
+CUDA_GRAPHS = "reduce-overhead"  # mode of torch.compile that replays kernels as CUDA graphs
 _LEAST_SCALE = 2.0**-10  # an fp16 loss scale below it has backed off 26 times: no overflow, but NaN
 
 
@@ -93,7 +94,7 @@ class Stepper:
         average: running average of the weights, or None.
         seed: of dropout, with iteration and rank.
         precision: dtype of the forward pass.
-        compile_model: run the forward pass through ``torch.compile``.
+        compile_mode: mode of ``torch.compile`` for the forward pass; empty where it is not compiled.
         accumulates: an iteration may have several micro-batches.
         device: where the model is.
         count_right: of a batch the net has seen, for the accuracy that is logged; or None.
@@ -111,7 +112,7 @@ class Stepper:
         average: Average | None,
         seed: int,
         precision: torch.dtype,
-        compile_model: bool,
+        compile_mode: str = "",
         accumulates: bool = False,
         device: torch.device,
         count_right: CountRight | None = None,
@@ -129,8 +130,8 @@ class Stepper:
         self._device = device
         self._count_right = count_right
         self._parameters = list(model.parameters())
-        self._compiled = compile_model
-        net = cast(nn.Module, torch.compile(model)) if compile_model else model
+        self._compile_mode = compile_mode
+        net = cast(nn.Module, torch.compile(model, mode=compile_mode)) if compile_mode else model
         self._net = comm.parallel(net, device, accumulates=accumulates)
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
         self._sums: dict[str, Tensor] = {}  # totals of this rank and counts of all, since the last reading
@@ -243,8 +244,10 @@ class Stepper:
 
     def _backward(self, batch: Batch, count: Callable[[], dict[str, Tensor]]) -> None:
         use = torch.autocast(self._device.type, self.precision, enabled=self.precision != torch.float32)
-        if self._compiled and batch.image_N is not None:  # the more faces the triplets share, the fewer images
+        if self._compile_mode and batch.image_N is not None:  # the more faces the triplets share, the fewer images
             torch._dynamo.maybe_mark_dynamic(batch.image_UCHW, 0)
+        if self._compile_mode == CUDA_GRAPHS:
+            torch.compiler.cudagraph_mark_step_begin()  # what the last iteration gave may be written over
         with phase("forward"), use:
             out = {name: batch.of_samples(value_U) for name, value_U in self._net(batch.image_UCHW).items()}
         with phase("criterion"):

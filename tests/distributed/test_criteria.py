@@ -182,7 +182,6 @@ def step_once(criterion, model, batches, optimizer_of=()):
         average=None,
         seed=0,
         precision=torch.float32,
-        compile_model=False,
         device=CPU,
     )
     stepper.step(batches, lambda batch, iteration: batch, 1)

@@ -76,7 +76,6 @@ def build_stepper(model, average=None):
         average=average,
         seed=0,
         precision=torch.float32,
-        compile_model=False,
         device=CPU,
     )
 

@@ -32,7 +32,6 @@ def one_update(path, strength, accumulate, scaled):
         average=None,
         seed=0,
         precision=torch.float32,
-        compile_model=False,
         device=CPU,
     )
     if scaled:

@@ -4,8 +4,10 @@ from functools import partial
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch._dynamo.utils import counters
 
+from fecnet import training
 from fecnet.config.node import load_config
 from fecnet.training import train_run
 from tests.classes import write_recipe
@@ -41,3 +43,35 @@ def test_without_a_compiler_it_goes_on_with_one_line(tmp_path, monkeypatch, caps
     monkeypatch.setattr(torch, "compile", compile_)
     assert train(write_recipe(tmp_path, "classifier"), "SOLVER.LENGTH", "2") == 0
     assert "SOLVER.COMPILE: not possible here, going on without: no C++ compiler at all\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (("SOLVER.COMPILE", "false"), "SOLVER.COMPILE true"),
+        ((), "a GPU, and this run is on cpu"),
+    ],
+)
+def test_cuda_graphs_are_refused_where_they_cannot_be(tmp_path, options, wanted):
+    recipe = write_recipe(tmp_path, "classifier")
+    with pytest.raises(ValueError, match=rf"^SOLVER\.CUDA_GRAPHS: true needs {wanted}; allowed here: false$"):
+        train(recipe, "SOLVER.CUDA_GRAPHS", "true", *options)
+
+
+def test_accumulated_gradients_are_not_left_in_a_graph(monkeypatch):
+    monkeypatch.setattr(training, "why_no_compile", lambda device: "")
+    graphs = [*COMPILED, "SOLVER.CUDA_GRAPHS", "true"]
+    assert training._compile_mode(load_config(None, graphs), torch.device("cuda")) == "reduce-overhead"
+    with pytest.raises(ValueError, match=r"needs SOLVER\.ACCUMULATE 1; allowed here: false$"):
+        training._compile_mode(load_config(None, [*graphs, "SOLVER.ACCUMULATE", "2"]), torch.device("cuda"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", ["classifier", "joint"])
+def test_cuda_graphs_train_the_same(tmp_path, kind):
+    options = ("SOLVER.LENGTH", "6", "SOLVER.BATCH_SIZE", "12", "SOLVER.PRECISION", "fp32", "DEVICE", "cuda")
+    weights = []
+    for name, graphs in (("with", "true"), ("without", "false")):
+        assert train(write_recipe(tmp_path, kind), *options, "SOLVER.CUDA_GRAPHS", graphs, "NAME", name) == 0
+        weights.append(load_file(next((tmp_path / "result" / name).glob("checkpoints/*/model.safetensors"))))
+    torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)

@@ -76,7 +76,6 @@ def stepper(model, **options):
             "average": None,
             "seed": 0,
             "precision": torch.float32,
-            "compile_model": False,
             "device": torch.device("cpu"),
             **options,
         },

@@ -33,7 +33,7 @@ def stepper(**options):
     model = Shown()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     optimizer.param_groups[0]["base_lr"] = 1e-3
-    rest = {"rules": [], "average": None, "seed": 0, "precision": torch.float32, "compile_model": False}
+    rest = {"rules": [], "average": None, "seed": 0, "precision": torch.float32}
     return Stepper(
         model,
         CrossEntropyCriterion(),
