@@ -22,6 +22,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "growth",
     "sharing",
     "time_to",
+    "small_maps",
     "saving",
     "scaling",
     "survive",

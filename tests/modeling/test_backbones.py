@@ -264,3 +264,15 @@ def test_inception_resnet_names_the_smallest_image(grey_nets):
     assert net(torch.randn(1, 1, MIN_SIZE, MIN_SIZE)).shape == (1, 1792, 1, 1)
     with pytest.raises(ValueError, match=f"at least {MIN_SIZE} px a side, got {MIN_SIZE}×{MIN_SIZE - 1}"):
         net(torch.randn(1, 1, MIN_SIZE, MIN_SIZE - 1))
+
+
+def test_rectifying_after_the_pool_changes_nothing():
+    torch.manual_seed(0)
+    net = ResNet18(in_channels=1, width=0.125, blocks=(1,)).train()
+    image_NCHW = torch.randn(3, 1, 17, 20)
+    norm_NCHW = net.bn1(net.conv1(image_NCHW))
+    (net.layer1(net.maxpool(torch.relu(norm_NCHW)))).square().sum().backward()  # as published
+    published = [parameter.grad.clone() for parameter in net.parameters()]
+    net.zero_grad()
+    net(image_NCHW).square().sum().backward()
+    assert all(torch.equal(own.grad, grad) for own, grad in zip(net.parameters(), published, strict=True))

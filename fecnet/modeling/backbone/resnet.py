@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fecnet.layers.initialise import init_convolutions
+from fecnet.layers.small_maps import Conv3x3
 from fecnet.modeling.backbone.base import Backbone
 from fecnet.modeling.channels import ChannelGroup, Span
 
@@ -15,6 +16,8 @@ _NARROW = 15  # channels
 
 
 def _conv(in_channels: int, out_channels: int, size: int, stride: int) -> nn.Conv2d:
+    if (size, stride) == (3, 1):
+        return Conv3x3(in_channels, out_channels)
     return nn.Conv2d(in_channels, out_channels, size, stride, padding=size // 2, bias=False)
 
 
@@ -112,7 +115,9 @@ class ResNet18(Backbone):
 
         After four stages h and w are those of the image by 32, with the CIFAR stem by 8, rounded up.
         """
-        map_NCHW = self.maxpool(self.relu(self.bn1(self.conv1(image_NCHW))))
+        # Published the other way round. The largest rectified value is the largest value rectified, gradients are the
+        # same too, and there is a quarter to rectify.
+        map_NCHW = self.relu(self.maxpool(self.bn1(self.conv1(image_NCHW))))
         for k in range(len(self._blocks)):
             map_NCHW = self.get_submodule(f"layer{k + 1}")(map_NCHW)
         return map_NCHW

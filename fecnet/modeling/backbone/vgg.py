@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fecnet.layers.initialise import init_convolutions
+from fecnet.layers.small_maps import Conv3x3
 from fecnet.modeling.backbone.base import Backbone
 from fecnet.modeling.channels import ChannelGroup, Span
 
@@ -45,7 +46,7 @@ class VGG(Backbone):
         for num_convolutions in stages:
             for _ in range(num_convolutions):
                 out_channels = next(width)
-                conv = nn.Conv2d(channels, out_channels, kernel_size=3, padding=1)
+                conv = Conv3x3(channels, out_channels, bias=True)
                 layers += [conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
                 channels = out_channels
             layers.append(nn.MaxPool2d(2))

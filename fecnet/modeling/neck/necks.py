@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fecnet.layers.dense_block import DenseBlock
 from fecnet.layers.initialise import init_convolutions
+from fecnet.layers.small_maps import Conv3x3
 from fecnet.modeling.channels import ChannelGroup, Span
 
 _NUM_LAYERS, _INNER, _GROWTH = 5, 256, 64  # of the paper's dense block
@@ -118,7 +119,7 @@ class Conv3x3Neck(_PlainNeck):
 
     def __init__(self, in_channels: int, channels: int = 512, widths: Sequence[int] | None = None) -> None:
         (out_channels,) = self.own_widths(channels) if widths is None else widths
-        body = nn.Conv2d(channels, out_channels, kernel_size=3, padding=1, bias=False)
+        body = Conv3x3(channels, out_channels)
         super().__init__(in_channels, channels, body, out_channels)
 
 
