@@ -203,7 +203,8 @@ def _print(groups: list[ChannelGroup], choice: Choice, before: Mapping[str, int]
     say(
         f"\n{choice.removed} of {choice.total} channels removed ({100 * choice.removed / choice.total:.1f} %), "
         f"those with scales up to {choice.threshold:.4g}"
-        + (f"; {choice.spared} with smaller ones stay, so that each layer keeps its share" if choice.spared else "")
+        + (f"; {choice.spared} of the smallest stay, so that each layer keeps its share" if choice.spared else "")
+        + (f", {choice.asked - choice.removed} fewer are removed than asked" if choice.removed < choice.asked else "")
     )
     for key, name in (("parameters", "parameters"), ("macs", "MACs per face")):
         ratio = before[key] / after[key]

@@ -134,4 +134,7 @@ def test_keys_recipes_and_links_are_there(page):
     keys = set(re.findall(r"\b(?:DATA|AUGMENT|MODEL|LOSS|SOLVER|EVAL|CHECKPOINT|LOG)\.[A-Z_]+[A-Z0-9]", text))
     assert keys and not {key for key in keys if f"`{key}`" not in known}
     assert all((ROOT / recipe).is_file() for recipe in re.findall(r"config/[a-z0-9_]+\.yaml", text))
-    assert all((ROOT / "docs" / link).exists() for link in re.findall(r"\]\(([^)#:]+)\)", text))
+    for page, _, anchor in re.findall(r"\]\(([^)#:]+)(#([^)]*))?\)", text):
+        assert (ROOT / "docs" / page).exists()
+        titles = re.findall(r"^#+ (.*)$", (ROOT / "docs" / page).read_text(), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}

@@ -1,6 +1,6 @@
 """3×3 convolutions that train fast on small maps.
 
-N images, C channels in, O out, map H × W, kernel K × K; P = N·H·W places, X = K·K·C values that a place sees.
+N images, C channels in, O out, map H × W, kernel K × K = 3 × 3; P = N·H·W places, X = 9·C values that a place sees.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Conv3x3(nn.Conv2d):
         if torch.compiler.is_compiling() or not torch.is_grad_enabled() or map_NCHW.device.type != "cpu":
             return False
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else map_NCHW.dtype
-        is_small = map_NCHW.shape[2] * map_NCHW.shape[3] <= LARGEST_MAP
+        is_small = map_NCHW.ndim == 4 and map_NCHW.shape[2:].numel() <= LARGEST_MAP
         return dtype == torch.bfloat16 and is_small and min(self.weight.shape[:2]) >= FEWEST_CHANNELS
 
 
@@ -61,9 +61,8 @@ class _AsProducts(torch.autograd.Function):
         if of_map:
             grad_NCHW = _convolve(grad_NOHW, weight_OCKK.flip(2, 3).transpose(0, 1), None)
         if of_weight:
-            size, channels = weight_OCKK.shape[2], map_NCHW.shape[1]
             grad_OX = grad_PO.T @ _seen(map_NCHW)
-            grad_OCKK = grad_OX.unflatten(1, (size, size, channels)).permute(0, 3, 1, 2)
+            grad_OCKK = grad_OX.unflatten(1, (3, 3, map_NCHW.shape[1])).permute(0, 3, 1, 2)
         if of_bias:
             grad_O = grad_PO.sum(0, dtype=torch.promote_types(grad_PO.dtype, torch.float32))
         return grad_NCHW, grad_OCKK, grad_O

@@ -27,7 +27,8 @@ class Choice:
         threshold: the largest importance that was removed, 0 where nothing was.
         removed: channels.
         total: channels that could be removed, the last of each group among them.
-        spared: channels below the threshold that stay, so that their group keeps its least share.
+        spared: channels among the smallest that stay, so that their group keeps its least share.
+        asked: channels that were to be removed.
     """
 
     keep: Keep
@@ -35,6 +36,7 @@ class Choice:
     removed: int
     total: int
     spared: int
+    asked: int
 
     @property
     def widths(self) -> list[int]:
@@ -72,7 +74,7 @@ def by_ratio(importances: Sequence[Tensor], ratio: float, *, least: float = 0.0)
         least: share of each group that stays whatever its importances, rounded up; one channel at least.
 
     Raises:
-        ValueError: the ratio is not between 0 and 1, or so small that no channel goes; an impossible share.
+        ValueError: the ratio is not between 0 and 1, or no channel goes; an impossible share.
     """
     _check_least(least)
     if not 0 < ratio < 1:
@@ -83,7 +85,10 @@ def by_ratio(importances: Sequence[Tensor], ratio: float, *, least: float = 0.0)
         raise ValueError(_NONE)
     if not count:
         raise ValueError(f"ratio {ratio:g}: none of {total} channels; allowed: {1 / total:.2g} or more")
-    return _choose(importances, count, least)
+    choice = _choose(importances, count, least)
+    if not choice.removed:
+        raise ValueError(f"ratio {ratio:g}: none of {total} channels may go, since each layer keeps its share")
+    return choice
 
 
 def by_target(
@@ -129,26 +134,30 @@ def _removable(importances: Sequence[Tensor]) -> int:
 
 
 def _choose(importances: Sequence[Tensor], count: int, least: float) -> Choice:
-    """The choice that removes the ``count`` smallest that may go, or all of them; equals go in order.
+    """The choice that removes the ``count`` smallest that may go, or all of these; of equals the first goes.
 
-    Of each group the share ``least`` with the largest importances stays, rounded up, and one channel anyway; the next
-    smallest go instead.
+    Of each group the share ``least`` with the largest importances stays, rounded up, and one channel anyway.
     """
     every = torch.cat(list(importances))
-    free = every.isfinite() & ~torch.cat([_must_stay(value_C, least) for value_C in importances])
-    order = torch.argsort(every.masked_fill(~free, math.inf), stable=True)
-    removed = torch.zeros(len(every), dtype=torch.bool)
-    removed[order[: min(count, int(free.sum()))]] = True
-    threshold = float(every[removed].max()) if removed.any() else 0.0
-    keep = [~part_C for part_C in removed.split([len(value_C) for value_C in importances])]
-    spared = int((~removed & (every < threshold)).sum())
-    return Choice(keep, threshold, int(removed.sum()), _removable(importances), spared)
+    stays = torch.cat([_must_stay(value_C, least) for value_C in importances])
+    removed = torch.zeros_like(stays)
+    removed[torch.argsort(every.masked_fill(stays, math.inf), stable=True)[:count]] = True
+    removed &= every.isfinite() & ~stays
+    return Choice(
+        keep=[~part_C for part_C in removed.split([len(value_C) for value_C in importances])],
+        threshold=float(every[removed].max()) if removed.any() else 0.0,
+        removed=int(removed.sum()),
+        total=_removable(importances),
+        spared=int(stays[torch.argsort(every, stable=True)[:count]].sum()),
+        asked=count,
+    )
 
 
 def _must_stay(value_C: Tensor, least: float) -> Tensor:
-    """Where the largest share ``least`` of a group is, bool, shape (C,)."""
+    """Where the largest share ``least`` of a group is, bool, shape (C,); of equals the first."""
+    count = max(1, math.ceil(least * len(value_C) - 1e-6))  # 0.07 of 100 are 7, also where it comes out a little larger
     stays_C = torch.zeros(len(value_C), dtype=torch.bool)
-    stays_C[torch.argsort(value_C, descending=True, stable=True)[: max(1, math.ceil(least * len(value_C)))]] = True
+    stays_C[torch.argsort(value_C, descending=True, stable=True)[:count]] = True
     return stays_C
 
 

@@ -9,6 +9,7 @@ from torch._dynamo.utils import counters
 
 from fecnet import training
 from fecnet.config.node import load_config
+from fecnet.engine.checkpoint import find_checkpoint
 from fecnet.training import train_run
 from tests.classes import write_recipe
 
@@ -69,9 +70,12 @@ def test_accumulated_gradients_are_not_left_in_a_graph(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("kind", ["classifier", "joint"])
 def test_cuda_graphs_train_the_same(tmp_path, kind):
-    options = ("SOLVER.LENGTH", "6", "SOLVER.BATCH_SIZE", "12", "SOLVER.PRECISION", "fp32", "DEVICE", "cuda")
+    """A size of batch is looked at, then recorded, then replayed: so many iterations that most are replayed."""
+    options = ("SOLVER.LENGTH", "40", "SOLVER.BATCH_SIZE", "12", "SOLVER.PRECISION", "fp32", "DEVICE", "cuda")
     weights = []
     for name, graphs in (("with", "true"), ("without", "false")):
+        counters.clear()
         assert train(write_recipe(tmp_path, kind), *options, "SOLVER.CUDA_GRAPHS", graphs, "NAME", name) == 0
-        weights.append(load_file(next((tmp_path / "result" / name).glob("checkpoints/*/model.safetensors"))))
-    torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)
+        assert not counters["inductor"]["cudagraph_skips"]
+        weights.append(load_file(find_checkpoint(tmp_path / "result" / name, "last") / "model.safetensors"))
+    torch.testing.assert_close(*weights, rtol=1e-2, atol=1e-3)

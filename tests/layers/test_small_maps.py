@@ -1,10 +1,11 @@
 """3×3 convolutions as products of matrices are the convolutions they stand for, and stand for them where it pays."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from torch import nn
 
-from fecnet.layers import small_maps
 from fecnet.layers.small_maps import FEWEST_CHANNELS, Conv3x3, _AsProducts
 
 
@@ -24,18 +25,13 @@ def test_products_are_the_convolution_and_its_gradients(height, width):
 
 def trained(layer, seen):
     """Output and gradients in bf16, and whether they came from products."""
-    calls = []
-    products = _AsProducts.apply
-    small_maps._AsProducts.apply = lambda *parts: calls.append(1) or products(*parts)
-    try:
-        layer.zero_grad()
-        seen = seen.clone().requires_grad_()
+    layer.zero_grad()
+    seen = seen.clone().requires_grad_()
+    with patch.object(_AsProducts, "apply", wraps=_AsProducts.apply) as products:
         with torch.autocast("cpu", torch.bfloat16):
             out = layer(seen)
         out.float().square().sum().backward()
-        return [out, seen.grad, *(parameter.grad for parameter in layer.parameters())], bool(calls)
-    finally:
-        small_maps._AsProducts.apply = products
+    return [out, seen.grad, *(parameter.grad for parameter in layer.parameters())], products.called
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -65,3 +61,5 @@ def test_where_products_do_not_pay_it_is_torchs_convolution():
         assert not wide._is_faster_as_products(seen.bfloat16())
     assert not wide._is_faster_as_products(seen) and wide._is_faster_as_products(seen.bfloat16())
     assert not wide._is_faster_as_products(seen.bfloat16().to("meta"))
+    assert not wide._is_faster_as_products(seen.bfloat16()[0])
+    assert not trained(torch.compile(wide, backend="eager"), seen)[1]

@@ -163,7 +163,7 @@ def test_the_threshold_is_the_quantile_over_all_layers_by_hand():
 def test_no_layer_is_emptied_and_equal_scales_go_in_order():
     choice = by_ratio([torch.zeros(4), torch.ones(4)], 0.99)  # 7 of 8
     assert [keep_C.tolist() for keep_C in choice.keep] == [[True, False, False, False]] * 2
-    assert (choice.removed, choice.spared) == (6, 1)
+    assert (choice.removed, choice.spared, choice.asked) == (6, 2, 7)
     assert by_ratio([torch.zeros(4), torch.ones(4)], 0.5).widths == [1, 3]  # a one goes for the last of the zeros
 
 
@@ -173,6 +173,9 @@ def test_a_share_of_each_layer_stays_by_hand():
     assert [keep_C.tolist() for keep_C in choice.keep] == [[False, True, True, False], [True, True, False, False]]
     assert (choice.removed, choice.spared, choice.threshold) == (4, 2, pytest.approx(0.7))
     assert by_ratio(values, 0.9, least=0.25).widths == [1, 1]
+    assert by_ratio([torch.arange(100.0)], 0.99, least=0.07).widths == [7]  # 0.07 · 100 is a little more than 7
+    with pytest.raises(ValueError, match=r"^ratio 0.5: none of 2 channels may go, since each layer keeps its share$"):
+        by_ratio([torch.ones(1)] * 2, 0.5)
     costs = by_target(values, 4, lambda keep: sum(int(keep_C.sum()) for keep_C in keep), "channels", least=0.5)
     assert costs.widths == [2, 2]
     with pytest.raises(ValueError, match=r"^3 channels; allowed: 4 \(50 % of each layer left\) to 7$"):
