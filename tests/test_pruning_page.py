@@ -34,7 +34,7 @@ def test_every_command_runs(tmp_path, monkeypatch):
     commands = [line for block in BLOCKS for line in unrolled(block)]
     assert len(commands) == 5 + 2 + 6
     for line in commands:
-        name, *arguments = shlex.split(line.replace("/checkpoints/449/", "/checkpoints/2/"))
+        name, *arguments = shlex.split(line.replace("/checkpoints/898/", "/checkpoints/2/"))
         if name == "fecnet":
             assert fecnet(arguments) == 0, line
         elif arguments[0] == "train.py":
@@ -48,5 +48,5 @@ def test_every_command_runs(tmp_path, monkeypatch):
 
 
 def test_the_iteration_named_is_that_of_the_recipe():
-    faces, batch, epochs = 28709, 64, 1
+    faces, batch, epochs = 28709, 64, 2
     assert f"/checkpoints/{epochs * -(-faces // batch)}/" in PAGE
