@@ -86,6 +86,7 @@ def run(*, quick: bool) -> dict[str, Any]:
             ],
             "loop_over_bare": [loop_over_bare(plan, common, size, plan.compilation[-1]) for size in plan.sizes],
             "loop_over_bare_small_net": [loop_over_bare(plan, small, SMALL_SIZE, how) for how in plan.small_net],
+            "profile": profile(plan, common, plan.sizes[len(plan.sizes) // 2]),
             "loop_same_batch": loops(plan, common, grow=False),
             "loop_same_share": loops(plan, common, grow=True),
         }
@@ -130,6 +131,21 @@ def loop_over_bare(plan: Plan, common: list[str], size: int, how: str) -> dict[s
 
 def _sized(plan: Plan, size: int, how: str) -> list[str]:
     return ["DATA.INPUT_SIZE", str(size), "SOLVER.BATCH_SIZE", str(plan.batch), *COMPILATION[how]]
+
+
+def profile(plan: Plan, common: list[str], size: int) -> dict[str, Any]:
+    """What share of its arithmetic and of its memory's bandwidth the device reaches, bf16, by ``fecnet profile``."""
+    cfg = load_config(RECIPE, common)
+    figures = Path(cfg.OUTPUT_DIR) / "profile.json"
+    options = [*common, *_sized(plan, size, plan.compilation[-1]), "SOLVER.PRECISION", "bf16"]
+    told = ["--iterations", str(plan.iterations), "--json", str(figures)]
+    figures.parent.mkdir(exist_ok=True)
+    subprocess.run([sys.executable, "-m", "fecnet.cli", "profile", str(RECIPE), *options, *told], cwd=ROOT, check=True)
+    found = json.loads(figures.read_text())
+    return {
+        "input_size": size,
+        **{key: value for key, value in found.items() if key.endswith(("_per_s", "mfu", "mbu"))},
+    }
 
 
 def loops(plan: Plan, common: list[str], *, grow: bool) -> list[dict[str, Any]]:

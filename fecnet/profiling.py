@@ -7,7 +7,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from fecnet.config.node import Frozen, flatten
 from fecnet.engine.stepper import PHASES
-from fecnet.modeling.cost import count_macs
+from fecnet.modeling.cost import count_activations, count_macs
 from fecnet.tasks import find_task
 from fecnet.training import build_trainer, open_dataset
 from fecnet.utils import comm
@@ -28,7 +28,8 @@ _WARM = 5  # first iterations, not counted: memory is asked for, kernels are cho
 _OPERATIONS = 10  # costliest ones that are named
 _TRAINING = 3  # times the forward pass: it, and the gradients of inputs and of weights
 _SIDE = {"cpu": 2048, "cuda": 8192}  # of the square matrices whose product is the ceiling
-_PRODUCTS = 5
+_TRIES = 5  # of each ceiling
+_COPIED = {"cpu": 2**28, "cuda": 2**31}  # bytes of the tensor whose copying is the ceiling
 
 
 def profile_run(cfg: Frozen, *, iterations: int = 20, trace: str | Path = "") -> dict[str, Any]:
@@ -44,8 +45,9 @@ def profile_run(cfg: Frozen, *, iterations: int = 20, trace: str | Path = "") ->
         ``phases_ms`` by name, of a profiled iteration, with ``rest`` for what lies between them; ``iteration_ms``
         without and ``profiled_ms`` with the profiler (medians); ``operations``, the costliest by their own time on the
         CPU; ``flops`` of an iteration of this rank, ``flops_per_s`` without the profiler, ``ceiling_flops_per_s`` of a
-        product of large matrices here, and ``mfu``, their ratio; ``peak_memory_mb`` of the process, of the GPU where
-        there is one; and what was profiled.
+        product of large matrices here, and ``mfu``, their ratio; ``bytes`` that the layers of an iteration take in and
+        give out, ``bytes_per_s``, ``ceiling_bytes_per_s`` of a copy of a large tensor here, and ``mbu``, their ratio;
+        ``peak_memory_mb`` of the process, of the GPU where there is one; and what was profiled.
 
     Raises:
         ValueError: fewer than one iteration, a trace without a folder, or what training raises for such settings.
@@ -75,11 +77,12 @@ def profile_run(cfg: Frozen, *, iterations: int = 20, trace: str | Path = "") ->
         _write_trace(recorded, Path(trace))
 
     size = cfg.DATA.INPUT_SIZE
-    macs = count_macs(trainer.stepper.model, torch.zeros(1, len(dataset.channels), size, size, device=device))
+    model, image = trainer.stepper.model, torch.zeros(1, len(dataset.channels), size, size, device=device)
     faces = sum(len(batch.row_U) for _, batches in trainer.loader(1, iterations) for batch in batches) / iterations
-    flops = 2 * _TRAINING * macs * faces
-    rate = flops / statistics.median(plain_s)
-    ceiling = _product_flops_per_s(device, precision)
+    flops = 2 * _TRAINING * count_macs(model, image) * faces
+    moved = precision.itemsize * _TRAINING * count_activations(model, image) * faces
+    seconds = statistics.median(plain_s)
+    flops_ceiling, bytes_ceiling = _product_flops_per_s(device, precision), _copy_bytes_per_s(device)
     return {
         "device": str(device),
         "precision": str(precision).removeprefix("torch."),
@@ -87,14 +90,18 @@ def profile_run(cfg: Frozen, *, iterations: int = 20, trace: str | Path = "") ->
         "threads": torch.get_num_threads(),
         "faces": faces,
         "iterations": iterations,
-        "iteration_ms": 1000 * statistics.median(plain_s),
+        "iteration_ms": 1000 * seconds,
         "profiled_ms": 1000 * statistics.median(profiled_s),
         "phases_ms": phase_times(recorded.events(), 1000 * sum(profiled_s), iterations),
         "operations": _operations(recorded.key_averages(), iterations),
         "flops": flops,
-        "flops_per_s": rate,
-        "ceiling_flops_per_s": ceiling,
-        "mfu": rate / ceiling,
+        "flops_per_s": flops / seconds,
+        "ceiling_flops_per_s": flops_ceiling,
+        "mfu": flops / seconds / flops_ceiling,
+        "bytes": moved,
+        "bytes_per_s": moved / seconds,
+        "ceiling_bytes_per_s": bytes_ceiling,
+        "mbu": moved / seconds / bytes_ceiling,
         "peak_memory_mb": memory,
     }
 
@@ -119,6 +126,8 @@ def format_profile(found: dict[str, Any]) -> str:
         f"an iteration takes {found['iteration_ms']:.2f} ms, and {found['profiled_ms']:.2f} ms under the profiler",
         f"MFU {100 * found['mfu']:.1f} %: {found['flops_per_s'] / 1e9:,.0f} GFLOP/s of the "
         f"{found['ceiling_flops_per_s'] / 1e9:,.0f} that a product of large matrices reaches here",
+        f"MBU {100 * found['mbu']:.1f} %: {found['bytes_per_s'] / 1e9:,.1f} GB/s of the "
+        f"{found['ceiling_bytes_per_s'] / 1e9:,.1f} that a copy of a large tensor reaches here",
         f"memory: {found['peak_memory_mb']:,.0f} MB at most",
         f"\n{'costliest operations':<44}{'calls':>7}{'ms':>9}",
         *(f"{op['name'][:43]:<44}{op['calls']:>7.0f}{op['ms']:>9.2f}" for op in found["operations"]),
@@ -152,15 +161,27 @@ def _operations(averages: EventList, iterations: int) -> list[dict[str, Any]]:
 
 
 def _product_flops_per_s(device: torch.device, dtype: torch.dtype) -> float:
-    """What one large matrix product reaches here, the best of a few."""
+    """What one large matrix product reaches here."""
     side = _SIDE[device.type]
     left, right = (torch.rand(side, side, device=device, dtype=dtype) for _ in range(2))
+    return 2 * side**3 / _least_seconds(lambda: left @ right, device)
+
+
+def _copy_bytes_per_s(device: torch.device) -> float:
+    """Bytes read and written by the copy of one large tensor here."""
+    source = torch.ones(_COPIED[device.type], dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.numel() / _least_seconds(lambda: target.copy_(source), device)
+
+
+def _least_seconds(run: Callable[[], object], device: torch.device) -> float:
+    """The best of a few, after one that does not count."""
     taken = []
-    for _ in range(_PRODUCTS + 1):
+    for _ in range(_TRIES + 1):
         begun = _now(device)
-        left @ right
+        run()
         taken.append(_now(device) - begun)
-    return 2 * side**3 / min(taken[1:])
+    return min(taken[1:])
 
 
 def _peak_memory_mb(device: torch.device) -> float:

@@ -53,6 +53,8 @@ def test_a_recipe_is_profiled_and_nothing_of_it_is_kept(data, tmp_path, monkeypa
     assert min(phases[name] for name in PHASES if name != "reduce") > 0
     assert phases["rest"] > 0
     assert 0 < found["mfu"] < 1.5 and found["mfu"] == found["flops_per_s"] / found["ceiling_flops_per_s"]
+    assert found["mbu"] == found["bytes_per_s"] / found["ceiling_bytes_per_s"] > 0
+    assert found["bytes_per_s"] == pytest.approx(1000 * found["bytes"] / found["iteration_ms"])
     assert found["flops_per_s"] == pytest.approx(1000 * found["flops"] / found["iteration_ms"])
     assert any("convolution" in op["name"] for op in found["operations"]) and "convolution" in told
     events = json.loads(trace.read_text())["traceEvents"]
