@@ -91,6 +91,7 @@ _C.SOLVER = EasyDict()
 _C.SOLVER.UNIT = "iteration"  # unit of all lengths: iteration or epoch
 _C.SOLVER.LENGTH = 50000.0  # length of the training
 _C.SOLVER.BATCH_SIZE = 90  # triplets, else labelled faces, over all ranks and micro-batches; shares may differ by one
+_C.SOLVER.BATCH_LABELLED = 0  # labelled faces that join the triplets of a batch, each as often, where both are learnt
 _C.SOLVER.ACCUMULATE = 1  # micro-batches per iteration: less memory, the same update
 _C.SOLVER.OPTIMIZER = "adam"  # adam, adamw, sgd, rmsprop, nadam; fused_adam, fused_lamb: NVIDIA apex, GPU only
 _C.SOLVER.BASE_LR = 0.0001  # learning rate

@@ -16,7 +16,7 @@ from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.label_splits import LabelSplits
 from fecnet.data.loader import LabelledLoader, TripletLoader, vote_weights
 from fecnet.data.packed import PackedDataset
-from fecnet.data.samplers import ClassSampler, TripletSampler
+from fecnet.data.samplers import ClassSampler, RoundSampler, TripletSampler
 from fecnet.data.views import View, center, flip, ten_crop
 from fecnet.utils.lookup import lookup
 
@@ -50,6 +50,10 @@ def build_loader(
         raise ValueError(f"SOLVER.ACCUMULATE: {cfg.SOLVER.ACCUMULATE}; allowed: 1 or more")
     if triplets and cfg.DATA.BALANCE_CLASSES:
         raise ValueError("DATA.BALANCE_CLASSES: true, but batches are made of triplets; allowed here: false")
+    most = len(labels) if triplets and labels is not None else 0
+    if not 0 <= cfg.SOLVER.BATCH_LABELLED <= most:
+        why = f"there are {most} labelled faces" if most else "triplets and labels are not both learnt"
+        raise ValueError(f"SOLVER.BATCH_LABELLED: {cfg.SOLVER.BATCH_LABELLED}, but {why}; allowed here: 0..{most}")
     if not triplets and cfg.DATA.TRIPLETS_TOGETHER != 1:
         together = cfg.DATA.TRIPLETS_TOGETHER
         raise ValueError(f"DATA.TRIPLETS_TOGETHER: {together}, but batches are made of labelled faces; allowed here: 1")
@@ -76,7 +80,11 @@ def build_loader(
         together=cfg.DATA.TRIPLETS_TOGETHER,
     )
     weight_T = vote_weights(table) if cfg.DATA.VOTE_WEIGHTS else None
-    return TripletLoader(faces(), table, sampler, weight_T=weight_T, **shared)
+    joining = None
+    if labels is not None and cfg.SOLVER.BATCH_LABELLED:
+        size = {"num_items": len(labels), "batch_size": cfg.SOLVER.BATCH_LABELLED}
+        joining = RoundSampler([labels.rows_M], **size, seed=cfg.SEED)
+    return TripletLoader(faces(), table, sampler, weight_T=weight_T, labelled=joining, **shared)
 
 
 def build_label_splits(cfg: Any, dataset: PackedDataset) -> LabelSplits:
@@ -142,9 +150,10 @@ def build_trained_rows(cfg: Any, dataset: PackedDataset, targets: Sequence[str],
     Raises:
         ValueError: no such split or labels.
     """
-    if triplets:
-        return np.unique(dataset.triplets(cfg.DATA.TRAIN_SPLIT).faces_T3).astype(np.int64)
-    return build_labels(cfg, dataset, targets).rows_M
+    rows = [dataset.triplets(cfg.DATA.TRAIN_SPLIT).faces_T3.reshape(-1)] if triplets else []
+    if not triplets or cfg.SOLVER.BATCH_LABELLED:
+        rows.append(build_labels(cfg, dataset, targets).rows_M)
+    return np.unique(np.concatenate(rows)).astype(np.int64)
 
 
 _CLASS_WEIGHTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

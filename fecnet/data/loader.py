@@ -45,6 +45,13 @@ class _Begun(NamedTuple):
     take_images: Callable[[], Tensor]
 
 
+def _micro_shares(total: int, world_size: int, rank: int, num_micro: int) -> list[slice]:
+    """The items of a global batch that are in each micro-batch of this rank."""
+    own = share(total, world_size, rank)
+    parts = (share(own.stop - own.start, num_micro, k) for k in range(num_micro))
+    return [slice(own.start + part.start, own.start + part.stop) for part in parts]
+
+
 class FaceLoader:
     """This rank's micro-batches of every global batch; subclasses say which faces an item shows.
 
@@ -88,10 +95,10 @@ class FaceLoader:
         self.smallest_batch = smallest_share // num_micro * faces_per_item
         self._faces = faces
         self._labels = labels
-        self._share = share(sampler.batch_size, world_size, rank)
-        size = self._share.stop - self._share.start
-        self._micro = [share(size, num_micro, k) for k in range(num_micro)]
-        self._position_N = [self._positions(part, faces_per_item) for part in self._micro]
+        self._micro = _micro_shares(sampler.batch_size, world_size, rank, num_micro)
+        self._position_N = [
+            torch.arange(faces_per_item * part.start, faces_per_item * part.stop) for part in self._micro
+        ]
         self._pin = pin
 
     def __call__(self, first: int, last: int) -> Iterator[tuple[int, list[Batch]]]:
@@ -109,24 +116,24 @@ class FaceLoader:
         """This rank's micro-batches of one iteration."""
         return next(self(iteration, iteration))[1]
 
-    def _faces_of(self, items: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Rows of ``faces.npy`` that the items show, and which of those each sample shows; None: each its own."""
+    def _faces_of(self, iteration: int, number: int, items: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """What the ``number``-th micro-batch shows: rows of ``faces.npy``, and which of those each sample is.
+
+        None: each its own.
+        """
         raise NotImplementedError
 
     def _triplets_of(self, number: int, items: np.ndarray) -> Triplets | None:
         """The triplets of the ``number``-th micro-batch, or None where the items are none."""
         return None
 
-    def _positions(self, part: slice, faces_per_item: int) -> Tensor:
-        first, last = (faces_per_item * (self._share.start + place) for place in (part.start, part.stop))
-        return torch.arange(first, last)
-
     def _begin(self, iteration: int, ahead: Executor) -> list[_Begun]:
         """Choose the micro-batches of an iteration, and begin to fetch their faces."""
-        items_of_rank = self.sampler.rows(iteration)[self._share]
+        items_of_batch = self.sampler.rows(iteration)
         begun = []
-        for items in (items_of_rank[part] for part in self._micro):
-            row_U, image_N = self._faces_of(items)
+        for number, part in enumerate(self._micro):
+            items = items_of_batch[part]
+            row_U, image_N = self._faces_of(iteration, number, items)
             begun.append(_Begun(items, row_U, image_N, self._faces.begin(row_U, ahead)))
         return begun
 
@@ -152,6 +159,7 @@ class TripletLoader(FaceLoader):
         table: the triplets trained on.
         sampler: which triplets make a global batch.
         weight_T: weight of each triplet, float32, or None for ones.
+        labelled: rows of ``faces.npy`` that join each global batch, behind the faces of its triplets; or None.
         shared: as ``FaceLoader`` takes them.
     """
 
@@ -162,16 +170,31 @@ class TripletLoader(FaceLoader):
         sampler: TripletSampler,
         *,
         weight_T: np.ndarray | None = None,
+        labelled: RoundSampler | None = None,
+        rank: int = 0,
+        world_size: int = 1,
         **shared: Any,
     ) -> None:
+        shared |= {"rank": rank, "world_size": world_size}
         super().__init__(faces, sampler, items="triplets", faces_per_item=3, **shared)
         self._table = table
         self._weight_T = weight_T
         sizes = [part.stop - part.start for part in self._micro]
         self._fixed = [(torch.arange(3 * size).view(-1, 3), torch.ones(size)) for size in sizes]
+        self._labelled = labelled
+        if labelled is not None:
+            self._joining = _micro_shares(labelled.batch_size, world_size, rank, len(self._micro))
+            behind = 3 * sampler.batch_size
+            self._position_N = [
+                torch.cat((position_N, torch.arange(behind + part.start, behind + part.stop)))
+                for position_N, part in zip(self._position_N, self._joining, strict=True)
+            ]
 
-    def _faces_of(self, items: np.ndarray) -> tuple[Tensor, Tensor]:
-        row_U, image_N = np.unique(self._table.faces_T3[items].reshape(-1), return_inverse=True)
+    def _faces_of(self, iteration: int, number: int, items: np.ndarray) -> tuple[Tensor, Tensor]:
+        row_N = self._table.faces_T3[items].reshape(-1)
+        if self._labelled is not None:
+            row_N = np.concatenate((row_N, self._labelled.rows(iteration)[self._joining[number]]))
+        row_U, image_N = np.unique(row_N, return_inverse=True)
         return torch.from_numpy(row_U.astype(np.int64)), torch.from_numpy(image_N)
 
     def _triplets_of(self, number: int, items: np.ndarray) -> Triplets:
@@ -198,5 +221,5 @@ class LabelledLoader(FaceLoader):
         super().__init__(faces, sampler, items="labelled faces", faces_per_item=1, **shared)
         self._rows_M = rows_M
 
-    def _faces_of(self, items: np.ndarray) -> tuple[Tensor, None]:
+    def _faces_of(self, iteration: int, number: int, items: np.ndarray) -> tuple[Tensor, None]:
         return torch.from_numpy(self._rows_M[items]), None

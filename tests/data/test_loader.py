@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from fecnet.config.node import load_config
+from fecnet.data.build import build_loader, build_trained_rows
 from fecnet.data.faces import MappedFaces
 from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.loader import LabelledLoader, TripletLoader, vote_weights
 from fecnet.data.packed import PackedDataset, TripletTable
-from fecnet.data.samplers import ClassSampler, TripletSampler
+from fecnet.data.samplers import ClassSampler, RoundSampler, TripletSampler
 from fecnet.structures import Relabels
 from tests.classes import labels_of, write_labelled
 
@@ -145,16 +147,67 @@ def test_a_changed_label_is_in_the_very_next_batch_though_its_faces_were_begun_b
     assert batch.targets["label"].tolist() == [(label + 1) % 3 for label in labels_of(batch.row_N.tolist())]
 
 
-def test_triplets_bring_the_labels_of_their_faces(moods):
+def joint(moods, *, joining=0, **split):
     dataset = PackedDataset(moods)
     labels = LabelOverlay(dataset.labels("mood", "train"), len(dataset.faces_NHWC))
     table = dataset.triplets("train")
-    sampler = TripletSampler(table.type_T, batch_size=8, seed=0, balance=False)
-    (batch,) = TripletLoader(faces_of(dataset), table, sampler, labels=labels).gather(1)
+    sampler = TripletSampler(table.type_T, batch_size=7, seed=0, balance=False)
+    labelled = RoundSampler([labels.rows_M], num_items=len(labels), batch_size=joining, seed=0) if joining else None
+    return TripletLoader(faces_of(dataset), table, sampler, labels=labels, labelled=labelled, **split)
+
+
+def test_triplets_bring_the_labels_of_their_faces(moods):
+    (batch,) = joint(moods).gather(1)
     assert batch.targets["label"].tolist() == labels_of(batch.row_N.tolist()).tolist()
     assert -1 in batch.targets["label"] and batch.triplets is not None
+
+
+@pytest.mark.parametrize(("world_size", "accumulate"), [(1, 1), (1, 3), (2, 1), (3, 2), (6, 1)])
+def test_labelled_faces_join_the_triplets_of_a_batch(moods, world_size, accumulate):
+    """Behind the triplets' faces, whatever the shares, with their labels, each once in a round."""
+    shares = [{"rank": rank, "world_size": world_size, "accumulate": accumulate} for rank in range(world_size)]
+    batches = [batch for share in shares for batch in joint(moods, joining=5, **share).gather(3)]
+    place_N = torch.cat([batch.position_N for batch in batches])
+    row_N = torch.cat([batch.row_N for batch in batches])[place_N.argsort()]
+    rounds = RoundSampler([np.flatnonzero(labels_of(range(40)) >= 0)], num_items=35, batch_size=5, seed=0)
+    assert place_N.sort().values.tolist() == list(range(3 * 7 + 5))
+    assert row_N.tolist() == [*joint(moods).gather(3)[0].row_N.tolist(), *rounds.rows(3).tolist()]
+    assert len(np.unique(np.concatenate([rounds.rows(iteration) for iteration in range(1, 7)]))) == 30
+    faces = np.load(moods / "faces.npy")
+    for batch in batches:
+        assert batch.targets["label"].tolist() == labels_of(batch.row_N.tolist()).tolist()
+        image_NCHW = batch.of_samples(batch.image_UCHW)
+        np.testing.assert_array_equal(image_NCHW.permute(0, 2, 3, 1).numpy(), faces[batch.row_N.numpy()])
 
 
 def test_more_ranks_than_labelled_faces_are_refused(moods):
     with pytest.raises(ValueError, match=r"SOLVER\.BATCH_SIZE: 9 labelled faces cannot be shared by 10 ranks"):
         labelled(moods, world_size=10)
+
+
+def test_where_no_labelled_faces_can_join(moods):
+    dataset = PackedDataset(moods)
+    labels = LabelOverlay(dataset.labels("mood", "train"), len(dataset.faces_NHWC))
+
+    def build(count, labels, *, triplets):
+        cfg = load_config(None, ["SOLVER.BATCH_LABELLED", str(count), "SOLVER.BATCH_SIZE", "6"])
+        here = {"rank": 0, "world_size": 1, "device": torch.device("cpu")}
+        return build_loader(cfg, dataset, labels, triplets=triplets, **here)
+
+    assert len(build(35, labels, triplets=True).gather(1)[0].row_N) == 3 * 6 + 35
+    for count, given, triplets, why in (
+        (36, labels, True, "there are 35 labelled faces; allowed here: 0..35"),
+        (-1, labels, True, "there are 35 labelled faces; allowed here: 0..35"),
+        (1, None, True, "triplets and labels are not both learnt; allowed here: 0..0"),
+        (1, labels, False, "triplets and labels are not both learnt; allowed here: 0..0"),
+    ):
+        with pytest.raises(ValueError, match=rf"^SOLVER\.BATCH_LABELLED: {count}, but {why}$"):
+            build(count, given, triplets=triplets)
+
+
+def test_faces_that_join_are_learnt_from(moods):
+    dataset = PackedDataset(moods)
+    of_triplets = np.unique(dataset.triplets("train").faces_T3)
+    for count, expected in ((0, of_triplets), (4, np.union1d(of_triplets, np.flatnonzero(labels_of(range(40)) >= 0)))):
+        cfg = load_config(None, ["DATA.LABELS", "mood", "SOLVER.BATCH_LABELLED", str(count)])
+        assert build_trained_rows(cfg, dataset, ["label"], triplets=True).tolist() == expected.tolist()

@@ -24,7 +24,7 @@ PLAIN = ("SOLVER.BATCH_SIZE", 9, "SOLVER.OPTIMIZER", "sgd", "SOLVER.BASE_LR", 0.
 OPTIONS = {
     "classifier": ("SOLVER.ACCUMULATE", 2, "DATA.BALANCE_CLASSES", "true", "LOSS.CLASS_WEIGHTS", "balanced"),
     "votes": ("SOLVER.EMA_DECAY", 0.9),
-    "joint": ("SOLVER.ACCUMULATE", 2),
+    "joint": ("SOLVER.ACCUMULATE", 2, "SOLVER.BATCH_LABELLED", 5),
     "ran": (),
     "wasserstein": ("LOSS.WASSERSTEIN", "free"),
     "affect": ("LOSS.CCC", "true"),
