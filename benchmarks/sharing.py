@@ -26,7 +26,7 @@ from fecnet.engine.checkpoint import find_checkpoint, load_meta
 from fecnet.many_runs import PlannedRun, train_all
 
 RECIPE = ROOT / "config" / "ferplus.yaml"
-TOGETHER = (1, 2, 4)
+TOGETHER = (1, 2)
 ITERATIONS, SEEDS, JOBS = 3000, 3, 2  # iterations of triplets that come alone
 SPLIT = "public_test"
 
