@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fecnet.config.node import load_config
-from fecnet.engine.checkpoint import find_checkpoint, home_of, load_meta, load_weights
+from fecnet.deploy.saved_net import open_saved_net
+from fecnet.engine.checkpoint import home_of
 from fecnet.evaluation.drawing import new_figure, save_figure
-from fecnet.modeling.build import build_model
 from fecnet.modeling.cost import count_macs, count_parameters
 
 _WARM = 3  # first forward passes, not counted
@@ -47,13 +46,8 @@ def measure_costs(
     nets: list[nn.Module] = []
     images: list[Tensor] = []
     for path in paths:
-        checkpoint = find_checkpoint(path, which)
-        meta = load_meta(checkpoint)
-        cfg = load_config(base=meta["config"], base_name=f"{checkpoint}/meta.json")
-        channels = len(meta["preprocessing"]["channels"])
-        net = build_model(cfg, channels, len(meta.get("classes", ()))).eval()
-        load_weights(checkpoint, net)
-        image_NCHW = torch.rand(batch, channels, cfg.DATA.INPUT_SIZE, cfg.DATA.INPUT_SIZE)
+        checkpoint, meta, cfg, net = open_saved_net(path, which)
+        image_NCHW = torch.rand(batch, len(meta["preprocessing"]["channels"]), cfg.DATA.INPUT_SIZE, cfg.DATA.INPUT_SIZE)
         nets.append(net)
         images.append(image_NCHW)
         found.append(

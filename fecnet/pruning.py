@@ -11,17 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from fecnet.config.node import Frozen, dump_config, load_config, plain
-from fecnet.engine.checkpoint import (
-    Checkpointer,
-    find_checkpoint,
-    home_of,
-    load_meta,
-    load_weights,
-    make_folder,
-    run_of,
-)
+from fecnet.deploy.saved_net import build_saved_net, open_saved_net
+from fecnet.engine.checkpoint import Checkpointer, home_of, make_folder, run_of
 from fecnet.evaluation.scales import plot_scales
-from fecnet.modeling.build import build_model
 from fecnet.modeling.channels import ChannelGroup
 from fecnet.modeling.cost import count_macs, count_parameters, macs_by_layer
 from fecnet.modeling.pruning import (
@@ -75,12 +67,8 @@ def prune_run(path: str, goal: Goal, *, which: str = "best", inner: bool = False
     Raises:
         ValueError: no checkpoint, a goal out of range, a net that cannot be pruned, or a folder that is taken.
     """
-    checkpoint = find_checkpoint(path, which)
-    meta = load_meta(checkpoint)
-    cfg = load_config(base=meta["config"], base_name=f"{checkpoint}/meta.json")
-    net = _open(cfg, meta)
+    checkpoint, meta, cfg, net = open_saved_net(path, which)
     groups = removable_groups(net, cfg.MODEL.BACKBONE)
-    load_weights(checkpoint, net)
     if not cfg.SOLVER.SPARSITY:
         say(
             f"{checkpoint}: trained with SOLVER.SPARSITY 0, so its scales do not tell what is of no use and pruning "
@@ -95,7 +83,7 @@ def prune_run(path: str, goal: Goal, *, which: str = "best", inner: bool = False
     choice = _choose(net, groups, importances, goal, macs)
     folder = _output_folder(checkpoint, output)
     small_cfg = _settings(cfg, folder, checkpoint, meta, choice)
-    small = _open(small_cfg, meta)
+    small = build_saved_net(small_cfg, meta)
     small.load_state_dict(pruned_state(net, groups, choice.keep))
     before, after = (_costs(each, image) for each in (net, small))
     described = {
@@ -112,10 +100,6 @@ def prune_run(path: str, goal: Goal, *, which: str = "best", inner: bool = False
         f"fine-tune it with: python train.py {folder}/config.yaml SOLVER.SPARSITY 0"
     )
     return folder
-
-
-def _open(cfg: Frozen, meta: Mapping[str, Any]) -> nn.Module:
-    return build_model(cfg, len(meta["preprocessing"]["channels"]), len(meta.get("classes", ()))).eval()
 
 
 def _is_frozen(net: nn.Module, group: ChannelGroup) -> bool:

@@ -18,10 +18,10 @@ from fecnet.deploy.exported_files import META
 from fecnet.deploy.face_maker import FaceMaker
 from fecnet.deploy.graph_net import GraphNet
 from fecnet.deploy.onnx_net import OnnxNet
-from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights, read_meta
+from fecnet.deploy.saved_net import open_saved_net
+from fecnet.engine.checkpoint import read_meta
 from fecnet.engine.predict import Net
 from fecnet.faces.recipe import FaceRecipe
-from fecnet.modeling.build import build_model
 from fecnet.utils.env import choose_device
 from fecnet.utils.files import hash_file
 
@@ -96,18 +96,11 @@ class _Opened(NamedTuple):
 
 
 def _open_checkpoint(path: str | Path, which: str, device: str) -> _Opened:
-    checkpoint = find_checkpoint(path, which)
-    origin = f"{checkpoint}/meta.json"
-    meta = load_meta(checkpoint)
-    _check_preprocessing(meta, origin)
     where = choose_device(device)
-    model = build_model(
-        load_config(base=meta["config"], base_name=origin),
-        len(meta["preprocessing"]["channels"]),
-        len(meta.get("classes", ())),
-    )
-    load_weights(checkpoint, model)
-    return _Opened(str(checkpoint), origin, checkpoint / "model.safetensors", meta, model.to(where).eval(), where)
+    checkpoint, meta, _, net = open_saved_net(path, which)
+    origin = f"{checkpoint}/meta.json"
+    _check_preprocessing(meta, origin)
+    return _Opened(str(checkpoint), origin, checkpoint / "model.safetensors", meta, net.to(where), where)
 
 
 def _open_file(path: Path, device: str) -> _Opened:

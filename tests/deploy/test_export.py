@@ -302,16 +302,16 @@ def test_aligned_photos_are_aligned_for_a_file_too(aligned, tmp_path):
     assert status == ["ok"] * 5 and np.abs(found - fecnet.load(run).embed(pictures, align=True)).max() <= 1e-5
 
 
-def test_a_run_of_another_set_is_checked_on_its_faces_alone(place, tmp_path, capsys):
+def test_a_run_of_another_set_is_checked_on_its_faces_alone(place, run, tmp_path, capsys):
     """Where a set lacks the splits, nothing says what is right, and triplets are taken at random."""
     dataset = place / "moods"
-    run = train_on(dataset, tmp_path, "DATA.REPORT_SPLITS", "[train]")
+    trained = train_on(dataset, tmp_path, "DATA.REPORT_SPLITS", "[train]")
     other = tmp_path / "other"
     other.mkdir()
     for file in dataset.iterdir():
         if file.is_file():
             (other / file.name).write_bytes(file.read_bytes())
-    assert export(run, "bundle", tmp_path / "bundle", "--check", other) == 0
+    assert export(trained, "bundle", tmp_path / "bundle", "--check", other) == 0
     said = capsys.readouterr().out
     assert "no triplet split 'train'" in said and "so accuracy is not measured" in said
     assert "checked on 64 faces of" in said and "triplets 100.00 %" in said and "points lost" not in said
