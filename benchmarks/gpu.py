@@ -134,10 +134,14 @@ def _sized(plan: Plan, size: int, how: str) -> list[str]:
 
 
 def profile(plan: Plan, common: list[str], size: int) -> dict[str, Any]:
-    """What share of its arithmetic and of its memory's bandwidth the device reaches, bf16, by ``fecnet profile``."""
+    """What share of its arithmetic and of its memory's bandwidth the device reaches, bf16, by ``fecnet profile``.
+
+    The whole net is trained, also where the recipe freezes its backbone: a frozen one has no backward pass to count.
+    """
     cfg = load_config(RECIPE, common)
     figures = Path(cfg.OUTPUT_DIR) / "profile.json"
     options = [*common, *_sized(plan, size, plan.compilation[-1]), "SOLVER.PRECISION", "bf16"]
+    options += ["MODEL.FREEZE_BACKBONE", "false"]
     told = ["--iterations", str(plan.iterations), "--json", str(figures)]
     figures.parent.mkdir(exist_ok=True)
     subprocess.run([sys.executable, "-m", "fecnet.cli", "profile", str(RECIPE), *options, *told], cwd=ROOT, check=True)

@@ -252,7 +252,8 @@ def _calibration(cfg: Frozen, encoder: Encoder, calibrate: str) -> np.ndarray:
     else:
         task = find_task(cfg, dataset)
         rows = build_trained_rows(cfg, dataset, task.targets, triplets=task.has_triplets)
-    return dataset.faces_NHWC[rows[:: max(1, len(rows) // _CALIBRATION)][:_CALIBRATION]]
+    places = np.linspace(0, len(rows) - 1, min(len(rows), _CALIBRATION)).astype(int)
+    return dataset.faces_NHWC[rows[places]]
 
 
 def _compare(encoder: Encoder, exported: Encoder, faces: _Faces, *, progress: bool) -> Agreement:

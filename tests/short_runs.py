@@ -37,6 +37,8 @@ def short(recipe: Path) -> list[str]:
         overrides += ["DATA.INPUT_SIZE", "96"]
     if cfg.LOSS.RELABEL_AFTER:
         overrides += ["LOSS.RELABEL_AFTER", "1"]
+    if cfg.SOLVER.BATCH_LABELLED:
+        overrides += ["SOLVER.BATCH_LABELLED", "6"]
     if cfg.MODEL.PRETRAINED:
         overrides += ["MODEL.PRETRAINED", "", "MODEL.PRETRAINED_ON", ""]
     return overrides

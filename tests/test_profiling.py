@@ -9,12 +9,15 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from fecnet.cli import main
+from fecnet.config.node import load_config
 from fecnet.engine.stepper import PHASES
+from fecnet.modeling.build import build_model
+from fecnet.modeling.cost import count_activations
 from fecnet.prepare.synthetic import prepare_synthetic
 from fecnet.profiling import phase_times
 from tests.conftest import ROOT
 
-SMALL = ("SOLVER.BATCH_SIZE", "6", "MODEL.WIDTH", "0.125", "DEVICE", "cpu")
+SMALL = ("SOLVER.BATCH_SIZE", "6", "MODEL.WIDTH", "0.125", "DEVICE", "cpu", "SOLVER.PRECISION", "fp32")
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,9 @@ def test_a_recipe_is_profiled_and_nothing_of_it_is_kept(data, tmp_path, monkeypa
     assert phases["rest"] > 0
     assert 0 < found["mfu"] < 1.5 and found["mfu"] == found["flops_per_s"] / found["ceiling_flops_per_s"]
     assert found["mbu"] == found["bytes_per_s"] / found["ceiling_bytes_per_s"] > 0
+    cfg = load_config(ROOT / "config" / "demo.yaml", [*SMALL])
+    numbers = count_activations(build_model(cfg, 3), torch.zeros(1, 3, cfg.DATA.INPUT_SIZE, cfg.DATA.INPUT_SIZE))
+    assert found["bytes"] == pytest.approx(4 * 3 * numbers * found["faces"])  # float32; thrice the forward pass
     assert found["bytes_per_s"] == pytest.approx(1000 * found["bytes"] / found["iteration_ms"])
     assert found["flops_per_s"] == pytest.approx(1000 * found["flops"] / found["iteration_ms"])
     assert any("convolution" in op["name"] for op in found["operations"]) and "convolution" in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,7 +68,7 @@ class FaceLoader:
         pin: what goes with the faces into pinned memory, for copies to a GPU that wait for nothing.
 
     Attributes:
-        smallest_batch: samples in the smallest micro-batch of any rank.
+        smallest_batch: samples in the smallest micro-batch of any rank, without faces that join triplets.
 
     Raises:
         ValueError: more processes than items in a batch.
@@ -95,7 +96,8 @@ class FaceLoader:
         self.smallest_batch = smallest_share // num_micro * faces_per_item
         self._faces = faces
         self._labels = labels
-        self._micro = _micro_shares(sampler.batch_size, world_size, rank, num_micro)
+        self._shares = partial(_micro_shares, world_size=world_size, rank=rank, num_micro=num_micro)
+        self._micro = self._shares(sampler.batch_size)
         self._position_N = [
             torch.arange(faces_per_item * part.start, faces_per_item * part.stop) for part in self._micro
         ]
@@ -171,11 +173,8 @@ class TripletLoader(FaceLoader):
         *,
         weight_T: np.ndarray | None = None,
         labelled: RoundSampler | None = None,
-        rank: int = 0,
-        world_size: int = 1,
         **shared: Any,
     ) -> None:
-        shared |= {"rank": rank, "world_size": world_size}
         super().__init__(faces, sampler, items="triplets", faces_per_item=3, **shared)
         self._table = table
         self._weight_T = weight_T
@@ -183,7 +182,7 @@ class TripletLoader(FaceLoader):
         self._fixed = [(torch.arange(3 * size).view(-1, 3), torch.ones(size)) for size in sizes]
         self._labelled = labelled
         if labelled is not None:
-            self._joining = _micro_shares(labelled.batch_size, world_size, rank, len(self._micro))
+            self._joining = self._shares(labelled.batch_size)
             behind = 3 * sampler.batch_size
             self._position_N = [
                 torch.cat((position_N, torch.arange(behind + part.start, behind + part.stop)))

@@ -18,14 +18,12 @@ from fecnet.deploy.exported_files import META
 from fecnet.deploy.face_maker import FaceMaker
 from fecnet.deploy.graph_net import GraphNet
 from fecnet.deploy.onnx_net import OnnxNet
-from fecnet.deploy.saved_net import open_saved_net
+from fecnet.deploy.saved_net import check_preprocessing, open_saved_net
 from fecnet.engine.checkpoint import read_meta
 from fecnet.engine.predict import Net
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.utils.env import choose_device
 from fecnet.utils.files import hash_file
-
-_PREPROCESSING = ("height", "width", "channels", "crop", "input_size")
 
 
 def load_encoder(
@@ -99,7 +97,6 @@ def _open_checkpoint(path: str | Path, which: str, device: str) -> _Opened:
     where = choose_device(device)
     checkpoint, meta, _, net = open_saved_net(path, which)
     origin = f"{checkpoint}/meta.json"
-    _check_preprocessing(meta, origin)
     return _Opened(str(checkpoint), origin, checkpoint / "model.safetensors", meta, net.to(where), where)
 
 
@@ -123,17 +120,8 @@ def _open_file(path: Path, device: str) -> _Opened:
     if META not in net.extra:
         raise ValueError(f"{path}: says nothing of its preprocessing; allowed: files that `fecnet export` made")
     meta = read_meta(net.extra[META], str(path))
-    _check_preprocessing(meta, str(path))
+    check_preprocessing(meta, str(path))
     return _Opened(str(path), str(path), path, meta, net, where)
-
-
-def _check_preprocessing(meta: Mapping[str, Any], origin: str) -> None:
-    seen = meta["preprocessing"]
-    lacking = [key for key in _PREPROCESSING if key not in seen]
-    if lacking:
-        raise ValueError(f"{origin}: not a checkpoint description: preprocessing lacks {lacking[0]}")
-    if seen["height"] != seen["width"]:
-        raise ValueError(f"{origin}: faces of {seen['height']}×{seen['width']} pixels; allowed: square ones")
 
 
 def _channels_last(image_NCHW: Tensor) -> Tensor:

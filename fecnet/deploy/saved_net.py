@@ -11,6 +11,8 @@ from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights
 from fecnet.modeling.build import build_model
 from fecnet.modeling.models import ExpressionNet
 
+_PREPROCESSING = ("height", "width", "channels", "crop", "input_size")
+
 
 class SavedNet(NamedTuple):
     """A net and what it was trained with.
@@ -40,6 +42,7 @@ def open_saved_net(path: str | Path, which: str = "best") -> SavedNet:
     """
     checkpoint = find_checkpoint(path, which)
     meta = load_meta(checkpoint)
+    check_preprocessing(meta, f"{checkpoint}/meta.json")
     cfg = load_config(base=meta["config"], base_name=f"{checkpoint}/meta.json")
     net = build_saved_net(cfg, meta)
     load_weights(checkpoint, net)
@@ -49,3 +52,17 @@ def open_saved_net(path: str | Path, which: str = "best") -> SavedNet:
 def build_saved_net(cfg: Frozen, meta: Mapping[str, Any]) -> ExpressionNet:
     """A net by ``cfg`` for the images and classes that ``meta`` names, untrained, in evaluation mode."""
     return build_model(cfg, len(meta["preprocessing"]["channels"]), len(meta.get("classes", ()))).eval()
+
+
+def check_preprocessing(meta: Mapping[str, Any], origin: str) -> None:
+    """Raise unless ``meta`` says what images the net takes.
+
+    Raises:
+        ValueError: names what lacks, or that the faces are not square.
+    """
+    seen = meta["preprocessing"]
+    lacking = [key for key in _PREPROCESSING if key not in seen]
+    if lacking:
+        raise ValueError(f"{origin}: not a checkpoint description: preprocessing lacks {lacking[0]}")
+    if seen["height"] != seen["width"]:
+        raise ValueError(f"{origin}: faces of {seen['height']}×{seen['width']} pixels; allowed: square ones")

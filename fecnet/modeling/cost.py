@@ -46,7 +46,12 @@ def count_activations(net: nn.Module, image_NCHW: Tensor) -> int:
         net: put into evaluation mode for the call.
         image_NCHW: as the net takes it; of N images the sum counts.
     """
-    layers = {name: layer for name, layer in net.named_modules() if not list(layer.children())}
+    moves_nothing = (nn.Identity, nn.Flatten)
+    layers = {
+        name: layer
+        for name, layer in net.named_modules()
+        if not list(layer.children()) and not isinstance(layer, moves_nothing)
+    }
     return sum(_sums_by_layer(net, image_NCHW, layers, lambda _, taken, out: taken.numel() + out.numel()).values())
 
 

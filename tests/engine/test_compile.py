@@ -11,6 +11,7 @@ from fecnet import training
 from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint
 from fecnet.training import train_run
+from fecnet.utils.env import why_no_compile
 from tests.classes import write_recipe
 
 COMPILED = ("SOLVER.COMPILE", "true", "EVAL.PERIOD", "2")
@@ -72,10 +73,14 @@ def test_accumulated_gradients_are_not_left_in_a_graph(monkeypatch):
 def test_cuda_graphs_train_the_same(tmp_path, kind):
     """A size of batch is looked at, then recorded, then replayed: so many iterations that most are replayed."""
     options = ("SOLVER.LENGTH", "40", "SOLVER.BATCH_SIZE", "12", "SOLVER.PRECISION", "fp32", "DEVICE", "cuda")
+    assert not why_no_compile(torch.device("cuda"))
+    torch._dynamo.reset()
     weights = []
     for name, graphs in (("with", "true"), ("without", "false")):
         counters.clear()
         assert train(write_recipe(tmp_path, kind), *options, "SOLVER.CUDA_GRAPHS", graphs, "NAME", name) == 0
         assert not counters["inductor"]["cudagraph_skips"]
+        recorded = torch._inductor.cudagraph_trees.get_manager(0, create_if_none_exists=False)
+        assert recorded is not None  # of the first run
         weights.append(load_file(find_checkpoint(tmp_path / "result" / name, "last") / "model.safetensors"))
     torch.testing.assert_close(*weights, rtol=1e-2, atol=1e-3)
