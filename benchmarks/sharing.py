@@ -27,7 +27,7 @@ from fecnet.many_runs import PlannedRun, train_all
 
 RECIPE = ROOT / "config" / "ferplus.yaml"
 TOGETHER = (1, 2)
-ITERATIONS, SEEDS, JOBS = 3000, 3, 2  # iterations of triplets that come alone
+ITERATIONS, SEEDS, JOBS = 2500, 3, 2  # iterations of triplets that come alone
 SPLIT = "public_test"
 
 
