@@ -6,9 +6,10 @@
   the loss of the annotated triplets alone.
 - *metric_learning*: the same with the loss and the triplet indices of pytorch-metric-learning, where it is installed.
 
-Ours packs the faces once (``fecnet prepare``) and trains in the precision that it chooses for this machine; once more
-with 16 triplets that share faces together (``DATA.TRIPLETS_TOGETHER``), which the ``sharing`` benchmark judges. The
-files of the others hold the same faces at the size that the net sees: they have nothing to crop or to resize.
+Ours packs the faces once (``fecnet prepare``) and trains in the precision that it chooses for this machine: as the
+recipe says; with triplets that share faces together (``DATA.TRIPLETS_TOGETHER``, which the ``sharing`` benchmark
+judges); compiled (``SOLVER.COMPILE``); both. The files of the others hold the same faces at the size that the net sees:
+they have nothing to crop or to resize.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice, pairwise, product
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,13 @@ from fecnet.utils.env import choose_device
 
 MARGIN = 0.2
 REQUIRED = {"original": 3.5, "plain": 2.0}  # ours over theirs, at least
+OURS = {  # DATA.TRIPLETS_TOGETHER, SOLVER.COMPILE
+    "ours": (1, False),
+    "ours_2_together": (2, False),
+    "ours_16_together": (16, False),
+    "ours_compiled": (1, True),
+    "ours_compiled_2_together": (2, True),
+}
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # unit embeddings (3B, D) of B triplets one after the other, odd_B
 Item = tuple[Tensor, int]  # three images (3, C, S, S) and which of them is the odd one
@@ -79,11 +88,13 @@ def run(*, quick: bool) -> dict[str, Any]:
         folder = Path(temporary)
         cfg = large_faces(folder, quick=quick)
         batch = cfg.SOLVER.BATCH_SIZE
-        sharing = load_config(None, ["DATA.TRIPLETS_TOGETHER", str(min(16, batch))], base=cfg)
         files = write_jpegs(PackedDataset(cfg.DATA.PATH), folder / "jpeg")
         loops: dict[str, Callable[[], list[float]]] = {
-            "ours": lambda: iteration_seconds(cfg, folder / "result", iterations + WARM)[WARM:],
-            "ours_sharing_faces": lambda: iteration_seconds(sharing, folder / "result", iterations + WARM)[WARM:],
+            name: partial(our_seconds, cfg, folder / "result", iterations, min(together, batch), compiled)
+            for name, (together, compiled) in OURS.items()
+            if not (quick and compiled)  # half a minute each
+        }
+        loops |= {
             "original": lambda: seconds(cfg, batches(files, batch, workers=None), original_loss, iterations),
             "plain": lambda: seconds(cfg, batches(files, batch, workers=os.cpu_count()), plain_loss, iterations),
         }
@@ -99,10 +110,9 @@ def run(*, quick: bool) -> dict[str, Any]:
             for name, loop in loops.items():
                 taken[name].append(sum(loop()) / iterations)
                 print(f"{name}: {batch / taken[name][-1]:.1f} triplets/s", flush=True)
-    own = ("ours", "ours_sharing_faces")
     over = {
         f"{ours} over {name}": spread(list(map(operator.truediv, taken[name], taken[ours])))
-        for ours, name in product(own, set(taken) - set(own))
+        for ours, name in product(set(taken) & set(OURS), set(taken) - set(OURS))
     }
     for name, ratio in sorted(over.items()):
         print(f"{name}: {ratio['median']:.2f} × ({ratio['min']:.2f}–{ratio['max']:.2f})")
@@ -124,6 +134,13 @@ def write_jpegs(dataset: PackedDataset, folder: Path) -> JpegTriplets:
     for row in np.unique(table.faces_T3):
         Image.fromarray(dataset.faces_NHWC[row]).save(folder / f"{row}.jpg", quality=95)
     return JpegTriplets(folder, table.faces_T3, table.odd_T)
+
+
+def our_seconds(cfg: Frozen, folder: Path, iterations: int, together: int, compiled: bool) -> list[float]:
+    """Of each iteration of our loop, without the first ones."""
+    options = ["DATA.TRIPLETS_TOGETHER", str(together), "SOLVER.COMPILE", str(compiled).lower()]
+    cfg = load_config(None, options, base=cfg)
+    return iteration_seconds(cfg, folder, iterations + WARM)[WARM:]
 
 
 def batches(files: JpegTriplets, batch: int, *, workers: int | None) -> Iterable[tuple[Tensor, Tensor]]:

@@ -37,7 +37,7 @@ class Conv3x3(nn.Conv2d):
         return out_NOHW
 
     def _is_faster_as_products(self, map_NCHW: Tensor) -> bool:
-        if torch.compiler.is_compiling() or not torch.is_grad_enabled() or map_NCHW.device.type != "cpu":
+        if not torch.is_grad_enabled() or map_NCHW.device.type != "cpu":
             return False
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else map_NCHW.dtype
         is_small = map_NCHW.ndim == 4 and map_NCHW.shape[2:].numel() <= LARGEST_MAP
