@@ -1,11 +1,16 @@
-"""Photos of bright squares, which a detector without a net finds, and a net trained on their packed set."""
+"""A tiny net and photos; photos of bright squares, which a detector without a net finds, and a net trained on them."""
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import fecnet
+from fecnet.deploy import shards, sources
 from fecnet.faces import recipe
 from fecnet.prepare import extraction
 from fecnet.prepare.extraction import Extraction
 from fecnet.prepare.fec import prepare_list
+from tests.conftest import write_tiny
 from tests.deploy.nets import noisy, save, train_on, write_list
 from tests.faces.test_extract import Squares, photo
 
@@ -28,3 +33,34 @@ def aligned(tmp_path, squares):
     how = Extraction(size=48, margin=0.3)
     prepare_list(files, tmp_path / "pictures", tmp_path / "set", extraction=how, workers=1, progress=False)
     return train_on(tmp_path / "set", tmp_path), tmp_path / "set", pictures, images
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("net")
+    return train_on(write_tiny(folder / "tiny"), folder)
+
+
+@pytest.fixture(scope="module")
+def encoder(run):
+    return fecnet.load(run, device="cpu")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A tree of eleven pictures, one of them broken, and files that are no pictures."""
+    folder = tmp_path / "photos"
+    for number in range(10):
+        file = folder / ("deeper/still" if number > 6 else "") / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (60, 50, 3), np.uint8)).save(file)
+    (folder / "broken.jpg").write_bytes((folder / "0.png").read_bytes()[:900])
+    (folder / "notes.txt").write_text("no picture")
+    (folder / ".hidden.png").write_bytes(b"")
+    return folder
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    for module in (sources, shards):
+        monkeypatch.setattr(module, "PIECE", 3)

@@ -41,3 +41,8 @@ def save(folder, images):
     for number, image_HWC in enumerate(images):
         Image.fromarray(image_HWC).save(folder / f"{number}.png")
     return [folder / f"{number}.png" for number in range(len(images))]
+
+
+def fail(*_):
+    """What a full disk does."""
+    raise ValueError("full")
