@@ -1,11 +1,12 @@
 """From a run trained sparse to a smaller one that is measured, trained on, resumed and pruned again."""
 
 import json
+import re
 import shutil
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint, load_meta
@@ -255,6 +256,24 @@ def test_a_run_that_was_not_trained_sparse_warns_with_the_switch(trained, tmp_pa
     train(trained / "classifier.yaml", "OUTPUT_DIR", tmp_path, "NAME", "dense", "SOLVER.LENGTH", 1)
     prune_run(str(tmp_path / "dense"), Goal(ratio=0.5))
     assert "trained with SOLVER.SPARSITY 0, so its scales do not tell" in capsys.readouterr().out
+
+
+def test_scales_that_hardly_differ_and_layers_nearly_emptied_are_told(run, trained, tmp_path, capsys):
+    train(trained / "classifier.yaml", "OUTPUT_DIR", tmp_path, "NAME", "alike", "SOLVER.LENGTH", 1,
+          "SOLVER.SPARSITY", 1e-4)  # fmt: skip
+    prune_run(str(tmp_path / "alike"), Goal(ratio=0.5))
+    assert re.search(
+        r"its scales hardly differ \(1 ± 0.0\d+\), .* more than SOLVER.SPARSITY 0.0001", capsys.readouterr().out
+    )
+    weights = find_checkpoint(run, "best") / "model.safetensors"
+    state = load_file(weights)
+    for name, value in state.items():
+        if name.removesuffix("weight") + "running_mean" in state:
+            state[name] = torch.linspace(0.1, 1, len(value)) / (100 if name == "backbone.layer2.0.bn1.weight" else 1)
+    save_file(state, weights)
+    prune_run(str(run), Goal(ratio=0.5))
+    said = capsys.readouterr().out
+    assert "hardly differ" not in said and "nearly emptied: backbone.layer2.0.conv1 (1 of 16); " in said
 
 
 def test_a_pruned_net_opened_with_other_widths_is_refused_with_its_own(run, trained):
