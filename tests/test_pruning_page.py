@@ -2,12 +2,13 @@
 
 import re
 import shlex
+from pathlib import Path
 
 import inference
 import train
 from fecnet.cli import main as fecnet
 from tests.conftest import ROOT
-from tests.short_runs import TWO_ITERATIONS, write_faces
+from tests.short_runs import TWO_ITERATIONS, short, write_faces
 
 PAGE = (ROOT / "docs" / "pruning.md").read_text()
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
@@ -30,15 +31,16 @@ def test_every_command_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config").symlink_to(ROOT / "config")
     data = write_faces(tmp_path / "data", ROOT / "config" / "fer2013_vgg19.yaml")
-    narrow = ["DATA.PATH", str(data), "MODEL.WIDTHS", str([8] * 16), *TWO_ITERATIONS]
+    narrow = ["DATA.PATH", str(data), "MODEL.WIDTHS", str([8] * 16)]
     commands = [line for block in BLOCKS for line in unrolled(block)]
     assert len(commands) == 5 + 2 + 6
     for line in commands:
-        name, *arguments = shlex.split(line.replace("/checkpoints/898/", "/checkpoints/2/"))
+        name, *arguments = shlex.split(line.replace("/checkpoints/912/", "/checkpoints/2/"))
         if name == "fecnet":
             assert fecnet(arguments) == 0, line
         elif arguments[0] == "train.py":
-            settings = narrow if arguments[1].startswith("config/") else TWO_ITERATIONS
+            recipe = Path(arguments[1])
+            settings = [*narrow, *short(recipe)] if recipe.parent.name == "config" else TWO_ITERATIONS
             assert train._train(train.parse([*arguments[1:], *settings])) == 0, line
         else:
             monkeypatch.setattr("sys.argv", arguments)
@@ -48,5 +50,5 @@ def test_every_command_runs(tmp_path, monkeypatch):
 
 
 def test_the_iteration_named_is_that_of_the_recipe():
-    faces, batch, epochs = 28709, 64, 2
+    faces, batch, epochs = 28709 - 25121, 64, 16
     assert f"/checkpoints/{epochs * -(-faces // batch)}/" in PAGE
