@@ -4,7 +4,8 @@ Two nets: VGG19 on FER2013 (config/fer2013_vgg19_cpu.yaml: an eighth of the trai
 in fine-tuning) and the embedding net on FERPlus triplets (config/ferplus.yaml with 1,500 of its 11,000 iterations, then
 1,500). The net that is not pruned is fine-tuned alike, so that both sides have the same budget. Accuracy is that on the
 seven eighths of FER2013's training faces that are not learnt, and on FERPlus's PrivateTest; nothing is selected by it
-here, but VGG19's λ, lengths and share of the faces were chosen in trials with half of the channels measured there.
+here, but VGG19's λ, lengths and share of the faces were chosen in trials that were measured there with half of the
+channels: that figure is somewhat too good. PublicTest and PrivateTest, which chose nothing of it, stand beside it.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ class Plan:
         data: packed data set, and how it is made.
         train: settings of the sparse training.
         tune: settings of the fine-tuning.
-        split: accuracy on it is reported.
+        splits: accuracy on the first is reported, on the others recorded besides.
     """
 
     recipe: str
     data: tuple[str, str]
     train: tuple[str, ...]
     tune: tuple[str, ...]
-    split: str = "private_test"
+    splits: tuple[str, ...] = ("private_test",)
 
 
 PLANS = {
@@ -52,7 +53,7 @@ PLANS = {
         ("datasets/fer2013", "fecnet prepare fer2013 FER2013_FOLDER datasets/fer2013"),
         (),
         ("SOLVER.LENGTH", "20"),
-        "hold_out",
+        ("hold_out", "public_test", "private_test"),
     ),
     "embedding": Plan(
         "config/ferplus.yaml",
@@ -93,11 +94,12 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 def _measure(name: str, plan: Plan, folder: Path, data: list[str], *, ratios: tuple[float, ...]) -> dict[str, Any]:
     """Train sparse; prune at each ratio; fine-tune each net and the one that is not pruned; compare."""
-    split = "test" if data else plan.split
+    splits = ("test",) if data else plan.splits
+    split = splits[0]
     short = _SHORT if data else []
     if data and name == "vgg19":
         data = [*data, "DATA.LABELS", "synthetic", "DATA.HOLD_OUT", "0", "MODEL.WIDTHS", str([8] * 16)]
-    where = ["OUTPUT_DIR", str(folder), "DATA.EVAL_SPLITS", f"[{split}]", *_LAST, *data]
+    where = ["OUTPUT_DIR", str(folder), "DATA.EVAL_SPLITS", f"[{','.join(splits)}]", *_LAST, *data]
     base = folder / name
     wall, _ = run_commands([["train.py", plan.recipe, *where, *plan.train, *short, "NAME", name]])
     whole = str(find_checkpoint(base, "last") / "model.safetensors")
@@ -125,6 +127,7 @@ def _measure(name: str, plan: Plan, folder: Path, data: list[str], *, ratios: tu
             "times_fewer_parameters": costs[0]["parameters"] / costs[2 * k + 3]["parameters"],
             "percent_pruned": costs[2 * k + 2]["percent"][split],
             "percent_tuned": costs[2 * k + 3]["percent"][split],
+            "percent_tuned_by_split": costs[2 * k + 3]["percent"],
             "widths": load_meta(find_checkpoint(runs[2 * k + 3], "last"))["config"]["MODEL"]["WIDTHS"],
         }
         for k, ratio in enumerate(ratios)
@@ -142,7 +145,11 @@ def _measure(name: str, plan: Plan, folder: Path, data: list[str], *, ratios: tu
         "tune": tune,
         "wall_s": round(wall, 1),
         "whole": {key: costs[0][key] for key in ("parameters", "macs", "file_bytes", "ms")}
-        | {"percent_sparse": costs[0]["percent"][split], "percent_tuned": costs[1]["percent"][split]},
+        | {
+            "percent_sparse": costs[0]["percent"][split],
+            "percent_tuned": costs[1]["percent"][split],
+            "percent_tuned_by_split": costs[1]["percent"],
+        },
         "ratios": table,
     }
 
