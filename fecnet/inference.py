@@ -13,7 +13,7 @@ from fecnet.config.node import Frozen, flatten, load_config
 from fecnet.data.build import build_trained_rows
 from fecnet.data.duplicates import stand_in
 from fecnet.data.folds import FOLD
-from fecnet.data.label_splits import HOLD_OUT
+from fecnet.data.label_splits import CUT_BY, HOLD_OUT
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, home_of, load_meta, load_weights, selected_by
 from fecnet.engine.evaluator import AffectJudge, ClassJudge, Evaluator, TripletJudge
@@ -158,7 +158,7 @@ def _check_hold_out(cfg: Frozen, trained: Frozen, splits: Sequence[str]) -> None
     parts = (HOLD_OUT, FOLD, trained.DATA.TRAIN_SPLIT)
     if not any(data.HOLD_OUT or data.FOLD for data in (cfg.DATA, trained.DATA)) or not set(parts) & set(splits):
         return
-    for key in ("LABELS", "TRAIN_SPLIT", "HOLD_OUT", "FOLD", "FOLDS", "NUM_FOLDS", "FOLD_SEED"):
+    for key in CUT_BY:
         if cfg.DATA[key] != trained.DATA[key]:
             raise ValueError(
                 f"DATA.{key}: {cfg.DATA[key]!r}, trained with {trained.DATA[key]!r}: it decides which faces were held "

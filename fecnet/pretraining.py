@@ -9,11 +9,14 @@ from typing import Any
 import torch
 
 from fecnet.config.node import Frozen, load_config
+from fecnet.data.folds import FOLD
+from fecnet.data.label_splits import CUT_BY, HOLD_OUT
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import load_meta
 from fecnet.modeling.build import own_widths
 from fecnet.modeling.models import ExpressionNet
 from fecnet.modeling.pretrained import LoadReport, load_pretrained
+from fecnet.run_folders import describe_data
 from fecnet.utils.logging import say
 
 
@@ -21,12 +24,13 @@ def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset) -> Non
     """Fill the parts of ``model`` that ``MODEL.PRETRAINED_PARTS`` names from ``MODEL.PRETRAINED``, and report.
 
     Raises:
-        ValueError: the file cannot be used or is not described; it is of a net of other widths; or all parts are asked
-            for and a weight does not fit.
+        ValueError: the file cannot be used or is not described; it is of a net of other widths, or of one that has
+            learnt faces which are held out here; or all parts are asked for and a weight does not fit.
     """
     if not cfg.MODEL.PRETRAINED_ON:
         raise ValueError("MODEL.PRETRAINED_ON: empty; say what the file was trained on, checkpoints disclose it")
     _check_widths(cfg)
+    _check_held_out(cfg, dataset)
     if cfg.MODEL.PRETRAINED_PARTS == "all":
         report = _load_all(model, cfg.MODEL.PRETRAINED)
     else:
@@ -85,6 +89,26 @@ def _check_widths(cfg: Frozen) -> None:
             f"MODEL.WIDTHS: {list(cfg.MODEL.WIDTHS)}; {cfg.MODEL.PRETRAINED} is of a net with {theirs}; "
             "allowed: the same"
         )
+
+
+def _check_held_out(cfg: Frozen, dataset: PackedDataset) -> None:
+    """What is held out here must not have been learnt there.
+
+    Raises:
+        ValueError: the file lies in a checkpoint trained on these faces, which were cut in another way.
+    """
+    meta = _meta_beside(cfg.MODEL.PRETRAINED)
+    measured = [part for part in (HOLD_OUT, FOLD) if part in (*cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS)]
+    sha256 = describe_data(dataset).get("faces_sha256")
+    if meta is None or not measured or sha256 is None or meta["data"].get("faces_sha256") != sha256:
+        return
+    before = load_config(base=meta["config"], base_name=f"{cfg.MODEL.PRETRAINED}: its meta.json").DATA
+    for key in CUT_BY:
+        if cfg.DATA[key] != before[key]:
+            raise ValueError(
+                f"DATA.{key}: {cfg.DATA[key]!r}; {cfg.MODEL.PRETRAINED} was trained on the same faces with "
+                f"{before[key]!r} and may have learnt some of '{measured[0]}'; allowed: the same"
+            )
 
 
 def _meta_beside(weights: str) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from fecnet.data.packed import PackedDataset
 from fecnet.data.permutation import permuted
 
 HOLD_OUT = "hold_out"  # name of the split that is cut from training
+CUT_BY = ("LABELS", "TRAIN_SPLIT", "HOLD_OUT", "FOLD", "FOLDS", "NUM_FOLDS", "FOLD_SEED")  # keys of DATA
 
 
 class LabelSplits:
