@@ -30,8 +30,8 @@ from fecnet.modeling.pruning import (
 from fecnet.utils.files import replace_text
 from fecnet.utils.logging import read_metrics, say
 
-_ALIKE = 0.2  # deviation of scales over mean: 0.6 after fer2013_vgg19_cpu.yaml, 0.03 with two thirds of its λ
-_THIN = 0.1  # of the channels of a layer
+_ALIKE = 0.2  # standard deviation of scales over their mean; a choice: VGG19 had 0.03 where pruning failed, else 0.6
+_THIN = 0.1  # of the channels of a layer; a choice
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def prune_run(path: str, goal: Goal, *, which: str = "best", inner: bool = False
         for group, value_C in zip(groups, importance(net, groups), strict=True)
     ]
     scale_S = torch.cat([value_C[value_C.isfinite()] for value_C in importances])
-    _warn_of_scales(checkpoint, scale_S, cfg.SOLVER.SPARSITY)
     choice = _choose(net, groups, importances, goal, macs)
+    _warn_of_scales(checkpoint, scale_S, cfg.SOLVER.SPARSITY)
     folder = _output_folder(checkpoint, output)
     small_cfg = _settings(cfg, folder, checkpoint, meta, choice)
     small = build_saved_net(small_cfg, meta)
@@ -108,12 +108,13 @@ def _warn_of_scales(checkpoint: Path, scale_S: Tensor, sparsity: float) -> None:
     if not sparsity:
         say(
             f"{checkpoint}: trained with SOLVER.SPARSITY 0, so its scales do not tell what is of no use and pruning "
-            "costs more accuracy; train with SOLVER.SPARSITY 1e-4"
+            "costs more accuracy; train with SOLVER.SPARSITY above 0, how much says docs/pruning.md"
         )
-    elif deviation < _ALIKE * mean:
+    elif deviation <= _ALIKE * mean:
         say(
             f"{checkpoint}: its scales hardly differ ({mean:.3g} ± {deviation:.2g}), so which are the smallest tells "
-            f"little and pruning costs more accuracy; train longer or with more than SOLVER.SPARSITY {sparsity:g}"
+            f"little and pruning costs more accuracy; train with a SOLVER.SPARSITY above {sparsity:g}, how much says "
+            "docs/pruning.md"
         )
 
 
@@ -211,7 +212,7 @@ def _print(groups: list[ChannelGroup], choice: Choice, before: Mapping[str, int]
         if kept < _THIN * group.size
     ]
     if thin:
-        say(f"nearly emptied: {', '.join(thin)}; fine-tuning may not bring that back: --least 0.25 keeps a quarter")
+        say(f"nearly emptied: {', '.join(thin)}; fine-tuning may not mend it: --least 0.25 leaves each a quarter")
     for key, name in (("parameters", "parameters"), ("macs", "MACs per face")):
         ratio = before[key] / after[key]
         say(f"{name:<13}  {before[key]:>13,} → {after[key]:>13,}  ({ratio:.2f} times fewer)")

@@ -124,6 +124,24 @@ def test_training_on_starts_from_every_pruned_weight(run):
     assert "head.classifier.weight" in start
 
 
+def test_faces_that_the_start_has_learnt_are_not_held_out(run, trained, tmp_path):
+    """A smaller hold-out, or none before, and the figure on it would be one on faces that were learnt."""
+    held = ("DATA.HOLD_OUT", 0.4, "DATA.EVAL_SPLITS", "[hold_out]", "OUTPUT_DIR", tmp_path, "SOLVER.LENGTH", 1)
+    assert train(trained / "classifier.yaml", *held, "NAME", "held", "SOLVER.SPARSITY", 0.01) == 0
+    recipe = prune_run(str(tmp_path / "held"), Goal(ratio=0.3)) / "config.yaml"
+    assert train(recipe, "SOLVER.LENGTH", 1) == 0
+    said = (
+        r"^DATA\.HOLD_OUT: 0\.2; .*safetensors was trained on the same faces with 0\.4 and may have learnt .*'hold_out'"
+    )
+    with pytest.raises(ValueError, match=said):
+        train(recipe, "SOLVER.LENGTH", 1, "DATA.HOLD_OUT", 0.2)
+    whole = find_checkpoint(run, "last") / "model.safetensors"
+    start = ("MODEL.PRETRAINED", whole, "MODEL.PRETRAINED_ON", "moods", "MODEL.PRETRAINED_PARTS", "backbone")
+    with pytest.raises(ValueError, match=r"^DATA\.HOLD_OUT: 0\.4; .* with 0\.0 and"):
+        train(trained / "classifier.yaml", *held, *start)
+    assert train(trained / "classifier.yaml", *start, "OUTPUT_DIR", tmp_path, "NAME", "none", "SOLVER.LENGTH", 1) == 0
+
+
 def test_the_documented_loop_of_two_commands(run, monkeypatch):
     """Prune, fine-tune, repeat: each round removes a share of what is left."""
     from fecnet.cli import main
@@ -247,6 +265,11 @@ def test_what_is_wrong_is_one_line(run, trained, capsys):
     )  # fmt: skip
     with pytest.raises(ValueError, match=r"^MODEL\.BACKBONE: 'inception_nn2' cannot be pruned: it has no batch norm"):
         prune_run(str(run.with_name("free")), Goal(ratio=0.5))
+    train(trained / "classifier.yaml", "MODEL.FREEZE_BACKBONE", "true", "MODEL.NECK", "identity", "SOLVER.LENGTH", 1,
+          "OUTPUT_DIR", run.parent, "NAME", "stiff")  # fmt: skip
+    capsys.readouterr()
+    assert main(["prune", str(run.with_name("stiff")), "--ratio", "0.5"]) == 2
+    assert re.fullmatch(r"error: no channel may be removed: all are frozen .*\n", capsys.readouterr().err)
     with pytest.raises(ValueError, match=r"SOLVER\.SPARSITY: 0\.1; allowed: 0, since no batch norm"):
         train(trained / "classifier.yaml", "SOLVER.SPARSITY", 0.1, "MODEL.FREEZE_BACKBONE", "true",
               "MODEL.NECK", "identity", "OUTPUT_DIR", run.parent / "frozen")  # fmt: skip
@@ -263,7 +286,7 @@ def test_scales_that_hardly_differ_and_layers_nearly_emptied_are_told(run, train
           "SOLVER.SPARSITY", 1e-4)  # fmt: skip
     prune_run(str(tmp_path / "alike"), Goal(ratio=0.5))
     assert re.search(
-        r"its scales hardly differ \(1 ± 0.0\d+\), .* more than SOLVER.SPARSITY 0.0001", capsys.readouterr().out
+        r"its scales hardly differ \(1 ± 0.0\d+\), .* SOLVER.SPARSITY above 0.0001", capsys.readouterr().out
     )
     weights = find_checkpoint(run, "best") / "model.safetensors"
     state = load_file(weights)

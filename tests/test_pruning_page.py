@@ -6,7 +6,9 @@ from pathlib import Path
 
 import inference
 import train
+from benchmarks.pruning import PLANS
 from fecnet.cli import main as fecnet
+from fecnet.config.node import load_config
 from tests.conftest import ROOT
 from tests.short_runs import TWO_ITERATIONS, short, write_faces
 
@@ -50,5 +52,8 @@ def test_every_command_runs(tmp_path, monkeypatch):
 
 
 def test_the_iteration_named_is_that_of_the_recipe():
-    faces, batch, epochs = 28709 - 25121, 64, 16
-    assert f"/checkpoints/{epochs * -(-faces // batch)}/" in PAGE
+    recipe = ROOT / "config" / "fer2013_vgg19_cpu.yaml"
+    solver, faces = load_config(recipe).SOLVER, 28709 - 25121  # without those that it holds out
+    assert f"/checkpoints/{solver.LENGTH * -(-faces // solver.BATCH_SIZE):.0f}/" in PAGE
+    tune = " ".join(PLANS["vgg19"].tune)
+    assert f" {tune} MODEL" in PAGE and f" {tune}\n" in recipe.read_text()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fecnet.modeling.channels import ChannelGroup, Span
 
-_NONE = "no channel may be removed: all are frozen, or sums of residual blocks left whole"
+_NONE = "no channel may be removed: all are frozen (MODEL.FREEZE_BACKBONE) or sums of residual blocks (--inner)"
 Keep = list[Tensor]  # of each group which channels stay, bool, shape (C,)
 
 
