@@ -142,10 +142,19 @@ def run(*, quick: bool) -> dict[str, Any]:
     return {**found, "required": REQUIRED}
 
 
-def large_faces(folder: Path, *, quick: bool) -> Frozen:
-    """The published recipe on synthetic faces, 30 triplets of 160 pixels a batch."""
+def faces_a_batch(cfg: Frozen, iterations: int = 100) -> float:
+    """Different faces that a batch shows, which is what goes through the net; a mean."""
+    dataset = PackedDataset(cfg.DATA.PATH)
+    loader = build_loader(cfg, dataset, rank=0, world_size=1, device=torch.device("cpu"))
+    return statistics.mean(len(batch.row_U) for _, batches in loader(1, iterations) for batch in batches)
+
+
+def large_faces(folder: Path, *, quick: bool, people: int = 60, triplets: int = 1200) -> Frozen:
+    """The published recipe on synthetic faces, eight of each person, 30 triplets of 160 pixels a batch."""
     size = 48 if quick else 160
-    prepare_synthetic(folder / "large", size=size, num_train_identities=60, num_train_triplets=1200, progress=False)
+    prepare_synthetic(
+        folder / "large", size=size, num_train_identities=people, num_train_triplets=triplets, progress=False
+    )
     narrow = ["MODEL.WIDTH", "0.125", "MODEL.NECK", "none"] if quick else []
     where = ["DATA.PATH", str(folder / "large"), "DATA.EVAL_SPLITS", "[val]", "DATA.INPUT_SIZE", str(size)]
     return load_config(LARGE_RECIPE, [*where, *narrow, "SOLVER.BATCH_SIZE", "4" if quick else "30"])

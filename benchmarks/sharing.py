@@ -14,14 +14,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from benchmarks.demo import ROOT
+from benchmarks.loop import faces_a_batch
 from benchmarks.record import spread
 from fecnet.config.node import load_config
-from fecnet.data.build import build_loader
-from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, load_meta
 from fecnet.many_runs import PlannedRun, train_all
 
@@ -49,7 +45,12 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 def measure(folder: Path, *, iterations: int, seeds: Sequence[int], together: Sequence[int]) -> dict[str, Any]:
     """All runs, those of one seed after each other: whatever else the machine does meets all alike."""
-    faces = {number: faces_a_batch(number) for number in together}
+    base = load_config(RECIPE)
+    base = load_config(None, ["DATA.PATH", str(ROOT / base.DATA.PATH)], base=base)
+    faces = {
+        number: faces_a_batch(load_config(None, ["DATA.TRIPLETS_TOGETHER", str(number)], base=base))
+        for number in together
+    }
     lengths = {number: round(iterations * faces[together[0]] / faces[number]) for number in together}
     runs = {
         (seed, number): PlannedRun(
@@ -86,11 +87,3 @@ def measure(folder: Path, *, iterations: int, seeds: Sequence[int], together: Se
 def _schedule(length: int) -> tuple[str, ...]:
     warm_up = str(min(100, length // 2))
     return ("SOLVER.LENGTH", str(length), "SOLVER.WARMUP", warm_up, "EVAL.PERIOD", "0", "CHECKPOINT.PERIOD", "0")
-
-
-def faces_a_batch(number: int) -> float:
-    """Faces that go through the net in an iteration, mean over a hundred."""
-    cfg = load_config(RECIPE, ["DATA.TRIPLETS_TOGETHER", str(number)])
-    dataset = PackedDataset(ROOT / cfg.DATA.PATH)
-    loader = build_loader(cfg, dataset, rank=0, world_size=1, device=torch.device("cpu"))
-    return float(np.mean([len(batch.row_U) for _, batches in loader(1, 100) for batch in batches]))

@@ -67,10 +67,12 @@ def test_where_products_do_not_pay_it_is_torchs_convolution():
 def test_a_compiled_net_has_the_products_too_for_batches_of_any_size():
     torch.manual_seed(0)
     net = Conv3x3(FEWEST_CHANNELS, FEWEST_CHANNELS, bias=True).to(memory_format=torch.channels_last)
-    compiled = torch.compile(net, backend="aot_eager", fullgraph=True)
+    compiled = torch.compile(net, backend="aot_eager", fullgraph=True, dynamic=True)
+    torch._dynamo.utils.counters.clear()
     for images in (3, 4, 6):
         seen = torch.randn(images, FEWEST_CHANNELS, 5, 5).to(memory_format=torch.channels_last)
         (found, _), (wanted, by_products) = trained(compiled, seen), trained(net, seen)
         assert by_products
         for own, other in zip(found, wanted, strict=True):
             torch.testing.assert_close(own, other, rtol=0, atol=0)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
