@@ -153,7 +153,15 @@ def large_faces(folder: Path, *, quick: bool, people: int = 60, triplets: int = 
     """The published recipe on synthetic faces, eight of each person, 30 triplets of 160 pixels a batch."""
     size = 48 if quick else 160
     prepare_synthetic(
-        folder / "large", size=size, num_train_identities=people, num_train_triplets=triplets, progress=False
+        folder / "large",
+        size=size,
+        num_train_identities=people,
+        num_val_identities=20,
+        num_test_identities=20,
+        num_train_triplets=triplets,
+        num_val_triplets=60,
+        num_test_triplets=60,
+        progress=False,
     )
     narrow = ["MODEL.WIDTH", "0.125", "MODEL.NECK", "none"] if quick else []
     where = ["DATA.PATH", str(folder / "large"), "DATA.EVAL_SPLITS", "[val]", "DATA.INPUT_SIZE", str(size)]

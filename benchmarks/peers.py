@@ -25,8 +25,10 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import islice, pairwise, product
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ from torchvision.transforms import v2
 from benchmarks.loop import LARGE_RECIPE, WARM, faces_a_batch, iteration_seconds, large_faces
 from benchmarks.loss import cubic_loss
 from benchmarks.record import spread
-from fecnet.config.node import Frozen, load_config
+from fecnet.config.node import load_config, plain
 from fecnet.data.packed import PackedDataset
 from fecnet.modeling.build import build_model
 from fecnet.modeling.criterion.triplet import triplet_loss
@@ -102,25 +104,19 @@ def run(*, quick: bool) -> dict[str, Any]:
             print(f"compiled: not measured: {why_not}")
             settings = {name: ours for name, ours in settings.items() if not ours.SOLVER.COMPILE}
         loops: dict[str, Callable[[], list[float]]] = {
-            name: partial(our_seconds, ours, folder / "result", iterations) for name, ours in settings.items()
+            name: partial(our_seconds, plain(ours), folder / "result", iterations) for name, ours in settings.items()
         }
-        loops |= {
-            "original": lambda: seconds(cfg, batches(files, batch, workers=None), original_loss, iterations),
-            "plain": lambda: seconds(cfg, batches(files, batch, workers=os.cpu_count()), plain_loss, iterations),
-        }
-        if importlib.util.find_spec("pytorch_metric_learning"):
-            workers = os.cpu_count()
-            loops["metric_learning"] = lambda: seconds(
-                cfg, batches(files, batch, workers=workers), metric_learning_loss(), iterations
-            )
-        else:
-            print("pytorch-metric-learning is not installed: not measured; pip install pytorch-metric-learning")
+        for name in PEERS:
+            if name == "metric_learning" and not importlib.util.find_spec("pytorch_metric_learning"):
+                print("pytorch-metric-learning is not installed: not measured; pip install pytorch-metric-learning")
+            else:
+                loops[name] = partial(peer_seconds, name, plain(cfg), files, iterations)
         taken: dict[str, list[float]] = {name: [] for name in loops}
         faces = {name: faces_a_batch(ours) for name, ours in settings.items()}
         order = random.Random(0)
         for _ in range(rounds):
             for name in order.sample(list(loops), len(loops)):
-                taken[name].append(sum(loops[name]()) / iterations)
+                taken[name].append(sum(apart(loops[name])) / iterations)
                 print(f"{name}: {batch / taken[name][-1]:.1f} triplets/s", flush=True)
     over = {
         f"{ours} over {name}": spread(list(map(operator.truediv, taken[name], taken[ours])))
@@ -149,9 +145,15 @@ def write_jpegs(dataset: PackedDataset, folder: Path) -> JpegTriplets:
     return JpegTriplets(folder, table.faces_T3, table.odd_T)
 
 
-def our_seconds(cfg: Frozen, folder: Path, iterations: int) -> list[float]:
+def apart(loop: Callable[[], list[float]]) -> list[float]:
+    """What a loop gives in a process of its own: ours tells the C library how to keep memory, the others do not."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(loop).result()
+
+
+def our_seconds(settings: dict[str, Any], folder: Path, iterations: int) -> list[float]:
     """Of each iteration of our loop, without the first ones."""
-    return iteration_seconds(cfg, folder, iterations + WARM)[WARM:]
+    return iteration_seconds(load_config(base=settings), folder, iterations + WARM)[WARM:]
 
 
 def batches(files: JpegTriplets, batch: int, *, workers: int | None) -> Iterable[tuple[Tensor, Tensor]]:
@@ -159,14 +161,17 @@ def batches(files: JpegTriplets, batch: int, *, workers: int | None) -> Iterable
     return DataLoader(files, batch, shuffle=True, num_workers=workers or 0, drop_last=True)
 
 
-def seconds(cfg: Frozen, batches: Iterable[tuple[Tensor, Tensor]], loss: Loss, iterations: int) -> list[float]:
+def peer_seconds(name: str, settings: dict[str, Any], files: JpegTriplets, iterations: int) -> list[float]:
     """Of each iteration of a plain training loop in float32, without the first ones."""
+    cfg, (workers, loss) = load_config(base=settings), PEERS[name]
     torch.manual_seed(0)
     device = choose_device(cfg.DEVICE)
     model: nn.Module = build_model(cfg, 3).to(device).train()
     optimizer = torch.optim.Adam(model.parameters(), cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
     begun = [time.perf_counter()]
-    for image_B3CSS, odd_B in islice(endless(batches), WARM + iterations):
+    for image_B3CSS, odd_B in islice(
+        endless(batches(files, cfg.SOLVER.BATCH_SIZE, workers=workers)), WARM + iterations
+    ):
         optimizer.zero_grad()
         loss(model(image_B3CSS.flatten(0, 1).to(device))["embedding"], odd_B.to(device)).backward()
         optimizer.step()
@@ -188,21 +193,25 @@ def plain_loss(emb_ND: Tensor, odd_B: Tensor) -> Tensor:
     ).mean()
 
 
-def metric_learning_loss() -> Loss:
+def metric_learning_loss(emb_ND: Tensor, odd_B: Tensor) -> Tensor:
     """``TripletMarginLoss`` of pytorch-metric-learning, given both annotated (anchor, positive, negative) of each."""
     from pytorch_metric_learning.distances import LpDistance
     from pytorch_metric_learning.losses import TripletMarginLoss
 
     criterion = TripletMarginLoss(margin=MARGIN, distance=LpDistance(p=2, power=2))
+    first_B = torch.arange(len(odd_B), device=odd_B.device) * 3
+    others_B2 = first_B[:, None] + torch.tensor([[1, 2], [0, 2], [0, 1]], device=odd_B.device)[odd_B]
+    anchors, positives = torch.cat([others_B2, others_B2.flip(1)]).unbind(1)
+    negatives = (first_B + odd_B).repeat(2)
+    found: Tensor = criterion(emb_ND, torch.arange(len(emb_ND), device=odd_B.device), (anchors, positives, negatives))
+    return found
 
-    def loss(emb_ND: Tensor, odd_B: Tensor) -> Tensor:
-        first_B = torch.arange(len(odd_B), device=odd_B.device) * 3
-        others_B2 = first_B[:, None] + torch.tensor([[1, 2], [0, 2], [0, 1]], device=odd_B.device)[odd_B]
-        anchors, positives = torch.cat([others_B2, others_B2.flip(1)]).unbind(1)
-        negatives = (first_B + odd_B).repeat(2)
-        return criterion(emb_ND, torch.arange(len(emb_ND), device=odd_B.device), (anchors, positives, negatives))
 
-    return loss
+PEERS: dict[str, tuple[int | None, Loss]] = {  # worker processes, loss
+    "original": (None, original_loss),
+    "plain": (os.cpu_count(), plain_loss),
+    "metric_learning": (os.cpu_count(), metric_learning_loss),
+}
 
 
 def endless(batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
