@@ -127,7 +127,6 @@ def _measure(name: str, plan: Plan, folder: Path, data: list[str], *, ratios: tu
             "times_fewer_parameters": costs[0]["parameters"] / costs[2 * k + 3]["parameters"],
             "percent_pruned": costs[2 * k + 2]["percent"][split],
             "percent_tuned": costs[2 * k + 3]["percent"][split],
-            "percent_tuned_by_split": costs[2 * k + 3]["percent"],
             "widths": load_meta(find_checkpoint(runs[2 * k + 3], "last"))["config"]["MODEL"]["WIDTHS"],
         }
         for k, ratio in enumerate(ratios)
@@ -145,12 +144,11 @@ def _measure(name: str, plan: Plan, folder: Path, data: list[str], *, ratios: tu
         "tune": tune,
         "wall_s": round(wall, 1),
         "whole": {key: costs[0][key] for key in ("parameters", "macs", "file_bytes", "ms")}
-        | {
-            "percent_sparse": costs[0]["percent"][split],
-            "percent_tuned": costs[1]["percent"][split],
-            "percent_tuned_by_split": costs[1]["percent"],
-        },
+        | {"percent_sparse": costs[0]["percent"][split], "percent_tuned": costs[1]["percent"][split]},
         "ratios": table,
+        "percent_tuned": {
+            name: tuned["percent"] for name, tuned in zip(["not pruned", *table], costs[1::2], strict=True)
+        },
     }
 
 
