@@ -57,13 +57,13 @@ def profile_run(cfg: Frozen, *, iterations: int = 20, trace: str | Path = "") ->
     if not Path(trace).parent.is_dir():
         raise ValueError(f"--trace {trace}: no folder {Path(trace).parent}")
     device = choose_device(cfg.DEVICE)
+    if device.type == "cpu":
+        keep_freed_memory()
     comm.start(device, {**dict(flatten(cfg)), "code": code_hash()})
     dataset = open_dataset(cfg)
     task = find_task(cfg, dataset)
     torch.manual_seed(cfg.SEED)
     trainer = build_trainer(cfg, dataset, task, device, None)
-    if device.type == "cpu":
-        keep_freed_memory()
     precision = trainer.stepper.precision
 
     updates = trainer.updates(1, _WARM + 2 * iterations)

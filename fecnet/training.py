@@ -98,6 +98,8 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
             that is not finite; a full disk; ranks that are missing, or whose settings, data or code differ.
     """
     device = choose_device(cfg.DEVICE)
+    if device.type == "cpu":
+        keep_freed_memory()
     comm.start(device, {**dict(flatten(cfg)), "--resume": resume, "code": code_hash()})
     checkpoint = find_resumed(cfg, recipe, resume)
     if checkpoint is not None:
@@ -121,8 +123,6 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
     run = comm.from_main(lambda: run_folder(cfg, recipe, checkpoint, restart=resume == "auto"))
     files = _open_files(cfg, run, trainer.progress)
     say(f"{run}: {_summary(cfg, dataset, trainer, device)}")
-    if device.type == "cpu":
-        keep_freed_memory()  # not sooner: what data were read and sorted in goes back to the system
     with StopOnSignal() as stop:
         try:
             ended_by = trainer.train(files, stop)

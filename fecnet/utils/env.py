@@ -23,7 +23,7 @@ import torch
 import fecnet
 from fecnet.utils import comm
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _exact_lock, _exact, _tf32_before = threading.Lock(), 0, (False, False)  # of exact_float32
 COMMAND = "FECNET_COMMAND"  # what was typed, for processes that were started by another
 _SIDE, _PRODUCTS = 512, 8  # of the matrices that tell how fast bf16 is, and how often they are multiplied
@@ -95,15 +95,14 @@ def seed_device(device: torch.device, seed: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what is freed rather than give it back to the system; elsewhere nothing.
+    """Let glibc keep what is freed, up to 32 MB a piece, rather than give it back to the system; elsewhere nothing.
 
-    An iteration frees and asks for the same large pieces over and over. Of those that are given back every 4 KB cost a
-    page fault. Pieces of 32 MB or more, such as maps of 90 faces of 160 pixels, are mapped and given back whatever the
-    threshold, so nothing is mapped.
+    An iteration frees and asks for the same large pieces over and over. Giving them back costs hundreds of page
+    faults an iteration.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
-        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
         mallopt(_M_TRIM_THRESHOLD, -1)
 
 
