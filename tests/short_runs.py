@@ -35,8 +35,8 @@ def short(recipe: Path) -> list[str]:
     overrides = list(TWO_ITERATIONS)
     if cfg.DATA.INPUT_SIZE > 100:  # Inception-ResNet needs about as many pixels
         overrides += ["DATA.INPUT_SIZE", "96"]
-    if cfg.DATA.HOLD_OUT:  # of few faces, so that each class is still learnt
-        overrides += ["DATA.HOLD_OUT", str(min(cfg.DATA.HOLD_OUT, 0.25))]
+    if cfg.DATA.HOLD_OUT > 0.25:  # of few faces, so that each class is still learnt
+        overrides += ["DATA.HOLD_OUT", "0.25"]
     if cfg.LOSS.RELABEL_AFTER:
         overrides += ["LOSS.RELABEL_AFTER", "1"]
     if cfg.SOLVER.BATCH_LABELLED:
