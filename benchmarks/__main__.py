@@ -23,6 +23,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "sharing",
     "time_to",
     "small_maps",
+    "kept_memory",
     "saving",
     "scaling",
     "survive",

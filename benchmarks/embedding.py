@@ -23,7 +23,8 @@ from fecnet.deploy.shards import embedded
 from fecnet.deploy.sources import Sources
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.modeling.build import build_model
-from fecnet.utils.env import choose_device, exact_float32, keep_freed_memory
+from fecnet.utils.env import choose_device, exact_float32
+from fecnet.utils.memory import keep_freed_memory
 
 FACES, RUNS = 10_000, 5
 MINUTES, RATE = 10, 25  # of the video; frames per second

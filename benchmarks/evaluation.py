@@ -20,7 +20,8 @@ from fecnet.engine.predict import predict_batch
 from fecnet.modeling.build import build_model
 from fecnet.prepare.synthetic import prepare_synthetic
 from fecnet.tasks import build_evaluator
-from fecnet.utils.env import choose_device, keep_freed_memory
+from fecnet.utils.env import choose_device
+from fecnet.utils.memory import keep_freed_memory
 
 REQUIRED_RATIO = 0.95  # least share of the bare net's rate
 

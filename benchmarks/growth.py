@@ -31,8 +31,8 @@ from fecnet.structures import PACKED_FORMAT
 from fecnet.tasks import find_task
 from fecnet.training import build_trainer, open_dataset
 from fecnet.utils import comm
-from fecnet.utils.env import keep_freed_memory
 from fecnet.utils.files import replace_arrays, replace_json
+from fecnet.utils.memory import keep_freed_memory
 
 PICTURE = ROOT / "docs" / "images" / "growth.png"
 SIZE = 32  # pixels
@@ -120,12 +120,12 @@ def measured(data: Path, batch: int, processes: int, iterations: int) -> dict[st
 def main() -> None:
     """One point: train for some iterations, and print what it took."""
     data, batch, iterations = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    keep_freed_memory()
     cfg = load_config(RECIPE, [*NET, "DATA.PATH", data, "SOLVER.BATCH_SIZE", str(batch)])
     device = torch.device("cpu")
     comm.start(device, {})
     dataset = open_dataset(cfg)
     trainer = build_trainer(cfg, dataset, find_task(cfg, dataset), device, None)
+    keep_freed_memory()
     ended = [time.time() for _ in trainer.updates(1, iterations + 1)]
     if comm.is_main():
         print(

@@ -19,7 +19,7 @@ from fecnet.layers import small_maps
 from fecnet.layers.small_maps import Conv3x3
 from fecnet.modeling.backbone.resnet import ResNet18
 from fecnet.modeling.backbone.vgg import VGG, VGG19_STAGES
-from fecnet.utils.env import keep_freed_memory
+from fecnet.utils.memory import keep_freed_memory
 
 IMAGES = 90
 CHANNELS, MAPS = (128, 256, 512), (2, 3, 5, 6, 7)

@@ -25,7 +25,8 @@ from fecnet.prepare.synthetic import prepare_synthetic
 from fecnet.tasks import build_evaluator, find_task
 from fecnet.training import build_trainer
 from fecnet.utils import comm
-from fecnet.utils.env import choose_device, keep_freed_memory
+from fecnet.utils.env import choose_device
+from fecnet.utils.memory import keep_freed_memory
 
 WANTED = 90.0  # per cent of ALL
 PATIENCE = 10  # times our time

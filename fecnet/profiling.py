@@ -22,7 +22,8 @@ from fecnet.modeling.cost import count_activations, count_macs
 from fecnet.tasks import find_task
 from fecnet.training import build_trainer, open_dataset
 from fecnet.utils import comm
-from fecnet.utils.env import choose_device, code_hash, keep_freed_memory
+from fecnet.utils.env import choose_device, code_hash
+from fecnet.utils.memory import keep_freed_memory
 
 _WARM = 5  # first iterations, not counted: memory is asked for, kernels are chosen, nets are compiled
 _OPERATIONS = 10  # costliest ones that are named
@@ -57,13 +58,13 @@ def profile_run(cfg: Frozen, *, iterations: int = 20, trace: str | Path = "") ->
     if not Path(trace).parent.is_dir():
         raise ValueError(f"--trace {trace}: no folder {Path(trace).parent}")
     device = choose_device(cfg.DEVICE)
-    if device.type == "cpu":
-        keep_freed_memory()
     comm.start(device, {**dict(flatten(cfg)), "code": code_hash()})
     dataset = open_dataset(cfg)
     task = find_task(cfg, dataset)
     torch.manual_seed(cfg.SEED)
     trainer = build_trainer(cfg, dataset, task, device, None)
+    if device.type == "cpu":
+        keep_freed_memory()
     precision = trainer.stepper.precision
 
     updates = trainer.updates(1, _WARM + 2 * iterations)

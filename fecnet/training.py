@@ -50,13 +50,13 @@ from fecnet.utils.env import (
     choose_precision,
     code_hash,
     command_line,
-    keep_freed_memory,
     now,
     provenance,
     why_no_compile,
 )
 from fecnet.utils.files import hash_file
 from fecnet.utils.logging import MetricsFile, TensorBoard, say
+from fecnet.utils.memory import keep_freed_memory
 from fecnet.utils.signals import StopOnSignal
 
 
@@ -98,8 +98,6 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
             that is not finite; a full disk; ranks that are missing, or whose settings, data or code differ.
     """
     device = choose_device(cfg.DEVICE)
-    if device.type == "cpu":
-        keep_freed_memory()
     comm.start(device, {**dict(flatten(cfg)), "--resume": resume, "code": code_hash()})
     checkpoint = find_resumed(cfg, recipe, resume)
     if checkpoint is not None:
@@ -123,6 +121,8 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
     run = comm.from_main(lambda: run_folder(cfg, recipe, checkpoint, restart=resume == "auto"))
     files = _open_files(cfg, run, trainer.progress)
     say(f"{run}: {_summary(cfg, dataset, trainer, device)}")
+    if device.type == "cpu":
+        keep_freed_memory()
     with StopOnSignal() as stop:
         try:
             ended_by = trainer.train(files, stop)

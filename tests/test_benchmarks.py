@@ -27,7 +27,8 @@ def test_no_gpu_no_numbers(monkeypatch, tmp_path, capsys):
 
 def test_speed_is_measured_in_quick_runs():
     """They run and print; only full runs are written down."""
-    names = ("loss", "loop", "peers", "data_path", "evaluation", "imports", "growth", "time_to", "small_maps")
+    names = ("loss", "loop", "peers", "data_path", "evaluation", "imports", "growth", "time_to")
+    names += ("small_maps", "kept_memory")
     command_line = [sys.executable, "-m", "benchmarks", *names, "--quick"]
     before = {path: path.stat().st_mtime_ns for path in record.RESULTS.iterdir()}
     printed = subprocess.run(command_line, cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -23,7 +23,7 @@ def add_net_options(parser: argparse.ArgumentParser) -> None:
 def open_net(options: argparse.Namespace) -> Encoder:
     """The net ``options.net``, as ``fecnet.load`` opens it; on a CPU the process keeps freed memory from then on."""
     from fecnet.deploy.build import load_encoder
-    from fecnet.utils.env import keep_freed_memory
+    from fecnet.utils.memory import keep_freed_memory
 
     encoder = load_encoder(
         options.net,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import datetime
 import hashlib
 import os
@@ -23,7 +22,6 @@ import torch
 import fecnet
 from fecnet.utils import comm
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _exact_lock, _exact, _tf32_before = threading.Lock(), 0, (False, False)  # of exact_float32
 COMMAND = "FECNET_COMMAND"  # what was typed, for processes that were started by another
 _SIDE, _PRODUCTS = 512, 8  # of the matrices that tell how fast bf16 is, and how often they are multiplied
@@ -92,18 +90,6 @@ def seed_device(device: torch.device, seed: int) -> None:
         torch.cuda.default_generators[device.index or 0].manual_seed(seed)
     else:
         torch.default_generator.manual_seed(seed)
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep what is freed, up to 32 MB a piece, rather than give it back to the system; elsewhere nothing.
-
-    An iteration frees and asks for the same large pieces over and over. Giving them back costs hundreds of page
-    faults an iteration.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
-        mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 @cache
