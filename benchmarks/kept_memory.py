@@ -1,9 +1,9 @@
-"""What an iteration pays for memory that is given back to the system: ResNet18 on 90 faces of 160 pixels, on a CPU.
+"""What memory costs that is given back to the system: steps of ResNet18 on 75 to 90 faces of 160 pixels, on a CPU.
 
-Forward and backward, each setting in processes of its own, taken in turn: freed memory *given back*, as the C library
-does by itself; *kept*, as training and ``fecnet embed`` tell it to; and kept in *small pages*
-(``NUMPY_MADVISE_HUGEPAGE=0``). Batches differ in size, as those of triplets do. The first steps, in which the memory is
-taken, do not count.
+Forward and backward, each setting in processes of its own, in drawn order: freed memory *given back*, as glibc does by
+itself; *kept*, as training and ``fecnet embed`` tell it to; and kept in *small pages* (``NUMPY_MADVISE_HUGEPAGE=0``).
+The number of faces is drawn, as triplets that share faces have it; times are those of 90. The first steps, in which the
+memory is taken, do not count. Kept pieces are split, so the process is looked at twice: whether it still grows.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import json
 import operator
 import os
+import random
 import resource
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,51 +37,62 @@ WARM = 12  # first steps, not counted
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Seconds of a step as a ratio to those with memory given back, page faults of a step, most memory."""
-    steps, rounds = (1, 1) if quick else (12, 5)
+    """Seconds of a step as a ratio to those with memory given back, page faults of a step, memory."""
+    steps, rounds = (2, 1) if quick else (40, 3)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in SETTINGS}
+    order = random.Random(0)
     for _ in range(rounds):
-        for name, (keeps, environment) in SETTINGS.items():
+        for name in order.sample(list(SETTINGS), len(SETTINGS)):
+            keeps, environment = SETTINGS[name]
             command = [sys.executable, "-m", "benchmarks.kept_memory", str(int(keeps)), str(steps), str(int(quick))]
-            done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, check=True)
+            done = subprocess.run(
+                command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, check=True
+            )
             found[name].append(json.loads(done.stdout))
     given_back = [measured["step_s"] for measured in found["given back"]]
     table: dict[str, dict[str, Any]] = {}
     for name, runs in found.items():
-        table[name] = {
-            "times_faster": spread(list(map(operator.truediv, given_back, (measured["step_s"] for measured in runs)))),
-            "page_faults_a_step": round(statistics.median(measured["page_faults"] for measured in runs)),
-            "peak_memory_mb": round(statistics.median(measured["peak_mb"] for measured in runs)),
+        others = {
+            key: round(statistics.median(measured[key] for measured in runs)) for key in runs[0] if key != "step_s"
         }
-        faster = table[name]["times_faster"]
+        faster = spread(list(map(operator.truediv, given_back, (run_["step_s"] for run_ in runs))))
+        table[name] = {"times_faster": faster, **others}
         print(
             f"{name}: {faster['median']:.2f} × ({faster['min']:.2f}–{faster['max']:.2f}), "
-            f"{table[name]['page_faults_a_step']:,} page faults a step, {table[name]['peak_memory_mb']:,} MB at most"
+            f"{others['page_faults']:,} page faults a step, {others['halfway_mb']:,} MB halfway, "
+            f"{others['end_mb']:,} at the end, {others['peak_mb']:,} at most"
         )
     return table
 
 
 def measure(*, keeps: bool, steps: int, quick: bool) -> dict[str, float]:
-    """The median step of this process, after the first ones."""
+    """Medians of the steps of this process after the first ones; its memory halfway, at the end and at most."""
+    precision = choose_precision("auto", torch.device("cpu"))
+    warm, size, width = (1, 32, 0.125) if quick else (WARM, 160, 1.0)
+    net = ResNet18(width=width).to(memory_format=torch.channels_last)
     if keeps:
         keep_freed_memory()
-    precision = choose_precision("auto", torch.device("cpu"))
-    size, width = (32, 0.125) if quick else (160, 1.0)
-    net = ResNet18(width=width).to(memory_format=torch.channels_last)
-    taken = []
-    warm = 1 if quick else WARM
-    for step in range(warm + steps):
-        seen = torch.randn(90 - 5 * (step % 4), 3, size, size).to(memory_format=torch.channels_last)
-        begun, faults = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    drawn, taken, memory_mb = random.Random(0), [], []
+    for _ in range(warm + steps):
+        seen = torch.randn(drawn.randint(75, 90), 3, size, size).to(memory_format=torch.channels_last)
+        begun, faults = time.perf_counter(), _usage().ru_minflt
         with torch.autocast("cpu", precision, enabled=precision != torch.float32):
             out = net(seen)
         out.float().square().sum().backward()
         net.zero_grad()
-        per_face = (time.perf_counter() - begun) / len(seen)
-        taken.append((90 * per_face, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults))
+        taken.append((90 / len(seen) * (time.perf_counter() - begun), _usage().ru_minflt - faults))
+        memory_mb.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6)
     step_s, page_faults = (statistics.median(column) for column in zip(*taken[warm:], strict=True))
-    peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"step_s": step_s, "page_faults": page_faults, "peak_mb": peak_kb / 1024}
+    memory = {
+        "halfway_mb": memory_mb[warm + steps // 2],
+        "end_mb": memory_mb[-1],
+        "peak_mb": _usage().ru_maxrss * 1024 / 1e6,
+    }
+    return {"step_s": step_s, "page_faults": page_faults, **memory}
+
+
+def _usage() -> resource.struct_rusage:
+    return resource.getrusage(resource.RUSAGE_SELF)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from fecnet.tasks import Task, build_evaluator, check_classes, find_task
 from fecnet.utils import comm, rendezvous
 from fecnet.utils.env import choose_device, code_hash, command_line, now, provenance
 from fecnet.utils.logging import say
+from fecnet.utils.memory import keep_freed_memory
 
 
 def newest_run(folder: Path) -> Path:
@@ -88,6 +89,8 @@ def infer_run(
     evaluator = build_evaluator(cfg, dataset, splits, device, task=task, progress=True)
     model = build_model(cfg, len(dataset.channels), len(task.classes)).to(device)
     load_weights(checkpoint, model)
+    if device.type == "cpu":
+        keep_freed_memory()
 
     outputs = evaluator.predict(model)
     reports: list[Report] = []

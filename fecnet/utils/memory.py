@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
-from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
+_OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what is freed rather than give it back to the system, in huge pages; elsewhere nothing.
+    """Let glibc keep what the main thread frees, in huge pages, rather than give it back to the system.
 
-    An iteration frees and asks for the same large pieces over and over, of which every 4 KB that were given back cost a
-    page fault. The price is some more memory, for freed pieces are split (``python -m benchmarks kept_memory``). The
-    heap is made to reach over a quarter of the machine's memory, of which nothing is taken before it is written to;
-    what lies beyond is kept too, in pages of the system's size. ``NUMPY_MADVISE_HUGEPAGE=0`` turns huge pages off.
+    An iteration frees and asks for the same large pieces over and over; had they gone back, each page of them would
+    cost a fault when it is next touched. The price is memory: the process keeps the most that it ever had until it
+    ends, and some more, for freed pieces are split (``python -m benchmarks kept_memory``). ``NUMPY_MADVISE_HUGEPAGE=0``
+    turns huge pages off.
 
-    To be called once data are read, so that what they were sorted in goes back.
+    Call it from the main thread, after data were read and sorted: arrays freed before it go back. It holds for the
+    whole process and for good; where the C library is not glibc nothing is changed.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is None:
+    if mallopt is None or not mallopt(_M_MMAP_MAX, 0):  # M_MMAP_THRESHOLD cannot be set above 32 MB
         return
-    mallopt(_M_MMAP_MAX, 0)  # glibc maps, and gives back, any piece above 32 MB, whatever the threshold
     mallopt(_M_TRIM_THRESHOLD, -1)
-    with suppress(MemoryError):  # a limit on addresses
-        np.empty(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4, np.uint8)  # NumPy asks for huge pages
+    _reserve_huge_pages(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
+
+
+def _reserve_huge_pages(size: int) -> None:
+    """Make the heap reach over ``size`` bytes more, in pages of 2 MB where the kernel has them.
+
+    They count as addresses alone until they are written to. Where the kernel counts addresses as memory, or limits
+    them, nothing is reserved and the heap grows in small pages. That is tried without malloc first: after one that
+    failed, glibc may turn to heaps that it does not keep.
+    """
+    if _OVERCOMMIT.is_file() and _OVERCOMMIT.read_text().strip() == "2":
+        return
+    try:
+        mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except OSError:
+        return
+    np.empty(size, np.uint8)  # NumPy asks the kernel for huge pages

@@ -1,6 +1,5 @@
 import email.utils
 import hashlib
-import io
 import json
 import random
 import shutil
@@ -12,16 +11,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from fecnet.prepare.web import addresses, request
 from fecnet.prepare.web.download import fetch_photos
 from fecnet.prepare.web.host_queues import GIVE_UP_AFTER
 from fecnet.prepare.web.journal import FolderLock
-from fecnet.prepare.web.pictures import MAX_PIXELS, picture_fault
-from tests.prepare.photo_server import BIG, PhotoServer, noise_jpeg
+from tests.prepare.photo_server import BIG, PhotoServer
 
 ROOT = Path(__file__).parents[2]
 GOOD = ("good", "unsized", "flaky", "busy", "moved")
@@ -377,41 +373,6 @@ def test_arguments_are_checked(wrong, tmp_path):
 def test_no_urls_no_work(tmp_path):
     report = fetch_photos([], tmp_path, **QUICK)
     assert (report.given, report.counts, report.requests) == (0, {}, 0)
-
-
-def encoded(picture, form="PNG", **options):
-    held = io.BytesIO()
-    picture.save(held, form, **options)
-    return held.getvalue()
-
-
-NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8))
-
-
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"])
-def test_good_pictures_pass_and_cut_ones_do_not(form):
-    content = encoded(NOISE, form)
-    assert picture_fault(content) is None
-    assert picture_fault(content[: len(content) * 2 // 3]) in ("truncated", "not_an_image")
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "empty"),
-        (b" \n<!DOCTYPE html><p>no", "html"),
-        (b"<?xml version='1.0'?><html>", "html"),
-        (b"nothing of the kind", "not_an_image"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "not_an_image"),  # would call a program
-        (encoded(NOISE.crop((0, 0, 1, 200))), "too_small"),
-        (encoded(Image.new("RGB", (200, 200), (200, 200, 200)), "JPEG"), "one_colour"),
-        (encoded(Image.new("L", (200, 200), 7)), "one_colour"),
-        (encoded(Image.new("1", (MAX_PIXELS // 1000 + 1, 1000))), "too_many_pixels"),
-        (noise_jpeg(64)[:-300], "truncated"),
-    ],
-)
-def test_what_is_no_picture(content, reason):
-    assert picture_fault(content) == reason
 
 
 @pytest.mark.parametrize(("ahead", "low", "high"), [(100, 90, 100), (-100, 0, 0)])
