@@ -32,7 +32,7 @@ def run(*, quick: bool) -> dict[str, Any]:
         data = Path(temporary) / "demo"
         few = {"num_train_identities": 20, "num_train_triplets": 300, "num_test_identities": 20}
         prepare_synthetic(data, **(few if quick else {}), progress=False)  # type: ignore[arg-type]
-        return measure(load_config(ROOT / "config" / "demo.yaml", ["DATA.PATH", str(data)]), rounds=1 if quick else 7)
+        return measure(load_config(ROOT / "config" / "demo.yaml", ["DATA.PATH", str(data)]), rounds=1 if quick else 41)
 
 
 def measure(cfg: Frozen, *, rounds: int) -> dict[str, Any]:
