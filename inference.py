@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fecnet.cli import fail_in_one_line
 from fecnet.utils.launch import launch
+from fecnet.utils.program import fail_in_one_line
 
 _EPILOG = """examples:
   python inference.py                            the newest run's best checkpoint
@@ -49,7 +49,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _measure(options: argparse.Namespace) -> int:
     # Imported here, so that --help answers at once.
-    from fecnet.inference import infer_run
+    from fecnet.runs.inference import infer_run
     from fecnet.utils import comm
 
     run, overrides = options.run, options.overrides

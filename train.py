@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fecnet.cli import fail_in_one_line
+from fecnet.utils.program import fail_in_one_line
 
 _EPILOG = """examples:
   python train.py                                           the demo: synthetic faces, a few minutes on a CPU
@@ -49,7 +49,7 @@ def _train(options: argparse.Namespace) -> int:
     # Imported here, so that --help answers at once.
     from fecnet.config.node import load_config
     from fecnet.engine.checkpoint import find_checkpoint, load_meta
-    from fecnet.training import train_run
+    from fecnet.runs.training import train_run
     from fecnet.utils import comm
 
     recipe, overrides = options.recipe, options.overrides

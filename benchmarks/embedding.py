@@ -17,10 +17,10 @@ import torch
 from benchmarks.record import seconds, spread
 from fecnet.config.node import load_config
 from fecnet.data.augment import center_view
-from fecnet.deploy.encoder import Encoder
-from fecnet.deploy.face_maker import FaceMaker
-from fecnet.deploy.shards import embedded
-from fecnet.deploy.sources import Sources
+from fecnet.embed.shards import embedded
+from fecnet.embed.sources import Sources
+from fecnet.encoder.encoder import Encoder
+from fecnet.encoder.face_maker import FaceMaker
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.modeling.build import build_model
 from fecnet.utils.env import choose_device, exact_float32

@@ -19,7 +19,7 @@ from fecnet.data.packed import PackedDataset
 from fecnet.engine.predict import predict_batch
 from fecnet.modeling.build import build_model
 from fecnet.prepare.synthetic import prepare_synthetic
-from fecnet.tasks import build_evaluator
+from fecnet.runs.tasks import build_evaluator
 from fecnet.utils.env import choose_device
 from fecnet.utils.memory import keep_freed_memory
 

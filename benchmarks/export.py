@@ -19,9 +19,9 @@ import torch
 
 from benchmarks.demo import ROOT, run_commands
 from benchmarks.record import seconds
-from fecnet.deploy.build import load_encoder
-from fecnet.deploy.encoder import Encoder
-from fecnet.exporting import FORMATS, Exported, export_run
+from fecnet.encoder.build import load_encoder
+from fecnet.encoder.encoder import Encoder
+from fecnet.export.export import FORMATS, Exported, export_run
 from fecnet.prepare.synthetic import prepare_synthetic
 
 RUNS = {  # run: how it is made; those that are there are measured

@@ -32,7 +32,7 @@ COMPILATION = {
     "compiled": ("SOLVER.COMPILE", "true"),
     "cuda_graphs": ("SOLVER.COMPILE", "true", "SOLVER.CUDA_GRAPHS", "true"),
 }
-SMALL_NET = ("MODEL.WIDTH", "0.25", "MODEL.NECK", "none", "MODEL.FREEZE_BACKBONE", "false")
+SMALL_NET = ("MODEL.WIDTH_MULT", "0.25", "MODEL.NECK", "conv1x1", "MODEL.FREEZE_BACKBONE", "false")
 SMALL_SIZE = 48  # pixels
 
 
@@ -93,7 +93,7 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 
 def _quick_plan(gpus: int) -> Plan:
-    tiny = ("MODEL.WIDTH", "0.125", "MODEL.NECK", "none", "MODEL.FEATURE_DIM", "16")
+    tiny = ("MODEL.WIDTH_MULT", "0.125", "MODEL.NECK", "conv1x1", "MODEL.FEATURE_DIM", "16")
     if gpus:
         return Plan("cuda", tuple({1, gpus}), (32,), ("fp32", "bf16", "fp16"), 3, 4, options=tiny)
     return Plan("cpu", (1, 2), (32,), ("fp32", "bf16"), 3, 4, ("none",), ("none",), tiny)
@@ -144,7 +144,7 @@ def profile(plan: Plan, common: list[str], size: int) -> dict[str, Any]:
     options += ["MODEL.FREEZE_BACKBONE", "false"]
     told = ["--iterations", str(plan.iterations), "--json", str(figures)]
     figures.parent.mkdir(exist_ok=True)
-    subprocess.run([sys.executable, "-m", "fecnet.cli", "profile", str(RECIPE), *options, *told], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "fecnet", "profile", str(RECIPE), *options, *told], cwd=ROOT, check=True)
     found = json.loads(figures.read_text())
     return {
         "input_size": size,

@@ -27,9 +27,9 @@ from benchmarks.demo import ROOT
 from benchmarks.loop import RECIPE
 from fecnet.config.node import load_config
 from fecnet.evaluation.drawing import new_figure, save_figure
+from fecnet.runs.tasks import find_task
+from fecnet.runs.training import build_trainer, open_dataset
 from fecnet.structures import PACKED_FORMAT
-from fecnet.tasks import find_task
-from fecnet.training import build_trainer, open_dataset
 from fecnet.utils import comm
 from fecnet.utils.files import replace_arrays, replace_json
 from fecnet.utils.memory import keep_freed_memory
@@ -37,7 +37,7 @@ from fecnet.utils.memory import keep_freed_memory
 PICTURE = ROOT / "docs" / "images" / "growth.png"
 SIZE = 32  # pixels
 NET = (
-    *("MODEL.WIDTH", "0.125", "MODEL.BLOCKS", "[1, 1]", "MODEL.NECK", "none", "MODEL.NECK_CHANNELS", "16"),
+    *("MODEL.WIDTH_MULT", "0.125", "MODEL.BLOCKS", "[1, 1]", "MODEL.NECK", "conv1x1", "MODEL.NECK_CHANNELS", "16"),
     *("MODEL.FEATURE_DIM", "16", "DATA.INPUT_SIZE", str(SIZE), "DATA.EVAL_SPLITS", "[val]", "DEVICE", "cpu"),
 )
 REQUIRED_START_S, REQUIRED_MB = 10.0, 2000.0  # at ten million triplets over a million faces

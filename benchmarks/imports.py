@@ -14,11 +14,11 @@ from benchmarks.record import seconds, spread
 STARTS = {
     "python": ("-c", "pass"),
     "import fecnet": ("-c", "import fecnet"),
-    "fecnet --help": ("-m", "fecnet.cli", "--help"),
+    "fecnet --help": ("-m", "fecnet", "--help"),
     "import torch": ("-c", "import torch"),
-    "import fecnet.training": ("-c", "import fecnet.training"),
+    "import fecnet.runs.training": ("-c", "import fecnet.runs.training"),
     "import fecnet.prepare.synthetic": ("-c", "import fecnet.prepare.synthetic"),
-    "import fecnet.deploy.encoder": ("-c", "import fecnet.deploy.encoder"),
+    "import fecnet.encoder.encoder": ("-c", "import fecnet.encoder.encoder"),
 }
 
 
@@ -37,7 +37,7 @@ def run(*, quick: bool) -> dict[str, Any]:
             if number or quick:  # the first round reads the files from the disk
                 taken[name].append(found)
     times = {name: spread(found) for name, found in taken.items()}
-    pairs = zip(taken["import fecnet.training"], taken["import torch"], strict=True)
+    pairs = zip(taken["import fecnet.runs.training"], taken["import torch"], strict=True)
     over_torch = spread([ours / torch for ours, torch in pairs])
     for name, time in times.items():
         print(f"{name:<34}{1000 * time['median']:>8.0f} ms")

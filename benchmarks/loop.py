@@ -21,9 +21,9 @@ from fecnet.engine.stepper import CUDA_GRAPHS, Augment, Stepper
 from fecnet.modeling.build import build_model
 from fecnet.modeling.criterion.build import build_criterion
 from fecnet.prepare.synthetic import prepare_synthetic
+from fecnet.runs.training import train_run
 from fecnet.solver.build import build_optimizer
 from fecnet.structures import Batch
-from fecnet.training import train_run
 from fecnet.utils.env import choose_device, choose_precision
 
 RECIPE = Path(__file__).parents[1] / "config" / "demo.yaml"
@@ -163,7 +163,7 @@ def large_faces(folder: Path, *, quick: bool, people: int = 60, triplets: int = 
         num_test_triplets=60,
         progress=False,
     )
-    narrow = ["MODEL.WIDTH", "0.125", "MODEL.NECK", "none"] if quick else []
+    narrow = ["MODEL.WIDTH_MULT", "0.125", "MODEL.NECK", "conv1x1"] if quick else []
     where = ["DATA.PATH", str(folder / "large"), "DATA.EVAL_SPLITS", "[val]", "DATA.INPUT_SIZE", str(size)]
     return load_config(LARGE_RECIPE, [*where, *narrow, "SOLVER.BATCH_SIZE", "4" if quick else "30"])
 

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.demo import ROOT, run_commands
-from fecnet.costs import format_costs, measure_costs
 from fecnet.engine.checkpoint import find_checkpoint, load_meta
 from fecnet.evaluation.drawing import new_figure, save_figure
 from fecnet.prepare.synthetic import prepare_synthetic
+from fecnet.studies.costs import format_costs, measure_costs
 
 RATIOS = (0.3, 0.5, 0.7)
 PICTURE = ROOT / "docs" / "images" / "pruning.png"
 _SHORT = ["SOLVER.UNIT", "iteration", "SOLVER.LENGTH", "2", "SOLVER.WARMUP", "0", "SOLVER.BATCH_SIZE", "24"]
-_LAST = ("EVAL.PERIOD", "0", "EVAL.SELECT", "last", "CHECKPOINT.PERIOD", "0")
+_LAST = ("EVAL.PERIOD", "0", "EVAL.BEST_METRIC", "last", "CHECKPOINT.PERIOD", "0")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _measure(name: str, plan: Plan, folder: Path, data: list[str], *, ratios: tu
     split = splits[0]
     short = _SHORT if data else []
     if data and name == "vgg19":
-        data = [*data, "DATA.LABELS", "synthetic", "DATA.HOLD_OUT", "0", "MODEL.WIDTHS", str([8] * 16)]
+        data = [*data, "DATA.LABELS", "synthetic", "DATA.HOLD_OUT", "0", "MODEL.LAYER_CHANNELS", str([8] * 16)]
     where = ["OUTPUT_DIR", str(folder), "DATA.EVAL_SPLITS", f"[{','.join(splits)}]", *_LAST, *data]
     base = folder / name
     wall, _ = run_commands([["train.py", plan.recipe, *where, *plan.train, *short, "NAME", name]])
@@ -111,7 +111,7 @@ def _measure(name: str, plan: Plan, folder: Path, data: list[str], *, ratios: tu
         pruned = folder / f"{name}-{ratio}"
         wall += run_commands(
             [
-                ["-m", "fecnet.cli", "prune", str(base), "--ratio", str(ratio), "--output", str(pruned)],
+                ["-m", "fecnet", "prune", str(base), "--ratio", str(ratio), "--output", str(pruned)],
                 ["inference.py", str(pruned), "--split", split],
                 ["train.py", f"{pruned}/config.yaml", *tune],
             ]
@@ -127,7 +127,7 @@ def _measure(name: str, plan: Plan, folder: Path, data: list[str], *, ratios: tu
             "times_fewer_parameters": costs[0]["parameters"] / costs[2 * k + 3]["parameters"],
             "percent_pruned": costs[2 * k + 2]["percent"][split],
             "percent_tuned": costs[2 * k + 3]["percent"][split],
-            "widths": load_meta(find_checkpoint(runs[2 * k + 3], "last"))["config"]["MODEL"]["WIDTHS"],
+            "widths": load_meta(find_checkpoint(runs[2 * k + 3], "last"))["config"]["MODEL"]["LAYER_CHANNELS"],
         }
         for k, ratio in enumerate(ratios)
     }

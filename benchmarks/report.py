@@ -15,7 +15,7 @@ from fecnet.prepare.synthetic import prepare_synthetic
 ROOT = Path(__file__).parents[1]
 REQUIRED_S, REQUIRED_MB = 60.0, 10.0
 JOINT = (
-    *("MODEL.HEAD", "joint", "MODEL.NECK", "none", "LOSS.CRITERIA", "[triplet, cross_entropy]"),
+    *("MODEL.HEAD", "joint", "MODEL.NECK", "conv1x1", "LOSS.CRITERIA", "[triplet, cross_entropy]"),
     *("LOSS.WEIGHTS", "[1.0, 0.2]", "SOLVER.WARMUP", "0", "EVAL.PERIOD", "0", "CHECKPOINT.PERIOD", "0"),
     *("LOG.TENSORBOARD", "false", "NAME", "joint"),
 )
@@ -32,7 +32,7 @@ def run(*, quick: bool) -> dict[str, Any]:
         length = ["SOLVER.LENGTH", "2" if quick else "100"]
         _python("train.py", "config/demo_classes.yaml", *JOINT, *where, *length)
         _python("inference.py", str(folder / "result" / "joint"))
-        report = ("-m", "fecnet.cli", "report", str(folder / "result" / "joint"), "-o", str(page))
+        report = ("-m", "fecnet", "report", str(folder / "result" / "joint"), "-o", str(page))
         taken = seconds(lambda: _python(*report))
         table = json.loads((folder / "result" / "joint" / "evaluation" / "classes.json").read_text(encoding="utf-8"))
         found = {

@@ -30,7 +30,7 @@ def run(*, quick: bool) -> dict[str, Any]:
         length = ["SOLVER.UNIT", "iteration", "SOLVER.LENGTH", "4", "EVAL.PERIOD", "0"]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "schedules"
-        command = ["-m", "fecnet.cli", "compare", "config/fer2013_deep_emotion.yaml", str(folder), *length]
+        command = ["-m", "fecnet", "compare", "config/fer2013_deep_emotion.yaml", str(folder), *length]
         command += ["--seeds", "1" if quick else str(_SEEDS), "--jobs", str(_JOBS)]
         for name in ("cosine", "step"):
             command += ["--setting", name, "SOLVER.SCHEDULE", name]

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.record import seconds, spread
-from fecnet.deploy.shards import Rows
+from fecnet.embed.shards import Rows
 from fecnet.search.index import FAISS, Index, write_index
 from fecnet.search.kinds import FLAT, KINDS, choose_kind, find_faiss
 from fecnet.search.measuring import recall_of_exact

@@ -19,7 +19,7 @@ from benchmarks.loop import faces_a_batch
 from benchmarks.record import spread
 from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint, load_meta
-from fecnet.many_runs import PlannedRun, train_all
+from fecnet.studies.many_runs import PlannedRun, train_all
 
 RECIPE = ROOT / "config" / "ferplus.yaml"
 TOGETHER = (1, 2)
@@ -48,14 +48,14 @@ def measure(folder: Path, *, iterations: int, seeds: Sequence[int], together: Se
     base = load_config(RECIPE)
     base = load_config(None, ["DATA.PATH", str(ROOT / base.DATA.PATH)], base=base)
     faces = {
-        number: faces_a_batch(load_config(None, ["DATA.TRIPLETS_TOGETHER", str(number)], base=base))
+        number: faces_a_batch(load_config(None, ["DATA.TRIPLET_GROUP_SIZE", str(number)], base=base))
         for number in together
     }
     lengths = {number: round(iterations * faces[together[0]] / faces[number]) for number in together}
     runs = {
         (seed, number): PlannedRun(
             f"together-{number}-for-{lengths[number]}-seed-{seed}",
-            ("DATA.TRIPLETS_TOGETHER", str(number), "SEED", str(seed), *_schedule(lengths[number])),
+            ("DATA.TRIPLET_GROUP_SIZE", str(number), "SEED", str(seed), *_schedule(lengths[number])),
         )
         for seed, number in product(seeds, together)
     }

@@ -22,8 +22,8 @@ from fecnet.config.node import Frozen, load_config
 from fecnet.data.packed import PackedDataset
 from fecnet.modeling.build import build_model
 from fecnet.prepare.synthetic import prepare_synthetic
-from fecnet.tasks import build_evaluator, find_task
-from fecnet.training import build_trainer
+from fecnet.runs.tasks import build_evaluator, find_task
+from fecnet.runs.training import build_trainer
 from fecnet.utils import comm
 from fecnet.utils.env import choose_device
 from fecnet.utils.memory import keep_freed_memory

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fecnet.deploy.encoder import Encoder
+from fecnet.utils.package import VERSION as __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from fecnet.encoder.encoder import Encoder
+
+__all__ = ["__version__", "load"]
 
 
 def load(
@@ -32,9 +34,9 @@ def load(
             and other rounding may move a pixel of an aligned face by a grey level.
 
     Raises:
-        ValueError: no checkpoint, a damaged one, one of another format version, or a device that is not there.
+        UserError: no checkpoint, a damaged one, one of another format version, or a device that is not there.
     """
-    from fecnet.deploy.build import load_encoder  # here, so that `import fecnet` does not import torch
+    from fecnet.encoder.build import load_encoder  # here, so that `import fecnet` does not import torch
 
     return load_encoder(
         path,

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from fecnet.prepare.writer import PackedWriter
+from fecnet.utils.terminal import log_to_terminal
 
 ROOT = Path(__file__).parents[1]
+log_to_terminal()  # tests read what a run tells from the output, as users do
 
 
 def write_tiny(path, *, num_faces=60, num_triplets=40, size=48, seed=0, channels=("grey",)):
@@ -42,7 +44,7 @@ def tiny(tmp_path):
 TINY_RECIPE = """
 DATA: {PATH: %s, EVAL_SPLITS: [val], REPORT_SPLITS: [test], INPUT_SIZE: 48}
 AUGMENT: {FLIP: 0.5, SHIFT: 0.05, NOISE: 0.01}
-MODEL: {BACKBONE: resnet18, WIDTH: 0.125, NECK: none, NECK_CHANNELS: 16, FEATURE_DIM: 16}
+MODEL: {BACKBONE: resnet18, WIDTH_MULT: 0.125, NECK: conv1x1, NECK_CHANNELS: 16, FEATURE_DIM: 16}
 SOLVER: {LENGTH: 6, BATCH_SIZE: 8, BASE_LR: 1e-3, SCHEDULE: cosine, PRECISION: fp32}
 EVAL: {PERIOD: 3}
 CHECKPOINT: {PERIOD: 2}

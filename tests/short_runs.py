@@ -24,7 +24,7 @@ SETS = {  # label set: classes in order, channels
 }
 FACES = 24  # of a split
 TWO_ITERATIONS = shlex.split(
-    "SOLVER.UNIT iteration SOLVER.LENGTH 2 SOLVER.BATCH_SIZE 6 SOLVER.ACCUMULATE 1 SOLVER.PRECISION fp32 "
+    "SOLVER.UNIT iteration SOLVER.LENGTH 2 SOLVER.BATCH_SIZE 6 SOLVER.GRAD_ACCUM_STEPS 1 SOLVER.PRECISION fp32 "
     "EVAL.PERIOD 0 EVAL.BATCH_SIZE 24 CHECKPOINT.PERIOD 0 LOG.PERIOD 1 LOG.TENSORBOARD false DEVICE cpu"
 )
 
@@ -39,8 +39,8 @@ def short(recipe: Path) -> list[str]:
         overrides += ["DATA.HOLD_OUT", "0.25"]
     if cfg.LOSS.RELABEL_AFTER:
         overrides += ["LOSS.RELABEL_AFTER", "1"]
-    if cfg.SOLVER.BATCH_LABELLED:
-        overrides += ["SOLVER.BATCH_LABELLED", "6"]
+    if cfg.SOLVER.LABELLED_BATCH_SIZE:
+        overrides += ["SOLVER.LABELLED_BATCH_SIZE", "6"]
     if cfg.MODEL.PRETRAINED:
         overrides += ["MODEL.PRETRAINED", "", "MODEL.PRETRAINED_ON", ""]
     return overrides

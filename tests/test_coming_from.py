@@ -13,13 +13,13 @@ from PIL import Image
 
 import inference
 import train
-from fecnet.cli import main as fecnet
+from fecnet.cli.main import main as fecnet
 from fecnet.modeling.backbone.resnet import ResNet18
 from fecnet.prepare.labelled.ckplus import CKPLUS_CLASSES
 from tests.conftest import ROOT
 from tests.short_runs import short
 
-ONE_VIEW = ["EVAL.VIEWS", "center"]  # ten crops of whole nets take a minute; tests/data/test_views.py has them
+ONE_VIEW = ["EVAL.TTA", "center"]  # ten crops of whole nets take a minute; tests/data/test_views.py has them
 PAGES = ("coming_from", "classifiers", "comparing")
 PREPARED_ELSEWHERE = {"config/rafdb": "fecnet prepare rafdb RAFDB_FOLDER datasets/rafdb"}  # in another part or page
 

@@ -56,7 +56,7 @@ def test_training_and_inference_commands_run(small_demo):
         words = [word.replace("result/demo", f"{folder}/result/demo") for word in words]
         words = ["cpu" if before == "-d" else word for before, word in zip(["", *words], words, strict=False)]
         if "config/ferplus.yaml" in words:  # the same recipe on the data at hand
-            words += shlex.split("DATA.EVAL_SPLITS [val] DATA.REPORT_SPLITS [test] MODEL.WIDTH 0.125")
+            words += shlex.split("DATA.EVAL_SPLITS [val] DATA.REPORT_SPLITS [test] MODEL.WIDTH_MULT 0.125")
         done = run(*words, *small, PYTHON=sys.executable)
         assert done.returncode == 0, f"{command}\n{done.stderr[-2000:]}"
         if "--baselines" in words:
@@ -67,7 +67,7 @@ def test_training_and_inference_commands_run(small_demo):
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if "fecnet prepare" in command])
 def test_prepare_commands_are_understood(tmp_path, command):
-    words = command.replace(".venv/bin/fecnet", f"{sys.executable} -m fecnet.cli")
+    words = command.replace(".venv/bin/fecnet", f"{sys.executable} -m fecnet")
     done = run(*shlex.split(words.replace("datasets/", f"{tmp_path}/")))
     assert done.returncode == 2  # …_FOLDER stands for the user's own
     assert re.fullmatch(r"error: [A-Z0-9]+_FOLDER.*\n", done.stderr)
@@ -76,7 +76,7 @@ def test_prepare_commands_are_understood(tmp_path, command):
 
 def test_show_command_runs(small_demo):
     (command,) = (command for command in COMMANDS if "data show" in command)
-    words = command.replace(".venv/bin/fecnet", f"{sys.executable} -m fecnet.cli")
+    words = command.replace(".venv/bin/fecnet", f"{sys.executable} -m fecnet")
     done = run(*shlex.split(words.replace("datasets/ferplus", f"{small_demo[0]}/demo")))
     assert done.returncode == 0 and "coverage" in done.stdout
 

@@ -6,14 +6,14 @@ import shlex
 
 import pytest
 
-from fecnet.commands import prepare
+from fecnet.cli.main import prepare
 from fecnet.config.node import load_config
 from fecnet.data.build import build_augment
 from fecnet.modeling.build import build_model
 from fecnet.modeling.criterion.build import build_criterion
-from fecnet.modeling.pruning import scale_names
+from fecnet.pruning.slimming import scale_names
+from fecnet.runs.training import train_run
 from fecnet.solver.build import build_ema, build_gradient_rules, build_optimizer, build_schedule
-from fecnet.training import train_run
 from tests.conftest import ROOT
 from tests.short_runs import short, write_faces
 
@@ -77,7 +77,7 @@ def test_header_of_a_source_system(path):
 @pytest.mark.parametrize("path", OF_SOURCES, ids=lambda path: path.stem)
 def test_what_selects_is_not_all_that_is_reported(path):
     cfg = load_config(path)
-    if cfg.EVAL.SELECT == "last":
+    if cfg.EVAL.BEST_METRIC == "last":
         assert cfg.SOLVER.SCHEDULE != "plateau"  # nor is the rate chosen by what is reported
     else:
         assert set(cfg.DATA.REPORT_SPLITS) - {cfg.DATA.EVAL_SPLITS[0]}

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 import fecnet
-from fecnet.cli import main
-from fecnet.deploy.encoder import Encoder
-from fecnet.deploy.videos import Video
+from fecnet.cli.main import main
+from fecnet.embed.videos import Video
+from fecnet.encoder.encoder import Encoder
 from tests.conftest import ROOT
-from tests.deploy.conftest import aligned, squares  # noqa: F401  (fixtures)
-from tests.deploy.test_videos import write_film  # skips where OpenCV is absent
+from tests.embed.test_videos import write_film  # skips where OpenCV is absent
+from tests.net_fixtures import aligned, squares  # noqa: F401  (fixtures)
 
 PAGE = (ROOT / "docs" / "using.md").read_text()
 
@@ -26,7 +26,7 @@ def blocks(language):
 
 
 def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # noqa: F811
-    monkeypatch.setattr("fecnet.deploy.watch.why_no_window", lambda: "a test")
+    monkeypatch.setattr("fecnet.watch.watch.why_no_window", lambda: "a test")
     run, _, pictures, _ = aligned
     monkeypatch.chdir(tmp_path)
     shutil.copytree(run, "result/run")

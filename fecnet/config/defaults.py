@@ -15,19 +15,19 @@ _C.DEVICE = "auto"  # auto, cpu or cuda; auto takes the GPU of this process wher
 _C.DATA = EasyDict()
 _C.DATA.PATH = "datasets/demo"  # packed data set (docs/formats.md)
 _C.DATA.PREPARE = ""  # makes PATH where it is absent, such as "synthetic": fecnet prepare synthetic PATH
-_C.DATA.RESIDENT = "auto"  # copy the faces to the device: always, never (read ahead) or auto (a GPU that has room)
+_C.DATA.CACHE_ON_DEVICE = "auto"  # keep all faces on the device: always, never, or auto (a GPU with room)
 _C.DATA.TRAIN_SPLIT = "train"  # split trained on
-_C.DATA.EVAL_SPLITS = ["val"]  # splits measured during training; the first selects the best checkpoint (EVAL.SELECT)
+_C.DATA.EVAL_SPLITS = ["val"]  # splits evaluated during training; the first selects the best checkpoint
 _C.DATA.REPORT_SPLITS = ["test"]  # splits inference.py reports
 _C.DATA.INPUT_SIZE = 64  # side of the net's input, pixels
 _C.DATA.CROP = 1.0  # side of the part the net sees, fraction of the stored side (44/48 = 0.9167 for FER2013)
 _C.DATA.BALANCE_TYPES = True  # a third of each batch from each triplet type; arXiv:1811.11283
-_C.DATA.TRIPLETS_TOGETHER = 1  # triplets that share faces and come together: more of them, fewer faces a batch; 1 = any
+_C.DATA.TRIPLET_GROUP_SIZE = 1  # triplets sharing a face that stay adjacent; larger: fewer unique faces a batch
 _C.DATA.LABELS = ""  # label set of the classes; empty = none, needed by a criterion on classes
 _C.DATA.BALANCE_CLASSES = False  # each class equally often in a batch; only where no triplets are trained on
 _C.DATA.HOLD_OUT = 0.0  # share of TRAIN_SPLIT that makes a split hold_out for EVAL_SPLITS; subject-wise where known
 _C.DATA.FOLD = 0  # fold of TRAIN_SPLIT that is not trained on but makes a split fold, 1..NUM_FOLDS; 0 = none
-_C.DATA.FOLDS = "subject"  # how it is cut: a column of faces.csv kept whole, classes balanced; published, mended (CK+)
+_C.DATA.FOLD_BY = "subject"  # a column of faces.csv kept whole, classes balanced; or published, corrected (CK+)
 _C.DATA.NUM_FOLDS = 10  # how many folds
 _C.DATA.FOLD_SEED = 0  # order in which the values of the column are dealt to folds; not SEED: folds stay for each of it
 _C.DATA.TRAIN_VOTE_SHARE = 0.0  # learn no face whose label has at most this share of the classes' votes; 0.5: majority
@@ -49,14 +49,14 @@ _C.AUGMENT.ERASE_AREA = [0.02, 0.25]  # least and largest erased area, fraction 
 
 _C.MODEL = EasyDict()
 _C.MODEL.BACKBONE = "resnet18"  # resnet18, vgg16/19, iresnet18/50, deep_emotion, inception_nn2, inception_resnet_v1
-_C.MODEL.WIDTH = 1.0  # factor on resnet18's channels
+_C.MODEL.WIDTH_MULT = 1.0  # factor on resnet18's channels
 _C.MODEL.BLOCKS = [2, 2, 2, 2]  # residual blocks in each stage of resnet18; [1, 1, 1, 1] is ResNet-10
 _C.MODEL.STEM = "imagenet"  # of resnet18: imagenet (7×7 of stride 2, max pool) or cifar (3×3, no pool; small faces)
-_C.MODEL.WIDTHS = []  # channels of each layer of a pruned resnet18 or vgg (docs/pruning.md); empty = the net's own
+_C.MODEL.LAYER_CHANNELS = []  # channels of each layer of a pruned resnet18 or vgg (docs/pruning.md); empty = default
 _C.MODEL.IRESNET_FC = True  # iresnet ends with its FC and BN1d, sized by DATA.INPUT_SIZE; false: its map, for a neck
 _C.MODEL.BACKBONE_DROPOUT = 0.5  # probability in deep_emotion, before its hidden layer; 0.5 in the published code
 _C.MODEL.BATCH_NORM = True  # batch norm in inception_nn2; without it (as published) it hardly trains from scratch
-_C.MODEL.NECK = "dense_block"  # dense_block (paper), conv3x3 (best published), none (1×1 alone) or identity (nothing)
+_C.MODEL.NECK = "dense_block"  # dense_block (paper), conv3x3 (best published), conv1x1 (reduction alone) or none
 _C.MODEL.HEAD = "embedding"  # embedding, classifier, joint (both), scn, ran, scn_ran, affect, classifier_affect
 _C.MODEL.NECK_CHANNELS = 512  # channels of the 1×1 convolution that starts the neck
 _C.MODEL.FEATURE_DIM = 512  # units of the layer before the embedding
@@ -74,7 +74,7 @@ _C.LOSS.CRITERIA = ["triplet"]  # triplet, cross_entropy, soft_targets (votes), 
 _C.LOSS.WEIGHTS = [1.0]  # factor on each of CRITERIA
 _C.LOSS.CLASS_WEIGHTS = "none"  # of cross_entropy: none, balanced (1 / faces of the class) or sqrt (the root of that)
 _C.LOSS.LABEL_SMOOTHING = 0.0  # of cross_entropy: share of the target spread over all classes; 0.1 in arXiv:1512.00567
-_C.LOSS.HARDEST = 1.0  # of cross_entropy: share of the batch with the largest losses that counts; arXiv:1604.03540
+_C.LOSS.OHEM_RATIO = 1.0  # of cross_entropy: share of the batch with the largest losses that counts; arXiv:1604.03540
 _C.LOSS.SCN_BETA = 0.7  # of scn: share of the batch in the high-importance group; arXiv:2002.10392
 _C.LOSS.SCN_MARGIN_1 = 0.07  # of scn: between the groups' mean importances; 0.07 at batches of 64, 0.15 at 1024
 _C.LOSS.SCN_MARGIN_2 = 0.2  # of scn: a face is relabelled where another class is likelier by this; arXiv:2002.10392
@@ -91,8 +91,8 @@ _C.SOLVER = EasyDict()
 _C.SOLVER.UNIT = "iteration"  # unit of all lengths: iteration or epoch
 _C.SOLVER.LENGTH = 50000.0  # length of the training
 _C.SOLVER.BATCH_SIZE = 90  # triplets, else labelled faces, over all ranks and micro-batches; shares may differ by one
-_C.SOLVER.BATCH_LABELLED = 0  # labelled faces that join the triplets of a batch, each as often, where both are learnt
-_C.SOLVER.ACCUMULATE = 1  # micro-batches per iteration: less memory, the same update
+_C.SOLVER.LABELLED_BATCH_SIZE = 0  # labelled faces added to each batch of triplets, where both are trained on
+_C.SOLVER.GRAD_ACCUM_STEPS = 1  # micro-batches per iteration: less memory, the same update
 _C.SOLVER.OPTIMIZER = "adam"  # adam, adamw, sgd, rmsprop, nadam; fused_adam, fused_lamb: NVIDIA apex, GPU only
 _C.SOLVER.BASE_LR = 0.0001  # learning rate
 _C.SOLVER.BACKBONE_LR_FACTOR = 1.0  # learning rate of the backbone, as a factor on BASE_LR
@@ -118,8 +118,8 @@ _C.SOLVER.CUDA_GRAPHS = False  # with COMPILE on a GPU: replay kernels as CUDA g
 
 _C.EVAL = EasyDict()
 _C.EVAL.PERIOD = 2000.0  # length between two evaluations; 0 = only at the end
-_C.EVAL.SELECT = "auto"  # selects best: auto, triplets, accuracy, mean_class_accuracy, macro_f1, ccc; last: none
-_C.EVAL.VIEWS = "center"  # center, flip (and mirror image) or ten_crop (corners, centre, mirrored; DATA.CROP < 1): mean
+_C.EVAL.BEST_METRIC = "auto"  # selects best: auto, triplets, accuracy, mean_class_accuracy, macro_f1, ccc; last: none
+_C.EVAL.TTA = "center"  # center, flip (and mirror image) or ten_crop (corners, centre, mirrored; DATA.CROP < 1): mean
 _C.EVAL.BATCH_SIZE = 256  # faces per forward pass; the same whatever the number of processes
 
 _C.CHECKPOINT = EasyDict()

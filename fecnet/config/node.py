@@ -18,6 +18,7 @@ import yaml
 from easydict import EasyDict
 
 from fecnet.config.defaults import _C
+from fecnet.utils.errors import UserError
 
 # YAML 1.1, which PyYAML speaks, reads 1e-4 as a string; YAML 1.2 reads it as the number people mean.
 _FLOAT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
@@ -79,7 +80,7 @@ def load_config(
         The frozen settings, every key present.
 
     Raises:
-        ValueError: unreadable file, unknown keys, ill-typed values: all of them, a line each.
+        UserError: unreadable file, unknown keys, ill-typed values: all of them, a line each.
     """
     values = plain(_C)
     problems: list[str] = []
@@ -94,7 +95,7 @@ def load_config(
         _merge(values, _nested(key, text if key in texts else _parse(text)), "override", problems)
     problems += [f"'{key}': {value!r}; allowed: {allowed}" for key, value, allowed in _out_of_range(values)]
     if problems:
-        raise ValueError("\n".join(problems))
+        raise UserError("\n".join(problems))
     return Frozen(values)
 
 
@@ -130,7 +131,10 @@ _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "DATA.NUM_FOLDS": (lambda value: value >= 2, "2 or more"),
     "DATA.FOLD_SEED": (lambda value: value >= 0, "0 or more"),
     "DATA.INPUT_SIZE": (lambda value: value >= 8, "8 or more pixels"),
-    "MODEL.WIDTHS": (lambda value: all(type(item) is int and item > 0 for item in value), "whole numbers above 0"),
+    "MODEL.LAYER_CHANNELS": (
+        lambda value: all(type(item) is int and item > 0 for item in value),
+        "whole numbers above 0",
+    ),
     "MODEL.PRETRAINED_PARTS": (lambda value: value in ("backbone", "all"), "backbone, all"),
     "EVAL.PERIOD": (lambda value: value >= 0, "0 = only at the end, or more"),
     "EVAL.BATCH_SIZE": (lambda value: value >= 1, "1 or more"),
@@ -150,13 +154,13 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         loaded = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from error
+        raise UserError(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
-        raise ValueError(f"{path}: expected keys and values, found {type(loaded).__name__}")
+        raise UserError(f"{path}: expected keys and values, found {type(loaded).__name__}")
     return loaded
 
 
@@ -195,32 +199,32 @@ def _coerce(value: Any, like: Any) -> Any:
     if isinstance(like, bool):
         if isinstance(value, bool):
             return value
-        raise ValueError("true or false")
+        raise UserError("true or false")
     if isinstance(like, int):
         if isinstance(value, int) and not isinstance(value, bool):
             return value
         if isinstance(value, float) and value.is_integer():
             return int(value)
-        raise ValueError("a whole number")
+        raise UserError("a whole number")
     if isinstance(like, float):
         if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
             return float(value)
-        raise ValueError("a finite number")
+        raise UserError("a finite number")
     if isinstance(like, list):
         # (40000, 45000) is a string to YAML; people write it all the same.
         if isinstance(value, str) and value.startswith("(") and value.endswith(")"):
             value = _parse(f"[{value[1:-1]}]")
         if not isinstance(value, (list, tuple)):
-            raise ValueError("a list")
+            raise UserError("a list")
         try:
             return [_coerce(item, like[0]) if like else item for item in value]
         except ValueError as error:
-            raise ValueError(f"a list in which each item is {error}") from None
+            raise UserError(f"a list in which each item is {error}") from None
     if value is None:
         return ""
     if isinstance(value, str):
         return value
-    raise ValueError("text")
+    raise UserError("text")
 
 
 def _suggestion(key: str) -> str:

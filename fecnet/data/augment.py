@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fecnet.data.randomness import uniforms
 from fecnet.structures import Batch
+from fecnet.utils.errors import UserError
 
 _STREAMS = (  # one uniform a sample and name; append only, so that older recipes keep their draws
     "flip",
@@ -189,7 +190,7 @@ class Augment:
         channels_last: memory format of the result.
 
     Raises:
-        ValueError: a setting is out of its range.
+        UserError: a setting is out of its range.
     """
 
     seed: int
@@ -212,18 +213,18 @@ class Augment:
 
     def __post_init__(self) -> None:
         if self.input_size < 1:
-            raise ValueError(f"input_size: {self.input_size}; allowed: 1 or more")
+            raise UserError(f"input_size: {self.input_size}; allowed: 1 or more")
         if not 0 < self.crop <= 1:
-            raise ValueError(f"crop: {self.crop}; allowed: above 0, at most 1")
+            raise UserError(f"crop: {self.crop}; allowed: above 0, at most 1")
         if isinstance(self.flip, bool):  # True would count as probability 1 and mirror every face
-            raise ValueError(f"flip: {self.flip}; allowed: a probability, 0.0..1.0")
+            raise UserError(f"flip: {self.flip}; allowed: a probability, 0.0..1.0")
         limits = {"flip": 1.0, "rotate": 180.0, "scale": 0.99, "shift": 1.0, "brightness": 1.0, "contrast": 1.0}
         limits |= {"saturation": 1.0, "noise": 1.0, "erase": 1.0}
         for name, limit in limits.items():
             if not 0 <= getattr(self, name) <= limit:
-                raise ValueError(f"{name}: {getattr(self, name)}; allowed: 0..{limit:g}")
+                raise UserError(f"{name}: {getattr(self, name)}; allowed: 0..{limit:g}")
         if len(self.erase_area) != 2 or not 0 < self.erase_area[0] <= self.erase_area[1] <= 1:
-            raise ValueError(f"erase_area: {self.erase_area}; allowed: 0 < smallest <= largest <= 1")
+            raise UserError(f"erase_area: {self.erase_area}; allowed: 0 < smallest <= largest <= 1")
 
     def __call__(self, batch: Batch, iteration: int) -> Batch:
         """The batch with float32 images in 0..1, shape (N, C, S, S); nothing is read back from the device.

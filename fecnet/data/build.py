@@ -18,6 +18,7 @@ from fecnet.data.loader import LabelledLoader, TripletLoader, vote_weights
 from fecnet.data.packed import PackedDataset
 from fecnet.data.samplers import ClassSampler, RoundSampler, TripletSampler
 from fecnet.data.views import View, center, flip, ten_crop
+from fecnet.utils.errors import UserError
 from fecnet.utils.lookup import lookup
 
 
@@ -43,28 +44,30 @@ def build_loader(
         triplets: the items are triplets; else the faces of ``labels``.
 
     Raises:
-        ValueError: the batch is larger than the data, or smaller than the number of processes; faces that are to be
+        UserError: the batch is larger than the data, or smaller than the number of processes; faces that are to be
             resident where they do not fit.
     """
-    if cfg.SOLVER.ACCUMULATE < 1:
-        raise ValueError(f"SOLVER.ACCUMULATE: {cfg.SOLVER.ACCUMULATE}; allowed: 1 or more")
+    if cfg.SOLVER.GRAD_ACCUM_STEPS < 1:
+        raise UserError(f"SOLVER.GRAD_ACCUM_STEPS: {cfg.SOLVER.GRAD_ACCUM_STEPS}; allowed: 1 or more")
     if triplets and cfg.DATA.BALANCE_CLASSES:
-        raise ValueError("DATA.BALANCE_CLASSES: true, but batches are made of triplets; allowed here: false")
+        raise UserError("DATA.BALANCE_CLASSES: true, but batches are made of triplets; allowed here: false")
     most = len(labels) if triplets and labels is not None else 0
-    if not 0 <= cfg.SOLVER.BATCH_LABELLED <= most:
+    if not 0 <= cfg.SOLVER.LABELLED_BATCH_SIZE <= most:
         why = f"there are {most} labelled faces" if most else "triplets and labels are not both learnt"
-        raise ValueError(f"SOLVER.BATCH_LABELLED: {cfg.SOLVER.BATCH_LABELLED}, but {why}; allowed here: 0..{most}")
-    if not triplets and cfg.DATA.TRIPLETS_TOGETHER != 1:
-        together = cfg.DATA.TRIPLETS_TOGETHER
-        raise ValueError(f"DATA.TRIPLETS_TOGETHER: {together}, but batches are made of labelled faces; allowed here: 1")
+        raise UserError(
+            f"SOLVER.LABELLED_BATCH_SIZE: {cfg.SOLVER.LABELLED_BATCH_SIZE}, but {why}; allowed here: 0..{most}"
+        )
+    if not triplets and cfg.DATA.TRIPLET_GROUP_SIZE != 1:
+        together = cfg.DATA.TRIPLET_GROUP_SIZE
+        raise UserError(f"DATA.TRIPLET_GROUP_SIZE: {together}, but batches are made of labelled faces; allowed here: 1")
     shared = {
         "labels": labels,
-        "accumulate": cfg.SOLVER.ACCUMULATE,
+        "accumulate": cfg.SOLVER.GRAD_ACCUM_STEPS,
         "rank": rank,
         "world_size": world_size,
         "pin": device.type == "cuda",
     }
-    faces = partial(place_faces, dataset.faces_NHWC, device, cfg.DATA.RESIDENT)  # last: a copy may take minutes
+    faces = partial(place_faces, dataset.faces_NHWC, device, cfg.DATA.CACHE_ON_DEVICE)  # last: a copy may take minutes
     batches = {"batch_size": cfg.SOLVER.BATCH_SIZE, "seed": cfg.SEED}
     if not triplets:
         assert labels is not None
@@ -77,12 +80,12 @@ def build_loader(
         **batches,
         balance=cfg.DATA.BALANCE_TYPES,
         faces_T3=table.faces_T3,
-        together=cfg.DATA.TRIPLETS_TOGETHER,
+        together=cfg.DATA.TRIPLET_GROUP_SIZE,
     )
     weight_T = vote_weights(table) if cfg.DATA.VOTE_WEIGHTS else None
     joining = None
-    if labels is not None and cfg.SOLVER.BATCH_LABELLED:
-        size = {"num_items": len(labels), "batch_size": cfg.SOLVER.BATCH_LABELLED}
+    if labels is not None and cfg.SOLVER.LABELLED_BATCH_SIZE:
+        size = {"num_items": len(labels), "batch_size": cfg.SOLVER.LABELLED_BATCH_SIZE}
         joining = RoundSampler([labels.rows_M], **size, seed=cfg.SEED)
     return TripletLoader(faces(), table, sampler, weight_T=weight_T, labelled=joining, **shared)
 
@@ -91,12 +94,12 @@ def build_label_splits(cfg: Any, dataset: PackedDataset) -> LabelSplits:
     """The label tables of ``cfg.DATA.LABELS`` by split.
 
     Raises:
-        ValueError: no label set is named, or no such fold.
+        UserError: no label set is named, or no such fold.
     """
     known = dataset.description.get("label_sets", {})
     if not cfg.DATA.LABELS:
         there = ", ".join(known) or "none; prepare a set that has labels, see: fecnet prepare --help"
-        raise ValueError(f"DATA.LABELS: empty, but LOSS.CRITERIA needs labels; {dataset.path} has: {there}")
+        raise UserError(f"DATA.LABELS: empty, but LOSS.CRITERIA needs labels; {dataset.path} has: {there}")
     return LabelSplits(
         dataset,
         cfg.DATA.LABELS,
@@ -109,7 +112,7 @@ def build_label_splits(cfg: Any, dataset: PackedDataset) -> LabelSplits:
 
 def build_fold_rule(cfg: Any) -> FoldRule:
     """How ``cfg.DATA.TRAIN_SPLIT`` is cut into folds."""
-    return FoldRule(cfg.DATA.FOLDS, cfg.DATA.NUM_FOLDS, cfg.DATA.FOLD_SEED)
+    return FoldRule(cfg.DATA.FOLD_BY, cfg.DATA.NUM_FOLDS, cfg.DATA.FOLD_SEED)
 
 
 def build_labels(cfg: Any, dataset: PackedDataset, targets: Sequence[str]) -> LabelOverlay:
@@ -121,17 +124,17 @@ def build_labels(cfg: Any, dataset: PackedDataset, targets: Sequence[str]) -> La
         targets: what the criteria read: ``label``, ``distribution``, ``valence_arousal``.
 
     Raises:
-        ValueError: no such labels in the data set, or a class without a face.
+        UserError: no such labels in the data set, or a class without a face.
     """
     table = build_label_splits(cfg, dataset).table(cfg.DATA.TRAIN_SPLIT, min_share=cfg.DATA.TRAIN_VOTE_SHARE)
     try:
         labels = LabelOverlay(table, len(dataset.faces_NHWC), targets)
     except ValueError as error:
         place = f"{dataset.path}: label set '{cfg.DATA.LABELS}', split '{cfg.DATA.TRAIN_SPLIT}'"
-        raise ValueError(f"{place}: {error}") from error
+        raise UserError(f"{place}: {error}") from error
     empty = [name for name, count in zip(labels.classes, labels.counts_K, strict=True) if not count]
     if empty and set(targets) != {"valence_arousal"}:
-        raise ValueError(
+        raise UserError(
             f"{dataset.path}: label set '{cfg.DATA.LABELS}', split '{cfg.DATA.TRAIN_SPLIT}': no face to learn the "
             f"class '{empty[0]}' from ({len(empty)} of {len(labels.classes)} classes); allowed: one or more of each"
         )
@@ -148,10 +151,10 @@ def build_trained_rows(cfg: Any, dataset: PackedDataset, targets: Sequence[str],
         triplets: the items are triplets; else labelled faces.
 
     Raises:
-        ValueError: no such split or labels.
+        UserError: no such split or labels.
     """
     rows = [dataset.triplets(cfg.DATA.TRAIN_SPLIT).faces_T3.reshape(-1)] if triplets else []
-    if not triplets or cfg.SOLVER.BATCH_LABELLED:
+    if not triplets or cfg.SOLVER.LABELLED_BATCH_SIZE:
         rows.append(build_labels(cfg, dataset, targets).rows_M)
     return np.unique(np.concatenate(rows)).astype(np.int64)
 
@@ -167,7 +170,7 @@ def build_class_weights(cfg: Any, labels: LabelOverlay) -> list[float] | None:
     """The weight of each class by ``cfg.LOSS.CLASS_WEIGHTS``; None for none.
 
     Raises:
-        ValueError: an unknown rule.
+        UserError: an unknown rule.
     """
     rule = lookup(_CLASS_WEIGHTS, cfg.LOSS.CLASS_WEIGHTS, key="LOSS.CLASS_WEIGHTS")
     return None if cfg.LOSS.CLASS_WEIGHTS == "none" else rule(labels.counts_K).tolist()
@@ -177,7 +180,7 @@ def build_augment(cfg: Any, channels: list[str]) -> Augment:
     """The training augmentation for images with these channels.
 
     Raises:
-        ValueError: a value of ``cfg.AUGMENT`` or ``cfg.DATA`` is out of its range.
+        UserError: a value of ``cfg.AUGMENT`` or ``cfg.DATA`` is out of its range.
     """
     try:
         return Augment(
@@ -189,25 +192,25 @@ def build_augment(cfg: Any, channels: list[str]) -> Augment:
             **{key.lower(): value for key, value in cfg.AUGMENT.items()},
         )
     except ValueError as error:
-        raise ValueError(f"AUGMENT, {error}") from error
+        raise UserError(f"AUGMENT, {error}") from error
 
 
 _VIEWS: dict[str, Callable[[int, float], list[View]]] = {"center": center, "flip": flip, "ten_crop": ten_crop}
 
 
 def build_views(cfg: Any, height: int, width: int) -> list[View]:
-    """What is looked at of each face that is measured, by ``cfg.EVAL.VIEWS``.
+    """What is looked at of each face that is measured, by ``cfg.EVAL.TTA``.
 
     Raises:
-        ValueError: an unknown name, or ten crops that are all the whole face.
+        UserError: an unknown name, or ten crops that are all the whole face.
     """
-    views = lookup(_VIEWS, cfg.EVAL.VIEWS, key="EVAL.VIEWS")(cfg.DATA.INPUT_SIZE, cfg.DATA.CROP)
-    if cfg.EVAL.VIEWS == "ten_crop" and (round(cfg.DATA.CROP * height), round(cfg.DATA.CROP * width)) == (
+    views = lookup(_VIEWS, cfg.EVAL.TTA, key="EVAL.TTA")(cfg.DATA.INPUT_SIZE, cfg.DATA.CROP)
+    if cfg.EVAL.TTA == "ten_crop" and (round(cfg.DATA.CROP * height), round(cfg.DATA.CROP * width)) == (
         height,
         width,
     ):
-        raise ValueError(
-            f"EVAL.VIEWS: 'ten_crop' with DATA.CROP {cfg.DATA.CROP:g} cuts nothing off {height}×{width} pixels; "
+        raise UserError(
+            f"EVAL.TTA: 'ten_crop' with DATA.CROP {cfg.DATA.CROP:g} cuts nothing off {height}×{width} pixels; "
             "allowed here: center, flip; or a smaller DATA.CROP, which the net must have been trained with"
         )
     return views

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import warnings
@@ -17,7 +18,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fecnet.utils import comm
-from fecnet.utils.logging import say
+from fecnet.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 _ROOM = 2  # a GPU whose free memory holds the faces so many times keeps them: the net needs room too
 _PIECE = 1 << 28  # bytes that are copied at once
@@ -110,21 +113,21 @@ def place_faces(faces_NHWC: np.ndarray, device: torch.device, resident: str) -> 
             whose free memory holds them twice.
 
     Raises:
-        ValueError: an unknown word, or ``always`` and the memory of the device does not hold them.
+        UserError: an unknown word, or ``always`` and the memory of the device does not hold them.
     """
     if resident not in ("auto", "always", "never"):
-        raise ValueError(f"DATA.RESIDENT: unknown word '{resident}'; allowed: auto, always, never")
+        raise UserError(f"DATA.CACHE_ON_DEVICE: unknown word '{resident}'; allowed: auto, always, never")
     if resident == "never" or (resident == "auto" and device.type != "cuda"):
         return MappedFaces(faces_NHWC, device)
     free = free_memory(device)
     if resident == "always" and faces_NHWC.nbytes > free:
-        raise ValueError(
-            f"DATA.RESIDENT: 'always', but the faces take {faces_NHWC.nbytes / 1e9:,.1f} GB and {device} has "
+        raise UserError(
+            f"DATA.CACHE_ON_DEVICE: 'always', but the faces take {faces_NHWC.nbytes / 1e9:,.1f} GB and {device} has "
             f"{free / 1e9:,.1f} GB free; allowed here: auto, never"
         )
     if resident == "auto" and _ROOM * faces_NHWC.nbytes > free:
         return MappedFaces(faces_NHWC, device)
-    say(f"{len(faces_NHWC):,} faces are copied to {device}: {faces_NHWC.nbytes / 1e9:.1f} GB")
+    logger.info(f"{len(faces_NHWC):,} faces are copied to {device}: {faces_NHWC.nbytes / 1e9:.1f} GB")
     return ResidentFaces(faces_NHWC, device)
 
 

@@ -13,9 +13,10 @@ import numpy as np
 
 from fecnet.data.labels import LabelTable
 from fecnet.data.permutation import permuted
+from fecnet.utils.errors import UserError
 
 FOLD = "fold"  # name of the split that is tested
-PUBLISHED, MENDED = "published", "mended"
+PUBLISHED, CORRECTED = "published", "corrected"
 # CK+ in the order of the published code's file: class, faces, faces that a fold tests (mainpro_CK+.py, CK.py)
 _CKPLUS = (
     ("anger", 135, 12),
@@ -34,7 +35,7 @@ class FoldRule:
     """How a split is cut.
 
     Attributes:
-        by: ``published``, ``mended``, or a column of ``faces.csv`` whose values are kept whole.
+        by: ``published``, ``corrected``, or a column of ``faces.csv`` whose values are kept whole.
         num_folds: how many folds.
         seed: of the order in which groups are dealt.
     """
@@ -49,7 +50,7 @@ def fold_tests(table: LabelTable, records: Sequence[Mapping[str, str]], rule: Fo
 
     ``published`` are the ten folds of CK+ as published: classes in order, faces in the order of their file names, a
     fixed number of consecutive ones for each class and fold, the last fold counted from the end. So some faces are
-    tested twice, some never, and people stand on both sides. ``mended`` keeps that idea but tests every face once:
+    tested twice, some never, and people stand on both sides. ``corrected`` keeps that idea but tests every face once:
     each class is cut in file order into parts that differ by one sequence at most. A column keeps the faces with the
     same value together and balances the classes (``deal_groups``).
 
@@ -62,11 +63,11 @@ def fold_tests(table: LabelTable, records: Sequence[Mapping[str, str]], rule: Fo
         bool, shape (F, M).
 
     Raises:
-        ValueError: the split is not CK+'s; no such column, or faces without a value; fewer groups than folds.
+        UserError: the split is not CK+'s; no such column, or faces without a value; fewer groups than folds.
     """
     if rule.by == PUBLISHED:
         return _published(table, records, rule)
-    fold_M = _mended(table, records, rule) if rule.by == MENDED else _grouped(table, records, rule)
+    fold_M = _corrected(table, records, rule) if rule.by == CORRECTED else _grouped(table, records, rule)
     return fold_M == np.arange(rule.num_folds)[:, None]
 
 
@@ -107,18 +108,18 @@ def values_of(table: LabelTable, records: Sequence[Mapping[str, str]], column: s
 def _grouped(table: LabelTable, records: Sequence[Mapping[str, str]], rule: FoldRule) -> np.ndarray:
     columns = list(records[0])
     if rule.by not in columns:
-        allowed = ", ".join((PUBLISHED, MENDED, *columns))
-        raise ValueError(f"DATA.FOLDS: '{rule.by}' is no column of faces.csv; allowed: {allowed}")
+        allowed = ", ".join((PUBLISHED, CORRECTED, *columns))
+        raise UserError(f"DATA.FOLD_BY: '{rule.by}' is no column of faces.csv; allowed: {allowed}")
     value_M = values_of(table, records, rule.by)
     if unknown := int((value_M == "").sum()):
         known = [column for column in columns if (values_of(table, records, column) != "").all()]
-        raise ValueError(
-            f"DATA.FOLDS: {unknown} of {len(table)} faces have no '{rule.by}' in faces.csv; "
+        raise UserError(
+            f"DATA.FOLD_BY: {unknown} of {len(table)} faces have no '{rule.by}' in faces.csv; "
             f"columns that all of them have: {', '.join(known) or 'none'}"
         )
     names, group_M = np.unique(value_M, return_inverse=True)
     if len(names) < rule.num_folds:
-        raise ValueError(
+        raise UserError(
             f"DATA.NUM_FOLDS: {rule.num_folds}, but the faces have {len(names)} different '{rule.by}'; "
             f"allowed here: {f'2..{len(names)}' if len(names) > 1 else 'none, folds need two or more'}"
         )
@@ -131,7 +132,7 @@ def _grouped(table: LabelTable, records: Sequence[Mapping[str, str]], rule: Fold
     return fold_G[group_M]
 
 
-def _mended(table: LabelTable, records: Sequence[Mapping[str, str]], rule: FoldRule) -> np.ndarray:
+def _corrected(table: LabelTable, records: Sequence[Mapping[str, str]], rule: FoldRule) -> np.ndarray:
     """The fold of each face, -1 where it has no label, shape (M,)."""
     fold_M = np.full(len(table), -1)
     sequence_M = values_of(table, records, "sequence")
@@ -150,11 +151,12 @@ def _published(table: LabelTable, records: Sequence[Mapping[str, str]], rule: Fo
     if found != tuple((name, faces) for name, faces, _ in _CKPLUS):
         wanted = ", ".join(f"{name} {faces}" for name, faces, _ in _CKPLUS)
         there = ", ".join(f"{name} {faces}" for name, faces in found)
-        raise ValueError(
-            f"DATA.FOLDS: '{PUBLISHED}' is for CK+ ({wanted}); these faces are {there}; allowed here: {MENDED}, subject"
+        raise UserError(
+            f"DATA.FOLD_BY: '{PUBLISHED}' is for CK+ ({wanted}); these faces are {there}; "
+            f"allowed here: {CORRECTED}, subject"
         )
     if rule.num_folds != _CKPLUS_FOLDS:
-        raise ValueError(f"DATA.NUM_FOLDS: {rule.num_folds}; allowed with '{PUBLISHED}': {_CKPLUS_FOLDS}")
+        raise UserError(f"DATA.NUM_FOLDS: {rule.num_folds}; allowed with '{PUBLISHED}': {_CKPLUS_FOLDS}")
     filed = np.concatenate(_in_file_order(table, records))
     tests_FM = np.zeros((_CKPLUS_FOLDS, len(table)), bool)
     begin = 0

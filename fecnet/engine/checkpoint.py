@@ -22,6 +22,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from fecnet.utils.errors import UserError
 from fecnet.utils.files import flush_folder, replace_text, write_bytes
 
 CHECKPOINT_FORMAT = 1
@@ -33,14 +34,14 @@ def make_folder(folder: Path) -> None:
     """Make a run's ``checkpoints`` folder and remove what a process killed while saving has left there.
 
     Raises:
-        ValueError: it cannot be written.
+        UserError: it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         replace_text(folder / ".writable", "")
         (folder / ".writable").unlink()
     except OSError as error:
-        raise ValueError(f"{folder}: checkpoints cannot be written here: {error.strerror}") from error
+        raise UserError(f"{folder}: checkpoints cannot be written here: {error.strerror}") from error
     for partial in folder.glob(".*.partial"):
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -73,15 +74,13 @@ class Checkpointer:
         Waits for the save before this one.
 
         Raises:
-            ValueError: the save before this one met a full or read-only disk, or a weight or batch-norm statistic is
+            UserError: the save before this one met a full or read-only disk, or a weight or batch-norm statistic is
                 not finite; checkpoints before it are as they were.
         """
         self.finish()
         bad = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
         if bad:
-            raise ValueError(
-                f"{self.folder / str(iteration)}: not saved: {bad[0]} is not finite; earlier ones are good"
-            )
+            raise UserError(f"{self.folder / str(iteration)}: not saved: {bad[0]} is not finite; earlier ones are good")
         self._pending = self._writer.submit(
             self._write, iteration, _snapshot(weights), _snapshot(trainer), dict(meta), best
         )
@@ -90,7 +89,7 @@ class Checkpointer:
         """Wait until what was saved is on disk.
 
         Raises:
-            ValueError: it could not be written; earlier checkpoints are as they were.
+            UserError: it could not be written; earlier checkpoints are as they were.
         """
         pending, self._pending = self._pending, None
         if pending is not None:
@@ -124,7 +123,7 @@ class Checkpointer:
             flush_folder(self.folder)
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
-            raise ValueError(f"{target}: not saved: {error.strerror}; earlier checkpoints are intact") from error
+            raise UserError(f"{target}: not saved: {error.strerror}; earlier checkpoints are intact") from error
         self._retire(iteration)
 
     def rewind(self, iteration: int, best: int | None) -> None:
@@ -169,7 +168,7 @@ def read_pointer(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise ValueError(f"{path}: expected an iteration, found {path.read_text()!r}") from error
+        raise UserError(f"{path}: expected an iteration, found {path.read_text()!r}") from error
 
 
 def find_checkpoint(path: str | Path, which: str) -> Path:
@@ -180,7 +179,7 @@ def find_checkpoint(path: str | Path, which: str) -> Path:
         which: ``last`` or ``best`` (``last`` where there is no best), for a run folder.
 
     Raises:
-        ValueError: nothing there.
+        UserError: nothing there.
     """
     path = Path(path).resolve() if str(path) == "." else Path(path)
     if (path / "meta.json").is_file():
@@ -190,7 +189,7 @@ def find_checkpoint(path: str | Path, which: str) -> Path:
     if number is None:
         number = read_pointer(folder / "last")
     if number is None:
-        raise ValueError(f"{path}: no checkpoint here; expected a run folder or a folder with meta.json")
+        raise UserError(f"{path}: no checkpoint here; expected a run folder or a folder with meta.json")
     return folder / str(number)
 
 
@@ -198,10 +197,10 @@ def run_of(checkpoint: Path) -> Path:
     """The run folder that holds a checkpoint.
 
     Raises:
-        ValueError: the checkpoint does not lie in a run.
+        UserError: the checkpoint does not lie in a run.
     """
     if checkpoint.resolve().parent.name != "checkpoints":
-        raise ValueError(f"{checkpoint}: not inside a run, as result/<run>/checkpoints/<iteration> is")
+        raise UserError(f"{checkpoint}: not inside a run, as result/<run>/checkpoints/<iteration> is")
     return checkpoint.parent.parent if len(checkpoint.parts) > 2 else checkpoint.resolve().parents[1]
 
 
@@ -228,13 +227,13 @@ def load_meta(checkpoint: Path) -> dict[str, Any]:
     """``meta.json`` of a checkpoint.
 
     Raises:
-        ValueError: missing, not JSON, incomplete, or another format version.
+        UserError: missing, not JSON, incomplete, or another format version.
     """
     file = checkpoint / "meta.json"
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise ValueError(f"{file}: not a checkpoint description: {error}") from error
+        raise UserError(f"{file}: not a checkpoint description: {error}") from error
     return read_meta(text, str(file))
 
 
@@ -246,18 +245,18 @@ def read_meta(text: str, name: str) -> dict[str, Any]:
         name: where it stands, for errors.
 
     Raises:
-        ValueError: not JSON, incomplete, or another format version.
+        UserError: not JSON, incomplete, or another format version.
     """
     try:
         meta = json.loads(text)
         version = meta["format"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{name}: not a checkpoint description: {error}") from error
+        raise UserError(f"{name}: not a checkpoint description: {error}") from error
     if version != CHECKPOINT_FORMAT:
-        raise ValueError(f"{name}: checkpoint format {version!r}; this version reads {CHECKPOINT_FORMAT}")
+        raise UserError(f"{name}: checkpoint format {version!r}; this version reads {CHECKPOINT_FORMAT}")
     lacking = [key for key in _META_KEYS if key not in meta]
     if lacking:
-        raise ValueError(f"{name}: not a checkpoint description: lacks {', '.join(lacking)}")
+        raise UserError(f"{name}: not a checkpoint description: lacks {', '.join(lacking)}")
     return dict(meta)
 
 
@@ -265,20 +264,20 @@ def load_weights(checkpoint: Path, model: torch.nn.Module) -> None:
     """Load ``model.safetensors`` into ``model``; every name and shape must fit.
 
     Raises:
-        ValueError: truncated, not safetensors (such as a pickle), or of another architecture.
+        UserError: truncated, not safetensors (such as a pickle), or of another architecture.
     """
     file = checkpoint / "model.safetensors"
     try:
         state = safetensors.torch.load_file(file)
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{file}: unreadable, truncated or not safetensors: {error}") from error
+        raise UserError(f"{file}: unreadable, truncated or not safetensors: {error}") from error
     own = model.state_dict()
     missing = [name for name in own if name not in state]
     unknown = [name for name in state if name not in own]
     other = [name for name in own if name in state and own[name].shape != state[name].shape]
     for kind, names in (("lacks", missing), ("has unknown", unknown), ("has other shapes for", other)):
         if names:
-            raise ValueError(f"{file}: of another architecture: {kind} {', '.join(names[:3])} ({len(names)} in all)")
+            raise UserError(f"{file}: of another architecture: {kind} {', '.join(names[:3])} ({len(names)} in all)")
     model.load_state_dict(state)
 
 
@@ -286,7 +285,7 @@ def load_trainer(checkpoint: Path) -> dict[str, Any]:
     """``trainer.pt`` of a checkpoint, plain dicts.
 
     Raises:
-        ValueError: missing, truncated or unsafe.
+        UserError: missing, truncated or unsafe.
     """
     file = checkpoint / "trainer.pt"
     try:
@@ -294,12 +293,12 @@ def load_trainer(checkpoint: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # what is wrong is told below, in one line
             state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(
+        raise UserError(
             f"{file}: holds more than tensors and plain values; not loaded, since it may be unsafe"
         ) from error
     except (OSError, RuntimeError, EOFError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{file}: unreadable or truncated: {reason}") from error
+        raise UserError(f"{file}: unreadable or truncated: {reason}") from error
     if not isinstance(state, dict) or any(key not in state for key in _TRAINER_KEYS):
-        raise ValueError(f"{file}: not a trainer's state; expected {', '.join(_TRAINER_KEYS)}")
+        raise UserError(f"{file}: not a trainer's state; expected {', '.join(_TRAINER_KEYS)}")
     return state

@@ -14,6 +14,7 @@ from fecnet.evaluation.affect import AffectAccuracy, affect_accuracy
 from fecnet.evaluation.classification import ClassAccuracy, class_accuracy
 from fecnet.evaluation.triplet_accuracy import TripletAccuracy, triplet_accuracy
 from fecnet.structures import Outputs
+from fecnet.utils.errors import UserError
 
 TripletArrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # faces_T3, odd_T, type_T
 LabelArrays = tuple[np.ndarray, np.ndarray]  # faces_M, label_M or valence_arousal_M2
@@ -69,7 +70,7 @@ class TripletJudge:
         """The accuracy of each split, from embeddings of ``self.rows``.
 
         Raises:
-            ValueError: an embedding is not finite.
+            UserError: an embedding is not finite.
         """
         _check_finite(self.output, embedding_ND, self.rows, {name: part[0] for name, part in self._splits.items()})
         return {
@@ -103,7 +104,7 @@ class ClassJudge:
         """The accuracy of each split, from logits of ``self.rows``.
 
         Raises:
-            ValueError: a logit is not finite.
+            UserError: a logit is not finite.
         """
         _check_finite(self.output, logits_NK, self.rows, {name: part[0] for name, part in self._splits.items()})
         return {
@@ -148,7 +149,7 @@ class AffectJudge:
         """The accuracy of each split, from predictions for ``self.rows``.
 
         Raises:
-            ValueError: a prediction is not finite.
+            UserError: a prediction is not finite.
         """
         _check_finite(self.output, predicted_N2, self.rows, {name: part[0] for name, part in self._splits.items()})
         return {
@@ -167,12 +168,12 @@ def _check_finite(name: str, found_NX: Tensor, rows_N: np.ndarray, splits: Mappi
         splits: the faces of each split.
 
     Raises:
-        ValueError: an output is not finite; the first such face is named, with a split that holds it.
+        UserError: an output is not finite; the first such face is named, with a split that holds it.
     """
     bad_rows = rows_N[~torch.isfinite(found_NX).all(1).numpy()]
     if len(bad_rows):
         split = next(split for split, faces in splits.items() if (faces == bad_rows[0]).any())
-        raise ValueError(
+        raise UserError(
             f"split '{split}': face {bad_rows[0]} (row of faces.npy): the net's '{name}' is not finite, as for "
             f"{len(bad_rows)} of {len(rows_N)} faces; allowed: finite numbers"
         )
@@ -248,7 +249,7 @@ class Evaluator:
         """Predict, then judge; what is measured of each split.
 
         Raises:
-            ValueError: an output is not finite.
+            UserError: an output is not finite.
         """
         outputs = self.predict(model)
         judged = [judge.judge(self.part(outputs, judge)) for judge in self.judges]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fecnet.structures import Batch, Outputs, Relabels
 from fecnet.utils import comm
 from fecnet.utils.env import seed_device
+from fecnet.utils.errors import UserError
 from fecnet.utils.phase import phase
 
 Augment = Callable[[Batch, int], Batch]
@@ -200,13 +201,13 @@ class Stepper:
         """Raise if an update was blocked; one read-back.
 
         Raises:
-            ValueError: names the iteration.
+            UserError: names the iteration.
         """
         iteration = self._guard.first_bad()
         if self._scaler.is_enabled() and self._scaler.get_scale() < _LEAST_SCALE:
-            raise ValueError("fp16: every recent gradient was not finite; try SOLVER.PRECISION bf16 or fp32")
+            raise UserError("fp16: every recent gradient was not finite; try SOLVER.PRECISION bf16 or fp32")
         if iteration:
-            raise ValueError(
+            raise UserError(
                 f"iteration {iteration}: the loss or a gradient is not finite; no update was made from there on; "
                 "checkpoints hold good weights; try a lower SOLVER.BASE_LR, SOLVER.CLIP_NORM or SOLVER.PRECISION fp32"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,8 +18,10 @@ from fecnet.engine.stepper import Augment, Stepper
 from fecnet.evaluation.scales import scale_figures
 from fecnet.structures import Batch, Relabels
 from fecnet.utils import comm
-from fecnet.utils.logging import MetricsFile, TensorBoard, say
+from fecnet.utils.logging import MetricsFile, TensorBoard
 from fecnet.utils.signals import StopOnSignal
+
+logger = logging.getLogger(__name__)
 
 Loader = Callable[[int, int], Iterator[tuple[int, list[Batch]]]]
 Evaluate = Callable[[nn.Module], dict[str, Measured]]
@@ -136,7 +139,7 @@ class Trainer:
             The signal that ended training early, or 0.
 
         Raises:
-            ValueError: a loss or gradient is not finite, or a checkpoint cannot be written.
+            UserError: a loss or gradient is not finite, or a checkpoint cannot be written.
         """
         first, last = self.progress.iteration + 1, self._periods.last
         started = time.monotonic() - self.progress.seconds
@@ -203,7 +206,7 @@ class Trainer:
         changed, kept = labels.change(relabels)
         files.write({"iteration": self.progress.iteration, "relabelled": changed, "relabels_refused": kept})
         if kept:
-            say(f"iteration {self.progress.iteration}: {kept} faces keep their label: their class would be empty")
+            logger.info(f"iteration {self.progress.iteration}: {kept} relabels refused: a class would be empty")
 
     def _measure(self, files: RunFiles) -> bool:
         """Evaluate; whether the first split is better than ever."""
@@ -220,7 +223,7 @@ class Trainer:
             figures = found.figures()
             files.write({"iteration": iteration, **{f"{name}/{figure}": value for figure, value in figures.items()}})
             said = "  ".join(f"{figure} {_percent(value)}" for figure, value in figures.items())
-            say(f"iteration {iteration}: {name} {said}")
+            logger.info(f"iteration {iteration}: {name} {said}")
         if self._scales is not None:
             scale_S = self._scales(self.stepper.inference_model)
             files.write({"iteration": iteration, **scale_figures(scale_S)})

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from fecnet.utils.errors import UserError
+
 DIMENSIONS = ("valence", "arousal")
 FIGURES = ("ccc", "valence_ccc", "arousal_ccc")
 
@@ -50,12 +52,12 @@ def affect_accuracy(predicted_N2: Tensor, target_N2: np.ndarray) -> AffectAccura
         target_N2: in -1..1; a row of NaN is not counted, shape (N, 2).
 
     Raises:
-        ValueError: a prediction is not finite.
+        UserError: a prediction is not finite.
     """
     predicted = predicted_N2.double().numpy()
     bad_N = ~np.isfinite(predicted).all(1)
     if bad_N.any():
-        raise ValueError(f"the valence and arousal of face {int(bad_N.argmax())} are not finite")
+        raise UserError(f"the valence and arousal of face {int(bad_N.argmax())} are not finite")
     known_N = ~np.isnan(target_N2).any(1)
     found, target = predicted[known_N], target_N2[known_N].astype(np.float64)
     if not known_N.any():

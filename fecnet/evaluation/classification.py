@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from fecnet.utils.errors import UserError
+
 FIGURES = ("accuracy", "mean_class_accuracy", "macro_f1")
 
 
@@ -90,12 +92,12 @@ def class_accuracy(logits_NK: Tensor, label_N: np.ndarray, classes: Sequence[str
         classes: K names in label order.
 
     Raises:
-        ValueError: a logit is not finite.
+        UserError: a logit is not finite.
     """
     logits = logits_NK.numpy()
     bad_N = ~np.isfinite(logits).all(1)
     if bad_N.any():
-        raise ValueError(f"the logits of face {int(bad_N.argmax())} are not finite")
+        raise UserError(f"the logits of face {int(bad_N.argmax())} are not finite")
     known_N, num = label_N >= 0, len(classes)
     cell_N = label_N[known_N].astype(np.int64) * num + logits[known_N].argmax(1)
     return ClassAccuracy(tuple(classes), np.bincount(cell_N, minlength=num * num).reshape(num, num))

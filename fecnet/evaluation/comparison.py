@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fecnet.utils.errors import UserError
+
 _LEAST_SD = 1e-6  # figures are rounded to 1e-4: what is below is no spread
 CONFIDENCE = 0.95
 
@@ -87,7 +89,7 @@ def compare_settings(figures: Mapping[str, BySeed]) -> list[Difference]:
         figures: by setting and seed; higher is better.
 
     Raises:
-        ValueError: scipy is absent.
+        UserError: scipy is absent.
     """
     pairs = list(itertools.combinations(figures, 2))
     confidence = 1 - (1 - CONFIDENCE) / max(1, len(pairs))
@@ -108,12 +110,12 @@ def student_t(confidence: float, freedom: int) -> float:
     """The number of standard errors that leaves out 1 − ``confidence`` on both sides together, for Student's t.
 
     Raises:
-        ValueError: scipy is absent.
+        UserError: scipy is absent.
     """
     try:
         from scipy import stats
     except ImportError as error:
-        raise ValueError("comparing needs scipy; install it with: pip install scipy") from error
+        raise UserError("comparing needs scipy; install it with: pip install scipy") from error
     return float(stats.t.ppf((1 + confidence) / 2, freedom))
 
 

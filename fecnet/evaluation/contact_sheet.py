@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from fecnet.utils.errors import UserError
 from fecnet.utils.files import replace_bytes
 
 _GAP = 2  # pixels between pictures
@@ -27,13 +28,13 @@ def contact_sheet(
         captions: N short texts set under the pictures, of one or more lines, or None.
 
     Raises:
-        ValueError: there is no picture, ``columns`` is below 1, or captions and pictures differ in number.
+        UserError: there is no picture, ``columns`` is below 1, or captions and pictures differ in number.
     """
     num, height, width, channels = image_NHWC.shape
     if num == 0 or columns < 1:
-        raise ValueError(f"a contact sheet needs pictures and columns; got {num} pictures, {columns} columns")
+        raise UserError(f"a contact sheet needs pictures and columns; got {num} pictures, {columns} columns")
     if captions is not None and len(captions) != num:
-        raise ValueError(f"{len(captions)} captions for {num} pictures")
+        raise UserError(f"{len(captions)} captions for {num} pictures")
     image_NHWC = image_NHWC[..., :1].repeat(3, axis=3) if channels < 3 else image_NHWC[..., :3]
     lines = max(caption.count("\n") + 1 for caption in captions) if captions is not None else 0
     cell_height = height + _GAP + _CAPTION * lines

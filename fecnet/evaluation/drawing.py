@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from fecnet.utils.errors import UserError
 from fecnet.utils.files import replace_bytes
 
 INSTALL = "need matplotlib; install it with: pip install 'matplotlib>=3.9'"
@@ -27,12 +28,12 @@ def new_figure(width: float, height: float, **layout: Any) -> tuple[Any, Any]:
         layout: of ``Figure.subplots``.
 
     Raises:
-        ValueError: matplotlib is absent.
+        UserError: matplotlib is absent.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ValueError(f"pictures {INSTALL}") from error
+        raise UserError(f"pictures {INSTALL}") from error
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
     return figure, figure.subplots(**layout)
 

@@ -22,13 +22,13 @@ class FoldAccuracy:
         number: of the fold, from 1.
         accuracy: on the faces that it tests.
         learnt: how many faces the net learnt from.
-        known_people: how many of the tested faces are of people it learnt from, or None where people are unknown.
+        seen_subjects: how many of the tested faces are of people it learnt from, or None where people are unknown.
     """
 
     number: int
     accuracy: ClassAccuracy
     learnt: int
-    known_people: int | None = None
+    seen_subjects: int | None = None
 
     @property
     def absent(self) -> list[str]:
@@ -49,7 +49,7 @@ def summarise_folds(folds: Sequence[FoldAccuracy]) -> dict[str, Any]:
             {
                 "fold": fold.number,
                 "learnt": fold.learnt,
-                "known_people": fold.known_people,
+                "seen_subjects": fold.seen_subjects,
                 "classes_not_tested": fold.absent,
                 **fold.accuracy.to_dict(),
             }
@@ -63,13 +63,13 @@ def summarise_folds(folds: Sequence[FoldAccuracy]) -> dict[str, Any]:
 
 def format_folds(folds: Sequence[FoldAccuracy]) -> str:
     """A line per fold, mean ± sd, and the table of classes of all folds together."""
-    heads = ("fold", "learnt", "tested", "known people", *(name.replace("_", " ") for name in FIGURES))
+    heads = ("fold", "learnt", "tested", "seen subjects", *(name.replace("_", " ") for name in FIGURES))
     rows = [
         (
             str(fold.number),
             str(fold.learnt),
             str(int(fold.accuracy.total_K.sum())),
-            "-" if fold.known_people is None else str(fold.known_people),
+            "-" if fold.seen_subjects is None else str(fold.seen_subjects),
             *(f"{fold.accuracy.figures()[name]:.1f}" for name in FIGURES),
         )
         for fold in folds

@@ -95,7 +95,7 @@ def plot_curves(panels: Sequence[Panel], settings: Sequence[str], path: Path, *,
         unit: of the horizontal axis.
 
     Raises:
-        ValueError: matplotlib is absent.
+        UserError: matplotlib is absent.
     """
     rows = -(-len(panels) // 2)
     figure, axes_RC = new_figure(13, 4.2 * rows + 0.6, nrows=rows, ncols=2, squeeze=False)

@@ -42,7 +42,7 @@ def plot_scales(
         history: lines of metrics.jsonl; those with a histogram are drawn.
 
     Raises:
-        ValueError: matplotlib is not installed.
+        UserError: matplotlib is not installed.
     """
     past = [line for line in history if "scales/histogram" in line]
     past = past if len(past) > 1 else []  # one alone is the histogram itself

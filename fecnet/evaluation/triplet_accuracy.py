@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fecnet.structures import TripletType, opposite_distances
+from fecnet.utils.errors import UserError
 
 ROWS = ("ONE", "TWO", "THREE", "ALL")
 _CHUNK = 1 << 18  # triplets judged at a time: about 50 MB at 16 dimensions
@@ -80,11 +81,11 @@ def triplet_accuracy(
         type_T: ``TripletType``, shape (T,).
 
     Raises:
-        ValueError: an embedding is not finite.
+        UserError: an embedding is not finite.
     """
     finite_N = torch.isfinite(embedding_ND).all(1)
     if not bool(finite_N.all()):
-        raise ValueError(f"the embedding of face {int((~finite_N).nonzero()[0])} is not finite")
+        raise UserError(f"the embedding of face {int((~finite_N).nonzero()[0])} is not finite")
     right, total = np.zeros(3, np.int64), np.zeros(3, np.int64)
     for first in range(0, len(odd_T), _CHUNK):
         part = slice(first, first + _CHUNK)

@@ -11,6 +11,8 @@ import math
 import numpy as np
 from PIL import Image
 
+from fecnet.utils.errors import UserError
+
 # Where the five points of a frontal face go, as fractions of the aligned face's side: image-left eye, image-right eye,
 # nose tip, image-left and image-right mouth corner. The proportions are those of the ArcFace template
 # (arXiv:1801.07698) made symmetric; eyes 0.30 apart instead of 0.31 and higher up, so that brows and chin, which carry
@@ -33,16 +35,16 @@ def similarity_transform(from_P2: np.ndarray, to_P2: np.ndarray) -> np.ndarray:
         float64 matrix, shape (2, 3), for ``transform_points``.
 
     Raises:
-        ValueError: the points are not finite or all in one place.
+        UserError: the points are not finite or all in one place.
     """
     source_P2, target_P2 = np.asarray(from_P2, np.float64), np.asarray(to_P2, np.float64)
     if not (np.isfinite(source_P2).all() and np.isfinite(target_P2).all()):
-        raise ValueError("landmarks are not finite numbers")
+        raise UserError("landmarks are not finite numbers")
     source_mean, target_mean = source_P2.mean(axis=0), target_P2.mean(axis=0)
     centred_P2 = source_P2 - source_mean
     variance = (centred_P2**2).sum()
     if variance <= 1e-12:
-        raise ValueError("landmarks lie all in one place")
+        raise UserError("landmarks lie all in one place")
     # In the plane the best rotation and scale have a closed form: as complex numbers, one division.
     wanted_P2 = target_P2 - target_mean
     along = (centred_P2 * wanted_P2).sum() / variance
@@ -79,7 +81,7 @@ def align_face(image_HWC: np.ndarray, landmarks_52: np.ndarray, size: int) -> np
         uint8, shape (size, size, 3). Shrinking averages over all pixels, so nothing aliases.
 
     Raises:
-        ValueError: the points are not finite, all in one place, or as far from a face as their mirror image.
+        UserError: the points are not finite, all in one place, or as far from a face as their mirror image.
     """
     return warp(image_HWC, align_matrix(landmarks_52, size), size)
 
@@ -91,10 +93,10 @@ def warp(image_HWC: np.ndarray, matrix_23: np.ndarray, size: int, *, quick: bool
     a fifth of the time.
 
     Raises:
-        ValueError: the result would show far more than the photo.
+        UserError: the result would show far more than the photo.
     """
     if size > MOST_SIDES * max(image_HWC.shape[:2]) * math.hypot(matrix_23[0, 0], matrix_23[1, 0]):
-        raise ValueError(f"landmarks span no face: its square is more than {MOST_SIDES} photos wide")
+        raise UserError(f"landmarks span no face: its square is more than {MOST_SIDES} photos wide")
     turn, shift = np.split(invert(matrix_23), [2], axis=1)
     shift = shift[:, 0]
     corners_42 = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ turn.T + shift
@@ -127,7 +129,7 @@ def crop_box(image_HWC: np.ndarray, box_4: np.ndarray, margin: float, size: int)
         uint8, shape (size, size, 3).
 
     Raises:
-        ValueError: the box is empty or not finite.
+        UserError: the box is empty or not finite.
     """
     x1, y1, x2, y2 = square_box(box_4, margin)
     if x2 - x1 > _LARGEST_SQUARE:  # of a huge photo: whole blocks are averaged first, which bounds memory
@@ -144,11 +146,11 @@ def square_box(box_4: np.ndarray, margin: float) -> tuple[float, float, float, f
     """The square with the box's centre and its longer side, plus ``margin`` of that side on each side.
 
     Raises:
-        ValueError: the box is empty or not finite.
+        UserError: the box is empty or not finite.
     """
     x1, y1, x2, y2 = (float(edge) for edge in box_4)
     if not (np.isfinite([x1, y1, x2, y2]).all() and x2 > x1 and y2 > y1):
-        raise ValueError(f"box {x1:g}, {y1:g}, {x2:g}, {y2:g} is empty; expected x1 < x2 and y1 < y2")
+        raise UserError(f"box {x1:g}, {y1:g}, {x2:g}, {y2:g} is empty; expected x1 < x2 and y1 < y2")
     half = max(x2 - x1, y2 - y1) * (0.5 + margin)
     x, y = (x1 + x2) / 2, (y1 + y2) / 2
     return x - half, y - half, x + half, y + half

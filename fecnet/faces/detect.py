@@ -8,6 +8,7 @@ from pathlib import Path
 from fecnet.faces.detections import Detections, Detector, choose_face, overlap
 from fecnet.faces.mtcnn import Mtcnn
 from fecnet.faces.yunet import YuNet
+from fecnet.utils.errors import UserError
 from fecnet.utils.lookup import lookup
 
 __all__ = ["Detections", "Detector", "build_detector", "choose_face", "overlap"]
@@ -21,7 +22,7 @@ def build_detector(
     thresholds: Sequence[float] = (0.6, 0.7, 0.6),
     factor: float = 0.709,
     min_face: int = 40,
-    second_look: bool = True,
+    refine: bool = True,
     score: float = 0.6,
 ) -> Detector:
     """A detector by name.
@@ -33,18 +34,16 @@ def build_detector(
         thresholds: least score after MTCNN's three stages.
         factor: ratio of sizes in MTCNN's pyramid.
         min_face: side of the smallest face looked for, pixels.
-        second_look: points are placed again on the upright face; YuNet looks for turned faces too.
+        refine: points are placed again on the upright face; YuNet looks for turned faces too.
         score: least score of YuNet.
 
     Raises:
-        ValueError: unknown name, a setting out of range, a package or the model file missing or not usable.
+        UserError: unknown name, a setting out of range, a package or the model file missing or not usable.
     """
     if min_face < 1:
-        raise ValueError(f"min_face {min_face}: expected 1 or more pixels")
+        raise UserError(f"min_face {min_face}: expected 1 or more pixels")
     detectors: dict[str, Callable[[], Detector]] = {
-        "mtcnn": lambda: Mtcnn(
-            device=device, thresholds=thresholds, factor=factor, min_face=min_face, second_look=second_look
-        ),
-        "yunet": lambda: YuNet(model_path, score=score, min_face=min_face, second_look=second_look),
+        "mtcnn": lambda: Mtcnn(device=device, thresholds=thresholds, factor=factor, min_face=min_face, refine=refine),
+        "yunet": lambda: YuNet(model_path, score=score, min_face=min_face, refine=refine),
     }
     return lookup(detectors, name, key="detector")()

@@ -9,6 +9,7 @@ import numpy as np
 
 from fecnet.faces.align import MOST_SIDES, align_face, crop_box, square_box
 from fecnet.faces.detections import Detections, Detector, choose_face
+from fecnet.utils.errors import UserError
 
 REASONS = {
     "no_face": "the detector finds no face, or none where the box is",
@@ -79,12 +80,12 @@ def extract_faces(
         no_face: see ``extract_face``.
 
     Raises:
-        ValueError: numbers of photos and boxes differ, or ``no_face`` is no choice.
+        UserError: numbers of photos and boxes differ, or ``no_face`` is no choice.
     """
     if no_face not in ("drop", "box"):
-        raise ValueError(f"no_face: unknown name {no_face!r}; allowed: box, drop")
+        raise UserError(f"no_face: unknown name {no_face!r}; allowed: box, drop")
     if boxes is not None and len(boxes) != len(images):
-        raise ValueError(f"{len(boxes)} boxes for {len(images)} photos; expected one each")
+        raise UserError(f"{len(boxes)} boxes for {len(images)} photos; expected one each")
     wanted = [None if box is None else np.asarray(box, np.float64) for box in boxes or [None] * len(images)]
     usable = [row for row, box in enumerate(wanted) if box is None or usable_box(box, images[row])]
     seen = [_shown(images[row], wanted[row], margin) for row in usable]
@@ -103,7 +104,7 @@ def whole_face(image_HWC: np.ndarray, box_4: np.ndarray | None, size: int) -> Fa
         size: side of the result, pixels.
 
     Raises:
-        ValueError: the box is empty or not finite.
+        UserError: the box is empty or not finite.
     """
     whole = np.array([0.0, 0.0, image_HWC.shape[1], image_HWC.shape[0]])
     box = whole if box_4 is None else box_4

@@ -14,6 +14,7 @@ from PIL import Image
 from fecnet.faces.detections import Detections, Detector, choose_face
 from fecnet.faces.landmarks import gaussian_mask, hull_crop, hull_square
 from fecnet.faces.recipe import FaceRecipe
+from fecnet.utils.errors import UserError
 
 HULL_MARGIN = 1.0  # the hull of five points, twice as large, reaches from the brows to the chin
 _SEEN = 160  # pixels: smaller faces are enlarged to this for the detector, which looks for faces of 40 and more
@@ -30,7 +31,7 @@ class LandmarkFaces:
         hull: show the ``hull_crop`` alone, five points' hull grown by ``HULL_MARGIN``.
 
     Raises:
-        ValueError: nothing is wanted.
+        UserError: nothing is wanted.
     """
 
     detector: Detector
@@ -39,7 +40,7 @@ class LandmarkFaces:
 
     def __post_init__(self) -> None:
         if not (self.mask or self.hull):
-            raise ValueError("landmarks: neither mask nor hull; choose at least one")
+            raise UserError("landmarks: neither mask nor hull; choose at least one")
 
     @property
     def name(self) -> str:

@@ -13,6 +13,8 @@ import math
 import numpy as np
 from PIL import Image
 
+from fecnet.utils.errors import UserError
+
 OUTSIDE = 128  # grey value outside the hull: nearest to 0 after MODEL.MEAN 0.5, so that its edge is the least there is
 MASK_SIGMA = 0.05  # of the image's longer side: about the half width of an eye in an aligned face
 
@@ -66,14 +68,14 @@ def hull_crop(image_HWC: np.ndarray, landmarks_K2: np.ndarray, size: int, margin
         uint8, shape (size, size, C). The square has the middle of the grown hull's bounding box and its longer side.
 
     Raises:
-        ValueError: the points do not span an area, lie off the picture, or a number is out of range.
+        UserError: the points do not span an area, lie off the picture, or a number is out of range.
     """
     if image_HWC.ndim != 3 or image_HWC.dtype != np.uint8:
-        raise ValueError(f"image is {image_HWC.dtype} of shape {image_HWC.shape}; allowed: uint8 of shape (H, W, C)")
+        raise UserError(f"image is {image_HWC.dtype} of shape {image_HWC.shape}; allowed: uint8 of shape (H, W, C)")
     if size < 1:
-        raise ValueError(f"size: {size}; allowed: 1 or more")
+        raise UserError(f"size: {size}; allowed: 1 or more")
     if not margin >= 0 or math.isinf(margin):
-        raise ValueError(f"margin: {margin}; allowed: 0 or more")
+        raise UserError(f"margin: {margin}; allowed: 0 or more")
     hull_M2 = convex_hull(_checked(landmarks_K2))
     low, high = hull_M2.min(axis=0), hull_M2.max(axis=0)
     corner_2, side = hull_square(hull_M2, margin)
@@ -81,9 +83,9 @@ def hull_crop(image_HWC: np.ndarray, landmarks_K2: np.ndarray, size: int, margin
     hull_M2 = middle + (hull_M2 - middle) * (1 + margin)
     height, width = image_HWC.shape[:2]
     if len(hull_M2) < 3 or _area(hull_M2) < 1e-6 * side**2:
-        raise ValueError("landmarks lie on one line; a hull needs three points that do not")
+        raise UserError("landmarks lie on one line; a hull needs three points that do not")
     if (high <= 0).any() or (low >= (width, height)).any() or side > _MAX_SIDES * max(height, width):
-        raise ValueError(f"landmarks span {low.tolist()} to {high.tolist()}; the picture is {width}×{height} pixels")
+        raise UserError(f"landmarks span {low.tolist()} to {high.tolist()}; the picture is {width}×{height} pixels")
     crop_SSC = _square(image_HWC, corner_2, side, size)
     return np.where(_inside(hull_M2, corner_2, side / size, size)[..., None], crop_SSC, np.uint8(OUTSIDE))
 
@@ -147,15 +149,15 @@ def gaussian_mask(landmarks_K2: np.ndarray, height: int, width: int, sigma: floa
         uint8, shape (H, W): 255 on a point, falling to 155 at one sigma and to 0 beyond 3.6.
 
     Raises:
-        ValueError: another number of points, or a number is out of range.
+        UserError: another number of points, or a number is out of range.
     """
     points_K2 = _checked(landmarks_K2)
     if len(points_K2) not in _FEATURES:
-        raise ValueError(f"landmarks are {len(points_K2)} points; allowed: {', '.join(map(str, _FEATURES))}")
+        raise UserError(f"landmarks are {len(points_K2)} points; allowed: {', '.join(map(str, _FEATURES))}")
     if min(height, width) < 1:
-        raise ValueError(f"height and width: {height}, {width}; allowed: 1 or more")
+        raise UserError(f"height and width: {height}, {width}; allowed: 1 or more")
     if not sigma > 0 or math.isinf(sigma):
-        raise ValueError(f"sigma: {sigma}; allowed: above 0")
+        raise UserError(f"sigma: {sigma}; allowed: above 0")
     reach = sigma * max(height, width)
     x_K, y_K = points_K2[_FEATURES[len(points_K2)]].T
     # the Gaussian of a distance is the product of those along the axes: exponentials for H + W places, not H · W
@@ -170,7 +172,7 @@ def gaussian_mask(landmarks_K2: np.ndarray, height: int, width: int, sigma: floa
 def _checked(landmarks_K2: np.ndarray) -> np.ndarray:
     points_K2 = np.asarray(landmarks_K2, np.float64)
     if points_K2.ndim != 2 or points_K2.shape[1] != 2 or len(points_K2) < 3:
-        raise ValueError(f"landmarks have shape {points_K2.shape}; allowed: (K, 2) with K of 3 or more")
+        raise UserError(f"landmarks have shape {points_K2.shape}; allowed: (K, 2) with K of 3 or more")
     if not np.isfinite(points_K2).all():
-        raise ValueError("landmarks are not finite numbers")
+        raise UserError("landmarks are not finite numbers")
     return points_K2

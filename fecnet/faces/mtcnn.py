@@ -4,7 +4,7 @@ The nets are facenet-pytorch's; the cascade around them is ours, since theirs fa
 lets the photos of a batch suppress one another's faces at the borders. The first net sees all photos of one size
 together; everything else is done photo by photo, so a batch gives what single photos give.
 
-The third net was made for upright faces. ``second_look`` therefore shows it each face once more, turned upright by the
+The third net was made for upright faces. ``refine`` therefore shows it each face once more, turned upright by the
 points it gave, and that picture's mirror image; the mean of both replaces the points
 (``benchmarks/results/faces.json``).
 """
@@ -21,8 +21,9 @@ from fecnet.faces.align import TEMPLATE
 from fecnet.faces.area_table import AreaTable
 from fecnet.faces.detections import Detections, detections
 from fecnet.faces.quiet import quiet
-from fecnet.faces.second_look import place_again
+from fecnet.faces.refine import place_again
 from fecnet.utils.env import exact_float32
+from fecnet.utils.errors import UserError
 
 _CHUNK = 512  # candidates that go through a net together: bounds memory
 _PLACED = 48  # pixels: side of the faces that the third net sees
@@ -39,10 +40,10 @@ class Mtcnn:
         thresholds: least score after each of the three stages.
         factor: ratio of sizes in the pyramid.
         min_face: side of the smallest face looked for, pixels.
-        second_look: place the points again on the upright face.
+        refine: place the points again on the upright face.
 
     Raises:
-        ValueError: facenet-pytorch is missing, or a setting is out of range.
+        UserError: facenet-pytorch is missing, or a setting is out of range.
     """
 
     def __init__(
@@ -52,21 +53,21 @@ class Mtcnn:
         thresholds: Sequence[float] = (0.6, 0.7, 0.6),
         factor: float = 0.709,
         min_face: int = 40,
-        second_look: bool = True,
+        refine: bool = True,
     ) -> None:
         if len(thresholds) != 3 or not all(0 < threshold < 1 for threshold in thresholds):
-            raise ValueError(f"thresholds {tuple(thresholds)}: expected three numbers between 0 and 1")
+            raise UserError(f"thresholds {tuple(thresholds)}: expected three numbers between 0 and 1")
         if not 0 < factor < 1:
-            raise ValueError(f"factor {factor}: expected a number between 0 and 1")
+            raise UserError(f"factor {factor}: expected a number between 0 and 1")
         self._nets = _load_nets(device)
         self._device, self._thresholds, self._factor, self._min_face = device, tuple(thresholds), factor, min_face
-        self._second_look = second_look
+        self._refines = refine
 
     @property
     def name(self) -> str:
         """Identity with all settings that change what is found."""
         thresholds = "/".join(f"{threshold:g}" for threshold in self._thresholds)
-        looks = 2 if self._second_look else 1
+        looks = 2 if self._refines else 1
         return (
             f"mtcnn(facenet-pytorch, thresholds {thresholds}, factor {self._factor:g}, min_face {self._min_face}, "
             f"looks {looks})"
@@ -87,7 +88,7 @@ class Mtcnn:
                 tables = [AreaTable(torch.tensor(images[index], device=self._device)) for index in indices]
                 for index, table, boxes in zip(indices, tables, self._propose(tables), strict=True):
                     faces = self._refine(table, boxes)
-                    found[index] = self._look_again(images[index], faces) if self._second_look else faces
+                    found[index] = self._look_again(images[index], faces) if self._refines else faces
         return [faces for faces in found if faces is not None]
 
     def _propose(self, photos: Sequence[AreaTable]) -> list[Tensor]:
@@ -147,13 +148,11 @@ def _load_nets(device: str) -> tuple[nn.Module, nn.Module, nn.Module]:
         try:
             from facenet_pytorch import MTCNN
         except ImportError as error:
-            raise ValueError(_INSTALL) from error
+            raise UserError(_INSTALL) from error
         try:
             mtcnn = MTCNN(device=torch.device(device)).eval()
         except RuntimeError as error:
-            raise ValueError(
-                f"device {device!r}: not usable here; allowed: cpu, or cuda where torch sees it"
-            ) from error
+            raise UserError(f"device {device!r}: not usable here; allowed: cpu, or cuda where torch sees it") from error
     # a third of the time of the layout they come in: torch has a fast pooling kernel for it
     pnet, rnet, onet = (net.to(memory_format=torch.channels_last) for net in (mtcnn.pnet, mtcnn.rnet, mtcnn.onet))
     return pnet, rnet, onet

@@ -14,6 +14,7 @@ from fecnet.faces.align import TEMPLATE
 from fecnet.faces.detect import build_detector
 from fecnet.faces.detections import Detector
 from fecnet.faces.extract import MARGIN, NoFace
+from fecnet.utils.errors import UserError
 
 Fit = Literal["central", "whole"]
 
@@ -30,7 +31,7 @@ class FaceRecipe:
         hull: the square face was cut along the hull of those points.
         detector: ``mtcnn`` or ``yunet``, where one was at work; else empty.
         detector_name: its ``name``: identity and all settings that change what is found.
-        second_look: see ``build_detector``.
+        refine: see ``build_detector``.
         margin: shown to the detector around a box, as a fraction of its longer side.
         no_face: where the detector found none in a box: ``drop`` it, or the ``box`` was taken.
         template: where the five points of an aligned face are, as fractions of its side; empty without ``align``.
@@ -42,7 +43,7 @@ class FaceRecipe:
     hull: bool = False
     detector: str = ""
     detector_name: str = ""
-    second_look: bool = True
+    refine: bool = True
     margin: float = MARGIN
     no_face: NoFace = "drop"
     template: tuple[tuple[float, ...], ...] = ()
@@ -52,18 +53,18 @@ class FaceRecipe:
         """The recipe as ``dataset.json`` and ``meta.json`` have it.
 
         Raises:
-            ValueError: a key that this version does not know, or one without which the rest means nothing.
+            UserError: a key that this version does not know, or one without which the rest means nothing.
         """
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(recorded) - known)
         if unknown or recorded.get("fit") not in ("central", "whole"):
-            raise ValueError(f"faces: {unknown[0] if unknown else 'fit'}: made in a way this version does not know")
+            raise UserError(f"faces: {unknown[0] if unknown else 'fit'}: made in a way this version does not know")
         template = tuple(tuple(point) for point in recorded.get("template", ()))
         return cls(**{**recorded, "template": template})
 
     def to_dict(self) -> dict[str, Any]:
         """What ``from_dict`` reads; what was not done is left out."""
-        left_out = set() if self.detector else {"detector", "detector_name", "second_look"}
+        left_out = set() if self.detector else {"detector", "detector_name", "refine"}
         left_out |= set() if self.align else {"margin", "no_face", "template"}
         held = {name: value for name, value in asdict(self).items() if name not in left_out}
         if self.align:
@@ -78,14 +79,14 @@ class FaceRecipe:
             device: where MTCNN's nets run.
 
         Raises:
-            ValueError: its package or model is missing, or it is another one than was recorded: another model file, or
+            UserError: its package or model is missing, or it is another one than was recorded: another model file, or
                 another version of fecnet.
         """
-        detector = build_detector(self.detector, model_path=model_path, device=device, second_look=self.second_look)
+        detector = build_detector(self.detector, model_path=model_path, device=device, refine=self.refine)
         if detector.name != self.detector_name:
-            raise ValueError(f"detector: {detector.name}; the faces were found with {self.detector_name}")
+            raise UserError(f"detector: {detector.name}; the faces were found with {self.detector_name}")
         if self.align and self.template != aligned_template():
-            raise ValueError("template: the faces were aligned to another one than this version of fecnet has")
+            raise UserError("template: the faces were aligned to another one than this version of fecnet has")
         return detector
 
 

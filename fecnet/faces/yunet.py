@@ -14,7 +14,8 @@ from PIL import Image
 
 from fecnet.faces.align import TEMPLATE
 from fecnet.faces.detections import Detections, choose_face, detections
-from fecnet.faces.second_look import look_turned, place_again
+from fecnet.faces.refine import look_turned, place_again
+from fecnet.utils.errors import UserError
 
 _SHORTEST = 12  # pixels of the smallest face that the net is good at
 _LONGEST = 640  # pixels; larger photos are shrunk to this as far as the smallest face allows
@@ -32,46 +33,44 @@ class YuNet:
     wanted face would be 12, whichever comes first.
 
     It was made for upright faces: of heads turned by 30 degrees it misses some, and the points of many others are far
-    off. With ``second_look`` it therefore looks at the photo turned to either side too, and twice more at each face
+    off. With ``refine`` it therefore looks at the photo turned to either side too, and twice more at each face
     turned upright. ``benchmarks/results/faces.json`` has the errors of both detectors; MTCNN's points are the better.
 
     Args:
         model_path: the ``.onnx`` file; ``face_detection_yunet_2023mar.onnx`` is tried, also with OpenCV 5.
         score: least score.
         min_face: side of the smallest face looked for, pixels.
-        second_look: look for turned faces, and place the points again on the upright face; a photo of 640 pixels takes
+        refine: look for turned faces, and place the points again on the upright face; a photo of 640 pixels takes
             seven times as long, which is longer than MTCNN takes.
 
     Raises:
-        ValueError: OpenCV or the file is missing, the file does not load, or a setting is out of range.
+        UserError: OpenCV or the file is missing, the file does not load, or a setting is out of range.
     """
 
-    def __init__(
-        self, model_path: str | Path, *, score: float = 0.6, min_face: int = 40, second_look: bool = True
-    ) -> None:
+    def __init__(self, model_path: str | Path, *, score: float = 0.6, min_face: int = 40, refine: bool = True) -> None:
         if not 0 < score < 1:
-            raise ValueError(f"score {score}: expected a number between 0 and 1")
+            raise UserError(f"score {score}: expected a number between 0 and 1")
         if not str(model_path):
-            raise ValueError(
+            raise UserError(
                 "detector yunet wants a model file, such as face_detection_yunet_2023mar.onnx of OpenCV Zoo"
             )
         path = Path(model_path)
         if not path.is_file():
-            raise ValueError(f"{path}: no such file; expected YuNet's .onnx, such as face_detection_yunet_2023mar.onnx")
+            raise UserError(f"{path}: no such file; expected YuNet's .onnx, such as face_detection_yunet_2023mar.onnx")
         self._net = _load(path, score)
         self._file = f"{path.name} {sha256(path.read_bytes()).hexdigest()[:12]}"
-        self._score, self._min_face, self._second_look = score, min_face, second_look
+        self._score, self._min_face, self._refine = score, min_face, refine
         self._lock = threading.Lock()  # the net holds the size of its input between two calls
 
     @property
     def name(self) -> str:
         """Identity with all settings that change what is found."""
-        looks = 2 if self._second_look else 1
+        looks = 2 if self._refine else 1
         return f"yunet({self._file}, score {self._score:g}, min_face {self._min_face}, looks {looks})"
 
     def detect(self, image_HWC: np.ndarray) -> Detections:
         """The faces of one uint8 RGB photo, shape (H, W, 3)."""
-        if self._second_look:
+        if self._refine:
             small_HWC = _shrunk(image_HWC, self._min_face)  # turning a large photo would take longest
             smallest = self._min_face * len(small_HWC) / len(image_HWC)
             found = look_turned(small_HWC, lambda turned_HWC: self._find(turned_HWC, smallest))
@@ -80,7 +79,7 @@ class YuNet:
             found = self._find(image_HWC, self._min_face)
         large_K = (found.boxes_K4[:, 2:] - found.boxes_K4[:, :2]).max(axis=1, initial=0) >= self._min_face
         boxes_K4, scores_K, points_K52 = (part[large_K] for part in found)
-        if self._second_look:
+        if self._refine:
             # A face that was far from upright is only made so by the first; the second is for the points themselves.
             for size, mirror in ((_UPRIGHTED, False), (_PLACED, True)):
                 points_K52 = place_again(
@@ -141,12 +140,12 @@ def _load(path: Path, score: float) -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise ValueError(_INSTALL) from error
+        raise UserError(_INSTALL) from error
     with _silent_opencv():
         try:
             return cv2.FaceDetectorYN.create(str(path), "", (320, 320), score_threshold=score)
         except cv2.error as error:
-            raise ValueError(
+            raise UserError(
                 f"{path}: OpenCV {cv2.__version__} does not load it as YuNet; "
                 "allowed: face_detection_yunet_2023mar.onnx, with OpenCV 5 also the newer 2026may"
             ) from error

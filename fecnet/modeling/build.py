@@ -20,8 +20,9 @@ from fecnet.modeling.head.embedding import EmbeddingHead
 from fecnet.modeling.head.ran import RanHead
 from fecnet.modeling.head.scn import ScnHead
 from fecnet.modeling.models import ExpressionNet
-from fecnet.modeling.neck.necks import Conv3x3Neck, DenseBlockNeck, IdentityNeck, NoNeck
+from fecnet.modeling.neck.necks import Conv1x1Neck, Conv3x3Neck, DenseBlockNeck, NoNeck
 from fecnet.modeling.region_net import RegionNet
+from fecnet.utils.errors import UserError
 from fecnet.utils.lookup import lookup
 
 _STEMS = {"imagenet": False, "cifar": True}  # whether it is the CIFAR stem
@@ -49,25 +50,25 @@ _BACKBONES: dict[str, Callable[[EasyDict, int], Backbone]] = {
     "inception_nn2": lambda cfg, in_channels: InceptionNN2(in_channels=in_channels, batch_norm=cfg.MODEL.BATCH_NORM),
     "inception_resnet_v1": lambda cfg, in_channels: InceptionResnetV1(in_channels=in_channels),
 }
-# those that MODEL.WIDTHS describes: each takes the widths too
+# those that MODEL.LAYER_CHANNELS describes: each takes the widths too
 _WIDTHS_BACKBONES: dict[str, Callable[[EasyDict, int, Sequence[int]], Backbone]] = {
     "resnet18": _resnet18,
     "vgg16": partial(_vgg, VGG16_STAGES),
     "vgg19": partial(_vgg, VGG19_STAGES),
 }
-# and the widths they have where MODEL.WIDTHS is empty
+# and the widths they have where MODEL.LAYER_CHANNELS is empty
 _OWN_WIDTHS: dict[str, Callable[[EasyDict], list[int]]] = {
-    "resnet18": lambda model: resnet_widths(model.WIDTH, model.BLOCKS),
+    "resnet18": lambda model: resnet_widths(model.WIDTH_MULT, model.BLOCKS),
     "vgg16": lambda model: vgg_widths(VGG16_STAGES),
     "vgg19": lambda model: vgg_widths(VGG19_STAGES),
 }
 
 # each takes the backbone's channels, those of the 1×1 convolution, and the widths
-_NECKS: dict[str, type[DenseBlockNeck | Conv3x3Neck | NoNeck | IdentityNeck]] = {
+_NECKS: dict[str, type[DenseBlockNeck | Conv3x3Neck | Conv1x1Neck | NoNeck]] = {
     "dense_block": DenseBlockNeck,
     "conv3x3": Conv3x3Neck,
+    "conv1x1": Conv1x1Neck,
     "none": NoNeck,
-    "identity": IdentityNeck,
 }
 
 
@@ -120,7 +121,7 @@ def build_model(cfg: EasyDict, in_channels: int, num_classes: int = 0) -> Expres
         num_classes: of the labels; 0 for an embedding alone.
 
     Raises:
-        ValueError: an unknown name, a value out of range, or a head for classes without two of them.
+        UserError: an unknown name, a value out of range, or a head for classes without two of them.
     """
     model = cfg.MODEL
     _check(model)
@@ -131,21 +132,21 @@ def build_model(cfg: EasyDict, in_channels: int, num_classes: int = 0) -> Expres
         backbone = _BACKBONES[model.BACKBONE](cfg, in_channels)
     neck = _NECKS[model.NECK](backbone.out_channels, model.NECK_CHANNELS, of_neck)
     if "logits" in lookup(HEAD_OUTPUTS, model.HEAD, key="MODEL.HEAD") and num_classes < 2:
-        raise ValueError(f"MODEL.HEAD: '{model.HEAD}' with {num_classes} classes; DATA.LABELS must give two or more")
+        raise UserError(f"MODEL.HEAD: '{model.HEAD}' with {num_classes} classes; DATA.LABELS must give two or more")
     head = _HEADS[model.HEAD](model, neck.out_channels, num_classes)
     std = per_channel(model.STD, in_channels, mask=1.0, key="MODEL.STD")
     if min(std) <= 0:
-        raise ValueError(f"MODEL.STD: {list(model.STD)}; every value must be above 0")
+        raise UserError(f"MODEL.STD: {list(model.STD)}; every value must be above 0")
     mean = per_channel(model.MEAN, in_channels, mask=0.0, key="MODEL.MEAN")
     net = RegionNet if model.HEAD in _SEES_REGIONS else ExpressionNet
     return net(backbone, neck, head, mean=mean, std=std, freeze_backbone=model.FREEZE_BACKBONE)
 
 
 def own_widths(model: EasyDict) -> tuple[list[int], list[int]]:
-    """The widths of backbone and neck where ``MODEL.WIDTHS`` is empty; none for a backbone that has no widths.
+    """The widths of backbone and neck where ``MODEL.LAYER_CHANNELS`` is empty; none for a backbone that has no widths.
 
     Raises:
-        ValueError: an unknown backbone or neck.
+        UserError: an unknown backbone or neck.
     """
     lookup({**_WIDTHS_BACKBONES, **_BACKBONES}, model.BACKBONE, key="MODEL.BACKBONE")
     of_neck = lookup(_NECKS, model.NECK, key="MODEL.NECK").own_widths(model.NECK_CHANNELS)
@@ -155,41 +156,41 @@ def own_widths(model: EasyDict) -> tuple[list[int], list[int]]:
 def _widths(model: EasyDict) -> tuple[list[int], list[int]]:
     """The widths of backbone and neck."""
     of_backbone, of_neck = own_widths(model)
-    given = list(model.WIDTHS)
+    given = list(model.LAYER_CHANNELS)
     if not given:
         return of_backbone, of_neck
     if not of_backbone:
         allowed = ", ".join(sorted(_OWN_WIDTHS))
-        raise ValueError(f"MODEL.WIDTHS: {given} with {model.BACKBONE}; allowed: empty, or one of {allowed}")
+        raise UserError(f"MODEL.LAYER_CHANNELS: {given} with {model.BACKBONE}; allowed: empty, or one of {allowed}")
     own = of_backbone + of_neck
     if len(given) != len(own):
-        raise ValueError(
-            f"MODEL.WIDTHS: {len(given)} numbers, {given}; allowed for {model.BACKBONE} with neck '{model.NECK}': "
-            f"empty, or {len(own)} numbers such as its own, {own}"
+        raise UserError(
+            f"MODEL.LAYER_CHANNELS: {len(given)} numbers, {given}; allowed for {model.BACKBONE} with neck "
+            f"'{model.NECK}': empty, or {len(own)} numbers such as its own, {own}"
         )
     return given[: len(of_backbone)], given[len(of_backbone) :]
 
 
 def _check(model: EasyDict) -> None:
-    if model.WIDTH <= 0:
-        raise ValueError(f"MODEL.WIDTH: {model.WIDTH}; must be above 0")
+    if model.WIDTH_MULT <= 0:
+        raise UserError(f"MODEL.WIDTH_MULT: {model.WIDTH_MULT}; must be above 0")
     if not 1 <= len(model.BLOCKS) <= 4 or min(model.BLOCKS) < 1:
-        raise ValueError(f"MODEL.BLOCKS: {list(model.BLOCKS)}; one to four stages of at least one block")
-    if model.WIDTH != 1.0 and model.BACKBONE != "resnet18":
-        raise ValueError(
-            f"MODEL.WIDTH: {model.WIDTH} with {model.BACKBONE}; only resnet18 takes another width than 1.0"
+        raise UserError(f"MODEL.BLOCKS: {list(model.BLOCKS)}; one to four stages of at least one block")
+    if model.WIDTH_MULT != 1.0 and model.BACKBONE != "resnet18":
+        raise UserError(
+            f"MODEL.WIDTH_MULT: {model.WIDTH_MULT} with {model.BACKBONE}; only resnet18 takes another width than 1.0"
         )
     if model.STEM != "imagenet" and model.BACKBONE != "resnet18":
-        raise ValueError(
+        raise UserError(
             f"MODEL.STEM: {model.STEM!r} with {model.BACKBONE}; only resnet18 takes another than 'imagenet'"
         )
     if not 0 <= model.BACKBONE_DROPOUT < 1:
-        raise ValueError(f"MODEL.BACKBONE_DROPOUT: {model.BACKBONE_DROPOUT}; must be at least 0 and below 1")
+        raise UserError(f"MODEL.BACKBONE_DROPOUT: {model.BACKBONE_DROPOUT}; must be at least 0 and below 1")
     for key in ("NECK_CHANNELS", "FEATURE_DIM", "EMBEDDING_DIM"):
         if model[key] < 1:
-            raise ValueError(f"MODEL.{key}: {model[key]}; must be at least 1")
+            raise UserError(f"MODEL.{key}: {model[key]}; must be at least 1")
     if not 0 <= model.DROPOUT < 1:
-        raise ValueError(f"MODEL.DROPOUT: {model.DROPOUT}; must be at least 0 and below 1")
+        raise UserError(f"MODEL.DROPOUT: {model.DROPOUT}; must be at least 0 and below 1")
 
 
 def per_channel(values: Sequence[float], channels: int, *, mask: float, key: str) -> list[float]:
@@ -205,14 +206,14 @@ def per_channel(values: Sequence[float], channels: int, *, mask: float, key: str
         key: the setting, for the error.
 
     Raises:
-        ValueError: another number of values.
+        UserError: another number of values.
     """
     colours = channels - 1 if channels in (2, 4) else channels
     allowed = sorted({1, colours, channels})
     if len(values) not in allowed:
         numbers = " or ".join(map(str, allowed))
         note = " (the last channel is a mask)" if colours < channels else ""
-        raise ValueError(f"{key}: {len(values)} values for {channels} channels{note}; give {numbers}")
+        raise UserError(f"{key}: {len(values)} values for {channels} channels{note}; give {numbers}")
     if len(values) == channels:
         return [float(value) for value in values]
     colour = [float(value) for value in values] * (colours // len(values))

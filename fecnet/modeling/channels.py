@@ -1,7 +1,7 @@
 """Which channels of a net can be removed, and where each of them is written and read.
 
 Each room of a net describes its own: a backbone, a neck and a head have ``channel_groups`` or ``readers`` of their
-own, ``ExpressionNet`` joins them. ``MODEL.WIDTHS`` lists the sizes of the groups in this order.
+own, ``ExpressionNet`` joins them. ``MODEL.LAYER_CHANNELS`` lists the sizes of the groups in this order.
 """
 
 from __future__ import annotations

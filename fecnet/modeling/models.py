@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fecnet.modeling.backbone.base import Backbone
 from fecnet.modeling.channels import ChannelGroup, Span, joined, prefixed, renamed
-from fecnet.modeling.neck.necks import IdentityNeck, Neck
+from fecnet.modeling.neck.necks import Neck, NoNeck
 from fecnet.structures import Outputs
 
 
@@ -32,7 +32,7 @@ class ExpressionNet(nn.Module):
     def __init__(
         self,
         backbone: Backbone,
-        neck: Neck | IdentityNeck,
+        neck: Neck | NoNeck,
         head: nn.Module,
         *,
         mean: Sequence[float],

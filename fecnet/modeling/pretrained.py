@@ -15,6 +15,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from fecnet.utils.errors import UserError
+
 _NESTED = ("state_dict", "model", "net")  # keys under which training codes put the weights beside other things
 _SHOWN = 6  # names printed per line of a report
 
@@ -62,7 +64,7 @@ def load_pretrained(module: nn.Module, path: str | Path) -> LoadReport:
         path: ``.safetensors``, or a file of ``torch.save`` that holds tensors only.
 
     Raises:
-        ValueError: no such file, not readable without running code from it, or no tensor agrees.
+        UserError: no such file, not readable without running code from it, or no tensor agrees.
     """
     path = Path(path)
     tensors = _tensors(_read(path), path)
@@ -87,7 +89,7 @@ def load_pretrained(module: nn.Module, path: str | Path) -> LoadReport:
             converted[name] = how
     # batch norms' counters fit every net that has batch norms: they alone are no match
     if all(_is_counter(name) for name in filled):
-        raise ValueError(
+        raise UserError(
             f"{path}: none of its {len(tensors)} tensors fits {type(module).__name__}: "
             f"the file has {_short(tensors, 3)}; expected {_short(targets, 3)}"
         )
@@ -99,14 +101,14 @@ def load_pretrained(module: nn.Module, path: str | Path) -> LoadReport:
 
 def _read(path: Path) -> Any:
     if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+        raise UserError(f"{path}: no such file")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in any of a dozen ways, and all are the same to the user
         why = "damaged" if path.suffix == ".safetensors" else "damaged, or refused because it holds more than tensors"
-        raise ValueError(f"{path}: cannot be read: {why} ({type(error).__name__})") from error
+        raise UserError(f"{path}: cannot be read: {why} ({type(error).__name__})") from error
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
@@ -120,7 +122,7 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     if isinstance(content, Mapping):
         tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
-        raise ValueError(f"{path}: holds no state dict (a mapping of names to tensors)")
+        raise UserError(f"{path}: holds no state dict (a mapping of names to tensors)")
     return tensors
 
 

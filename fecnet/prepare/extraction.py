@@ -25,6 +25,7 @@ from fecnet.faces.detect import build_detector
 from fecnet.faces.detections import Detector
 from fecnet.faces.extract import Face, NoFace, extract_faces, whole_face
 from fecnet.faces.recipe import FaceRecipe, aligned_template
+from fecnet.utils.errors import UserError
 from fecnet.utils.files import hash_file, read_arrays, replace_arrays
 
 _PIECE = 128  # photos whose faces are written together: what a kill costs at most, by process
@@ -42,7 +43,7 @@ class Extraction:
         model: the detector's weights, where it wants a file.
         margin: shown to the detector around a box, as a fraction of its longer side.
         no_face: where the detector finds none in a box: ``drop`` it or take the ``box``.
-        second_look: see ``build_detector``.
+        refine: see ``build_detector``.
     """
 
     size: int = 224
@@ -50,23 +51,23 @@ class Extraction:
     model: str = ""
     margin: float = 0.5
     no_face: NoFace = "drop"
-    second_look: bool = True
+    refine: bool = True
 
     def __post_init__(self) -> None:
         if not 16 <= self.size <= 1024:
-            raise ValueError(f"size: {self.size}; allowed: 16..1024 pixels")
+            raise UserError(f"size: {self.size}; allowed: 16..1024 pixels")
         if not 0 <= self.margin <= 4:
-            raise ValueError(f"margin: {self.margin}; allowed: 0..4 of the box's longer side")
+            raise UserError(f"margin: {self.margin}; allowed: 0..4 of the box's longer side")
 
     def build_detector(self) -> Detector | None:
         """The detector, or None where faces are taken as they are.
 
         Raises:
-            ValueError: it cannot be built: unknown, or its package or weights are missing.
+            UserError: it cannot be built: unknown, or its package or weights are missing.
         """
         if not self.detector:
             return None
-        return build_detector(self.detector, model_path=self.model, second_look=self.second_look)
+        return build_detector(self.detector, model_path=self.model, refine=self.refine)
 
     def described(self, detector: Detector | None) -> str:
         """The detector and all else that changes the faces; recorded in data sets made with it."""
@@ -83,7 +84,7 @@ class Extraction:
             align=True,
             detector=self.detector,
             detector_name=detector.name,
-            second_look=self.second_look,
+            refine=self.refine,
             margin=self.margin,
             no_face=self.no_face,
             template=aligned_template(),
@@ -136,7 +137,7 @@ class FacePieces:
             progress: show a bar.
 
         Raises:
-            ValueError: the detector cannot be built, or a process was killed.
+            UserError: the detector cannot be built, or a process was killed.
             OSError: the disk is full or read-only.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -173,7 +174,7 @@ class FacePieces:
                     faults.update(future.result())
                     yield running[future], dict(faults)
             except BrokenProcessPool as error:
-                raise ValueError(
+                raise UserError(
                     f"{self._folder}: a process that cuts faces was killed, perhaps for want of memory; pieces "
                     "that are done stay: run the same command again, with fewer --workers"
                 ) from error

@@ -62,10 +62,10 @@ def prepare_ferplus(
 
     Returns:
         The coverage, as in ``dataset.json``: for ``faces``, each label set and ``triplets`` what was read, kept and
-        dropped by reason; ``candidates`` of triplets by type; ``half_raters``, see ``half_rater_agreement``.
+        dropped by reason; ``candidates`` of triplets by type; ``split_half_agreement``, see ``half_rater_agreement``.
 
     Raises:
-        ValueError: the source is missing or not as described, an option out of range, or ``path`` exists.
+        UserError: the source is missing or not as described, an option out of range, or ``path`` exists.
     """
     check_noise(label_noise, _NUM_EMOTIONS)
     fer = read_fer2013(source, images_sha256=images_sha256)
@@ -208,7 +208,7 @@ def _write_noise(writer: PackedWriter, fer: Fer2013, rate: float, seed: int) -> 
 def _write_triplets(
     writer: PackedWriter, fer: Fer2013, wanted: dict[str, int], *, seed: int, progress: bool
 ) -> dict[str, Any]:
-    coverage: dict[str, Any] = {"triplets": {}, "candidates": {}, "half_raters": {}}
+    coverage: dict[str, Any] = {"triplets": {}, "candidates": {}, "split_half_agreement": {}}
     faults, emotion_NK = _triplet_faults(fer), fer.votes_NV[:, :_NUM_EMOTIONS]
     for usage, split in enumerate(USAGES):
         draw_seed, halves_seed = np.random.SeedSequence([seed, usage]).spawn(2)
@@ -226,7 +226,7 @@ def _write_triplets(
         writer.add_triplets(split, **triplets)
         coverage["triplets"][split] = _coverage(read_N, faults)
         coverage["candidates"][split] = counts
-        coverage["half_raters"][split] = half_rater_agreement(
+        coverage["split_half_agreement"][split] = half_rater_agreement(
             emotion_NK, triplets["faces_T3"], triplets["odd_T"], triplets["type_T"], seed=halves_seed, progress=progress
         )
     return coverage

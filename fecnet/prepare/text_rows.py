@@ -14,6 +14,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from fecnet.utils.errors import UserError
+
 _PROBE = 1 << 16  # bytes looked at to tell text from anything else
 _BAR_STEP = 4096  # lines between two updates of the progress bar
 _SAMPLE = 160  # characters kept of the first line that was dropped for a reason
@@ -53,18 +55,18 @@ def check_text_file(path: Path) -> None:
     """Refuse what cannot be a table.
 
     Raises:
-        ValueError: no such file, a folder, an empty file, or bytes that are no text.
+        UserError: no such file, a folder, an empty file, or bytes that are no text.
     """
     if path.is_dir():
-        raise ValueError(f"{path}: is a folder; give a text file of comma-separated values")
+        raise UserError(f"{path}: is a folder; give a text file of comma-separated values")
     if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+        raise UserError(f"{path}: no such file")
     with path.open("rb") as file:
         start = file.read(_PROBE)
     if not start.removeprefix(b"\xef\xbb\xbf"):
-        raise ValueError(f"{path}: is empty; give a text file of comma-separated values")
+        raise UserError(f"{path}: is empty; give a text file of comma-separated values")
     if b"\0" in start:
-        raise ValueError(f"{path}: holds zero bytes, so it is no text; give comma-separated values in UTF-8")
+        raise UserError(f"{path}: holds zero bytes, so it is no text; give comma-separated values in UTF-8")
 
 
 def text_rows(path: Path, tally: Tally, *, progress: bool) -> Iterator[tuple[int, str, list[str]]]:
@@ -80,7 +82,7 @@ def text_rows(path: Path, tally: Tally, *, progress: bool) -> Iterator[tuple[int
         progress: show a bar.
 
     Raises:
-        ValueError: as ``check_text_file``.
+        UserError: as ``check_text_file``.
     """
     check_text_file(path)
     size = path.stat().st_size
@@ -98,9 +100,9 @@ def text_rows(path: Path, tally: Tally, *, progress: bool) -> Iterator[tuple[int
 
 def _mend(text: str, tally: Tally) -> str:
     data = text.encode("utf-8", "surrogateescape")
-    mended = data.decode("utf-8", "backslashreplace")
-    tally.num_invalid += mended != text
-    return mended
+    corrected = data.decode("utf-8", "backslashreplace")
+    tally.num_invalid += corrected != text
+    return corrected
 
 
 def _fields(text: str) -> list[str]:

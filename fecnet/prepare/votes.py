@@ -204,7 +204,7 @@ def half_rater_agreement(
     repeats: int = 20,
     progress: bool = True,
 ) -> dict[str, dict[str, float | int | None]]:
-    """How well half the raters of each face name the odd face that the other half names: the human reference.
+    """How well split-half agreement of each face name the odd face that the other half names: the human reference.
 
     In each repeat the n raters of each face are split at random, without replacement: ⌊n/2⌋ predict, the rest judge;
     a face is split once and serves all its triplets. Each half's votes are made into distributions, and the odd face
@@ -233,7 +233,7 @@ def half_rater_agreement(
     assert (votes_NK[used_U].sum(axis=1) >= 2).all(), "a face with one rater has no two halves"
     place_T3 = place.reshape(faces_T3.shape)
     tally_T3 = np.zeros((len(odd_T), 3), np.int64)  # per triplet: correct, counted, matches_all_votes
-    for _ in tqdm(range(repeats), desc="half the raters", unit="split", disable=not progress):
+    for _ in tqdm(range(repeats), desc="split-half agreement", unit="split", disable=not progress):
         predictor_UK, judge_UK = _halve(votes_NK[used_U].astype(np.int64), rng)
         guess_T, guess_gap_T = odd_and_gap(_shares(predictor_UK)[place_T3])
         truth_T, truth_gap_T = odd_and_gap(_shares(judge_UK)[place_T3])

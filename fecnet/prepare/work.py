@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from fecnet.utils.errors import UserError
 from fecnet.utils.files import replace_json
 
 
@@ -18,7 +19,7 @@ def check_sources(work: Path, hashes: Mapping[str, str], files: Mapping[str, Pat
         files: its place by split, for the error.
 
     Raises:
-        ValueError: a source has changed, or others are given.
+        UserError: a source has changed, or others are given.
     """
     noted = work / "sources.json"
     if not noted.exists():
@@ -27,16 +28,16 @@ def check_sources(work: Path, hashes: Mapping[str, str], files: Mapping[str, Pat
     try:
         before = json.loads(noted.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{noted}: unreadable: {error}; remove it to start anew") from error
+        raise UserError(f"{noted}: unreadable: {error}; remove it to start anew") from error
     if not isinstance(before, dict):
-        raise ValueError(f"{noted}: holds {before!r}, expected a mapping; remove it to start anew")
+        raise UserError(f"{noted}: holds {before!r}, expected a mapping; remove it to start anew")
     for split, found in hashes.items():
         if before.get(split, found) != found:
-            raise ValueError(
+            raise UserError(
                 f"{files[split]}: has changed since the work in {work} began; put it back, or remove "
                 f"{noted} to keep the photos that are there and start anew"
             )
     if before.keys() != hashes.keys():
-        raise ValueError(
+        raise UserError(
             f"{work}: begun with {', '.join(before)}, now given {', '.join(hashes)}; give the same, or remove {noted}"
         )

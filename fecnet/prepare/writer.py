@@ -19,6 +19,7 @@ import numpy as np
 
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.structures import FACE_COLUMNS, PACKED_FORMAT
+from fecnet.utils.errors import UserError
 from fecnet.utils.files import hash_file, named_errors
 
 
@@ -34,12 +35,12 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     """Make sure that a packed data set may be written at ``path``; called early where much work comes before.
 
     Raises:
-        ValueError: ``path`` exists, and is no packed data set or may not be replaced.
+        UserError: ``path`` exists, and is no packed data set or may not be replaced.
     """
     _bring_back(path)
     if path.exists() and not (overwrite and (path / "dataset.json").is_file()):
         hint = "use --overwrite to replace it" if (path / "dataset.json").is_file() else "choose another name"
-        raise ValueError(f"{path}: exists already; {hint}")
+        raise UserError(f"{path}: exists already; {hint}")
 
 
 def _bring_back(path: Path) -> None:
@@ -74,7 +75,7 @@ class PackedWriter:
         overwrite: replace a packed data set that stands at ``path``.
 
     Raises:
-        ValueError: ``path`` exists, or another run is writing it.
+        UserError: ``path`` exists, or another run is writing it.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class PackedWriter:
         """Remove what writers of this set left that were killed: a living one holds the lock of its folder.
 
         Raises:
-            ValueError: another writer is at work.
+            UserError: another writer is at work.
         """
         mine = re.compile(rf"\.{re.escape(self.path.name)}\.\d+\.partial")
         for partial in self.path.parent.iterdir():
@@ -139,7 +140,7 @@ class PackedWriter:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(partial, ignore_errors=True)
             except BlockingIOError as error:
-                raise ValueError(f"{self.path}: another run is writing it; wait for it to end") from error
+                raise UserError(f"{self.path}: another run is writing it; wait for it to end") from error
             finally:
                 os.close(handle)
 
@@ -251,11 +252,11 @@ class PackedWriter:
         """Write ``<name>.npy`` in the folder: a further array, such as the true expression of drawn faces.
 
         Raises:
-            ValueError: the data set has a file of that name already.
+            UserError: the data set has a file of that name already.
         """
         target = self._folder / f"{name}.npy"
         if target.exists():
-            raise ValueError(f"{target.name}: written already")
+            raise UserError(f"{target.name}: written already")
         np.save(target, array, allow_pickle=False)
 
     def set_coverage(self, coverage: Mapping[str, Any]) -> None:

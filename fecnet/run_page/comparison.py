@@ -16,7 +16,7 @@ _HEADLINES = {  # of each table: the figure to quote, and how it is said
     "classes": ("accuracy", "of faces called their label"),
     "affect": ("ccc", "of the possible concordance"),
 }
-_CUT = ("TRAIN_SPLIT", "HOLD_OUT", "FOLD", "FOLDS", "NUM_FOLDS", "FOLD_SEED")  # decide which faces a part holds
+_CUT = ("TRAIN_SPLIT", "HOLD_OUT", "FOLD", "FOLD_BY", "NUM_FOLDS", "FOLD_SEED")  # decide which faces a part holds
 
 
 def comparison_section(runs: Sequence[RunRecord], names: Sequence[str]) -> Markup:

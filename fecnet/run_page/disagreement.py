@@ -6,6 +6,7 @@ from fecnet.data.packed import PackedDataset
 from fecnet.run_page.failures import triplet_failures, triplet_sheet, wrong_face_sheet, wrong_faces
 from fecnet.run_page.markup import Child, Markup, element
 from fecnet.run_page.run_record import RunRecord
+from fecnet.utils.errors import UserError
 
 _LEGEND = "shown are the net's surest mistakes of each type, with whom people and whom the net call the odd one."
 
@@ -14,7 +15,7 @@ def disagreement_section(run: RunRecord) -> list[Child]:
     """Triplets by split, then labelled faces.
 
     Raises:
-        ValueError: a file of the run is damaged or does not fit its data.
+        UserError: a file of the run is damaged or does not fit its data.
     """
     if run.dataset is None:
         return [no_faces(run)]
@@ -37,7 +38,7 @@ def _triplets(run: RunRecord, dataset: PackedDataset) -> list[Child]:
         try:
             failures, counts = triplet_failures(triplets, embedded["rows"], embedded["embedding"])
         except ValueError as error:
-            raise ValueError(f"{run.path / 'evaluation' / 'embeddings.npz'}: {error}") from error
+            raise UserError(f"{run.path / 'evaluation' / 'embeddings.npz'}: {error}") from error
         counted = ", ".join(f"{row} {count:,}" for row, count in counts.items())
         said = f"Judged otherwise than by people: {counted} of {len(triplets):,}; {_LEGEND}"
         parts += [element("h4", f"{split}: triplets"), element("p", said, class_="note")]

@@ -17,6 +17,7 @@ from fecnet.evaluation.triplet_accuracy import ROWS
 from fecnet.run_page.markup import Markup, element
 from fecnet.run_page.pictures import face_picture
 from fecnet.structures import TripletType, opposite_distances
+from fecnet.utils.errors import UserError
 
 _PER_TYPE = 8  # triplets shown of each type
 _WRONG_FACES = 36
@@ -71,11 +72,11 @@ def triplet_failures(
         per_type: at most so many of each type.
 
     Raises:
-        ValueError: a face of the triplets was not measured.
+        UserError: a face of the triplets was not measured.
     """
     place_T3 = np.minimum(np.searchsorted(rows_N, table.faces_T3), len(rows_N) - 1)
     if (rows_N[place_T3] != table.faces_T3).any():
-        raise ValueError("holds no embedding of some faces of the split; measure the run anew")
+        raise UserError("holds no embedding of some faces of the split; measure the run anew")
     distance_T3 = opposite_distances(torch.from_numpy(embedding_ND)[torch.from_numpy(place_T3)]).numpy()
     people_T = np.take_along_axis(distance_T3, table.odd_T[:, None].astype(np.int64), 1)[:, 0]
     strictly_T = (people_T[:, None] < distance_T3).sum(1) == 2

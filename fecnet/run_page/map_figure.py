@@ -15,6 +15,7 @@ from fecnet.run_page.face_map import MAX_FACES, evenly, grid_size, lay_out, pain
 from fecnet.run_page.markup import Markup, as_it_is, element
 from fecnet.run_page.pictures import data_uri
 from fecnet.run_page.run_record import RunRecord
+from fecnet.utils.errors import UserError
 
 # Told apart on faces, on white and on black.
 _COLOURS = (
@@ -53,14 +54,14 @@ def map_faces(run: RunRecord, dataset: PackedDataset) -> MapFaces | None:
     """The measured faces of a run with their labels; None where inference has written no values of them.
 
     Raises:
-        ValueError: a file of the run is damaged or does not fit the data.
+        UserError: a file of the run is damaged or does not fit the data.
     """
     laid_out = _values(run)
     if laid_out is None:
         return None
     rows_N, value_ND, by = laid_out
     if len(rows_N) == 0:
-        raise ValueError(f"{run.path / 'evaluation'}: holds no face; measure the run anew")
+        raise UserError(f"{run.path / 'evaluation'}: holds no face; measure the run anew")
     num_measured = len(rows_N)
     some = evenly(num_measured, MAX_FACES)
     rows_N, value_ND = rows_N[some], value_ND[some]

@@ -9,7 +9,6 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-import fecnet
 from fecnet.run_page.comparison import comparison_section, headline_figures
 from fecnet.run_page.curves import reliability_chart, run_curves
 from fecnet.run_page.disagreement import disagreement_section, no_faces
@@ -18,6 +17,7 @@ from fecnet.run_page.markup import Child, Markup, as_it_is, element
 from fecnet.run_page.provenance import provenance_section
 from fecnet.run_page.run_record import RunRecord
 from fecnet.run_page.tables import affect_table, class_tables, copies_note, triplet_table
+from fecnet.utils.package import VERSION
 
 
 def build_page(runs: Sequence[RunRecord], *, made: datetime.datetime) -> str:
@@ -28,7 +28,7 @@ def build_page(runs: Sequence[RunRecord], *, made: datetime.datetime) -> str:
         made: when.
 
     Raises:
-        ValueError: a file of a run is damaged or does not fit its data.
+        UserError: a file of a run is damaged or does not fit its data.
     """
     names = _names(runs)
     title = names[0] if len(runs) == 1 else f"{len(runs)} runs"
@@ -46,7 +46,7 @@ def build_page(runs: Sequence[RunRecord], *, made: datetime.datetime) -> str:
         body.append(comparison_section(runs, names))
     heads = [element("h2", name) for name in names] if len(runs) > 1 else [None]
     body += [_run(run, head, place) for place, (run, head) in enumerate(zip(runs, heads, strict=True), 1)]
-    said = f"Made by fecnet {fecnet.__version__} on {made:%Y-%m-%d %H:%M} from what the runs have written."
+    said = f"Made by fecnet {VERSION} on {made:%Y-%m-%d %H:%M} from what the runs have written."
     body += [element("footer", said), element("script", as_it_is(script))]
     html = element("html", element("head", head), element("body", element("main", body)), lang="en")
     return f"<!doctype html>\n{html}\n"

@@ -12,6 +12,7 @@ import numpy as np
 
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, run_of, selected_by
+from fecnet.utils.errors import UserError
 from fecnet.utils.files import read_arrays
 from fecnet.utils.logging import read_metrics
 
@@ -59,7 +60,7 @@ class RunRecord:
         """Arrays of ``evaluation/<name>.npz``, a row per measured face, or None where there is no such file.
 
         Raises:
-            ValueError: unreadable, values that are not finite, or rows that do not increase or fit values and data.
+            UserError: unreadable, values that are not finite, or rows that do not increase or fit values and data.
         """
         file = self.path / "evaluation" / f"{name}.npz"
         if not file.is_file():
@@ -67,15 +68,15 @@ class RunRecord:
         arrays = read_arrays(file, ("rows", *needed), kind="file of measured faces")
         sizes = {key: len(array) if array.ndim else None for key, array in arrays.items()}
         if len(set(sizes.values())) != 1 or arrays["rows"].ndim != 1:
-            raise ValueError(f"{file}: arrays of different lengths: {sizes}")
+            raise UserError(f"{file}: arrays of different lengths: {sizes}")
         if (np.diff(arrays["rows"]) <= 0).any():
-            raise ValueError(f"{file}: 'rows' do not increase")
+            raise UserError(f"{file}: 'rows' do not increase")
         rows_N = arrays["rows"]
         if len(rows_N) and self.dataset and not 0 <= rows_N[0] <= rows_N[-1] < len(self.dataset.faces_NHWC):
-            raise ValueError(f"{file}: rows that {self.dataset.path} does not have; measure the run anew")
+            raise UserError(f"{file}: rows that {self.dataset.path} does not have; measure the run anew")
         bad = [key for key, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
         if bad:
-            raise ValueError(f"{file}: '{bad[0]}' is not finite everywhere")
+            raise UserError(f"{file}: '{bad[0]}' is not finite everywhere")
         return arrays
 
     def selecting_split(self) -> str | None:
@@ -88,7 +89,7 @@ def read_run(path: Path) -> RunRecord:
     """The run in ``path``.
 
     Raises:
-        ValueError: no checkpoint there, or a file of the run that is damaged.
+        UserError: no checkpoint there, or a file of the run that is damaged.
     """
     checkpoint = find_checkpoint(path, "best")
     run = run_of(checkpoint)
@@ -107,13 +108,13 @@ def _read_table(file: Path, needed: Sequence[str]) -> dict[str, Any]:
     try:
         table = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise ValueError(f"{file}: not JSON: {error}; measure the run anew with: python inference.py") from error
+        raise UserError(f"{file}: not JSON: {error}; measure the run anew with: python inference.py") from error
     if not isinstance(table, dict) or not isinstance(table.get("splits"), dict) or "iteration" not in table:
-        raise ValueError(f"{file}: not a table of inference.py, which has 'splits' and 'iteration'")
+        raise UserError(f"{file}: not a table of inference.py, which has 'splits' and 'iteration'")
     for split, found in table["splits"].items():
         lacking = [key for key in needed if key not in found]
         if lacking:
-            raise ValueError(f"{file}: split '{split}' lacks {', '.join(lacking)}; measure the run anew")
+            raise UserError(f"{file}: split '{split}' lacks {', '.join(lacking)}; measure the run anew")
     return table
 
 

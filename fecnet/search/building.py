@@ -6,17 +6,18 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from fecnet.deploy.embedding import embed_into
-from fecnet.deploy.embedding_files import shown
-from fecnet.deploy.encoder import Encoder
-from fecnet.deploy.pictures import OK
-from fecnet.deploy.shards import Rows
-from fecnet.deploy.sources import Sources
+from fecnet.embed.embedding import embed_into
+from fecnet.embed.embedding_files import shown
+from fecnet.embed.shards import Rows
+from fecnet.embed.sources import Sources
+from fecnet.encoder.encoder import Encoder
+from fecnet.encoder.pictures import OK
 from fecnet.search.index import is_index_alone, write_index
 from fecnet.search.kinds import choose_kind
 from fecnet.search.pictures import faces_hash
 from fecnet.utils import comm
 from fecnet.utils.env import command_line, now
+from fecnet.utils.errors import UserError
 
 
 def build_index(
@@ -41,7 +42,7 @@ def build_index(
         progress: show a bar.
 
     Raises:
-        ValueError: ``path`` exists, a source or the net does not fit, nothing has a face, or the kind cannot be built.
+        UserError: ``path`` exists, a source or the net does not fit, nothing has a face, or the kind cannot be built.
         OSError: the disk is full or read-only.
     """
     comm.from_main(lambda: _check_target(path, sources, overwrite=overwrite))
@@ -51,7 +52,7 @@ def build_index(
         left_out = {word: number for word, number in sorted(status.items()) if word != OK}
         if not status[OK]:
             told = ", ".join(f"{word} {number}" for word, number in left_out.items())
-            raise ValueError(f"{path}: not made: none of {status.total()} pictures has a face: {told}")
+            raise UserError(f"{path}: not made: none of {status.total()} pictures has a face: {told}")
         about = {
             "model": {"name": encoder.name, "identity": encoder.identity},
             "align": align,
@@ -70,8 +71,8 @@ def build_index(
 def _check_target(path: Path, sources: Sources, *, overwrite: bool) -> None:
     for source in sources.paths:
         if source.resolve().is_relative_to(path.resolve()):
-            raise ValueError(f"{path}: would be written over, with the source {source}; give another --output")
+            raise UserError(f"{path}: would be written over, with the source {source}; give another --output")
     if path.exists() and not is_index_alone(path):
-        raise ValueError(f"{path}: exists and is no index, or not alone; it is not replaced; give another --output")
+        raise UserError(f"{path}: exists and is no index, or not alone; it is not replaced; give another --output")
     if path.exists() and not overwrite:
-        raise ValueError(f"{path}: exists already; use --overwrite to replace it")
+        raise UserError(f"{path}: exists already; use --overwrite to replace it")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from fecnet.deploy.encoder import Encoder
-from fecnet.deploy.pictures import OK
-from fecnet.deploy.shards import Rows
+from fecnet.embed.shards import Rows
+from fecnet.encoder.encoder import Encoder
+from fecnet.encoder.pictures import OK
 from fecnet.search.kinds import FLAT, KINDS, choose_kind, find_faiss, read_faiss, write_faiss
 from fecnet.search.nearest import Found, exact_rows, nearest_of
+from fecnet.utils.errors import UserError
 from fecnet.utils.files import hash_file, named_errors, open_array, replace_json, whole_or_absent
-from fecnet.utils.logging import say
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 COLUMNS = ("name", "frame", "time_s")  # of names.csv; frame: of a video, or row of a packed set
@@ -62,7 +65,7 @@ def write_index(path: Path, rows: Iterable[Rows], num: int, dims: int, kind: str
         about: what else ``index.json`` says: ``model``, ``align``, ``folder``, ``packed`` and more.
 
     Raises:
-        ValueError: the kind cannot be built.
+        UserError: the kind cannot be built.
         OSError: the disk is full or read-only.
     """
     kind = choose_kind(kind, num)
@@ -113,7 +116,7 @@ class Index:
         align: faces were found and aligned.
 
     Raises:
-        ValueError: no index, another format version, or files that are damaged or do not fit together.
+        UserError: no index, another format version, or files that are damaged or do not fit together.
     """
 
     def __init__(self, path: str | Path, *, device: torch.device | None = None, exact: bool = False) -> None:
@@ -127,7 +130,7 @@ class Index:
         announced = (self.description["num"], self.description["dims"])
         if self.vector_ND.dtype != np.float32 or self.vector_ND.shape != announced:
             held = f"{self.vector_ND.dtype} {self.vector_ND.shape}"
-            raise ValueError(f"{self.path / VECTORS}: holds {held}; {DESCRIPTION} announces float32 {announced}")
+            raise UserError(f"{self.path / VECTORS}: holds {held}; {DESCRIPTION} announces float32 {announced}")
 
     def __len__(self) -> int:
         return len(self.vector_ND)
@@ -141,7 +144,7 @@ class Index:
         """Raise ValueError unless the index was built with this very net, shown pictures in the same way."""
         built = self.description["model"]["identity"]
         if encoder.identity != built:
-            raise ValueError(
+            raise UserError(
                 f"{self.path}: built with {self.model} ({built}); {encoder.name} is another net ({encoder.identity}); "
                 "distances between the two mean nothing; give the net it was built with, or build an index anew"
             )
@@ -156,16 +159,16 @@ class Index:
             num: how many; all where there are fewer.
 
         Raises:
-            ValueError: queries of another dimension or not finite, or ``num`` below 1.
+            UserError: queries of another dimension or not finite, or ``num`` below 1.
         """
         query_QD = np.asarray(query_QD, np.float32)
         if query_QD.ndim != 2 or query_QD.shape[1] != self.vector_ND.shape[1]:
             wanted = f"(Q, {self.vector_ND.shape[1]})"
-            raise ValueError(f"queries of shape {query_QD.shape}; {self.path} wants {wanted}: its vectors' numbers")
+            raise UserError(f"queries of shape {query_QD.shape}; {self.path} wants {wanted}: its vectors' numbers")
         if not np.isfinite(query_QD).all():
-            raise ValueError(f"query {int((~np.isfinite(query_QD)).any(1).argmax())}: not finite: there is no face")
+            raise UserError(f"query {int((~np.isfinite(query_QD)).any(1).argmax())}: not finite: there is no face")
         if num < 1:
-            raise ValueError(f"k: {num}; allowed: 1 or more")
+            raise UserError(f"k: {num}; allowed: 1 or more")
         num = min(num, len(self))
         parts = [self._search(query_QD[first : first + _TOGETHER], num) for first in range(0, len(query_QD), _TOGETHER)]
         if not parts:
@@ -197,7 +200,7 @@ class Index:
         faiss = find_faiss()
         if faiss is None:
             if self.kind in KINDS:
-                say(f"{self.path}: faiss is not installed: compared with every vector instead of by {self.kind}")
+                logger.info(f"{self.path}: faiss is not installed: exhaustive search instead of {self.kind}")
             return None
         if self.kind == FLAT and self._device.type == "cuda" and not faiss.get_num_gpus():
             return None
@@ -207,7 +210,7 @@ class Index:
         """What the vectors of some rows are of.
 
         Raises:
-            ValueError: the table is damaged.
+            UserError: the table is damaged.
         """
         wanted = set(rows)
         return {row: name for row, name in enumerate(self.every_name()) if row in wanted}
@@ -216,7 +219,7 @@ class Index:
         """What each vector is of, in order.
 
         Raises:
-            ValueError: the table is damaged.
+            UserError: the table is damaged.
         """
         path = self.path / NAMES
         number = 0
@@ -226,36 +229,34 @@ class Index:
                     if number:
                         yield Name(name, int(frame or -1), float(time_s or "nan"))
         except (ValueError, csv.Error) as error:
-            raise ValueError(f"{path}: line {number + 2}: not name, frame and time: {error}") from error
+            raise UserError(f"{path}: line {number + 2}: not name, frame and time: {error}") from error
         if number != len(self):
-            raise ValueError(f"{path}: {number} names for {len(self)} vectors")
+            raise UserError(f"{path}: {number} names for {len(self)} vectors")
 
 
 def _description(path: Path) -> dict[str, Any]:
     file = path / DESCRIPTION
     if not file.is_file():
-        raise ValueError(f"{path}: no index here (no {DESCRIPTION}); make one with: fecnet search build")
+        raise UserError(f"{path}: no index here (no {DESCRIPTION}); make one with: fecnet search build")
     try:
         description: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         version = description["format"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file}: not a description of an index: {error}") from error
+        raise UserError(f"{file}: not a description of an index: {error}") from error
     if version != FORMAT:
-        raise ValueError(f"{file}: format {version!r}; this version reads {FORMAT}; build the index anew")
+        raise UserError(f"{file}: format {version!r}; this version reads {FORMAT}; build the index anew")
     lacking = [key for key in _KEYS if key not in description]
     if lacking:
-        raise ValueError(f"{file}: not a description of an index: lacks {', '.join(lacking)}")
+        raise UserError(f"{file}: not a description of an index: lacks {', '.join(lacking)}")
     if description["kind"] not in (FLAT, *KINDS):
-        raise ValueError(f"{file}: kind {description['kind']!r}; allowed: {FLAT}, {', '.join(KINDS)}")
+        raise UserError(f"{file}: kind {description['kind']!r}; allowed: {FLAT}, {', '.join(KINDS)}")
     return description
 
 
 def _check_files(path: Path, files: dict[str, Any], needed: Iterable[str]) -> None:
-    """Raise ValueError where a file is not the one that was written: faiss must not be given a damaged one."""
+    """Raise UserError where a file is not the one that was written: faiss must not be given a damaged one."""
     for name in needed:
         if name not in files or not (path / name).is_file():
-            raise ValueError(f"{path / name}: missing, or not described in {DESCRIPTION}; build the index anew")
+            raise UserError(f"{path / name}: missing, or not described in {DESCRIPTION}; build the index anew")
         if hash_file(path / name) != files[name]["sha256"]:
-            raise ValueError(
-                f"{path / name}: not the file that was written: its checksum differs; build the index anew"
-            )
+            raise UserError(f"{path / name}: not the file that was written: its checksum differs; build the index anew")

@@ -5,6 +5,7 @@ Shape suffixes: N vectors, D numbers of each.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from fecnet.utils.logging import say
+from fecnet.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
 
 FLAT = "flat"
 AUTO_FLAT = 200_000  # vectors, up to which comparing with every one answers thousands of queries/s
@@ -55,7 +59,7 @@ def _pq(faiss: Any, num: int, dims: int) -> Any:
     """Lists of compressed vectors, a byte for two numbers: the least memory. The best are compared anew."""
     bytes_each = dims // 2 if dims % 2 == 0 else dims
     if num < 2**_PQ_BITS:
-        raise ValueError(f"kind pq: {num} vectors; it needs {2**_PQ_BITS} or more; allowed here: flat, ivf, hnsw")
+        raise UserError(f"kind pq: {num} vectors; it needs {2**_PQ_BITS} or more; allowed here: flat, ivf, hnsw")
     index = _trained_on_few(faiss.IndexIVFPQ(faiss.IndexFlatL2(dims), dims, _lists(num), bytes_each, _PQ_BITS))
     index.pq.cp.min_points_per_centroid = 1  # else it complains on stderr of small sets
     return index
@@ -93,14 +97,14 @@ def choose_kind(kind: str, num: int) -> str:
     """The kind that ``auto`` stands for, or the one that was asked for.
 
     Raises:
-        ValueError: an unknown kind; or one that only faiss builds, and it is not installed.
+        UserError: an unknown kind; or one that only faiss builds, and it is not installed.
     """
     if kind not in ("auto", FLAT, *KINDS):
-        raise ValueError(f"kind: unknown name '{kind}'; allowed: auto, {FLAT}, {', '.join(KINDS)}")
+        raise UserError(f"kind: unknown name '{kind}'; allowed: auto, {FLAT}, {', '.join(KINDS)}")
     if kind == "auto":
         return "ivf" if num > AUTO_FLAT and find_faiss() is not None else FLAT
     if kind in KINDS and find_faiss() is None:
-        raise ValueError(
+        raise UserError(
             f"kind {kind}: faiss builds it, which is not installed; allowed here: {FLAT}; "
             "to install it: pip install 'fecnet[search]'"
         )
@@ -111,7 +115,7 @@ def write_faiss(kind: str, vector_ND: np.ndarray, path: Path) -> None:
     """Build what faiss needs for a kind of ``KINDS`` and write it to ``path``; not atomic by itself.
 
     Raises:
-        ValueError: too few vectors for it.
+        UserError: too few vectors for it.
     """
     faiss = find_faiss()
     assert faiss is not None
@@ -128,7 +132,7 @@ def read_faiss(kind: str, vector_ND: np.ndarray, path: Path, device: torch.devic
     damage but not malice, and nothing but the expected kind is given to faiss.
 
     Raises:
-        ValueError: a file of another kind, or one that does not fit the vectors.
+        UserError: a file of another kind, or one that does not fit the vectors.
     """
     faiss = find_faiss()
     assert faiss is not None
@@ -139,11 +143,11 @@ def read_faiss(kind: str, vector_ND: np.ndarray, path: Path, device: torch.devic
         with path.open("rb") as file:
             magic = file.read(4)
         if magic != KINDS[kind].magic:
-            raise ValueError(f"{path}: begins with {magic!r}; expected {KINDS[kind].magic!r} of kind {kind}")
+            raise UserError(f"{path}: begins with {magic!r}; expected {KINDS[kind].magic!r} of kind {kind}")
         index = faiss.read_index(str(path))
         if (index.ntotal, index.d) != vector_ND.shape:
-            raise ValueError(f"{path}: holds {index.ntotal} vectors of {index.d}; vectors.npy {vector_ND.shape}")
+            raise UserError(f"{path}: holds {index.ntotal} vectors of {index.d}; vectors.npy {vector_ND.shape}")
     if device.type == "cuda" and faiss.get_num_gpus() and (kind == FLAT or KINDS[kind].on_gpu):
-        say(f"{path.parent}: searched on the GPU by faiss")
+        logger.info(f"{path.parent}: searched on the GPU by faiss")
         return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), device.index or 0, index)
     return index

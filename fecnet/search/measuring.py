@@ -18,6 +18,7 @@ from fecnet.evaluation.subject_leak import Share, format_leak, subject_leak
 from fecnet.search.index import Index
 from fecnet.search.kinds import FLAT
 from fecnet.search.pictures import open_packed
+from fecnet.utils.errors import UserError
 
 
 def recall_of_exact(index: Index, exact: Index, query_QD: np.ndarray, num: int) -> float:
@@ -95,7 +96,7 @@ def measured_set(index: Index) -> tuple[PackedDataset, np.ndarray] | None:
     None where it was built of something else, or of more than one packed set.
 
     Raises:
-        ValueError: the set changed since.
+        UserError: the set changed since.
     """
     names = list(index.every_name())
     if len(index.description["packed"]) != 1 or {name.file for name in names} != set(index.description["packed"]):
@@ -107,11 +108,11 @@ def choose_labels(dataset: PackedDataset, label_set: str, split: str) -> tuple[s
     """The label set and splits that are meant, where the user named none; no splits where there are no labels.
 
     Raises:
-        ValueError: there is no such label set, or more than one and none is named.
+        UserError: there is no such label set, or more than one and none is named.
     """
     known = dataset.description.get("label_sets", {})
     if not label_set and len(known) > 1:
-        raise ValueError(f"{dataset.path}: {len(known)} label sets; name one with --labels: {', '.join(known)}")
+        raise UserError(f"{dataset.path}: {len(known)} label sets; name one with --labels: {', '.join(known)}")
     if not label_set and not known:
         return "", [split] if split else []
     label_set = label_set or next(iter(known))
@@ -135,7 +136,7 @@ def measure_split(
         queries: at most so many faces ask.
 
     Raises:
-        ValueError: no such label set or split, or fewer than two of its faces are in the index.
+        UserError: no such label set or split, or fewer than two of its faces are in the index.
     """
     table = dataset.labels(label_set, split)
     labelled = table.label_M >= 0
@@ -145,7 +146,7 @@ def measure_split(
     kept_M = labelled & (place_M >= 0)
     faces = int(kept_M.sum())
     if faces < 2:
-        raise ValueError(f"{index.path}: {faces} labelled faces of {dataset.path}, split '{split}'; needed: 2 or more")
+        raise UserError(f"{index.path}: {faces} labelled faces of {dataset.path}, split '{split}'; needed: 2 or more")
     embedding_ND = torch.tensor(index.vector_ND[place_M[kept_M]])
     label_N = table.label_M[kept_M]
     query_Q, num = spread(faces, queries), min(num, faces - 1)

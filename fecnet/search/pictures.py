@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from fecnet.data.packed import PackedDataset
-from fecnet.deploy.pictures import Item
-from fecnet.deploy.videos import Video, is_video
+from fecnet.embed.videos import Video, is_video
+from fecnet.encoder.pictures import Item
 from fecnet.search.index import Index, Name
+from fecnet.utils.errors import UserError
 
 
 def faces_hash(dataset: PackedDataset) -> str:
@@ -19,11 +20,11 @@ def open_packed(index: Index, name: str) -> PackedDataset:
     """A packed set that an index was built of.
 
     Raises:
-        ValueError: it is gone, or its faces are others by now.
+        UserError: it is gone, or its faces are others by now.
     """
     dataset = PackedDataset(Path(index.description["folder"], name))
     if faces_hash(dataset) != index.description["packed"].get(name):
-        raise ValueError(f"{dataset.path}: its faces changed since {index.path} was built; build the index anew")
+        raise UserError(f"{dataset.path}: its faces changed since {index.path} was built; build the index anew")
     return dataset
 
 
@@ -42,7 +43,7 @@ class Pictures:
         """A path, or the pixels of a row or frame.
 
         Raises:
-            ValueError: a packed set or video that is gone, damaged or another by now, or has no such row or frame.
+            UserError: a packed set or video that is gone, damaged or another by now, or has no such row or frame.
         """
         path = Path(self._index.description["folder"] if self._index else "", name.file)
         if name.number < 0:
@@ -50,10 +51,10 @@ class Pictures:
         if is_video(path):
             for _, _, image_HWC in Video(path).frames(first=name.number):
                 return image_HWC
-            raise ValueError(f"{path}: ends before frame {name.number}")
+            raise UserError(f"{path}: ends before frame {name.number}")
         if name.file not in self._packed:
             self._packed[name.file] = open_packed(self._index, name.file) if self._index else PackedDataset(path)
         faces_NHWC = self._packed[name.file].faces_NHWC
         if name.number >= len(faces_NHWC):
-            raise ValueError(f"{path}: {len(faces_NHWC)} faces; no row {name.number}")
+            raise UserError(f"{path}: {len(faces_NHWC)} faces; no row {name.number}")
         return faces_NHWC[name.number]

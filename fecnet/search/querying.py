@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from fecnet.deploy.embedding_files import shown
-from fecnet.deploy.encoder import Encoder
-from fecnet.deploy.pictures import OK
-from fecnet.deploy.shards import embedded
-from fecnet.deploy.sources import Sources
+from fecnet.embed.embedding_files import shown
+from fecnet.embed.shards import embedded
+from fecnet.embed.sources import Sources
+from fecnet.encoder.encoder import Encoder
+from fecnet.encoder.pictures import OK
 from fecnet.evaluation.neighbours import sheet_of_rows
 from fecnet.search.index import Index, Name
 from fecnet.search.pictures import Pictures
+from fecnet.utils.errors import UserError
 
 SHEET_ROWS = 20  # queries that a sheet shows
 
@@ -58,7 +59,7 @@ def ask(index: Index, encoder: Encoder, sources: Sources, num: int, *, align: bo
         align: find faces and align them as in training.
 
     Raises:
-        ValueError: another net, a source that does not fit, or none of the pictures has a face.
+        UserError: another net, a source that does not fit, or none of the pictures has a face.
     """
     index.check_model(encoder)
     if align:
@@ -72,7 +73,7 @@ def ask(index: Index, encoder: Encoder, sources: Sources, num: int, *, align: bo
     ]
     asks = np.flatnonzero(np.array(status) == OK)
     if not len(asks):
-        raise ValueError("; ".join(f"{_text(name)}: {word}" for name, word in zip(queries[:3], status, strict=False)))
+        raise UserError("; ".join(f"{_text(name)}: {word}" for name, word in zip(queries[:3], status, strict=False)))
     found = index.search(np.concatenate([some.vector_ND for some in rows])[asks], num)
     name_of = index.names(found.row_QK.ravel().tolist())
     neighbours = {

@@ -21,7 +21,7 @@ def apex_optimizer(
         options: for its constructor.
 
     Raises:
-        ValueError: no apex, one that is not NVIDIA's (the package of this name on PyPI is a web toolkit), one built
+        UserError: no apex, one that is not NVIDIA's (the package of this name on PyPI is a web toolkit), one built
             without its GPU part, or parameters that are not on a GPU.
     """
 

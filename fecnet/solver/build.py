@@ -16,6 +16,7 @@ from fecnet.solver.apex import apex_optimizer
 from fecnet.solver.ema import EMA
 from fecnet.solver.gradient_rules import GradientRule, clip_norm, clip_value, l1_on_scales
 from fecnet.solver.schedules import PlateauSchedule, Schedule
+from fecnet.utils.errors import UserError
 from fecnet.utils.lookup import lookup
 
 _Groups = list[dict[str, object]]
@@ -30,7 +31,7 @@ def build_optimizer(cfg: EasyDict, model: nn.Module, criterion: nn.Module | None
     for what a criterion learns. Each holds its "base_lr", which the schedule's factor multiplies.
 
     Raises:
-        ValueError: a setting is unknown or impossible, or nothing is left to train.
+        UserError: a setting is unknown or impossible, or nothing is left to train.
     """
     solver = cfg.SOLVER
     build = lookup(_OPTIMIZERS, solver.OPTIMIZER, key="SOLVER.OPTIMIZER")
@@ -48,7 +49,7 @@ def _parameter_groups(solver: EasyDict, model: nn.Module) -> _Groups:
     """Parameter groups in the model's order, none of them empty."""
     backbone = getattr(model, "backbone", None)
     if backbone is None and solver.BACKBONE_LR_FACTOR != 1:
-        raise ValueError(
+        raise UserError(
             f"SOLVER.BACKBONE_LR_FACTOR: {solver.BACKBONE_LR_FACTOR}; allowed: 1, since this model has no backbone"
         )
     in_backbone = set() if backbone is None else {id(parameter) for parameter in backbone.parameters()}
@@ -58,7 +59,7 @@ def _parameter_groups(solver: EasyDict, model: nn.Module) -> _Groups:
             decays = solver.DECAY_BIAS_NORM or parameter.ndim > 1  # biases and norms are vectors
             grouped.setdefault((id(parameter) in in_backbone, decays), []).append(parameter)
     if not grouped:
-        raise ValueError("no parameter takes a gradient; allowed: a MODEL.FREEZE_BACKBONE that leaves some to train")
+        raise UserError("no parameter takes a gradient; allowed: a MODEL.FREEZE_BACKBONE that leaves some to train")
     groups: _Groups = []
     for (is_backbone, decays), parameters in grouped.items():
         base_lr = solver.BASE_LR * (solver.BACKBONE_LR_FACTOR if is_backbone else 1.0)
@@ -135,13 +136,13 @@ def length_in_iterations(value: float, unit: str, iterations_per_epoch: int, *, 
         key: the setting the value came from, for the message.
 
     Raises:
-        ValueError: the unit is unknown, or the value is negative, not finite or not a whole number of iterations.
+        UserError: the unit is unknown, or the value is negative, not finite or not a whole number of iterations.
     """
     scale = lookup({"iteration": 1, "epoch": iterations_per_epoch}, unit, key="SOLVER.UNIT")
     if not 0 <= value < math.inf:
-        raise ValueError(f"{key}: {value}; allowed: 0 or more {unit}s")
+        raise UserError(f"{key}: {value}; allowed: 0 or more {unit}s")
     if unit == "iteration" and value != int(value):
-        raise ValueError(f"{key}: {value}; allowed: whole iterations, since SOLVER.UNIT is 'iteration'")
+        raise UserError(f"{key}: {value}; allowed: whole iterations, since SOLVER.UNIT is 'iteration'")
     return math.ceil(Fraction(str(value)) * scale)  # as written: 0.1 epochs of 30 iterations are 3, not 4
 
 
@@ -149,7 +150,7 @@ def build_schedule(cfg: EasyDict, iterations_per_epoch: int) -> Schedule:
     """The schedule, with all lengths turned into iterations.
 
     Raises:
-        ValueError: a setting is unknown or impossible.
+        UserError: a setting is unknown or impossible.
     """
     solver = cfg.SOLVER
 
@@ -199,7 +200,7 @@ def build_gradient_rules(cfg: EasyDict, scales: Sequence[str] = ()) -> list[Grad
         scales: names of the batch norms whose scales ``SOLVER.SPARSITY`` shrinks.
 
     Raises:
-        ValueError: a limit is negative or not finite; sparsity is asked for and there are no scales.
+        UserError: a limit is negative or not finite; sparsity is asked for and there are no scales.
     """
     solver = cfg.SOLVER
     _check("CLIP_VALUE", solver.CLIP_VALUE, 0 <= solver.CLIP_VALUE < math.inf, "0 = off, or above 0")
@@ -221,7 +222,7 @@ def build_ema(cfg: EasyDict, model: nn.Module) -> EMA | None:
     """The average of the weights, None where SOLVER.EMA_DECAY is 0.
 
     Raises:
-        ValueError: the decay is not in 0..1.
+        UserError: the decay is not in 0..1.
     """
     decay = cfg.SOLVER.EMA_DECAY
     _check("EMA_DECAY", decay, 0 <= decay < 1, "0 = off, or below 1")
@@ -230,4 +231,4 @@ def build_ema(cfg: EasyDict, model: nn.Module) -> EMA | None:
 
 def _check(name: str, value: object, is_allowed: bool, allowed: str) -> None:
     if not is_allowed:
-        raise ValueError(f"SOLVER.{name}: {value}; allowed: {allowed}")
+        raise UserError(f"SOLVER.{name}: {value}; allowed: {allowed}")

@@ -7,6 +7,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from fecnet.utils.errors import UserError
+
 Decay = Callable[[int], float]  # iterations already done -> factor
 
 
@@ -68,11 +70,11 @@ class Schedule:
         """Continue from a ``state_dict``.
 
         Raises:
-            ValueError: it is the state of another kind of schedule.
+            UserError: it is the state of another kind of schedule.
         """
         expected = sorted(self.state_dict())
         if sorted(state) != expected:
-            raise ValueError(
+            raise UserError(
                 f"the checkpoint holds the state of another SOLVER.SCHEDULE: {sorted(state)}; allowed: {expected}"
             )
 
@@ -99,10 +101,10 @@ class PlateauSchedule(Schedule):
         """Hear the metric of an evaluation; higher is better.
 
         Raises:
-            ValueError: the metric is not a number.
+            UserError: the metric is not a number.
         """
         if math.isnan(metric):
-            raise ValueError("the metric fed to the plateau schedule is NaN; allowed: a number")
+            raise UserError("the metric fed to the plateau schedule is NaN; allowed: a number")
         if self._best is None or metric > self._best:
             self._best, self._wait = metric, 0
             return

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from fecnet.utils import rendezvous
+from fecnet.utils.errors import UserError
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ def start(device: torch.device, described: Mapping[str, Any]) -> None:
         described: what must be the same on all ranks, such as the settings.
 
     Raises:
-        ValueError: on all ranks alike: ranks that have not come within ``FECNET_TIMEOUT_S`` (default 600 seconds), a
+        UserError: on all ranks alike: ranks that have not come within ``FECNET_TIMEOUT_S`` (default 600 seconds), a
             port in use, or ranks that are described differently.
     """
     global _hosts
@@ -103,7 +104,7 @@ def from_main(function: Callable[[], T]) -> T:
     """What ``function`` returns on rank 0, on all ranks; what a user can cause to go wrong there is raised on all.
 
     Raises:
-        ValueError: on all ranks, with the message of rank 0's ValueError or OSError.
+        UserError: on all ranks, with the message of rank 0's ValueError or OSError.
     """
     if world_size() == 1:
         return function()
@@ -116,7 +117,7 @@ def from_main(function: Callable[[], T]) -> T:
             problem = str(error)
     result, problem = broadcast_object((result, problem))
     if problem:
-        raise ValueError(problem)
+        raise UserError(problem)
     return cast(T, result)
 
 

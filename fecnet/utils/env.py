@@ -19,8 +19,9 @@ from typing import Any
 
 import torch
 
-import fecnet
 from fecnet.utils import comm
+from fecnet.utils.errors import UserError
+from fecnet.utils.package import PACKAGE, VERSION
 
 _exact_lock, _exact, _tf32_before = threading.Lock(), 0, (False, False)  # of exact_float32
 COMMAND = "FECNET_COMMAND"  # what was typed, for processes that were started by another
@@ -36,16 +37,16 @@ def choose_device(name: str) -> torch.device:
         name: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        ValueError: unknown name, or cuda without a usable GPU.
+        UserError: unknown name, or cuda without a usable GPU.
     """
     if name not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"DEVICE: unknown name '{name}'; allowed: auto, cpu, cuda")
+        raise UserError(f"DEVICE: unknown name '{name}'; allowed: auto, cpu, cuda")
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise ValueError("DEVICE: 'cuda' asked for, but torch sees no GPU; allowed here: auto, cpu")
+        raise UserError("DEVICE: 'cuda' asked for, but torch sees no GPU; allowed here: auto, cpu")
     if comm.local_rank() >= torch.cuda.device_count():
-        raise ValueError(f"DEVICE: process {comm.local_rank()} has no GPU of its own; {torch.cuda.device_count()} here")
+        raise UserError(f"DEVICE: process {comm.local_rank()} has no GPU of its own; {torch.cuda.device_count()} here")
     device = torch.device("cuda", comm.local_rank())
     torch.cuda.set_device(device)
     return device
@@ -59,15 +60,15 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         device: where it will run.
 
     Raises:
-        ValueError: unknown name, or fp16 on a CPU.
+        UserError: unknown name, or fp16 on a CPU.
     """
     if name == "auto":
         fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else bf16_speed() >= _FAST
         return torch.bfloat16 if fast else torch.float32
     if name not in PRECISIONS:
-        raise ValueError(f"SOLVER.PRECISION: unknown name '{name}'; allowed: auto, {', '.join(PRECISIONS)}")
+        raise UserError(f"SOLVER.PRECISION: unknown name '{name}'; allowed: auto, {', '.join(PRECISIONS)}")
     if name == "fp16" and device.type == "cpu":
-        raise ValueError("SOLVER.PRECISION: 'fp16' needs a GPU; allowed on a CPU: auto, bf16, fp32")
+        raise UserError("SOLVER.PRECISION: 'fp16' needs a GPU; allowed on a CPU: auto, bf16, fp32")
     return PRECISIONS[name]
 
 
@@ -146,7 +147,7 @@ def _allow_tf32(matmul: bool, cudnn: bool) -> None:
 def provenance(device: torch.device | None = None) -> dict[str, Any]:
     """What a number needs beside it: code version, commit, hardware, library versions."""
     return {
-        "fecnet": fecnet.__version__,
+        "fecnet": VERSION,
         "commit": _commit(),
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -170,11 +171,11 @@ def now() -> str:
 
 def code_hash() -> str:
     """Tells whether two machines run the same code: of all sources of fecnet, and torch's version."""
-    root = Path(fecnet.__file__).parent
+    root = PACKAGE
     digest = hashlib.sha256(torch.__version__.encode())
     for path in sorted(root.rglob("*.py")):
         digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
-    return f"fecnet {fecnet.__version__}, torch {torch.__version__}, sources {digest.hexdigest()[:12]}"
+    return f"fecnet {VERSION}, torch {torch.__version__}, sources {digest.hexdigest()[:12]}"
 
 
 def _commit() -> str | None:

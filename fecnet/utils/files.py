@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from fecnet.utils.errors import UserError
+
 # What numpy and zipfile raise for damaged files, found by flipping bits: numpy reads a header as a Python literal.
 _DAMAGES = (
     *(ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError),
@@ -141,7 +143,7 @@ def read_arrays(path: Path, needed: Sequence[str], *, optional: Sequence[str] = 
         kind: what the file should be, for the error.
 
     Raises:
-        ValueError: unreadable, truncated, or an array is missing.
+        UserError: unreadable, truncated, or an array is missing.
     """
     try:
         # Opened here, since numpy leaves a file open that is no archive.
@@ -149,19 +151,19 @@ def read_arrays(path: Path, needed: Sequence[str], *, optional: Sequence[str] = 
             return {name: file[name] for name in (*needed, *(name for name in optional if name in file.files))}
     except _DAMAGES as error:
         told = " ".join(str(error).split())
-        raise ValueError(f"{path}: not a {kind} with arrays {', '.join(needed or optional)}: {told}") from error
+        raise UserError(f"{path}: not a {kind} with arrays {', '.join(needed or optional)}: {told}") from error
 
 
 def open_array(path: Path, *, in_memory: bool = False) -> np.ndarray:
     """The array of an ``.npy``, as a memory map unless ``in_memory``.
 
     Raises:
-        ValueError: unreadable or truncated.
+        UserError: unreadable or truncated.
     """
     try:
         array: np.ndarray = np.load(path, mmap_mode=None if in_memory else "r", allow_pickle=False)
     except _DAMAGES as error:
-        raise ValueError(f"{path}: unreadable or truncated: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path}: unreadable or truncated: {' '.join(str(error).split())}") from error
     return array
 
 
@@ -192,12 +194,12 @@ def locked(path: Path, problem: str, *, wait_s: float = 0.0) -> Iterator[int]:
         wait_s: for its holder to end.
 
     Raises:
-        ValueError: another process holds it.
+        UserError: another process holds it.
     """
     limit = time.monotonic() + wait_s
     while (handle := _try_lock(path)) is None:
         if time.monotonic() > limit:
-            raise ValueError(problem)
+            raise UserError(problem)
         time.sleep(_LOOK_S)
     try:
         yield handle

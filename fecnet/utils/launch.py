@@ -12,6 +12,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from fecnet.utils.errors import UserError
+
 
 def launch(script: str, arguments: Sequence[str], *, nproc: int) -> int:
     """Run ``script`` on ``nproc`` processes; the first that fails ends the others.
@@ -22,12 +24,12 @@ def launch(script: str, arguments: Sequence[str], *, nproc: int) -> int:
         0, the exit code of the process that failed first, or 128 + the signal that ended it or this launcher.
 
     Raises:
-        ValueError: ``nproc`` is not positive, or this is one of several processes already.
+        UserError: ``nproc`` is not positive, or this is one of several processes already.
     """
     if nproc < 1:
-        raise ValueError(f"--nproc {nproc}: expected 1 or more")
+        raise UserError(f"--nproc {nproc}: expected 1 or more")
     if "LOCAL_RANK" in os.environ:
-        raise ValueError(f"--nproc {nproc}: this is a process of torchrun already; give the number to torchrun alone")
+        raise UserError(f"--nproc {nproc}: this is a process of torchrun already; give the number to torchrun alone")
     # Imported here, so that wrong arguments are answered at once.
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

@@ -1,4 +1,4 @@
-"""What a run tells: lines for people on rank 0, and ``metrics.jsonl`` for programs."""
+"""What a run records of itself for programs: ``metrics.jsonl`` and TensorBoard events."""
 
 from __future__ import annotations
 
@@ -7,16 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from fecnet.utils import comm
+from fecnet.utils.errors import UserError
 from fecnet.utils.files import replace_text
-
-
-def say(text: str) -> None:
-    """Print on rank 0, above a running progress bar."""
-    if comm.is_main():
-        tqdm.write(text)
 
 
 class MetricsFile:
@@ -49,7 +42,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of ``metrics.jsonl``, each with an ``iteration``; a last one that is being written now is left out.
 
     Raises:
-        ValueError: a line that is none.
+        UserError: a line that is none.
     """
     found = []
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1], start=1):
@@ -57,7 +50,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             values = json.loads(line)
             int(values["iteration"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}:{number}: not a line of metrics with an 'iteration': {line[:60]!r}") from error
+            raise UserError(f"{path}:{number}: not a line of metrics with an 'iteration': {line[:60]!r}") from error
         found.append(values)
     return found
 

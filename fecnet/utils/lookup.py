@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
+from fecnet.utils.errors import UserError
+
 T = TypeVar("T")
 
 
@@ -17,8 +19,8 @@ def lookup(choices: Mapping[str, T], name: str, *, key: str) -> T:
         key: config key the name came from, for the error.
 
     Raises:
-        ValueError: no such name; the message lists the allowed ones in alphabetical order.
+        UserError: no such name; the message lists the allowed ones in alphabetical order.
     """
     if name not in choices:
-        raise ValueError(f"{key}: unknown name {name!r}; allowed: {', '.join(sorted(choices))}")
+        raise UserError(f"{key}: unknown name {name!r}; allowed: {', '.join(sorted(choices))}")
     return choices[name]

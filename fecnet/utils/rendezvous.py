@@ -13,6 +13,8 @@ from typing import Any
 
 import torch.distributed as dist
 
+from fecnet.utils.errors import UserError
+
 _ANSWER_S = 10.0  # how long ranks that are known to be alive may take to answer
 _store: dist.Store | None = None  # set by meet
 
@@ -27,7 +29,7 @@ def meet(described: Mapping[str, Any]) -> dist.Store:
         A store for the process group.
 
     Raises:
-        ValueError: on all ranks alike: see ``comm.start``.
+        UserError: on all ranks alike: see ``comm.start``.
     """
     global _store
     _store = _open_store(_timeout_s())
@@ -48,7 +50,7 @@ def check_same(topic: str, described: Mapping[str, Any]) -> None:
         described: plain values by name.
 
     Raises:
-        ValueError: on all ranks alike: the missing ranks, or what differs with both values.
+        UserError: on all ranks alike: the missing ranks, or what differs with both values.
     """
     if _store is None:
         return
@@ -60,16 +62,16 @@ def check_same(topic: str, described: Mapping[str, Any]) -> None:
             problem = _judge(_store, topic, ranks, seconds)
             _store.set(verdict, problem or "same")
         elif _absent(_store, [verdict], seconds + _ANSWER_S):
-            raise ValueError(f"rank 0 of {ranks} has not answered within {seconds + _ANSWER_S:g} s (FECNET_TIMEOUT_S)")
+            raise UserError(f"rank 0 of {ranks} has not answered within {seconds + _ANSWER_S:g} s (FECNET_TIMEOUT_S)")
         heard = _store.get(verdict).decode()
         _store.set(f"{read}/{own}", "")
         if own == 0:  # it may hold the store: the others hear the verdict before it leaves
             came = [rank for rank in range(ranks) if _store.check([f"{topic}/{rank}"])]
             _absent(_store, [f"{read}/{rank}" for rank in came], _ANSWER_S)
     except dist.DistError as error:
-        raise ValueError(f"rank {own}: the store of the launcher or of rank 0 is gone; see what they said") from error
+        raise UserError(f"rank {own}: the store of the launcher or of rank 0 is gone; see what they said") from error
     if heard != "same":
-        raise ValueError(heard)
+        raise UserError(heard)
 
 
 def _judge(store: dist.Store, topic: str, ranks: int, seconds: float) -> str:
@@ -108,7 +110,7 @@ def _open_store(seconds: float) -> dist.Store:
     """The key-value store of this launch: torchrun's own, or else one that rank 0 holds.
 
     Raises:
-        ValueError: the port is taken, or nobody answers there.
+        UserError: the port is taken, or nobody answers there.
     """
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     holds = os.environ["RANK"] == "0" and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
@@ -118,8 +120,8 @@ def _open_store(seconds: float) -> dist.Store:
         store = dist.TCPStore(host, port, is_master=holds, timeout=timedelta(seconds=seconds), wait_for_workers=False)
     except (OSError, dist.DistError) as error:
         if holds:
-            raise ValueError(f"MASTER_PORT: {port} is in use or not allowed on {host}; give another") from error
-        raise ValueError(f"rank 0 has not answered at {host}:{port} within {seconds:g} s (FECNET_TIMEOUT_S)") from error
+            raise UserError(f"MASTER_PORT: {port} is in use or not allowed on {host}; give another") from error
+        raise UserError(f"rank 0 has not answered at {host}:{port} within {seconds:g} s (FECNET_TIMEOUT_S)") from error
     # torchrun keeps its store when it restarts the ranks: they must not meet what the dead ones said
     return dist.PrefixStore(f"fecnet/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
@@ -144,7 +146,7 @@ def _timeout_s() -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < 1e6:
-        raise ValueError(f"FECNET_TIMEOUT_S: '{text}'; give seconds, above 0")
+        raise UserError(f"FECNET_TIMEOUT_S: '{text}'; give seconds, above 0")
     return seconds
 
 

@@ -48,8 +48,10 @@ def test_auto_copies_to_a_gpu_that_has_room(stored, monkeypatch, device, residen
 def test_faces_that_do_not_fit_are_refused_with_both_sizes(stored, monkeypatch):
     large = np.broadcast_to(stored[:1], (40_000_000, 6, 5, 3))  # 3.6 GB that nobody holds
     monkeypatch.setattr(faces, "free_memory", lambda device: 2_000_000_000)
-    expected = r"DATA\.RESIDENT: 'always', but the faces take 3\.6 GB and cuda:0 has 2\.0 GB free; allowed here: auto"
+    expected = (
+        r"DATA\.CACHE_ON_DEVICE: 'always', but the faces take 3\.6 GB and cuda:0 has 2\.0 GB free; allowed here: auto"
+    )
     with pytest.raises(ValueError, match=expected):
         place_faces(large, GPU, "always")
-    with pytest.raises(ValueError, match=r"DATA\.RESIDENT: unknown word 'yes'; allowed: auto, always, never"):
+    with pytest.raises(ValueError, match=r"DATA\.CACHE_ON_DEVICE: unknown word 'yes'; allowed: auto, always, never"):
         place_faces(stored, CPU, "yes")

@@ -1,11 +1,11 @@
-"""Folds: the published ones to the number, the mended ones and those of whole groups test every face once."""
+"""Folds: the published ones to the number, the corrected ones and those of whole groups test every face once."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fecnet.data.folds import MENDED, PUBLISHED, FoldRule, deal_groups, fold_tests, values_of
+from fecnet.data.folds import CORRECTED, PUBLISHED, FoldRule, deal_groups, fold_tests, values_of
 from fecnet.data.label_splits import LabelSplits
 from fecnet.data.labels import LabelTable
 from fecnet.data.packed import PackedDataset
@@ -92,7 +92,7 @@ def test_published_folds_to_the_number(read):
 @pytest.mark.parametrize("num_folds", [10, 3])
 def test_mended_folds_test_every_face_once(read, num_folds):
     table, records = read()
-    tests_FM = cut(table, records, MENDED, num_folds=num_folds)
+    tests_FM = cut(table, records, CORRECTED, num_folds=num_folds)
     assert (tests_FM.sum(0) == 1).all()
     sequence_M = values_of(table, records, "sequence")
     for test_M in tests_FM:
@@ -108,7 +108,7 @@ def test_mended_folds_test_every_face_once(read, num_folds):
 def test_mended_folds_of_faces_without_sequence_and_label():
     label_M = np.array([0, 0, 0, 0, 1, 1, -1])
     records = [{"source": f"{7 - row}.png", "sequence": ""} for row in range(7)]
-    tests_FM = cut(LabelTable(("a", "b"), np.arange(7), label_M), records, MENDED, num_folds=2)
+    tests_FM = cut(LabelTable(("a", "b"), np.arange(7), label_M), records, CORRECTED, num_folds=2)
     assert [np.flatnonzero(test_M).tolist() for test_M in tests_FM] == [[2, 3, 5], [0, 1, 4]]
 
 
@@ -172,7 +172,7 @@ def test_any_column_is_kept_whole():
         (
             "camera",
             {},
-            r"DATA\.FOLDS: 'camera' is no column of faces\.csv; allowed: published, mended, source, subject",
+            r"DATA\.FOLD_BY: 'camera' is no column of faces\.csv; allowed: published, corrected, source, subject",
         ),
         ("subject", {"num_folds": 50}, r"DATA\.NUM_FOLDS: 50, but the faces have 42 different 'subject'; allowed.*42$"),
         (PUBLISHED, {"num_folds": 5}, r"DATA\.NUM_FOLDS: 5; allowed with 'published': 10"),
@@ -190,7 +190,7 @@ def test_faces_that_lack_what_is_asked_for():
     with pytest.raises(ValueError, match=r"1 of 981 faces have no 'subject' in faces.csv; columns that all .*sequence"):
         cut(table, records, "subject")
     fewer = LabelTable(table.classes, table.faces_M[1:], table.label_M[1:])
-    with pytest.raises(ValueError, match=r"'published' is for CK\+ \(anger 135, .*; allowed here: mended, subject"):
+    with pytest.raises(ValueError, match=r"'published' is for CK\+ \(anger 135, .*; allowed here: corrected, subject"):
         cut(fewer, records, PUBLISHED)
     one = [record | {"subject": "S1"} for record in records]
     with pytest.raises(ValueError, match="have 1 different 'subject'; allowed here: none, folds need two or more"):

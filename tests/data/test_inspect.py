@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fecnet import cli
+from fecnet.cli import main as cli
 from fecnet.data.duplicates import comparable, is_training, pixel_groups, stand_in, training_splits_of
 from fecnet.data.inspect import inspect_dataset
 from fecnet.data.packed import PackedDataset

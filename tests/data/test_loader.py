@@ -190,7 +190,7 @@ def test_where_no_labelled_faces_can_join(moods):
     labels = LabelOverlay(dataset.labels("mood", "train"), len(dataset.faces_NHWC))
 
     def build(count, labels, *, triplets):
-        cfg = load_config(None, ["SOLVER.BATCH_LABELLED", str(count), "SOLVER.BATCH_SIZE", "6"])
+        cfg = load_config(None, ["SOLVER.LABELLED_BATCH_SIZE", str(count), "SOLVER.BATCH_SIZE", "6"])
         here = {"rank": 0, "world_size": 1, "device": torch.device("cpu")}
         return build_loader(cfg, dataset, labels, triplets=triplets, **here)
 
@@ -201,7 +201,7 @@ def test_where_no_labelled_faces_can_join(moods):
         (1, None, True, "triplets and labels are not both learnt; allowed here: 0..0"),
         (1, labels, False, "triplets and labels are not both learnt; allowed here: 0..0"),
     ):
-        with pytest.raises(ValueError, match=rf"^SOLVER\.BATCH_LABELLED: {count}, but {why}$"):
+        with pytest.raises(ValueError, match=rf"^SOLVER\.LABELLED_BATCH_SIZE: {count}, but {why}$"):
             build(count, given, triplets=triplets)
 
 
@@ -209,5 +209,5 @@ def test_faces_that_join_are_learnt_from(moods):
     dataset = PackedDataset(moods)
     of_triplets = np.unique(dataset.triplets("train").faces_T3)
     for count, expected in ((0, of_triplets), (4, np.union1d(of_triplets, np.flatnonzero(labels_of(range(40)) >= 0)))):
-        cfg = load_config(None, ["DATA.LABELS", "mood", "SOLVER.BATCH_LABELLED", str(count)])
+        cfg = load_config(None, ["DATA.LABELS", "mood", "SOLVER.LABELLED_BATCH_SIZE", str(count)])
         assert build_trained_rows(cfg, dataset, ["label"], triplets=True).tolist() == expected.tolist()

@@ -74,21 +74,21 @@ def test_the_setting_reaches_the_loader_and_has_limits(tiny):
     dataset = PackedDataset(tiny)  # 40 triplets
 
     def images(together):
-        options = ["DATA.TRIPLETS_TOGETHER", str(together), "SOLVER.BATCH_SIZE", "6", "DATA.BALANCE_TYPES", "false"]
+        options = ["DATA.TRIPLET_GROUP_SIZE", str(together), "SOLVER.BATCH_SIZE", "6", "DATA.BALANCE_TYPES", "false"]
         loader = build_loader(load_config(None, options), dataset, rank=0, world_size=1, device=torch.device("cpu"))
         return sum(len(batch.row_U) for _, (batch,) in loader(1, 5))
 
     assert images(6) < images(1)
     for wrong in (0, 11):
         expected = (
-            rf"DATA\.TRIPLETS_TOGETHER: {wrong} triplets of 40; allowed here: 1\.\.10, so that there are 4 groups"
+            rf"DATA\.TRIPLET_GROUP_SIZE: {wrong} triplets of 40; allowed here: 1\.\.10, so that there are 4 groups"
         )
         with pytest.raises(ValueError, match=expected):
             images(wrong)
 
 
 def test_labelled_faces_have_no_triplets_to_keep_together(tiny):
-    cfg = load_config(None, ["DATA.TRIPLETS_TOGETHER", "8"])
-    expected = r"DATA\.TRIPLETS_TOGETHER: 8, but batches are made of labelled faces; allowed here: 1"
+    cfg = load_config(None, ["DATA.TRIPLET_GROUP_SIZE", "8"])
+    expected = r"DATA\.TRIPLET_GROUP_SIZE: 8, but batches are made of labelled faces; allowed here: 1"
     with pytest.raises(ValueError, match=expected):
         build_loader(cfg, PackedDataset(tiny), rank=0, world_size=1, device=torch.device("cpu"), triplets=False)

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from fecnet import cli
+from fecnet.cli import main as cli
 from fecnet.data.packed import PackedDataset
 from fecnet.data.verify import verify_dataset
 from tests.data.sets import change_arrays, forget_hashes, put, record_again, write_whole

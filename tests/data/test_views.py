@@ -44,11 +44,11 @@ def views_of(dataset, *overrides):
 
 def test_settings_choose_and_what_makes_no_sense_is_one_line(tmp_path):
     dataset = PackedDataset(write_tiny(tmp_path / "tiny"))
-    assert [len(views_of(dataset, "EVAL.VIEWS", name)) for name in ("center", "flip")] == [1, 2]
-    assert len(views_of(dataset, "EVAL.VIEWS", "ten_crop", "DATA.CROP", "0.9167")) == 10
-    with pytest.raises(ValueError, match=r"EVAL\.VIEWS: unknown name 'five'; allowed: center, flip, ten_crop"):
-        views_of(dataset, "EVAL.VIEWS", "five")
+    assert [len(views_of(dataset, "EVAL.TTA", name)) for name in ("center", "flip")] == [1, 2]
+    assert len(views_of(dataset, "EVAL.TTA", "ten_crop", "DATA.CROP", "0.9167")) == 10
+    with pytest.raises(ValueError, match=r"EVAL\.TTA: unknown name 'five'; allowed: center, flip, ten_crop"):
+        views_of(dataset, "EVAL.TTA", "five")
     for crop in ("1.0", "0.995"):
         said = rf"'ten_crop' with DATA\.CROP {crop.rstrip('0').rstrip('.')} cuts nothing off 48×48 pixels"
         with pytest.raises(ValueError, match=said):
-            views_of(dataset, "EVAL.VIEWS", "ten_crop", "DATA.CROP", crop)
+            views_of(dataset, "EVAL.TTA", "ten_crop", "DATA.CROP", crop)

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import torch
 
-from fecnet import training
+from fecnet.runs import training
 
 
 @contextmanager

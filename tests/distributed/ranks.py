@@ -13,7 +13,7 @@ from fecnet.utils import comm
 
 # Ranks are forked from a server that has imported torch already: a start takes a second, not ten.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["torch", "torch.distributed", "torch._dynamo", "fecnet.training"])
+_CONTEXT.set_forkserver_preload(["torch", "torch.distributed", "torch._dynamo", "fecnet.runs.training"])
 
 
 def free_port():

@@ -11,20 +11,20 @@ from safetensors.torch import load_file
 from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint, load_trainer
 from fecnet.engine.stepper import Stepper
-from fecnet.inference import infer_run
-from fecnet.training import train_run
+from fecnet.runs.inference import infer_run
+from fecnet.runs.training import train_run
 from fecnet.utils import comm
 from tests.classes import KINDS, write_recipe
 from tests.distributed.frozen import batch_norms_frozen
 from tests.distributed.ranks import run_ranks
-from tests.engine.test_train_run import assert_same_run
+from tests.runs.test_train_run import assert_same_run
 
 # 9 never divides evenly; sgd, since adam divides what is nearly zero by itself and so makes rounding large
 PLAIN = ("SOLVER.BATCH_SIZE", 9, "SOLVER.OPTIMIZER", "sgd", "SOLVER.BASE_LR", 0.01, "MODEL.DROPOUT", 0.0)
 OPTIONS = {
-    "classifier": ("SOLVER.ACCUMULATE", 2, "DATA.BALANCE_CLASSES", "true", "LOSS.CLASS_WEIGHTS", "balanced"),
+    "classifier": ("SOLVER.GRAD_ACCUM_STEPS", 2, "DATA.BALANCE_CLASSES", "true", "LOSS.CLASS_WEIGHTS", "balanced"),
     "votes": ("SOLVER.EMA_DECAY", 0.9),
-    "joint": ("SOLVER.ACCUMULATE", 2, "SOLVER.BATCH_LABELLED", 5),
+    "joint": ("SOLVER.GRAD_ACCUM_STEPS", 2, "SOLVER.LABELLED_BATCH_SIZE", 5),
     "ran": (),
     "wasserstein": ("LOSS.WASSERSTEIN", "free"),
     "affect": ("LOSS.CCC", "true"),

@@ -15,10 +15,10 @@ from fecnet.engine.predict import predict
 from fecnet.engine.stepper import Stepper
 from fecnet.modeling.build import build_model
 from fecnet.modeling.criterion.triplet import TripletCriterion
+from fecnet.runs.tasks import build_evaluator
 from fecnet.solver.ema import EMA
 from fecnet.solver.gradient_rules import FiniteGuard, clip_norm
 from fecnet.solver.schedules import Schedule, constant
-from fecnet.tasks import build_evaluator
 from fecnet.utils import comm
 from tests.distributed.ranks import run_ranks
 
@@ -85,7 +85,7 @@ def shares_and_draws(path):
     dataset = PackedDataset(path)
     found = []
     for accumulate in (1, 2):
-        cfg = settings(path, "SOLVER.ACCUMULATE", accumulate)
+        cfg = settings(path, "SOLVER.GRAD_ACCUM_STEPS", accumulate)
         augment = shared_augment(path)
         for iteration, batches in loader_of(cfg, dataset)(3, 4):
             for batch in batches:
@@ -110,7 +110,7 @@ def three_updates(path, batch_norm, accumulate, poisoned):
         poisoned: the rank whose last loss is not a number, or -1.
     """
     dataset = PackedDataset(path)
-    cfg = settings(path, "SOLVER.ACCUMULATE", accumulate)
+    cfg = settings(path, "SOLVER.GRAD_ACCUM_STEPS", accumulate)
     model = ConvNet(batch_norm)
     step = build_stepper(model, EMA(model, 0.5))
     augment = shared_augment(path)
@@ -135,7 +135,8 @@ def tables(path):
     """The accuracy of three splits and embeddings by row, with more ranks than batches too."""
     dataset = PackedDataset(path)
     cfg = load_config(
-        None, ["MODEL.WIDTH", "0.125", "MODEL.NECK", "none", "DATA.PATH", str(path), "EVAL.BATCH_SIZE", str(BATCH)]
+        None,
+        ["MODEL.WIDTH_MULT", "0.125", "MODEL.NECK", "conv1x1", "DATA.PATH", str(path), "EVAL.BATCH_SIZE", str(BATCH)],
     )
     torch.manual_seed(0)
     model = build_model(cfg, 1)

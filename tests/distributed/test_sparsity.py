@@ -36,7 +36,7 @@ def one_update(path, strength, accumulate, scaled):
     )
     if scaled:
         step._scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    cfg = settings(path, "SOLVER.ACCUMULATE", accumulate)
+    cfg = settings(path, "SOLVER.GRAD_ACCUM_STEPS", accumulate)
     for iteration, batches in loader_of(cfg, PackedDataset(path))(1, 1):
         step.step(batches, shared_augment(path), iteration)
     step.check_finite()

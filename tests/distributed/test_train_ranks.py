@@ -13,13 +13,13 @@ from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint, load_trainer
 from fecnet.engine.stepper import Stepper
 from fecnet.modeling.criterion.triplet import TripletCriterion
-from fecnet.training import train_run
+from fecnet.runs.training import train_run
 from fecnet.utils import comm
 from tests.distributed.frozen import batch_norms_frozen
 from tests.distributed.ranks import run_ranks
-from tests.engine.test_train_run import assert_same_run
+from tests.runs.test_train_run import assert_same_run
 
-OPTIONS = ("SOLVER.BATCH_SIZE", 7, "SOLVER.EMA_DECAY", 0.9, "SOLVER.ACCUMULATE", 2, "DATA.VOTE_WEIGHTS", "true")
+OPTIONS = ("SOLVER.BATCH_SIZE", 7, "SOLVER.EMA_DECAY", 0.9, "SOLVER.GRAD_ACCUM_STEPS", 2, "DATA.VOTE_WEIGHTS", "true")
 # sgd, since adam divides what is nearly zero by itself and so makes rounding large
 PLAIN = ("MODEL.DROPOUT", 0.0, "SOLVER.OPTIMIZER", "sgd", "SOLVER.BASE_LR", 0.01)
 
@@ -104,10 +104,10 @@ def goes_wrong(recipe):
         return {name: total * factor for name, total in forward(self, out, batch).items()}
 
     TripletCriterion.forward = poisoned
-    run("SOLVER.ACCUMULATE", 1, "NAME", "poisoned")
+    run("SOLVER.GRAD_ACCUM_STEPS", 1, "NAME", "poisoned")
     TripletCriterion.forward = forward
     run("NAME", "unwritable")
-    run("NAME", "poisoned", "SOLVER.ACCUMULATE", 1, resume="auto")
+    run("NAME", "poisoned", "SOLVER.GRAD_ACCUM_STEPS", 1, resume="auto")
     return said
 
 

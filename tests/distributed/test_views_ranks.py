@@ -8,16 +8,16 @@ from fecnet.config.node import load_config
 from fecnet.data.build import build_views
 from fecnet.data.packed import PackedDataset
 from fecnet.modeling.build import build_model
-from fecnet.tasks import build_evaluator
+from fecnet.runs.tasks import build_evaluator
 from tests.classes import CLASSES, write_labelled, write_recipe
 from tests.distributed.ranks import run_ranks
 
-VIEWS = ("center", "flip", "ten_crop")
+TTA = ("center", "flip", "ten_crop")
 SPLITS = ["train", "val", "test"]
 
 
 def settings(recipe, views):
-    options = ["EVAL.VIEWS", views, "DATA.CROP", "0.9167", "DATA.INPUT_SIZE", "44", "EVAL.BATCH_SIZE", "7"]
+    options = ["EVAL.TTA", views, "DATA.CROP", "0.9167", "DATA.INPUT_SIZE", "44", "EVAL.BATCH_SIZE", "7"]
     return load_config(recipe, options)
 
 
@@ -29,7 +29,7 @@ def net(cfg):
 def measure(recipe):
     """Outputs, and what is measured of each split, by views; 64 faces in batches of 7 are uneven on any ranks."""
     found = {}
-    for views in VIEWS:
+    for views in TTA:
         cfg = settings(recipe, views)
         evaluator = build_evaluator(cfg, PackedDataset(cfg.DATA.PATH), SPLITS, torch.device("cpu"))
         model = net(cfg)
@@ -60,7 +60,7 @@ def test_outputs_and_counts_do_not_depend_on_the_number_of_processes(recipe, alo
     assert not torch.equal(alone["flip"][0]["logits"], alone["center"][0]["logits"])
 
 
-@pytest.mark.parametrize("views", VIEWS)
+@pytest.mark.parametrize("views", TTA)
 def test_outputs_are_the_mean_over_the_views_of_each_face(recipe, alone, views):
     cfg = settings(recipe, views)
     dataset, model = PackedDataset(cfg.DATA.PATH), net(cfg)

@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import load_file
 from torch._dynamo.utils import counters
 
-from fecnet import training
 from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint
-from fecnet.training import train_run
+from fecnet.runs import training
+from fecnet.runs.training import train_run
 from fecnet.utils.env import why_no_compile
 from tests.classes import write_recipe
 
@@ -64,8 +64,8 @@ def test_accumulated_gradients_are_not_left_in_a_graph(monkeypatch):
     monkeypatch.setattr(training, "why_no_compile", lambda device: "")
     graphs = [*COMPILED, "SOLVER.CUDA_GRAPHS", "true"]
     assert training._compile_mode(load_config(None, graphs), torch.device("cuda")) == "reduce-overhead"
-    with pytest.raises(ValueError, match=r"needs SOLVER\.ACCUMULATE 1; allowed here: false$"):
-        training._compile_mode(load_config(None, [*graphs, "SOLVER.ACCUMULATE", "2"]), torch.device("cuda"))
+    with pytest.raises(ValueError, match=r"needs SOLVER\.GRAD_ACCUM_STEPS 1; allowed here: false$"):
+        training._compile_mode(load_config(None, [*graphs, "SOLVER.GRAD_ACCUM_STEPS", "2"]), torch.device("cuda"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

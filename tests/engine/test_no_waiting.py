@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from fecnet.config.node import load_config
+from fecnet.runs.tasks import find_task
+from fecnet.runs.training import build_trainer, open_dataset
 from fecnet.solver.gradient_rules import FiniteGuard
-from fecnet.tasks import find_task
-from fecnet.training import build_trainer, open_dataset
 from tests.classes import KINDS, write_recipe
 
 META = torch.device("meta")  # its tensors have shapes but no values: whoever looks at one fails
-SETTINGS = ("SOLVER.ACCUMULATE", "2", "SOLVER.EMA_DECAY", "0.9", "SOLVER.SPARSITY", "1e-4")
+SETTINGS = ("SOLVER.GRAD_ACCUM_STEPS", "2", "SOLVER.EMA_DECAY", "0.9", "SOLVER.SPARSITY", "1e-4")
 OF_KIND = {
-    "classifier": ("LOSS.HARDEST", "0.7"),
+    "classifier": ("LOSS.OHEM_RATIO", "0.7"),
     "scn": ("LOSS.RELABEL_AFTER", "1"),
     "ran": ("LOSS.RELABEL_AFTER", "1"),
     "wasserstein": ("LOSS.WASSERSTEIN", "free"),
@@ -42,7 +42,7 @@ def test_updates_need_no_value_from_the_device(tmp_path, monkeypatch, kind):
 @pytest.mark.parametrize("resident", ["always", "never"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_gpu_is_not_waited_for(tmp_path, kind, resident):
-    trainer = trainer_of(tmp_path, kind, torch.device("cuda", 0), "DATA.RESIDENT", resident)
+    trainer = trainer_of(tmp_path, kind, torch.device("cuda", 0), "DATA.CACHE_ON_DEVICE", resident)
     updates = trainer.updates(1, 6)
     assert [next(updates), next(updates)] == [1, 2]  # the first ones ask for memory
     torch.cuda.set_sync_debug_mode("error")

@@ -5,7 +5,7 @@ import torch
 
 from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint, load_meta
-from fecnet.training import train_run
+from fecnet.runs.training import train_run
 from fecnet.utils import env
 from fecnet.utils.env import bf16_speed, choose_precision
 from tests.classes import write_recipe

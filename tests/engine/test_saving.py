@@ -13,10 +13,10 @@ from fecnet.config.node import load_config
 from fecnet.engine import checkpoint as module
 from fecnet.engine.checkpoint import Checkpointer, find_checkpoint, make_folder
 from fecnet.engine.stepper import Stepper
-from fecnet.training import train_run
+from fecnet.runs.training import train_run
 from fecnet.utils import files
 from tests.conftest import write_tiny
-from tests.engine.test_train_run import assert_same_run, run_folder, train
+from tests.runs.test_train_run import assert_same_run, run_folder, train
 
 
 @pytest.fixture

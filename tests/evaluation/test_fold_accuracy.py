@@ -11,8 +11,8 @@ from fecnet.evaluation.fold_accuracy import FoldAccuracy, count_tests, format_fo
 CLASSES = ("a", "b")
 
 
-def fold(number, confusion, known_people=0):
-    return FoldAccuracy(number, ClassAccuracy(CLASSES, np.array(confusion)), 10, known_people)
+def fold(number, confusion, seen_subjects=0):
+    return FoldAccuracy(number, ClassAccuracy(CLASSES, np.array(confusion)), 10, seen_subjects)
 
 
 def test_mean_spread_and_sum_by_hand():

@@ -51,7 +51,7 @@ def test_the_face_meant_is_the_one_at_the_box_or_else_the_largest():
 def test_mtcnn_is_facenet_pytorchs(first_size):
     """The cascade is ours: it must find what the package's own finds, on photos where that one works."""
     package = pytest.importorskip("facenet_pytorch")
-    ours = detector_or_skip("mtcnn", second_look=False)
+    ours = detector_or_skip("mtcnn", refine=False)
     theirs = package.MTCNN(keep_all=True, thresholds=[0.6, 0.7, 0.6], min_face_size=40, select_largest=False)
     image_HWC = np.ascontiguousarray(photo()[: first_size[0] * 2, : first_size[1] * 2])
     boxes, scores, landmarks = ours.detect(image_HWC)
@@ -101,18 +101,18 @@ def test_real_faces_are_found_and_placed(name, options):
 
 
 @needs_faces
-def test_yunets_second_look_finds_and_places_turned_faces():
+def test_yunets_refine_finds_and_places_turned_faces():
     """Without it faces are missed and eyes are off: then this test would show nothing."""
-    once, again = (detector_or_skip("yunet", min_face=20, second_look=look) for look in (False, True))
+    once, again = (detector_or_skip("yunet", min_face=20, refine=look) for look in (False, True))
     first, second = (benchmark.measure(net, DATA / "faces", every=12, degrees=-30) for net in (once, again))
     assert first["eyes_within_6_percent"] < 60 and second["eyes_within_6_percent"] >= 95
     assert second["found"] == second["faces"] >= first["found"]
 
 
 def test_names_tell_settings_apart():
-    names = {detector_or_skip("mtcnn", **options).name for options in ({}, {"min_face": 20}, {"second_look": False})}
+    names = {detector_or_skip("mtcnn", **options).name for options in ({}, {"min_face": 20}, {"refine": False})}
     assert len(names) == 3 and all("0.6/0.7/0.6" in name for name in names)
-    assert len({detector_or_skip("yunet", second_look=look).name for look in (False, True)}) == 2
+    assert len({detector_or_skip("yunet", refine=look).name for look in (False, True)}) == 2
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fecnet.cli import main
+from fecnet.cli.main import main
 from fecnet.config.node import load_config
 from fecnet.data.packed import PackedDataset
 from fecnet.data.verify import verify_dataset
@@ -19,7 +19,7 @@ from fecnet.faces.landmark_faces import HULL_MARGIN, LandmarkFaces, find_points
 from fecnet.faces.landmarks import gaussian_mask, hull_crop
 from fecnet.prepare.labelled.labelled import prepare_labelled
 from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSource
-from fecnet.training import train_run
+from fecnet.runs.training import train_run
 from tests.conftest import TINY_RECIPE
 
 SIDE = 32

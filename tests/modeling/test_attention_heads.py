@@ -12,7 +12,7 @@ from fecnet.modeling.backbone.resnet import ResNet18
 from fecnet.modeling.head.ran import RanHead
 from fecnet.modeling.head.scn import ScnHead
 from fecnet.modeling.models import ExpressionNet
-from fecnet.modeling.neck.necks import NoNeck
+from fecnet.modeling.neck.necks import Conv1x1Neck
 from fecnet.modeling.region_net import RegionNet
 
 
@@ -99,7 +99,7 @@ def test_importances_too_small_for_a_float_still_have_shares(bias):
 def region_net(scn=False):
     torch.manual_seed(0)
     backbone = ResNet18(in_channels=1, width=0.125, blocks=(1, 1))
-    neck = NoNeck(backbone.out_channels, 8)
+    neck = Conv1x1Neck(backbone.out_channels, 8)
     head = RanHead(neck.out_channels, 7, scn=scn)
     return RegionNet(backbone, neck, head, mean=[0.4], std=[0.2])
 

@@ -161,7 +161,7 @@ def test_every_criterion_is_built_by_name():
     [
         ("focal", {}, r"LOSS.CRITERIA: unknown name 'focal'; allowed: cross_entropy, ran"),
         ("cross_entropy", {"label_smoothing": 1.0}, "LOSS.LABEL_SMOOTHING: 1.0; allowed"),
-        ("cross_entropy", {"hardest": 0.0}, "LOSS.HARDEST: 0.0; allowed"),
+        ("cross_entropy", {"hardest": 0.0}, "LOSS.OHEM_RATIO: 0.0; allowed"),
         ("cross_entropy", {"class_weights": [1.0, 2.0]}, "LOSS.CLASS_WEIGHTS"),
         ("scn", {"scn_beta": 1.0}, "LOSS.SCN_BETA: 1.0; allowed"),
         ("scn", {"scn_margin_2": -0.1}, "LOSS.SCN_MARGIN_2: -0.1; allowed"),

@@ -43,7 +43,7 @@ def test_affect_is_linear_in_the_mean_over_the_map():
 
 
 def settings(*overrides):
-    return load_config(None, ["MODEL.WIDTH", "0.125", "MODEL.NECK", "identity", *map(str, overrides)])
+    return load_config(None, ["MODEL.WIDTH_MULT", "0.125", "MODEL.NECK", "none", *map(str, overrides)])
 
 
 @pytest.mark.parametrize("head", HEAD_OUTPUTS)
@@ -55,7 +55,7 @@ def test_every_head_gives_what_it_announces(head):
         assert out["logits"].shape == (2, 5)
 
 
-def test_an_identity_neck_adds_no_parameter():
+def test_neck_none_adds_no_parameter():
     model = build_model(settings("MODEL.HEAD", "classifier"), 1, num_classes=5)
     own = sum(parameter.numel() for parameter in model.parameters())
     backbone = sum(parameter.numel() for parameter in model.backbone.parameters())
@@ -66,7 +66,7 @@ def test_an_identity_neck_adds_no_parameter():
     ("backbone", "channels", "count"), [("vgg19", 3, 20_038_983), ("vgg19", 1, 20_038_983), ("deep_emotion", 1, 66_877)]
 )
 def test_whole_classifiers_have_the_published_number_of_parameters(backbone, channels, count):
-    cfg = settings("MODEL.HEAD", "classifier", "MODEL.BACKBONE", backbone, "MODEL.WIDTH", 1.0)
+    cfg = settings("MODEL.HEAD", "classifier", "MODEL.BACKBONE", backbone, "MODEL.WIDTH_MULT", 1.0)
     model = build_model(cfg, channels, num_classes=7)
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 

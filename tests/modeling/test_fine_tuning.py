@@ -8,14 +8,14 @@ from safetensors.torch import load_file
 
 from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint
-from fecnet.inference import infer_run
-from fecnet.training import train_run
+from fecnet.runs.inference import infer_run
+from fecnet.runs.training import train_run
 
 BACKBONES = {
-    "deep_emotion": ("MODEL.BACKBONE", "deep_emotion", "MODEL.WIDTH", 1.0),
-    "iresnet18": ("MODEL.BACKBONE", "iresnet18", "MODEL.WIDTH", 1.0),
+    "deep_emotion": ("MODEL.BACKBONE", "deep_emotion", "MODEL.WIDTH_MULT", 1.0),
+    "iresnet18": ("MODEL.BACKBONE", "iresnet18", "MODEL.WIDTH_MULT", 1.0),
     "resnet18_cifar": ("MODEL.STEM", "cifar"),  # of 8 channels: plain strided shortcuts would end the process
-    "vgg16": ("MODEL.BACKBONE", "vgg16", "MODEL.WIDTH", 1.0),
+    "vgg16": ("MODEL.BACKBONE", "vgg16", "MODEL.WIDTH_MULT", 1.0),
 }
 
 

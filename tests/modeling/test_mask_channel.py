@@ -8,10 +8,10 @@ from safetensors.torch import load_file
 
 from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint
-from fecnet.inference import infer_run
 from fecnet.modeling.build import build_model, per_channel
 from fecnet.modeling.pretrained import load_pretrained
-from fecnet.training import train_run
+from fecnet.runs.inference import infer_run
+from fecnet.runs.training import train_run
 from tests.conftest import TINY_RECIPE, write_tiny
 from tests.modeling.test_build_model import make_cfg
 
@@ -40,7 +40,7 @@ def nets(cfg, channels, others, path):
 )
 @torch.no_grad()
 def test_colour_and_mask_starts_as_the_colour_net(tmp_path, backbone, name):
-    cfg = make_cfg(BACKBONE=backbone, WIDTH=0.125 if backbone == "resnet18" else 1.0, **COLOUR)
+    cfg = make_cfg(BACKBONE=backbone, WIDTH_MULT=0.125 if backbone == "resnet18" else 1.0, **COLOUR)
     masked, colour, (report, _) = nets(cfg, 4, 3, tmp_path / "file.pt")
     assert report.converted == {name: "a fourth input channel of zeros added for the mask"}
     assert f"converted: {name} (a fourth input channel of zeros added for the mask)" in str(report)
@@ -129,7 +129,7 @@ def train(recipe, *overrides):
 
 
 def test_training_from_colour_weights_on_colour_and_mask(tmp_path, capsys):
-    colour = build_model(make_cfg(NECK="none", NECK_CHANNELS=16, FEATURE_DIM=16), 3).backbone
+    colour = build_model(make_cfg(NECK="conv1x1", NECK_CHANNELS=16, FEATURE_DIM=16), 3).backbone
     torch.save(colour.state_dict(), tmp_path / "file.pt")
     recipe = masked_recipe(tmp_path)
     options = ("MODEL.PRETRAINED", tmp_path / "file.pt", "MODEL.PRETRAINED_ON", "nothing", "AUGMENT.BRIGHTNESS", 0.5)
@@ -145,7 +145,7 @@ def test_training_from_colour_weights_on_colour_and_mask(tmp_path, capsys):
 
 
 def test_a_frozen_backbone_that_cannot_see_the_mask_says_so(tmp_path, capsys):
-    colour = build_model(make_cfg(NECK="none", NECK_CHANNELS=16, FEATURE_DIM=16), 3).backbone
+    colour = build_model(make_cfg(NECK="conv1x1", NECK_CHANNELS=16, FEATURE_DIM=16), 3).backbone
     torch.save(colour.state_dict(), tmp_path / "file.pt")
     options = (
         "MODEL.PRETRAINED",
@@ -156,7 +156,7 @@ def test_a_frozen_backbone_that_cannot_see_the_mask_says_so(tmp_path, capsys):
         "true",
     )
     train(masked_recipe(tmp_path), *options)
-    assert "the net will not see it" in capsys.readouterr().out
+    assert "it has no effect" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("channels", [("mask", "R", "G", "B"), ("R", "G", "B", "depth"), ("B", "G", "R"), ("mask",)])

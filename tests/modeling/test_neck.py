@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fecnet.modeling.neck.necks import Conv3x3Neck, DenseBlockNeck, NoNeck
+from fecnet.modeling.neck.necks import Conv1x1Neck, Conv3x3Neck, DenseBlockNeck
 
 
 def num_parameters(module):
@@ -21,7 +21,7 @@ def dense_block_count():
     [
         (DenseBlockNeck, 832, 1024 * 512 + dense_block_count() + 2 * 832),
         (Conv3x3Neck, 512, 1024 * 512 + 512 * 512 * 9 + 2 * 512),
-        (NoNeck, 512, 1024 * 512 + 2 * 512),
+        (Conv1x1Neck, 512, 1024 * 512 + 2 * 512),
     ],
 )
 def test_counts_channels_and_range(neck, out_channels, count):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fecnet.cli import main
+from fecnet.cli.main import main
 from fecnet.data.packed import PackedDataset
 from fecnet.faces.align import TEMPLATE
 from fecnet.faces.detections import detections
@@ -243,7 +243,7 @@ def test_killed_and_started_again_equals_uninterrupted(tmp_path):
                 csv.writer(file).writerow([*faces, "ONE_CLASS_TRIPLET", *(v for k in range(6) for v in (k, 1))])
 
         def start(name):
-            command = [sys.executable, "-m", "fecnet.cli", "prepare", "fec", tmp_path / "a.csv", tmp_path / name]
+            command = [sys.executable, "-m", "fecnet", "prepare", "fec", tmp_path / "a.csv", tmp_path / name]
             options = ["--allow-private", "--detector", "none", "--size", "16", "--connections", "1", "--workers", "1"]
             return subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
@@ -282,11 +282,11 @@ class MiddleFace:
         return found
 
 
-@pytest.mark.parametrize(("more", "looks"), [([], 2), (["--no-second-look"], 1)])
-def test_the_command_asks_for_a_second_look_and_the_set_names_the_detector(tmp_path, monkeypatch, capsys, more, looks):
-    def build(name, *, model_path, second_look):
+@pytest.mark.parametrize(("more", "looks"), [([], 2), (["--no-refine"], 1)])
+def test_the_command_asks_for_a_refine_and_the_set_names_the_detector(tmp_path, monkeypatch, capsys, more, looks):
+    def build(name, *, model_path, refine):
         assert (name, model_path) == ("mtcnn", "")
-        return MiddleFace(f"middle, looks {2 if second_look else 1}")
+        return MiddleFace(f"middle, looks {2 if refine else 1}")
 
     monkeypatch.setattr(extraction_module, "build_detector", build)
     file = write_csv(tmp_path / "a.csv", random_rows(10, 3))

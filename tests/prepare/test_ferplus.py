@@ -175,7 +175,7 @@ def test_triplets_use_sound_rows_of_their_split_only(source, tmp_path):
         assert set(triplets["faces"].ravel().tolist()) <= set(rows) - unsound
         kept = [part["kept"] for part in coverage["candidates"][split].values()]
         assert np.bincount(triplets["type"], minlength=3).tolist() == kept
-        answers = coverage["half_raters"][split]["ALL"]
+        answers = coverage["split_half_agreement"][split]["ALL"]
         assert answers["counted"] + answers["no_answer"] == 20 * sum(kept)
     assert [part["kept"] for part in coverage["candidates"]["train"].values()] == [30, 30, 30]
 
@@ -261,7 +261,7 @@ def test_real_data(tmp_path):
         assert np.bincount(np.load(tmp_path / f"out/labels/fer/{split}.npz")["label"]).tolist() == per_class
         assert [part["kept"] for part in coverage["candidates"][split].values()] == [1000, 1000, 1000]
         # Two halves of the raters agree best where one face has another label, as people do.
-        percent = {name: part["percent"] for name, part in coverage["half_raters"][split].items()}
+        percent = {name: part["percent"] for name, part in coverage["split_half_agreement"][split].items()}
         assert percent["THREE"] < percent["ONE"] < percent["TWO"]
         assert 70 < percent["ALL"] < 80
     assert coverage["faces"]["flagged"]["blank"] == 13

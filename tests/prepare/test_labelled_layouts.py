@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fecnet.cli import main
+from fecnet.cli.main import main
 from fecnet.data.packed import PackedDataset
 from fecnet.prepare.labelled.affectnet import AFFECTNET_CLASSES, read_affectnet
 from fecnet.prepare.labelled.ckplus import CKPLUS_CLASSES, read_ckplus
@@ -266,7 +266,7 @@ def test_bad_inputs_end_in_one_line(tmp_path, capsys, name, kind):
 
 
 def test_the_command_has_every_reader():
-    from fecnet.commands.prepare import _LABELLED
+    from fecnet.cli.prepare import _LABELLED
 
     assert set(_LABELLED) == set(READERS)
 

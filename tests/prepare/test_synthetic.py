@@ -4,10 +4,12 @@ import json
 import numpy as np
 import pytest
 
-from fecnet.prepare import raters, synthetic
-from fecnet.prepare.faces_drawing import EXPRESSION_FIELDS, photograph_again, render_faces, sample_identities
-from fecnet.prepare.synthetic import EXPRESSIONS, as_seen, prepare_synthetic, sample_expressions
+from fecnet.prepare import synthetic
+from fecnet.prepare.synthetic import prepare_synthetic
 from fecnet.structures import TripletType
+from fecnet.synthetic import annotators
+from fecnet.synthetic.expressions import EXPRESSIONS, as_seen, sample_expressions
+from fecnet.synthetic.rendering import EXPRESSION_FIELDS, photograph_again, render_faces, sample_identities
 
 SMALL = {
     "size": 24,
@@ -155,10 +157,10 @@ def test_labels_are_balanced_and_expressions_near_their_anchor():
 
 
 def test_raters_without_noise_name_the_face_outside_the_closest_pair(monkeypatch):
-    monkeypatch.setattr(raters, "RATER_NOISE", np.zeros(raters.NUM_RATERS))
+    monkeypatch.setattr(annotators, "RATER_NOISE", np.zeros(annotators.NUM_RATERS))
     seen = np.array([[0.0], [1.0], [5.0]])
     faces = np.array([[0, 1, 2], [2, 0, 1], [1, 2, 0]])
-    answers = raters.ask_raters(seen, faces, np.random.default_rng(0))
+    answers = annotators.ask_raters(seen, faces, np.random.default_rng(0))
     assert answers.tolist() == [[2] * 6, [0] * 6, [1] * 6]
 
 
@@ -166,7 +168,7 @@ def test_candidates_of_every_type_are_drawn_evenly():
     by_label = [np.arange(0, 3), np.arange(3, 7), np.arange(7, 15)]
     label = np.repeat([0, 1, 2], [3, 4, 8])
     for kind in TripletType:
-        faces = raters._draw_candidates(by_label, kind, 3000, np.random.default_rng(0))
+        faces = annotators._draw_candidates(by_label, kind, 3000, np.random.default_rng(0))
         assert (np.sort(faces, axis=1)[:, :-1] < np.sort(faces, axis=1)[:, 1:]).all()
         assert all(len(set(row)) == kind + 1 for row in label[faces].tolist())
         # Labels are equally frequent, so faces of small labels come up more often.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fecnet.cli import main
+from fecnet.cli.main import main
 from fecnet.prepare.writer import PackedWriter
 
 

@@ -1,8 +1,8 @@
 """Small runs to make pages of, trained and measured once; their class names do what they can to break a page."""
 
 from fecnet.config.node import load_config
-from fecnet.inference import infer_run
-from fecnet.training import train_run
+from fecnet.runs.inference import infer_run
+from fecnet.runs.training import train_run
 from tests.classes import KINDS, RECIPE, write_labelled
 
 HOSTILE = ("<script>alert(1)</script>", "</style><img src=x onerror=alert(2)>", "\"'&]]>")

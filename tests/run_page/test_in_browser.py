@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fecnet.cli import main
+from fecnet.cli.main import main
 from tests.browser import open_browser
 from tests.run_page.runs import HOSTILE
 

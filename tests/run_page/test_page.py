@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from fecnet.cli import main
+from fecnet.cli.main import main
 from fecnet.run_page import map_figure as maps
 from tests.run_page.runs import HOSTILE
 

@@ -74,7 +74,7 @@ def test_without_faiss_every_index_still_opens(tmp_path, faiss, monkeypatch, cap
     monkeypatch.setattr(index_module, "find_faiss", lambda: None)
     found = Index(tmp_path / "index").search(QUERIES, 10)
     assert np.array_equal(found.row_QK, exact(QUERIES, 10))
-    assert "faiss is not installed: compared with every vector instead of by ivf" in capsys.readouterr().out
+    assert "faiss is not installed: exhaustive search instead of ivf" in capsys.readouterr().out
 
 
 def test_auto_is_flat_until_it_gets_slow(monkeypatch):

@@ -9,17 +9,17 @@ import pytest
 from PIL import Image
 
 import fecnet
-from fecnet.cli import main
+from fecnet.cli.main import main
 from fecnet.data.packed import PackedDataset
-from fecnet.deploy import shards, sources
-from fecnet.deploy.sources import Sources
+from fecnet.embed import shards, sources
+from fecnet.embed.sources import Sources
 from fecnet.prepare.writer import PackedWriter
 from fecnet.search.building import build_index
 from fecnet.search.index import Index
 from tests.conftest import write_tiny
-from tests.deploy.conftest import aligned, squares  # noqa: F401  (fixtures)
-from tests.deploy.nets import train_on
 from tests.distributed.ranks import run_ranks
+from tests.net_fixtures import aligned, squares  # noqa: F401  (fixtures)
+from tests.nets import train_on
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +272,7 @@ def test_mistakes_are_one_line(run, built, photos, capsys, words, said):
 
 def test_names_of_a_video_tell_frames(run, tmp_path):
     pytest.importorskip("cv2", reason="OpenCV is not installed: pip install 'fecnet[video]'")
-    from tests.deploy.test_videos import write_film
+    from tests.embed.test_videos import write_film
 
     write_film(tmp_path / "film.avi", frames=7)
     assert search("build", run, tmp_path / "film.avi", "--every", 3, "--output", tmp_path / "faces") == 0

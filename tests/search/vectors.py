@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fecnet.deploy.shards import Rows
+from fecnet.embed.shards import Rows
 from fecnet.search.index import write_index
 
 ABOUT = {"model": {"name": "net", "identity": "abc"}, "align": False, "folder": "", "packed": {}}

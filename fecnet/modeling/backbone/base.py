@@ -18,5 +18,5 @@ class Backbone(nn.Module):
     out_channels: int
 
     def channel_groups(self) -> list[ChannelGroup]:
-        """The channels that can be removed, in the order of ``MODEL.WIDTHS``; none unless a backbone says otherwise."""
+        """The channels that can be removed, in the order of ``MODEL.LAYER_CHANNELS``; none by default."""
         return []

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fecnet.layers.initialise import init_convolutions
 from fecnet.modeling.backbone.base import Backbone
+from fecnet.utils.errors import UserError
 
 MIN_SIZE = 48  # pixels; the published size, and the least from which both linear layers get their 9×9 and 8×8 map
 _MAP_SIDE = 9  # of the map that the hidden layer reads
@@ -60,11 +61,11 @@ class DeepEmotion(Backbone):
         """Image (N, in_channels, H, W), H and W at least 48, to features (N, 50, 1, 1).
 
         Raises:
-            ValueError: the image is smaller.
+            UserError: the image is smaller.
         """
         height, width = image_NCHW.shape[-2:]
         if min(height, width) < MIN_SIZE:
-            raise ValueError(f"deep_emotion needs images of at least {MIN_SIZE} px a side, got {height}×{width}")
+            raise UserError(f"deep_emotion needs images of at least {MIN_SIZE} px a side, got {height}×{width}")
         map_NCHW = F.relu(self.conv1(self.transform(image_NCHW)))
         map_NCHW = F.relu(self.pool(self.conv2(map_NCHW)))
         map_NCHW = F.relu(self.conv3(map_NCHW))

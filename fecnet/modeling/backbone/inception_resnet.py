@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fecnet.layers.conv_bn import ConvBNReLU
 from fecnet.layers.initialise import init_convolutions
 from fecnet.modeling.backbone.base import Backbone
+from fecnet.utils.errors import UserError
 
 MIN_SIZE = 43  # pixels; the side that leaves one position after the second of the three reductions
 
@@ -145,11 +146,11 @@ class InceptionResnetV1(Backbone):
         """Image (N, in_channels, H, W) to map (N, 1792, h, w).
 
         Raises:
-            ValueError: a side below ``MIN_SIZE``: the unpadded convolutions would leave nothing.
+            UserError: a side below ``MIN_SIZE``: the unpadded convolutions would leave nothing.
         """
         height, width = image_NCHW.shape[-2:]
         if min(height, width) < MIN_SIZE:
-            raise ValueError(f"inception_resnet_v1 needs images of at least {MIN_SIZE} px a side, got {height}×{width}")
+            raise UserError(f"inception_resnet_v1 needs images of at least {MIN_SIZE} px a side, got {height}×{width}")
         map_NCHW = self.conv2d_2b(self.conv2d_2a(self.conv2d_1a(image_NCHW)))
         map_NCHW = self.conv2d_4a(self.conv2d_3b(self.maxpool_3a(map_NCHW)))
         map_NCHW = self.repeat_1(self.conv2d_4b(map_NCHW))

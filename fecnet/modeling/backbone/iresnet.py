@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fecnet.layers.initialise import init_convolutions
 from fecnet.modeling.backbone.base import Backbone
+from fecnet.utils.errors import UserError
 
 IRESNET18_BLOCKS = (2, 2, 2, 2)
 IRESNET50_BLOCKS = (3, 4, 14, 3)
@@ -84,7 +85,7 @@ class IResNet(Backbone):
         """Image (N, in_channels, H, W) to (N, feature_dim, 1, 1); without FC to a map of 512 channels, 1/16 rounded up.
 
         Raises:
-            ValueError: the FC is sized for another image, or its batch norm is to learn from one image alone.
+            UserError: the FC is sized for another image, or its batch norm is to learn from one image alone.
         """
         if self._input_size is not None:
             self._check(image_NCHW, self._input_size)
@@ -98,8 +99,8 @@ class IResNet(Backbone):
     def _check(self, image_NCHW: Tensor, size: int) -> None:
         height, width = image_NCHW.shape[-2:]
         if (height, width) != (size, size):
-            raise ValueError(f"iresnet's FC is sized for images of {size}×{size} px, got {height}×{width}")
+            raise UserError(f"iresnet's FC is sized for images of {size}×{size} px, got {height}×{width}")
         if self.training and len(image_NCHW) == 1:
-            raise ValueError(
+            raise UserError(
                 "iresnet's FC ends with a batch norm: training needs at least 2 images in a forward pass, got 1"
             )

@@ -10,6 +10,7 @@ from torch import nn
 from fecnet.modeling.criterion.classes import build_class_criterion
 from fecnet.modeling.criterion.triplet import TripletCriterion
 from fecnet.modeling.criterion.weighted import WeightedCriteria
+from fecnet.utils.errors import UserError
 from fecnet.utils.lookup import lookup
 
 # what each criterion reads of a batch; a loss that reads nothing of it can only stand beside another
@@ -39,7 +40,7 @@ _TEACH_CLASSES = ("cross_entropy", "soft_targets", "wasserstein")
 _OFF: dict[str, tuple[str, Any]] = {
     "CLASS_WEIGHTS": ("cross_entropy", "none"),
     "LABEL_SMOOTHING": ("cross_entropy", 0.0),
-    "HARDEST": ("cross_entropy", 1.0),
+    "OHEM_RATIO": ("cross_entropy", 1.0),
     "RELABEL_AFTER": ("scn", 0.0),
     "CONFUSION": ("wasserstein", ""),
     "CCC": ("valence_arousal", False),
@@ -50,21 +51,21 @@ def criteria_read(cfg: Any) -> tuple[str, ...]:
     """What the criteria read of a batch: ``triplets`` and names of targets, each once.
 
     Raises:
-        ValueError: an unknown criterion, none that reads what people said, scn alone, or a setting that none reads.
+        UserError: an unknown criterion, none that reads what people said, scn alone, or a setting that none reads.
     """
     every = [name for criterion in cfg.LOSS.CRITERIA for name in lookup(_READS, criterion, key="LOSS.CRITERIA")]
     if not every:
-        raise ValueError(
+        raise UserError(
             f"LOSS.CRITERIA: {list(cfg.LOSS.CRITERIA)} reads neither triplets nor labels; add one that does"
         )
     if "scn" in cfg.LOSS.CRITERIA and not set(_TEACH_CLASSES) & set(cfg.LOSS.CRITERIA):
-        raise ValueError(
+        raise UserError(
             f"LOSS.CRITERIA: {list(cfg.LOSS.CRITERIA)} teaches no classes; scn needs one beside it: "
             f"{', '.join(_TEACH_CLASSES)}"
         )
     for key, (reader, off) in _OFF.items():
         if cfg.LOSS[key] != off and reader not in cfg.LOSS.CRITERIA:
-            raise ValueError(
+            raise UserError(
                 f"LOSS.{key}: {cfg.LOSS[key]!r} is read by {reader} alone, which LOSS.CRITERIA "
                 f"{list(cfg.LOSS.CRITERIA)} lacks; allowed here: {off!r}"
             )
@@ -92,13 +93,13 @@ def build_criterion(
         relabel_after: iterations before SCN's search for wrong labels begins; None = never.
 
     Raises:
-        ValueError: an unknown name, weights that do not fit the names, or a setting out of its range.
+        UserError: an unknown name, weights that do not fit the names, or a setting out of its range.
     """
     names, weights = list(cfg.LOSS.CRITERIA), list(cfg.LOSS.WEIGHTS)
     if len(names) != len(weights):
-        raise ValueError(f"LOSS.WEIGHTS: {len(weights)} numbers for {len(names)} of LOSS.CRITERIA; give one each")
+        raise UserError(f"LOSS.WEIGHTS: {len(weights)} numbers for {len(names)} of LOSS.CRITERIA; give one each")
     if len(set(names)) < len(names):
-        raise ValueError(f"LOSS.CRITERIA: {names} names one twice; allowed: each once")
+        raise UserError(f"LOSS.CRITERIA: {names} names one twice; allowed: each once")
 
     def build(name: str) -> nn.Module:
         if name == "triplet":
@@ -108,7 +109,7 @@ def build_criterion(
             classes,
             label_smoothing=cfg.LOSS.LABEL_SMOOTHING,
             class_weights=class_weights,
-            hardest=cfg.LOSS.HARDEST,
+            hardest=cfg.LOSS.OHEM_RATIO,
             scn_beta=cfg.LOSS.SCN_BETA,
             scn_margin_1=cfg.LOSS.SCN_MARGIN_1,
             scn_margin_2=cfg.LOSS.SCN_MARGIN_2,
@@ -128,5 +129,5 @@ def _triplet(cfg: Any) -> TripletCriterion:
     keys = ("MARGIN_ONE_CLASS", "MARGIN_TWO_CLASS", "MARGIN_THREE_CLASS")
     for key in keys:
         if cfg.LOSS[key] < 0:
-            raise ValueError(f"LOSS.{key}: {cfg.LOSS[key]}; allowed: 0 or more")
+            raise UserError(f"LOSS.{key}: {cfg.LOSS[key]}; allowed: 0 or more")
     return TripletCriterion([cfg.LOSS[key] for key in keys])

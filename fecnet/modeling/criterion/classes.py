@@ -19,6 +19,7 @@ from fecnet.modeling.criterion.wasserstein import (
     centroid_distances,
     confusion_distances,
 )
+from fecnet.utils.errors import UserError
 from fecnet.utils.files import open_array
 from fecnet.utils.lookup import lookup
 
@@ -48,7 +49,7 @@ def build_class_criterion(
         classes: names in label order.
         label_smoothing: LOSS.LABEL_SMOOTHING.
         class_weights: one per class, or None; LOSS.CLASS_WEIGHTS.
-        hardest: LOSS.HARDEST.
+        hardest: LOSS.OHEM_RATIO.
         scn_beta: LOSS.SCN_BETA.
         scn_margin_1: LOSS.SCN_MARGIN_1.
         scn_margin_2: LOSS.SCN_MARGIN_2.
@@ -59,10 +60,10 @@ def build_class_criterion(
         ccc: LOSS.CCC.
 
     Raises:
-        ValueError: an unknown name, a value out of range, or a confusion matrix that does not fit.
+        UserError: an unknown name, a value out of range, or a confusion matrix that does not fit.
     """
     _check("LABEL_SMOOTHING", label_smoothing, 0 <= label_smoothing < 1, "0 or more, below 1")
-    _check("HARDEST", hardest, 0 < hardest <= 1, "above 0, at most 1")
+    _check("OHEM_RATIO", hardest, 0 < hardest <= 1, "above 0, at most 1")
     _check("SCN_BETA", scn_beta, 0 < scn_beta < 1, "above 0, below 1")
     for key, value in (("SCN_MARGIN_1", scn_margin_1), ("SCN_MARGIN_2", scn_margin_2), ("RAN_MARGIN", ran_margin)):
         _check(key, value, 0 <= value <= 1, "0..1, since importances and probabilities are")
@@ -94,7 +95,7 @@ def build_distances(kind: str, classes: Sequence[str], confusion: str = "") -> T
             with a line per label and commas between.
 
     Raises:
-        ValueError: an unknown kind, a class without a centroid, or a file that is missing or does not fit.
+        UserError: an unknown kind, a class without a centroid, or a file that is missing or does not fit.
     """
     choices: dict[str, Callable[[], Tensor | FreeDistances]] = {
         "free": lambda: FreeDistances(len(classes)),
@@ -106,25 +107,25 @@ def build_distances(kind: str, classes: Sequence[str], confusion: str = "") -> T
 
 def _distances_of_file(confusion: str, num_classes: int) -> Tensor:
     if not confusion:
-        raise ValueError("LOSS.CONFUSION: ''; LOSS.WASSERSTEIN confusion needs the training set's confusion matrix")
+        raise UserError("LOSS.CONFUSION: ''; LOSS.WASSERSTEIN confusion needs the training set's confusion matrix")
     path = Path(confusion)
     try:
         confusion_KK = open_array(path, in_memory=True) if path.suffix == ".npy" else _read_numbers(path)
         if confusion_KK.shape != (num_classes, num_classes):
-            raise ValueError(f"shape {confusion_KK.shape}; expected {(num_classes, num_classes)}")
+            raise UserError(f"shape {confusion_KK.shape}; expected {(num_classes, num_classes)}")
         return confusion_distances(confusion_KK)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
-        raise ValueError(f"LOSS.CONFUSION: '{path}': {reason}") from error
+        raise UserError(f"LOSS.CONFUSION: '{path}': {reason}") from error
 
 
 def _read_numbers(path: Path) -> np.ndarray:
     lines = path.read_text(encoding="utf-8").splitlines()
     if not any(line.strip() for line in lines):
-        raise ValueError("empty")
+        raise UserError("empty")
     return np.loadtxt(lines, delimiter=",", ndmin=2)
 
 
 def _check(name: str, value: object, is_allowed: bool, allowed: str) -> None:
     if not is_allowed:
-        raise ValueError(f"LOSS.{name}: {value}; allowed: {allowed}")
+        raise UserError(f"LOSS.{name}: {value}; allowed: {allowed}")

@@ -12,6 +12,7 @@ from fecnet.modeling.criterion.global_batch import own_rows, top_share
 from fecnet.modeling.criterion.targets import target_of
 from fecnet.structures import Batch, Outputs
 from fecnet.utils import comm
+from fecnet.utils.errors import UserError
 
 
 class CrossEntropyCriterion(nn.Module):
@@ -46,12 +47,12 @@ class CrossEntropyCriterion(nn.Module):
         """Sum of weight × cross-entropy over the images with a label.
 
         Raises:
-            ValueError: another number of class weights than of classes.
+            UserError: another number of class weights than of classes.
         """
         logits_NK, label_N = out["logits"].float(), target_of(batch, "label", "cross_entropy")
         if self.class_weight_K is not None and len(self.class_weight_K) != logits_NK.shape[1]:
             found, classes = len(self.class_weight_K), logits_NK.shape[1]
-            raise ValueError(f"LOSS.CLASS_WEIGHTS: {found} weights for {classes} classes; give one each")
+            raise UserError(f"LOSS.CLASS_WEIGHTS: {found} weights for {classes} classes; give one each")
         weight_N = self._weight(label_N)
         loss_N = F.cross_entropy(
             logits_NK, label_N.clamp(min=0), reduction="none", label_smoothing=self.label_smoothing

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from fecnet.modeling.criterion.targets import present_rows, target_of
 from fecnet.structures import Batch, Outputs
+from fecnet.utils.errors import UserError
 
 
 class SoftTargetCriterion(nn.Module):
@@ -19,11 +20,11 @@ class SoftTargetCriterion(nn.Module):
         """Sum of the cross-entropy over the images with votes.
 
         Raises:
-            ValueError: another number of classes than the votes have.
+            UserError: another number of classes than the votes have.
         """
         share_NK = target_of(batch, "distribution", "soft_targets")
         if out["logits"].shape != share_NK.shape:
-            raise ValueError(
+            raise UserError(
                 f"soft_targets: logits have shape {tuple(out['logits'].shape)}, votes {tuple(share_NK.shape)}"
             )
         # absent rows are zeros, so that neither they nor their gradient are NaN

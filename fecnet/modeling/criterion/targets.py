@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fecnet.structures import Batch
+from fecnet.utils.errors import UserError
 
 
 def target_of(batch: Batch, name: str, criterion: str) -> Tensor:
@@ -16,11 +17,11 @@ def target_of(batch: Batch, name: str, criterion: str) -> Tensor:
         criterion: who asks, for the error.
 
     Raises:
-        ValueError: the data set has no such target.
+        UserError: the data set has no such target.
     """
     if name not in batch.targets:
         found = ", ".join(sorted(batch.targets)) or "none"
-        raise ValueError(f"LOSS.CRITERIA: '{criterion}' needs the target '{name}'; DATA.LABELS gives: {found}")
+        raise UserError(f"LOSS.CRITERIA: '{criterion}' needs the target '{name}'; DATA.LABELS gives: {found}")
     return batch.targets[name]
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fecnet.structures import Batch, Outputs, opposite_distances
+from fecnet.utils.errors import UserError
 
 
 def triplet_loss(emb_B3D: Tensor, odd_B: Tensor, margin_B: Tensor) -> Tensor:
@@ -22,11 +23,11 @@ def triplet_loss(emb_B3D: Tensor, odd_B: Tensor, margin_B: Tensor) -> Tensor:
         Shape (B,).
 
     Raises:
-        ValueError: shapes disagree.
+        UserError: shapes disagree.
     """
     if emb_B3D.shape[:2] != (len(odd_B), 3) or odd_B.shape != margin_B.shape:
         shapes = f"{tuple(emb_B3D.shape)}, {tuple(odd_B.shape)}, {tuple(margin_B.shape)}"
-        raise ValueError(
+        raise UserError(
             f"triplet_loss: embeddings, odd and margins have shapes {shapes}; expected (B, 3, D), (B,), (B,)"
         )
     opposite_B3 = opposite_distances(emb_B3D)

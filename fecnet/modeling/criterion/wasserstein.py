@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fecnet.modeling.criterion.targets import target_of
 from fecnet.structures import Batch, Outputs
 from fecnet.utils import comm
+from fecnet.utils.errors import UserError
 
 CENTROIDS = {  # of the classes in the valence-arousal plane, as the published loss has them
     "neutral": (-0.0196, -0.0627),
@@ -43,13 +44,13 @@ def centroid_distances(classes: Sequence[str]) -> Tensor:
         classes: K names in label order, at least two.
 
     Raises:
-        ValueError: a class whose centroid is not known.
+        UserError: a class whose centroid is not known.
     """
     names = [_SYNONYMS.get(name.lower(), name.lower()) for name in classes]
     unknown = [given for given, name in zip(classes, names, strict=True) if name not in CENTROIDS]
     if unknown:
         allowed = ", ".join([*CENTROIDS, *_SYNONYMS])
-        raise ValueError(f"LOSS.WASSERSTEIN: class '{unknown[0]}' has no centroid; known are {allowed}")
+        raise UserError(f"LOSS.WASSERSTEIN: class '{unknown[0]}' has no centroid; known are {allowed}")
     centroid_K2 = torch.tensor([CENTROIDS[name] for name in names])
     return normalised_distances((centroid_K2[:, None] - centroid_K2[None]).norm(dim=2))
 
@@ -63,20 +64,20 @@ def confusion_distances(confusion_KK: np.ndarray) -> Tensor:
         confusion_KK: counts by label (row) and prediction (column).
 
     Raises:
-        ValueError: not square, negative or not finite, a class without images, or two classes always confused.
+        UserError: not square, negative or not finite, a class without images, or two classes always confused.
     """
     confusion_KK = np.asarray(confusion_KK, np.float64)
     if confusion_KK.ndim != 2 or len(confusion_KK) < 2 or confusion_KK.shape[0] != confusion_KK.shape[1]:
-        raise ValueError(f"confusion matrix: shape {confusion_KK.shape}; expected (classes, classes)")
+        raise UserError(f"confusion matrix: shape {confusion_KK.shape}; expected (classes, classes)")
     if not (np.isfinite(confusion_KK).all() and (confusion_KK >= 0).all()):
-        raise ValueError("confusion matrix: every number must be finite, 0 or more")
+        raise UserError("confusion matrix: every number must be finite, 0 or more")
     images_K = confusion_KK.sum(axis=1)
     if not images_K.all():
-        raise ValueError(f"confusion matrix: row {int(images_K.argmin())} is empty; every class needs images")
+        raise UserError(f"confusion matrix: row {int(images_K.argmin())} is empty; every class needs images")
     rate_KK = confusion_KK / images_K[:, None]
     distance_KK = 1 - torch.from_numpy(rate_KK + rate_KK.T) / 2
     if not distance_KK.fill_diagonal_(0.0).any():
-        raise ValueError("confusion matrix: every image is taken for another class; no distance is left")
+        raise UserError("confusion matrix: every image is taken for another class; no distance is left")
     return normalised_distances(distance_KK).float()
 
 
@@ -131,13 +132,13 @@ class WassersteinCriterion(nn.Module):
         """Sum of the distance over the images with a label.
 
         Raises:
-            ValueError: distances of another number of classes.
+            UserError: distances of another number of classes.
         """
         label_N = target_of(batch, "label", "wasserstein")
         share_NK = out["logits"].float().softmax(dim=1)
         distance_KK = self.free() if self.free is not None else self.distance_KK
         assert distance_KK is not None
         if len(distance_KK) != share_NK.shape[1]:
-            raise ValueError(f"LOSS.WASSERSTEIN: distances of {len(distance_KK)} classes for {share_NK.shape[1]}")
+            raise UserError(f"LOSS.WASSERSTEIN: distances of {len(distance_KK)} classes for {share_NK.shape[1]}")
         distance_N = (distance_KK.index_select(0, label_N.clamp(min=0)) * share_NK).sum(dim=1)
         return {"wasserstein": (distance_N * (label_N >= 0)).sum()}

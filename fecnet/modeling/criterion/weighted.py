@@ -9,6 +9,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from fecnet.structures import Batch, Outputs, Relabels
+from fecnet.utils.errors import UserError
 
 
 class WeightedCriteria(nn.Module):
@@ -18,16 +19,16 @@ class WeightedCriteria(nn.Module):
         weighted: criteria and their weights.
 
     Raises:
-        ValueError: no criterion, or a weight that is not finite or below 0.
+        UserError: no criterion, or a weight that is not finite or below 0.
     """
 
     def __init__(self, weighted: Sequence[tuple[nn.Module, float]]) -> None:
         super().__init__()
         if not weighted:
-            raise ValueError("LOSS.CRITERIA: no name; give at least one")
+            raise UserError("LOSS.CRITERIA: no name; give at least one")
         for _, weight in weighted:
             if not 0 <= weight < math.inf:
-                raise ValueError(f"LOSS.WEIGHTS: {weight}; allowed: 0 or more")
+                raise UserError(f"LOSS.WEIGHTS: {weight}; allowed: 0 or more")
         self.criteria = nn.ModuleList(criterion for criterion, _ in weighted)
         self._weights = [float(weight) for _, weight in weighted]
 
@@ -35,7 +36,7 @@ class WeightedCriteria(nn.Module):
         """Sum of the items' weights by term, of all criteria.
 
         Raises:
-            ValueError: two criteria have a term of the same name.
+            UserError: two criteria have a term of the same name.
         """
         return self._merged([cast(Any, criterion).count(batch) for criterion in self.criteria])
 
@@ -68,6 +69,6 @@ class WeightedCriteria(nn.Module):
         merged: dict[str, Tensor] = {}
         for terms in every:
             if twice := merged.keys() & terms.keys():
-                raise ValueError(f"LOSS.CRITERIA: two criteria have the term '{min(twice)}'; name each once")
+                raise UserError(f"LOSS.CRITERIA: two criteria have the term '{min(twice)}'; name each once")
             merged |= terms
         return merged

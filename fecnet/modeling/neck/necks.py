@@ -43,7 +43,7 @@ class Neck(nn.Module):
         return self.relu(self.norm(self.body(self.reduce(map_NCHW))))
 
     def channel_groups(self) -> list[ChannelGroup]:
-        """The channels that can be removed, in the order of ``MODEL.WIDTHS``."""
+        """The channels that can be removed, in the order of ``MODEL.LAYER_CHANNELS``."""
         raise NotImplementedError
 
 
@@ -123,7 +123,7 @@ class Conv3x3Neck(_PlainNeck):
         super().__init__(in_channels, channels, body, out_channels)
 
 
-class NoNeck(_PlainNeck):
+class Conv1x1Neck(_PlainNeck):
     """Nothing between reduction and batch norm.
 
     Args:
@@ -139,7 +139,7 @@ class NoNeck(_PlainNeck):
         super().__init__(in_channels, channels, nn.Identity(), channels)
 
 
-class IdentityNeck(nn.Identity):
+class NoNeck(nn.Identity):
     """The backbone's map as it is, as classifiers have it."""
 
     readers: tuple[Span, ...] = ()

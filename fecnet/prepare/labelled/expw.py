@@ -24,7 +24,7 @@ def read_expw(path: Path) -> LabelledSource:
         path: the folder with the list and the photos, or the list with the photos beside it.
 
     Raises:
-        ValueError: the list is missing or empty.
+        UserError: the list is missing or empty.
     """
     file = (
         path

@@ -21,7 +21,7 @@ def read_rafdb(path: Path) -> LabelledSource:
         path: the folder that holds ``EmoLabel`` and ``Image``, or the one above it with ``basic``.
 
     Raises:
-        ValueError: the list is missing or empty.
+        UserError: the list is missing or empty.
     """
     root = path / "basic" if (path / "basic").is_dir() else path
     pictures, dropped = [], Dropped()

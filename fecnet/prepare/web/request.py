@@ -21,15 +21,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
-import fecnet
 from fecnet.prepare.web.addresses import Place, RefusedError, connect, look_up, split_url
+from fecnet.utils.package import VERSION
 
 _CHUNK = 64 * 1024  # bytes
 _SLICE_S = 0.5  # how often a blocked read looks whether to stop
 _REDIRECTS = (301, 302, 303, 307, 308)
 _AGAIN = (408, 425, 429)  # besides 5xx: worth another try
 _HEADERS = {
-    "User-Agent": f"fecnet/{fecnet.__version__} (photo download for research)",
+    "User-Agent": f"fecnet/{VERSION} (photo download for research)",
     "Accept": "image/jpeg, image/png, image/*;q=0.9, */*;q=0.1",
     "Accept-Encoding": "identity",
     "Connection": "close",

@@ -1,0 +1,1 @@
+"""The `fecnet` command: main.py, and one file per command."""

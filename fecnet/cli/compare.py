@@ -1,0 +1,137 @@
+"""``fecnet compare``: settings × seeds of one recipe, as learning curves, a table and what may be claimed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fecnet.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from fecnet.studies.many_runs import PlannedRun
+
+_EPILOG = """examples:
+  fecnet compare config/fer2013_deep_emotion.yaml result/schedules SOLVER.LENGTH 30 --jobs 2 \\
+      --setting cosine SOLVER.SCHEDULE cosine --setting step SOLVER.SCHEDULE step --seeds 3
+  fecnet compare result/schedules                 runs that are trained, all of a folder
+  fecnet compare result/one result/two --out result/comparison
+"""
+_OWN = ("NAME", "OUTPUT_DIR", "SEED")  # keys that the command sets for each run
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Describe the options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument(
+        "words",
+        nargs="+",
+        metavar="RUN",
+        help="finished runs or folders of runs; with --setting: RECIPE FOLDER [KEY VALUE …], trained into FOLDER",
+    )
+    train = parser.add_argument_group("training what is compared")
+    train.add_argument(
+        "--setting",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "KEY VALUE"),
+        help="a setting and the keys that make it; once for each",
+    )
+    train.add_argument("--seeds", type=_positive, default=3, help="runs of each setting: SEED 0, 1, … (default 3)")
+    train.add_argument("--jobs", type=_positive, default=1, help="runs at once (default 1)")
+    train.add_argument(
+        "--devices",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="0,1",
+        help="GPUs, a run at once on each, instead of --jobs",
+    )
+    parser.add_argument(
+        "--split",
+        default="",
+        help="compared on this one of DATA.EVAL_SPLITS (default: the last that selects no checkpoint)",
+    )
+    parser.add_argument("--figure", default="", help="figure compared (default: the one that selects)")
+    parser.add_argument("--out", type=Path, help="folder of comparison.json and .png (default: that of the runs)")
+    parser.set_defaults(run=_compare)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: 1 or more")
+    return int(text)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from fecnet.evaluation.comparison import student_t
+    from fecnet.evaluation.drawing import INSTALL, can_plot
+    from fecnet.studies.comparing import compare_runs
+
+    if not can_plot():  # said before anything is trained
+        raise UserError(f"learning curves {INSTALL}")
+    student_t(0.95, 1)
+    if options.setting:
+        folders = _train(options)
+    else:
+        from fecnet.studies.compared_runs import find_run_folders
+
+        folders = find_run_folders([Path(word) for word in options.words])
+    out = options.out or _folder_of(folders)
+    print(compare_runs(folders, out, split=options.split, figure=options.figure))
+    return 0
+
+
+def _train(options: argparse.Namespace) -> list[Path]:
+    """Train every setting with every seed; the folders of the runs."""
+    from fecnet.studies.many_runs import train_all
+
+    if len(options.words) < 2:
+        raise UserError("--setting: needs RECIPE FOLDER before it: what is trained, and where the runs go")
+    recipe, folder, *common = options.words
+    runs = plan_runs(Path(recipe), options.setting, common, seeds=options.seeds)
+    train_all(Path(recipe), runs, Path(folder), jobs=options.jobs, devices=options.devices)
+    return [Path(folder) / run.name for run in runs]
+
+
+def plan_runs(
+    recipe: Path, settings: Sequence[Sequence[str]], common: Sequence[str], *, seeds: int
+) -> list[PlannedRun]:
+    """A run for each seed and setting, seed by seed: what is interrupted has as many runs of each.
+
+    Args:
+        recipe: YAML recipe.
+        settings: of each, its name and the ``KEY VALUE …`` that make it.
+        common: ``KEY VALUE …`` for all.
+        seeds: how many; the first is 0.
+
+    Raises:
+        UserError: settings of one name or with the same values, a key that is set for each run, or a wrong value.
+    """
+    from fecnet.config.node import flatten, load_config
+    from fecnet.studies.many_runs import PlannedRun
+
+    resolved: dict[str, Mapping[str, object]] = {}
+    for name, *overrides in settings:
+        if name in resolved or not name or Path(name).name != name:
+            raise UserError(f"--setting {name!r}: expected one folder name, another for each setting")
+        if owned := sorted({*common[::2], *overrides[::2]} & {*_OWN}):
+            raise UserError(f"--setting {name}: {owned[0]} is set for each run; allowed: other keys")
+        values = dict(flatten(load_config(recipe, [*common, *overrides])))
+        if same := next((other for other, known in resolved.items() if known == values), None):
+            raise UserError(f"--setting {name}: the same settings as '{same}'; allowed: settings that differ")
+        resolved[name] = values
+    return [
+        PlannedRun(f"{name}-seed{seed}", (*common, *overrides, "SEED", str(seed)))
+        for seed in range(seeds)
+        for name, *overrides in settings
+    ]
+
+
+def _folder_of(runs: Sequence[Path]) -> Path:
+    folders = {run.resolve().parent: run.parent for run in runs}
+    if len(folders) > 1:
+        raise UserError(f"--out: the runs lie in {len(folders)} folders; say where comparison.json and .png go")
+    return next(iter(folders.values()))

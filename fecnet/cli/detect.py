@@ -1,0 +1,122 @@
+"""``fecnet detect PHOTO …``: the faces that a detector finds, as text, JSON and a drawing."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fecnet.utils.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fecnet.faces.detections import Detections
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Describe the options."""
+    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="an image file")
+    parser.add_argument("--detector", default="mtcnn", help="mtcnn or yunet (default mtcnn)")
+    parser.add_argument("--model", default="", metavar="FILE", help="YuNet's .onnx file")
+    parser.add_argument("--min-face", type=int, default=40, help="side of the smallest face, pixels (default 40)")
+    parser.add_argument("--device", default="cpu", help="where MTCNN runs, cpu or cuda (default cpu)")
+    parser.add_argument("--no-refine", action="store_true", help="faster; points and turned faces are found worse")
+    parser.add_argument(
+        "--json", action="store_true", help="print a JSON object a line instead of text; 'error' in it for 'faces'"
+    )
+    parser.add_argument(
+        "--draw", type=Path, metavar="IMAGE", help="write the photo with boxes and points; one photo only"
+    )
+    parser.set_defaults(run=_detect)
+
+
+def _detect(options: argparse.Namespace) -> int:
+    import json
+    import sys
+
+    from fecnet.faces.decode import decode_image
+    from fecnet.faces.detect import build_detector
+
+    if options.draw and len(options.photos) > 1:
+        raise UserError(f"--draw {options.draw}: takes one photo, {len(options.photos)} given")
+    if options.draw:
+        _check_ending(options.draw)
+    detector = build_detector(
+        options.detector,
+        model_path=options.model,
+        device=options.device,
+        min_face=options.min_face,
+        refine=not options.no_refine,
+    )
+    code = 0
+    for path in options.photos:
+        try:
+            image_HWC = decode_image(path)
+        except (ValueError, OSError) as error:  # one photo among many must not end the run
+            code = 2
+            failed = {"photo": str(path), "detector": detector.name, "error": str(error)}
+            if options.json:
+                print(json.dumps(failed), flush=True)
+            else:
+                print(f"error: {error}", file=sys.stderr, flush=True)
+            continue
+        found = detector.detect(image_HWC)
+        described = {"photo": str(path), "detector": detector.name, "faces": _faces(found)}
+        print(json.dumps(described) if options.json else _text(described), flush=True)
+        if options.draw:
+            _draw(image_HWC, found, options.draw)
+    return code
+
+
+def _faces(found: Detections) -> list[dict[str, Any]]:
+    """Plain numbers, rounded to what they are worth."""
+    return [
+        {
+            "box": [round(edge, 1) for edge in box_4.tolist()],
+            "score": round(float(score), 4),
+            "landmarks": [[round(x, 1), round(y, 1)] for x, y in points_52.tolist()],
+        }
+        for box_4, score, points_52 in zip(*found, strict=True)
+    ]
+
+
+def _text(described: dict[str, Any]) -> str:
+    faces = described["faces"]
+    lines = [f"{described['photo']}: {len(faces)} {'face' if len(faces) == 1 else 'faces'}"]
+    for face in faces:
+        box = ", ".join(f"{edge:.1f}" for edge in face["box"])
+        points = "  ".join(f"{x:.1f}, {y:.1f}" for x, y in face["landmarks"])
+        lines.append(f"  box {box}  score {face['score']:.3f}  points {points}")
+    return "\n".join(lines)
+
+
+def _draw(image_HWC: np.ndarray, found: Detections, path: Path) -> None:
+    """Write the photo with what was found, all of it or nothing.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    import io
+
+    from PIL import Image, ImageDraw
+
+    from fecnet.utils.files import replace_bytes
+
+    image = Image.fromarray(image_HWC)
+    pen, width = ImageDraw.Draw(image), max(1, max(image.size) // 300)
+    for box_4, _, points_52 in zip(*found, strict=True):
+        pen.rectangle(box_4.tolist(), outline="lime", width=width)
+        for x, y in points_52.tolist():
+            pen.ellipse((x - 2 * width, y - 2 * width, x + 2 * width, y + 2 * width), fill="red")
+    held = io.BytesIO()
+    image.save(held, Image.registered_extensions()[path.suffix.lower()])
+    replace_bytes(path, held.getbuffer())
+
+
+def _check_ending(path: Path) -> None:
+    """Raise ValueError unless Pillow writes files of this ending; some formats it only reads."""
+    from PIL import Image
+
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
+        raise UserError(f"{path}: '{path.suffix}' names no image format to write; use .png or .jpg")

@@ -1,0 +1,72 @@
+"""``fecnet embed RUN SOURCE …``: embeddings or features of photos, packed faces and videos."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from fecnet.cli.net_options import add_net_options, open_net
+
+_EPILOG = """examples:
+  fecnet embed result/run photos --align                        embeddings.npy and embeddings.csv
+  fecnet embed result/run datasets/fec --features --output features.npy
+  fecnet embed result/run photos --format mirrored --output vectors
+  fecnet embed result/run film.mp4 --align --every 10 --format csv
+  torchrun --nproc_per_node=8 -m fecnet embed result/run photos --align --output photos.npy
+"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Describe the options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.description = (
+        "Embeddings of photos, folders, lists of photos, packed sets and videos. What is done so far lies in "
+        "OUTPUT.shards: after a kill the same command goes on."
+    )
+    parser.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo, or an exported net")
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        type=Path,
+        metavar="SOURCE",
+        help="photo, folder, list of photos (.txt, .lst, .csv), packed set or video",
+    )
+    parser.add_argument("--align", action="store_true", help="find the largest face and align it as in training")
+    parser.add_argument("--features", action="store_true", help="what the last layer reads, instead of the embedding")
+    parser.add_argument("--output", default="", metavar="FILE|FOLDER", help="to make (default embeddings.npy or so)")
+    parser.add_argument(
+        "--format",
+        choices=("npy", "csv", "mirrored"),
+        default="npy",
+        help="npy: an array and a table; csv: one table; mirrored: a folder with a vector per picture (default npy)",
+    )
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="of a video every N-th frame (default 1)")
+    add_net_options(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace what stands at OUTPUT")
+    parser.set_defaults(run=_embed)
+
+
+def _embed(options: argparse.Namespace) -> int:
+    from fecnet.embed.embedding import embed_sources
+    from fecnet.embed.sources import Sources
+    from fecnet.utils import comm
+    from fecnet.utils.env import choose_device, code_hash
+
+    given = {name: str(value) for name, value in vars(options).items() if name != "run"}
+    comm.start(choose_device(options.device), {**given, "code": code_hash()})
+    try:
+        sources = Sources(options.sources, every=options.every)
+        encoder = open_net(options)
+        embed_sources(
+            encoder,
+            sources,
+            options.output,
+            kind=options.format,
+            name="feature" if options.features else "embedding",
+            align=options.align,
+            overwrite=options.overwrite,
+        )
+    finally:
+        comm.stop()
+    return 0

@@ -1,0 +1,38 @@
+"""The options by which commands open a trained net, the same for all, and opening it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fecnet.encoder.encoder import Encoder
+
+
+def add_net_options(parser: argparse.ArgumentParser) -> None:
+    """Describe the options."""
+    parser.add_argument("--which", choices=("best", "last"), default="best", help="checkpoint of a run (default best)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
+    parser.add_argument(
+        "--batch-size", type=int, default=0, metavar="N", help="faces per forward pass (default: as run)"
+    )
+    parser.add_argument("--model", default="", metavar="FILE", help="YuNet's .onnx file, where it is to find the faces")
+    parser.add_argument("--detector-device", default="cpu", help="where MTCNN runs, cpu or cuda (default cpu)")
+
+
+def open_net(options: argparse.Namespace) -> Encoder:
+    """The net ``options.net``, as ``fecnet.load`` opens it; on a CPU the process keeps freed memory from then on."""
+    from fecnet.encoder.build import load_encoder
+    from fecnet.utils.memory import keep_freed_memory
+
+    encoder = load_encoder(
+        options.net,
+        which=options.which,
+        device=options.device,
+        batch_size=options.batch_size,
+        detector_model=options.model,
+        detector_device=options.detector_device,
+    )
+    if encoder.device.type == "cpu":
+        keep_freed_memory()
+    return encoder

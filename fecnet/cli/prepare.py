@@ -1,0 +1,185 @@
+"""``fecnet prepare SOURCE``: from raw material to a packed data set."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fecnet.cli.prepare_fec import add_fec, add_list, natural
+from fecnet.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from fecnet.faces.landmark_faces import LandmarkFaces
+
+# Sources of labelled pictures, by their name in fecnet/prepare/labelled/readers.py: help, what IN is.
+_LABELLED = {
+    "fer2013": ("FER2013 with its seven labels", "fer2013.csv, fer2013.npz, a folder with one, or the Kaggle folders"),
+    "ckplus": ("CK+, the last three frames of each sequence", "ckplus48.npz, CK+48 folders, or CK+ as published"),
+    "rafdb": ("RAF-DB, single labels", "folder with EmoLabel and Image/aligned"),
+    "affectnet": ("AffectNet, eight labels, valence, arousal", "folder with training.csv, validation.csv, or one CSV"),
+    "expw": ("Expression in-the-Wild", "folder with label.lst and origin, or the list"),
+    "folder": ("pictures in folders named after their class", "folder of <class>/*.jpg or train|test/<class>/*.jpg"),
+    "csv": (
+        "any list of pictures",
+        "CSV file with the columns path,label and perhaps split,subject; or with votes, see --votes",
+    ),
+}
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Describe the sources and their options."""
+    parser.epilog = (
+        f"'SOURCE --help' lists the options of one. Labelled pictures ({', '.join(_LABELLED)}) take --mask and --hull, "
+        "which make a mask channel and a crop of the landmarks on each face."
+    )
+    sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
+
+    synthetic = sources.add_parser("synthetic", help="drawn faces with simulated raters; needs no download")
+    synthetic.add_argument("--size", type=int, default=48, help="side of a face, pixels (default 48)")
+    synthetic.set_defaults(run=_prepare_synthetic)
+
+    ferplus = sources.add_parser("ferplus", help="FER2013 faces, both label sets, triplets from FERPlus votes")
+    ferplus.add_argument(
+        "fer2013", type=Path, help="fer2013.npz, or a folder with it or with fer2013.csv and fer2013new.csv"
+    )
+    _add_label_noise(ferplus)
+    ferplus.set_defaults(run=_prepare_ferplus)
+
+    fec = sources.add_parser("fec", help="Google's FEC: annotation files, photos from the web, aligned faces")
+    add_fec(fec, _report)
+    add_list(sources.add_parser("list", help="a list img1,img2,img3,label,type with a folder of pictures"), _report)
+
+    for name, (text, wanted) in _LABELLED.items():
+        _add_labelled(sources.add_parser(name, help=text, description=text), wanted)
+    sources.choices["csv"].add_argument(
+        "--votes",
+        type=lambda text: text.split(","),
+        metavar="CLASS,CLASS,…",
+        help="columns with the votes for each class, instead of the column label; makes triplets of all three types",
+    )
+
+    for name, source in sources.choices.items():
+        source.add_argument("path", type=Path, help="folder to make, such as datasets/demo")
+        if name not in ("fec", "list"):  # nothing is drawn there
+            source.add_argument("--seed", type=natural, default=0, help="the same seed gives the same set (default 0)")
+        source.add_argument("--overwrite", action="store_true", help="replace the data set that stands at PATH")
+        source.add_argument("--sheet", type=Path, help="also write a contact sheet of faces to this PNG")
+
+
+def _add_labelled(parser: argparse.ArgumentParser, wanted: str) -> None:
+    parser.add_argument("input", type=Path, metavar="IN", help=wanted)
+    parser.add_argument("--size", type=natural, help="side of a face, pixels (default: as published, 112 for lists)")
+    parser.add_argument("--grey", action="store_true", help="one channel (default: as published)")
+    parser.add_argument(
+        "--triplets",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="triplets for the training split or the only one (default 0); labels give two-class ones only, votes "
+        "all three types (csv --votes, ferplus)",
+    )
+    parser.add_argument(
+        "--eval-triplets", type=natural, default=0, metavar="N", help="the same, for each other split (default 0)"
+    )
+    _add_label_noise(parser)
+    _add_landmarks(parser)
+    parser.set_defaults(run=_prepare_labelled)
+
+
+def _add_label_noise(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--label-noise",
+        type=float,
+        default=0.0,
+        metavar="R",
+        help="add a label set in which this share of the training labels is wrong, 0 to 1 (default 0: none)",
+    )
+
+
+def _add_landmarks(parser: argparse.ArgumentParser) -> None:
+    marks = parser.add_argument_group(
+        "landmarks",
+        "Five points, found on the packed square face. A face on which none are found stays: uncropped, with a mask "
+        "of zeros; how many there are stands in the coverage.",
+    )
+    marks.add_argument("--mask", action="store_true", help="a last channel that rises around eyes, nose and mouth")
+    marks.add_argument("--hull", action="store_true", help="only the face within the grown hull of its points")
+    marks.add_argument(
+        "--detector", choices=("mtcnn", "yunet"), default="mtcnn", help="finds the points (default mtcnn)"
+    )
+    marks.add_argument("--model", "--detector-model", type=Path, metavar="FILE", help="YuNet's .onnx file")
+
+
+def _prepare_synthetic(options: argparse.Namespace) -> int:
+    from fecnet.prepare.synthetic import prepare_synthetic
+
+    prepare_synthetic(options.path, seed=options.seed, size=options.size, overwrite=options.overwrite)
+    return _report(options)
+
+
+def _prepare_ferplus(options: argparse.Namespace) -> int:
+    from fecnet.prepare.ferplus import prepare_ferplus
+
+    prepare_ferplus(
+        options.fer2013,
+        options.path,
+        label_noise=options.label_noise,
+        seed=options.seed,
+        overwrite=options.overwrite,
+    )
+    return _report(options)
+
+
+def _prepare_labelled(options: argparse.Namespace) -> int:
+    from fecnet.prepare.labelled.csv_list import read_csv_votes
+    from fecnet.prepare.labelled.labelled import prepare_labelled
+    from fecnet.prepare.labelled.readers import READERS
+
+    landmarks = _landmarks(options)  # first: a missing detector should not cost a long reading
+    votes = getattr(options, "votes", None)
+    prepare_labelled(
+        read_csv_votes(options.input, votes) if votes else READERS[options.source](options.input),
+        options.path,
+        size=options.size,
+        channels="grey" if options.grey else None,
+        landmarks=landmarks,
+        num_train_triplets=options.triplets,
+        num_eval_triplets=options.eval_triplets,
+        label_noise=options.label_noise,
+        seed=options.seed,
+        overwrite=options.overwrite,
+    )
+    return _report(options)
+
+
+def _landmarks(options: argparse.Namespace) -> LandmarkFaces | None:
+    """What is to be made of landmarks, or None.
+
+    Raises:
+        UserError: the detector cannot be built, or its model is given and nothing for it to do.
+    """
+    from fecnet.faces.detect import build_detector
+    from fecnet.faces.landmark_faces import LandmarkFaces
+
+    if not (options.mask or options.hull):
+        if options.model:
+            raise UserError(f"--model {options.model}: nothing to detect; give --mask, --hull or both with it")
+        return None
+    detector = build_detector(options.detector, model_path=options.model or "")
+    return LandmarkFaces(detector, mask=options.mask, hull=options.hull)
+
+
+def _report(options: argparse.Namespace) -> int:
+    """Say what was made, from the data set itself."""
+    from fecnet.data.packed import PackedDataset
+    from fecnet.evaluation.contact_sheet import contact_sheet
+    from fecnet.evaluation.coverage import format_coverage
+
+    dataset = PackedDataset(options.path)
+    print(f"{options.path}: {len(dataset.faces_NHWC):,} faces of {dataset.faces_NHWC.shape[1:]}")
+    print(format_coverage(dataset.coverage))
+    if options.sheet:
+        step = max(1, len(dataset.faces_NHWC) // 96)
+        contact_sheet(dataset.faces_NHWC[::step][:96], 12, options.sheet)
+    return 0

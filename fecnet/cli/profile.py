@@ -1,0 +1,46 @@
+"""``fecnet profile``: where an iteration of a recipe's training spends its time."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+_EPILOG = """examples:
+  fecnet profile config/demo.yaml
+  fecnet profile config/ferplus.yaml SOLVER.COMPILE true --trace trace.json.gz
+  torchrun --nproc_per_node=2 -m fecnet profile config/demo.yaml
+
+how to read it, and what to turn: docs/speed.md
+"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Describe the options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("recipe", help="YAML recipe")
+    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="settings that replace the recipe's")
+    parser.add_argument("--iterations", type=int, default=20, metavar="N", help="measured ones (default 20)")
+    parser.add_argument("--trace", default="", metavar="FILE", help="write the events for ui.perfetto.dev (.json[.gz])")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
+    parser.set_defaults(run=_profile)
+
+
+def _profile(options: argparse.Namespace) -> int:
+    from fecnet.config.node import load_config
+    from fecnet.runs.profiling import format_profile, profile_run
+    from fecnet.utils import comm
+    from fecnet.utils.files import replace_json
+
+    cfg = load_config(options.recipe, options.overrides)
+    try:
+        found = profile_run(cfg, iterations=options.iterations, trace=options.trace)
+        logger.info(format_profile(found))
+        if options.json and comm.is_main():
+            replace_json(options.json, {"recipe": options.recipe, "overrides": options.overrides, **found})
+    finally:
+        comm.stop()
+    return 0

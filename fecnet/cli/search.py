@@ -1,0 +1,169 @@
+"""``fecnet search``: an index of faces, the nearest to a photo, and how good both are."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from fecnet.cli.net_options import add_net_options, open_net
+from fecnet.utils.errors import UserError
+
+_BUILD = """examples:
+  fecnet search build result/run photos --align --output faces        as many photos as you like
+  fecnet search build result/run datasets/set --output set --kind ivf
+  torchrun --nproc_per_node=8 -m fecnet search build result/run photos --align --output faces
+
+kinds:
+  flat  compares with every vector: exact
+  ivf   searches the nearest few lists of vectors; needs faiss
+  hnsw  walks a graph of neighbours: three times the memory, slow to build; needs faiss
+  pq    lists of compressed vectors: least memory; needs faiss
+  auto  flat up to 200,000 vectors, above them ivf where faiss is installed: pip install 'fecnet[search]'
+"""
+_QUERY = """examples:
+  fecnet search query faces --net result/run me.jpg --align
+  fecnet search query faces --net result/run me.jpg you.jpg --align -k 5 --json found.json --sheet found.png
+"""
+_MEASURE = """examples:
+  fecnet search measure faces                      what ivf, hnsw or pq misses of the exact answer
+  fecnet search measure set --split val            and, of an index of a packed set, what its labels say
+  fecnet search measure set --labels ferplus --json measured.json
+
+recall@k: faces with one of their class among the k nearest. mAP: mean average precision over all other faces.
+subject leak: how often the nearest are the same person, beside what chance gives; told where faces.csv knows people.
+"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Describe the options."""
+    parser.description = "Find the faces whose expressions are most alike, by the net's embedding."
+    commands = parser.add_subparsers(dest="search_command", required=True, metavar="COMMAND")
+    build = _command(commands, "build", "embed pictures and write their index", _BUILD)
+    build.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo")
+    build.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="as of fecnet embed")
+    build.add_argument("--output", type=Path, required=True, metavar="INDEX", help="folder to make")
+    build.add_argument("--kind", default="auto", help="auto, flat, ivf, hnsw or pq, see below (default auto)")
+    build.add_argument("--every", type=int, default=1, metavar="N", help="of a video every N-th frame (default 1)")
+    build.add_argument("--overwrite", action="store_true", help="replace the index that stands at INDEX")
+    _net_options(build)
+    build.set_defaults(run=_build)
+
+    query = _command(commands, "query", "the nearest faces of photos", _QUERY)
+    query.add_argument("index", type=Path, metavar="INDEX", help="folder made by search build")
+    query.add_argument(
+        "sources", nargs="+", type=Path, metavar="PHOTO", help="photo, or another source of fecnet embed"
+    )
+    query.add_argument(
+        "--net", required=True, metavar="RUN", help="the run or checkpoint that the index was built with"
+    )
+    query.add_argument("-k", type=int, default=10, metavar="N", help="neighbours of each photo (default 10)")
+    query.add_argument("--json", type=Path, metavar="FILE", help="write the answers to FILE")
+    query.add_argument("--sheet", type=Path, metavar="FILE.png", help="write a picture of the first 20 answers")
+    _exact_option(query)
+    _net_options(query)
+    query.set_defaults(run=_query)
+
+    measure = _command(commands, "measure", "recall, mAP, k-NN classification and subject leak", _MEASURE)
+    measure.add_argument("index", type=Path, metavar="INDEX", help="folder made by search build")
+    measure.add_argument("--labels", default="", metavar="SET", help="label set (default: the only one of the set)")
+    measure.add_argument("--split", default="", metavar="NAME", help="split (default: all that have the labels)")
+    measure.add_argument("-k", type=int, default=10, metavar="N", help="neighbours of each face (default 10)")
+    measure.add_argument(
+        "--queries", type=int, default=2000, metavar="N", help="faces that ask, at most (default 2000)"
+    )
+    measure.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
+    measure.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
+    measure.set_defaults(run=_measure)
+
+
+def _command(commands: argparse._SubParsersAction, name: str, text: str, epilog: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    return parser
+
+
+def _net_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--align", action="store_true", help="find the largest face and align it as in training")
+    add_net_options(parser)
+
+
+def _exact_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="compare with every vector and read no file of faiss, which trusts what it reads: for a stranger's index",
+    )
+
+
+def _build(options: argparse.Namespace) -> int:
+    from fecnet.embed.sources import Sources
+    from fecnet.search.building import build_index
+    from fecnet.utils import comm
+    from fecnet.utils.env import choose_device, code_hash
+
+    given = {name: str(value) for name, value in vars(options).items() if name != "run"}
+    comm.start(choose_device(options.device), {**given, "code": code_hash()})
+    try:
+        sources = Sources(options.sources, every=options.every)
+        encoder = open_net(options)
+        build_index(
+            encoder, sources, options.output, kind=options.kind, align=options.align, overwrite=options.overwrite
+        )
+    finally:
+        comm.stop()
+    return 0
+
+
+def _query(options: argparse.Namespace) -> int:
+    from fecnet.embed.sources import Sources
+    from fecnet.search.index import Index
+    from fecnet.search.querying import ask, format_answer, write_sheet
+    from fecnet.utils.env import choose_device, command_line, now
+    from fecnet.utils.files import replace_json
+
+    if options.sheet and options.sheet.suffix.lower() != ".png":
+        raise UserError(f"{options.sheet}: --sheet writes a file *.png")
+    index = Index(options.index, device=choose_device(options.device), exact=options.exact)
+    sources = Sources(options.sources)
+    encoder = open_net(options)
+    answers = ask(index, encoder, sources, options.k, align=options.align)
+    print("\n\n".join(map(format_answer, answers)))
+    if options.json:
+        told = {"index": str(index.path), "kind": index.kind, "model": index.description["model"], "k": options.k}
+        told |= {"command": command_line(), "date": now(), "answers": [answer.to_dict() for answer in answers]}
+        replace_json(options.json, told)
+    if options.sheet:
+        write_sheet(index, encoder, answers, options.sheet, align=options.align)
+    return 0
+
+
+def _measure(options: argparse.Namespace) -> int:
+    from fecnet.search.index import Index
+    from fecnet.search.measuring import choose_labels, measure_kind, measure_split, measured_set
+    from fecnet.utils.env import choose_device, command_line, now
+    from fecnet.utils.files import replace_json
+
+    for name in ("k", "queries"):
+        if getattr(options, name) < 1:
+            raise UserError(f"{name}: {getattr(options, name)}; allowed: 1 or more")
+    device = choose_device(options.device)
+    index, exact = Index(options.index, device=device), Index(options.index, device=device, exact=True)
+    text, percent = measure_kind(index, exact, num=options.k, queries=options.queries)
+    print(text)
+    told = {"index": str(index.path), "model": index.description["model"], "kind": index.kind, "vectors": len(index)}
+    told |= {"k": options.k, "percent_of_exact": percent, "command": command_line(), "date": now()}
+    found = measured_set(index)
+    if found is None and (options.labels or options.split):
+        raise UserError(f"{index.path}: --labels and --split are of an index of one packed set; this is another one")
+    if found is not None:
+        label_set, splits = choose_labels(found[0], options.labels, options.split)
+        measured = {}
+        for split in splits:
+            result = measure_split(index, *found, label_set, split, num=options.k, queries=options.queries)
+            print(f"\n{result.table(split)}")
+            measured[split] = result.to_dict()
+        told |= {"labels": label_set, "splits": measured}
+    if options.json:
+        replace_json(options.json, told)
+    return 0

@@ -1,0 +1,1 @@
+"""Pictures, folders and videos to vectors on disk, at any scale."""

@@ -1,0 +1,254 @@
+"""``fecnet embed``: sources to vectors on disk, by one process or several of any number of machines.
+
+Processes share nothing but the disk: each does the pieces that fall to it, whenever it comes to them. So none waits for
+another in an exchange, which for hours of photos would run out of time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import secrets
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from tqdm import tqdm
+
+from fecnet.embed.embedding_files import made_here, output_path, write_rows, written
+from fecnet.embed.shards import Rows, Shards
+from fecnet.embed.sources import Sources
+from fecnet.encoder.encoder import Encoder
+from fecnet.encoder.pictures import OK
+from fecnet.utils import comm
+from fecnet.utils.errors import UserError
+from fecnet.utils.files import locked, replace_text
+
+logger = logging.getLogger(__name__)
+
+_SEEN_S = 30.0  # for what one machine wrote to be seen by another
+_LOOK_S = 0.5
+_LOCK = "lock"
+
+Write = Callable[[Iterator[Rows], "Counter[str]"], None]
+
+
+def embed_sources(
+    encoder: Encoder,
+    sources: Sources,
+    output: str | Path = "",
+    *,
+    kind: str = "npy",
+    name: str = "embedding",
+    align: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Write what the net says of all sources.
+
+    What is done so far lies in ``<output>.shards``: after a kill the same command goes on. Under torchrun the pieces
+    are dealt to the processes; a vector does not depend on who computes it.
+
+    Args:
+        encoder: the net.
+        sources: what to read.
+        output: file or folder to make; empty for ``embeddings`` in the current folder.
+        kind: ``npy``, ``csv`` or ``mirrored``.
+        name: output of the net, ``embedding`` or ``feature``.
+        align: find faces and align them as in training.
+        overwrite: replace what stands at ``output``.
+        progress: show a bar.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: the output exists, another call is writing it, a source or the net does not fit, a source is empty
+            or changed meanwhile, or processes do not share a disk.
+        OSError: the disk is full or read-only.
+    """
+    path = output_path(output, kind)
+    comm.from_main(lambda: _check_target(path, kind, sources, overwrite=overwrite))
+
+    def write(rows: Iterator[Rows], status: Counter[str]) -> None:
+        write_rows(path, kind, rows, status.total(), encoder.dims(name))
+
+    embed_into(encoder, sources, path, write, name=name, align=align, progress=progress)
+    return path
+
+
+def embed_into(
+    encoder: Encoder,
+    sources: Sources,
+    path: Path,
+    write: Write,
+    *,
+    name: str = "embedding",
+    align: bool = False,
+    progress: bool = True,
+) -> None:
+    """Do the pieces of all sources, then have one process write what they are to become.
+
+    Args:
+        encoder: the net.
+        sources: what to read.
+        path: what ``write`` makes; the pieces lie in ``<path>.shards`` until then.
+        write: is given all rows in order, and how many pictures have each status.
+        name: see ``embed_sources``.
+        align: see ``embed_sources``.
+        progress: see ``embed_sources``.
+
+    Raises:
+        UserError: see ``embed_sources``.
+        OSError: the disk is full or read-only.
+    """
+    encoder.check_output(name)
+    _check_packed(encoder, sources, align=align)
+    if align:
+        encoder.check_align()
+    comm.from_main(sources.check)
+    work = path.with_name(f"{path.name}.shards")
+    with contextlib.closing(_Together(work)) as together:
+        shards = Shards(work / _folder_name(encoder, name, align))
+        stems = _complete(encoder, sources, shards, name, align=align, progress=progress)
+        if not together.finish(stems):
+            return
+        status = Counter(word for rows in _rows(shards, stems) for word in rows.status.tolist())
+        write(_rows(shards, stems), status)
+        for stem in stems:
+            if shards.note(stem):
+                logger.info(shards.note(stem))
+        _clear(work)
+        logger.info(_summary(path, status, sources, encoder.dims(name)))
+
+
+def _check_target(path: Path, kind: str, sources: Sources, *, overwrite: bool) -> None:
+    for file in written(path, kind):
+        for source in sources.paths:
+            if source.resolve().is_relative_to(file.resolve()):
+                raise UserError(f"{file}: would be written over, with the source {source}; give another --output")
+        if file.exists() and not overwrite:
+            raise UserError(f"{file}: exists already; use --overwrite to replace it")
+        if file.exists() and file.is_dir() != (kind == "mirrored"):
+            raise UserError(f"{file}: is {'a folder' if file.is_dir() else 'a file'}; format {kind} cannot replace it")
+        if kind == "mirrored" and file.exists() and not made_here(file):
+            raise UserError(f"{file}: a folder that this command did not make, or not alone; it is not replaced")
+
+
+def _check_packed(encoder: Encoder, sources: Sources, *, align: bool) -> None:
+    for dataset in sources.packed:
+        if align:
+            raise UserError(f"{dataset.path}: --align: faces of a packed set are cut already; leave it out")
+        encoder.check_faces(dataset)
+
+
+def _clear(work: Path) -> None:
+    """Remove what this command put there."""
+    for shards in work.glob("shards-*"):
+        shutil.rmtree(shards)
+    for file in [*_of_launches(work), work / _LOCK]:
+        file.unlink(missing_ok=True)
+
+
+def _of_launches(work: Path) -> list[Path]:
+    """What launches say to their processes there, and began to say when they were killed."""
+    return [file for name in ("done-*", "launch-*", ".*.partial") for file in work.glob(name)]
+
+
+def _folder_name(encoder: Encoder, name: str, align: bool) -> str:
+    """Pieces that another net made, or in another way, are never taken for these."""
+    how = [encoder.identity, name, align, encoder.batch_size, encoder.device.type, encoder.detector_device]
+    return f"shards-{hashlib.sha256(json.dumps(how).encode()).hexdigest()[:16]}"
+
+
+def _complete(
+    encoder: Encoder, sources: Sources, shards: Shards, name: str, *, align: bool, progress: bool
+) -> dict[str, str]:
+    """Do this process's pieces; the stems of all in order, each with its prefix."""
+    stems: dict[str, str] = {}
+    with tqdm(desc="pictures", unit="picture", disable=not progress or not comm.is_main()) as bar:
+        for number, piece in enumerate(sources.pieces()):
+            stem = shards.stem(number, piece)
+            stems[stem] = piece.prefix
+            if number % comm.world_size() == comm.rank():
+                for done in shards.complete(stem, piece, encoder, name, align=align):
+                    bar.update(done)
+    return stems
+
+
+class _Together:
+    """The processes of a launch, which meet on the disk alone.
+
+    Args:
+        work: folder they share; made where absent.
+
+    Raises:
+        UserError: this process does not see what the first one wrote there.
+    """
+
+    def __init__(self, work: Path) -> None:
+        self._work = work
+        launch = comm.broadcast_object(secrets.token_hex(8))
+        self._done = [work / f"done-{rank}-{launch}" for rank in range(comm.world_size())]
+        self._token = work / f"launch-{launch}"
+        self._held = contextlib.ExitStack()
+        comm.from_main(self._begin)
+        begun = time.monotonic()
+        while not self._token.exists():
+            if time.monotonic() - begun > _SEEN_S:
+                raise UserError(f"{work}: not seen by process {comm.rank()}: all machines must share the output")
+            time.sleep(_LOOK_S)
+
+    def _begin(self) -> None:
+        self._work.mkdir(parents=True, exist_ok=True)
+        problem = f"{self._work}: another command is at work here; wait for it to end"
+        self._held.enter_context(locked(self._work / _LOCK, problem))
+        for left in _of_launches(self._work):
+            left.unlink(missing_ok=True)
+        replace_text(self._token, "")
+
+    def close(self) -> None:
+        """Let another launch begin; the folder goes where nothing is left in it."""
+        self._held.close()
+        if comm.is_main():
+            with contextlib.suppress(OSError):
+                self._work.rmdir()
+
+    def finish(self, stems: Iterable[str]) -> bool:
+        """Say that this process has done its pieces; the first one waits for the others and then goes on.
+
+        Raises:
+            UserError: the processes saw different pictures, or another launch has taken the place of this one.
+        """
+        digest = hashlib.sha256(json.dumps(list(stems)).encode()).hexdigest()
+        if not comm.is_main():
+            replace_text(self._done[comm.rank()], digest)
+            return False
+        while not self._are_done():  # the launcher ends this process where another one of them fails
+            time.sleep(_LOOK_S)
+        for file in self._done[1:]:
+            if file.read_text() != digest:
+                raise UserError(f"{self._work}: pictures came or went meanwhile; run the same command again")
+        return True
+
+    def _are_done(self) -> bool:
+        """Whether all others have done theirs."""
+        if not self._token.exists():  # not every shared disk knows locks
+            raise UserError(f"{self._work}: another command has begun to work here; this one gives way")
+        return all(file.exists() for file in self._done[1:])
+
+
+def _rows(shards: Shards, stems: Mapping[str, str]) -> Iterator[Rows]:
+    for stem, prefix in stems.items():
+        yield from shards.read(stem, prefix)
+
+
+def _summary(path: Path, status: Counter[str], sources: Sources, dims: int) -> str:
+    lacking = ", ".join(f"{word} {number}" for word, number in sorted(status.items()) if word != OK)
+    text = f"{path}: {status[OK]:,} vectors of {dims}"
+    text += f"; {status.total() - status[OK]:,} pictures without one: {lacking}" if lacking else ""
+    return text + (f"; passed over: {sources.passed_over:,} other files" if sources.passed_over else "")

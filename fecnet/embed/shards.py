@@ -1,0 +1,164 @@
+"""What the net says of pieces, a file each: work that outlives being killed, done by one process or many.
+
+Shape suffixes: N pictures, D numbers of each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fecnet.embed.sources import PIECE, Frame, Piece
+from fecnet.encoder.encoder import Encoder
+from fecnet.encoder.pictures import Item
+from fecnet.utils.errors import UserError
+from fecnet.utils.files import read_arrays, replace_arrays, replace_json
+
+_ARRAYS = ("vector", "status", "name", "place", "number", "time_s")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Pictures in order, and what was made of them.
+
+    Attributes:
+        vector_ND: float32; rows of NaN where there is no face.
+        status: ``ok`` or why not, N words.
+        name: see ``Frame``.
+        place: see ``Frame``.
+        number: see ``Frame``; int64.
+        time_s: see ``Frame``; float64.
+    """
+
+    vector_ND: np.ndarray
+    status: np.ndarray
+    name: np.ndarray
+    place: np.ndarray
+    number: np.ndarray
+    time_s: np.ndarray
+
+
+def embedded(encoder: Encoder, frames: Iterator[Frame], output: str, *, align: bool) -> Iterator[Rows]:
+    """What the net says of a stream of pictures, ``PIECE`` at a time; memory does not grow with the stream.
+
+    Detector and net begin anew with each ``PIECE``, so that one who goes on there shows them the same pictures together
+    and gets the same to the bit.
+
+    Args:
+        encoder: the net.
+        frames: the pictures.
+        output: ``embedding`` or another output of the net.
+        align: see ``Encoder``.
+    """
+    for first in frames:
+        yield _rows(encoder, itertools.chain([first], itertools.islice(frames, PIECE - 1)), output, align=align)
+
+
+def _rows(encoder: Encoder, some: Iterator[Frame], output: str, *, align: bool) -> Rows:
+    frames: list[Frame] = []
+
+    def pictures() -> Iterator[Item]:
+        for frame in some:
+            frames.append(frame._replace(picture=""))
+            yield frame.picture
+
+    vectors: list[np.ndarray] = []
+    status: list[str] = []
+    for encoded in encoder.stream(pictures(), align=align):
+        vectors.append(encoded.outputs[output])
+        status += encoded.status
+    return Rows(
+        np.concatenate(vectors),
+        np.array(status, np.str_),
+        np.array([frame.name for frame in frames], np.str_),
+        np.array([frame.place for frame in frames], np.str_),
+        np.array([frame.number for frame in frames], np.int64),
+        np.array([frame.time_s for frame in frames], np.float64),
+    )
+
+
+class Shards:
+    """The files of the pieces that are done.
+
+    Args:
+        folder: where they are; made where absent.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def stem(self, number: int, piece: Piece) -> str:
+        """Names a piece by its place and by what is in it, so that another is never taken for it."""
+        return f"{number:08d}-{hashlib.sha256(json.dumps(piece.key).encode()).hexdigest()[:16]}"
+
+    def complete(self, stem: str, piece: Piece, encoder: Encoder, output: str, *, align: bool) -> Iterator[int]:
+        """Do what is not done of a piece.
+
+        Args:
+            stem: of the piece.
+            piece: pictures.
+            encoder: the net.
+            output: see ``embedded``.
+            align: see ``embedded``.
+
+        Returns:
+            How many pictures each of its files holds, as soon as it is there.
+
+        Raises:
+            UserError: a file is damaged.
+            OSError: the disk is full or read-only.
+        """
+        part = done = 0
+        while self._path(stem, part).is_file():
+            number = len(read_arrays(self._path(stem, part), ("number",), kind="shard")["number"])
+            part, done = part + 1, done + number
+            yield number
+        if self._end(stem).is_file():
+            return
+        for rows in embedded(encoder, piece.frames(done), output, align=align):
+            values = (rows.vector_ND, rows.status, rows.name, rows.place, rows.number, rows.time_s)
+            replace_arrays(self._path(stem, part), **dict(zip(_ARRAYS, values, strict=True)))
+            part += 1
+            yield len(rows.status)
+        replace_json(self._end(stem), {"parts": part, "note": piece.note})
+
+    def read(self, stem: str, prefix: str) -> Iterator[Rows]:
+        """What was made of a piece.
+
+        Args:
+            stem: of the piece.
+            prefix: of the piece, which its places get.
+
+        Raises:
+            UserError: a file is missing or damaged.
+        """
+        for part in range(self._ended(stem)["parts"]):
+            held = read_arrays(self._path(stem, part), _ARRAYS, kind="shard")
+            held["place"] = np.char.add(prefix, held["place"])
+            yield Rows(*(held[name] for name in _ARRAYS))
+
+    def note(self, stem: str) -> str:
+        """What is to be told of a piece; empty where all was well."""
+        return str(self._ended(stem)["note"])
+
+    def _ended(self, stem: str) -> dict[str, Any]:
+        try:
+            ended: dict[str, Any] = json.loads(self._end(stem).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self._end(stem)}: missing or damaged: {error}; run the same command again") from error
+        return ended
+
+    def _path(self, stem: str, part: int) -> Path:
+        return self._folder / f"{stem}-{part:06d}.npz"
+
+    def _end(self, stem: str) -> Path:
+        """Written when a piece is done."""
+        return self._folder / f"{stem}.json"

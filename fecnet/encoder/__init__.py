@@ -1,0 +1,1 @@
+"""A trained net with its preprocessing: from pictures to outputs."""

@@ -1,0 +1,365 @@
+"""A trained net with the preprocessing of its training data: pictures in, numbers out.
+
+Shape suffixes: N pictures, D embedding dimensions, F features, K classes; H, W, C height, width and channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import zip_longest
+from typing import Literal, NamedTuple, overload
+
+import numpy as np
+import torch
+
+from fecnet.data.packed import PackedDataset
+from fecnet.encoder.face_maker import FaceMaker, Picture
+from fecnet.encoder.pictures import OK, STATUS, Item, Items, as_rgb, each_item
+from fecnet.engine.predict import Net, View, predict_batch
+from fecnet.faces.detections import Detections
+from fecnet.faces.extract import Box
+from fecnet.utils.errors import UserError
+
+Boxes = Iterable[Box | None]
+
+
+class Encoded(NamedTuple):
+    """What the net says of some pictures.
+
+    Attributes:
+        outputs: each output of the net by name, float32, shape (N, …); rows of NaN where there is no face.
+        status: ``ok`` or another key of ``fecnet.encoder.pictures.STATUS`` for each picture.
+    """
+
+    outputs: dict[str, np.ndarray]
+    status: list[str]
+
+
+class Classified(NamedTuple):
+    """The classes of some pictures.
+
+    Attributes:
+        names: the most probable class of each, None where there is no face.
+        probability_NK: of each class in the order of ``Encoder.classes``, float32; rows of NaN where there is no face.
+        status: as in ``Encoded``.
+    """
+
+    names: list[str | None]
+    probability_NK: np.ndarray
+    status: list[str]
+
+
+class Encoder:
+    """Turns pictures into embeddings, features and classes; ``fecnet.load`` makes one.
+
+    A picture is a path; a uint8 array, shape (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA; or a torch tensor, uint8 or
+    float in 0..1, shape (H, W) or (C, H, W). Several are given as arrays (N, H, W, C), tensors (N, C, H, W), lists or
+    iterators, also of one another. Each becomes a face just as ``fecnet prepare`` made those of the training data:
+    orientation applied, transparency on white, of several frames the first, any size, resized the same way. An array of
+    exactly the stored shape is a face of a packed set and goes in as it is.
+
+    With ``align`` the face is found in the picture and aligned as in training: in the box that is given for it, or
+    else the largest face of the picture. Without it, what is in the box is cut out as in data sets with boxes. Pictures
+    without a face get a status and a row of NaN, not an exception.
+
+    All methods may be called from several threads at once. Batches are computed in float32.
+
+    Args:
+        model: the net: a module in evaluation mode, or an exported one.
+        maker: makes faces of pictures.
+        views: each makes the net's input of stored faces, uint8 (n, C, H, W); outputs are their mean.
+        device: where the model is.
+        batch_size: faces per forward pass, and the most that ``stream`` holds.
+        classes: names in the order of the logits; empty without.
+        name: the checkpoint, for errors.
+        identity: tells the net with its preprocessing from any other.
+
+    Attributes:
+        classes: names in the order of the logits; empty without.
+        batch_size: faces per forward pass.
+        face_shape: of a stored face: height, width, channels.
+        channels: their names in order.
+        aligned: the training faces were aligned, and it is known how; else ``align`` is refused.
+        name: the checkpoint.
+        identity: tells the net with its preprocessing from any other.
+        detector_device: where faces are looked for.
+    """
+
+    def __init__(
+        self,
+        model: Net,
+        maker: FaceMaker,
+        *,
+        views: Sequence[View],
+        device: torch.device,
+        batch_size: int,
+        classes: Sequence[str],
+        name: str,
+        identity: str,
+    ) -> None:
+        if batch_size < 1:
+            raise UserError(f"batch_size: {batch_size}; allowed: 1 or more")
+        self.model, self.views, self.device = model, views, device
+        self._maker = maker
+        self.batch_size, self.classes, self.name = batch_size, tuple(classes), name
+        self.face_shape, self.channels, self.identity = maker.shape, maker.channels, identity
+        self.aligned = maker.aligned
+        self.detector_device = maker.detector_device
+
+    @overload
+    def embed(
+        self, items: Items, *, align: bool = ..., boxes: Boxes | None = ..., return_status: Literal[False] = ...
+    ) -> np.ndarray: ...
+    @overload
+    def embed(
+        self, items: Items, *, align: bool = ..., boxes: Boxes | None = ..., return_status: Literal[True]
+    ) -> tuple[np.ndarray, list[str]]: ...
+    def embed(
+        self, items: Items, *, align: bool = False, boxes: Boxes | None = None, return_status: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, list[str]]:
+        """Embeddings: the closer two are, the more alike people call the expressions.
+
+        Args:
+            items: one picture or several, see the class; an iterator is read a batch at a time.
+            align: find the face and align it as in training; else a picture is a face as it is.
+            boxes: where the face is in each picture: x1, y1, x2, y2 in pixels, or None.
+            return_status: return the status of each picture too.
+
+        Returns:
+            Unit vectors, float32, shape (N, D); rows of NaN where there is no face. With ``return_status`` also N
+            words: ``ok``, or another key of ``fecnet.encoder.pictures.STATUS``.
+
+        Raises:
+            UserError: the net has no embedding; something that is no picture; or ``align`` cannot be done.
+        """
+        found = self._gathered("embedding", items, align, boxes)
+        return (found.outputs["embedding"], found.status) if return_status else found.outputs["embedding"]
+
+    @overload
+    def features(
+        self, items: Items, *, align: bool = ..., boxes: Boxes | None = ..., return_status: Literal[False] = ...
+    ) -> np.ndarray: ...
+    @overload
+    def features(
+        self, items: Items, *, align: bool = ..., boxes: Boxes | None = ..., return_status: Literal[True]
+    ) -> tuple[np.ndarray, list[str]]: ...
+    def features(
+        self, items: Items, *, align: bool = False, boxes: Boxes | None = None, return_status: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, list[str]]:
+        """What the last layer reads, float32, shape (N, F); everything else as ``embed``."""
+        found = self._gathered("feature", items, align, boxes)
+        return (found.outputs["feature"], found.status) if return_status else found.outputs["feature"]
+
+    def classify(self, items: Items, *, align: bool = False, boxes: Boxes | None = None) -> Classified:
+        """The expression of each picture.
+
+        Args:
+            items: see ``embed``.
+            align: see ``embed``.
+            boxes: see ``embed``.
+
+        Raises:
+            UserError: the net has no classes; else as ``embed``.
+        """
+        found = self._gathered("logits", items, align, boxes)
+        probability_NK = probabilities(found.outputs["logits"])
+        names = [
+            self.classes[int(row_K.argmax())] if status == OK else None
+            for row_K, status in zip(probability_NK, found.status, strict=True)
+        ]
+        return Classified(names, probability_NK, found.status)
+
+    def distance(self, a: Item, b: Item, *, align: bool = False) -> float:
+        """How unlike two expressions are: squared Euclidean distance of the embeddings, as in training, 0 to 4.
+
+        NaN where one of them has no face.
+
+        Args:
+            a: a picture.
+            b: another.
+            align: see ``embed``.
+
+        Raises:
+            UserError: not one picture each; else as ``embed``.
+        """
+        first_D, second_D = self._one_each((a, b), align)
+        return float(np.square(first_D - second_D).sum())
+
+    def odd_one_out(self, a: Item, b: Item, c: Item, *, align: bool = False) -> int | None:
+        """Which of three expressions people would call unlike the other two.
+
+        Args:
+            a: a picture.
+            b: another.
+            c: another.
+            align: see ``embed``.
+
+        Returns:
+            0, 1 or 2: the one outside the closest pair. None where one of them has no face, or two pairs are as close.
+
+        Raises:
+            UserError: not one picture each; else as ``embed``.
+        """
+        emb_3D = self._one_each((a, b, c), align)
+        opposite_3 = np.square(np.roll(emb_3D, -1, 0) - np.roll(emb_3D, -2, 0)).sum(1)
+        least, second = np.sort(opposite_3)[:2]
+        return int(opposite_3.argmin()) if least < second else None  # of NaN too
+
+    def find_faces(self, picture: Item) -> Detections:
+        """All faces of a picture, best score first; their boxes are what ``boxes`` takes.
+
+        Found with the detector of the training data; where none was at work, with YuNet if its model was given, else
+        with MTCNN.
+
+        Args:
+            picture: one picture, see the class.
+
+        Raises:
+            UserError: not one picture, or one that cannot be read; the detector is missing, or another one than in
+                training.
+        """
+        items = list(each_item(picture))
+        if len(items) != 1:
+            raise UserError(f"find_faces: {len(items)} pictures; expected one")
+        image_HWC = as_rgb(items[0])
+        if isinstance(image_HWC, str):
+            raise UserError(f"{picture}: {image_HWC}: {STATUS[image_HWC]}")
+        return self._maker.find(image_HWC)
+
+    def encode(self, items: Items, *, align: bool = False, boxes: Boxes | None = None) -> Encoded:
+        """All outputs of the net at once, by name, and the status of each picture.
+
+        Args:
+            items: see ``embed``.
+            align: see ``embed``.
+            boxes: see ``embed``.
+
+        Raises:
+            UserError: as ``embed``.
+        """
+        parts = list(self.stream(items, align=align, boxes=boxes)) or [self._encoded([])]
+        outputs = {name: np.concatenate([part.outputs[name] for part in parts]) for name in parts[0].outputs}
+        return Encoded(outputs, [status for part in parts for status in part.status])
+
+    def faces(self, items: Items, *, align: bool = False) -> list[np.ndarray | str]:
+        """The faces that the net gets of some pictures, to look at.
+
+        Args:
+            items: see ``embed``.
+            align: see ``embed``.
+
+        Returns:
+            For each picture uint8 of ``face_shape``, or the status that says why there is none.
+
+        Raises:
+            UserError: as ``embed``.
+        """
+        return list(self._maker.make(_paired(items, None), align=align))
+
+    def stream(self, items: Items, *, align: bool = False, boxes: Boxes | None = None) -> Iterator[Encoded]:
+        """``encode`` of a stream of any length, a batch at a time: no more than ``batch_size`` faces are held.
+
+        Args:
+            items: see ``embed``.
+            align: see ``embed``.
+            boxes: see ``embed``.
+
+        Raises:
+            UserError: as ``embed``.
+        """
+        if boxes is None and not align and isinstance(items, np.ndarray) and self._are_stored(items):
+            for first in range(0, len(items), self.batch_size):  # nothing is to be made of them one by one
+                some = np.ascontiguousarray(items[first : first + self.batch_size])
+                yield Encoded(self._forward(some), [OK] * len(some))
+            return
+        held: list[np.ndarray | str] = []
+        for face in self._maker.make(_paired(items, boxes), align=align):
+            held.append(face)
+            if len(held) == self.batch_size:
+                yield self._encoded(held)
+                held = []
+        if held:
+            yield self._encoded(held)
+
+    def _are_stored(self, items: np.ndarray) -> bool:
+        """Whether an array holds faces just as a packed set does."""
+        return items.dtype == np.uint8 and items.shape[1:] == self.face_shape
+
+    def _encoded(self, faces: Sequence[np.ndarray | str]) -> Encoded:
+        """One batch through the net; rows of NaN where there is no face."""
+        status = [face if isinstance(face, str) else OK for face in faces]
+        there = np.flatnonzero([word == OK for word in status])
+        found: dict[str, np.ndarray] = {}
+        if len(there):
+            found = self._forward(np.stack([face for face in faces if not isinstance(face, str)]))
+        outputs = {}
+        for name, shape in self._shapes.items():
+            outputs[name] = np.full((len(faces), *shape), np.nan, np.float32)
+            if len(there):
+                outputs[name][there] = found[name]
+        return Encoded(outputs, status)
+
+    def _forward(self, faces_NHWC: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = predict_batch(self.model, faces_NHWC, views=self.views, device=self.device)
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    @cached_property
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each output of one face."""
+        return {
+            name: value.shape[1:] for name, value in self._forward(np.zeros((1, *self.face_shape), np.uint8)).items()
+        }
+
+    def check_align(self) -> None:
+        """Raise ValueError unless faces can be aligned as in training: it is known how, and the detector is here."""
+        self._maker.check_align()
+
+    def check_faces(self, dataset: PackedDataset) -> None:
+        """Raise ValueError unless the faces of a packed set have the size and channels of those trained on."""
+        if dataset.faces_NHWC.shape[1:] != self.face_shape or dataset.channels != list(self.channels):
+            raise UserError(
+                f"{dataset.path}: faces of {dataset.faces_NHWC.shape[1:]} {dataset.channels}; {self.name} was "
+                f"trained on {self.face_shape} {list(self.channels)}"
+            )
+
+    def dims(self, name: str) -> int:
+        """Numbers in an output of one face, such as D of ``embedding``; see ``check_output``."""
+        self.check_output(name)
+        return int(np.prod(self._shapes[name]))
+
+    def check_output(self, name: str) -> None:
+        """Raise ValueError unless the net has this output: ``embedding``, ``feature``, ``logits`` or another."""
+        if name not in self._shapes:
+            raise UserError(f"{self.name}: the net has no '{name}'; it has: {', '.join(sorted(self._shapes))}")
+
+    def _gathered(self, output: str, items: Items, align: bool, boxes: Boxes | None) -> Encoded:
+        """``encode`` of one output."""
+        self.check_output(output)
+        parts = list(self.stream(items, align=align, boxes=boxes)) or [self._encoded([])]
+        rows = np.concatenate([part.outputs[output] for part in parts])
+        return Encoded({output: rows}, [status for part in parts for status in part.status])
+
+    def _one_each(self, items: Sequence[Item], align: bool) -> np.ndarray:
+        """The embedding of each, shape (len(items), D)."""
+        emb_ND = self.embed(items, align=align)
+        if len(emb_ND) != len(items):
+            raise UserError(f"{len(emb_ND)} pictures; expected {len(items)}, one in each argument")
+        return emb_ND
+
+
+def probabilities(logits_NK: np.ndarray) -> np.ndarray:
+    """Of each class, float32, shape (N, K)."""
+    return torch.from_numpy(logits_NK).softmax(dim=1).numpy()
+
+
+def _paired(items: Items, boxes: Boxes | None) -> Iterator[Picture]:
+    """Each picture with its box."""
+    if boxes is None:
+        yield from ((item, None) for item in each_item(items))
+        return
+    missing = object()
+    for item, box in zip_longest(each_item(items), boxes, fillvalue=missing):
+        if item is missing or box is missing:
+            raise UserError("boxes: not as many as pictures; expected one each, or None in its place")
+        yield item, box  # type: ignore[misc]

@@ -1,0 +1,46 @@
+"""Runs an exported ``.onnx`` file with onnxruntime, on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fecnet.encoder.exported_files import INPUT, first_line, import_or_tell
+from fecnet.structures import Outputs
+from fecnet.utils.errors import UserError
+
+
+class OnnxNet:
+    """An ONNX graph; calling it maps images to outputs, in any number of threads at once.
+
+    As many threads compute as torch would take (``OMP_NUM_THREADS``). The file is handed over as bytes, so that one
+    which refers to further files reads none.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        extra: metadata in it, as text, by name.
+
+    Raises:
+        UserError: onnxruntime is missing, or the file is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        onnxruntime = import_or_tell("onnxruntime", path)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3  # errors: they are raised too
+        try:
+            self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors share no class
+            raise UserError(f"{path}: not an ONNX file that onnxruntime reads: {first_line(error)}") from error
+        self.extra: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        self._names = [output.name for output in self._session.get_outputs()]
+
+    def __call__(self, image: Tensor) -> Outputs:
+        """Outputs of a batch of images, as the graph wants them, on the CPU."""
+        found = self._session.run(self._names, {INPUT: image.contiguous().numpy()})
+        return {name: torch.from_numpy(value) for name, value in zip(self._names, found, strict=True)}

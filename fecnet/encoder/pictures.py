@@ -1,0 +1,95 @@
+"""What a user may give as a picture, and what becomes of it: RGB pixels, or the word that says why there are none.
+
+Shape suffixes: N pictures, H, W, C height, width and channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fecnet.faces import decode, extract
+from fecnet.faces.decode import read_photo, to_rgb
+from fecnet.utils.errors import UserError
+
+OK = "ok"
+STATUS = {
+    OK: "there is a face, and what the net says of it",
+    **decode.REASONS,
+    **extract.REASONS,
+    "missing_file": "no such file",
+    "cannot_open": "the file cannot be opened, or is none",
+}
+
+Item = str | Path | np.ndarray | Tensor
+Items = Item | Iterable[Item]
+
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def each_item(items: Items) -> Iterator[Item]:
+    """One picture after the other, of any nesting that ``Encoder`` takes; arrays and tensors as uint8 (H, W, C).
+
+    Raises:
+        UserError: an array or tensor that is no picture: see ``as_pixels``; or something else altogether.
+    """
+    if isinstance(items, str | Path):
+        yield items
+    elif isinstance(items, np.ndarray | Tensor):
+        array = _channels_last(items)
+        yield from array if array.ndim == 4 else [array]
+    elif isinstance(items, Iterable):
+        for item in items:
+            yield from each_item(item)
+    else:
+        raise UserError(f"picture: {type(items).__name__}; allowed: a path, a numpy array, a torch tensor, or several")
+
+
+def _channels_last(picture: np.ndarray | Tensor) -> np.ndarray:
+    """uint8, shape (H, W, C) or (N, H, W, C)."""
+    array = _tensor_pixels(picture) if isinstance(picture, Tensor) else picture
+    if array.dtype != np.uint8:
+        raise UserError(f"picture: array of {array.dtype} {array.shape}; allowed: uint8; float in 0..1 as a tensor")
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim not in (3, 4) or array.shape[-1] not in (1, 2, 3, 4) or 0 in array.shape[-3:]:
+        order = "tensors (C, H, W) or (N, C, H, W)" if isinstance(picture, Tensor) else "(H, W, C) or (N, H, W, C)"
+        raise UserError(f"picture: shape {tuple(picture.shape)}; allowed: (H, W), {order}, with C of 1, 3 or 4")
+    return array
+
+
+def _tensor_pixels(picture: Tensor) -> np.ndarray:
+    """uint8 with the channels last; float in 0..1 to the nearest of 256 levels, as a file would hold it."""
+    picture = picture.detach().cpu()
+    if picture.dtype.is_floating_point:
+        picture = picture.float()
+        if picture.numel() and not (picture.min() >= 0 and picture.max() <= 1):  # of NaN too
+            low, high = picture.min().item(), picture.max().item()
+            raise UserError(f"picture: float tensor with values {low:g} to {high:g}; allowed: 0 to 1")
+        picture = (picture * 255).round().to(torch.uint8)
+    return (picture.movedim(-3, -1) if picture.ndim >= 3 else picture).numpy()
+
+
+def as_rgb(item: Item) -> np.ndarray | str:
+    """A picture as uint8 RGB, shape (H, W, 3), or a key of ``STATUS``.
+
+    A file is decoded as ``decode_image`` says. Of an array, shape (H, W, C), grey is repeated and RGBA laid on white,
+    as files are. The result shares no memory with what was given, which may be written over.
+
+    Raises:
+        UserError: an array with a number of channels that no picture has.
+    """
+    if isinstance(item, str | Path):
+        return read_photo(item)
+    array = _channels_last(item)
+    if array.ndim != 3 or array.shape[2] not in _MODES:
+        raise UserError(f"picture: shape {array.shape}; allowed: (H, W, C) with C of 1, 3 or 4")
+    if array.shape[2] == 3:
+        return np.array(array, order="C")
+    pixels = np.ascontiguousarray(array if array.shape[2] == 4 else array[..., 0])
+    return np.asarray(to_rgb(Image.fromarray(pixels, _MODES[array.shape[2]]), "picture"))

@@ -1,0 +1,1 @@
+"""A trained net as a file for other programs, checked against the net."""

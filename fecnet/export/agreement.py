@@ -1,0 +1,145 @@
+"""How alike two nets see the same faces: an exported one and the one it was made of.
+
+Shape suffixes: N faces, T triplets, D embedding dimensions, K classes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from fecnet.encoder.encoder import Encoder
+from fecnet.structures import opposite_distances
+from fecnet.utils.errors import UserError
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def timed_outputs(encoder: Encoder, faces_NHWC: np.ndarray, rows_N: np.ndarray, label: str) -> tuple[Arrays, float]:
+    """All outputs of some stored faces, by name, and faces per second.
+
+    Args:
+        encoder: the net.
+        faces_NHWC: stored faces, uint8.
+        rows_N: which of them, int64.
+        label: of the progress bar; empty = none.
+    """
+    parts = []
+    begun = time.perf_counter()
+    with tqdm(desc=label, total=len(rows_N), unit="face", disable=not label) as bar:
+        for part in encoder.stream(faces_NHWC[row] for row in rows_N):
+            parts.append(part.outputs)
+            bar.update(len(part.status))
+    rate = len(rows_N) / (time.perf_counter() - begun)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, rate
+
+
+def largest_differences(ours: Arrays, theirs: Arrays) -> dict[str, float]:
+    """Of each output the largest difference, as a share of its largest value where that is above 1.
+
+    Of embeddings, which are unit vectors, it is the difference itself. NaN anywhere is infinitely far.
+
+    Raises:
+        UserError: other outputs or shapes.
+    """
+    shapes = [{name: value.shape for name, value in sorted(each.items())} for each in (ours, theirs)]
+    if shapes[0] != shapes[1]:
+        raise UserError(f"outputs {shapes[1]}; the net has {shapes[0]}")
+    found = {}
+    for name, value in ours.items():
+        difference = float(np.abs(value - theirs[name]).max() / max(1.0, np.abs(value).max()))
+        found[name] = difference if np.isfinite(difference) else float("inf")
+    return found
+
+
+@dataclass(frozen=True)
+class Alike:
+    """What two nets judge alike.
+
+    Attributes:
+        alike: triplets of which both name the same odd face, or faces that both give the same class.
+        total: of how many.
+    """
+
+    alike: int
+    total: int
+
+    @property
+    def percent(self) -> float:
+        """Per cent alike."""
+        return 100 * self.alike / self.total
+
+
+def judged_alike(ours: Arrays, theirs: Arrays, faces_T3: np.ndarray) -> dict[str, Alike]:
+    """Triplets and classes judged alike, as far as the nets judge them.
+
+    Args:
+        ours: outputs of one net.
+        theirs: of the other.
+        faces_T3: triplets, as indices into the N faces.
+    """
+    found = {}
+    if "embedding" in ours:
+        odd_T, other_T = (_odd(each["embedding"], faces_T3) for each in (ours, theirs))
+        found["triplets"] = Alike(int((odd_T == other_T).sum()), len(faces_T3))
+    if "logits" in ours:
+        class_N, other_N = (each["logits"].argmax(1) for each in (ours, theirs))
+        found["classes"] = Alike(int((class_N == other_N).sum()), len(class_N))
+    return found
+
+
+def _odd(emb_ND: np.ndarray, faces_T3: np.ndarray) -> np.ndarray:
+    """The face outside the closest pair of each triplet, 0..2, shape (T,)."""
+    return opposite_distances(torch.from_numpy(emb_ND[faces_T3])).argmin(1).numpy()
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """An exported net beside the one it was made of.
+
+    Attributes:
+        faces: what they were shown, in words.
+        differences: see ``largest_differences``.
+        alike: see ``judged_alike``.
+        percent: by figure, before and after, on the same faces; empty where nothing says what is right.
+        faces_per_s: before and after, on this machine, once: rough.
+        threads: that computed.
+    """
+
+    faces: str
+    differences: dict[str, float]
+    alike: dict[str, Alike]
+    percent: dict[str, tuple[float, float]]
+    faces_per_s: tuple[float, float]
+    threads: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "faces": self.faces,
+            "largest_difference": self.differences,
+            "percent_alike": {name: round(alike.percent, 4) for name, alike in self.alike.items()},
+            "percent": {name: list(pair) for name, pair in self.percent.items()},
+            "faces_per_s": [round(rate, 1) for rate in self.faces_per_s],
+            "threads": self.threads,
+            "text": self.text(),
+        }
+
+    def text(self) -> str:
+        """What people read of it."""
+        lines = [f"checked on {self.faces}"]
+        differences = ", ".join(f"{name} {value:.1e}" for name, value in self.differences.items())
+        lines.append(f"largest difference: {differences}")
+        alike = (f"{name} {each.percent:.2f} % of {each.total:,}" for name, each in self.alike.items())
+        lines += [f"judged alike: {', '.join(alike)}"] if self.alike else []
+        for name, (before, after) in self.percent.items():
+            lines.append(f"{name}: {after:.2f} % (the net: {before:.2f} %, {before - after:+.2f} points lost)")
+        before, after = self.faces_per_s
+        lines.append(f"faces/s: {after:.0f} (the net: {before:.0f}; once, on {self.threads} threads of this CPU)")
+        return "\n".join(lines)

@@ -1,0 +1,43 @@
+"""``fecnet export --format bundle``: a folder with weights, what they need to be used, and a model card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fecnet.engine.checkpoint import load_meta
+from fecnet.export.graph import Save, Source
+from fecnet.export.model_card import model_card
+from fecnet.utils.errors import UserError
+from fecnet.utils.files import flush_folder, write_bytes
+
+_WEIGHTS, _META, _CARD = "model.safetensors", "meta.json", "README.md"
+
+
+def is_bundle_alone(path: Path) -> bool:
+    """Whether a folder is a bundle, here or anywhere made, and holds nothing else."""
+    names = {file.name for file in path.iterdir()}
+    if path.is_symlink() or names != {_WEIGHTS, _META, _CARD}:
+        return False
+    return "export" in load_meta(path)
+
+
+def make_bundle(source: Source) -> Save:
+    """``model.safetensors`` as it is, ``meta.json`` and ``README.md``: a checkpoint that lies alone.
+
+    Raises:
+        UserError: a graph is asked for, which a bundle has not.
+    """
+    if source.raw:
+        raise UserError("--raw: a bundle has weights and no graph; allowed with onnx, torch, int8")
+
+    def save(path: Path, meta: Mapping[str, Any]) -> None:
+        path.mkdir(exist_ok=True)
+        write_bytes(path / _WEIGHTS, (source.files / _WEIGHTS).read_bytes())
+        write_bytes(path / _META, json.dumps(meta, indent=2).encode())
+        write_bytes(path / _CARD, model_card(meta).encode())
+        flush_folder(path)
+
+    return save

@@ -1,0 +1,144 @@
+"""A net as one graph of torch's operators: what ONNX and ``torch.export`` files are made of.
+
+Shape suffixes: N faces, H, W, C height, width and channels of stored faces, V views.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from fecnet.encoder.exported_files import first_line
+from fecnet.engine.predict import View
+from fecnet.faces.quiet import quiet
+from fecnet.structures import Outputs
+from fecnet.utils.errors import UserError
+
+_BATCH = 64  # faces for calibration at a time
+
+Save = Callable[[Path, Mapping[str, Any]], None]  # writes a net to a path, with what it says of itself
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported.
+
+    Attributes:
+        model: in evaluation mode, on the CPU.
+        views: see ``Encoder``.
+        face_shape: of a stored face: height, width, channels.
+        raw: a graph takes stored faces, uint8 (N, H, W, C); else what a view makes of them, float (N, C, S, S).
+        name: the checkpoint, for errors.
+        files: of its weights and description: ``model.safetensors`` in this folder.
+        calibration_NHWC: stored faces like those trained on, uint8, for int8 alone.
+    """
+
+    model: nn.Module
+    views: Sequence[View]
+    face_shape: tuple[int, int, int]
+    raw: bool
+    name: str
+    files: Path
+    calibration_NHWC: np.ndarray | None = None
+
+    def graph(self) -> ExportedProgram:
+        """The net as a graph.
+
+        Raises:
+            UserError: it does what no graph can hold.
+        """
+        net = StoredFaces(self.model, self.views) if self.raw else self.model
+        try:
+            return capture(net, self.graph_input(self.blank(2)))
+        except ValueError as error:
+            raise UserError(f"{self.name}: {error}") from error
+
+    def blank(self, num: int) -> np.ndarray:
+        """Stored faces without anything on them, for tracing."""
+        return np.zeros((num, *self.face_shape), np.uint8)
+
+    def graph_input(self, faces_NHWC: np.ndarray) -> Tensor:
+        """What the graph takes in of stored faces; of several views the first."""
+        image = torch.from_numpy(faces_NHWC)
+        return image if self.raw else self.views[0](image.permute(0, 3, 1, 2)).contiguous()
+
+    def calibration(self) -> Iterator[np.ndarray]:
+        """What the graph takes in of the faces for calibration, a batch at a time."""
+        assert self.calibration_NHWC is not None
+        for first in range(0, len(self.calibration_NHWC), _BATCH):
+            yield self.graph_input(np.ascontiguousarray(self.calibration_NHWC[first : first + _BATCH])).numpy()
+
+
+class StoredFaces(nn.Module):
+    """A net with its preprocessing inside: takes faces as a packed set stores them.
+
+    Args:
+        model: maps images to outputs.
+        views: each makes the net's input of stored images, uint8 (N, C, H, W); outputs are their mean.
+    """
+
+    def __init__(self, model: nn.Module, views: Sequence[View]) -> None:
+        super().__init__()
+        self.model, self.views = model, list(views)
+
+    def forward(self, image: Tensor) -> Outputs:
+        """Outputs of faces, uint8, shape (N, H, W, C); see ``engine.predict.average_views``."""
+        image_NCHW = image.permute(0, 3, 1, 2).contiguous()
+        # all views at once: a pass for each would write the whole net into the graph as many times
+        outputs: Outputs = self.model(torch.cat([view(image_NCHW) for view in self.views]))
+        if len(self.views) == 1:
+            return outputs
+        outputs = {name: value.unflatten(0, (len(self.views), -1)).mean(0) for name, value in outputs.items()}
+        if "embedding" in outputs:
+            outputs["embedding"] = F.normalize(outputs["embedding"], dim=1)
+        return outputs
+
+
+def capture(model: nn.Module, image: Tensor) -> ExportedProgram:
+    """The graph of a net in evaluation mode, for any number of faces.
+
+    Args:
+        model: takes one tensor, gives outputs by name.
+        image: an input of two faces, on the CPU.
+
+    Raises:
+        UserError: the net does what no graph can hold.
+    """
+    try:
+        with quiet(), torch.no_grad():
+            program = torch.export.export(model, (image,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+            program = program.run_decompositions(_DECOMPOSED)
+    except Exception as error:  # torch raises whatever it met, of many kinds
+        raise UserError(f"cannot be written as a graph: {first_line(error)}") from error
+    for node in program.graph.nodes:  # the lines of this machine's source files
+        for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node"):
+            node.meta.pop(key, None)
+    return program
+
+
+def _avg_pool2d(
+    x: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0, 0),
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
+    """An average over another number than that of the window, which the ONNX exporter of torch 2.15 passes over."""
+    if divisor_override is None:
+        return NotImplemented  # stays as it is
+    mean = torch.ops.aten.avg_pool2d.default(x, kernel_size, stride, padding, ceil_mode, True)
+    return mean * (math.prod(kernel_size) / divisor_override)
+
+
+_DECOMPOSED: dict[Any, Callable[..., Any]] = {torch.ops.aten.avg_pool2d.default: _avg_pool2d}

@@ -1,0 +1,1 @@
+"""Network slimming: which channels go, and the smaller run that is left."""

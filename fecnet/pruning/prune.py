@@ -1,0 +1,236 @@
+"""From a trained run to a smaller one: channels with small scales removed, weights and settings written anew."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fecnet.config.node import Frozen, dump_config, load_config, plain
+from fecnet.encoder.saved_net import build_saved_net, open_saved_net
+from fecnet.engine.checkpoint import Checkpointer, home_of, make_folder, run_of
+from fecnet.evaluation.scales import plot_scales
+from fecnet.modeling.channels import ChannelGroup
+from fecnet.modeling.cost import count_macs, count_parameters, macs_by_layer
+from fecnet.pruning.slimming import (
+    Choice,
+    Keep,
+    by_ratio,
+    by_target,
+    importance,
+    kept_macs,
+    kept_parameters,
+    pruned_state,
+    removable_groups,
+)
+from fecnet.utils.errors import UserError
+from fecnet.utils.files import replace_text
+from fecnet.utils.logging import read_metrics
+
+logger = logging.getLogger(__name__)
+
+_ALIKE = 0.2  # standard deviation of scales over their mean; a choice: VGG19 had 0.03 where pruning failed, else 0.6
+_THIN = 0.1  # of the channels of a layer; a choice
+
+
+@dataclass(frozen=True)
+class Goal:
+    """How much is removed; one of the first three.
+
+    Attributes:
+        ratio: of the channels, between 0 and 1.
+        parameters: of the pruned net, at most.
+        macs: multiplications of the pruned net for one image, at most.
+        least: share of each layer's channels that stays, whatever their scales; one channel stays anyway.
+    """
+
+    ratio: float | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    least: float = 0.0
+
+
+def prune_run(path: str, goal: Goal, *, which: str = "best", inner: bool = False, output: str = "") -> Path:
+    """Write the pruned net of a checkpoint as a run of its own, which has not been trained yet.
+
+    ``config.yaml`` in it is the recipe that trains it on: the run's settings with the pruned net's weights and
+    ``MODEL.LAYER_CHANNELS``.
+
+    Args:
+        path: a run or checkpoint folder.
+        goal: how much is removed.
+        which: ``best`` or ``last``, for a run folder.
+        inner: leave the sums of residual blocks as they are and prune inside them, as the published code does.
+        output: folder to write; empty for the run's name with ``-pruned``.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: no checkpoint, a goal out of range, a net that cannot be pruned, or a folder that is taken.
+    """
+    checkpoint, meta, cfg, net = open_saved_net(path, which)
+    groups = removable_groups(net, cfg.MODEL.BACKBONE)
+    image = torch.zeros(1, len(meta["preprocessing"]["channels"]), cfg.DATA.INPUT_SIZE, cfg.DATA.INPUT_SIZE)
+    macs = macs_by_layer(net, image)
+    importances = [
+        torch.full_like(value_C, torch.inf) if (inner and group.is_residual) or _is_frozen(net, group) else value_C
+        for group, value_C in zip(groups, importance(net, groups), strict=True)
+    ]
+    scale_S = torch.cat([value_C[value_C.isfinite()] for value_C in importances])
+    choice = _choose(net, groups, importances, goal, macs)
+    _warn_of_scales(checkpoint, scale_S, cfg.SOLVER.SPARSITY)
+    folder = _output_folder(checkpoint, output)
+    small_cfg = _settings(cfg, folder, checkpoint, meta, choice)
+    small = build_saved_net(small_cfg, meta)
+    small.load_state_dict(pruned_state(net, groups, choice.keep))
+    before, after = (_costs(each, image) for each in (net, small))
+    described = {
+        **_describe(choice, checkpoint, meta["iteration"], cfg, goal.least),
+        "widths_before": [group.size for group in groups],
+        "before": before,
+        "after": after,
+    }
+    _write(folder, small, small_cfg, {**meta, "pruned": described})
+    _print(groups, choice, before, after)
+    _plot(folder, scale_S, choice, checkpoint)
+    logger.info(
+        f"\n{folder}: written, not trained since; measure it with: python inference.py {folder}\n"
+        f"fine-tune it with: python train.py {folder}/config.yaml SOLVER.SPARSITY 0"
+    )
+    return folder
+
+
+def _warn_of_scales(checkpoint: Path, scale_S: Tensor, sparsity: float) -> None:
+    """Say so where which scales are the smallest tells little."""
+    mean, deviation = float(scale_S.mean()), float(scale_S.std(correction=0))
+    if not sparsity:
+        logger.info(
+            f"{checkpoint}: trained with SOLVER.SPARSITY 0, so its scales do not tell what is of no use and pruning "
+            "costs more accuracy; train with SOLVER.SPARSITY above 0, how much says docs/pruning.md"
+        )
+    elif deviation <= _ALIKE * mean:
+        logger.info(
+            f"{checkpoint}: its scales hardly differ ({mean:.3g} ± {deviation:.2g}), so which are the smallest tells "
+            f"little and pruning costs more accuracy; train with a SOLVER.SPARSITY above {sparsity:g}, how much says "
+            "docs/pruning.md"
+        )
+
+
+def _is_frozen(net: nn.Module, group: ChannelGroup) -> bool:
+    """Whether its scales were not trained, so that they say nothing: ``MODEL.FREEZE_BACKBONE``."""
+    return not all(net.get_submodule(norm.layer).get_parameter("weight").requires_grad for norm in group.norms)
+
+
+def _choose(
+    net: nn.Module, groups: list[ChannelGroup], importances: list[Tensor], goal: Goal, macs: Mapping[str, int]
+) -> Choice:
+    if goal.ratio is not None:
+        return by_ratio(importances, goal.ratio, least=goal.least)
+    costs: dict[str, tuple[int | None, Callable[[Keep], int]]] = {
+        "target parameters": (goal.parameters, lambda keep: kept_parameters(net, groups, keep)),
+        "target MACs": (goal.macs, lambda keep: kept_macs(net, groups, keep, macs)),
+    }
+    name, (target, cost) = next((name, of) for name, of in costs.items() if of[0] is not None)
+    assert target is not None
+    return by_target(importances, target, cost, name, least=goal.least)
+
+
+def _output_folder(checkpoint: Path, output: str) -> Path:
+    if output:
+        folder = Path(output)
+    else:
+        run = run_of(checkpoint)
+        folder = run.with_name(f"{run.name}-pruned")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: is there already; give another with --output, or remove it")
+    return folder
+
+
+def _settings(cfg: Frozen, folder: Path, checkpoint: Path, meta: Mapping[str, Any], choice: Choice) -> Frozen:
+    """The run's settings, for a net of the widths that are left, starting from its weights."""
+    origin = f"{meta['data']['name']}, iteration {meta['iteration']} of {home_of(checkpoint).resolve().name}"
+    told = f"{origin}; {choice.removed} of {choice.total} channels removed"
+    if "pruned" in meta and not meta["iteration"]:  # pruned twice without training: what it came from is told too
+        told += f"; before that: {cfg.MODEL.PRETRAINED_ON}"
+    model = {
+        "LAYER_CHANNELS": choice.widths,
+        "PRETRAINED": str(folder / "checkpoints" / "0" / "model.safetensors"),
+        "PRETRAINED_ON": told,
+        "PRETRAINED_PARTS": "all",
+    }
+    run = {"NAME": f"{folder.resolve().name}-tuned", "OUTPUT_DIR": str(folder.parent)}
+    return load_config(base={**plain(cfg), **run, "MODEL": {**plain(cfg.MODEL), **model}})
+
+
+def _describe(choice: Choice, checkpoint: Path, iteration: int, cfg: Frozen, least: float) -> dict[str, Any]:
+    return {
+        "checkpoint": str(checkpoint),
+        "iteration": iteration,
+        "sparsity": cfg.SOLVER.SPARSITY,
+        "removed": choice.removed,
+        "of": choice.total,
+        "threshold": choice.threshold,
+        "spared": choice.spared,
+        "least": least,
+    }
+
+
+def _costs(net: nn.Module, image_NCHW: Tensor) -> dict[str, int]:
+    return {"parameters": count_parameters(net), "macs": count_macs(net, image_NCHW)}
+
+
+def _write(folder: Path, net: nn.Module, cfg: Frozen, meta: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder / "checkpoints")
+    checkpointer = Checkpointer(folder / "checkpoints", keep=0)
+    # not measured and not trained, whatever its origin was
+    kept = {key: value for key, value in meta.items() if key not in ("format", "iteration")}
+    described = {**kept, "config": plain(cfg), "accuracy": {}, "seconds": 0.0, "length": 0}
+    try:
+        checkpointer.save(0, weights=net.state_dict(), trainer={}, meta=described, best=False)
+        checkpointer.finish()
+    finally:
+        checkpointer.close()
+    replace_text(folder / "config.yaml", dump_config(cfg))  # last: it names the weights
+
+
+def _print(groups: list[ChannelGroup], choice: Choice, before: Mapping[str, int], after: Mapping[str, int]) -> None:
+    width = max(len(group.name) for group in groups)
+    for group, kept in zip(groups, choice.widths, strict=True):
+        logger.info(
+            f"{group.name:<{width}}  {group.size:>5} → {kept:>5}{'  (sum of blocks)' if group.is_residual else ''}"
+        )
+    logger.info(
+        f"\n{choice.removed} of {choice.total} channels removed ({100 * choice.removed / choice.total:.1f} %), "
+        f"those with scales up to {choice.threshold:.4g}"
+        + (f"; {choice.spared} of the smallest stay, so that each layer keeps its share" if choice.spared else "")
+        + (f", {choice.asked - choice.removed} fewer are removed than asked" if choice.removed < choice.asked else "")
+    )
+    thin = [
+        f"{group.name} ({kept} of {group.size})"
+        for group, kept in zip(groups, choice.widths, strict=True)
+        if kept < _THIN * group.size
+    ]
+    if thin:
+        logger.info(
+            f"nearly emptied: {', '.join(thin)}; fine-tuning may not mend it: --least 0.25 leaves each a quarter"
+        )
+    for key, name in (("parameters", "parameters"), ("macs", "MACs per face")):
+        ratio = before[key] / after[key]
+        logger.info(f"{name:<13}  {before[key]:>13,} → {after[key]:>13,}  ({ratio:.2f} times fewer)")
+
+
+def _plot(folder: Path, scale_S: Tensor, choice: Choice, checkpoint: Path) -> None:
+    """``scales.png``; without matplotlib a line that says so."""
+    metrics = home_of(checkpoint) / "metrics.jsonl"
+    history = read_metrics(metrics) if metrics.is_file() else []
+    try:
+        plot_scales(scale_S, folder / "scales.png", threshold=choice.threshold, history=history)
+    except ValueError as error:
+        logger.info(f"scales.png: not drawn: {error}")

@@ -1,0 +1,244 @@
+"""Network slimming (arXiv:1708.06519): which channels to remove by the scales of their batch norms, and removing them.
+
+C channels of a group.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fecnet.modeling.channels import ChannelGroup, Span
+from fecnet.utils.errors import UserError
+
+_NONE = "no channel may be removed: all are frozen (MODEL.FREEZE_BACKBONE) or sums of residual blocks (--inner)"
+Keep = list[Tensor]  # of each group which channels stay, bool, shape (C,)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is kept.
+
+    Attributes:
+        keep: of each group which channels stay, bool.
+        threshold: the largest importance that was removed, 0 where nothing was.
+        removed: channels.
+        total: channels that could be removed, the last of each group among them.
+        spared: channels among the smallest that stay, so that their group keeps its least share.
+        asked: channels that were to be removed.
+    """
+
+    keep: Keep
+    threshold: float
+    removed: int
+    total: int
+    spared: int
+    asked: int
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels kept of each group: ``MODEL.LAYER_CHANNELS`` of the pruned net."""
+        return [int(keep_C.sum()) for keep_C in self.keep]
+
+
+def scale_names(groups: Sequence[ChannelGroup]) -> list[str]:
+    """The batch norms whose scales decide, each once, in the order of the groups."""
+    return list(dict.fromkeys(norm.layer for group in groups for norm in group.norms))
+
+
+def absolute_scales(net: nn.Module, names: Sequence[str]) -> Tensor:
+    """|γ| of the batch norms with these names, one after the other, float32, on the CPU."""
+    return torch.cat([_weight(net, name).detach() for name in names]).abs().float().cpu()
+
+
+def importance(net: nn.Module, groups: Sequence[ChannelGroup]) -> list[Tensor]:
+    """|γ| of each channel, float32, shape (C,) each; where several batch norms have the channel, the largest."""
+    found = []
+    for group in groups:
+        scales = [_weight(net, norm.layer)[norm.offset :][: group.size] for norm in group.norms]
+        found.append(torch.stack(scales).detach().abs().amax(dim=0).float().cpu())
+    return found
+
+
+def by_ratio(importances: Sequence[Tensor], ratio: float, *, least: float = 0.0) -> Choice:
+    """Remove the ``ratio`` of all channels that has the smallest importances, as far as each group keeps its share.
+
+    Channels of infinite importance stay too, and do not count.
+
+    Args:
+        importances: of each group.
+        ratio: between 0 and 1.
+        least: share of each group that stays whatever its importances, rounded up; one channel at least.
+
+    Raises:
+        UserError: the ratio is not between 0 and 1, or no channel goes; an impossible share.
+    """
+    _check_least(least)
+    if not 0 < ratio < 1:
+        raise UserError(f"ratio {ratio:g}; allowed: above 0 and below 1")
+    total = _removable(importances)
+    count = int(ratio * total + 1e-6)  # 0.7 of 90 are 63, also where 0.7 · 90 comes out a little smaller
+    if not total:
+        raise UserError(_NONE)
+    if not count:
+        raise UserError(f"ratio {ratio:g}: none of {total} channels; allowed: {1 / total:.2g} or more")
+    choice = _choose(importances, count, least)
+    if not choice.removed:
+        raise UserError(f"ratio {ratio:g}: none of {total} channels may go, since each layer keeps its share")
+    return choice
+
+
+def by_target(
+    importances: Sequence[Tensor], target: int, cost: Callable[[Keep], int], name: str, *, least: float = 0.0
+) -> Choice:
+    """Remove as few channels as bring the cost to ``target`` or below, the smallest importances first.
+
+    Args:
+        importances: of each group.
+        target: largest cost allowed.
+        cost: of the net with what is kept; never grows when more is removed.
+        name: of the cost, for the error.
+        least: share of each group that stays whatever its importances, rounded up; one channel at least.
+
+    Raises:
+        UserError: the net is no larger than the target, or no net of its kind is small enough; an impossible share.
+    """
+    _check_least(least)
+    total = _removable(importances)
+    if not total:
+        raise UserError(_NONE)
+    whole, smallest = (cost(_choose(importances, count, least).keep) for count in (0, total))
+    if not smallest <= target < whole:
+        left = f"{100 * least:g} % of each layer left" if least else "one channel left where any may go"
+        raise UserError(f"{target:,} {name}; allowed: {smallest:,} ({left}) to {whole - 1:,}")
+    enough, too_few = total, 0
+    while enough - too_few > 1:
+        middle = (enough + too_few) // 2
+        if cost(_choose(importances, middle, least).keep) <= target:
+            enough = middle
+        else:
+            too_few = middle
+    return _choose(importances, enough, least)
+
+
+def _check_least(least: float) -> None:
+    if not 0 <= least < 1:
+        raise UserError(f"least share of a layer {least:g}; allowed: 0 or more, below 1")
+
+
+def _removable(importances: Sequence[Tensor]) -> int:
+    return int(torch.cat(list(importances)).isfinite().sum())
+
+
+def _choose(importances: Sequence[Tensor], count: int, least: float) -> Choice:
+    """The choice that removes the ``count`` smallest that may go, or all of these; of equals the first goes.
+
+    Of each group the share ``least`` with the largest importances stays, rounded up, and one channel anyway.
+    """
+    every = torch.cat(list(importances))
+    stays = torch.cat([_must_stay(value_C, least) for value_C in importances])
+    removed = torch.zeros_like(stays)
+    removed[torch.argsort(every.masked_fill(stays, math.inf), stable=True)[:count]] = True
+    removed &= every.isfinite() & ~stays
+    return Choice(
+        keep=[~part_C for part_C in removed.split([len(value_C) for value_C in importances])],
+        threshold=float(every[removed].max()) if removed.any() else 0.0,
+        removed=int(removed.sum()),
+        total=_removable(importances),
+        spared=int(stays[torch.argsort(every, stable=True)[:count]].sum()),
+        asked=count,
+    )
+
+
+def _must_stay(value_C: Tensor, least: float) -> Tensor:
+    """Where the largest share ``least`` of a group is, bool, shape (C,); of equals the first."""
+    count = max(1, math.ceil(least * len(value_C) - 1e-6))  # 0.07 of 100 are 7, also where it comes out a little larger
+    stays_C = torch.zeros(len(value_C), dtype=torch.bool)
+    stays_C[torch.argsort(value_C, descending=True, stable=True)[:count]] = True
+    return stays_C
+
+
+@torch.no_grad()
+def mask(net: nn.Module, groups: Sequence[ChannelGroup], keep: Keep) -> None:
+    """Set scale and shift of the removed channels to zero, in place: the net that the pruned one must equal."""
+    for group, keep_C in zip(groups, keep, strict=True):
+        for norm in group.norms:
+            layer = net.get_submodule(norm.layer)
+            for name in ("weight", "bias"):
+                layer.get_parameter(name)[norm.offset :][: group.size][~keep_C] = 0
+
+
+def pruned_state(net: nn.Module, groups: Sequence[ChannelGroup], keep: Keep) -> dict[str, Tensor]:
+    """The weights and statistics of ``net`` without the removed channels, for a net whose widths are those kept."""
+    state = net.state_dict()
+    for (layer, dim), keep_X in _axes(net, groups, keep).items():
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            tensor = state.get(f"{layer}.{name}")
+            if tensor is not None and tensor.ndim > dim:
+                state[f"{layer}.{name}"] = tensor.index_select(dim, keep_X.nonzero()[:, 0].to(tensor.device))
+    return state
+
+
+def kept_parameters(net: nn.Module, groups: Sequence[ChannelGroup], keep: Keep) -> int:
+    """Parameters of the pruned net."""
+    axes, total = _axes(net, groups, keep), 0
+    for name, parameter in net.named_parameters():
+        layer = name.rpartition(".")[0]
+        sizes = [int(axes[layer, dim].sum()) if (layer, dim) in axes else n for dim, n in enumerate(parameter.shape)]
+        total += math.prod(sizes)
+    return total
+
+
+def kept_macs(net: nn.Module, groups: Sequence[ChannelGroup], keep: Keep, macs: Mapping[str, int]) -> int:
+    """Multiplications of the pruned net.
+
+    Args:
+        net: not pruned.
+        groups: its channels.
+        keep: of each group.
+        macs: by layer, of ``net``.
+    """
+    axes, found = _axes(net, groups, keep), dict(macs)
+    for (layer, _), keep_X in axes.items():
+        if layer in found:  # not a norm
+            found[layer] = found[layer] // len(keep_X) * int(keep_X.sum())
+    return sum(found.values())
+
+
+def _axes(net: nn.Module, groups: Sequence[ChannelGroup], keep: Keep) -> Mapping[tuple[str, int], Tensor]:
+    """What stays along the axes of the layers: channels written and normalised along 0, read along 1."""
+    axes: dict[tuple[str, int], Tensor] = {}
+
+    def cut(spans: Sequence[Span], dim: int, keep_C: Tensor) -> None:
+        for span in spans:
+            size = _weight(net, span.layer).shape[dim]
+            axis = axes.setdefault((span.layer, dim), torch.ones(size, dtype=torch.bool))
+            axis[span.offset : span.offset + len(keep_C)] = keep_C
+
+    for group, keep_C in zip(groups, keep, strict=True):
+        cut(group.norms + group.writers, 0, keep_C)
+        cut(group.readers, 1, keep_C)
+    return axes
+
+
+def _weight(net: nn.Module, layer: str) -> Tensor:
+    return net.get_submodule(layer).get_parameter("weight")
+
+
+def removable_groups(net: nn.Module, backbone: str) -> list[ChannelGroup]:
+    """The channel groups of a net of ours.
+
+    Raises:
+        UserError: it has none.
+    """
+    describe: Callable[[], list[ChannelGroup]] | None = getattr(net, "channel_groups", None)
+    groups = [] if describe is None else describe()
+    if not groups:
+        norms = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in net.modules())
+        why = "its channels are not described for it" if norms else "it has no batch norm, whose scales would choose"
+        raise UserError(f"MODEL.BACKBONE: '{backbone}' cannot be pruned: {why}; allowed: resnet18, vgg16, vgg19")
+    return groups

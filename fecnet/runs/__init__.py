@@ -1,0 +1,1 @@
+"""One run: its folder, training, inference, and what it reports."""

@@ -1,0 +1,169 @@
+"""The folders of runs: a new one, one to go on with, and what must be the same when a run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fecnet.config.node import Frozen, dump_config, flatten, load_config
+from fecnet.data.packed import PackedDataset
+from fecnet.engine.checkpoint import find_checkpoint, load_meta, make_folder, run_of
+from fecnet.utils import comm
+from fecnet.utils.errors import UserError
+from fecnet.utils.files import replace_text
+
+# What may differ when a run is taken up again; everything else decides what its iterations mean.
+_FREE_ON_RESUME = (
+    "OUTPUT_DIR",
+    "NAME",
+    "DEVICE",
+    "DATA.PATH",  # the data may have moved; that they are the same is checked by what they say of themselves
+    "DATA.PREPARE",
+    "DATA.CACHE_ON_DEVICE",
+    "SOLVER.LENGTH",
+    "EVAL.PERIOD",
+    "EVAL.BATCH_SIZE",
+    "CHECKPOINT.",
+    "LOG.",
+    "DATA.REPORT_SPLITS",
+)
+
+
+def find_resumed(cfg: Frozen, recipe: str, resume: str) -> Path | None:
+    """The checkpoint to go on from, the same on all ranks."""
+    if not resume:
+        return None
+    if resume != "auto":
+        return find_checkpoint(resume, "last")
+
+    def newest() -> Path | None:
+        runs = [Path(cfg.OUTPUT_DIR) / cfg.NAME] if cfg.NAME else numbered_runs(Path(cfg.OUTPUT_DIR), recipe)
+        for run in reversed(runs):
+            if (run / "checkpoints" / "last").is_file():
+                checkpoint = find_checkpoint(run, "last")
+                if cfg.NAME or not fixed_differences(cfg, checkpoint):
+                    return checkpoint
+        return None
+
+    return comm.from_main(newest)
+
+
+def numbered_runs(folder: Path, recipe: str) -> list[Path]:
+    """Runs ``recipe``, ``recipe-2``, ``recipe-3``, … in ``folder``, in order."""
+    found = [path for path in folder.glob(f"{recipe}*") if path.name == recipe or _number(path, recipe)]
+    return sorted(found, key=lambda path: _number(path, recipe))
+
+
+def _number(path: Path, recipe: str) -> int:
+    suffix = path.name.removeprefix(f"{recipe}-")
+    return int(suffix) if suffix.isdigit() else 0
+
+
+def run_folder(cfg: Frozen, recipe: str, checkpoint: Path | None, *, restart: bool) -> Path:
+    """The folder of the run that goes on, or of a new one, with its settings written.
+
+    Args:
+        cfg: resolved settings.
+        recipe: names the run where ``cfg.NAME`` is empty.
+        checkpoint: of the run that goes on, or None.
+        restart: take the folder of a run that ended before its first checkpoint, if there is one.
+
+    Raises:
+        UserError: the folder holds another run, or cannot be written.
+    """
+    if checkpoint is not None:
+        run = run_of(checkpoint)
+    else:
+        folder = Path(cfg.OUTPUT_DIR)
+        taken = numbered_runs(folder, recipe)
+        run = folder / (cfg.NAME or (f"{recipe}-{max(1, _number(taken[-1], recipe)) + 1}" if taken else recipe))
+        if restart and not cfg.NAME and taken and _ended_early(taken[-1]):
+            run = taken[-1]
+        if run.exists() and any(run.iterdir()) and not (restart and _ended_early(run)):
+            hint = "--resume auto starts it anew" if _ended_early(run) else f"go on with --resume {run}"
+            raise UserError(f"{run}: holds another run; {hint}, or give another NAME")
+        run.mkdir(parents=True, exist_ok=True)
+        replace_text(run / "config.yaml", dump_config(cfg))
+    make_folder(run / "checkpoints")
+    return run
+
+
+def fixed_differences(cfg: Frozen, checkpoint: Path) -> list[str]:
+    """Where ``cfg`` differs from the settings of a checkpoint and may not, a line each."""
+    before = dict(flatten(load_config(base=load_meta(checkpoint)["config"], base_name=f"{checkpoint}/meta.json")))
+    return [
+        f"{checkpoint}: cannot resume with another '{key}': {before[key]!r} there, {value!r} given"
+        for key, value in flatten(cfg)
+        if before[key] != value and not key.startswith(_FREE_ON_RESUME)
+    ]
+
+
+def _ended_early(run: Path) -> bool:
+    """Whether a run ended before its first checkpoint: it has settings, or not even those, and nothing to keep."""
+    visible = [path.name for path in run.iterdir() if not path.name.startswith(".")]
+    return not (run / "checkpoints" / "last").exists() and (not visible or "config.yaml" in visible)
+
+
+def check_same_data(checkpoint: Path, dataset: PackedDataset) -> None:
+    """Compare what the data set says of itself with what the checkpoint was trained on.
+
+    Raises:
+        UserError: they differ.
+    """
+    differences = data_differences(load_meta(checkpoint), dataset)
+    if differences:
+        key, before, now = differences[0]
+        raise UserError(
+            f"{checkpoint}: cannot resume with other data: '{key}' of the data set is {before!r} there, "
+            f"{now!r} in {dataset.path}"
+        )
+
+
+def data_differences(meta: Mapping[str, Any], dataset: PackedDataset) -> list[tuple[str, Any, Any]]:
+    """Where a data set differs from that of a checkpoint's ``meta``: what of it, there, and here."""
+    before = dict(flatten({**meta["data"], "coverage": meta["coverage"]}))
+    now = dict(flatten({**describe_data(dataset), "coverage": dataset.coverage}))
+    # The folder may have been renamed.
+    return [(key, value, now.get(key)) for key, value in before.items() if key != "name" and value != now.get(key)]
+
+
+def check_widths(cfg: Frozen, checkpoint: Path, meta: Mapping[str, Any]) -> None:
+    """A pruned net is opened with its own widths.
+
+    Raises:
+        UserError: others are asked for.
+    """
+    before, now = list(meta["config"]["MODEL"].get("LAYER_CHANNELS", [])), list(cfg.MODEL.LAYER_CHANNELS)
+    if before != now:
+        own = f"a net with {before}; give these" if before else "not of a pruned net; allowed: empty"
+        raise UserError(f"MODEL.LAYER_CHANNELS: {now or 'empty'}; {checkpoint} is {own}")
+
+
+def is_only_pruned(checkpoint: Path) -> bool:
+    """Whether a checkpoint is a pruned net that has not been trained since."""
+    meta = load_meta(checkpoint)
+    return not meta["iteration"] and "pruned" in meta
+
+
+def check_trained(checkpoint: Path) -> None:
+    """A run that only pruned another has no training to go on with.
+
+    Raises:
+        UserError: it is one.
+    """
+    if is_only_pruned(checkpoint):
+        run = run_of(checkpoint)
+        raise UserError(
+            f"{run}: pruned and not trained since: nothing to resume; fine-tune it with: "
+            f"python train.py {run}/config.yaml"
+        )
+
+
+def describe_data(dataset: PackedDataset) -> dict[str, Any]:
+    """What tells a data set from another, wherever it lies: what it says of itself, and the hash of its pixels."""
+    keys = ("name", "sources", "num_faces", "splits", "height", "width", "channels")
+    described = {key: dataset.description[key] for key in keys}
+    if dataset.files is not None:  # sets of older versions do not say it
+        described["faces_sha256"] = dataset.files["faces.npy"]["sha256"]
+    return described

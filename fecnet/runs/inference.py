@@ -1,0 +1,235 @@
+"""From a checkpoint to the tables of triplets and classes, and to what is written beside them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fecnet.config.node import Frozen, flatten, load_config
+from fecnet.data.build import build_trained_rows
+from fecnet.data.duplicates import stand_in
+from fecnet.data.folds import FOLD
+from fecnet.data.label_splits import CUT_BY, HOLD_OUT
+from fecnet.data.packed import PackedDataset
+from fecnet.engine.checkpoint import find_checkpoint, home_of, load_meta, load_weights, selected_by
+from fecnet.engine.evaluator import AffectJudge, ClassJudge, Evaluator, TripletJudge
+from fecnet.evaluation.baselines import MAX_LINEAR_TRIPLETS, linear_embedding, pixel_embedding, small_faces
+from fecnet.evaluation.coverage import format_coverage
+from fecnet.evaluation.triplet_accuracy import TripletAccuracy
+from fecnet.modeling.build import build_model
+from fecnet.runs.folders import check_widths, data_differences
+from fecnet.runs.reports import AffectReport, ClassReport, Report, TripletReport
+from fecnet.runs.tasks import Task, build_evaluator, check_classes, find_task
+from fecnet.utils import comm, rendezvous
+from fecnet.utils.env import choose_device, code_hash, command_line, now, provenance
+from fecnet.utils.errors import UserError
+from fecnet.utils.memory import keep_freed_memory
+
+logger = logging.getLogger(__name__)
+
+
+def newest_run(folder: Path) -> Path:
+    """The run in ``folder`` that saved last.
+
+    Raises:
+        UserError: no run has saved yet.
+    """
+    saved = sorted(folder.glob("*/checkpoints/last"), key=lambda path: path.stat().st_mtime)
+    if not saved:
+        raise UserError(f"{folder}: no run with a checkpoint here; train one with: python train.py")
+    return saved[-1].parents[1]
+
+
+def infer_run(
+    path: str,
+    *,
+    which: str = "best",
+    splits: Sequence[str] = (),
+    baselines: bool = False,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Measure a checkpoint, print the tables and write them beside it.
+
+    Writes into the run's folder what the reports say: ``evaluation/triplets.json``, ``classes.json`` and
+    ``affect.json``, each where it is learnt.
+
+    Args:
+        path: a run or checkpoint folder; empty for the newest run.
+        which: ``best`` or ``last``, for a run folder.
+        splits: of triplets or labels; empty for ``DATA.REPORT_SPLITS``.
+        baselines: measure pixels, a linear map and an untrained net; where they are known, also half of the raters
+            against the other half, and an oracle with the true expressions. Triplets only.
+        overrides: ``KEY VALUE`` pairs, such as ``DATA.PATH``.
+
+    Returns:
+        What the JSON files hold, by their names.
+
+    Raises:
+        UserError: no checkpoint, or one that does not fit the data or the code.
+    """
+    if not path:
+        path = str(newest_run(Path(load_config(overrides=overrides).OUTPUT_DIR)))
+    checkpoint = find_checkpoint(path, which)
+    meta = load_meta(checkpoint)
+    cfg = load_config(overrides=overrides, base=meta["config"], base_name=f"{checkpoint}/meta.json")
+    device = choose_device(cfg.DEVICE)
+    comm.start(device, {**dict(flatten(cfg)), "checkpoint": checkpoint, "code": code_hash()})
+    dataset = PackedDataset(cfg.DATA.PATH)
+    rendezvous.check_same("data", {f"{dataset.path}: {key}": value for key, value in flatten(dataset.description)})
+    task = find_task(cfg, dataset)
+    trained = load_config(base=meta["config"])
+    _check_hold_out(cfg, trained, splits or cfg.DATA.REPORT_SPLITS)
+    _check_fit(checkpoint, meta, dataset, task)
+    check_widths(cfg, checkpoint, meta)
+    if baselines and not task.has_triplets:
+        raise UserError(f"--baselines: {checkpoint} learnt no triplets, on which baselines are measured")
+    splits = list(splits) or list(cfg.DATA.REPORT_SPLITS)
+    evaluator = build_evaluator(cfg, dataset, splits, device, task=task, progress=True)
+    model = build_model(cfg, len(dataset.channels), len(task.classes)).to(device)
+    load_weights(checkpoint, model)
+    if device.type == "cpu":
+        keep_freed_memory()
+
+    outputs = evaluator.predict(model)
+    reports: list[Report] = []
+    for judge in evaluator.judges:
+        if isinstance(judge, TripletJudge):
+            others = _baselines(cfg, dataset, task, evaluator, judge, device) if baselines else {}
+            reports.append(TripletReport(dataset, judge, evaluator.part(outputs, judge), others))
+        elif isinstance(judge, ClassJudge):
+            copy_N = _copies_in_training(meta, trained, dataset, judge)
+            logits_NK, split = evaluator.part(outputs, judge), trained.DATA.TRAIN_SPLIT
+            reports.append(ClassReport(dataset, judge, logits_NK, training_split=split, copy_N=copy_N))
+        elif isinstance(judge, AffectJudge):
+            reports.append(AffectReport(judge, evaluator.part(outputs, judge)))
+    _print(meta, dataset, reports, splits, cfg.EVAL.TTA)
+    shared = {"checkpoint": str(checkpoint), "iteration": meta["iteration"], "data": str(dataset.path)}
+    shared["views"] = cfg.EVAL.TTA
+    told = {"command": command_line(), "date": now(), "provenance": provenance(device)}
+    known = {"coverage": dataset.coverage, **told}
+    results = {report.name: {**shared, **report.to_dict(), **known} for report in reports}
+    comm.from_main(lambda: _write(checkpoint, reports, results))
+    return results
+
+
+def _copies_in_training(
+    meta: dict[str, Any], trained: Frozen, dataset: PackedDataset, judge: ClassJudge
+) -> np.ndarray | None:
+    """Which of the judge's faces also stand, pixel for pixel, among those learnt from; None where these are not here.
+
+    Found on rank 0 alone.
+    """
+    differences = data_differences(meta, dataset)
+    if differences:
+        logger.info(
+            f"{dataset.path}: not the data that were trained on ('{differences[0][0]}' differs), so faces that "
+            "also stand in training are not looked for"
+        )
+        return None
+    task = find_task(trained, dataset)
+
+    def find() -> np.ndarray:
+        learnt_from = build_trained_rows(trained, dataset, task.targets, triplets=task.has_triplets)
+        return stand_in(dataset.faces_NHWC, judge.rows, learnt_from)
+
+    return comm.from_main(find)
+
+
+def _print(
+    meta: dict[str, Any], dataset: PackedDataset, reports: Sequence[Report], splits: Sequence[str], views: str
+) -> None:
+    selecting, _ = selected_by(meta) or (None, None)
+    for split in splits:
+        selected = " (the split that selected the best checkpoint)" if split == selecting else ""
+        for report in reports:
+            logger.info(f"\n{split}{selected}: {report.table(split)}")
+    if splits and set(splits) == {selecting}:
+        logger.info(
+            f"\n{selecting} selected the checkpoint: figures on it are higher than on faces that nothing was chosen by"
+        )
+    if views != "center":
+        logger.info(f"\nEVAL.TTA {views}: outputs are the mean over the views of a face")
+    logger.info("\n" + format_coverage(dataset.coverage))
+
+
+def _check_hold_out(cfg: Frozen, trained: Frozen, splits: Sequence[str]) -> None:
+    """Which faces were held out, or make a fold, depends on the labels: with others it holds faces trained on.
+
+    Raises:
+        UserError: a part of the training split is measured, and was cut in another way when it was trained on.
+    """
+    parts = (HOLD_OUT, FOLD, trained.DATA.TRAIN_SPLIT)
+    if not any(data.HOLD_OUT or data.FOLD for data in (cfg.DATA, trained.DATA)) or not set(parts) & set(splits):
+        return
+    for key in CUT_BY:
+        if cfg.DATA[key] != trained.DATA[key]:
+            raise UserError(
+                f"DATA.{key}: {cfg.DATA[key]!r}, trained with {trained.DATA[key]!r}: it decides which faces were held "
+                f"out; allowed with other values: splits other than {', '.join(parts)}"
+            )
+
+
+def _write(checkpoint: Path, reports: Sequence[Report], results: dict[str, dict[str, Any]]) -> None:
+    """Into the run's folder, or into that of a checkpoint which lies alone."""
+    folder = home_of(checkpoint) / "evaluation"
+    folder.mkdir(exist_ok=True)
+    names = [name for report in reports for name in report.write(folder, results[report.name])]
+    logger.info(f"{checkpoint}: written to {folder}: {', '.join(names)}")
+
+
+def _check_fit(checkpoint: Path, meta: dict[str, Any], dataset: PackedDataset, task: Task) -> None:
+    if meta["kind"] != task.kind:
+        raise UserError(f"{checkpoint}: kind '{meta['kind']}'; LOSS.CRITERIA asks for '{task.kind}'")
+    for key in ("channels", "height", "width"):
+        wanted, found = meta["preprocessing"][key], dataset.description[key]
+        if wanted != found:
+            raise UserError(f"{dataset.path}: {key} {found}; {checkpoint} was trained on {wanted}")
+    check_classes(checkpoint, meta, dataset, task)
+
+
+def _baselines(
+    cfg: Frozen,
+    dataset: PackedDataset,
+    task: Task,
+    evaluator: Evaluator,
+    judge: TripletJudge,
+    device: torch.device,
+) -> dict[str, dict[str, TripletAccuracy]]:
+    """What the data give away without a trained net, on the same triplets."""
+    images = small_faces(dataset.faces_NHWC, judge.rows)
+    table = dataset.triplets(cfg.DATA.TRAIN_SPLIT)
+    some = slice(None, None, -(-len(table) // MAX_LINEAR_TRIPLETS))
+    torch.manual_seed(cfg.SEED)
+    untrained = build_model(cfg, len(dataset.channels), len(task.classes)).to(device)
+    train_rows, train_faces = np.unique(table.faces_T3[some], return_inverse=True)
+    linear = linear_embedding(
+        small_faces(dataset.faces_NHWC, train_rows),
+        train_faces.reshape(-1, 3),
+        table.odd_T[some],
+        images,
+        dim=cfg.MODEL.EMBEDDING_DIM,
+    )
+    found = {
+        "untrained net": judge.judge(evaluator.part(evaluator.predict(untrained), judge)),
+        "pixel distance": judge.judge(torch.from_numpy(pixel_embedding(images))),
+        "linear map": judge.judge(torch.from_numpy(linear)),
+    }
+    split_half_agreement = dataset.coverage.get("split_half_agreement")  # measured where faces have rater votes
+    if split_half_agreement is not None:
+        found["split-half agreement"] = {split: _from_coverage(split_half_agreement[split]) for split in judge.splits}
+    expression = dataset.array("expression")  # known where the faces were drawn
+    if expression is not None:
+        found["oracle"] = judge.judge(torch.from_numpy(expression[judge.rows]))
+    return found
+
+
+def _from_coverage(rows: dict[str, Any]) -> TripletAccuracy:
+    """Split-half agreement against the other half, counted over several splits of the raters."""
+    right = (rows["ONE"]["correct"], rows["TWO"]["correct"], rows["THREE"]["correct"])
+    total = (rows["ONE"]["counted"], rows["TWO"]["counted"], rows["THREE"]["counted"])
+    return TripletAccuracy(right, total)

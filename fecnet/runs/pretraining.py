@@ -1,0 +1,120 @@
+"""The weights a run starts from, and what its checkpoints say of them."""
+
+from __future__ import annotations
+
+import logging
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fecnet.config.node import Frozen, load_config
+from fecnet.data.folds import FOLD
+from fecnet.data.label_splits import CUT_BY, HOLD_OUT
+from fecnet.data.packed import PackedDataset
+from fecnet.engine.checkpoint import load_meta
+from fecnet.modeling.build import own_widths
+from fecnet.modeling.models import ExpressionNet
+from fecnet.modeling.pretrained import LoadReport, load_pretrained
+from fecnet.runs.folders import describe_data
+from fecnet.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset) -> None:
+    """Fill the parts of ``model`` that ``MODEL.PRETRAINED_PARTS`` names from ``MODEL.PRETRAINED``, and report.
+
+    Raises:
+        UserError: the file cannot be used or is not described; it is of a net of other widths, or of one that has
+            learnt faces which are held out here; or all parts are asked for and a weight does not fit.
+    """
+    if not cfg.MODEL.PRETRAINED_ON:
+        raise UserError("MODEL.PRETRAINED_ON: empty; say what the file was trained on, checkpoints disclose it")
+    _check_widths(cfg)
+    _check_held_out(cfg, dataset)
+    if cfg.MODEL.PRETRAINED_PARTS == "all":
+        report = _load_all(model, cfg.MODEL.PRETRAINED)
+    else:
+        report = load_pretrained(model.backbone, cfg.MODEL.PRETRAINED)
+    logger.info(str(report))
+    if report.converted and "mask" in dataset.channels and cfg.MODEL.FREEZE_BACKBONE:
+        logger.info("MODEL.FREEZE_BACKBONE: true; the mask's weights start at zero and stay so: it has no effect")
+
+
+def disclose_pretraining(cfg: Frozen, checkpoint: Path | None) -> str | None:
+    """What the weights were trained on before this run, with what stands in the checkpoint they were taken from."""
+    if checkpoint is not None:
+        known: str | None = load_meta(checkpoint)["pretraining"]
+        return known
+    if not cfg.MODEL.PRETRAINED:
+        return None
+    meta = _meta_beside(cfg.MODEL.PRETRAINED)
+    earlier = meta["pretraining"] if meta else None
+    return f"{cfg.MODEL.PRETRAINED_ON}; before that: {earlier}" if earlier else str(cfg.MODEL.PRETRAINED_ON)
+
+
+def _load_all(model: ExpressionNet, path: str) -> LoadReport:
+    """Every weight, each of the same name and shape; the preprocessing, which is in buffers, must be the same too."""
+    mean, std = model.mean.clone(), model.std.clone()
+    report = load_pretrained(model, path)
+    unfit = [*report.missing, *report.skipped, *report.converted]
+    if unfit:
+        raise UserError(
+            f"MODEL.PRETRAINED_PARTS: all, but {path} does not fit this net: {unfit[0]} ({len(unfit)} in all); "
+            "allowed: the settings of the net it was saved from, or backbone"
+        )
+    for key, ours, theirs in (("MEAN", mean, model.mean), ("STD", std, model.std)):
+        if not torch.equal(ours, theirs):
+            raise UserError(f"MODEL.{key}: {ours.flatten().tolist()}; {path} has {theirs.flatten().tolist()}")
+    return report
+
+
+def _check_widths(cfg: Frozen) -> None:
+    """A pruned net's weights fit its widths alone: by name and shape only odd ones would be found.
+
+    Raises:
+        UserError: the file lies in a checkpoint whose backbone has other widths.
+    """
+    meta = _meta_beside(cfg.MODEL.PRETRAINED)
+    if meta is None:
+        return
+    before = load_config(base=meta["config"], base_name=f"{cfg.MODEL.PRETRAINED}: its meta.json").MODEL
+    if before.BACKBONE != cfg.MODEL.BACKBONE or not (before.LAYER_CHANNELS or cfg.MODEL.LAYER_CHANNELS):
+        return
+    of_backbone, _ = own_widths(before)
+    theirs, ours = (list(model.LAYER_CHANNELS) or list(chain(*own_widths(model))) for model in (before, cfg.MODEL))
+    if cfg.MODEL.PRETRAINED_PARTS == "backbone":
+        theirs, ours = theirs[: len(of_backbone)], ours[: len(of_backbone)]
+    if theirs != ours:
+        raise UserError(
+            f"MODEL.LAYER_CHANNELS: {list(cfg.MODEL.LAYER_CHANNELS)}; {cfg.MODEL.PRETRAINED} is of a net with "
+            f"{theirs}; allowed: the same"
+        )
+
+
+def _check_held_out(cfg: Frozen, dataset: PackedDataset) -> None:
+    """What is held out here must not have been learnt there.
+
+    Raises:
+        UserError: the file lies in a checkpoint trained on these faces, which were cut in another way.
+    """
+    meta = _meta_beside(cfg.MODEL.PRETRAINED)
+    measured = [part for part in (HOLD_OUT, FOLD) if part in (*cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS)]
+    sha256 = describe_data(dataset).get("faces_sha256")
+    if meta is None or not measured or sha256 is None or meta["data"].get("faces_sha256") != sha256:
+        return
+    before = load_config(base=meta["config"], base_name=f"{cfg.MODEL.PRETRAINED}: its meta.json").DATA
+    for key in CUT_BY:
+        if cfg.DATA[key] != before[key]:
+            raise UserError(
+                f"DATA.{key}: {cfg.DATA[key]!r}; {cfg.MODEL.PRETRAINED} was trained on the same faces with "
+                f"{before[key]!r} and may have learnt some of '{measured[0]}'; allowed: the same"
+            )
+
+
+def _meta_beside(weights: str) -> dict[str, Any] | None:
+    """What the checkpoint says of itself in which the file lies, or None where it lies in none."""
+    folder = Path(weights).parent
+    return load_meta(folder) if (folder / "meta.json").is_file() else None

@@ -1,0 +1,246 @@
+"""What is printed and written of a measured checkpoint: the tables of triplets, of classes, of valence and arousal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fecnet.data.packed import PackedDataset
+from fecnet.engine.evaluator import AffectJudge, ClassJudge, TripletJudge
+from fecnet.evaluation.affect import format_affect
+from fecnet.evaluation.calibration import calibration, format_calibration
+from fecnet.evaluation.classification import ClassAccuracy, class_accuracy, format_classes, format_figures
+from fecnet.evaluation.drawing import INSTALL, can_plot
+from fecnet.evaluation.mistakes import mistake_sheet
+from fecnet.evaluation.neighbours import neighbour_sheet
+from fecnet.evaluation.plots import confusion_plot, reliability_plot
+from fecnet.evaluation.triplet_accuracy import ROWS, TripletAccuracy, format_table
+from fecnet.utils.files import replace_arrays, replace_json, replace_text
+
+logger = logging.getLogger(__name__)
+
+
+class Report(Protocol):
+    """One task's part of what a checkpoint is measured on."""
+
+    name: str  # of its JSON file
+
+    def table(self, split: str) -> str:
+        """A headline and a table for people."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the JSON file holds besides what all reports have in common."""
+
+    def write(self, folder: Path, result: Mapping[str, Any]) -> list[str]:
+        """Write ``<name>.json`` with ``result``, and what belongs to it; the names of all files."""
+
+
+class TripletReport:
+    """The ONE/TWO/THREE-CLASS table, the embeddings and a sheet of nearest neighbours.
+
+    Args:
+        dataset: shows the faces.
+        judge: the triplets.
+        embedding_ND: of ``judge.rows``.
+        baselines: what else was measured on them, by name.
+    """
+
+    name = "triplets"
+
+    def __init__(
+        self,
+        dataset: PackedDataset,
+        judge: TripletJudge,
+        embedding_ND: Tensor,
+        baselines: Mapping[str, dict[str, TripletAccuracy]],
+    ) -> None:
+        self._dataset = dataset
+        self._rows = judge.rows
+        self._splits = judge.splits
+        self._embedding_ND = embedding_ND
+        self._columns = {"fecnet": judge.judge(embedding_ND), **baselines}
+
+    def table(self, split: str) -> str:
+        """A headline and the table of ``split``."""
+        table = format_table({name: accuracy[split] for name, accuracy in self._columns.items()})
+        return f"per cent of triplets judged as people judged them\n{table}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Counts and per cent by split and column."""
+        columns = self._columns.items()
+        return {
+            "faces_embedded": len(self._rows),
+            "splits": {split: {name: found[split].to_dict() for name, found in columns} for split in self._splits},
+            "rows": list(ROWS),
+        }
+
+    def write(self, folder: Path, result: Mapping[str, Any]) -> list[str]:
+        """Write ``triplets.json``, ``embeddings.npz`` (``rows`` of faces.npy, ``embedding``) and ``neighbours.png``."""
+        replace_json(folder / "triplets.json", result)
+        replace_arrays(folder / "embeddings.npz", rows=self._rows, embedding=self._embedding_ND.numpy())
+        neighbour_sheet(self._dataset.faces_NHWC, self._rows, self._embedding_ND, folder / "neighbours.png")
+        return ["triplets.json", "embeddings.npz", "neighbours.png"]
+
+
+class ClassReport:
+    """The table of classes, calibration, confusion matrices, what is called wrong, and the predictions.
+
+    Args:
+        dataset: shows the faces.
+        judge: the labelled faces.
+        logits_NK: of ``judge.rows``.
+        training_split: what the net learnt from.
+        copy_N: which of ``judge.rows`` also stand in it, pixel for pixel; None where that is not known.
+    """
+
+    name = "classes"
+
+    def __init__(
+        self,
+        dataset: PackedDataset,
+        judge: ClassJudge,
+        logits_NK: Tensor,
+        *,
+        training_split: str,
+        copy_N: np.ndarray | None,
+    ) -> None:
+        self._dataset = dataset
+        self._judge = judge
+        self._logits_NK = logits_NK
+        self._training_split = training_split
+        self._accuracy = judge.judge(logits_NK)
+        self._parts = judge.parts(logits_NK)
+        self._calibration = {split: calibration(logits, label) for split, (_, label, logits) in self._parts.items()}
+        self._without = {} if copy_N is None else self._without_copies(copy_N)
+
+    def _without_copies(self, copy_N: np.ndarray) -> dict[str, tuple[int, ClassAccuracy]]:
+        """By split, how many labelled faces also stand in training, and the accuracy on the others.
+
+        Of the training split itself nothing would be left.
+        """
+        found = {}
+        for split, (faces_M, label_M, logits_MK) in self._parts.items():
+            copy_M = copy_N[np.searchsorted(self._judge.rows, faces_M)]
+            if split != self._training_split:
+                others = class_accuracy(logits_MK, np.where(copy_M, -1, label_M), self._judge.classes)
+                found[split] = int((copy_M & (label_M >= 0)).sum()), others
+        return found
+
+    def table(self, split: str) -> str:
+        """A headline, the table of ``split``, its calibration, and the figures without faces that were learnt."""
+        lines = [
+            "classes, per cent; right of the bar faces by label (row) and class called",
+            format_classes(self._accuracy[split]),
+            format_calibration(self._calibration[split]),
+        ]
+        if split in self._without:
+            copies, others = self._without[split]
+            where = f"in {self._training_split}, pixel for pixel"
+            lines.append(
+                f"without the {copies} faces that also stand {where}: {format_figures(others)}"
+                if copies
+                else f"none of these faces also stands {where}"
+            )
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Figures, counts, confusion matrix, calibration and figures without copies, by split."""
+        return {
+            "faces_predicted": len(self._judge.rows),
+            "classes": list(self._judge.classes),
+            "splits": {split: self._of_split(split) for split in self._accuracy},
+        }
+
+    def _of_split(self, split: str) -> dict[str, Any]:
+        accuracy = self._accuracy[split]
+        copies, others = self._without.get(split, (None, None))
+        percent = [[None if np.isnan(cell) else round(cell, 4) for cell in row] for row in accuracy.confusion_percent()]
+        return {
+            **accuracy.to_dict(),
+            "confusion_percent": percent,
+            "calibration": self._calibration[split].to_dict(),
+            "training_split": self._training_split,
+            "copies_in_training": copies,
+            "without_copies": others and others.to_dict(),
+        }
+
+    def write(self, folder: Path, result: Mapping[str, Any]) -> list[str]:
+        """Write ``classes.json`` and ``predictions.npz``, and files of each split.
+
+        The predictions are ``rows`` of faces.npy, the ``label`` in the first split that holds the face (-1 = unknown),
+        the ``prediction`` and the ``probability`` of each class. Of each split there are ``classes_<split>.json``,
+        ``confusion_<split>.csv`` (counts), ``misclassified_<split>.png`` where a face is called wrong, and
+        ``confusion_<split>.png`` and ``reliability_<split>.png`` where matplotlib is installed.
+        """
+        replace_json(folder / "classes.json", result)
+        replace_arrays(
+            folder / "predictions.npz",
+            rows=self._judge.rows,
+            label=self._judge.labels(),
+            prediction=self._logits_NK.numpy().argmax(1),
+            probability=torch.softmax(self._logits_NK, 1).numpy(),
+        )
+        names = ["classes.json", "predictions.npz"]
+        for split, accuracy in self._accuracy.items():
+            replace_json(folder / f"classes_{split}.json", {**result, "splits": {split: result["splits"][split]}})
+            lines = (",".join(map(str, row)) for row in accuracy.confusion_KK.tolist())
+            replace_text(folder / f"confusion_{split}.csv", "\n".join(lines) + "\n")
+            names += [f"classes_{split}.json", f"confusion_{split}.csv", *self._write_mistakes(folder, split)]
+        return names + self._plot(folder)
+
+    def _write_mistakes(self, folder: Path, split: str) -> list[str]:
+        faces_M, label_M, logits_MK = self._parts[split]
+        path = folder / f"misclassified_{split}.png"
+        shown = mistake_sheet(self._dataset.faces_NHWC, faces_M, label_M, logits_MK, self._judge.classes, path)
+        if not shown:
+            logger.info(f"{path.name}: not made, no face of {split} is called wrong")
+        return [path.name] if shown else []
+
+    def _plot(self, folder: Path) -> list[str]:
+        names = [f"{kind}_{split}.png" for split in self._accuracy for kind in ("confusion", "reliability")]
+        if not can_plot():
+            for name in names:
+                (folder / name).unlink(missing_ok=True)  # it would show an earlier measurement
+            logger.info(f"{', '.join(names)}: not made, they {INSTALL}")
+            return []
+        for split, accuracy in self._accuracy.items():
+            confusion_plot(accuracy, split, folder / f"confusion_{split}.png")
+            reliability_plot(self._calibration[split], split, folder / f"reliability_{split}.png")
+        return names
+
+
+class AffectReport:
+    """The table of valence and arousal, and the predictions.
+
+    Args:
+        judge: the faces.
+        predicted_N2: of ``judge.rows``.
+    """
+
+    name = "affect"
+
+    def __init__(self, judge: AffectJudge, predicted_N2: Tensor) -> None:
+        self._rows = judge.rows
+        self._predicted_N2 = predicted_N2
+        self._accuracy = judge.judge(predicted_N2)
+
+    def table(self, split: str) -> str:
+        """A headline and the table of ``split``."""
+        return f"valence and arousal\n{format_affect(self._accuracy[split])}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Figures and errors by split."""
+        splits = {split: accuracy.to_dict() for split, accuracy in self._accuracy.items()}
+        return {"faces_predicted": len(self._rows), "splits": splits}
+
+    def write(self, folder: Path, result: Mapping[str, Any]) -> list[str]:
+        """Write ``affect.json`` and ``affect.npz`` (``rows`` of faces.npy and their ``valence_arousal``)."""
+        replace_json(folder / "affect.json", result)
+        replace_arrays(folder / "affect.npz", rows=self._rows, valence_arousal=self._predicted_N2.numpy())
+        return ["affect.json", "affect.npz"]

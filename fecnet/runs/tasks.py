@@ -1,0 +1,216 @@
+"""What differs between tasks: an embedding from triplets, classes or affect from labels, or both of one backbone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from fecnet.config.node import Frozen
+from fecnet.data.build import build_label_splits, build_views
+from fecnet.data.folds import FOLD
+from fecnet.data.label_splits import HOLD_OUT
+from fecnet.data.labels import LabelTable
+from fecnet.data.packed import PackedDataset
+from fecnet.engine.evaluator import AffectJudge, ClassJudge, Evaluator, Judge, TripletJudge
+from fecnet.evaluation import classification
+from fecnet.modeling.build import HEAD_OUTPUTS
+from fecnet.modeling.criterion.build import criteria_outputs, criteria_read
+from fecnet.utils.errors import UserError
+from fecnet.utils.lookup import lookup
+
+logger = logging.getLogger(__name__)
+
+_TRIPLETS = "triplets"
+_LAST = "last"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run learns.
+
+    Attributes:
+        targets: what the criteria read of the labels: names of ``Batch.targets``; empty for an embedding.
+        classes: names in label order; empty for an embedding.
+        outputs: what the criteria read of the net.
+    """
+
+    targets: tuple[str, ...]
+    classes: tuple[str, ...]
+    outputs: frozenset[str]
+
+    @property
+    def has_triplets(self) -> bool:
+        """Whether triplets are learnt."""
+        return "embedding" in self.outputs
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether classes are learnt."""
+        return "logits" in self.outputs
+
+    @property
+    def has_affect(self) -> bool:
+        """Whether valence and arousal are learnt."""
+        return "valence_arousal" in self.outputs
+
+    @property
+    def kind(self) -> str:
+        """``embedding``, ``classifier``, ``joint`` or ``affect``: what a checkpoint says of itself."""
+        if self.has_triplets:
+            return "joint" if self.has_classes else "embedding"
+        return "classifier" if self.has_classes else "affect"
+
+
+def find_task(cfg: Frozen, dataset: PackedDataset) -> Task:
+    """What ``LOSS.CRITERIA`` asks for, with the classes of the data set.
+
+    Raises:
+        UserError: an unknown criterion; a head that gives other outputs than the criteria read; no such labels; a
+            fold or hold-out that cannot be made or that nobody measures.
+    """
+    read = criteria_read(cfg)
+    _check_head(cfg)
+    targets = tuple(name for name in read if name != _TRIPLETS)
+    if cfg.DATA.HOLD_OUT and _TRIPLETS in read:
+        raise UserError(f"DATA.HOLD_OUT: {cfg.DATA.HOLD_OUT}, but triplets share faces; allowed with triplets: 0")
+    if cfg.DATA.FOLD and _TRIPLETS in read:
+        raise UserError(f"DATA.FOLD: {cfg.DATA.FOLD}, but triplets share faces; allowed with triplets: 0")
+    if cfg.DATA.FOLD and FOLD not in (*cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS):
+        raise UserError(
+            f"DATA.REPORT_SPLITS: {list(cfg.DATA.REPORT_SPLITS)} lacks '{FOLD}', which DATA.FOLD makes, and so does "
+            "DATA.EVAL_SPLITS"
+        )
+    if cfg.DATA.HOLD_OUT and HOLD_OUT not in cfg.DATA.EVAL_SPLITS:
+        raise UserError(f"DATA.EVAL_SPLITS: {list(cfg.DATA.EVAL_SPLITS)} lacks '{HOLD_OUT}', which DATA.HOLD_OUT makes")
+    classes = build_label_splits(cfg, dataset).classes if targets else ()
+    return Task(targets, classes, frozenset(criteria_outputs(cfg)))
+
+
+def _check_head(cfg: Frozen) -> None:
+    given, needed = lookup(HEAD_OUTPUTS, cfg.MODEL.HEAD, key="MODEL.HEAD"), criteria_outputs(cfg)
+
+    def fits(outputs: set[str]) -> bool:
+        # What nothing reads gets no gradient; an importance is learnt through the logits too.
+        return needed <= outputs and not (outputs - needed) & {"embedding", "logits", "valence_arousal"}
+
+    if fits(given):
+        return
+    fitting = [head for head, outputs in HEAD_OUTPUTS.items() if fits(outputs)]
+    raise UserError(
+        f"MODEL.HEAD: '{cfg.MODEL.HEAD}' gives {', '.join(sorted(given))}; LOSS.CRITERIA {list(cfg.LOSS.CRITERIA)} "
+        f"reads {', '.join(sorted(needed))}; allowed here: {', '.join(fitting) or 'no head'}"
+    )
+
+
+def build_evaluator(
+    cfg: Frozen,
+    dataset: PackedDataset,
+    splits: Sequence[str],
+    device: torch.device,
+    *,
+    task: Task | None = None,
+    progress: bool = False,
+) -> Evaluator:
+    """Measures ``splits`` in the views of ``cfg``: triplets, classes or both, as ``task`` says.
+
+    Raises:
+        UserError: no such split, or views that cannot be had.
+    """
+    task = task or find_task(cfg, dataset)
+    judges: list[Judge] = []
+    if task.has_triplets:
+        tables = {split: dataset.triplets(split) for split in splits}
+        judges.append(
+            TripletJudge({split: (table.faces_T3, table.odd_T, table.type_T) for split, table in tables.items()})
+        )
+    if task.targets:
+        labels = build_label_splits(cfg, dataset)
+        found = {split: labels.table(split, min_share=cfg.DATA.EVAL_VOTE_SHARE) for split in splits}
+        for split, table in found.items() if cfg.DATA.EVAL_VOTE_SHARE else ():
+            labelled = int((labels.table(split).label_M >= 0).sum())
+            logger.info(
+                f"{split}: measured on the {len(table)} of {labelled} labelled faces whose label has more than "
+                f"{cfg.DATA.EVAL_VOTE_SHARE:g} of the votes"
+            )
+        if task.has_classes:
+            judges.append(
+                ClassJudge({split: (table.faces_M, table.label_M) for split, table in found.items()}, task.classes)
+            )
+        if task.has_affect:
+            judges.append(AffectJudge({split: _affect(dataset, split, table) for split, table in found.items()}))
+    return Evaluator(
+        dataset.faces_NHWC,
+        judges,
+        views=build_views(cfg, *dataset.faces_NHWC.shape[1:3]),
+        batch_size=cfg.EVAL.BATCH_SIZE,
+        device=device,
+        progress=progress,
+    )
+
+
+def _affect(dataset: PackedDataset, split: str, table: LabelTable) -> tuple[np.ndarray, np.ndarray]:
+    if table.valence_arousal_M2 is None:
+        raise UserError(
+            f"{dataset.path}: split '{split}' has no 'valence_arousal'; sets that have: fecnet prepare affectnet"
+        )
+    return table.faces_M, table.valence_arousal_M2
+
+
+def selecting_figure(cfg: Frozen, task: Task) -> str:
+    """The figure of the first of ``DATA.EVAL_SPLITS`` that selects the best checkpoint; empty = nothing selects.
+
+    Raises:
+        UserError: an unknown choice, or a figure that is not measured in this task.
+    """
+    figures = {"triplets": "ALL"} if task.has_triplets else {}
+    figures |= {name: name for name in classification.FIGURES} if task.has_classes else {}
+    figures |= {"ccc": "ccc"} if task.has_affect else {}
+    if cfg.EVAL.BEST_METRIC == _LAST and cfg.SOLVER.SCHEDULE == "plateau":
+        raise UserError("EVAL.BEST_METRIC: 'last' leaves the plateau schedule without a metric; choose another")
+    return lookup(
+        {"auto": next(iter(figures.values())), _LAST: "", **figures}, cfg.EVAL.BEST_METRIC, key="EVAL.BEST_METRIC"
+    )
+
+
+def check_classes(checkpoint: Path, meta: Mapping[str, Any], dataset: PackedDataset, task: Task) -> None:
+    """Compare the classes of a checkpoint with those of the data: a net's outputs have an order.
+
+    Raises:
+        UserError: other names or another order.
+    """
+    before, now = list(meta.get("classes", [])), list(task.classes)
+    if before != now:
+        raise UserError(
+            f"{dataset.path}: the classes are {', '.join(now) or 'none'}; {checkpoint} was trained on "
+            f"{', '.join(before) or 'none'}; allowed: the same names in the same order"
+        )
+
+
+def check_batch_norm(model: nn.Module, smallest_batch: int) -> None:
+    """Batch norm has no variance to learn from in a batch of one face.
+
+    Args:
+        model: in training mode.
+        smallest_batch: faces in the smallest micro-batch of any rank.
+
+    Raises:
+        UserError: a batch norm that takes its own statistics would see one face.
+    """
+    takes_statistics = any(
+        isinstance(layer, nn.modules.batchnorm._BatchNorm)
+        and not isinstance(layer, nn.SyncBatchNorm)
+        and layer.training
+        for layer in model.modules()
+    )
+    if smallest_batch < 2 and takes_statistics:
+        raise UserError(
+            "SOLVER.BATCH_SIZE: leaves a micro-batch of one face, of which batch norm has no variance; "
+            "allowed: two or more faces for each process and each of SOLVER.GRAD_ACCUM_STEPS"
+        )

@@ -1,0 +1,331 @@
+"""A training run: its folder, its parts put together from settings, training started or taken up again."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from fecnet.config.node import Frozen, flatten, plain
+from fecnet.data.build import build_augment, build_class_weights, build_labels, build_loader
+from fecnet.data.label_overlay import LabelOverlay
+from fecnet.data.packed import PackedDataset
+from fecnet.engine.checkpoint import Checkpointer, load_meta, load_trainer, load_weights
+from fecnet.engine.stepper import CUDA_GRAPHS, Criterion, Stepper
+from fecnet.engine.trainer import Periods, Progress, RunFiles, Trainer
+from fecnet.evaluation.batch_accuracy import count_right
+from fecnet.modeling.build import build_model, per_channel
+from fecnet.modeling.criterion.build import build_criterion
+from fecnet.modeling.models import ExpressionNet
+from fecnet.pruning.slimming import absolute_scales, scale_names
+from fecnet.runs.folders import (
+    check_same_data,
+    check_trained,
+    describe_data,
+    find_resumed,
+    fixed_differences,
+    run_folder,
+)
+from fecnet.runs.pretraining import disclose_pretraining, load_start
+from fecnet.runs.tasks import Task, build_evaluator, check_batch_norm, check_classes, find_task, selecting_figure
+from fecnet.solver.build import (
+    build_ema,
+    build_gradient_rules,
+    build_optimizer,
+    build_schedule,
+    length_in_iterations,
+)
+from fecnet.solver.gradient_rules import FiniteGuard
+from fecnet.utils import comm, rendezvous
+from fecnet.utils.env import (
+    PRECISIONS,
+    bf16_speed,
+    choose_device,
+    choose_precision,
+    code_hash,
+    command_line,
+    now,
+    provenance,
+    why_no_compile,
+)
+from fecnet.utils.errors import UserError
+from fecnet.utils.files import hash_file
+from fecnet.utils.logging import MetricsFile, TensorBoard
+from fecnet.utils.memory import keep_freed_memory
+from fecnet.utils.signals import StopOnSignal
+
+logger = logging.getLogger(__name__)
+
+
+def open_dataset(cfg: Frozen) -> PackedDataset:
+    """The packed data set of ``cfg.DATA.PATH``, made first by ``cfg.DATA.PREPARE`` where it is absent."""
+    path = Path(cfg.DATA.PATH)
+
+    def make() -> None:
+        if path.exists() or not cfg.DATA.PREPARE:
+            return
+        from fecnet.prepare.build import make_dataset
+
+        logger.info(f"{path}: absent; making it: fecnet prepare {cfg.DATA.PREPARE} {path}")
+        make_dataset(cfg.DATA.PREPARE, path)
+
+    comm.from_main(make)
+    dataset = PackedDataset(path)
+    rendezvous.check_same("data", {f"{path}: {key}": value for key, value in flatten(dataset.description)})
+    return dataset
+
+
+def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
+    """Train as ``cfg`` says.
+
+    Args:
+        cfg: resolved settings.
+        recipe: name of the recipe, which names the run where ``cfg.NAME`` is empty.
+        resume: empty for a new run; ``auto`` for the newest run of this name and these settings where there is one,
+            else a new one; or a run or checkpoint folder.
+
+    Returns:
+        0, or 128 + the signal that ended training early.
+
+    Raises:
+        UserError: settings, data or a checkpoint that do not fit; an output folder that holds another run; a loss
+            that is not finite; a full disk; ranks that are missing, or whose settings, data or code differ.
+    """
+    device = choose_device(cfg.DEVICE)
+    comm.start(device, {**dict(flatten(cfg)), "--resume": resume, "code": code_hash()})
+    checkpoint = find_resumed(cfg, recipe, resume)
+    if checkpoint is not None:
+        check_trained(checkpoint)
+        if problems := fixed_differences(cfg, checkpoint):
+            raise UserError("\n".join(problems))
+    dataset = open_dataset(cfg)
+    task = find_task(cfg, dataset)
+    _check_same_confusion(cfg)
+    if checkpoint is not None:
+        check_same_data(checkpoint, dataset)
+        check_classes(checkpoint, load_meta(checkpoint), dataset, task)
+    torch.manual_seed(cfg.SEED)
+    # What is wrong is found before anything is written.
+    trainer = build_trainer(cfg, dataset, task, device, checkpoint)
+    if trainer.progress.iteration > trainer.length:
+        raise UserError(
+            f"SOLVER.LENGTH: {trainer.length} iterations, but {checkpoint} is at iteration "
+            f"{trainer.progress.iteration}; allowed: as many or more"
+        )
+    run = comm.from_main(lambda: run_folder(cfg, recipe, checkpoint, restart=resume == "auto"))
+    files = _open_files(cfg, run, trainer.progress)
+    logger.info(f"{run}: {_summary(cfg, dataset, trainer, device)}")
+    if device.type == "cpu":
+        keep_freed_memory()
+    with StopOnSignal() as stop:
+        try:
+            ended_by = trainer.train(files, stop)
+        finally:
+            files.close()
+    comm.barrier()
+    if ended_by:
+        logger.info(
+            f"{signal.Signals(ended_by).name}: saved iteration {trainer.progress.iteration}; go on with: "
+            f"python train.py --resume {run}"
+        )
+        return 128 + ended_by
+    progress = trainer.progress
+    best = "no split selects, the last iteration is what is used"
+    if progress.best_iteration is not None:
+        best = (
+            f"best {progress.best_accuracy:.1f} % on {cfg.DATA.EVAL_SPLITS[0]} at iteration {progress.best_iteration}"
+        )
+    logger.info(f"{run}: done in {progress.seconds:.0f} s; {best}; measure it with: python inference.py {run}")
+    return 0
+
+
+def _check_same_confusion(cfg: Frozen) -> None:
+    """All ranks read the same confusion matrix; a setting names only its file."""
+    path = Path(cfg.LOSS.CONFUSION)
+    if cfg.LOSS.CONFUSION:
+        content = hash_file(path) if path.is_file() else "absent"
+        rendezvous.check_same("confusion", {f"LOSS.CONFUSION '{path}'": content})
+
+
+def _open_files(cfg: Frozen, run: Path, progress: Progress) -> RunFiles:
+    """What the run writes to, cut back to where it goes on."""
+    checkpointer = None
+    if comm.is_main():
+        checkpointer = Checkpointer(run / "checkpoints", keep=cfg.CHECKPOINT.KEEP)
+        if progress.iteration:
+            checkpointer.rewind(progress.iteration, progress.best_iteration)
+    return RunFiles(
+        checkpointer,
+        MetricsFile(run / "metrics.jsonl", progress.iteration),
+        TensorBoard(run / "tensorboard", progress.iteration, wanted=cfg.LOG.TENSORBOARD),
+    )
+
+
+def _summary(cfg: Frozen, dataset: PackedDataset, trainer: Trainer, device: torch.device) -> str:
+    parameters = sum(parameter.numel() for parameter in trainer.stepper.model.parameters())
+    precision = str(trainer.stepper.precision).removeprefix("torch.")
+    if cfg.SOLVER.PRECISION == "auto" and device.type == "cpu":
+        precision += f" (here bf16 multiplies matrices {bf16_speed():.1f} × as fast as fp32)"
+    going_on = f"going on after iteration {trainer.progress.iteration}; " if trainer.progress.iteration else ""
+    return (
+        f"{going_on}{cfg.MODEL.BACKBONE}, {parameters:,} parameters, {len(dataset.faces_NHWC):,} faces, {device}, "
+        f"{precision}, {comm.world_size()} process(es)"
+    )
+
+
+def _build_model(cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, *, resumed: bool) -> nn.Module:
+    model: nn.Module = build_model(cfg, len(dataset.channels), len(task.classes))
+    if cfg.MODEL.PRETRAINED and not resumed:
+        load_start(cfg, cast(ExpressionNet, model), dataset)
+    if cfg.SOLVER.SYNC_BN:
+        if device.type != "cuda":
+            raise UserError(f"SOLVER.SYNC_BN: true needs GPUs, this run is on {device.type}; allowed here: false")
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    memory_format = torch.channels_last if cfg.SOLVER.CHANNELS_LAST else torch.contiguous_format
+    return model.to(device, memory_format=memory_format)  # type: ignore[call-overload]
+
+
+def build_trainer(
+    cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, checkpoint: Path | None
+) -> Trainer:
+    """All parts put together, as the checkpoint left them where there is one; nothing is written."""
+    labels = build_labels(cfg, dataset, task.targets) if task.targets else None
+    if labels is not None:
+        counts = ", ".join(f"{name} {count:.0f}" for name, count in zip(labels.classes, labels.counts_K, strict=True))
+        logger.info(f"{cfg.DATA.TRAIN_SPLIT}: {len(labels)} labelled faces to learn from: {counts}")
+    model = _build_model(cfg, dataset, task, device, resumed=checkpoint is not None)
+    loader = build_loader(
+        cfg,
+        dataset,
+        labels,
+        rank=comm.rank(),
+        world_size=comm.world_size(),
+        device=device,
+        triplets=task.has_triplets,
+    )
+    check_batch_norm(model, loader.smallest_batch)
+    epoch = loader.sampler.iterations_per_epoch
+    criterion = _build_criterion(cfg, task, labels, epoch).to(device)
+    precision = _choose_precision(cfg, device, checkpoint)
+    periods = _periods(cfg, epoch)
+    scales = _trained_scales(model)
+    stepper = Stepper(
+        model,
+        cast(Criterion, criterion),
+        build_optimizer(cfg, model, criterion),
+        build_schedule(cfg, epoch),
+        rules=build_gradient_rules(cfg, scales),
+        guard=FiniteGuard(device),
+        average=build_ema(cfg, model),
+        seed=cfg.SEED,
+        precision=precision,
+        compile_mode=_compile_mode(cfg, device),
+        accumulates=cfg.SOLVER.GRAD_ACCUM_STEPS > 1,
+        device=device,
+        count_right=count_right if task.has_classes else None,
+    )
+    trainer = Trainer(
+        stepper,
+        loader,
+        build_augment(cfg, dataset.channels),
+        build_evaluator(cfg, dataset, cfg.DATA.EVAL_SPLITS, device, task=task),
+        meta={
+            **_describe(cfg, dataset, task, device, precision),
+            "pretraining": disclose_pretraining(cfg, checkpoint),
+            "length": periods.last,
+        },
+        periods=periods,
+        select=selecting_figure(cfg, task),
+        labels=labels,
+        scales=partial(absolute_scales, names=scales) if cfg.SOLVER.SPARSITY else None,
+    )
+    if checkpoint is not None:
+        load_weights(checkpoint, stepper.inference_model)
+        trainer.load_state_dict(load_trainer(checkpoint))
+    return trainer
+
+
+def _choose_precision(cfg: Frozen, device: torch.device, checkpoint: Path | None) -> torch.dtype:
+    """What ``auto`` chose for a run that goes on on the like of its machine: a second measurement must not matter."""
+    if checkpoint is not None and cfg.SOLVER.PRECISION == "auto":
+        before, here = load_meta(checkpoint)["provenance"], provenance(device)
+        if all(before[key] == here[key] for key in ("device", "processor")):
+            return {str(dtype): dtype for dtype in PRECISIONS.values()}[f"torch.{before['precision']}"]
+    return choose_precision(cfg.SOLVER.PRECISION, device)
+
+
+def _compile_mode(cfg: Frozen, device: torch.device) -> str:
+    """Mode of ``torch.compile``; empty where the net is not compiled, or, with one line that says why, cannot be."""
+    if cfg.SOLVER.CUDA_GRAPHS:
+        # Gradients that lie in a graph's memory would be written over by the next micro-batch (pytorch issue 169545).
+        for met, wanted in (
+            (cfg.SOLVER.COMPILE, "SOLVER.COMPILE true"),
+            (device.type == "cuda", f"a GPU, and this run is on {device.type}"),
+            (cfg.SOLVER.GRAD_ACCUM_STEPS == 1, "SOLVER.GRAD_ACCUM_STEPS 1"),
+        ):
+            if not met:
+                raise UserError(f"SOLVER.CUDA_GRAPHS: true needs {wanted}; allowed here: false")
+    if not cfg.SOLVER.COMPILE:
+        return ""
+    if why := why_no_compile(device):
+        logger.info(f"SOLVER.COMPILE: not possible here, going on without: {why}")
+        return ""
+    return CUDA_GRAPHS if cfg.SOLVER.CUDA_GRAPHS else "default"
+
+
+def _trained_scales(model: nn.Module) -> list[str]:
+    """The batch norms whose scales decide what `fecnet prune` removes, but for those of a frozen backbone."""
+    names = scale_names(cast(ExpressionNet, model).channel_groups())
+    return [name for name in names if model.get_submodule(name).get_parameter("weight").requires_grad]
+
+
+def _build_criterion(cfg: Frozen, task: Task, labels: LabelOverlay | None, iterations_per_epoch: int) -> nn.Module:
+    key, unit = "LOSS.RELABEL_AFTER", cfg.SOLVER.UNIT
+    relabel_after = length_in_iterations(cfg.LOSS.RELABEL_AFTER, unit, iterations_per_epoch, key=key)
+    class_weights = None if labels is None else build_class_weights(cfg, labels)
+    return build_criterion(cfg, task.classes, class_weights=class_weights, relabel_after=relabel_after or None)
+
+
+def _periods(cfg: Frozen, iterations_per_epoch: int) -> Periods:
+    def iterations(key: str, length: float) -> int:
+        return length_in_iterations(length, cfg.SOLVER.UNIT, iterations_per_epoch, key=key)
+
+    return Periods(
+        last=iterations("SOLVER.LENGTH", cfg.SOLVER.LENGTH),
+        log=cfg.LOG.PERIOD,
+        evaluate=iterations("EVAL.PERIOD", cfg.EVAL.PERIOD),
+        save=iterations("CHECKPOINT.PERIOD", cfg.CHECKPOINT.PERIOD),
+        epoch=iterations_per_epoch,
+    )
+
+
+def _describe(
+    cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, precision: torch.dtype
+) -> Mapping[str, Any]:
+    """What a checkpoint says of itself, so that it can be used without its run."""
+    return {
+        "command": command_line(),
+        "started": now(),
+        "kind": task.kind,
+        "classes": list(task.classes),
+        "preprocessing": {
+            "height": dataset.description["height"],
+            "width": dataset.description["width"],
+            "channels": dataset.channels,
+            "faces": dataset.description.get("faces"),  # None: made before data sets said it
+            "crop": cfg.DATA.CROP,
+            "input_size": cfg.DATA.INPUT_SIZE,
+            "mean": per_channel(cfg.MODEL.MEAN, len(dataset.channels), mask=0.0, key="MODEL.MEAN"),
+            "std": per_channel(cfg.MODEL.STD, len(dataset.channels), mask=1.0, key="MODEL.STD"),
+        },
+        "data": describe_data(dataset),
+        "coverage": dataset.coverage,
+        "config": plain(cfg),
+        "provenance": {**provenance(device), "precision": str(precision).removeprefix("torch.")},
+    }

@@ -1,0 +1,1 @@
+"""Several runs: folds, comparisons over seeds, and what runs cost."""

@@ -1,0 +1,250 @@
+"""Trained runs as they are compared: read from their folders, checked against each other, grouped by settings."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fecnet.config.node import flatten, load_config
+from fecnet.engine.checkpoint import find_checkpoint, load_meta, selected_by
+from fecnet.runs.folders import check_trained, is_only_pruned
+from fecnet.utils.errors import UserError
+from fecnet.utils.logging import read_metrics
+
+logger = logging.getLogger(__name__)
+
+Curve = dict[int, float]  # a number by iteration
+
+# What a run is called and where it lies, how it is saved and logged: no setting to compare.
+_NO_SETTING = (
+    "SEED",
+    "NAME",
+    "OUTPUT_DIR",
+    "DEVICE",
+    "DATA.PATH",  # that the data are the same is checked by what they say of themselves
+    "DATA.PREPARE",
+    "DATA.REPORT_SPLITS",
+    "EVAL.BATCH_SIZE",
+    "CHECKPOINT.",
+    "LOG.",
+)
+# What the figures are measured on: where it differs, so do the questions.
+_SAME = ("DATA.LABELS", "DATA.HOLD_OUT", "DATA.FOLD", "DATA.EVAL_SPLITS", "DATA.EVAL_VOTE_SHARE")
+_SAME_OF_FOLDS = ("DATA.FOLD_BY", "DATA.NUM_FOLDS", "DATA.FOLD_SEED", "DATA.TRAIN_SPLIT")  # where a fold is left out
+_MADE_ON = ("commit", "torch", "device", "precision")  # told where it differs, since it moves figures too
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A finished run.
+
+    Attributes:
+        path: its folder.
+        meta: ``meta.json`` of the checkpoint that is used: the selected one, else the last.
+        curves: what ``metrics.jsonl`` holds, by name.
+        config: all settings by dotted key.
+    """
+
+    path: Path
+    meta: dict[str, Any]
+    curves: dict[str, Curve]
+    config: dict[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """``SEED``."""
+        return int(self.config["SEED"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that can make a difference, besides the seed."""
+        return {key: value for key, value in self.config.items() if not key.startswith(_NO_SETTING)}
+
+    @property
+    def iterations_per_epoch(self) -> float | None:
+        """None where the run's lengths are in iterations."""
+        if self.config["SOLVER.UNIT"] != "epoch":
+            return None
+        return float(self.meta["length"] / self.config["SOLVER.LENGTH"])
+
+    @property
+    def selecting(self) -> tuple[str, str]:
+        """The split and the figure that selected the checkpoint; empty where nothing did."""
+        return selected_by(self.meta) or ("", "")
+
+    def figure(self, split: str, name: str) -> float:
+        """A figure of the used checkpoint, per cent.
+
+        Raises:
+            UserError: it was not measured.
+        """
+        iteration = self.meta["accuracy"]["iteration"]
+        value = self.curves.get(f"{split}/{name}", {}).get(iteration)
+        if value is None:
+            known = sorted(key.removeprefix(f"{split}/") for key in self.curves if key.startswith(f"{split}/"))
+            raise UserError(
+                f"{self.path}: no figure '{name}' of '{split}' at iteration {iteration}; "
+                f"measured there: {', '.join(known) or 'nothing'}"
+            )
+        return value
+
+
+def read_run(path: Path) -> ComparedRun:
+    """A finished run.
+
+    Raises:
+        UserError: no run, an unfinished one, one that was only pruned, or a number that is not finite.
+    """
+    checkpoint = find_checkpoint(path, "last")
+    check_trained(checkpoint)
+    last = load_meta(checkpoint)
+    length = last.get("length", math.inf)  # not kept by the first checkpoints of 0.1.0
+    if last["iteration"] < length:
+        raise UserError(
+            f"{path}: unfinished, at iteration {last['iteration']} of {length}; "
+            f"finish it with: python train.py --resume {path}"
+        )
+    best = find_checkpoint(path, "best")
+    meta = load_meta(best)
+    config = dict(flatten(load_config(base=meta["config"], base_name=f"{best}/meta.json")))
+    return ComparedRun(path, meta, _read_curves(path / "metrics.jsonl"), config)
+
+
+def find_run_folders(paths: Sequence[Path]) -> list[Path]:
+    """Runs as given, and those inside the folders that are none, but for nets that were only pruned; each once.
+
+    Raises:
+        UserError: a folder holds no run.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        inside = [path] if _is_run(path) else _runs_inside(path)
+        if not inside:
+            raise UserError(
+                f"{path}: no run here; expected a run folder or a folder of runs (a recipe: with --setting)"
+            )
+        found |= {run.resolve(): run for run in inside}
+    return list(found.values())
+
+
+def _runs_inside(folder: Path) -> list[Path]:
+    runs = sorted(child for child in folder.glob("*/") if _is_run(child))
+    only_pruned = [run for run in runs if _is_only_pruned(run)]
+    for run in only_pruned:
+        logger.info(f"{run}: left out: pruned, and not trained since")
+    return [run for run in runs if run not in only_pruned]
+
+
+def group_runs(runs: Sequence[ComparedRun]) -> dict[str, dict[int, ComparedRun]]:
+    """The runs by name of their setting and by seed.
+
+    A setting's name is that of its runs' folders without ``-seed<SEED>``, where they agree; else what differs.
+
+    Raises:
+        UserError: runs of other classes or data, or of the same settings and seed.
+    """
+    for run in runs[1:]:
+        check_comparable(runs[0], run)
+    differing = _differing_keys(runs)
+    groups: dict[str, list[ComparedRun]] = {}
+    for run in runs:
+        groups.setdefault(_described(run, differing), []).append(run)
+    named = {_folder_name(group): group for group in groups.values()}
+    chosen = groups if "" in named or len(named) < len(groups) else named
+    return {name: _by_seed(group) for name, group in chosen.items()}
+
+
+def check_comparable(first: ComparedRun, other: ComparedRun) -> None:
+    """Whether two runs answer the same question.
+
+    Raises:
+        UserError: says what differs.
+    """
+    pairs = [("classes", first.meta.get("classes", []), other.meta.get("classes", []))]
+    before, now = _data(first), _data(other)
+    pairs += [(f"data '{key}'", before.get(key), now.get(key)) for key in dict.fromkeys([*before, *now])]
+    keys = _SAME + (_SAME_OF_FOLDS if first.config["DATA.FOLD"] else ())
+    pairs += [(f"'{key}'", first.config[key], other.config[key]) for key in keys]
+    for what, one, two in pairs:
+        if one != two:
+            raise UserError(f"not comparable: {what} is {one!r} in {first.path}, {two!r} in {other.path}")
+
+
+def made_differently(runs: Sequence[ComparedRun]) -> dict[str, list[str]]:
+    """What of code and hardware differs between runs, and between which values."""
+    found = {key: sorted({str(run.meta.get("provenance", {}).get(key)) for run in runs}) for key in _MADE_ON}
+    return {key: values for key, values in found.items() if len(values) > 1}
+
+
+def common_curve(runs: Mapping[int, ComparedRun], name: str) -> Iterator[tuple[int, list[float]]]:
+    """A curve at the iterations that all ``runs`` have: one number a run."""
+    curves = [run.curves.get(name, {}) for run in runs.values()]
+    for iteration in sorted(set.intersection(*(set(curve) for curve in curves))):
+        yield iteration, [curve[iteration] for curve in curves]
+
+
+def _read_curves(path: Path) -> dict[str, Curve]:
+    curves: dict[str, Curve] = {}
+    for number, line in enumerate(read_metrics(path), start=1):
+        iteration = line["iteration"]
+        for name, value in line.items():
+            if name == "iteration" or value is None or isinstance(value, list):
+                continue  # no curve: a split without faces of this kind, or a histogram
+            if not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise UserError(
+                    f"{path}:{number}: '{name}' is {value} at iteration {iteration}; allowed: finite numbers"
+                )
+            curves.setdefault(name, {})[iteration] = value
+    return curves
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "config.yaml").is_file() or (path / "checkpoints").is_dir()
+
+
+def _is_only_pruned(run: Path) -> bool:
+    return (run / "checkpoints" / "last").is_file() and is_only_pruned(find_checkpoint(run, "last"))
+
+
+def _data(run: ComparedRun) -> dict[str, Any]:
+    """What the data set said of itself; its folder's name may differ."""
+    described: Mapping[str, Any] = {**run.meta["data"], "coverage": run.meta["coverage"]}
+    return {key: value for key, value in flatten(described) if key != "name"}
+
+
+def _differing_keys(runs: Sequence[ComparedRun]) -> list[str]:
+    return [key for key, value in runs[0].settings.items() if any(run.settings[key] != value for run in runs)]
+
+
+def _described(run: ComparedRun, keys: Sequence[str]) -> str:
+    """What sets a run's settings apart, such as ``SCHEDULE cosine``."""
+    last = [key.rsplit(".")[-1] for key in keys]
+    short = [name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)]
+    return ", ".join(f"{name} {run.config[key]}" for name, key in zip(short, keys, strict=True)) or "all runs"
+
+
+def _folder_name(group: Sequence[ComparedRun]) -> str:
+    """What the folders of runs of one setting are called besides the seed; empty where they disagree."""
+    names = {_without_seed(run) for run in group}
+    return names.pop() if len(names) == 1 else ""
+
+
+def _without_seed(run: ComparedRun) -> str:
+    found = re.fullmatch(rf"(.+)-seed{run.seed}", run.path.resolve().name)
+    return found[1] if found else ""
+
+
+def _by_seed(group: Sequence[ComparedRun]) -> dict[int, ComparedRun]:
+    found: dict[int, ComparedRun] = {}
+    for run in group:
+        if run.seed in found:
+            raise UserError(
+                f"{run.path}: the same settings and SEED {run.seed} as {found[run.seed].path}; a seed counts once"
+            )
+        found[run.seed] = run
+    return dict(sorted(found.items()))

@@ -1,0 +1,171 @@
+"""A comparison of trained runs put together: what is measured of each, what differs, the picture and the JSON."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fecnet.evaluation.comparison import (
+    Difference,
+    compare_settings,
+    format_differences,
+    format_settings,
+    standard_deviation,
+)
+from fecnet.evaluation.learning_curves import Panel, make_band, plot_curves
+from fecnet.studies.compared_runs import ComparedRun, common_curve, group_runs, made_differently, read_run
+from fecnet.utils.env import provenance
+from fecnet.utils.errors import UserError
+from fecnet.utils.files import replace_json
+
+_POINTS = 100  # of a curve that is logged more often
+Groups = Mapping[str, Mapping[int, ComparedRun]]
+
+
+def compare_runs(folders: Sequence[Path], out: Path, *, split: str = "", figure: str = "") -> str:
+    """Compare finished runs; writes ``comparison.json`` and ``comparison.png``.
+
+    Args:
+        folders: of the runs; the order of the settings is that of their first runs.
+        out: where to write.
+        split: what is compared; empty = the last of ``DATA.EVAL_SPLITS`` that selects no checkpoint and is not
+            trained on.
+        figure: likewise; empty = the one that selects.
+
+    Returns:
+        The tables.
+
+    Raises:
+        UserError: an unfinished run, a number that is not finite, runs of other classes or data, an unknown figure.
+    """
+    runs = [read_run(folder) for folder in folders]
+    groups = group_runs(runs)
+    split, figure = _choose_split(runs, split), figure or _choose_figure(runs)
+    figures = {
+        name: {setting: _figures(found, name, figure) for setting, found in groups.items()}
+        for name in runs[0].config["DATA.EVAL_SPLITS"]
+    }
+    differences = compare_settings(figures[split])
+    notes = _notes(runs, differences, split)
+    out.mkdir(parents=True, exist_ok=True)
+    unit = "epoch" if _by_epoch(runs) else "iteration"
+    plot_curves(_panels(groups, split, figure), list(groups), out / "comparison.png", title=_title(groups), unit=unit)
+    written = {
+        "figure": figure,
+        "split": split,
+        "settings": {name: _describe(name, found, figures) for name, found in groups.items()},
+        "differences": [pair.to_dict() for pair in differences],
+        "notes": notes,
+        "provenance": provenance(),
+    }
+    replace_json(out / "comparison.json", written)
+    selecting = {run.selecting[0] for run in runs}
+    columns = {f"{name} (selects)" if name in selecting else name: column for name, column in figures.items()}
+    tables = [f"{figure}, per cent, mean ± sd over seeds", format_settings(columns)]
+    if differences:
+        tables += ["", f"{split}: differences of the runs of a seed", format_differences(differences)]
+    return "\n".join([*tables, "", *notes, f"{out}: comparison.json, comparison.png"])
+
+
+def _figures(found: Mapping[int, ComparedRun], split: str, figure: str) -> dict[int, float]:
+    return {seed: run.figure(split, figure) for seed, run in found.items()}
+
+
+def _title(groups: Groups) -> str:
+    numbers = [len(found) for found in groups.values()]
+    few, many = min(numbers), max(numbers)
+    runs = f"{many} run{'s' * (many > 1)}" if few == many else f"{few} to {many} runs"
+    return f"mean of {runs} a setting, band ± sd" if many > 1 else f"{runs} a setting"
+
+
+def _choose_split(runs: Sequence[ComparedRun], wanted: str) -> str:
+    splits = list(runs[0].config["DATA.EVAL_SPLITS"])
+    if wanted and wanted not in splits:
+        raise UserError(f"--split {wanted}: not measured while training; there are: {', '.join(splits)}")
+    selecting = {run.selecting[0] for run in runs}
+    unseen = [split for split in splits if split not in _learnt(runs)]
+    free = [split for split in unseen if split not in selecting]
+    return wanted or (free or unseen or splits)[-1]
+
+
+def _learnt(runs: Sequence[ComparedRun]) -> set[str]:
+    """The splits that any of the runs was trained on."""
+    return {run.config["DATA.TRAIN_SPLIT"] for run in runs}
+
+
+def _choose_figure(runs: Sequence[ComparedRun]) -> str:
+    """The figure that selected, where all runs agree; else what selects by default."""
+    selecting = {run.selecting[1] for run in runs} - {""}
+    if len(selecting) == 1:
+        return selecting.pop()
+    kind = runs[0].meta["kind"]
+    return {"classifier": "accuracy", "affect": "ccc"}.get(kind, "ALL")
+
+
+def _notes(runs: Sequence[ComparedRun], differences: Sequence[Difference], split: str) -> list[str]:
+    """What must be known beside the numbers."""
+    selecting = sorted({run.selecting[0] for run in runs} - {""})
+    used = [f"the checkpoint that was best on {name}" for name in selecting]
+    used += ["the last iteration of a run that selects none"] * any(not run.selecting[0] for run in runs)
+    notes = [f"measured at {' or '.join(used)}"]
+    if split in selecting:
+        notes.append(f"{split} also selected the checkpoints, so its figures are too good; quote another split")
+    if split in _learnt(runs):
+        notes.append(f"{split} was trained on: its figures say nothing of other faces; measure another split")
+    if differences:
+        each = 100 * differences[0].confidence
+        together = f"; the {len(differences)} pairs together 95 %" if len(differences) > 1 else ""
+        notes.append(f"±: {each:.4g} % interval, Student's t over seeds{together}; on these faces, not on others")
+    notes += [f"runs differ in {key}: {', '.join(values)}" for key, values in made_differently(runs).items()]
+    return notes
+
+
+def _describe(name: str, found: Mapping[int, ComparedRun], figures: Mapping[str, Any]) -> dict[str, Any]:
+    values = {split: list(column[name].values()) for split, column in figures.items()}
+    return {
+        "runs": {str(seed): str(run.path) for seed, run in found.items()},
+        "iteration": {str(seed): run.meta["iteration"] for seed, run in found.items()},
+        "percent": {
+            split: {str(seed): value for seed, value in column[name].items()} for split, column in figures.items()
+        },
+        "mean": {split: statistics.fmean(numbers) for split, numbers in values.items()},
+        "sd": {split: standard_deviation(numbers) for split, numbers in values.items()},
+    }
+
+
+def _by_epoch(runs: Sequence[ComparedRun]) -> bool:
+    return all(run.iterations_per_epoch is not None for run in runs)
+
+
+def _panels(groups: Groups, split: str, figure: str) -> list[Panel]:
+    runs = [run for found in groups.values() for run in found.values()]
+    train = f"{runs[0].config['DATA.TRAIN_SPLIT']}/{figure}"
+    measured = all(train in run.curves for run in runs)
+    title = f"{figure} on {runs[0].config['DATA.TRAIN_SPLIT']}, per cent"
+    if not measured:
+        title = "accuracy on training batches, per cent: augmented, with dropout"
+    missing = f"not measured: add '{runs[0].config['DATA.TRAIN_SPLIT']}' to DATA.EVAL_SPLITS"
+    return [
+        Panel("training loss", _bands(groups, "loss", points=_POINTS)),
+        Panel("learning rate", _bands(groups, "lr", logarithmic=True), logarithmic=True),
+        Panel(
+            title,
+            _bands(groups, train if measured else "batch_accuracy", points=_POINTS),
+            percent=True,
+            missing=missing,
+        ),
+        Panel(f"{figure} on {split}, per cent", _bands(groups, f"{split}/{figure}"), percent=True),
+    ]
+
+
+def _bands(groups: Groups, curve: str, *, points: int = 0, logarithmic: bool = False) -> dict[str, Any]:
+    by_epoch = _by_epoch([run for found in groups.values() for run in found.values()])
+    bands = {}
+    for name, found in groups.items():
+        shared = list(common_curve(found, curve))
+        scale = next(iter(found.values())).iterations_per_epoch if by_epoch else None
+        places = [iteration / (scale or 1.0) for iteration, _ in shared]
+        bands[name] = make_band(places, [values for _, values in shared], points=points, logarithmic=logarithmic)
+    return {name: band for name, band in bands.items() if band is not None}

@@ -1,0 +1,160 @@
+"""Trained runs side by side: what their nets cost, and how good they are."""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fecnet.encoder.saved_net import open_saved_net
+from fecnet.engine.checkpoint import home_of
+from fecnet.evaluation.drawing import new_figure, save_figure
+from fecnet.modeling.cost import count_macs, count_parameters
+from fecnet.utils.errors import UserError
+
+_WARM = 3  # first forward passes, not counted
+
+
+def measure_costs(
+    paths: Sequence[str], *, which: str = "best", batch: int = 1, seconds: float = 10.0
+) -> list[dict[str, Any]]:
+    """Costs and accuracy of the nets of several runs; the first is what the others are compared with.
+
+    Times are taken on the CPU with the nets in turn, so that all of them meet the same state of the machine; the
+    speed-up is the median of the ratios of neighbours.
+
+    Args:
+        paths: run or checkpoint folders.
+        which: ``best`` or ``last``, for run folders.
+        batch: faces in a forward pass.
+        seconds: for all measurements of time together; each net runs five times at least.
+
+    Returns:
+        Of each run: ``run``, ``parameters``, ``macs`` (of one face), ``file_bytes``, ``ms`` (of a forward pass),
+        ``times_faster`` and ``percent``: accuracy by split.
+
+    Raises:
+        UserError: no checkpoint, or one that cannot be read.
+    """
+    found: list[dict[str, Any]] = []
+    nets: list[nn.Module] = []
+    images: list[Tensor] = []
+    for path in paths:
+        checkpoint, meta, cfg, net = open_saved_net(path, which)
+        image_NCHW = torch.rand(batch, len(meta["preprocessing"]["channels"]), cfg.DATA.INPUT_SIZE, cfg.DATA.INPUT_SIZE)
+        nets.append(net)
+        images.append(image_NCHW)
+        found.append(
+            {
+                "run": str(path),
+                "parameters": count_parameters(net),
+                "macs": count_macs(net, image_NCHW[:1]),
+                "file_bytes": (checkpoint / "model.safetensors").stat().st_size,
+                "percent": _percent(checkpoint, meta),
+            }
+        )
+    taken = _milliseconds(nets, images, seconds)
+    for costs, times in zip(found, taken, strict=True):
+        ratios = [before / after for before, after in zip(taken[0], times, strict=True)]
+        costs |= {"ms": statistics.median(times), "times_faster": statistics.median(ratios)}
+    return found
+
+
+def format_costs(found: Sequence[dict[str, Any]]) -> str:
+    """The table of ``measure_costs``."""
+    splits = list(dict.fromkeys(split for costs in found for split in costs["percent"]))
+    rows = [("run", "parameters", "MACs", "MB", "ms", "times faster", *splits)]
+    for costs in found:
+        percent = (f"{costs['percent'][split]:.2f} %" if split in costs["percent"] else "-" for split in splits)
+        rows.append(
+            (
+                costs["run"],
+                f"{costs['parameters']:,}",
+                f"{costs['macs']:,}",
+                f"{costs['file_bytes'] / 1e6:.2f}",
+                f"{costs['ms']:.2f}",
+                f"{costs['times_faster']:.2f}",
+                *percent,
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        f"{row[0]:<{widths[0]}}  "
+        + "  ".join(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def plot_costs(found: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write the trade-off: accuracy over parameters and over multiplications, a point for each run.
+
+    Args:
+        found: of ``measure_costs``; runs of which no accuracy is known are left out.
+        path: PNG to write.
+
+    Raises:
+        UserError: matplotlib is absent, or no accuracy is known of any run.
+    """
+    splits = list(dict.fromkeys(split for costs in found for split in costs["percent"]))
+    if not splits:
+        raise UserError("--plot: no accuracy is known of these runs; measure them first: python inference.py RUN")
+    figure, both_axes = new_figure(11, 4.5, ncols=2, sharey=True)
+    for axes, (key, name) in zip(both_axes, (("parameters", "parameters"), ("macs", "MACs of a face")), strict=True):
+        for split in splits:
+            known = sorted((costs[key], costs["percent"][split]) for costs in found if split in costs["percent"])
+            axes.plot(*zip(*known, strict=True), marker="o", linestyle=":", label=split)
+        for costs in found:
+            for percent in list(costs["percent"].values())[-1:]:  # one name for the points of a run
+                said = f"{Path(costs['run']).name} ({costs['times_faster']:.1f}×)"
+                axes.annotate(said, (costs[key], percent), (4, 4), textcoords="offset points", fontsize=7)
+        axes.set(xscale="log", xlabel=name)
+    both_axes[0].set(ylabel="accuracy, per cent", title="beside a name: times faster than the first")
+    both_axes[0].legend()
+    save_figure(figure, path)
+
+
+@torch.inference_mode()
+def _milliseconds(nets: Sequence[nn.Module], images: Sequence[Tensor], seconds: float) -> list[list[float]]:
+    """Times of forward passes of each net, taken in rounds in which each has its turn."""
+    taken: list[list[float]] = [[] for _ in nets]
+    begun = time.perf_counter()
+    order = list(range(len(nets)))
+    while len(taken[0]) < _WARM + 5 or time.perf_counter() - begun < seconds:
+        random.shuffle(order)  # a fixed one can keep step with what else the machine does
+        for k in order:
+            start = time.perf_counter()
+            nets[k](images[k])
+            taken[k].append(1000 * (time.perf_counter() - start))
+    return [times[_WARM:] for times in taken]
+
+
+def _percent(checkpoint: Path, meta: dict[str, Any]) -> dict[str, float]:
+    """Accuracy by split: as the training measured it, and as inference.py did.
+
+    Of a joint net it is that of the classes. What inference.py measured counts where it is of this checkpoint, its
+    views and its data: the nets are compared, not how they were measured.
+    """
+    percent = {}
+    for split, figures in meta.get("accuracy", {}).get("splits", {}).items():
+        percent[split] = figures["accuracy"] if "accuracy" in figures else figures.get("ALL", {}).get("percent")
+    folder = home_of(checkpoint) / "evaluation"
+    wanted = {
+        "iteration": meta["iteration"],
+        "views": meta["config"]["EVAL"].get("TTA", "center"),
+        "coverage": meta["coverage"],
+    }
+    for name in ("triplets", "classes"):
+        file = folder / f"{name}.json"
+        written = json.loads(file.read_text()) if file.is_file() else {}
+        if {key: written.get(key) for key in wanted} == wanted:
+            for split, columns in written["splits"].items():
+                percent[split] = columns["fecnet"]["ALL"]["percent"] if name == "triplets" else columns["accuracy"]
+    return {split: value for split, value in percent.items() if value is not None}

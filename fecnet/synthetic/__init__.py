@@ -1,0 +1,1 @@
+"""Synthetic faces: identities, expressions, their rendering, and simulated annotators."""

@@ -1,0 +1,1 @@
+"""What a net says of every face that a camera, a video or a picture shows."""

@@ -1,0 +1,238 @@
+"""Where watched frames go: a window, a film, a picture, and a table of the faces.
+
+Files grow under a temporary name and get their own when they are closed, also where the work ends early.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from PIL import Image
+
+from fecnet.embed.videos import Video, VideoFrame, cv2, silent
+from fecnet.utils.errors import UserError
+from fecnet.utils.files import named_errors, replace_bytes
+from fecnet.watch.faces import SeenFace
+
+PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+FILMS = {".mp4": "mp4v", ".avi": "MJPG"}  # what OpenCV's own packages can write everywhere
+_RATE = 25.0  # frames a second of a film whose source does not say it
+_RATES = (0.01, 240.0)  # what is believed
+_PROBE_S = 30
+_LARGEST_WINDOW = 1280  # pixels of its longer side when it opens
+_KEYS_TO_END = {ord("q"), ord("Q"), 27}  # 27: Esc
+_WHERE = ("frame", "time_s", "x1", "y1", "x2", "y2", "status")
+_WHAT = ("expression", "probability", "valence", "arousal", "to_reference", "change")
+
+
+class Film:
+    """An annotated video, with as many frames a second as are looked at; without sound.
+
+    Args:
+        path: ``.mp4`` or ``.avi``; replaced.
+        rate: frames a second, of what is looked at; not believed where no film has it.
+        live: frames come when they can: each is repeated until the next, or left out, so that the film keeps the time.
+    """
+
+    def __init__(self, path: Path, rate: float, *, live: bool) -> None:
+        self.path, self._live = path, live
+        self._rate = rate if _RATES[0] <= rate <= _RATES[1] else _RATE
+        self._partial = _partial(path)
+        self._writer: Any = None
+        self._size = (0, 0)
+        self._written = 0
+
+    def add(self, image_HWC: np.ndarray, time_s: float) -> None:
+        """Write one frame.
+
+        Args:
+            image_HWC: uint8, RGB; of another size than the first one it is resized.
+            time_s: since the beginning.
+
+        Raises:
+            UserError: OpenCV cannot write such frames.
+        """
+        if self._writer is None:
+            self._writer, self._size = self._opened(image_HWC), image_HWC.shape[1::-1]
+        if image_HWC.shape[1::-1] != self._size:
+            image_HWC = np.asarray(Image.fromarray(image_HWC).resize(self._size))
+        due = round(time_s * self._rate) + 1 - self._written if self._live else 1
+        for _ in range(due):
+            self._writer.write(np.ascontiguousarray(image_HWC[..., ::-1]))
+            self._written += 1
+
+    def close(self) -> None:
+        """Finish the film and give it its name; without a frame there is none.
+
+        Raises:
+            OSError: not all of it could be written.
+        """
+        if self._writer is None:
+            return
+        self._writer.release()
+        self._writer = None
+        try:
+            self._check()
+            self._partial.replace(self.path)
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+    def _opened(self, image_HWC: np.ndarray) -> Any:
+        height, width = image_HWC.shape[:2]
+        with silent() as opencv:
+            code = opencv.VideoWriter_fourcc(*FILMS[self.path.suffix.lower()])
+            writer = opencv.VideoWriter(str(self._partial), code, self._rate, (width, height))
+        if not writer.isOpened():
+            self._partial.unlink(missing_ok=True)
+            raise UserError(f"{self.path}: OpenCV cannot write frames of {width}×{height} pixels there; .avi may do")
+        return writer
+
+    def _check(self) -> None:
+        """OpenCV says nothing of a full disk."""
+        try:
+            there = Video(self._partial).announced
+        except ValueError:
+            there = 0
+        if there != self._written:
+            raise OSError(f"{self.path}: {there} of {self._written} frames could be written; is the disk full?")
+
+
+class Picture:
+    """One annotated picture.
+
+    Args:
+        path: ``.png`` or ``.jpg``; replaced.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(self, image_HWC: np.ndarray, time_s: float) -> None:
+        """Write it, uint8, RGB.
+
+        Raises:
+            OSError: the disk is full or read-only.
+        """
+        held = io.BytesIO()
+        Image.fromarray(image_HWC).save(held, PICTURES[self.path.suffix.lower()])
+        replace_bytes(self.path, held.getbuffer())
+
+    def close(self) -> None:
+        """Nothing is left to do."""
+
+
+class Table:
+    """A row for each face of each frame, as CSV; what the net does not say is empty.
+
+    Args:
+        path: ``.csv``; replaced.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._partial = path, _partial(path)
+        self._file: TextIO | None = None
+
+    def add(self, frame: VideoFrame, faces: Sequence[SeenFace]) -> None:
+        """Write the faces of a frame.
+
+        Raises:
+            OSError: the disk is full or read-only.
+        """
+        with named_errors(self.path):
+            if self._file is None:
+                self._file = self._partial.open("w", newline="", encoding="utf-8")
+                csv.writer(self._file).writerow([*_WHERE, *_WHAT])
+            rows = csv.writer(self._file)
+            for face in faces:
+                box = [f"{edge:.1f}" for edge in face.box_4.tolist()]
+                affect = face.affect or (None, None)
+                numbers = [face.probability, *affect, face.to_reference, face.change]
+                cells = ["" if number is None else f"{number:.4f}" for number in numbers]
+                where = [str(frame.number), f"{frame.time_s:.3f}", *box, face.status]
+                rows.writerow([*where, face.expression or "", *cells])
+
+    def close(self) -> None:
+        """Finish the table and give it its name; without a frame there is none.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        if self._file is None:
+            return
+        try:
+            with named_errors(self.path):
+                self._file.close()
+                self._partial.replace(self.path)
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+
+class Window:
+    """A window of OpenCV's.
+
+    Args:
+        title: above it.
+        still: of one picture: it stays until a key is pressed.
+    """
+
+    def __init__(self, title: str, *, still: bool) -> None:
+        self._title, self._still = title, still
+        cv2().namedWindow(title, cv2().WINDOW_NORMAL | cv2().WINDOW_KEEPRATIO | cv2().WINDOW_GUI_NORMAL)
+        self._begun: float | None = None  # when a frame of time 0 was due
+
+    def show(self, image_HWC: np.ndarray, time_s: float) -> bool:
+        """Show a frame, uint8, RGB, no earlier than it is due ``time_s`` after the first one.
+
+        Returns:
+            Whether to go on: neither q nor Esc was pressed, and the window is still there.
+        """
+        cv2().imshow(self._title, np.ascontiguousarray(image_HWC[..., ::-1]))
+        if self._begun is None:
+            self._begun = time.monotonic() - time_s
+            smaller = min(1.0, _LARGEST_WINDOW / max(image_HWC.shape))
+            cv2().resizeWindow(self._title, *(max(1, round(side * smaller)) for side in image_HWC.shape[1::-1]))
+        early_s = time_s - (time.monotonic() - self._begun)
+        key = cv2().waitKey(round(1000 * min(max(early_s, 0.001), 1)))
+        while self._still and key < 0 and self._there():
+            key = cv2().waitKey(50)
+        return key & 0xFF not in _KEYS_TO_END and self._there()
+
+    def close(self) -> None:
+        """Close it."""
+        cv2().destroyAllWindows()
+
+    def _there(self) -> bool:
+        return bool(cv2().getWindowProperty(self._title, cv2().WND_PROP_VISIBLE) >= 1)
+
+
+def why_no_window() -> str:
+    """Why no window can be opened here; empty where one can.
+
+    Tried in another process: without a display that answers, some window systems end the process that asks.
+    """
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return "there is no display"
+    try:
+        import_and_open = "import cv2; cv2.namedWindow('fecnet'); cv2.destroyAllWindows()"
+        tried = subprocess.run(
+            [sys.executable, "-c", import_and_open], capture_output=True, timeout=_PROBE_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return "the display does not answer"
+    if tried.returncode:
+        return "OpenCV opens none here: opencv-python-headless cannot, opencv-python can where the display answers"
+    return ""
+
+
+def _partial(path: Path) -> Path:
+    """A temporary name; it ends as ``path`` does, from which OpenCV reads the format."""
+    return path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")

@@ -1,0 +1,74 @@
+"""What ``fecnet watch`` looks at: a camera, a video or one picture, by the word the user gave."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Protocol
+
+from fecnet.embed.videos import Camera, Video, VideoFrame, is_video
+from fecnet.faces.decode import count_pictures, decode_image
+from fecnet.utils.errors import UserError
+
+
+class Source(Protocol):
+    """Frames, one at a time."""
+
+    @property
+    def name(self) -> str:
+        """For what is told."""
+
+    @property
+    def rate(self) -> float:
+        """Frames a second; 0 where that is not known."""
+
+    @property
+    def announced(self) -> int:
+        """How many frames there are; 0 where that is not known."""
+
+    @property
+    def note(self) -> str:
+        """What is to be told once all frames were read; empty where all was well."""
+
+    def frames(self, every: int = 1) -> Generator[VideoFrame, None, None]:
+        """Every so many frames."""
+
+
+class Photo:
+    """One picture, read when it is opened.
+
+    Args:
+        path: the file.
+
+    Raises:
+        UserError: it is damaged, no picture or not there.
+        OSError: it cannot be opened.
+    """
+
+    rate, announced = 0.0, 1
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise UserError(f"{path}: no such file; allowed: a picture, a video or the number of a camera, such as 0")
+        self.name, self._image_HWC = str(path), decode_image(path)
+        num = count_pictures(path)
+        self.note = f"{path}: the first of the {num} pictures in it" if num > 1 else ""
+
+    def frames(self, every: int = 1) -> Generator[VideoFrame, None, None]:
+        """The picture."""
+        yield VideoFrame(0, 0.0, self._image_HWC)
+
+
+def open_source(given: str) -> Source:
+    """The camera of that number, or the video or picture of that name.
+
+    Raises:
+        UserError: it cannot be opened, or is neither; OpenCV is missing.
+        OSError: a file that cannot be opened.
+    """
+    path = Path(given)
+    if given.isascii() and given.isdigit():
+        return Camera(int(given))
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; allowed: a picture, a video or the number of a camera, such as 0")
+    return Video(path) if is_video(path) else Photo(path)

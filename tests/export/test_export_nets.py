@@ -1,0 +1,133 @@
+"""The graphs of all kinds of nets, run by ONNX and by our own reader, against the nets themselves."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fecnet.config.node import load_config
+from fecnet.data.views import center
+from fecnet.encoder.graph_net import GraphNet
+from fecnet.encoder.onnx_net import OnnxNet
+from fecnet.engine.predict import predict_batch
+from fecnet.export.export import TOLERANCE, TOLERANCE_INSIDE
+from fecnet.export.graph import Source
+from fecnet.export.int8 import make_int8
+from fecnet.export.onnx import make_onnx
+from fecnet.export.program import make_program
+from fecnet.modeling.build import build_model
+
+for package in ("onnx", "onnxscript", "onnxruntime"):
+    pytest.importorskip(package, reason="the extra 'export' is not installed")
+
+CPU = torch.device("cpu")
+SMALL = ["MODEL.BACKBONE", "resnet18", "MODEL.WIDTH_MULT", "0.125", "MODEL.BLOCKS", "[1]", "MODEL.FEATURE_DIM", "16"]
+NETS = {  # options, side of the image
+    "dense block, joint": ([*SMALL, "MODEL.NECK_CHANNELS", "16", "MODEL.HEAD", "joint"], 48),
+    "ran and scn": ([*SMALL, "MODEL.NECK", "none", "MODEL.HEAD", "scn_ran"], 48),
+    "affect, cifar": ([*SMALL, "MODEL.STEM", "cifar", "MODEL.NECK", "conv3x3", "MODEL.HEAD", "classifier_affect"], 48),
+    "pruned": (["MODEL.BACKBONE", "vgg16", "MODEL.NECK", "none", "MODEL.LAYER_CHANNELS", str([4, 3] * 6 + [5])], 48),
+    "iresnet": (["MODEL.BACKBONE", "iresnet18", "MODEL.NECK", "none", "DATA.INPUT_SIZE", "48"], 48),
+    "inception_nn2": (["MODEL.BACKBONE", "inception_nn2", "MODEL.BATCH_NORM", "false", "MODEL.NECK", "conv1x1"], 64),
+    "spatial transformer": (
+        ["MODEL.BACKBONE", "deep_emotion", "MODEL.NECK", "none", "MODEL.HEAD", "classifier"],
+        48,
+    ),
+}
+
+
+def source(name, *, raw=False):
+    """A net with statistics and a transformer that are not at their start, and what is exported of it."""
+    options, size = NETS[name]
+    torch.manual_seed(0)
+    net = build_model(load_config(None, options), 1, 8).eval()
+    for layer in net.modules():
+        if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            nn.init.uniform_(layer.running_mean, -0.3, 0.3)
+            nn.init.uniform_(layer.running_var, 0.5, 1.5)
+    if name == "spatial transformer":
+        nn.init.normal_(net.backbone.fc_loc[2].weight, std=0.05)
+    shape = (size + 6, size + 6, 1)
+    calibration = np.random.default_rng(1).integers(0, 256, (16, *shape), np.uint8)
+    return Source(net, center(size, 0.9), shape, raw, name, None, calibration)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_graphs_are_the_net(name, tmp_path):
+    made = source(name)
+    one = torch.zeros(1, 1, *made.face_shape[:2])
+    faces = np.random.default_rng(0).integers(0, 256, (5, *made.face_shape), np.uint8)
+    expected = predict_batch(made.model, faces, views=made.views, device=CPU)
+    make_program(made)(tmp_path / "net.pt2", {})
+    make_onnx(made)(tmp_path / "net.onnx", {})
+    for net in (GraphNet(tmp_path / "net.pt2", CPU), OnnxNet(tmp_path / "net.onnx")):
+        found = predict_batch(net, faces, views=made.views, device=CPU)
+        assert found.keys() == expected.keys()
+        for output, value in expected.items():
+            scale = max(1.0, float(value.abs().max()))
+            allowed = TOLERANCE if output in ("embedding", "logits") else TOLERANCE_INSIDE
+            assert float((found[output] - value).abs().max()) <= allowed * scale, output
+        assert all(len(value) == 1 for value in net(made.views[0](one)).values())
+    elsewhere = GraphNet(tmp_path / "net.pt2", torch.device("meta"))  # nothing stays on the device it was made on
+    shapes = {output: value.shape for output, value in elsewhere(made.views[0](one.to("meta"))).items()}
+    assert shapes == {output: (1, *value.shape[1:]) for output, value in expected.items()}
+
+
+def int8_nodes(name, tmp_path):
+    """The nodes of the int8 file of a net, the kinds of nodes that each reads from, and its convolutions and layers."""
+    import onnx
+
+    make_int8(source(name))(tmp_path / "net.onnx", {})
+    nodes = onnx.load(tmp_path / "net.onnx").graph.node
+    maker = {output: node for node in nodes for output in node.output}
+    reads = {node.name: {maker[name].op_type for name in node.input if name in maker} for node in nodes}
+    return nodes, reads, [node.name for node in nodes if node.op_type in ("Conv", "Gemm")]
+
+
+def test_where_to_look_stays_in_float(tmp_path):
+    """256 levels name no place in a face: what makes the grid of a spatial transformer is not quantised."""
+    _, reads, layers = int8_nodes("spatial transformer", tmp_path)
+    # 2 convolutions and 2 linear layers look, 4 and 2 see; of these the first sees the image
+    assert len(layers) == 10 and sum("DequantizeLinear" in reads[name] for name in layers) == 5
+
+
+def test_what_sees_the_image_stays_in_float_and_apart(tmp_path):
+    """In 8 bits a convolution of one channel, and a pool behind one in float, are slow."""
+    nodes, reads, layers = int8_nodes("dense block, joint", tmp_path)
+    assert "DequantizeLinear" not in reads[layers[0]]
+    assert all("DequantizeLinear" in reads[name] for name in layers[1:])
+    (pool,) = (node for node in nodes if node.op_type == "MaxPool")
+    assert "DequantizeLinear" not in reads[pool.name]
+    assert [node.op_type for node in nodes if pool.output[0] in node.input] == ["Max"]
+    made = source("dense block, joint")
+    faces = np.random.default_rng(0).integers(0, 256, (5, *made.face_shape), np.uint8)
+    expected = predict_batch(made.model, faces, views=made.views, device=CPU)["embedding"]
+    found = predict_batch(OnnxNet(tmp_path / "net.onnx"), faces, views=made.views, device=CPU)["embedding"]
+    assert 1e-4 < float((found - expected).abs().max()) < 0.2
+
+
+def test_an_operator_without_a_translation_is_one_line(tmp_path):
+    class Odd(nn.Module):
+        def forward(self, image):
+            return {"feature": torch.linalg.eigvals(image[:, 0]).real}
+
+    made = source("pruned")
+    odd = Source(Odd(), made.views, made.face_shape, False, "net", None)
+    for make in (
+        make_onnx,
+        lambda each: make_program(each)(tmp_path / "x.pt2", {}) or GraphNet(tmp_path / "x.pt2", CPU),
+    ):
+        with pytest.raises(ValueError, match="linalg_eig") as caught:
+            make(odd)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_net_that_no_graph_can_hold_is_one_line():
+    class Branching(nn.Module):
+        def forward(self, image):
+            return {"feature": image if image.mean() > 0 else -image}
+
+    made = source("pruned")
+    with pytest.raises(ValueError, match="net: cannot be written as a graph: ") as caught:
+        make_program(Source(Branching(), made.views, made.face_shape, False, "net", None))
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,367 @@
+"""``fecnet watch``: pictures, videos and cameras to windows, films and tables, and what is told of bad ones."""
+
+import csv
+import os
+import signal
+import sys
+import types
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fecnet
+from fecnet.cli.main import main
+from fecnet.embed.videos import Camera, Video
+from fecnet.watch import output as watch_output
+from fecnet.watch.faces import FaceWatcher
+from fecnet.watch.output import Film, Table, why_no_window
+from fecnet.watch.sources import open_source
+from fecnet.watch.watch import Views, open_views, watch
+from tests.faces.test_extract import photo
+
+cv2 = pytest.importorskip("cv2")
+RATE = 10.0
+BLUE = np.array([0, 0, 90], np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def no_display(monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+
+
+@pytest.fixture
+def run(aligned, monkeypatch):
+    """A net trained on bright squares; the current folder is that of the pictures."""
+    monkeypatch.chdir(aligned[2][0].parent)
+    return aligned[0]
+
+
+def write_film(path, images, rate=RATE):
+    code = "MJPG" if path.suffix == ".avi" else "mp4v"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), rate, images[0].shape[1::-1])
+    assert writer.isOpened()
+    for image_HWC in images:
+        writer.write(np.ascontiguousarray(image_HWC[..., ::-1]))
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def film(tmp_path):
+    """Two faces in the even frames of ten, before something blue; in the others nothing else."""
+    images = [photo((20 + 2 * k, 40), (200, 100 - k)) if k % 2 == 0 else photo() for k in range(10)]
+    return write_film(tmp_path / "film.avi", [np.maximum(image_HWC, BLUE) for image_HWC in images])
+
+
+def is_blue(image_HWC):
+    """What lies between the faces; it tells the order of the channels."""
+    return np.abs(image_HWC[100:150, 120:180].mean((0, 1)) - BLUE).max() < 12
+
+
+def command(run, *arguments):
+    return main(["watch", str(run), *map(str, arguments), "--device", "cpu"])
+
+
+def rows_of(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def lime(image_HWC):
+    """Where boxes are; films are lossy."""
+    return (image_HWC[..., 1] > 180) & (image_HWC[..., 0] < 90) & (image_HWC[..., 2] < 90)
+
+
+def left_over(folder):
+    return [path.name for path in folder.iterdir() if "partial" in path.name]
+
+
+def test_a_picture_beside_the_source(run, capsys):
+    assert command(run, "0.png", "--table", "faces.csv") == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "no window: there is no display; drawn into 0.watched.png"
+    assert told[1].startswith("0.png: 1 frame, 1 with faces, 2 faces in all, ")
+    assert told[1].endswith(" frames/s; written: 0.watched.png, faces.csv") and len(told) == 2
+    drawn, before = np.asarray(Image.open("0.watched.png")), np.asarray(Image.open("0.png"))
+    assert drawn.shape == before.shape and lime(drawn)[80, 100:160].all() and lime(drawn)[10, 10:40].all()
+    rows = rows_of(Path("faces.csv"))
+    assert [(row["x1"], row["y2"], row["status"]) for row in rows] == [("10.0", "40.0", "ok"), ("100.0", "140.0", "ok")]
+    assert not any(row["expression"] or row["to_reference"] for row in rows)
+
+
+def test_a_video_frame_by_frame(run, film, tmp_path, capsys):
+    assert command(run, film, "--table", tmp_path / "film.csv", "--reference", "1.png") == 0
+    told = capsys.readouterr()
+    assert f"{film}: 10 frames, 5 with faces, 10 faces in all, " in told.out and "frame/s" in told.err
+    frames = list(Video(tmp_path / "film.watched.mp4").frames())
+    assert len(frames) == 10
+    for number, time_s, image_HWC in frames:
+        assert time_s == pytest.approx(number / RATE)
+        marked = lime(image_HWC)
+        assert marked[:180].any() == (number % 2 == 0) and is_blue(image_HWC)
+        assert (image_HWC[185:, :60] > 150).any()  # frames/s
+    rows = rows_of(tmp_path / "film.csv")
+    assert [int(row["frame"]) for row in rows] == [0, 0, 2, 2, 4, 4, 6, 6, 8, 8]
+    assert float(rows[-1]["time_s"]) == pytest.approx(0.8)
+    assert all(0 <= float(row["to_reference"]) <= 4 and row["change"] == "" for row in rows)
+    assert not left_over(tmp_path)
+
+
+def test_every_nth_frame_lasts_as_long(run, film, tmp_path, capsys):
+    assert command(run, film, "--every", 2, "--output", tmp_path / "new" / "out.avi", "--no-window") == 0
+    told = capsys.readouterr().out
+    assert "no window" not in told and "5 frames, 5 with faces, 10 faces in all" in told
+    out = Video(tmp_path / "new" / "out.avi")
+    assert (out.announced, out.rate) == (5, RATE / 2)
+
+
+def test_memory_does_not_grow_with_the_video(run, film):
+    source, alive = open_source(str(film)), []
+    frames = source.frames
+
+    def watched(every=1):
+        for frame in frames(every):
+            alive.append(weakref.ref(frame.image_HWC))
+            assert sum(ref() is not None for ref in alive) <= 2
+            yield frame
+
+    source.frames = watched
+    watch(FaceWatcher(fecnet.load(run)), source, Views())
+    assert len(alive) == 10
+
+
+def test_a_video_that_ends_early(run, tmp_path, capsys):
+    film = write_film(tmp_path / "cut.avi", [photo((20, 30))] * 40)
+    film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    assert command(run, film) == 0
+    num = Video(tmp_path / "cut.watched.mp4").announced
+    told = capsys.readouterr().out
+    assert 0 < num < 40 and f"cut.avi: ends early: {num} frames of 40 announced" in told
+    assert f"cut.avi: {num} frames, {num} with faces" in told
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(143), OSError("gone")])
+def test_what_was_seen_before_an_early_end_is_kept_and_told(run, film, tmp_path, monkeypatch, capsys, stop):
+    look, close, calls = FaceWatcher.look, Film.close, []
+
+    def look_then_stop(self, image_HWC):
+        calls.append(0)
+        if len(calls) == 7:
+            raise stop
+        return look(self, image_HWC)
+
+    def impatient(self):
+        os.kill(os.getpid(), signal.SIGINT)  # pressed again while the file is being finished
+        close(self)
+
+    monkeypatch.setattr(FaceWatcher, "look", look_then_stop)
+    monkeypatch.setattr(Film, "close", impatient)
+    if isinstance(stop, SystemExit):
+        with pytest.raises(SystemExit, match="143"):
+            command(run, film, "--table", tmp_path / "film.csv")
+    else:
+        assert command(run, film, "--table", tmp_path / "film.csv") == (
+            130 if isinstance(stop, KeyboardInterrupt) else 2
+        )
+    assert f"{film}: 6 frames, 3 with faces" in capsys.readouterr().out
+    assert Video(tmp_path / "film.watched.mp4").announced == 6
+    assert len(rows_of(tmp_path / "film.csv")) == 6 and not left_over(tmp_path)
+
+
+def test_a_full_disk_is_told(run, film, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(watch_output, "Video", lambda _: types.SimpleNamespace(announced=4))
+    assert command(run, film) == 2
+    said = "film.watched.mp4: 4 of 10 frames could be written; is the disk full?"
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {tmp_path}/{said}"
+    assert not list(tmp_path.glob("*.mp4")) and not left_over(tmp_path)
+
+
+def test_pictures_that_are_hard_to_see(run, capsys):
+    """No face, one pixel, an animation: each gives its annotated picture."""
+    Image.fromarray(photo()).save("empty.png")
+    Image.fromarray(photo()[:1, :1]).save("pixel.png")
+    moving = [Image.fromarray(photo((x, 20))) for x in (20, 40, 60)]
+    moving[0].save("moving.gif", save_all=True, append_images=moving[1:], duration=50)
+    for name, faces in (("empty.png", 0), ("pixel.png", 0), ("moving.gif", 1)):
+        assert command(run, name, "--no-window") == 0
+        told = capsys.readouterr().out.splitlines()
+        assert f"{faces} with faces, {faces} faces in all" in told[-1]
+        assert ("moving.gif: the first of the 3 pictures in it" in told) == (name == "moving.gif")
+        shown = Image.open(name).convert("RGB")
+        assert Image.open(f"{name[:-4]}.watched.png").size == shown.size
+    assert np.array_equal(np.asarray(Image.open("empty.watched.png")), photo())
+
+
+def test_mistakes_are_one_line_and_exit_code_2(run, film, tmp_path, capsys):
+    whole = Path("0.png").read_bytes()
+    Path("half.png").write_bytes(whole[: len(whole) // 2])
+    Path("text.jpg").write_text("no picture")
+    Path("film.mp4").write_bytes(b"\0" * 500)
+    Path("there.png").write_bytes(b"mine")
+    one = write_film(tmp_path / "one.avi", [photo()[:1, :1]] * 3)
+    mistakes = {
+        ("half.png",): "half.png: truncated: ",
+        ("text.jpg",): "text.jpg: not_an_image: not an image in a known format",
+        ("film.mp4",): "film.mp4: not a video that OpenCV",
+        ("gone.jpg",): "gone.jpg: no such file; allowed: a picture, a video or the number of a camera, such as 0",
+        ("gone.mp4",): "gone.mp4: no such file",
+        (".",): ".: a folder; allowed: ",
+        ("97",): "camera 97: not there, or another program has it",
+        ("200",): "camera 200: allowed: 0 to 99",
+        ("0.png", "--every", "0"): "every: 0; allowed: 1 or more",
+        ("0.png", "--output", "there.png"): "there.png: exists already; use --overwrite to replace it",
+        ("0.png", "--output", "0.png", "--overwrite"): "0.png: would be written over and is the source too",
+        ("0.png", "--output", "out.mp4"): "out.mp4: '.mp4' names no file to write here; allowed: .png, .jpg, .jpeg",
+        (film, "--output", "out.png"): "out.png: '.png' names no file to write here; allowed: .mp4, .avi",
+        (film, "--table", "out.txt"): "out.txt: '.txt' names no file to write here; allowed: .csv",
+        ("0.png", "--reference", "gone.png"): "gone.png",
+        (one, "--output", "out.mp4"): "out.mp4: OpenCV cannot write frames of 1×1 pixels there; .avi may do",
+    }
+    before = set(tmp_path.rglob("*"))
+    for arguments, said in mistakes.items():
+        assert command(run, *arguments) == 2, arguments
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("error: ") and said in error, (arguments, error)
+    assert set(tmp_path.rglob("*")) == before and Path("there.png").read_bytes() == b"mine"
+
+
+def test_a_camera_that_is_not_there_is_one_line_and_nothing_of_opencvs(run, capfd):
+    assert command(run, "98") == 2
+    told = capfd.readouterr()
+    assert told.out == "" and len(told.err.splitlines()) == 1 and "camera 98: not there" in told.err
+
+
+class FakeCamera:
+    """Gives a moving face and is unplugged after some frames."""
+
+    def __init__(self, frames):
+        self.frames, self.number = frames, 0
+
+    def isOpened(self):
+        return True
+
+    def get(self, _):
+        return RATE
+
+    def set(self, *_):
+        return True
+
+    def grab(self):
+        self.number += 1
+        return self.number <= self.frames
+
+    def retrieve(self):
+        return True, photo((10 * self.number, 30))
+
+    def release(self):
+        self.frames = 0
+
+
+@pytest.mark.parametrize(("step_s", "written"), [(0.1, 4), (0.3, 10), (0.02, 2)])
+def test_a_camera_is_kept_at_the_pace_it_was_seen(run, tmp_path, monkeypatch, capsys, step_s, written):
+    monkeypatch.chdir(tmp_path)
+    opened = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda name: FakeCamera(4) if name == 3 else opened(name))
+    monkeypatch.setattr(Camera, "_time", lambda self, number: number * step_s)
+    assert command(run, "3") == 0
+    told = capsys.readouterr().out
+    assert "no window: there is no display; drawn into camera-3.watched.mp4" in told
+    assert "camera 3: gives no more pictures" in told and "camera 3: 4 frames, 4 with faces, 4 faces in all" in told
+    kept = Video("camera-3.watched.mp4")
+    assert (kept.announced, kept.rate) == (written, RATE)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda name: FakeCamera(0))
+    assert command(run, "3", "--overwrite") == 2
+    assert "error: camera 3: not one picture can be read from it" in capsys.readouterr().err
+
+
+def test_frames_of_another_size_are_not_lost(tmp_path):
+    film = Film(tmp_path / "out.avi", RATE, live=False)
+    for side in (60, 40, 61):
+        film.add(np.full((side, 2 * side, 3), 200, np.uint8), 0.0)
+    film.close()
+    frames = list(Video(tmp_path / "out.avi").frames())
+    assert [frame.image_HWC.shape for frame in frames] == [(60, 120, 3)] * 3
+    assert all(frame.image_HWC.mean() > 190 for frame in frames)
+
+
+@pytest.mark.parametrize("rate", [0.0, float("nan"), 1e5, -1.0])
+def test_a_rate_that_no_film_has_is_not_believed(tmp_path, rate):
+    film = Film(tmp_path / "out.mp4", rate, live=False)
+    film.add(photo(), 0.0)
+    film.close()
+    assert Video(tmp_path / "out.mp4").rate == 25
+
+
+def test_nothing_is_written_without_a_frame(tmp_path):
+    for view in (Film(tmp_path / "out.mp4", RATE, live=False), Table(tmp_path / "out.csv")):
+        view.close()
+    assert not list(tmp_path.iterdir())
+
+
+class FakeOpenCV:
+    """Windows that keep what they show; the keys are pressed one a call."""
+
+    WINDOW_NORMAL = WINDOW_KEEPRATIO = WINDOW_GUI_NORMAL = WND_PROP_VISIBLE = 0
+
+    def __init__(self, *keys):
+        self.keys, self.shown, self.open = list(keys), [], 0
+
+    def namedWindow(self, title, flags):
+        self.open += 1
+
+    def resizeWindow(self, title, width, height):
+        self.size = (width, height)
+
+    def imshow(self, title, image_HWC):
+        self.shown.append(image_HWC)
+
+    def waitKey(self, wait_ms):
+        assert 1 <= wait_ms <= 1000
+        return self.keys.pop(0) if self.keys else -1
+
+    def getWindowProperty(self, title, what):
+        return self.open
+
+    def destroyAllWindows(self):
+        self.open -= 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "shown"), [((), 10), ((-1, ord("x"), ord("q")), 3), ((27,), 1), ((1 << 20 | ord("Q"),), 1)]
+)
+def test_a_window_where_there_is_a_display(run, film, tmp_path, monkeypatch, capsys, keys, shown):
+    fake = FakeOpenCV(*keys)
+    monkeypatch.setattr(watch_output, "cv2", lambda: fake)
+    monkeypatch.setattr("fecnet.watch.watch.why_no_window", lambda: "")
+    assert command(run, film) == 0
+    assert len(fake.shown) == shown and fake.open == 0 and fake.size == (300, 200)
+    assert f"{film}: {shown} frame" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.glob("*.*") if "watched" in path.name] == []
+    assert lime(fake.shown[0]).any() and is_blue(fake.shown[0][..., ::-1])  # OpenCV shows red last
+    assert command(run, film, "--output", tmp_path / "kept.mp4") == 0  # both
+
+
+def test_a_picture_stays_in_its_window_until_a_key_is_pressed(run, monkeypatch):
+    fake = FakeOpenCV(-1, -1, -1, ord("a"))
+    monkeypatch.setattr(watch_output, "cv2", lambda: fake)
+    monkeypatch.setattr("fecnet.watch.watch.why_no_window", lambda: "")
+    assert command(run, "0.png") == 0
+    assert not fake.keys and len(fake.shown) == 1 and not Path("0.watched.png").exists()
+
+
+def test_a_display_that_does_not_answer_is_no_display(monkeypatch):
+    """The headless OpenCV raises there; the other one ends the process, which must not be ours."""
+    assert why_no_window() == "there is no display"
+    monkeypatch.setenv("DISPLAY", ":4711")
+    assert why_no_window().startswith("OpenCV opens none here: ")
+
+
+def test_the_window_is_not_tried_where_none_is_wanted(run, film, monkeypatch):
+    monkeypatch.setattr("fecnet.watch.watch.why_no_window", lambda: pytest.fail("tried"))
+    views = open_views(open_source(str(film)), window=False)
+    assert [path.name for path in views.files] == ["film.watched.mp4"]
