@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from fecnet.cli.main import prepare
+from fecnet.cli import prepare
 from fecnet.config.node import load_config
 from fecnet.data.build import build_augment
 from fecnet.modeling.build import build_model
