@@ -85,7 +85,7 @@ class Batch:
     image_N: Tensor | None = None
 
     @property
-    def drawn_by_U(self) -> Tensor:
+    def augment_key_U(self) -> Tensor:
         """What each image's randomness is a function of: its face where samples share images, else its place.
 
         So ranks agree on a face that stands in triplets of both, and a labelled face that is drawn twice varies.

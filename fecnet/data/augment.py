@@ -1,6 +1,6 @@
 """Augmentation of a whole batch on its device: a few batched kernels, every sample with parameters of its own.
 
-All randomness is a function of (seed, iteration, ``Batch.drawn_by_U``), so an image is augmented alike whatever the
+All randomness is a function of (seed, iteration, ``Batch.augment_key_U``), so an image is augmented alike whatever the
 number of processes and however the batch is split, bit for bit. That rules out two conveniences: generators with a
 state, and reductions whose order of summation depends on the number of samples.
 
@@ -234,7 +234,7 @@ class Augment:
             iteration: 1-based; another iteration draws other parameters.
         """
         assert batch.image_UCHW.dtype == torch.uint8, batch.image_UCHW.dtype
-        drawn = uniforms(self.seed, iteration, batch.drawn_by_U, len(_STREAMS))
+        drawn = uniforms(self.seed, iteration, batch.augment_key_U, len(_STREAMS))
         uniform = dict(zip(_STREAMS, drawn, strict=True))
         image_NCSS = self._view(batch.image_UCHW, uniform)
         colour_NCSS = image_NCSS[:, :-1] if self.mask_channel else image_NCSS  # a view: written in place

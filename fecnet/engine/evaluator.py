@@ -30,8 +30,8 @@ class Measured(Protocol):
         """Everything, for JSON."""
 
 
-class Judge(Protocol):
-    """What is made of a model's outputs."""
+class Metric(Protocol):
+    """What is measured of one of a model's outputs."""
 
     @property
     def splits(self) -> list[str]:
@@ -41,13 +41,13 @@ class Judge(Protocol):
     def rows(self) -> np.ndarray:
         """The faces that stand in any of them, int64, sorted."""
 
-    output: str  # the output that is judged
+    output: str  # name of the output that is measured
 
-    def judge(self, output_NX: Tensor) -> Mapping[str, Measured]:
+    def measure(self, output_NX: Tensor) -> Mapping[str, Measured]:
         """What is measured of each split, from that output of ``self.rows``."""
 
 
-class TripletJudge:
+class TripletMetric:
     """Judges triplets by embeddings.
 
     Args:
@@ -66,7 +66,7 @@ class TripletJudge:
         every = [faces_T3.reshape(-1) for faces_T3, _, _ in splits.values()]
         self.rows = np.unique(np.concatenate(every)).astype(np.int64)
 
-    def judge(self, embedding_ND: Tensor) -> dict[str, TripletAccuracy]:
+    def measure(self, embedding_ND: Tensor) -> dict[str, TripletAccuracy]:
         """The accuracy of each split, from embeddings of ``self.rows``.
 
         Raises:
@@ -79,7 +79,7 @@ class TripletJudge:
         }
 
 
-class ClassJudge:
+class ClassMetric:
     """Judges classes by logits.
 
     Args:
@@ -100,7 +100,7 @@ class ClassJudge:
         self.classes = tuple(classes)
         self.rows = np.unique(np.concatenate([faces_M for faces_M, _ in splits.values()])).astype(np.int64)
 
-    def judge(self, logits_NK: Tensor) -> dict[str, ClassAccuracy]:
+    def measure(self, logits_NK: Tensor) -> dict[str, ClassAccuracy]:
         """The accuracy of each split, from logits of ``self.rows``.
 
         Raises:
@@ -127,7 +127,7 @@ class ClassJudge:
         return label_N
 
 
-class AffectJudge:
+class AffectMetric:
     """Judges valence and arousal.
 
     Args:
@@ -145,7 +145,7 @@ class AffectJudge:
         self.splits = list(splits)
         self.rows = np.unique(np.concatenate([faces_M for faces_M, _ in splits.values()])).astype(np.int64)
 
-    def judge(self, predicted_N2: Tensor) -> dict[str, AffectAccuracy]:
+    def measure(self, predicted_N2: Tensor) -> dict[str, AffectAccuracy]:
         """The accuracy of each split, from predictions for ``self.rows``.
 
         Raises:
@@ -180,7 +180,7 @@ def _check_finite(name: str, found_NX: Tensor, rows_N: np.ndarray, splits: Mappi
 
 
 class Together:
-    """What several judges measured on one split, under names that do not meet."""
+    """What several metrics measured on one split, under distinct names."""
 
     def __init__(self, parts: Sequence[Measured]) -> None:
         self.parts = list(parts)
@@ -195,26 +195,26 @@ class Together:
 
 
 class Evaluator:
-    """Predicts the faces that the judges ask for, and has them judge.
+    """Predicts the faces that the metrics ask for, and evaluates them.
 
     Args:
         faces_NHWC: all faces, uint8.
-        judges: at least one; all of the same splits.
+        metrics: at least one; all of the same splits.
         views: each makes the net's input of stored images; the outputs are averaged over them.
         batch_size: faces per forward pass.
         device: where the model is.
         progress: show a bar.
 
     Attributes:
-        rows: the faces that any judge asks for, int64, sorted.
-        judges: as given.
+        rows: the faces that any metric asks for, int64, sorted.
+        metrics: as given.
         views: as given.
     """
 
     def __init__(
         self,
         faces_NHWC: np.ndarray,
-        judges: Sequence[Judge],
+        metrics: Sequence[Metric],
         *,
         views: Sequence[View],
         batch_size: int,
@@ -226,8 +226,8 @@ class Evaluator:
         self._batch_size = batch_size
         self._device = device
         self._progress = progress
-        self.judges = list(judges)
-        self.rows = np.unique(np.concatenate([judge.rows for judge in judges]))
+        self.metrics = list(metrics)
+        self.rows = np.unique(np.concatenate([metric.rows for metric in metrics]))
 
     def predict(self, model: nn.Module) -> Outputs:
         """Outputs for ``self.rows``, float32, on the CPU, on all ranks."""
@@ -241,18 +241,18 @@ class Evaluator:
             progress="looking at faces" if self._progress else "",
         )
 
-    def part(self, outputs: Outputs, judge: Judge) -> Tensor:
-        """What ``judge`` reads of the outputs for ``self.rows``."""
-        return outputs[judge.output][np.searchsorted(self.rows, judge.rows)]
+    def part(self, outputs: Outputs, metric: Metric) -> Tensor:
+        """What ``metric`` reads of the outputs for ``self.rows``."""
+        return outputs[metric.output][np.searchsorted(self.rows, metric.rows)]
 
     def __call__(self, model: nn.Module) -> dict[str, Measured]:
-        """Predict, then judge; what is measured of each split.
+        """Predict, then measure; what is measured of each split.
 
         Raises:
             UserError: an output is not finite.
         """
         outputs = self.predict(model)
-        judged = [judge.judge(self.part(outputs, judge)) for judge in self.judges]
-        if len(judged) == 1:
-            return dict(judged[0])
-        return {split: Together([found[split] for found in judged]) for split in self.judges[0].splits}
+        measured = [metric.measure(self.part(outputs, metric)) for metric in self.metrics]
+        if len(measured) == 1:
+            return dict(measured[0])
+        return {split: Together([found[split] for found in measured]) for split in self.metrics[0].splits}

@@ -171,7 +171,7 @@ class Stepper:
                 self._backward(augmented, count)
         self._add({f"count/{name}": value for name, value in count().items()})
         with phase("reduce"):
-            comm.equalise(self._net, self._parameters)
+            comm.average_gradients_and_statistics(self._net, self._parameters)
         with phase("step"):
             self._update(iteration)
 

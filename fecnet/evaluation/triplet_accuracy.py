@@ -53,7 +53,7 @@ class TripletAccuracy:
         return table
 
 
-def judge(embedding_ND: Tensor, faces_B3: Tensor, odd_B: Tensor) -> Tensor:
+def is_correct(embedding_ND: Tensor, faces_B3: Tensor, odd_B: Tensor) -> Tensor:
     """Whether the two other faces are strictly the closest pair; a tie is wrong.
 
     Args:
@@ -90,7 +90,7 @@ def triplet_accuracy(
     for first in range(0, len(odd_T), _CHUNK):
         part = slice(first, first + _CHUNK)
         faces_B3, odd_B = (torch.from_numpy(array[part].astype(np.int64)) for array in (faces_T3, odd_T))
-        right_B = judge(embedding_ND, faces_B3, odd_B).numpy()
+        right_B = is_correct(embedding_ND, faces_B3, odd_B).numpy()
         total += np.bincount(type_T[part], minlength=len(TripletType))
         right += np.bincount(type_T[part][right_B], minlength=len(TripletType))
     return TripletAccuracy(tuple(right.tolist()), tuple(total.tolist()))  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from fecnet.data.packed import PackedDataset
 from fecnet.encoder.build import is_exported_file, load_encoder
 from fecnet.encoder.encoder import Encoder
 from fecnet.engine.checkpoint import find_checkpoint, home_of, load_meta
-from fecnet.engine.evaluator import Evaluator, TripletJudge
+from fecnet.engine.evaluator import Evaluator, TripletMetric
 from fecnet.export.agreement import Agreement, Arrays, judged_alike, largest_differences, timed_outputs
 from fecnet.export.bundle import is_bundle_alone, make_bundle
 from fecnet.export.graph import Save, Source
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-5  # largest difference of what a file says that computes in float32: see _FIGURES
 TOLERANCE_INSIDE = 1e-3  # and of its other outputs, such as the feature, whose rounding the last layer evens out
-ALIKE = 99.9  # least per cent of triplets and classes that such a file judges alike
+ALIKE = 99.9  # least per cent of triplets and classes on which such a file agrees with the net
 _CALIBRATION = 512  # faces for int8
 _DRAWN = 300  # faces to check with where there are none
 _UNJUDGED = 5000  # faces, about, of a set that does not say what is right
@@ -213,7 +213,7 @@ def _faces(cfg: Frozen, encoder: Encoder, checkpoint: Path, check: str) -> _Face
             f"{len(rows_N):,} faces of {path}", dataset.faces_NHWC, rows_N, _random_triplets(len(rows_N)), None
         )
     rows_N = evaluator.rows
-    judged = any(isinstance(judge, TripletJudge) for judge in evaluator.judges)
+    judged = any(isinstance(metric, TripletMetric) for metric in evaluator.metrics)
     triplets_T3 = np.searchsorted(rows_N, dataset.triplets(split).faces_T3) if judged else _random_triplets(len(rows_N))
     told = f"{len(rows_N):,} faces of {path}, split {split}"
     return _Faces(told, dataset.faces_NHWC, rows_N, triplets_T3, evaluator)
@@ -273,12 +273,12 @@ def _compare(encoder: Encoder, exported: Encoder, faces: _Faces, *, progress: bo
 
 
 def _percent(evaluator: Evaluator | None, outputs: Arrays) -> dict[str, float]:
-    """The figure of each judge."""
+    """The percentage of each metric."""
     found = {}
-    for judge in evaluator.judges if evaluator else ():
-        part = evaluator.part({judge.output: torch.from_numpy(outputs[judge.output])}, judge)  # type: ignore[union-attr]
-        (measured,) = judge.judge(part).values()
-        name = _FIGURES[judge.output]
+    for metric in evaluator.metrics if evaluator else ():
+        part = evaluator.part({metric.output: torch.from_numpy(outputs[metric.output])}, metric)  # type: ignore[union-attr]
+        (measured,) = metric.measure(part).values()
+        name = _FIGURES[metric.output]
         value = measured.figures()[name]
         if value is not None:
             found["triplets ALL" if name == "ALL" else name] = value
@@ -293,7 +293,7 @@ def _check_exact(agreement: Agreement, target: Path) -> None:
         if not difference <= allowed:
             raise UserError(f"{target}: not written: '{name}' differs from the net's by more than {allowed:g}: {said}")
     if any(alike.percent < ALIKE for alike in agreement.alike.values()):
-        raise UserError(f"{target}: not written: judges less than {ALIKE:g} % alike: {said}")
+        raise UserError(f"{target}: not written: less than {ALIKE:g} % judged alike: {said}")
 
 
 def _bytes(path: Path) -> int:

@@ -108,13 +108,13 @@ class Mtcnn:
         """Second and third stage on one photo."""
         boxes_K4 = _inside(boxes_K4, photo)
         if len(boxes_K4):
-            shift_K4, score_K2 = self._judge(photo, boxes_K4, 1, 24)
+            shift_K4, score_K2 = self._classify(photo, boxes_K4, 1, 24)
             boxes_K4, score_K, shift_K4 = _passing(self._thresholds[1], score_K2[:, 1], boxes_K4, shift_K4)
             distinct = _distinct(boxes_K4, score_K, 0.7)
             boxes_K4 = _inside(_square(_shifted(boxes_K4[distinct], shift_K4[distinct])), photo)
         if not len(boxes_K4):
             return detections(np.empty(0), np.empty(0), np.empty(0))
-        shift_K4, points_K10, score_K2 = self._judge(photo, boxes_K4, 2, _PLACED)
+        shift_K4, points_K10, score_K2 = self._classify(photo, boxes_K4, 2, _PLACED)
         boxes_K4, score_K, shift_K4, points_K10 = _passing(
             self._thresholds[2], score_K2[:, 1], boxes_K4, shift_K4, points_K10
         )
@@ -134,7 +134,7 @@ class Mtcnn:
         points_K10 = torch.cat([self._nets[2](_normalised(some))[1] for some in crops_KSS3.split(_CHUNK)])
         return points_K10.view(-1, 2, 5).transpose(1, 2).double().cpu().numpy() * _PLACED
 
-    def _judge(self, photo: AreaTable, boxes_K4: Tensor, stage: int, size: int) -> list[Tensor]:
+    def _classify(self, photo: AreaTable, boxes_K4: Tensor, stage: int, size: int) -> list[Tensor]:
         """What a net says of each box, cut out and scaled to ``size``."""
         corners_K4 = boxes_K4.trunc().long()
         limit = corners_K4.new_tensor([photo.width, photo.height])

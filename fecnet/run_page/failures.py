@@ -26,7 +26,7 @@ _SAME_MISTAKE = 3  # faces shown of one label called by one class
 
 @dataclass(frozen=True)
 class TripletFailure:
-    """A triplet that the net judges otherwise than people.
+    """A triplet on which the net disagrees with people.
 
     Attributes:
         number: its row in the split's file.

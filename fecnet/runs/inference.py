@@ -17,7 +17,7 @@ from fecnet.data.folds import FOLD
 from fecnet.data.label_splits import CUT_BY, HOLD_OUT
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, home_of, load_meta, load_weights, selected_by
-from fecnet.engine.evaluator import AffectJudge, ClassJudge, Evaluator, TripletJudge
+from fecnet.engine.evaluator import AffectMetric, ClassMetric, Evaluator, TripletMetric
 from fecnet.evaluation.baselines import MAX_LINEAR_TRIPLETS, linear_embedding, pixel_embedding, small_faces
 from fecnet.evaluation.coverage import format_coverage
 from fecnet.evaluation.triplet_accuracy import TripletAccuracy
@@ -97,16 +97,16 @@ def infer_run(
 
     outputs = evaluator.predict(model)
     reports: list[Report] = []
-    for judge in evaluator.judges:
-        if isinstance(judge, TripletJudge):
-            others = _baselines(cfg, dataset, task, evaluator, judge, device) if baselines else {}
-            reports.append(TripletReport(dataset, judge, evaluator.part(outputs, judge), others))
-        elif isinstance(judge, ClassJudge):
-            copy_N = _copies_in_training(meta, trained, dataset, judge)
-            logits_NK, split = evaluator.part(outputs, judge), trained.DATA.TRAIN_SPLIT
-            reports.append(ClassReport(dataset, judge, logits_NK, training_split=split, copy_N=copy_N))
-        elif isinstance(judge, AffectJudge):
-            reports.append(AffectReport(judge, evaluator.part(outputs, judge)))
+    for metric in evaluator.metrics:
+        if isinstance(metric, TripletMetric):
+            others = _baselines(cfg, dataset, task, evaluator, metric, device) if baselines else {}
+            reports.append(TripletReport(dataset, metric, evaluator.part(outputs, metric), others))
+        elif isinstance(metric, ClassMetric):
+            copy_N = _copies_in_training(meta, trained, dataset, metric)
+            logits_NK, split = evaluator.part(outputs, metric), trained.DATA.TRAIN_SPLIT
+            reports.append(ClassReport(dataset, metric, logits_NK, training_split=split, copy_N=copy_N))
+        elif isinstance(metric, AffectMetric):
+            reports.append(AffectReport(metric, evaluator.part(outputs, metric)))
     _print(meta, dataset, reports, splits, cfg.EVAL.TTA)
     shared = {"checkpoint": str(checkpoint), "iteration": meta["iteration"], "data": str(dataset.path)}
     shared["views"] = cfg.EVAL.TTA
@@ -118,9 +118,9 @@ def infer_run(
 
 
 def _copies_in_training(
-    meta: dict[str, Any], trained: Frozen, dataset: PackedDataset, judge: ClassJudge
+    meta: dict[str, Any], trained: Frozen, dataset: PackedDataset, metric: ClassMetric
 ) -> np.ndarray | None:
-    """Which of the judge's faces also stand, pixel for pixel, among those learnt from; None where these are not here.
+    """Which of the metric's faces also stand, pixel for pixel, among those learnt from; None where these are not here.
 
     Found on rank 0 alone.
     """
@@ -135,7 +135,7 @@ def _copies_in_training(
 
     def find() -> np.ndarray:
         learnt_from = build_trained_rows(trained, dataset, task.targets, triplets=task.has_triplets)
-        return stand_in(dataset.faces_NHWC, judge.rows, learnt_from)
+        return stand_in(dataset.faces_NHWC, metric.rows, learnt_from)
 
     return comm.from_main(find)
 
@@ -197,11 +197,11 @@ def _baselines(
     dataset: PackedDataset,
     task: Task,
     evaluator: Evaluator,
-    judge: TripletJudge,
+    metric: TripletMetric,
     device: torch.device,
 ) -> dict[str, dict[str, TripletAccuracy]]:
     """What the data give away without a trained net, on the same triplets."""
-    images = small_faces(dataset.faces_NHWC, judge.rows)
+    images = small_faces(dataset.faces_NHWC, metric.rows)
     table = dataset.triplets(cfg.DATA.TRAIN_SPLIT)
     some = slice(None, None, -(-len(table) // MAX_LINEAR_TRIPLETS))
     torch.manual_seed(cfg.SEED)
@@ -215,16 +215,16 @@ def _baselines(
         dim=cfg.MODEL.EMBEDDING_DIM,
     )
     found = {
-        "untrained net": judge.judge(evaluator.part(evaluator.predict(untrained), judge)),
-        "pixel distance": judge.judge(torch.from_numpy(pixel_embedding(images))),
-        "linear map": judge.judge(torch.from_numpy(linear)),
+        "untrained net": metric.measure(evaluator.part(evaluator.predict(untrained), metric)),
+        "pixel distance": metric.measure(torch.from_numpy(pixel_embedding(images))),
+        "linear map": metric.measure(torch.from_numpy(linear)),
     }
     split_half_agreement = dataset.coverage.get("split_half_agreement")  # measured where faces have rater votes
     if split_half_agreement is not None:
-        found["split-half agreement"] = {split: _from_coverage(split_half_agreement[split]) for split in judge.splits}
+        found["split-half agreement"] = {split: _from_coverage(split_half_agreement[split]) for split in metric.splits}
     expression = dataset.array("expression")  # known where the faces were drawn
     if expression is not None:
-        found["oracle"] = judge.judge(torch.from_numpy(expression[judge.rows]))
+        found["oracle"] = metric.measure(torch.from_numpy(expression[metric.rows]))
     return found
 
 

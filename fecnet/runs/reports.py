@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.evaluator import AffectJudge, ClassJudge, TripletJudge
+from fecnet.engine.evaluator import AffectMetric, ClassMetric, TripletMetric
 from fecnet.evaluation.affect import format_affect
 from fecnet.evaluation.calibration import calibration, format_calibration
 from fecnet.evaluation.classification import ClassAccuracy, class_accuracy, format_classes, format_figures
@@ -46,8 +46,8 @@ class TripletReport:
 
     Args:
         dataset: shows the faces.
-        judge: the triplets.
-        embedding_ND: of ``judge.rows``.
+        metric: the triplets.
+        embedding_ND: of ``metric.rows``.
         baselines: what else was measured on them, by name.
     """
 
@@ -56,15 +56,15 @@ class TripletReport:
     def __init__(
         self,
         dataset: PackedDataset,
-        judge: TripletJudge,
+        metric: TripletMetric,
         embedding_ND: Tensor,
         baselines: Mapping[str, dict[str, TripletAccuracy]],
     ) -> None:
         self._dataset = dataset
-        self._rows = judge.rows
-        self._splits = judge.splits
+        self._rows = metric.rows
+        self._splits = metric.splits
         self._embedding_ND = embedding_ND
-        self._columns = {"fecnet": judge.judge(embedding_ND), **baselines}
+        self._columns = {"fecnet": metric.measure(embedding_ND), **baselines}
 
     def table(self, split: str) -> str:
         """A headline and the table of ``split``."""
@@ -93,10 +93,10 @@ class ClassReport:
 
     Args:
         dataset: shows the faces.
-        judge: the labelled faces.
-        logits_NK: of ``judge.rows``.
+        metric: the labelled faces.
+        logits_NK: of ``metric.rows``.
         training_split: what the net learnt from.
-        copy_N: which of ``judge.rows`` also stand in it, pixel for pixel; None where that is not known.
+        copy_N: which of ``metric.rows`` also stand in it, pixel for pixel; None where that is not known.
     """
 
     name = "classes"
@@ -104,18 +104,18 @@ class ClassReport:
     def __init__(
         self,
         dataset: PackedDataset,
-        judge: ClassJudge,
+        metric: ClassMetric,
         logits_NK: Tensor,
         *,
         training_split: str,
         copy_N: np.ndarray | None,
     ) -> None:
         self._dataset = dataset
-        self._judge = judge
+        self._metric = metric
         self._logits_NK = logits_NK
         self._training_split = training_split
-        self._accuracy = judge.judge(logits_NK)
-        self._parts = judge.parts(logits_NK)
+        self._accuracy = metric.measure(logits_NK)
+        self._parts = metric.parts(logits_NK)
         self._calibration = {split: calibration(logits, label) for split, (_, label, logits) in self._parts.items()}
         self._without = {} if copy_N is None else self._without_copies(copy_N)
 
@@ -126,9 +126,9 @@ class ClassReport:
         """
         found = {}
         for split, (faces_M, label_M, logits_MK) in self._parts.items():
-            copy_M = copy_N[np.searchsorted(self._judge.rows, faces_M)]
+            copy_M = copy_N[np.searchsorted(self._metric.rows, faces_M)]
             if split != self._training_split:
-                others = class_accuracy(logits_MK, np.where(copy_M, -1, label_M), self._judge.classes)
+                others = class_accuracy(logits_MK, np.where(copy_M, -1, label_M), self._metric.classes)
                 found[split] = int((copy_M & (label_M >= 0)).sum()), others
         return found
 
@@ -152,8 +152,8 @@ class ClassReport:
     def to_dict(self) -> dict[str, Any]:
         """Figures, counts, confusion matrix, calibration and figures without copies, by split."""
         return {
-            "faces_predicted": len(self._judge.rows),
-            "classes": list(self._judge.classes),
+            "faces_predicted": len(self._metric.rows),
+            "classes": list(self._metric.classes),
             "splits": {split: self._of_split(split) for split in self._accuracy},
         }
 
@@ -181,8 +181,8 @@ class ClassReport:
         replace_json(folder / "classes.json", result)
         replace_arrays(
             folder / "predictions.npz",
-            rows=self._judge.rows,
-            label=self._judge.labels(),
+            rows=self._metric.rows,
+            label=self._metric.labels(),
             prediction=self._logits_NK.numpy().argmax(1),
             probability=torch.softmax(self._logits_NK, 1).numpy(),
         )
@@ -197,7 +197,7 @@ class ClassReport:
     def _write_mistakes(self, folder: Path, split: str) -> list[str]:
         faces_M, label_M, logits_MK = self._parts[split]
         path = folder / f"misclassified_{split}.png"
-        shown = mistake_sheet(self._dataset.faces_NHWC, faces_M, label_M, logits_MK, self._judge.classes, path)
+        shown = mistake_sheet(self._dataset.faces_NHWC, faces_M, label_M, logits_MK, self._metric.classes, path)
         if not shown:
             logger.info(f"{path.name}: not made, no face of {split} is called wrong")
         return [path.name] if shown else []
@@ -219,16 +219,16 @@ class AffectReport:
     """The table of valence and arousal, and the predictions.
 
     Args:
-        judge: the faces.
-        predicted_N2: of ``judge.rows``.
+        metric: the faces.
+        predicted_N2: of ``metric.rows``.
     """
 
     name = "affect"
 
-    def __init__(self, judge: AffectJudge, predicted_N2: Tensor) -> None:
-        self._rows = judge.rows
+    def __init__(self, metric: AffectMetric, predicted_N2: Tensor) -> None:
+        self._rows = metric.rows
         self._predicted_N2 = predicted_N2
-        self._accuracy = judge.judge(predicted_N2)
+        self._accuracy = metric.measure(predicted_N2)
 
     def table(self, split: str) -> str:
         """A headline and the table of ``split``."""

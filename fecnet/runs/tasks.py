@@ -18,7 +18,7 @@ from fecnet.data.folds import FOLD
 from fecnet.data.label_splits import HOLD_OUT
 from fecnet.data.labels import LabelTable
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.evaluator import AffectJudge, ClassJudge, Evaluator, Judge, TripletJudge
+from fecnet.engine.evaluator import AffectMetric, ClassMetric, Evaluator, Metric, TripletMetric
 from fecnet.evaluation import classification
 from fecnet.modeling.build import HEAD_OUTPUTS
 from fecnet.modeling.criterion.build import criteria_outputs, criteria_read
@@ -124,11 +124,11 @@ def build_evaluator(
         UserError: no such split, or views that cannot be had.
     """
     task = task or find_task(cfg, dataset)
-    judges: list[Judge] = []
+    metrics: list[Metric] = []
     if task.has_triplets:
         tables = {split: dataset.triplets(split) for split in splits}
-        judges.append(
-            TripletJudge({split: (table.faces_T3, table.odd_T, table.type_T) for split, table in tables.items()})
+        metrics.append(
+            TripletMetric({split: (table.faces_T3, table.odd_T, table.type_T) for split, table in tables.items()})
         )
     if task.targets:
         labels = build_label_splits(cfg, dataset)
@@ -140,14 +140,14 @@ def build_evaluator(
                 f"{cfg.DATA.EVAL_VOTE_SHARE:g} of the votes"
             )
         if task.has_classes:
-            judges.append(
-                ClassJudge({split: (table.faces_M, table.label_M) for split, table in found.items()}, task.classes)
+            metrics.append(
+                ClassMetric({split: (table.faces_M, table.label_M) for split, table in found.items()}, task.classes)
             )
         if task.has_affect:
-            judges.append(AffectJudge({split: _affect(dataset, split, table) for split, table in found.items()}))
+            metrics.append(AffectMetric({split: _affect(dataset, split, table) for split, table in found.items()}))
     return Evaluator(
         dataset.faces_NHWC,
-        judges,
+        metrics,
         views=build_views(cfg, *dataset.faces_NHWC.shape[1:3]),
         batch_size=cfg.EVAL.BATCH_SIZE,
         device=device,

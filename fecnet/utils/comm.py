@@ -166,7 +166,7 @@ def _waiting(work: dist.Work, read: Callable[[], T]) -> Callable[[], T]:
 
 
 def parallel(model: nn.Module, device: torch.device, *, accumulates: bool) -> nn.Module:
-    """The model as all ranks train it, with the weights of rank 0: under DDP on GPUs, else itself; see ``equalise``.
+    """The model as all ranks train it, with the weights of rank 0: under DDP on GPUs, else itself.
 
     Args:
         model: on ``device``.
@@ -185,7 +185,7 @@ def parallel(model: nn.Module, device: torch.device, *, accumulates: bool) -> nn
         return nn.parallel.DistributedDataParallel(
             model,
             device_ids=[device.index],
-            broadcast_buffers=False,  # equalise does it
+            broadcast_buffers=False,  # average_gradients_and_statistics does it
             gradient_as_bucket_view=True,
             static_graph=not accumulates,
         )
@@ -196,7 +196,7 @@ def no_sync(net: nn.Module) -> AbstractContextManager[Any]:
     return net.no_sync() if isinstance(net, nn.parallel.DistributedDataParallel) else nullcontext()
 
 
-def equalise(net: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
+def average_gradients_and_statistics(net: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
     """After backward: give all ranks the mean of the gradients and of the batch-norm statistics, in one exchange.
 
     DDP, where ``parallel`` took it, has averaged the gradients already, while backward went on. On a CPU there is no

@@ -77,8 +77,8 @@ def test_a_face_of_several_triplets_is_one_image(tiny):
 def test_a_shared_face_is_drawn_by_its_row_and_a_labelled_one_by_its_place(tiny, moods):
     """Ranks whose triplets share a face see it alike; a face of a rare class that comes twice is augmented twice."""
     (shared,), (single,) = loader(tiny).gather(1), labelled(moods)[0].gather(1)
-    assert torch.equal(shared.drawn_by_U, shared.row_U)
-    assert torch.equal(single.drawn_by_U, single.position_N)
+    assert torch.equal(shared.augment_key_U, shared.row_U)
+    assert torch.equal(single.augment_key_U, single.position_N)
 
 
 def test_iterations_come_in_order(tiny):

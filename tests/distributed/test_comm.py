@@ -55,7 +55,7 @@ def statistics():
     net = nn.Sequential(nn.BatchNorm2d(3), frozen, nn.BatchNorm2d(3, track_running_stats=False))
     net[0](torch.randn(8, 3, 2, 2) + 5)
     own = net[0].running_mean.clone(), net[0].running_var.clone()
-    comm.equalise(net, [])
+    comm.average_gradients_and_statistics(net, [])
     return own, (net[0].running_mean, net[0].running_var), frozen.running_mean
 
 
@@ -77,7 +77,7 @@ def gradients():
     for weight in weights[: 3 if comm.rank() == 1 else 2]:
         weight.grad = torch.randn_like(weight)
     own = [None if weight.grad is None else weight.grad.clone() for weight in weights]
-    comm.equalise(nn.ParameterList(weights), weights)
+    comm.average_gradients_and_statistics(nn.ParameterList(weights), weights)
     return own, [weight.grad for weight in weights]
 
 
