@@ -40,7 +40,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("run", nargs="?", default="", help="run or checkpoint folder (default: the newest run)")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="settings that replace the checkpoint's")
-    parser.add_argument("--which", choices=("best", "last"), default="best", help="checkpoint of a run (default best)")
+    parser.add_argument(
+        "--checkpoint", choices=("best", "last"), default="best", help="checkpoint of a run (default best)"
+    )
     parser.add_argument("--split", action="append", default=[], help="split; repeat for more (default: REPORT_SPLITS)")
     parser.add_argument("--baselines", action="store_true", help="measure pixels, linear map, untrained net, oracle")
     parser.add_argument("--nproc", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
@@ -56,7 +58,9 @@ def _measure(options: argparse.Namespace) -> int:
     if len(overrides) % 2:  # `inference.py KEY VALUE`: the newest run
         run, overrides = "", [run, *overrides]
     try:
-        infer_run(run, which=options.which, splits=options.split, baselines=options.baselines, overrides=overrides)
+        infer_run(
+            run, checkpoint=options.checkpoint, splits=options.split, baselines=options.baselines, overrides=overrides
+        )
     finally:
         comm.stop()
     return 0

@@ -32,7 +32,7 @@ def run(*, quick: bool) -> dict[str, Any]:
         length = ["SOLVER.LENGTH", "2" if quick else "100"]
         _python("train.py", "config/demo_classes.yaml", *JOINT, *where, *length)
         _python("inference.py", str(folder / "result" / "joint"))
-        report = ("-m", "fecnet", "report", str(folder / "result" / "joint"), "-o", str(page))
+        report = ("-m", "fecnet", "report", str(folder / "result" / "joint"), "--output", str(page))
         taken = seconds(lambda: _python(*report))
         table = json.loads((folder / "result" / "joint" / "evaluation" / "classes.json").read_text(encoding="utf-8"))
         found = {

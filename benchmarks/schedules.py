@@ -46,7 +46,7 @@ def run(*, quick: bool) -> dict[str, Any]:
         "training_s": seconds,
         "epochs": _EPOCHS,
         "jobs": _JOBS,
-        "figure": written["figure"],
+        "metric": written["metric"],
         "percent": {name: found["percent"] for name, found in written["settings"].items()},
         "differences": written["differences"],
         "split": written["split"],

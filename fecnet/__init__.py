@@ -16,7 +16,7 @@ __all__ = ["__version__", "load"]
 def load(
     path: str | Path,
     *,
-    which: str = "best",
+    checkpoint: str = "best",
     device: str = "auto",
     batch_size: int = 0,
     detector_model: str | Path = "",
@@ -26,7 +26,7 @@ def load(
 
     Args:
         path: a run folder, ``result/<run>``, a checkpoint folder in it, or what ``fecnet export`` wrote.
-        which: ``best`` or ``last`` checkpoint of a run folder.
+        checkpoint: ``best`` or ``last`` checkpoint of a run folder.
         device: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
         batch_size: faces per forward pass; 0 = as the run evaluated.
         detector_model: YuNet's ``.onnx`` file, for nets whose training faces were found with it.
@@ -40,7 +40,7 @@ def load(
 
     return load_encoder(
         path,
-        which=which,
+        checkpoint=checkpoint,
         device=device,
         batch_size=batch_size,
         detector_model=detector_model,

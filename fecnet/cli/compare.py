@@ -16,7 +16,7 @@ _EPILOG = """examples:
   fecnet compare config/fer2013_deep_emotion.yaml result/schedules SOLVER.LENGTH 30 --jobs 2 \\
       --setting cosine SOLVER.SCHEDULE cosine --setting step SOLVER.SCHEDULE step --seeds 3
   fecnet compare result/schedules                 runs that are trained, all of a folder
-  fecnet compare result/one result/two --out result/comparison
+  fecnet compare result/one result/two --output result/comparison
 """
 _OWN = ("NAME", "OUTPUT_DIR", "SEED")  # keys that the command sets for each run
 
@@ -54,8 +54,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="",
         help="compared on this one of DATA.EVAL_SPLITS (default: the last that selects no checkpoint)",
     )
-    parser.add_argument("--figure", default="", help="figure compared (default: the one that selects)")
-    parser.add_argument("--out", type=Path, help="folder of comparison.json and .png (default: that of the runs)")
+    parser.add_argument("--metric", default="", help="metric compared (default: the one that selects)")
+    parser.add_argument("--output", type=Path, help="folder of comparison.json and .png (default: that of the runs)")
     parser.set_defaults(run=_compare)
 
 
@@ -79,8 +79,8 @@ def _compare(options: argparse.Namespace) -> int:
         from fecnet.studies.compared_runs import find_run_folders
 
         folders = find_run_folders([Path(word) for word in options.words])
-    out = options.out or _folder_of(folders)
-    print(compare_runs(folders, out, split=options.split, figure=options.figure))
+    output = options.output or _folder_of(folders)
+    print(compare_runs(folders, output, split=options.split, metric=options.metric))
     return 0
 
 
@@ -133,5 +133,5 @@ def plan_runs(
 def _folder_of(runs: Sequence[Path]) -> Path:
     folders = {run.resolve().parent: run.parent for run in runs}
     if len(folders) > 1:
-        raise UserError(f"--out: the runs lie in {len(folders)} folders; say where comparison.json and .png go")
+        raise UserError(f"--output: the runs lie in {len(folders)} folders; say where comparison.json and .png go")
     return next(iter(folders.values()))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from fecnet.cli.json_option import STDOUT, add_json_option, print_text, write_json
 
 if TYPE_CHECKING:
     from fecnet.data.packed import PackedDataset
@@ -18,7 +19,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     show = actions.add_parser("show", help="counts, class balance, triplets, subjects, copies and leaks")
     show.add_argument("--sheet", type=Path, metavar="FILE", help="also write a sheet of faces, a row per class, as PNG")
-    show.add_argument("--json", action="store_true", help="print everything as JSON")
+    add_json_option(show, "all of it")
     show.set_defaults(run=_show)
     verify = actions.add_parser("verify", help="check every file: hashes, shapes, ranges, counts")
     verify.set_defaults(run=_verify)
@@ -33,15 +34,12 @@ def _show(options: argparse.Namespace) -> int:
 
     dataset = PackedDataset(options.path)
     found = inspect_dataset(dataset)
-    if options.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
-    else:
-        print(format_inspection(found))
-        print("\n" + format_coverage(found["coverage"]))
-        if found["warnings"]:
-            print("\n" + "\n".join(f"WARNING: {line}" for line in found["warnings"]))
+    write_json(options.json, found)
+    print_text(options.json, f"{format_inspection(found)}\n\n{format_coverage(found['coverage'])}")
+    if found["warnings"]:
+        print_text(options.json, "\n" + "\n".join(f"WARNING: {line}" for line in found["warnings"]))
     if options.sheet:
-        _write_sheet(dataset, options.sheet, tell=not options.json)
+        _write_sheet(dataset, options.sheet, tell=options.json != STDOUT)
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fecnet.cli.json_option import STDOUT, add_json_option
 from fecnet.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,13 +19,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="an image file")
     parser.add_argument("--detector", default="mtcnn", help="mtcnn or yunet (default mtcnn)")
-    parser.add_argument("--model", default="", metavar="FILE", help="YuNet's .onnx file")
+    parser.add_argument("--detector-model", default="", metavar="FILE", help="YuNet's .onnx file")
     parser.add_argument("--min-face", type=int, default=40, help="side of the smallest face, pixels (default 40)")
-    parser.add_argument("--device", default="cpu", help="where MTCNN runs, cpu or cuda (default cpu)")
+    parser.add_argument("--detector-device", default="cpu", help="where MTCNN runs, cpu or cuda (default cpu)")
     parser.add_argument("--no-refine", action="store_true", help="faster; points and turned faces are found worse")
-    parser.add_argument(
-        "--json", action="store_true", help="print a JSON object a line instead of text; 'error' in it for 'faces'"
-    )
+    add_json_option(parser, "a line per photo, with 'faces' or 'error',")
     parser.add_argument(
         "--draw", type=Path, metavar="IMAGE", help="write the photo with boxes and points; one photo only"
     )
@@ -37,6 +36,7 @@ def _detect(options: argparse.Namespace) -> int:
 
     from fecnet.faces.decode import decode_image
     from fecnet.faces.detect import build_detector
+    from fecnet.utils.files import replace_text
 
     if options.draw and len(options.photos) > 1:
         raise UserError(f"--draw {options.draw}: takes one photo, {len(options.photos)} given")
@@ -44,28 +44,31 @@ def _detect(options: argparse.Namespace) -> int:
         _check_ending(options.draw)
     detector = build_detector(
         options.detector,
-        model_path=options.model,
-        device=options.device,
+        model_path=options.detector_model,
+        device=options.detector_device,
         min_face=options.min_face,
         refine=not options.no_refine,
     )
-    code = 0
+    code, lines, in_text = 0, [], options.json != STDOUT
     for path in options.photos:
         try:
             image_HWC = decode_image(path)
         except (ValueError, OSError) as error:  # one photo among many must not end the run
             code = 2
-            failed = {"photo": str(path), "detector": detector.name, "error": str(error)}
-            if options.json:
-                print(json.dumps(failed), flush=True)
-            else:
+            lines.append(json.dumps({"photo": str(path), "detector": detector.name, "error": str(error)}))
+            if in_text:
                 print(f"error: {error}", file=sys.stderr, flush=True)
+            else:
+                print(lines[-1], flush=True)
             continue
         found = detector.detect(image_HWC)
         described = {"photo": str(path), "detector": detector.name, "faces": _faces(found)}
-        print(json.dumps(described) if options.json else _text(described), flush=True)
+        lines.append(json.dumps(described))
+        print(_text(described) if in_text else lines[-1], flush=True)
         if options.draw:
             _draw(image_HWC, found, options.draw)
+    if options.json and in_text:
+        replace_text(Path(options.json), "".join(f"{line}\n" for line in lines))
     return code
 
 

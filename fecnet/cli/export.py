@@ -30,7 +30,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo")
     parser.add_argument("--format", required=True, choices=("bundle", "onnx", "torch", "int8"), help="see below")
     parser.add_argument("--output", default="", metavar="PATH", help="to write (default beside the run)")
-    parser.add_argument("--which", choices=("best", "last"), default="best", help="checkpoint of a run (default best)")
+    parser.add_argument(
+        "--checkpoint", choices=("best", "last"), default="best", help="checkpoint of a run (default best)"
+    )
     parser.add_argument(
         "--raw", action="store_true", help="preprocessing inside: the graph takes stored faces, uint8 (N, H, W, C)"
     )
@@ -49,7 +51,7 @@ def _export(options: argparse.Namespace) -> int:
         options.net,
         options.format,
         output=options.output,
-        which=options.which,
+        checkpoint=options.checkpoint,
         raw=options.raw,
         check=options.check,
         calibrate=options.calibrate,

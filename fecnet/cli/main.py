@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 
 from fecnet.cli import (
@@ -23,8 +24,10 @@ from fecnet.cli import (
     search,
     watch,
 )
+from fecnet.cli.json_option import STDOUT
 from fecnet.utils.package import VERSION
 from fecnet.utils.program import fail_in_one_line
+from fecnet.utils.terminal import log_to_terminal
 
 # torch's C++ warns on every rank, with stack traces where a launch fails; what matters of it is told in one line
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -62,4 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, (module, text) in _COMMANDS.items():
         module.add(commands.add_parser(name, help=text, description=text))
     options = parser.parse_args(arguments)
-    return fail_in_one_line(lambda: options.run(options))
+    return fail_in_one_line(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    if getattr(options, "json", "") == STDOUT:  # nothing but JSON there
+        log_to_terminal(sys.stderr)
+    code: int = options.run(options)
+    return code

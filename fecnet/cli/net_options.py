@@ -11,12 +11,14 @@ if TYPE_CHECKING:
 
 def add_net_options(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
-    parser.add_argument("--which", choices=("best", "last"), default="best", help="checkpoint of a run (default best)")
+    parser.add_argument(
+        "--checkpoint", choices=("best", "last"), default="best", help="checkpoint of a run (default best)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
     parser.add_argument(
         "--batch-size", type=int, default=0, metavar="N", help="faces per forward pass (default: as run)"
     )
-    parser.add_argument("--model", default="", metavar="FILE", help="YuNet's .onnx file, where it is to find the faces")
+    parser.add_argument("--detector-model", default="", metavar="FILE", help="YuNet's .onnx file, to detect with it")
     parser.add_argument("--detector-device", default="cpu", help="where MTCNN runs, cpu or cuda (default cpu)")
 
 
@@ -27,10 +29,10 @@ def open_net(options: argparse.Namespace) -> Encoder:
 
     encoder = load_encoder(
         options.net,
-        which=options.which,
+        checkpoint=options.checkpoint,
         device=options.device,
         batch_size=options.batch_size,
-        detector_model=options.model,
+        detector_model=options.detector_model,
         detector_device=options.detector_device,
     )
     if encoder.device.type == "cpu":

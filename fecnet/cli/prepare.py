@@ -108,7 +108,7 @@ def _add_landmarks(parser: argparse.ArgumentParser) -> None:
     marks.add_argument(
         "--detector", choices=("mtcnn", "yunet"), default="mtcnn", help="finds the points (default mtcnn)"
     )
-    marks.add_argument("--model", "--detector-model", type=Path, metavar="FILE", help="YuNet's .onnx file")
+    marks.add_argument("--detector-model", type=Path, metavar="FILE", help="YuNet's .onnx file")
 
 
 def _prepare_synthetic(options: argparse.Namespace) -> int:
@@ -163,10 +163,12 @@ def _landmarks(options: argparse.Namespace) -> LandmarkFaces | None:
     from fecnet.faces.landmark_faces import LandmarkFaces
 
     if not (options.mask or options.hull):
-        if options.model:
-            raise UserError(f"--model {options.model}: nothing to detect; give --mask, --hull or both with it")
+        if options.detector_model:
+            raise UserError(
+                f"--detector-model {options.detector_model}: nothing to detect; give --mask, --hull or both with it"
+            )
         return None
-    detector = build_detector(options.detector, model_path=options.model or "")
+    detector = build_detector(options.detector, model_path=options.detector_model or "")
     return LandmarkFaces(detector, mask=options.mask, hull=options.hull)
 
 

@@ -83,7 +83,7 @@ def _add_faces(parser: argparse.ArgumentParser, *, detector: str) -> None:
         default=detector,
         help=f"finds the points to align by; none: the box or picture as it is (default {detector})",
     )
-    faces.add_argument("--model", type=Path, help="YuNet's .onnx file")
+    faces.add_argument("--detector-model", type=Path, metavar="FILE", help="YuNet's .onnx file")
     faces.add_argument(
         "--margin",
         type=float,
@@ -106,7 +106,7 @@ def _extraction(options: argparse.Namespace) -> Extraction:
     return Extraction(
         size=options.size,
         detector="" if options.detector == "none" else options.detector,
-        model=str(options.model or ""),
+        model=str(options.detector_model or ""),
         margin=options.margin,
         no_face=options.no_face,
         refine=not options.no_refine,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
-from pathlib import Path
+
+from fecnet.cli.json_option import STDOUT, add_json_option, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="settings that replace the recipe's")
     parser.add_argument("--iterations", type=int, default=20, metavar="N", help="measured ones (default 20)")
     parser.add_argument("--trace", default="", metavar="FILE", help="write the events for ui.perfetto.dev (.json[.gz])")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
+    add_json_option(parser, "the measurements")
     parser.set_defaults(run=_profile)
 
 
@@ -33,14 +34,14 @@ def _profile(options: argparse.Namespace) -> int:
     from fecnet.config.node import load_config
     from fecnet.runs.profiling import format_profile, profile_run
     from fecnet.utils import comm
-    from fecnet.utils.files import replace_json
 
     cfg = load_config(options.recipe, options.overrides)
     try:
         found = profile_run(cfg, iterations=options.iterations, trace=options.trace)
-        logger.info(format_profile(found))
-        if options.json and comm.is_main():
-            replace_json(options.json, {"recipe": options.recipe, "overrides": options.overrides, **found})
+        if options.json != STDOUT:
+            logger.info(format_profile(found))
+        if comm.is_main():
+            write_json(options.json, {"recipe": options.recipe, "overrides": options.overrides, **found})
     finally:
         comm.stop()
     return 0

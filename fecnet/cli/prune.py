@@ -16,7 +16,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     goal.add_argument("--target-parameters", type=int, metavar="N", help="remove until N parameters are left")
     goal.add_argument("--target-macs", type=int, metavar="N", help="remove until a face takes N multiplications")
     least = "share of each layer that stays whatever its scales, such as 0.25 (default: one channel)"
-    parser.add_argument("--least", type=float, default=0.0, metavar="SHARE", help=least)
+    parser.add_argument("--min-keep", type=float, default=0.0, metavar="SHARE", help=least)
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="of the run (default best)")
     parser.add_argument(
         "--inner", action="store_true", help="leave the sums of residual blocks whole, as published: prune inside"
@@ -28,8 +28,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 def _prune(options: argparse.Namespace) -> int:
     from fecnet.pruning.prune import Goal, prune_run
 
-    goal = Goal(options.ratio, options.target_parameters, options.target_macs, options.least)
+    goal = Goal(options.ratio, options.target_parameters, options.target_macs, options.min_keep)
     prune_run(
-        options.run_folder, goal, which=options.checkpoint, inner=options.inner, output=options.output.rstrip("/")
+        options.run_folder, goal, checkpoint=options.checkpoint, inner=options.inner, output=options.output.rstrip("/")
     )
     return 0

@@ -10,7 +10,6 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, such as result/demo")
     parser.add_argument(
-        "-o",
         "--output",
         type=Path,
         metavar="FILE",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fecnet.cli.json_option import add_json_option, print_text, write_json
 from fecnet.cli.net_options import add_net_options, open_net
 from fecnet.utils.errors import UserError
 
@@ -57,7 +58,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--net", required=True, metavar="RUN", help="the run or checkpoint that the index was built with"
     )
     query.add_argument("-k", type=int, default=10, metavar="N", help="neighbours of each photo (default 10)")
-    query.add_argument("--json", type=Path, metavar="FILE", help="write the answers to FILE")
+    add_json_option(query, "the answers")
     query.add_argument("--sheet", type=Path, metavar="FILE.png", help="write a picture of the first 20 answers")
     _exact_option(query)
     _net_options(query)
@@ -71,7 +72,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     measure.add_argument(
         "--queries", type=int, default=2000, metavar="N", help="faces that ask, at most (default 2000)"
     )
-    measure.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
+    add_json_option(measure, "all metrics")
     measure.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
     measure.set_defaults(run=_measure)
 
@@ -120,7 +121,6 @@ def _query(options: argparse.Namespace) -> int:
     from fecnet.search.index import Index
     from fecnet.search.querying import ask, format_answer, write_sheet
     from fecnet.utils.env import choose_device, command_line, now
-    from fecnet.utils.files import replace_json
 
     if options.sheet and options.sheet.suffix.lower() != ".png":
         raise UserError(f"{options.sheet}: --sheet writes a file *.png")
@@ -128,11 +128,11 @@ def _query(options: argparse.Namespace) -> int:
     sources = Sources(options.sources)
     encoder = open_net(options)
     answers = ask(index, encoder, sources, options.k, align=options.align)
-    print("\n\n".join(map(format_answer, answers)))
+    print_text(options.json, "\n\n".join(map(format_answer, answers)))
     if options.json:
         told = {"index": str(index.path), "kind": index.kind, "model": index.description["model"], "k": options.k}
         told |= {"command": command_line(), "date": now(), "answers": [answer.to_dict() for answer in answers]}
-        replace_json(options.json, told)
+        write_json(options.json, told)
     if options.sheet:
         write_sheet(index, encoder, answers, options.sheet, align=options.align)
     return 0
@@ -142,7 +142,6 @@ def _measure(options: argparse.Namespace) -> int:
     from fecnet.search.index import Index
     from fecnet.search.measuring import choose_labels, measure_kind, measure_split, measured_set
     from fecnet.utils.env import choose_device, command_line, now
-    from fecnet.utils.files import replace_json
 
     for name in ("k", "queries"):
         if getattr(options, name) < 1:
@@ -150,7 +149,7 @@ def _measure(options: argparse.Namespace) -> int:
     device = choose_device(options.device)
     index, exact = Index(options.index, device=device), Index(options.index, device=device, exact=True)
     text, percent = measure_kind(index, exact, num=options.k, queries=options.queries)
-    print(text)
+    print_text(options.json, text)
     told = {"index": str(index.path), "model": index.description["model"], "kind": index.kind, "vectors": len(index)}
     told |= {"k": options.k, "percent_of_exact": percent, "command": command_line(), "date": now()}
     found = measured_set(index)
@@ -161,9 +160,8 @@ def _measure(options: argparse.Namespace) -> int:
         measured = {}
         for split in splits:
             result = measure_split(index, *found, label_set, split, num=options.k, queries=options.queries)
-            print(f"\n{result.table(split)}")
+            print_text(options.json, f"\n{result.table(split)}")
             measured[split] = result.to_dict()
         told |= {"labels": label_set, "splits": measured}
-    if options.json:
-        replace_json(options.json, told)
+    write_json(options.json, told)
     return 0

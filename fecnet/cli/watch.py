@@ -16,7 +16,7 @@ _EPILOG = """examples:
   fecnet watch result/run film.mp4 --no-window                  film.watched.mp4, and frames/s
   fecnet watch result/run party.jpg --output faces.png
   fecnet watch result/run film.mp4 --reference smile.jpg --table film.csv
-  fecnet watch result/run film.mp4 --every 5 --model face_detection_yunet_2023mar.onnx
+  fecnet watch result/run film.mp4 --every 5 --detector-model face_detection_yunet_2023mar.onnx
 """
 
 

@@ -30,7 +30,7 @@ from fecnet.utils.files import hash_file
 def load_encoder(
     path: str | Path,
     *,
-    which: str = "best",
+    checkpoint: str = "best",
     device: str = "auto",
     batch_size: int = 0,
     detector_model: str | Path = "",
@@ -41,9 +41,9 @@ def load_encoder(
     Raises:
         UserError: nothing there, damaged, of another format version, or a device that is not there.
     """
-    if which not in ("best", "last"):
-        raise UserError(f"which: unknown name {which!r}; allowed: best, last")
-    opened = _open_file(Path(path), device) if is_exported_file(path) else _open_checkpoint(path, which, device)
+    if checkpoint not in ("best", "last"):
+        raise UserError(f"checkpoint: unknown name {checkpoint!r}; allowed: best, last")
+    opened = _open_file(Path(path), device) if is_exported_file(path) else _open_checkpoint(path, checkpoint, device)
     meta, origin = opened.meta, opened.origin
     cfg = load_config(base=meta["config"], base_name=origin)
     seen = meta["preprocessing"]
@@ -94,11 +94,11 @@ class _Opened(NamedTuple):
     device: torch.device
 
 
-def _open_checkpoint(path: str | Path, which: str, device: str) -> _Opened:
+def _open_checkpoint(path: str | Path, checkpoint: str, device: str) -> _Opened:
     where = choose_device(device)
-    checkpoint, meta, _, net = open_saved_net(path, which)
-    origin = f"{checkpoint}/meta.json"
-    return _Opened(str(checkpoint), origin, checkpoint / "model.safetensors", meta, net.to(where), where)
+    folder, meta, _, net = open_saved_net(path, checkpoint)
+    origin = f"{folder}/meta.json"
+    return _Opened(str(folder), origin, folder / "model.safetensors", meta, net.to(where), where)
 
 
 def _open_file(path: Path, device: str) -> _Opened:

@@ -31,23 +31,23 @@ class SavedNet(NamedTuple):
     net: ExpressionNet
 
 
-def open_saved_net(path: str | Path, which: str = "best") -> SavedNet:
+def open_saved_net(path: str | Path, checkpoint: str = "best") -> SavedNet:
     """Open the net of a run or checkpoint folder.
 
     Args:
         path: the folder.
-        which: ``best`` or ``last``, for a run folder.
+        checkpoint: ``best`` or ``last``, for a run folder.
 
     Raises:
         UserError: no checkpoint, or one that cannot be read.
     """
-    checkpoint = find_checkpoint(path, which)
-    meta = load_meta(checkpoint)
-    check_preprocessing(meta, f"{checkpoint}/meta.json")
-    cfg = load_config(base=meta["config"], base_name=f"{checkpoint}/meta.json")
+    folder = find_checkpoint(path, checkpoint)
+    meta = load_meta(folder)
+    check_preprocessing(meta, f"{folder}/meta.json")
+    cfg = load_config(base=meta["config"], base_name=f"{folder}/meta.json")
     net = build_saved_net(cfg, meta)
-    load_weights(checkpoint, net)
-    return SavedNet(checkpoint, meta, cfg, net)
+    load_weights(folder, net)
+    return SavedNet(folder, meta, cfg, net)
 
 
 def build_saved_net(cfg: Frozen, meta: Mapping[str, Any]) -> ExpressionNet:

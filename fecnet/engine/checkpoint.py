@@ -171,12 +171,12 @@ def read_pointer(path: Path) -> int | None:
         raise UserError(f"{path}: expected an iteration, found {path.read_text()!r}") from error
 
 
-def find_checkpoint(path: str | Path, which: str) -> Path:
+def find_checkpoint(path: str | Path, checkpoint: str) -> Path:
     """The checkpoint folder meant by a run folder or a checkpoint folder.
 
     Args:
         path: ``result/<run>`` or ``result/<run>/checkpoints/<iteration>``.
-        which: ``last`` or ``best`` (``last`` where there is no best), for a run folder.
+        checkpoint: ``last`` or ``best`` (``last`` where there is no best), for a run folder.
 
     Raises:
         UserError: nothing there.
@@ -185,7 +185,7 @@ def find_checkpoint(path: str | Path, which: str) -> Path:
     if (path / "meta.json").is_file():
         return path
     folder = path / "checkpoints"
-    number = read_pointer(folder / which)
+    number = read_pointer(folder / checkpoint)
     if number is None:
         number = read_pointer(folder / "last")
     if number is None:

@@ -81,7 +81,7 @@ def export_run(
     kind: str,
     *,
     output: str = "",
-    which: str = "best",
+    checkpoint: str = "best",
     raw: bool = False,
     check: str = "",
     calibrate: str = "",
@@ -94,7 +94,7 @@ def export_run(
         path: run or checkpoint folder.
         kind: of ``FORMATS``.
         output: file or folder to write; empty for one beside the run.
-        which: ``best`` or ``last`` checkpoint of a run.
+        checkpoint: ``best`` or ``last`` checkpoint of a run.
         raw: put the preprocessing into the graph.
         check: packed set to compare on; empty for that of the run.
         calibrate: packed set for int8; empty for the training faces of the run.
@@ -109,19 +109,19 @@ def export_run(
     form = lookup(FORMATS, kind, key="format")
     if is_exported_file(path):
         raise UserError(f"{path}: an exported file; allowed: the run or checkpoint folder that it was made of")
-    checkpoint = find_checkpoint(path, which)
-    meta = load_meta(checkpoint)
-    cfg = load_config(base=meta["config"], base_name=f"{checkpoint}/meta.json")
-    target = _target(output, checkpoint, form, overwrite=overwrite)
-    encoder = load_encoder(checkpoint, device="cpu")
-    faces = _faces(cfg, encoder, checkpoint, check)
+    folder = find_checkpoint(path, checkpoint)
+    meta = load_meta(folder)
+    cfg = load_config(base=meta["config"], base_name=f"{folder}/meta.json")
+    target = _target(output, folder, form, overwrite=overwrite)
+    encoder = load_encoder(folder, device="cpu")
+    faces = _faces(cfg, encoder, folder, check)
     source = Source(
         cast(nn.Module, encoder.model),
         encoder.views,
         encoder.face_shape,
         raw,
-        str(checkpoint),
-        checkpoint,
+        str(folder),
+        folder,
         None if form.exact else _calibration(cfg, encoder, calibrate),
     )
     save = form.make(source)
@@ -131,7 +131,7 @@ def export_run(
             "name": target.name,
             "kind": kind,
             "raw": raw,
-            "source": f"{home_of(checkpoint).resolve().name}, iteration {meta['iteration']}",
+            "source": f"{home_of(folder).resolve().name}, iteration {meta['iteration']}",
             "fecnet": VERSION,
             "date": now(),
         },

@@ -55,7 +55,7 @@ class Goal:
     least: float = 0.0
 
 
-def prune_run(path: str, goal: Goal, *, which: str = "best", inner: bool = False, output: str = "") -> Path:
+def prune_run(path: str, goal: Goal, *, checkpoint: str = "best", inner: bool = False, output: str = "") -> Path:
     """Write the pruned net of a checkpoint as a run of its own, which has not been trained yet.
 
     ``config.yaml`` in it is the recipe that trains it on: the run's settings with the pruned net's weights and
@@ -64,7 +64,7 @@ def prune_run(path: str, goal: Goal, *, which: str = "best", inner: bool = False
     Args:
         path: a run or checkpoint folder.
         goal: how much is removed.
-        which: ``best`` or ``last``, for a run folder.
+        checkpoint: ``best`` or ``last``, for a run folder.
         inner: leave the sums of residual blocks as they are and prune inside them, as the published code does.
         output: folder to write; empty for the run's name with ``-pruned``.
 
@@ -74,7 +74,7 @@ def prune_run(path: str, goal: Goal, *, which: str = "best", inner: bool = False
     Raises:
         UserError: no checkpoint, a goal out of range, a net that cannot be pruned, or a folder that is taken.
     """
-    checkpoint, meta, cfg, net = open_saved_net(path, which)
+    source, meta, cfg, net = open_saved_net(path, checkpoint)
     groups = removable_groups(net, cfg.MODEL.BACKBONE)
     image = torch.zeros(1, len(meta["preprocessing"]["channels"]), cfg.DATA.INPUT_SIZE, cfg.DATA.INPUT_SIZE)
     macs = macs_by_layer(net, image)
@@ -84,21 +84,21 @@ def prune_run(path: str, goal: Goal, *, which: str = "best", inner: bool = False
     ]
     scale_S = torch.cat([value_C[value_C.isfinite()] for value_C in importances])
     choice = _choose(net, groups, importances, goal, macs)
-    _warn_of_scales(checkpoint, scale_S, cfg.SOLVER.SPARSITY)
-    folder = _output_folder(checkpoint, output)
-    small_cfg = _settings(cfg, folder, checkpoint, meta, choice)
+    _warn_of_scales(source, scale_S, cfg.SOLVER.SPARSITY)
+    folder = _output_folder(source, output)
+    small_cfg = _settings(cfg, folder, source, meta, choice)
     small = build_saved_net(small_cfg, meta)
     small.load_state_dict(pruned_state(net, groups, choice.keep))
     before, after = (_costs(each, image) for each in (net, small))
     described = {
-        **_describe(choice, checkpoint, meta["iteration"], cfg, goal.least),
+        **_describe(choice, source, meta["iteration"], cfg, goal.least),
         "widths_before": [group.size for group in groups],
         "before": before,
         "after": after,
     }
     _write(folder, small, small_cfg, {**meta, "pruned": described})
     _print(groups, choice, before, after)
-    _plot(folder, scale_S, choice, checkpoint)
+    _plot(folder, scale_S, choice, source)
     logger.info(
         f"\n{folder}: written, not trained since; measure it with: python inference.py {folder}\n"
         f"fine-tune it with: python train.py {folder}/config.yaml SOLVER.SPARSITY 0"
@@ -219,7 +219,7 @@ def _print(groups: list[ChannelGroup], choice: Choice, before: Mapping[str, int]
     ]
     if thin:
         logger.info(
-            f"nearly emptied: {', '.join(thin)}; fine-tuning may not mend it: --least 0.25 leaves each a quarter"
+            f"nearly emptied: {', '.join(thin)}; fine-tuning may not mend it: --min-keep 0.25 leaves each a quarter"
         )
     for key, name in (("parameters", "parameters"), ("macs", "MACs per face")):
         ratio = before[key] / after[key]

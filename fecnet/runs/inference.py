@@ -48,7 +48,7 @@ def newest_run(folder: Path) -> Path:
 def infer_run(
     path: str,
     *,
-    which: str = "best",
+    checkpoint: str = "best",
     splits: Sequence[str] = (),
     baselines: bool = False,
     overrides: Sequence[str] = (),
@@ -60,7 +60,7 @@ def infer_run(
 
     Args:
         path: a run or checkpoint folder; empty for the newest run.
-        which: ``best`` or ``last``, for a run folder.
+        checkpoint: ``best`` or ``last``, for a run folder.
         splits: of triplets or labels; empty for ``DATA.REPORT_SPLITS``.
         baselines: measure pixels, a linear map and an untrained net; where they are known, also half of the raters
             against the other half, and an oracle with the true expressions. Triplets only.
@@ -74,24 +74,24 @@ def infer_run(
     """
     if not path:
         path = str(newest_run(Path(load_config(overrides=overrides).OUTPUT_DIR)))
-    checkpoint = find_checkpoint(path, which)
-    meta = load_meta(checkpoint)
-    cfg = load_config(overrides=overrides, base=meta["config"], base_name=f"{checkpoint}/meta.json")
+    folder = find_checkpoint(path, checkpoint)
+    meta = load_meta(folder)
+    cfg = load_config(overrides=overrides, base=meta["config"], base_name=f"{folder}/meta.json")
     device = choose_device(cfg.DEVICE)
-    comm.start(device, {**dict(flatten(cfg)), "checkpoint": checkpoint, "code": code_hash()})
+    comm.start(device, {**dict(flatten(cfg)), "checkpoint": folder, "code": code_hash()})
     dataset = PackedDataset(cfg.DATA.PATH)
     rendezvous.check_same("data", {f"{dataset.path}: {key}": value for key, value in flatten(dataset.description)})
     task = find_task(cfg, dataset)
     trained = load_config(base=meta["config"])
     _check_hold_out(cfg, trained, splits or cfg.DATA.REPORT_SPLITS)
-    _check_fit(checkpoint, meta, dataset, task)
-    check_widths(cfg, checkpoint, meta)
+    _check_fit(folder, meta, dataset, task)
+    check_widths(cfg, folder, meta)
     if baselines and not task.has_triplets:
-        raise UserError(f"--baselines: {checkpoint} learnt no triplets, on which baselines are measured")
+        raise UserError(f"--baselines: {folder} learnt no triplets, on which baselines are measured")
     splits = list(splits) or list(cfg.DATA.REPORT_SPLITS)
     evaluator = build_evaluator(cfg, dataset, splits, device, task=task, progress=True)
     model = build_model(cfg, len(dataset.channels), len(task.classes)).to(device)
-    load_weights(checkpoint, model)
+    load_weights(folder, model)
     if device.type == "cpu":
         keep_freed_memory()
 
@@ -108,12 +108,12 @@ def infer_run(
         elif isinstance(metric, AffectMetric):
             reports.append(AffectReport(metric, evaluator.part(outputs, metric)))
     _print(meta, dataset, reports, splits, cfg.EVAL.TTA)
-    shared = {"checkpoint": str(checkpoint), "iteration": meta["iteration"], "data": str(dataset.path)}
+    shared = {"checkpoint": str(folder), "iteration": meta["iteration"], "data": str(dataset.path)}
     shared["views"] = cfg.EVAL.TTA
     told = {"command": command_line(), "date": now(), "provenance": provenance(device)}
     known = {"coverage": dataset.coverage, **told}
     results = {report.name: {**shared, **report.to_dict(), **known} for report in reports}
-    comm.from_main(lambda: _write(checkpoint, reports, results))
+    comm.from_main(lambda: _write(folder, reports, results))
     return results
 
 

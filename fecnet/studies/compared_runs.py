@@ -74,11 +74,11 @@ class ComparedRun:
 
     @property
     def selecting(self) -> tuple[str, str]:
-        """The split and the figure that selected the checkpoint; empty where nothing did."""
+        """The split and the metric that selected the checkpoint; empty where nothing did."""
         return selected_by(self.meta) or ("", "")
 
-    def figure(self, split: str, name: str) -> float:
-        """A figure of the used checkpoint, per cent.
+    def metric(self, split: str, name: str) -> float:
+        """A metric of the used checkpoint, per cent.
 
         Raises:
             UserError: it was not measured.
@@ -88,7 +88,7 @@ class ComparedRun:
         if value is None:
             known = sorted(key.removeprefix(f"{split}/") for key in self.curves if key.startswith(f"{split}/"))
             raise UserError(
-                f"{self.path}: no figure '{name}' of '{split}' at iteration {iteration}; "
+                f"{self.path}: no metric '{name}' of '{split}' at iteration {iteration}; "
                 f"measured there: {', '.join(known) or 'nothing'}"
             )
         return value

@@ -24,53 +24,55 @@ _POINTS = 100  # of a curve that is logged more often
 Groups = Mapping[str, Mapping[int, ComparedRun]]
 
 
-def compare_runs(folders: Sequence[Path], out: Path, *, split: str = "", figure: str = "") -> str:
+def compare_runs(folders: Sequence[Path], output: Path, *, split: str = "", metric: str = "") -> str:
     """Compare finished runs; writes ``comparison.json`` and ``comparison.png``.
 
     Args:
         folders: of the runs; the order of the settings is that of their first runs.
-        out: where to write.
+        output: where to write.
         split: what is compared; empty = the last of ``DATA.EVAL_SPLITS`` that selects no checkpoint and is not
             trained on.
-        figure: likewise; empty = the one that selects.
+        metric: likewise; empty = the one that selects.
 
     Returns:
         The tables.
 
     Raises:
-        UserError: an unfinished run, a number that is not finite, runs of other classes or data, an unknown figure.
+        UserError: an unfinished run, a number that is not finite, runs of other classes or data, an unknown metric.
     """
     runs = [read_run(folder) for folder in folders]
     groups = group_runs(runs)
-    split, figure = _choose_split(runs, split), figure or _choose_figure(runs)
-    figures = {
-        name: {setting: _figures(found, name, figure) for setting, found in groups.items()}
+    split, metric = _choose_split(runs, split), metric or _choose_metric(runs)
+    metrics = {
+        name: {setting: _by_seed(found, name, metric) for setting, found in groups.items()}
         for name in runs[0].config["DATA.EVAL_SPLITS"]
     }
-    differences = compare_settings(figures[split])
+    differences = compare_settings(metrics[split])
     notes = _notes(runs, differences, split)
-    out.mkdir(parents=True, exist_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
     unit = "epoch" if _by_epoch(runs) else "iteration"
-    plot_curves(_panels(groups, split, figure), list(groups), out / "comparison.png", title=_title(groups), unit=unit)
+    plot_curves(
+        _panels(groups, split, metric), list(groups), output / "comparison.png", title=_title(groups), unit=unit
+    )
     written = {
-        "figure": figure,
+        "metric": metric,
         "split": split,
-        "settings": {name: _describe(name, found, figures) for name, found in groups.items()},
+        "settings": {name: _describe(name, found, metrics) for name, found in groups.items()},
         "differences": [pair.to_dict() for pair in differences],
         "notes": notes,
         "provenance": provenance(),
     }
-    replace_json(out / "comparison.json", written)
+    replace_json(output / "comparison.json", written)
     selecting = {run.selecting[0] for run in runs}
-    columns = {f"{name} (selects)" if name in selecting else name: column for name, column in figures.items()}
-    tables = [f"{figure}, per cent, mean ± sd over seeds", format_settings(columns)]
+    columns = {f"{name} (selects)" if name in selecting else name: column for name, column in metrics.items()}
+    tables = [f"{metric}, per cent, mean ± sd over seeds", format_settings(columns)]
     if differences:
         tables += ["", f"{split}: differences of the runs of a seed", format_differences(differences)]
-    return "\n".join([*tables, "", *notes, f"{out}: comparison.json, comparison.png"])
+    return "\n".join([*tables, "", *notes, f"{output}: comparison.json, comparison.png"])
 
 
-def _figures(found: Mapping[int, ComparedRun], split: str, figure: str) -> dict[int, float]:
-    return {seed: run.figure(split, figure) for seed, run in found.items()}
+def _by_seed(found: Mapping[int, ComparedRun], split: str, metric: str) -> dict[int, float]:
+    return {seed: run.metric(split, metric) for seed, run in found.items()}
 
 
 def _title(groups: Groups) -> str:
@@ -95,8 +97,8 @@ def _learnt(runs: Sequence[ComparedRun]) -> set[str]:
     return {run.config["DATA.TRAIN_SPLIT"] for run in runs}
 
 
-def _choose_figure(runs: Sequence[ComparedRun]) -> str:
-    """The figure that selected, where all runs agree; else what selects by default."""
+def _choose_metric(runs: Sequence[ComparedRun]) -> str:
+    """The metric that selected, where all runs agree; else what selects by default."""
     selecting = {run.selecting[1] for run in runs} - {""}
     if len(selecting) == 1:
         return selecting.pop()
@@ -111,9 +113,9 @@ def _notes(runs: Sequence[ComparedRun], differences: Sequence[Difference], split
     used += ["the last iteration of a run that selects none"] * any(not run.selecting[0] for run in runs)
     notes = [f"measured at {' or '.join(used)}"]
     if split in selecting:
-        notes.append(f"{split} also selected the checkpoints, so its figures are too good; quote another split")
+        notes.append(f"{split} also selected the checkpoints, so its metrics are too good; quote another split")
     if split in _learnt(runs):
-        notes.append(f"{split} was trained on: its figures say nothing of other faces; measure another split")
+        notes.append(f"{split} was trained on: its metrics say nothing of other faces; measure another split")
     if differences:
         each = 100 * differences[0].confidence
         together = f"; the {len(differences)} pairs together 95 %" if len(differences) > 1 else ""
@@ -122,13 +124,13 @@ def _notes(runs: Sequence[ComparedRun], differences: Sequence[Difference], split
     return notes
 
 
-def _describe(name: str, found: Mapping[int, ComparedRun], figures: Mapping[str, Any]) -> dict[str, Any]:
-    values = {split: list(column[name].values()) for split, column in figures.items()}
+def _describe(name: str, found: Mapping[int, ComparedRun], metrics: Mapping[str, Any]) -> dict[str, Any]:
+    values = {split: list(column[name].values()) for split, column in metrics.items()}
     return {
         "runs": {str(seed): str(run.path) for seed, run in found.items()},
         "iteration": {str(seed): run.meta["iteration"] for seed, run in found.items()},
         "percent": {
-            split: {str(seed): value for seed, value in column[name].items()} for split, column in figures.items()
+            split: {str(seed): value for seed, value in column[name].items()} for split, column in metrics.items()
         },
         "mean": {split: statistics.fmean(numbers) for split, numbers in values.items()},
         "sd": {split: standard_deviation(numbers) for split, numbers in values.items()},
@@ -139,11 +141,11 @@ def _by_epoch(runs: Sequence[ComparedRun]) -> bool:
     return all(run.iterations_per_epoch is not None for run in runs)
 
 
-def _panels(groups: Groups, split: str, figure: str) -> list[Panel]:
+def _panels(groups: Groups, split: str, metric: str) -> list[Panel]:
     runs = [run for found in groups.values() for run in found.values()]
-    train = f"{runs[0].config['DATA.TRAIN_SPLIT']}/{figure}"
+    train = f"{runs[0].config['DATA.TRAIN_SPLIT']}/{metric}"
     measured = all(train in run.curves for run in runs)
-    title = f"{figure} on {runs[0].config['DATA.TRAIN_SPLIT']}, per cent"
+    title = f"{metric} on {runs[0].config['DATA.TRAIN_SPLIT']}, per cent"
     if not measured:
         title = "accuracy on training batches, per cent: augmented, with dropout"
     missing = f"not measured: add '{runs[0].config['DATA.TRAIN_SPLIT']}' to DATA.EVAL_SPLITS"
@@ -156,7 +158,7 @@ def _panels(groups: Groups, split: str, figure: str) -> list[Panel]:
             percent=True,
             missing=missing,
         ),
-        Panel(f"{figure} on {split}, per cent", _bands(groups, f"{split}/{figure}"), percent=True),
+        Panel(f"{metric} on {split}, per cent", _bands(groups, f"{split}/{metric}"), percent=True),
     ]
 
 

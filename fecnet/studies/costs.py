@@ -23,7 +23,7 @@ _WARM = 3  # first forward passes, not counted
 
 
 def measure_costs(
-    paths: Sequence[str], *, which: str = "best", batch: int = 1, seconds: float = 10.0
+    paths: Sequence[str], *, checkpoint: str = "best", batch_size: int = 1, seconds: float = 10.0
 ) -> list[dict[str, Any]]:
     """Costs and accuracy of the nets of several runs; the first is what the others are compared with.
 
@@ -32,8 +32,8 @@ def measure_costs(
 
     Args:
         paths: run or checkpoint folders.
-        which: ``best`` or ``last``, for run folders.
-        batch: faces in a forward pass.
+        checkpoint: ``best`` or ``last``, for run folders.
+        batch_size: faces in a forward pass.
         seconds: for all measurements of time together; each net runs five times at least.
 
     Returns:
@@ -47,8 +47,10 @@ def measure_costs(
     nets: list[nn.Module] = []
     images: list[Tensor] = []
     for path in paths:
-        checkpoint, meta, cfg, net = open_saved_net(path, which)
-        image_NCHW = torch.rand(batch, len(meta["preprocessing"]["channels"]), cfg.DATA.INPUT_SIZE, cfg.DATA.INPUT_SIZE)
+        folder, meta, cfg, net = open_saved_net(path, checkpoint)
+        image_NCHW = torch.rand(
+            batch_size, len(meta["preprocessing"]["channels"]), cfg.DATA.INPUT_SIZE, cfg.DATA.INPUT_SIZE
+        )
         nets.append(net)
         images.append(image_NCHW)
         found.append(
@@ -56,8 +58,8 @@ def measure_costs(
                 "run": str(path),
                 "parameters": count_parameters(net),
                 "macs": count_macs(net, image_NCHW[:1]),
-                "file_bytes": (checkpoint / "model.safetensors").stat().st_size,
-                "percent": _percent(checkpoint, meta),
+                "file_bytes": (folder / "model.safetensors").stat().st_size,
+                "percent": _percent(folder, meta),
             }
         )
     taken = _milliseconds(nets, images, seconds)

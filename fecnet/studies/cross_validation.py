@@ -168,7 +168,7 @@ def _measure(folder: Path, fold: _Fold, cfg: Frozen, task: Task) -> FoldAccuracy
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):
-        found = infer_run(str(folder / name), which="last", splits=[FOLD], overrides=overrides)
+        found = infer_run(str(folder / name), checkpoint="last", splits=[FOLD], overrides=overrides)
     confusion_KK = np.array(found["classes"]["splits"][FOLD]["confusion"], np.int64)
     return FoldAccuracy(fold.number, ClassAccuracy(task.classes, confusion_KK), fold.learnt, fold.seen_subjects)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -11,14 +12,23 @@ from tqdm import tqdm
 class _Terminal(logging.Handler):
     """Prints on rank 0, above a running progress bar."""
 
+    file: TextIO | None = None  # standard output
+
     def emit(self, record: logging.LogRecord) -> None:
         if os.environ.get("RANK", "0") == "0":
-            tqdm.write(self.format(record))
+            tqdm.write(self.format(record), file=self.file)
 
 
-def log_to_terminal() -> None:
-    """Show what fecnet logs from ``INFO`` on; without it, as inside another program, only warnings are shown."""
+def log_to_terminal(file: TextIO | None = None) -> None:
+    """Show what fecnet logs from ``INFO`` on; without it, as inside another program, only warnings are shown.
+
+    Args:
+        file: where it is shown; None for standard output.
+    """
     package = logging.getLogger("fecnet")
     package.setLevel(logging.INFO)
-    if not any(isinstance(handler, _Terminal) for handler in package.handlers):
-        package.addHandler(_Terminal())
+    terminal = next((handler for handler in package.handlers if isinstance(handler, _Terminal)), None)
+    if terminal is None:
+        terminal = _Terminal()
+        package.addHandler(terminal)
+    terminal.file = file

@@ -37,10 +37,21 @@ def test_text_names_box_score_and_points(photo, capsys):
 
 
 def test_json_is_a_line_per_photo(photo, capsys):
-    assert cli.main(["detect", str(photo), str(photo), "--json"]) == 0
+    assert cli.main(["detect", str(photo), str(photo), "--json", "-"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 2 and lines[0]["photo"] == str(photo) and lines[0]["detector"] == "one face"
     assert lines[0]["faces"][0]["box"] == [10, 8, 30, 36] and len(lines[0]["faces"][0]["landmarks"]) == 5
+
+
+def test_json_in_a_file_leaves_the_text(photo, tmp_path, capsys):
+    gone, file = str(tmp_path / "gone.png"), tmp_path / "faces.jsonl"
+    assert cli.main(["detect", gone, str(photo), "--json", str(file)]) == 2
+    said, errors = capsys.readouterr()
+    assert said.startswith(f"{photo}: 1 face\n") and "gone.png" in errors
+    assert [sorted(json.loads(line)) for line in file.read_text().splitlines()] == [
+        ["detector", "error", "photo"],
+        ["detector", "faces", "photo"],
+    ]
 
 
 def test_drawing_shows_box_and_points(photo, tmp_path):
@@ -75,7 +86,7 @@ def test_photos_that_cannot_be_read_do_not_stop_the_others(photo, tmp_path, caps
     first, second, third = errors.splitlines()
     assert "gone.png" in first and second.endswith("text.jpg: not_an_image: not an image in a known format")
     assert "not a regular file" in third and all(line.startswith("error: ") for line in (first, second, third))
-    assert cli.main(["detect", *given, "--json"]) == 2
+    assert cli.main(["detect", *given, "--json", "-"]) == 2
     said, errors = capsys.readouterr()
     lines = [json.loads(line) for line in said.splitlines()]
     assert [line["photo"] for line in lines] == given and not errors

@@ -122,7 +122,7 @@ def test_text(tmp_path, capsys):
 
 def test_json_holds_all_of_it(tmp_path, capsys):
     path = write_whole(tmp_path / "set")
-    assert cli.main(["data", "show", str(path), "--json", "--sheet", str(tmp_path / "sheet.png")]) == 0
+    assert cli.main(["data", "show", str(path), "--json", "-", "--sheet", str(tmp_path / "sheet.png")]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said == inspect_dataset(PackedDataset(path))
     assert said["coverage"]["faces"]["dropped"] == {"blurred": 1}

@@ -239,8 +239,8 @@ def test_what_is_no_picture_is_one_line(encoder, items, said):
 def test_what_the_net_lacks_is_told(encoder, run, pictures):
     with pytest.raises(ValueError, match=r"the net has no 'logits'; it has: embedding, feature"):
         encoder.classify(pictures)
-    with pytest.raises(ValueError, match=r"which: unknown name 'first'; allowed: best, last"):
-        fecnet.load(run, which="first")
+    with pytest.raises(ValueError, match=r"checkpoint: unknown name 'first'; allowed: best, last"):
+        fecnet.load(run, checkpoint="first")
     with pytest.raises(ValueError, match=r"batch_size: -1; allowed: 1 or more"):
         fecnet.load(run, batch_size=-1)
 

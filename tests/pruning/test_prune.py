@@ -183,7 +183,10 @@ def test_costs_and_accuracy_side_by_side(run, tmp_path, capsys):
     assert main(["costs", str(run), str(pruned), "--seconds", "0", "--json", str(tmp_path / "costs.json")]) == 0
     whole, half = json.loads((tmp_path / "costs.json").read_text())["runs"]
     assert half["percent"]["val"] == percent and whole["percent"].keys() == {"val"}
-    assert main(["costs", str(run), "--batch", "0"]) == 2
+    capsys.readouterr()
+    assert main(["costs", str(run), "--seconds", "0", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"][0]["parameters"] == whole["parameters"]  # nothing else is there
+    assert main(["costs", str(run), "--batch-size", "0"]) == 2
     pytest.importorskip("matplotlib")
     draw = ["costs", str(run), str(pruned), "--seconds", "0", "--plot"]
     assert main([*draw, str(tmp_path / "costs.png")]) == 0
@@ -248,7 +251,7 @@ def test_what_is_wrong_is_one_line(run, trained, capsys):
     for arguments, said in (
         (["--ratio", "0"], "ratio 0; allowed: above 0 and below 1"),
         (["--ratio", "1"], "ratio 1; allowed: above 0 and below 1"),
-        (["--ratio", "0.5", "--least", "1"], "least share of a layer 1; allowed: 0 or more, below 1"),
+        (["--ratio", "0.5", "--min-keep", "1"], "least share of a layer 1; allowed: 0 or more, below 1"),
         (["--target-parameters", "3"], "3 target parameters; allowed: "),
         (["--target-macs", "999999999999"], "999,999,999,999 target MACs; allowed: "),
     ):

@@ -22,7 +22,7 @@ def page(runs, tmp_path_factory):
     """A page of every kind of run, as an address."""
     output = tmp_path_factory.mktemp("page") / "report.html"
     names = ("embedding", "classifier", "joint", "affect", "unmeasured")
-    assert main(["report", *(str(runs / name) for name in names), "-o", str(output)]) == 0
+    assert main(["report", *(str(runs / name) for name in names), "--output", str(output)]) == 0
     return output.as_uri()
 
 

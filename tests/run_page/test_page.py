@@ -14,7 +14,7 @@ from tests.run_page.runs import HOSTILE
 
 
 def make_page(*paths, output):
-    assert main(["report", *map(str, paths), "-o", str(output)]) == 0
+    assert main(["report", *map(str, paths), "--output", str(output)]) == 0
     return output.read_text(encoding="utf-8")
 
 

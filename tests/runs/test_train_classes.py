@@ -269,7 +269,7 @@ def test_valence_and_arousal_are_learnt_alone(tmp_path, capsys):
     run = run_folder(recipe, "affect")
     meta = load_meta(find_checkpoint(run, "best"))
     assert (meta["kind"], meta["accuracy"]["selection"]["figure"]) == ("affect", "ccc")
-    result = infer_run(str(run), which="last")
+    result = infer_run(str(run), checkpoint="last")
     test = result["affect"]["splits"]["test"]
     assert test["affect_faces"] == 10 and test["ccc"] > 50
     assert f"valence{test['valence_ccc'] / 100:9.3f}" in capsys.readouterr().out

@@ -335,7 +335,7 @@ def test_going_back_to_an_older_checkpoint_never_loses_the_last(recipe):
     assert train(recipe, *options, resume=older) == 0
     assert find_checkpoint(run, "last").name == "4"
     assert find_checkpoint(run, "last").is_dir()
-    infer_run(str(run), which="last")
+    infer_run(str(run), checkpoint="last")
 
 
 def test_a_checkpoint_that_lies_alone_is_measured_where_it_lies(recipe, tmp_path):

@@ -73,7 +73,7 @@ def test_the_table_is_that_of_the_selected_checkpoints(runs, capsys):
     assert fecnet(["compare", str(runs)]) == 0
     printed = capsys.readouterr().out
     written = json.loads((runs / "comparison.json").read_text())
-    assert (written["figure"], written["split"]) == ("accuracy", "test")  # val has selected
+    assert (written["metric"], written["split"]) == ("accuracy", "test")  # val has selected
     for name in SETTINGS:
         found = [accuracy_of(runs / f"{name}-seed{seed}", "test") for seed in (0, 1)]
         assert list(written["settings"][name]["percent"]["test"].values()) == found
@@ -109,13 +109,13 @@ def test_the_selected_checkpoint_counts_not_the_last(runs):
 
 
 def test_what_is_compared_can_be_chosen(runs, tmp_path, capsys):
-    chosen = ["--split", "val", "--figure", "macro_f1", "--out", str(tmp_path / "out")]
+    chosen = ["--split", "val", "--metric", "macro_f1", "--output", str(tmp_path / "out")]
     assert fecnet(["compare", *map(str, sorted(runs.iterdir())), *chosen]) == 0
     written = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    assert (written["figure"], written["split"]) == ("macro_f1", "val")
+    assert (written["metric"], written["split"]) == ("macro_f1", "val")
     assert "val also selected the checkpoints" in capsys.readouterr().out
     assert "--split dev: not measured while training; there are: val, test" in refused(capsys, runs, "--split", "dev")
-    assert "no figure 'ccc' of 'val'" in refused(capsys, runs, "--figure", "ccc")
+    assert "no metric 'ccc' of 'val'" in refused(capsys, runs, "--metric", "ccc")
 
 
 def test_histograms_of_sparse_training_are_no_curves(runs):
@@ -201,7 +201,7 @@ def test_a_split_that_was_learnt_is_not_what_is_compared(recipe, runs, capsys):
     assert json.loads((runs / "more" / "comparison.json").read_text())["split"] == "val"
     assert "val also selected the checkpoints" in said and "was trained on" not in said
     assert fecnet(["compare", str(runs / "more"), "--split", "train"]) == 0
-    assert "train was trained on: its figures say nothing of other faces" in capsys.readouterr().out
+    assert "train was trained on: its metrics say nothing of other faces" in capsys.readouterr().out
 
 
 def test_a_net_that_was_only_pruned_is_left_out(runs, capsys):
@@ -216,9 +216,9 @@ def test_a_net_that_was_only_pruned_is_left_out(runs, capsys):
 
 def test_a_run_counts_once(runs, tmp_path, capsys):
     other = shutil.copytree(runs / "cosine-seed1", tmp_path / "copy")
-    said = refused(capsys, runs, other, "--out", tmp_path / "out")
+    said = refused(capsys, runs, other, "--output", tmp_path / "out")
     assert "copy: the same settings and SEED 1 as" in said
-    assert "--out: the runs lie in 2 folders" in refused(capsys, runs, other)
+    assert "--output: the runs lie in 2 folders" in refused(capsys, runs, other)
     assert "no run here" in refused(capsys, tmp_path / "absent")
 
 
