@@ -24,10 +24,10 @@ from fecnet.data.packed import PackedDataset
 CPU = torch.device("cpu")
 AUGMENTATIONS = {  # beside the crop alone
     "flip": ("AUGMENT.FLIP", "0.5"),
-    "geometry": ("AUGMENT.ROTATE", "10.0", "AUGMENT.SCALE", "0.1", "AUGMENT.SHIFT", "0.05", "AUGMENT.FLIP", "0.5"),
+    "geometry": ("AUGMENT.ROTATE", "10.0", "AUGMENT.SCALE", "0.1", "AUGMENT.TRANSLATE", "0.05", "AUGMENT.FLIP", "0.5"),
     "colours": ("AUGMENT.BRIGHTNESS", "0.2", "AUGMENT.CONTRAST", "0.2", "AUGMENT.SATURATION", "0.2"),
     "noise": ("AUGMENT.NOISE", "0.02"),
-    "erase": ("AUGMENT.ERASE", "0.5"),
+    "erase": ("AUGMENT.RANDOM_ERASE", "0.5"),
 }
 ALL = tuple(option for options in AUGMENTATIONS.values() for option in options)
 NONE = ("AUGMENT.FLIP", "0.0")

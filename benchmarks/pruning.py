@@ -58,7 +58,7 @@ PLANS = {
     "embedding": Plan(
         "config/ferplus.yaml",
         ("datasets/ferplus", "fecnet prepare ferplus FER2013_FOLDER datasets/ferplus"),
-        ("SOLVER.LENGTH", "1500", "SOLVER.SPARSITY", "5e-3"),
+        ("SOLVER.LENGTH", "1500", "SOLVER.BN_L1", "5e-3"),
         ("SOLVER.LENGTH", "1500"),
     ),
 }
@@ -104,7 +104,7 @@ def _measure(name: str, plan: Plan, folder: Path, data: list[str], *, ratios: tu
     wall, _ = run_commands([["train.py", plan.recipe, *where, *plan.train, *short, "NAME", name]])
     whole = str(find_checkpoint(base, "last") / "model.safetensors")
     start = ["MODEL.PRETRAINED", whole, "MODEL.PRETRAINED_PARTS", "all", "MODEL.PRETRAINED_ON", "the same"]
-    tune = [*plan.tune, *short, "SOLVER.SPARSITY", "0"]
+    tune = [*plan.tune, *short, "SOLVER.BN_L1", "0"]
     wall += run_commands([["train.py", plan.recipe, *where, *start, *tune, "NAME", f"{name}-tuned"]])[0]
     runs = [base, folder / f"{name}-tuned"]
     for ratio in ratios:

@@ -30,9 +30,9 @@ CLEAN = "ferplus"
 VARIANTS = {  # what differs from the recipe
     "ce": (
         *("MODEL.HEAD", "classifier", "LOSS.CRITERIA", "[cross_entropy]", "LOSS.WEIGHTS", "[1.0]"),
-        *("LOSS.RELABEL_AFTER", "0"),
+        *("LOSS.SCN_RELABEL_AFTER", "0"),
     ),
-    "scn": ("LOSS.RELABEL_AFTER", "0"),
+    "scn": ("LOSS.SCN_RELABEL_AFTER", "0"),
     "scn_relabel": (),
 }
 PAIRS = (("scn_relabel", "ce"), ("scn", "ce"), ("scn_relabel", "scn"))
@@ -56,7 +56,7 @@ def run(*, quick: bool, epochs: float | None = None, jobs: int = 2) -> dict[str,
     options = ["SOLVER.LENGTH", str(epochs)] if epochs is not None else []
     if quick:
         with tempfile.TemporaryDirectory() as temporary:
-            short = ["SOLVER.LENGTH", "1", "LOSS.RELABEL_AFTER", "0.5"]
+            short = ["SOLVER.LENGTH", "1", "LOSS.SCN_RELABEL_AFTER", "0.5"]
             return measure(Path(temporary), short, seeds=[0], jobs=jobs)
     return measure(ROOT / "result" / "relabelling", options, seeds=[0, 1, 2], jobs=jobs)
 
@@ -99,7 +99,7 @@ def read_run(run: Path) -> dict[str, Any]:
         "best_percent": {first: max(line[f"{first}/accuracy"] for line in lines if f"{first}/accuracy" in line)},
     }
     config = meta["config"]
-    if config["LOSS"]["RELABEL_AFTER"]:
+    if config["LOSS"]["SCN_RELABEL_AFTER"]:
         data = PackedDataset(ROOT / config["DATA"]["PATH"])
         given, clean = (data.labels(name, config["DATA"]["TRAIN_SPLIT"]) for name in (config["DATA"]["LABELS"], CLEAN))
         found["labels"] = count_relabels(given, clean, load_trainer(checkpoint)["labels"])

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 LIMIT_S = 60.0  # within which a launch must end once a rank is dead
 RECIPE = """
 DATA: {PATH: %s, INPUT_SIZE: 48}
-AUGMENT: {FLIP: 0.5, SHIFT: 0.05}
+AUGMENT: {FLIP: 0.5, TRANSLATE: 0.05}
 MODEL: {BACKBONE: resnet18, WIDTH_MULT: 0.25, BLOCKS: [1, 1], NECK: conv1x1, NECK_CHANNELS: 32, FEATURE_DIM: 32}
 SOLVER: {LENGTH: %d, BATCH_SIZE: 12, OPTIMIZER: adamw, BASE_LR: 1e-3, EMA_DECAY: 0.9, SCHEDULE: cosine}
 EVAL: {PERIOD: 40}

@@ -9,7 +9,7 @@ SPLITS = {"train": range(0, 40), "val": range(40, 52), "test": range(52, 64)}
 
 RECIPE = """
 DATA: {PATH: %s, EVAL_SPLITS: [val], REPORT_SPLITS: [val, test], INPUT_SIZE: 48, LABELS: mood}
-AUGMENT: {FLIP: 0.5, SHIFT: 0.05, NOISE: 0.01}
+AUGMENT: {FLIP: 0.5, TRANSLATE: 0.05, NOISE: 0.01}
 MODEL: {BACKBONE: resnet18, WIDTH_MULT: 0.125, BLOCKS: [1, 1], NECK: conv1x1, NECK_CHANNELS: 16, FEATURE_DIM: 16,
         HEAD: %s}
 LOSS: {CRITERIA: [%s], WEIGHTS: %s}

@@ -37,8 +37,8 @@ def short(recipe: Path) -> list[str]:
         overrides += ["DATA.INPUT_SIZE", "96"]
     if cfg.DATA.HOLD_OUT > 0.25:  # of few faces, so that each class is still learnt
         overrides += ["DATA.HOLD_OUT", "0.25"]
-    if cfg.LOSS.RELABEL_AFTER:
-        overrides += ["LOSS.RELABEL_AFTER", "1"]
+    if cfg.LOSS.SCN_RELABEL_AFTER:
+        overrides += ["LOSS.SCN_RELABEL_AFTER", "1"]
     if cfg.SOLVER.LABELLED_BATCH_SIZE:
         overrides += ["SOLVER.LABELLED_BATCH_SIZE", "6"]
     if cfg.MODEL.PRETRAINED:

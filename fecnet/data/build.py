@@ -78,11 +78,11 @@ def build_loader(
     sampler = TripletSampler(
         table.type_T,
         **batches,
-        balance=cfg.DATA.BALANCE_TYPES,
+        balance=cfg.DATA.BALANCE_TRIPLET_TYPES,
         faces_T3=table.faces_T3,
         together=cfg.DATA.TRIPLET_GROUP_SIZE,
     )
-    weight_T = vote_weights(table) if cfg.DATA.VOTE_WEIGHTS else None
+    weight_T = vote_weights(table) if cfg.DATA.WEIGHT_BY_AGREEMENT else None
     joining = None
     if labels is not None and cfg.SOLVER.LABELLED_BATCH_SIZE:
         size = {"num_items": len(labels), "batch_size": cfg.SOLVER.LABELLED_BATCH_SIZE}
@@ -126,7 +126,7 @@ def build_labels(cfg: Any, dataset: PackedDataset, targets: Sequence[str]) -> La
     Raises:
         UserError: no such labels in the data set, or a class without a face.
     """
-    table = build_label_splits(cfg, dataset).table(cfg.DATA.TRAIN_SPLIT, min_share=cfg.DATA.TRAIN_VOTE_SHARE)
+    table = build_label_splits(cfg, dataset).table(cfg.DATA.TRAIN_SPLIT, min_share=cfg.DATA.TRAIN_MIN_VOTE_SHARE)
     try:
         labels = LabelOverlay(table, len(dataset.faces_NHWC), targets)
     except ValueError as error:

@@ -97,7 +97,8 @@ class LabelSplits:
         if table.distribution_MK is None:
             raise UserError(
                 f"{self._dataset.path}: label set '{self._label_set}', split '{split}': no votes, which "
-                "DATA.TRAIN_VOTE_SHARE and EVAL_VOTE_SHARE need; allowed here: 0; with votes: fecnet prepare ferplus"
+                "DATA.TRAIN_MIN_VOTE_SHARE and EVAL_MIN_VOTE_SHARE need; allowed here: 0; with votes: "
+                "fecnet prepare ferplus"
             )
         own_M = np.take_along_axis(table.distribution_MK, np.maximum(table.label_M, 0)[:, None], 1)[:, 0]
         return (table.label_M >= 0) & (own_M > share)

@@ -34,7 +34,7 @@ def vote_weights(table: TripletTable) -> np.ndarray:
     agree_T = np.take_along_axis(table.votes_T3, table.odd_T[:, None].astype(np.int64), 1)[:, 0]
     weight_T = np.where(total_T > 0, agree_T / np.maximum(total_T, 1), 1.0)
     if not weight_T.any():
-        raise UserError("DATA.VOTE_WEIGHTS: no rater agrees with any triplet's odd face; allowed here: false")
+        raise UserError("DATA.WEIGHT_BY_AGREEMENT: no rater agrees with any triplet's odd face; allowed here: false")
     return (weight_T / weight_T.mean()).astype(np.float32)
 
 

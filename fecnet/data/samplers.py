@@ -117,7 +117,7 @@ class TripletSampler(RoundSampler):
         if share_of_type > fewest:
             raise UserError(
                 f"SOLVER.BATCH_SIZE: {batch_size} takes {share_of_type} triplets of each type, of one there are only "
-                f"{fewest}; allowed here: 1..{fewest * len(streams)}, or DATA.BALANCE_TYPES false"
+                f"{fewest}; allowed here: 1..{fewest * len(streams)}, or DATA.BALANCE_TRIPLET_TYPES false"
             )
 
 

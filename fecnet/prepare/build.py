@@ -21,4 +21,4 @@ def make_dataset(source: str, path: Path) -> None:
     Raises:
         UserError: an unknown source, or a folder that cannot be written.
     """
-    lookup(_SOURCES, source, key="DATA.PREPARE")(path)
+    lookup(_SOURCES, source, key="DATA.SOURCE")(path)

@@ -84,7 +84,7 @@ def prune_run(path: str, goal: Goal, *, checkpoint: str = "best", inner: bool = 
     ]
     scale_S = torch.cat([value_C[value_C.isfinite()] for value_C in importances])
     choice = _choose(net, groups, importances, goal, macs)
-    _warn_of_scales(source, scale_S, cfg.SOLVER.SPARSITY)
+    _warn_of_scales(source, scale_S, cfg.SOLVER.BN_L1)
     folder = _output_folder(source, output)
     small_cfg = _settings(cfg, folder, source, meta, choice)
     small = build_saved_net(small_cfg, meta)
@@ -101,7 +101,7 @@ def prune_run(path: str, goal: Goal, *, checkpoint: str = "best", inner: bool = 
     _plot(folder, scale_S, choice, source)
     logger.info(
         f"\n{folder}: written, not trained since; measure it with: python inference.py {folder}\n"
-        f"fine-tune it with: python train.py {folder}/config.yaml SOLVER.SPARSITY 0"
+        f"fine-tune it with: python train.py {folder}/config.yaml SOLVER.BN_L1 0"
     )
     return folder
 
@@ -111,13 +111,13 @@ def _warn_of_scales(checkpoint: Path, scale_S: Tensor, sparsity: float) -> None:
     mean, deviation = float(scale_S.mean()), float(scale_S.std(correction=0))
     if not sparsity:
         logger.info(
-            f"{checkpoint}: trained with SOLVER.SPARSITY 0, so its scales do not tell what is of no use and pruning "
-            "costs more accuracy; train with SOLVER.SPARSITY above 0, how much says docs/pruning.md"
+            f"{checkpoint}: trained with SOLVER.BN_L1 0, so its scales do not tell what is of no use and pruning "
+            "costs more accuracy; train with SOLVER.BN_L1 above 0, how much says docs/pruning.md"
         )
     elif deviation <= _ALIKE * mean:
         logger.info(
             f"{checkpoint}: its scales hardly differ ({mean:.3g} ± {deviation:.2g}), so which are the smallest tells "
-            f"little and pruning costs more accuracy; train with a SOLVER.SPARSITY above {sparsity:g}, how much says "
+            f"little and pruning costs more accuracy; train with a SOLVER.BN_L1 above {sparsity:g}, how much says "
             "docs/pruning.md"
         )
 
@@ -172,7 +172,7 @@ def _describe(choice: Choice, checkpoint: Path, iteration: int, cfg: Frozen, lea
     return {
         "checkpoint": str(checkpoint),
         "iteration": iteration,
-        "sparsity": cfg.SOLVER.SPARSITY,
+        "sparsity": cfg.SOLVER.BN_L1,
         "removed": choice.removed,
         "of": choice.total,
         "threshold": choice.threshold,

@@ -19,7 +19,7 @@ _FREE_ON_RESUME = (
     "NAME",
     "DEVICE",
     "DATA.PATH",  # the data may have moved; that they are the same is checked by what they say of themselves
-    "DATA.PREPARE",
+    "DATA.SOURCE",
     "DATA.CACHE_ON_DEVICE",
     "SOLVER.LENGTH",
     "EVAL.PERIOD",

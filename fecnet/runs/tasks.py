@@ -132,12 +132,12 @@ def build_evaluator(
         )
     if task.targets:
         labels = build_label_splits(cfg, dataset)
-        found = {split: labels.table(split, min_share=cfg.DATA.EVAL_VOTE_SHARE) for split in splits}
-        for split, table in found.items() if cfg.DATA.EVAL_VOTE_SHARE else ():
+        found = {split: labels.table(split, min_share=cfg.DATA.EVAL_MIN_VOTE_SHARE) for split in splits}
+        for split, table in found.items() if cfg.DATA.EVAL_MIN_VOTE_SHARE else ():
             labelled = int((labels.table(split).label_M >= 0).sum())
             logger.info(
                 f"{split}: measured on the {len(table)} of {labelled} labelled faces whose label has more than "
-                f"{cfg.DATA.EVAL_VOTE_SHARE:g} of the votes"
+                f"{cfg.DATA.EVAL_MIN_VOTE_SHARE:g} of the votes"
             )
         if task.has_classes:
             metrics.append(
@@ -169,7 +169,7 @@ def selecting_figure(cfg: Frozen, task: Task) -> str:
     Raises:
         UserError: an unknown choice, or a figure that is not measured in this task.
     """
-    figures = {"triplets": "ALL"} if task.has_triplets else {}
+    figures = {"triplet_accuracy": "ALL"} if task.has_triplets else {}
     figures |= {name: name for name in classification.FIGURES} if task.has_classes else {}
     figures |= {"ccc": "ccc"} if task.has_affect else {}
     if cfg.EVAL.BEST_METRIC == _LAST and cfg.SOLVER.SCHEDULE == "plateau":

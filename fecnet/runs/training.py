@@ -64,16 +64,16 @@ logger = logging.getLogger(__name__)
 
 
 def open_dataset(cfg: Frozen) -> PackedDataset:
-    """The packed data set of ``cfg.DATA.PATH``, made first by ``cfg.DATA.PREPARE`` where it is absent."""
+    """The packed data set of ``cfg.DATA.PATH``, made first by ``cfg.DATA.SOURCE`` where it is absent."""
     path = Path(cfg.DATA.PATH)
 
     def make() -> None:
-        if path.exists() or not cfg.DATA.PREPARE:
+        if path.exists() or not cfg.DATA.SOURCE:
             return
         from fecnet.prepare.build import make_dataset
 
-        logger.info(f"{path}: absent; making it: fecnet prepare {cfg.DATA.PREPARE} {path}")
-        make_dataset(cfg.DATA.PREPARE, path)
+        logger.info(f"{path}: absent; making it: fecnet prepare {cfg.DATA.SOURCE} {path}")
+        make_dataset(cfg.DATA.SOURCE, path)
 
     comm.from_main(make)
     dataset = PackedDataset(path)
@@ -147,10 +147,10 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
 
 def _check_same_confusion(cfg: Frozen) -> None:
     """All ranks read the same confusion matrix; a setting names only its file."""
-    path = Path(cfg.LOSS.CONFUSION)
-    if cfg.LOSS.CONFUSION:
+    path = Path(cfg.LOSS.WASSERSTEIN_CONFUSION)
+    if cfg.LOSS.WASSERSTEIN_CONFUSION:
         content = hash_file(path) if path.is_file() else "absent"
-        rendezvous.check_same("confusion", {f"LOSS.CONFUSION '{path}'": content})
+        rendezvous.check_same("confusion", {f"LOSS.WASSERSTEIN_CONFUSION '{path}'": content})
 
 
 def _open_files(cfg: Frozen, run: Path, progress: Progress) -> RunFiles:
@@ -243,7 +243,7 @@ def build_trainer(
         periods=periods,
         select=selecting_figure(cfg, task),
         labels=labels,
-        scales=partial(absolute_scales, names=scales) if cfg.SOLVER.SPARSITY else None,
+        scales=partial(absolute_scales, names=scales) if cfg.SOLVER.BN_L1 else None,
     )
     if checkpoint is not None:
         load_weights(checkpoint, stepper.inference_model)
@@ -286,8 +286,8 @@ def _trained_scales(model: nn.Module) -> list[str]:
 
 
 def _build_criterion(cfg: Frozen, task: Task, labels: LabelOverlay | None, iterations_per_epoch: int) -> nn.Module:
-    key, unit = "LOSS.RELABEL_AFTER", cfg.SOLVER.UNIT
-    relabel_after = length_in_iterations(cfg.LOSS.RELABEL_AFTER, unit, iterations_per_epoch, key=key)
+    key, unit = "LOSS.SCN_RELABEL_AFTER", cfg.SOLVER.UNIT
+    relabel_after = length_in_iterations(cfg.LOSS.SCN_RELABEL_AFTER, unit, iterations_per_epoch, key=key)
     class_weights = None if labels is None else build_class_weights(cfg, labels)
     return build_criterion(cfg, task.classes, class_weights=class_weights, relabel_after=relabel_after or None)
 

@@ -197,7 +197,7 @@ def build_gradient_rules(cfg: EasyDict, scales: Sequence[str] = ()) -> list[Grad
 
     Args:
         cfg: the whole settings.
-        scales: names of the batch norms whose scales ``SOLVER.SPARSITY`` shrinks.
+        scales: names of the batch norms whose scales ``SOLVER.BN_L1`` shrinks.
 
     Raises:
         UserError: a limit is negative or not finite; sparsity is asked for and there are no scales.
@@ -205,16 +205,16 @@ def build_gradient_rules(cfg: EasyDict, scales: Sequence[str] = ()) -> list[Grad
     solver = cfg.SOLVER
     _check("CLIP_VALUE", solver.CLIP_VALUE, 0 <= solver.CLIP_VALUE < math.inf, "0 = off, or above 0")
     _check("CLIP_NORM", solver.CLIP_NORM, 0 <= solver.CLIP_NORM < math.inf, "0 = off, or above 0")
-    _check("SPARSITY", solver.SPARSITY, 0 <= solver.SPARSITY < math.inf, "0 = off, or above 0")
+    _check("BN_L1", solver.BN_L1, 0 <= solver.BN_L1 < math.inf, "0 = off, or above 0")
     rules: list[GradientRule] = []
     if solver.CLIP_VALUE:
         rules.append(clip_value(solver.CLIP_VALUE))
     if solver.CLIP_NORM:
         rules.append(clip_norm(solver.CLIP_NORM))
-    if solver.SPARSITY:
+    if solver.BN_L1:
         why = "0, since no batch norm that trains here decides what `fecnet prune` removes"
-        _check("SPARSITY", solver.SPARSITY, bool(scales), why)
-        rules.append(l1_on_scales(solver.SPARSITY, scales))
+        _check("BN_L1", solver.BN_L1, bool(scales), why)
+        rules.append(l1_on_scales(solver.BN_L1, scales))
     return rules
 
 

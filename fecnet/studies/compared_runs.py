@@ -27,14 +27,14 @@ _NO_SETTING = (
     "OUTPUT_DIR",
     "DEVICE",
     "DATA.PATH",  # that the data are the same is checked by what they say of themselves
-    "DATA.PREPARE",
+    "DATA.SOURCE",
     "DATA.REPORT_SPLITS",
     "EVAL.BATCH_SIZE",
     "CHECKPOINT.",
     "LOG.",
 )
 # What the figures are measured on: where it differs, so do the questions.
-_SAME = ("DATA.LABELS", "DATA.HOLD_OUT", "DATA.FOLD", "DATA.EVAL_SPLITS", "DATA.EVAL_VOTE_SHARE")
+_SAME = ("DATA.LABELS", "DATA.HOLD_OUT", "DATA.FOLD", "DATA.EVAL_SPLITS", "DATA.EVAL_MIN_VOTE_SHARE")
 _SAME_OF_FOLDS = ("DATA.FOLD_BY", "DATA.NUM_FOLDS", "DATA.FOLD_SEED", "DATA.TRAIN_SPLIT")  # where a fold is left out
 _MADE_ON = ("commit", "torch", "device", "precision")  # told where it differs, since it moves figures too
 

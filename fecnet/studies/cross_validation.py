@@ -135,8 +135,8 @@ def _plan(cfg: Frozen, dataset: PackedDataset, number: int) -> _Fold:
         UserError: a class without a face to learn from, or no face to test.
     """
     splits = build_label_splits(cfg, dataset)
-    learnt = splits.table(cfg.DATA.TRAIN_SPLIT, min_share=cfg.DATA.TRAIN_VOTE_SHARE)
-    tested = splits.table(FOLD, min_share=cfg.DATA.EVAL_VOTE_SHARE)
+    learnt = splits.table(cfg.DATA.TRAIN_SPLIT, min_share=cfg.DATA.TRAIN_MIN_VOTE_SHARE)
+    tested = splits.table(FOLD, min_share=cfg.DATA.EVAL_MIN_VOTE_SHARE)
     there = set(learnt.label_M.tolist())
     absent = [name for label, name in enumerate(splits.classes) if label not in there]
     if absent:

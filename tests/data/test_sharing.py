@@ -74,7 +74,14 @@ def test_the_setting_reaches_the_loader_and_has_limits(tiny):
     dataset = PackedDataset(tiny)  # 40 triplets
 
     def images(together):
-        options = ["DATA.TRIPLET_GROUP_SIZE", str(together), "SOLVER.BATCH_SIZE", "6", "DATA.BALANCE_TYPES", "false"]
+        options = [
+            "DATA.TRIPLET_GROUP_SIZE",
+            str(together),
+            "SOLVER.BATCH_SIZE",
+            "6",
+            "DATA.BALANCE_TRIPLET_TYPES",
+            "false",
+        ]
         loader = build_loader(load_config(None, options), dataset, rank=0, world_size=1, device=torch.device("cpu"))
         return sum(len(batch.row_U) for _, (batch,) in loader(1, 5))
 

@@ -26,10 +26,10 @@ OPTIONS = {
     "votes": ("SOLVER.EMA_DECAY", 0.9),
     "joint": ("SOLVER.GRAD_ACCUM_STEPS", 2, "SOLVER.LABELLED_BATCH_SIZE", 5),
     "ran": (),
-    "wasserstein": ("LOSS.WASSERSTEIN", "free"),
+    "wasserstein": ("LOSS.WASSERSTEIN_COST", "learned"),
     "affect": ("LOSS.CCC", "true"),
     # every search finds something, so labels change after the 4th iteration
-    "scn": ("LOSS.RELABEL_AFTER", 1, "LOSS.SCN_MARGIN_2", 0.0, "SOLVER.LENGTH", 8),
+    "scn": ("LOSS.SCN_RELABEL_AFTER", 1, "LOSS.SCN_MARGIN_2", 0.0, "SOLVER.LENGTH", 8),
 }
 
 

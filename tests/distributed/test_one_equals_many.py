@@ -53,9 +53,9 @@ class ConvNet(nn.Module):
 
 
 def settings(path, *overrides):
-    options = ["DATA.PATH", path, "SOLVER.BATCH_SIZE", BATCH, "DATA.VOTE_WEIGHTS", "true", "DATA.INPUT_SIZE", 48]
-    options += ["AUGMENT.FLIP", 0.5, "AUGMENT.SHIFT", 0.1, "AUGMENT.ROTATE", 10, "AUGMENT.NOISE", 0.05]
-    options += ["AUGMENT.ERASE", 0.5, "AUGMENT.BRIGHTNESS", 0.2, *overrides]
+    options = ["DATA.PATH", path, "SOLVER.BATCH_SIZE", BATCH, "DATA.WEIGHT_BY_AGREEMENT", "true", "DATA.INPUT_SIZE", 48]
+    options += ["AUGMENT.FLIP", 0.5, "AUGMENT.TRANSLATE", 0.1, "AUGMENT.ROTATE", 10, "AUGMENT.NOISE", 0.05]
+    options += ["AUGMENT.RANDOM_ERASE", 0.5, "AUGMENT.BRIGHTNESS", 0.2, *overrides]
     return load_config(None, [str(option) for option in options])
 
 

@@ -19,7 +19,16 @@ from tests.distributed.frozen import batch_norms_frozen
 from tests.distributed.ranks import run_ranks
 from tests.runs.test_train_run import assert_same_run
 
-OPTIONS = ("SOLVER.BATCH_SIZE", 7, "SOLVER.EMA_DECAY", 0.9, "SOLVER.GRAD_ACCUM_STEPS", 2, "DATA.VOTE_WEIGHTS", "true")
+OPTIONS = (
+    "SOLVER.BATCH_SIZE",
+    7,
+    "SOLVER.EMA_DECAY",
+    0.9,
+    "SOLVER.GRAD_ACCUM_STEPS",
+    2,
+    "DATA.WEIGHT_BY_AGREEMENT",
+    "true",
+)
 # sgd, since adam divides what is nearly zero by itself and so makes rounding large
 PLAIN = ("MODEL.DROPOUT", 0.0, "SOLVER.OPTIMIZER", "sgd", "SOLVER.BASE_LR", 0.01)
 

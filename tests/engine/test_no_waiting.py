@@ -12,12 +12,12 @@ from fecnet.solver.gradient_rules import FiniteGuard
 from tests.classes import KINDS, write_recipe
 
 META = torch.device("meta")  # its tensors have shapes but no values: whoever looks at one fails
-SETTINGS = ("SOLVER.GRAD_ACCUM_STEPS", "2", "SOLVER.EMA_DECAY", "0.9", "SOLVER.SPARSITY", "1e-4")
+SETTINGS = ("SOLVER.GRAD_ACCUM_STEPS", "2", "SOLVER.EMA_DECAY", "0.9", "SOLVER.BN_L1", "1e-4")
 OF_KIND = {
     "classifier": ("LOSS.OHEM_RATIO", "0.7"),
-    "scn": ("LOSS.RELABEL_AFTER", "1"),
-    "ran": ("LOSS.RELABEL_AFTER", "1"),
-    "wasserstein": ("LOSS.WASSERSTEIN", "free"),
+    "scn": ("LOSS.SCN_RELABEL_AFTER", "1"),
+    "ran": ("LOSS.SCN_RELABEL_AFTER", "1"),
+    "wasserstein": ("LOSS.WASSERSTEIN_COST", "learned"),
 }
 
 

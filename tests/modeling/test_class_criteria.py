@@ -140,11 +140,11 @@ def test_bad_confusion_matrices_are_one_line(tmp_path):
         (tmp_path / name).write_text(text)
         with pytest.raises(ValueError, match=said) as raised:
             build_distances("confusion", ["a", "b", "c"], str(tmp_path / name))
-        assert str(raised.value).startswith("LOSS.CONFUSION: ")
+        assert str(raised.value).startswith("LOSS.WASSERSTEIN_CONFUSION: ")
         assert "\n" not in str(raised.value)
     with pytest.raises(ValueError, match="No such file"):
         build_distances("confusion", ["a", "b", "c"], str(tmp_path / "absent.csv"))
-    with pytest.raises(ValueError, match=r"LOSS\.CONFUSION: ''; LOSS\.WASSERSTEIN confusion needs"):
+    with pytest.raises(ValueError, match=r"LOSS\.WASSERSTEIN_CONFUSION: ''; LOSS\.WASSERSTEIN_COST confusion needs"):
         build_distances("confusion", ["a", "b", "c"])
 
 
@@ -166,7 +166,7 @@ def test_every_criterion_is_built_by_name():
         ("scn", {"scn_beta": 1.0}, "LOSS.SCN_BETA: 1.0; allowed"),
         ("scn", {"scn_margin_2": -0.1}, "LOSS.SCN_MARGIN_2: -0.1; allowed"),
         ("ran", {"ran_margin": 2.0}, "LOSS.RAN_MARGIN: 2.0; allowed"),
-        ("wasserstein", {"wasserstein": "fixed"}, "LOSS.WASSERSTEIN: unknown name 'fixed'"),
+        ("wasserstein", {"wasserstein": "fixed"}, "LOSS.WASSERSTEIN_COST: unknown name 'fixed'"),
     ],
 )
 def test_bad_settings_are_refused(name, options, said):

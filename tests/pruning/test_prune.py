@@ -25,7 +25,7 @@ def trained(tmp_path_factory):
     """Folder of a tiny classifier trained sparse, and its recipe; not to be changed."""
     folder = tmp_path_factory.mktemp("slim")
     recipe = write_recipe(folder, "classifier")
-    assert train(recipe, "SOLVER.SPARSITY", "0.01", "LOG.TENSORBOARD", "true") == 0
+    assert train(recipe, "SOLVER.BN_L1", "0.01", "LOG.TENSORBOARD", "true") == 0
     return folder
 
 
@@ -71,7 +71,7 @@ def test_sparsity_shrinks_the_scales(trained, tmp_path):
     recipe = trained / "classifier.yaml"
     for name, sparsity in (("plain", 0), ("sparse", 1.0)):
         where = ("OUTPUT_DIR", tmp_path, "NAME", name, "SOLVER.OPTIMIZER", "sgd", "SOLVER.BASE_LR", 0.02)
-        train(recipe, *where, "SOLVER.SPARSITY", sparsity, "SOLVER.SCHEDULE", "constant")
+        train(recipe, *where, "SOLVER.BN_L1", sparsity, "SOLVER.SCHEDULE", "constant")
     weights = [
         load_file(find_checkpoint(tmp_path / name, "last") / "model.safetensors")["backbone.bn1.weight"]
         for name in ("plain", "sparse")
@@ -82,7 +82,7 @@ def test_sparsity_shrinks_the_scales(trained, tmp_path):
 
 def test_a_pruned_run_is_measured_trained_on_and_resumed(run, tmp_path, capsys):
     pruned = prune_run(str(run), Goal(ratio=0.5))
-    assert pruned == run.with_name("classifier-pruned") and "SPARSITY 0," not in capsys.readouterr().out
+    assert pruned == run.with_name("classifier-pruned") and "BN_L1 0," not in capsys.readouterr().out
     meta = load_meta(find_checkpoint(pruned, "best"))
     assert meta["config"]["MODEL"]["LAYER_CHANNELS"] and meta["pruned"]["after"]["parameters"] == parameters(pruned)
     assert meta["pruned"]["before"]["parameters"] == parameters(run) > parameters(pruned)
@@ -113,7 +113,7 @@ def test_a_pruned_run_is_measured_trained_on_and_resumed(run, tmp_path, capsys):
 def test_training_on_starts_from_every_pruned_weight(run):
     pruned = prune_run(str(run), Goal(ratio=0.3))
     still = ("SOLVER.LENGTH", 1, "SOLVER.OPTIMIZER", "sgd", "SOLVER.BASE_LR", 1e-12, "SOLVER.WEIGHT_DECAY", 0)
-    assert train(pruned / "config.yaml", *still, "SOLVER.SPARSITY", 0) == 0
+    assert train(pruned / "config.yaml", *still, "SOLVER.BN_L1", 0) == 0
     start, after = (
         load_file(find_checkpoint(run.with_name(name), "last") / "model.safetensors")
         for name in ("classifier-pruned", "classifier-pruned-tuned")
@@ -127,7 +127,7 @@ def test_training_on_starts_from_every_pruned_weight(run):
 def test_faces_that_the_start_has_learnt_are_not_held_out(run, trained, tmp_path):
     """A smaller hold-out, or none before, and the figure on it would be one on faces that were learnt."""
     held = ("DATA.HOLD_OUT", 0.4, "DATA.EVAL_SPLITS", "[hold_out]", "OUTPUT_DIR", tmp_path, "SOLVER.LENGTH", 1)
-    assert train(trained / "classifier.yaml", *held, "NAME", "held", "SOLVER.SPARSITY", 0.01) == 0
+    assert train(trained / "classifier.yaml", *held, "NAME", "held", "SOLVER.BN_L1", 0.01) == 0
     recipe = prune_run(str(tmp_path / "held"), Goal(ratio=0.3)) / "config.yaml"
     assert train(recipe, "SOLVER.LENGTH", 1) == 0
     said = (
@@ -215,7 +215,7 @@ def test_costs_compare_nets_not_how_they_were_measured(tmp_path):
 
 def test_what_was_frozen_stays_whole(trained, tmp_path, capsys):
     """Its scales are those it began with: they say nothing."""
-    frozen = ("MODEL.FREEZE_BACKBONE", "true", "SOLVER.SPARSITY", 0.01, "SOLVER.LENGTH", 1)
+    frozen = ("MODEL.FREEZE_BACKBONE", "true", "SOLVER.BN_L1", 0.01, "SOLVER.LENGTH", 1)
     assert train(trained / "classifier.yaml", *frozen, "OUTPUT_DIR", tmp_path, "NAME", "frozen") == 0
     meta = load_meta(find_checkpoint(prune_run(str(tmp_path / "frozen"), Goal(ratio=0.5)), "last"))
     assert meta["pruned"]["of"] == 16 and meta["pruned"]["removed"] == 8  # of the neck
@@ -273,24 +273,22 @@ def test_what_is_wrong_is_one_line(run, trained, capsys):
     capsys.readouterr()
     assert main(["prune", str(run.with_name("stiff")), "--ratio", "0.5"]) == 2
     assert re.fullmatch(r"error: no channel may be removed: all are frozen .*\n", capsys.readouterr().err)
-    with pytest.raises(ValueError, match=r"SOLVER\.SPARSITY: 0\.1; allowed: 0, since no batch norm"):
-        train(trained / "classifier.yaml", "SOLVER.SPARSITY", 0.1, "MODEL.FREEZE_BACKBONE", "true",
+    with pytest.raises(ValueError, match=r"SOLVER\.BN_L1: 0\.1; allowed: 0, since no batch norm"):
+        train(trained / "classifier.yaml", "SOLVER.BN_L1", 0.1, "MODEL.FREEZE_BACKBONE", "true",
               "MODEL.NECK", "none", "OUTPUT_DIR", run.parent / "frozen")  # fmt: skip
 
 
 def test_a_run_that_was_not_trained_sparse_warns_with_the_switch(trained, tmp_path, capsys):
     train(trained / "classifier.yaml", "OUTPUT_DIR", tmp_path, "NAME", "dense", "SOLVER.LENGTH", 1)
     prune_run(str(tmp_path / "dense"), Goal(ratio=0.5))
-    assert "trained with SOLVER.SPARSITY 0, so its scales do not tell" in capsys.readouterr().out
+    assert "trained with SOLVER.BN_L1 0, so its scales do not tell" in capsys.readouterr().out
 
 
 def test_scales_that_hardly_differ_and_layers_nearly_emptied_are_told(run, trained, tmp_path, capsys):
     train(trained / "classifier.yaml", "OUTPUT_DIR", tmp_path, "NAME", "alike", "SOLVER.LENGTH", 1,
-          "SOLVER.SPARSITY", 1e-4)  # fmt: skip
+          "SOLVER.BN_L1", 1e-4)  # fmt: skip
     prune_run(str(tmp_path / "alike"), Goal(ratio=0.5))
-    assert re.search(
-        r"its scales hardly differ \(1 ± 0.0\d+\), .* SOLVER.SPARSITY above 0.0001", capsys.readouterr().out
-    )
+    assert re.search(r"its scales hardly differ \(1 ± 0.0\d+\), .* SOLVER.BN_L1 above 0.0001", capsys.readouterr().out)
     weights = find_checkpoint(run, "best") / "model.safetensors"
     state = load_file(weights)
     for name, value in state.items():
@@ -337,7 +335,7 @@ def test_all_parts_must_fit(run, trained):
 
 def test_a_sparse_run_resumes_to_the_bit(trained, tmp_path):
     recipe = trained / "classifier.yaml"
-    options = ("SOLVER.SPARSITY", 0.01, "SOLVER.SCHEDULE", "constant", "EVAL.PERIOD", 2)
+    options = ("SOLVER.BN_L1", 0.01, "SOLVER.SCHEDULE", "constant", "EVAL.PERIOD", 2)
     train(recipe, *options, "OUTPUT_DIR", tmp_path, "NAME", "whole")
     train(recipe, *options, "OUTPUT_DIR", tmp_path, "NAME", "parts", "SOLVER.LENGTH", 4)
     train(recipe, "SOLVER.LENGTH", 6, resume=tmp_path / "parts")
@@ -351,7 +349,7 @@ def test_an_averaged_embedding_net_is_pruned_and_trained_on(recipe):
         "dense_block",
         "SOLVER.EMA_DECAY",
         0.5,
-        "SOLVER.SPARSITY",
+        "SOLVER.BN_L1",
         0.01,
         "LOG.TENSORBOARD",
         "false",
@@ -363,5 +361,5 @@ def test_an_averaged_embedding_net_is_pruned_and_trained_on(recipe):
     assert len(widths) == 12 + 11
     whole, less = (infer_run(str(path))["triplets"]["splits"]["test"]["fecnet"] for path in (run, pruned))
     assert whole["ALL"]["total"] == less["ALL"]["total"] == 40
-    assert train(pruned / "config.yaml", "SOLVER.SPARSITY", 0) == 0
+    assert train(pruned / "config.yaml", "SOLVER.BN_L1", 0) == 0
     infer_run(str(run.with_name("tiny-pruned-tuned")))

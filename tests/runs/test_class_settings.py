@@ -28,7 +28,7 @@ def train(recipe, *overrides):
             ("LOSS.CCC", "true"),
             r"LOSS\.CCC: True is read by valence_arousal alone, which .* lacks; allowed here: False",
         ),
-        (("LOSS.RELABEL_AFTER", 1), r"LOSS\.RELABEL_AFTER: 1\.0 is read by scn alone"),
+        (("LOSS.SCN_RELABEL_AFTER", 1), r"LOSS\.SCN_RELABEL_AFTER: 1\.0 is read by scn alone"),
         (("LOSS.CRITERIA", "[ran]"), r"LOSS\.CRITERIA: \['ran'\] reads neither triplets nor labels"),
         (("LOSS.CRITERIA", "[hinge]"), r"LOSS\.CRITERIA: unknown name 'hinge'; allowed: cross_entropy"),
         (("LOSS.CLASS_WEIGHTS", "some"), r"LOSS\.CLASS_WEIGHTS: unknown name 'some'; allowed: balanced, none, sqrt"),
@@ -36,7 +36,10 @@ def train(recipe, *overrides):
         (("SOLVER.BATCH_SIZE", 1), r"SOLVER\.BATCH_SIZE: leaves a micro-batch of one face"),
         (("SOLVER.GRAD_ACCUM_STEPS", 8), r"SOLVER\.BATCH_SIZE: leaves a micro-batch of one face"),
         (("SOLVER.BATCH_SIZE", 99), r"SOLVER\.BATCH_SIZE: 99 for 35 labelled faces; allowed: 1\.\.35"),
-        (("EVAL.BEST_METRIC", "triplets"), r"EVAL\.BEST_METRIC: unknown name 'triplets'; allowed: accuracy"),
+        (
+            ("EVAL.BEST_METRIC", "triplet_accuracy"),
+            r"EVAL\.BEST_METRIC: unknown name 'triplet_accuracy'; allowed: accuracy",
+        ),
         (
             ("EVAL.BEST_METRIC", "last", "SOLVER.SCHEDULE", "plateau"),
             r"EVAL\.BEST_METRIC: 'last' leaves the plateau schedule",
@@ -48,7 +51,7 @@ def train(recipe, *overrides):
         ),
         (("DATA.EVAL_SPLITS", "[hold_out]"), r"split 'hold_out': DATA\.HOLD_OUT is 0"),
         (("DATA.EVAL_SPLITS", "[dev]"), r"no split 'dev' in label set 'mood'; there are: test, train, val"),
-        (("DATA.TRAIN_VOTE_SHARE", 0.8), r"no face is left in split 'train' of 'mood'"),
+        (("DATA.TRAIN_MIN_VOTE_SHARE", 0.8), r"no face is left in split 'train' of 'mood'"),
     ],
 )
 def test_nothing_is_written_when_settings_are_wrong(tmp_path, mistake, said):
@@ -74,8 +77,8 @@ def test_a_set_without_votes_says_which_has_them(tmp_path):
         match=r"'mood', split 'train': the labels have no 'distribution'; sets that have: fecnet prepare ferplus",
     ):
         train(write_recipe(tmp_path, "votes"))
-    with pytest.raises(ValueError, match=r"no votes, which DATA\.TRAIN_VOTE_SHARE .* fecnet prepare ferplus"):
-        train(write_recipe(tmp_path, "classifier"), "DATA.TRAIN_VOTE_SHARE", 0.5)
+    with pytest.raises(ValueError, match=r"no votes, which DATA\.TRAIN_MIN_VOTE_SHARE .* fecnet prepare ferplus"):
+        train(write_recipe(tmp_path, "classifier"), "DATA.TRAIN_MIN_VOTE_SHARE", 0.5)
 
 
 def test_a_class_without_a_face_to_learn_from_is_named(tmp_path):

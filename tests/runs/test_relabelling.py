@@ -64,7 +64,7 @@ def write_set(path):
 
 def test_runs_are_trained_once_and_read_back(tmp_path):
     write_set(tmp_path / "data")
-    short = ["SOLVER.LENGTH", "2", "LOSS.RELABEL_AFTER", "0.5", "LOSS.SCN_MARGIN_2", "0", "SOLVER.BATCH_SIZE", "16"]
+    short = ["SOLVER.LENGTH", "2", "LOSS.SCN_RELABEL_AFTER", "0.5", "LOSS.SCN_MARGIN_2", "0", "SOLVER.BATCH_SIZE", "16"]
     options = [*short, "SOLVER.WARMUP", "0", "DATA.PATH", str(tmp_path / "data"), "DEVICE", "cpu"]
     found = relabelling.measure(tmp_path / "runs", options, seeds=[3], jobs=2)
     for name, runs in found["runs"].items():

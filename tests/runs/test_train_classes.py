@@ -37,10 +37,10 @@ EVERYTHING_ON = {
     "votes": (),
     "joint": ("SOLVER.GRAD_ACCUM_STEPS", 2, "SOLVER.EMA_DECAY", 0.9),
     "ran": (),
-    "wasserstein": ("LOSS.WASSERSTEIN", "free"),
+    "wasserstein": ("LOSS.WASSERSTEIN_COST", "learned"),
     "affect": (),
     # every search finds something, so labels change after the 5th iteration
-    "scn": ("LOSS.RELABEL_AFTER", 1, "LOSS.SCN_MARGIN_2", 0.0, "SOLVER.LENGTH", 8),
+    "scn": ("LOSS.SCN_RELABEL_AFTER", 1, "LOSS.SCN_MARGIN_2", 0.0, "SOLVER.LENGTH", 8),
 }
 
 
@@ -108,7 +108,7 @@ def test_a_classifier_learns_and_its_table_is_written(tmp_path, capsys):
         assert (file["prediction"] == file["label"])[known].sum() == sum(test["right"])
         np.testing.assert_allclose(file["probability"].sum(1), 1, rtol=1e-5)
         np.testing.assert_array_equal(file["probability"].argmax(1), file["prediction"])
-    infer_run(str(run), overrides=["DATA.EVAL_VOTE_SHARE", "0.5"])
+    infer_run(str(run), overrides=["DATA.EVAL_MIN_VOTE_SHARE", "0.5"])
     assert "test: measured on the 10 of 10 labelled faces whose label has more than 0.5" in capsys.readouterr().out
     (found,) = find_runs(recipe.parent / "result")
     assert found.best == f"{meta['accuracy']['selection']['percent']:.1f} % at {meta['iteration']}"

@@ -63,7 +63,7 @@ EVERYTHING_ON = (
     0.9,
     "SOLVER.GRAD_ACCUM_STEPS",
     2,
-    "DATA.VOTE_WEIGHTS",
+    "DATA.WEIGHT_BY_AGREEMENT",
     "true",
 )
 

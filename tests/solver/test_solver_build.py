@@ -36,7 +36,7 @@ def settings(**changes):
         UNIT="iteration",
         LENGTH=100.0,
         MILESTONES=[40.0, 80.0],
-        SPARSITY=0.0,
+        BN_L1=0.0,
         STEP_SIZE=10.0,
         GAMMA=0.1,
         WARMUP=0.0,
@@ -195,14 +195,14 @@ def test_gradient_rules_come_in_a_fixed_order():
 def test_sparsity_comes_after_the_clipping():
     net = nn.Sequential(nn.BatchNorm1d(2))
     net[0].weight.grad, net[0].bias.grad = torch.tensor([30.0, 4.0]), torch.zeros(2)
-    for rule in build_gradient_rules(settings(CLIP_NORM=1.0, CLIP_VALUE=3.0, SPARSITY=2.0), ["0"]):
+    for rule in build_gradient_rules(settings(CLIP_NORM=1.0, CLIP_VALUE=3.0, BN_L1=2.0), ["0"]):
         rule(net)
     assert torch.allclose(net[0].weight.grad, torch.full((2,), 2 + 0.5**0.5), atol=1e-5)
 
 
 def test_sparsity_needs_scales():
-    with pytest.raises(ValueError, match=r"^SOLVER\.SPARSITY: 0\.1; allowed: 0, since no batch norm"):
-        build_gradient_rules(settings(SPARSITY=0.1))
+    with pytest.raises(ValueError, match=r"^SOLVER\.BN_L1: 0\.1; allowed: 0, since no batch norm"):
+        build_gradient_rules(settings(BN_L1=0.1))
 
 
 def test_ema_is_built_only_when_on():
@@ -239,8 +239,8 @@ def build_all(cfg):
         ("PLATEAU_PATIENCE", -1, {}),
         ("CLIP_NORM", -1.0, {}),
         ("CLIP_VALUE", -1.0, {}),
-        ("SPARSITY", -1.0, {}),
-        ("SPARSITY", float("inf"), {}),
+        ("BN_L1", -1.0, {}),
+        ("BN_L1", float("inf"), {}),
         ("EMA_DECAY", 1.0, {}),
     ],
 )

@@ -170,7 +170,7 @@ def test_other_classes_are_refused(runs, capsys):
         (lambda meta: meta["data"].update(height=96), "data 'height' is 48 in"),
         (lambda meta: meta["data"].update(faces_sha256="0"), "data 'faces_sha256' is "),
         (lambda meta: meta["config"]["DATA"].update(FOLD=2), "'DATA.FOLD' is 0 in"),
-        (lambda meta: meta["config"]["DATA"].update(EVAL_VOTE_SHARE=0.5), "'DATA.EVAL_VOTE_SHARE' is 0.0 in"),
+        (lambda meta: meta["config"]["DATA"].update(EVAL_MIN_VOTE_SHARE=0.5), "'DATA.EVAL_MIN_VOTE_SHARE' is 0.0 in"),
         (lambda meta: meta["config"]["DATA"].update(EVAL_SPLITS=["test"]), "'DATA.EVAL_SPLITS' is ['val', 'test'] in"),
     ],
 )

@@ -41,8 +41,8 @@ _OFF: dict[str, tuple[str, Any]] = {
     "CLASS_WEIGHTS": ("cross_entropy", "none"),
     "LABEL_SMOOTHING": ("cross_entropy", 0.0),
     "OHEM_RATIO": ("cross_entropy", 1.0),
-    "RELABEL_AFTER": ("scn", 0.0),
-    "CONFUSION": ("wasserstein", ""),
+    "SCN_RELABEL_AFTER": ("scn", 0.0),
+    "WASSERSTEIN_CONFUSION": ("wasserstein", ""),
     "CCC": ("valence_arousal", False),
 }
 
@@ -115,8 +115,8 @@ def build_criterion(
             scn_margin_2=cfg.LOSS.SCN_MARGIN_2,
             relabel_after=relabel_after,
             ran_margin=cfg.LOSS.RAN_MARGIN,
-            wasserstein=cfg.LOSS.WASSERSTEIN,
-            confusion=cfg.LOSS.CONFUSION,
+            wasserstein=cfg.LOSS.WASSERSTEIN_COST,
+            confusion=cfg.LOSS.WASSERSTEIN_CONFUSION,
             ccc=cfg.LOSS.CCC,
         )
 

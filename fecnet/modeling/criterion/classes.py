@@ -53,10 +53,10 @@ def build_class_criterion(
         scn_beta: LOSS.SCN_BETA.
         scn_margin_1: LOSS.SCN_MARGIN_1.
         scn_margin_2: LOSS.SCN_MARGIN_2.
-        relabel_after: LOSS.RELABEL_AFTER in iterations, None = never.
+        relabel_after: LOSS.SCN_RELABEL_AFTER in iterations, None = never.
         ran_margin: LOSS.RAN_MARGIN.
-        wasserstein: LOSS.WASSERSTEIN: free, centroid or confusion.
-        confusion: file of the training set's confusion matrix, LOSS.CONFUSION.
+        wasserstein: LOSS.WASSERSTEIN_COST: learned, centroid or confusion.
+        confusion: file of the training set's confusion matrix, LOSS.WASSERSTEIN_CONFUSION.
         ccc: LOSS.CCC.
 
     Raises:
@@ -89,7 +89,7 @@ def build_distances(kind: str, classes: Sequence[str], confusion: str = "") -> T
     """Distances between classes for the Wasserstein criterion.
 
     Args:
-        kind: free, centroid or confusion.
+        kind: learned, centroid or confusion.
         classes: names in label order, at least two.
         confusion: of kind confusion: a file of counts by label and prediction on the training set, ``.npy``, or text
             with a line per label and commas between.
@@ -98,16 +98,18 @@ def build_distances(kind: str, classes: Sequence[str], confusion: str = "") -> T
         UserError: an unknown kind, a class without a centroid, or a file that is missing or does not fit.
     """
     choices: dict[str, Callable[[], Tensor | FreeDistances]] = {
-        "free": lambda: FreeDistances(len(classes)),
+        "learned": lambda: FreeDistances(len(classes)),
         "centroid": lambda: centroid_distances(classes),
         "confusion": lambda: _distances_of_file(confusion, len(classes)),
     }
-    return lookup(choices, kind, key="LOSS.WASSERSTEIN")()
+    return lookup(choices, kind, key="LOSS.WASSERSTEIN_COST")()
 
 
 def _distances_of_file(confusion: str, num_classes: int) -> Tensor:
     if not confusion:
-        raise UserError("LOSS.CONFUSION: ''; LOSS.WASSERSTEIN confusion needs the training set's confusion matrix")
+        raise UserError(
+            "LOSS.WASSERSTEIN_CONFUSION: ''; LOSS.WASSERSTEIN_COST confusion needs the training set's confusion matrix"
+        )
     path = Path(confusion)
     try:
         confusion_KK = open_array(path, in_memory=True) if path.suffix == ".npy" else _read_numbers(path)
@@ -116,7 +118,7 @@ def _distances_of_file(confusion: str, num_classes: int) -> Tensor:
         return confusion_distances(confusion_KK)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
-        raise UserError(f"LOSS.CONFUSION: '{path}': {reason}") from error
+        raise UserError(f"LOSS.WASSERSTEIN_CONFUSION: '{path}': {reason}") from error
 
 
 def _read_numbers(path: Path) -> np.ndarray:

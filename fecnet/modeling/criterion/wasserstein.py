@@ -50,7 +50,7 @@ def centroid_distances(classes: Sequence[str]) -> Tensor:
     unknown = [given for given, name in zip(classes, names, strict=True) if name not in CENTROIDS]
     if unknown:
         allowed = ", ".join([*CENTROIDS, *_SYNONYMS])
-        raise UserError(f"LOSS.WASSERSTEIN: class '{unknown[0]}' has no centroid; known are {allowed}")
+        raise UserError(f"LOSS.WASSERSTEIN_COST: class '{unknown[0]}' has no centroid; known are {allowed}")
     centroid_K2 = torch.tensor([CENTROIDS[name] for name in names])
     return normalised_distances((centroid_K2[:, None] - centroid_K2[None]).norm(dim=2))
 
@@ -139,6 +139,6 @@ class WassersteinCriterion(nn.Module):
         distance_KK = self.free() if self.free is not None else self.distance_KK
         assert distance_KK is not None
         if len(distance_KK) != share_NK.shape[1]:
-            raise UserError(f"LOSS.WASSERSTEIN: distances of {len(distance_KK)} classes for {share_NK.shape[1]}")
+            raise UserError(f"LOSS.WASSERSTEIN_COST: distances of {len(distance_KK)} classes for {share_NK.shape[1]}")
         distance_N = (distance_KK.index_select(0, label_N.clamp(min=0)) * share_NK).sum(dim=1)
         return {"wasserstein": (distance_N * (label_N >= 0)).sum()}
