@@ -1,7 +1,7 @@
-"""Measure a trained net: ``python inference.py [RUN] [--nproc N]``, or under torchrun.
+"""Evaluate a trained net: ``python inference.py [RUN] [--nproc N]``, or under torchrun.
 
-Prints how often an embedding agrees with people for ONE-, TWO- and THREE-CLASS triplets, and how often a classifier
-names the labelled class. Without arguments: the newest run's best checkpoint.
+Prints the triplet accuracy of an embedding for ONE-, TWO- and THREE-CLASS triplets, and the accuracy of a classifier.
+Without arguments: the newest run's best checkpoint.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from fecnet.utils.program import fail_in_one_line
 
 _EPILOG = """examples:
   python inference.py                            the newest run's best checkpoint
-  python inference.py result/demo --baselines    with pixels, a linear map and an untrained net beside it
+  python inference.py result/demo --baselines    also pixels, a linear map and an untrained net
   python inference.py result/demo DATA.PATH datasets/other --split test
-  python inference.py --nproc 2                  the same table from two processes, a GPU each where there are GPUs
+  python inference.py --nproc 2                  the same table with two processes, one GPU each if available
 """
 
 
@@ -34,17 +34,21 @@ def main() -> int:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line as options; exits on ``--help`` and on unknown options."""
     parser = argparse.ArgumentParser(
-        description="Measure a trained net on triplets, classes, or both, as it was trained.",
+        description="Evaluate a trained net on triplets, classes, or both, as it was trained.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", nargs="?", default="", help="run or checkpoint folder (default: the newest run)")
-    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="settings that replace the checkpoint's")
+    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="overrides of the checkpoint's settings")
     parser.add_argument(
         "--checkpoint", choices=("best", "last"), default="best", help="checkpoint of a run (default best)"
     )
-    parser.add_argument("--split", action="append", default=[], help="split; repeat for more (default: REPORT_SPLITS)")
-    parser.add_argument("--baselines", action="store_true", help="measure pixels, linear map, untrained net, oracle")
+    parser.add_argument(
+        "--split", action="append", default=[], help="split; repeat for more (default: DATA.REPORT_SPLITS)"
+    )
+    parser.add_argument(
+        "--baselines", action="store_true", help="also evaluate pixels, linear map, untrained net, oracle"
+    )
     parser.add_argument("--nproc", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
     return parser.parse_intermixed_args(arguments)
 

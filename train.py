@@ -1,6 +1,6 @@
 """Train from a recipe: ``python train.py [RECIPE] [KEY VALUE …]``, or under torchrun.
 
-Without arguments: config/demo.yaml, its data made if absent.
+Without arguments: config/demo.yaml, its data prepared if missing.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from fecnet.utils.program import fail_in_one_line
 _EPILOG = """examples:
   python train.py                                           the demo: synthetic faces, a few minutes on a CPU
   python train.py config/ferplus.yaml SOLVER.BASE_LR 1e-3   a recipe with one key changed
-  python train.py --resume result/demo                      go on where a run stopped
+  python train.py --resume result/demo                      resume a run
   torchrun --nproc_per_node=8 train.py config/fec_code_resnet18.yaml
 
-every key: docs/config.md, or `fecnet config`
+all keys: docs/config.md, or `fecnet config`
 """
 
 
@@ -35,12 +35,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         description="Train from a recipe.", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("recipe", nargs="?", help="YAML recipe (default config/demo.yaml)")
-    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="settings that replace the recipe's")
+    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="overrides of the recipe's settings")
     parser.add_argument(
         "--resume",
         default="",
         metavar="auto|PATH",
-        help="go on with a run folder; auto: the newest run of this recipe and settings, or a new one",
+        help="resume a run folder; auto: the newest run of this recipe and settings, or a new one",
     )
     return parser.parse_intermixed_args(arguments)
 

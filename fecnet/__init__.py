@@ -1,4 +1,4 @@
-"""fecnet: learn when two facial expressions look alike to people."""
+"""fecnet: facial-expression embeddings learned from human similarity judgements."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_recipes_of_the_source_systems_are_there():
 def test_header_of_a_source_system(path):
     """Its parts are all there, its data command is one and makes the set that the recipe reads."""
     header = dict(re.findall(r"^# ([A-Z][a-z]+): +(\S.*)$", path.read_text(), re.MULTILINE))
-    assert header.keys() >= {"Source", "Data", "Command", "Selected", "Cost", "Published", "Measured"}
+    assert header.keys() >= {"Source", "Data", "Command", "Selection", "Cost", "Published", "Measured"}
     assert f"config/{path.name}" in header["Command"]
     parser = argparse.ArgumentParser()
     prepare.add(parser)

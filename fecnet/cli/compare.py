@@ -1,4 +1,4 @@
-"""``fecnet compare``: settings × seeds of one recipe, as learning curves, a table and what may be claimed."""
+"""``fecnet compare``: settings × seeds of one recipe: learning curves, metrics, confidence intervals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _EPILOG = """examples:
   fecnet compare config/fer2013_deep_emotion.yaml result/schedules SOLVER.LENGTH 30 --jobs 2 \\
       --setting cosine SOLVER.SCHEDULE cosine --setting step SOLVER.SCHEDULE step --seeds 3
-  fecnet compare result/schedules                 runs that are trained, all of a folder
+  fecnet compare result/schedules                 all finished runs of a folder
   fecnet compare result/one result/two --output result/comparison
 """
 _OWN = ("NAME", "OUTPUT_DIR", "SEED")  # keys that the command sets for each run
@@ -29,32 +29,32 @@ def add(parser: argparse.ArgumentParser) -> None:
         "words",
         nargs="+",
         metavar="RUN",
-        help="finished runs or folders of runs; with --setting: RECIPE FOLDER [KEY VALUE …], trained into FOLDER",
+        help="finished runs or folders of runs; with --setting: RECIPE FOLDER [KEY VALUE …], trained in FOLDER",
     )
-    train = parser.add_argument_group("training what is compared")
+    train = parser.add_argument_group("training the runs")
     train.add_argument(
         "--setting",
         nargs="+",
         action="append",
         default=[],
         metavar=("NAME", "KEY VALUE"),
-        help="a setting and the keys that make it; once for each",
+        help="name of a setting and its overrides; repeat for each setting",
     )
-    train.add_argument("--seeds", type=_positive, default=3, help="runs of each setting: SEED 0, 1, … (default 3)")
-    train.add_argument("--jobs", type=_positive, default=1, help="runs at once (default 1)")
+    train.add_argument("--seeds", type=_positive, default=3, help="seeds per setting: SEED 0, 1, … (default 3)")
+    train.add_argument("--jobs", type=_positive, default=1, help="concurrent runs (default 1)")
     train.add_argument(
         "--devices",
         type=lambda text: text.split(","),
         default=[],
         metavar="0,1",
-        help="GPUs, a run at once on each, instead of --jobs",
+        help="GPUs, one concurrent run on each, instead of --jobs",
     )
     parser.add_argument(
         "--split",
         default="",
-        help="compared on this one of DATA.EVAL_SPLITS (default: the last that selects no checkpoint)",
+        help="one of DATA.EVAL_SPLITS to compare on (default: the last that selects no checkpoint)",
     )
-    parser.add_argument("--metric", default="", help="metric compared (default: the one that selects)")
+    parser.add_argument("--metric", default="", help="metric to compare (default: that of the selection)")
     parser.add_argument("--output", type=Path, help="folder of comparison.json and .png (default: that of the runs)")
     parser.set_defaults(run=_compare)
 

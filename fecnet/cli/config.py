@@ -1,4 +1,4 @@
-"""``fecnet config``: the page of all settings."""
+"""``fecnet config``: all configuration keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fecnet costs``: the nets of several runs side by side."""
+"""``fecnet costs``: costs and accuracy of several runs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from fecnet.utils.errors import UserError
 def add(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run or checkpoint folders; the first is the reference")
-    parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="of the runs (default best)")
-    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="faces in a forward pass (default 1)")
-    parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="to measure times in (default 10)")
-    add_json_option(parser, "all of it")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw accuracy over parameters and over MACs")
+    parser.add_argument(
+        "--checkpoint", choices=("best", "last"), default="best", help="checkpoint of a run (default best)"
+    )
+    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="faces per forward pass (default 1)")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, metavar="S", help="duration of the time measurement (default 10)"
+    )
+    add_json_option(parser, "the results")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="plot accuracy over parameters and over MACs")
     parser.set_defaults(run=_costs)
 
 

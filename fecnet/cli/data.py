@@ -1,4 +1,4 @@
-"""``fecnet data show`` and ``fecnet data verify``: what a packed data set holds, and whether it is whole."""
+"""``fecnet data show`` and ``fecnet data verify``: contents and integrity of a packed data set."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _COLUMNS = 12  # faces in a row of a sheet
 def add(parser: argparse.ArgumentParser) -> None:
     """Describe the actions and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    show = actions.add_parser("show", help="counts, class balance, triplets, subjects, copies and leaks")
-    show.add_argument("--sheet", type=Path, metavar="FILE", help="also write a sheet of faces, a row per class, as PNG")
-    add_json_option(show, "all of it")
+    show = actions.add_parser("show", help="counts, class balance, triplets, subjects, duplicates across splits")
+    show.add_argument("--sheet", type=Path, metavar="FILE", help="also write a PNG with a row of faces per class")
+    add_json_option(show, "the results")
     show.set_defaults(run=_show)
-    verify = actions.add_parser("verify", help="check every file: hashes, shapes, ranges, counts")
+    verify = actions.add_parser("verify", help="verify every file: hashes, shapes, ranges, counts")
     verify.set_defaults(run=_verify)
     for action in (show, verify):
         action.add_argument("path", type=Path, metavar="DIR", help="packed data set, such as datasets/demo")

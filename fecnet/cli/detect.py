@@ -1,4 +1,4 @@
-"""``fecnet detect PHOTO …``: the faces that a detector finds, as text, JSON and a drawing."""
+"""``fecnet detect PHOTO …``: detected faces as text, JSON and an image."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="an image file")
     parser.add_argument("--detector", default="mtcnn", help="mtcnn or yunet (default mtcnn)")
     parser.add_argument("--detector-model", default="", metavar="FILE", help="YuNet's .onnx file")
-    parser.add_argument("--min-face", type=int, default=40, help="side of the smallest face, pixels (default 40)")
-    parser.add_argument("--detector-device", default="cpu", help="where MTCNN runs, cpu or cuda (default cpu)")
-    parser.add_argument("--no-refine", action="store_true", help="faster; points and turned faces are found worse")
-    add_json_option(parser, "a line per photo, with 'faces' or 'error',")
+    parser.add_argument("--min-face", type=int, default=40, help="minimum face size, pixels (default 40)")
+    parser.add_argument("--detector-device", default="cpu", help="device of MTCNN, cpu or cuda (default cpu)")
     parser.add_argument(
-        "--draw", type=Path, metavar="IMAGE", help="write the photo with boxes and points; one photo only"
+        "--no-refine", action="store_true", help="faster; less accurate landmarks, lower recall of rotated faces"
+    )
+    add_json_option(parser, "a line per photo with 'faces' or 'error'")
+    parser.add_argument(
+        "--draw", type=Path, metavar="IMAGE", help="write the photo with boxes and landmarks; one photo only"
     )
     parser.set_defaults(run=_detect)
 

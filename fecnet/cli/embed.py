@@ -1,4 +1,4 @@
-"""``fecnet embed RUN SOURCE …``: embeddings or features of photos, packed faces and videos."""
+"""``fecnet embed RUN SOURCE …``: embeddings or features of photos, packed data sets and videos."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.description = (
-        "Embeddings of photos, folders, lists of photos, packed sets and videos. What is done so far lies in "
-        "OUTPUT.shards: after a kill the same command goes on."
+        "Embeddings of photos, folders, lists of photos, packed data sets and videos. Finished shards are kept in "
+        "OUTPUT.shards: repeat an interrupted command to resume."
     )
     parser.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo, or an exported net")
     parser.add_argument(
@@ -30,20 +30,22 @@ def add(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="SOURCE",
-        help="photo, folder, list of photos (.txt, .lst, .csv), packed set or video",
+        help="photo, folder, list of photos (.txt, .lst, .csv), packed data set or video",
     )
-    parser.add_argument("--align", action="store_true", help="find the largest face and align it as in training")
-    parser.add_argument("--features", action="store_true", help="what the last layer reads, instead of the embedding")
-    parser.add_argument("--output", default="", metavar="FILE|FOLDER", help="to make (default embeddings.npy or so)")
+    parser.add_argument("--align", action="store_true", help="detect the largest face and align it as in training")
+    parser.add_argument("--features", action="store_true", help="the input of the last layer, instead of the embedding")
+    parser.add_argument(
+        "--output", default="", metavar="FILE|FOLDER", help="file or folder to write (default embeddings.npy, .csv, …)"
+    )
     parser.add_argument(
         "--format",
         choices=("npy", "csv", "mirrored"),
         default="npy",
-        help="npy: an array and a table; csv: one table; mirrored: a folder with a vector per picture (default npy)",
+        help="npy: an array and a table; csv: one table; mirrored: a folder with one file per image (default npy)",
     )
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="of a video every N-th frame (default 1)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="every N-th frame of a video (default 1)")
     add_net_options(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace what stands at OUTPUT")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
     parser.set_defaults(run=_embed)
 
 

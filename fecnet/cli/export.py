@@ -1,4 +1,4 @@
-"""``fecnet export RUN``: a trained net as a bundle, ONNX, ``torch.export`` or int8 file, checked on real faces."""
+"""``fecnet export RUN``: a trained net as a bundle, ONNX, ``torch.export`` or int8 file, verified on real faces."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import argparse
 
 _EPILOG = """formats:
   bundle   a folder: model.safetensors, meta.json and a model card, README.md
-  onnx     one .onnx file in float32, for any number of faces
+  onnx     one .onnx file in float32, dynamic batch size
   torch    one .pt2 file of torch.export
-  int8     one .onnx file in 8-bit integers, for CPUs, calibrated on training faces
+  int8     one .onnx file quantised to 8-bit integers, for CPUs, calibrated on training faces
 
 examples:
   fecnet export result/run --format onnx                        result/run.onnx
   fecnet export result/run --format onnx --raw --output net.onnx   takes stored faces, uint8 (N, H, W, C)
   fecnet export result/run --format int8                        result/run-int8.onnx
-  fecnet embed result/run.onnx photos                           used like the run itself
+  fecnet embed result/run.onnx photos                           an exported net is used like a run
 """
 
 
@@ -23,24 +23,29 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.description = (
-        "Write a trained net in another format. The file is opened again as fecnet.load opens it and run on the faces "
-        "of the last split that the run reports; differences are printed and kept in it. One in float32 that differs "
-        "by more than 1e-5 is not left."
+        "Export a trained net. The file is opened with fecnet.load and compared with the net on the faces of the last "
+        "split in DATA.REPORT_SPLITS; differences are printed and stored in it. In float32 a difference above 1e-5 is "
+        "an error, and no file is left."
     )
     parser.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo")
     parser.add_argument("--format", required=True, choices=("bundle", "onnx", "torch", "int8"), help="see below")
-    parser.add_argument("--output", default="", metavar="PATH", help="to write (default beside the run)")
+    parser.add_argument("--output", default="", metavar="PATH", help="file or folder to write (default beside the run)")
     parser.add_argument(
         "--checkpoint", choices=("best", "last"), default="best", help="checkpoint of a run (default best)"
     )
     parser.add_argument(
-        "--raw", action="store_true", help="preprocessing inside: the graph takes stored faces, uint8 (N, H, W, C)"
+        "--raw", action="store_true", help="include the preprocessing: the graph takes stored faces, uint8 (N, H, W, C)"
     )
-    parser.add_argument("--check", default="", metavar="DATASET", help="packed set to check on (default: the run's)")
     parser.add_argument(
-        "--calibrate", default="", metavar="DATASET", help="packed set for int8 (default: training faces of the run)"
+        "--check", default="", metavar="DATASET", help="packed data set to verify on (default: the run's)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace what stands at PATH")
+    parser.add_argument(
+        "--calibrate",
+        default="",
+        metavar="DATASET",
+        help="packed data set for int8 calibration (default: training faces of the run)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing PATH")
     parser.set_defaults(run=_export)
 
 

@@ -1,4 +1,4 @@
-"""``fecnet <command>``: all that is not training or inference. ``--help`` imports neither torch nor numpy."""
+"""``fecnet <command>``: everything but training and inference. ``--help`` imports neither torch nor numpy."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its profiler calls a machine 
 
 _COMMANDS = {
     "prepare": (prepare, "make a packed data set"),
-    "data": (data, "show what a packed data set holds, or check it"),
-    "detect": (detect, "find faces in photos: boxes, scores, five points"),
-    "folds": (folds, "train a recipe on each of its folds, and measure all together"),
-    "embed": (embed, "embeddings of photos, folders, packed sets and videos"),
-    "watch": (watch, "faces of a camera, a video or a picture, with what a net says of each"),
-    "search": (search, "find the faces whose expressions are most alike"),
-    "export": (export, "write a trained net as a bundle, ONNX, torch.export or int8 file, checked on real faces"),
+    "data": (data, "show or verify a packed data set"),
+    "detect": (detect, "detect faces in photos: boxes, scores, five landmarks"),
+    "folds": (folds, "cross-validate a recipe"),
+    "embed": (embed, "embed photos, folders, packed data sets and videos"),
+    "watch": (watch, "overlay predictions on webcam, video or images"),
+    "search": (search, "retrieve the faces with the most similar expressions"),
+    "export": (export, "export a trained net as a bundle, ONNX, torch.export or int8 file, verified on real faces"),
     "runs": (runs, "list training runs: state, iteration, best accuracy, data, date"),
-    "compare": (compare, "compare settings over seeds: learning curves, a table, and what may be claimed"),
-    "report": (report, "write one HTML page of runs: curves, tables, failures, a map of faces, provenance"),
-    "prune": (prune, "make a smaller net from a trained run: network slimming"),
-    "costs": (costs, "compare runs: parameters, multiplications, file size, time on the CPU, accuracy"),
-    "profile": (profile, "where an iteration of training spends its time, and how near the machine's limit it is"),
-    "config": (config, "print every configuration key with its meaning, as Markdown"),
+    "compare": (compare, "compare settings over seeds: learning curves, metrics, confidence intervals"),
+    "report": (report, "write an HTML report of runs: curves, tables, errors, a map of the embedding, provenance"),
+    "prune": (prune, "prune a trained net: network slimming"),
+    "costs": (costs, "compare the costs of runs: parameters, MACs, file size, CPU time, accuracy"),
+    "profile": (profile, "profile a training iteration: time per phase, utilisation of the hardware"),
+    "config": (config, "print all configuration keys with their meaning, as Markdown"),
 }
 
 
@@ -57,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the ``fecnet`` command."""
     parser = argparse.ArgumentParser(
         prog="fecnet",
-        description="Learn when two facial expressions look alike to people.",
-        epilog="Training is `python train.py`, measuring `python inference.py`; both explain themselves with --help.",
+        description="Facial-expression embeddings learned from human similarity judgements.",
+        epilog="Training: `python train.py --help`; evaluation: `python inference.py --help`.",
     )
     parser.add_argument("--version", action="version", version=f"fecnet {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

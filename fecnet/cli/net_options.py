@@ -1,4 +1,4 @@
-"""The options by which commands open a trained net, the same for all, and opening it."""
+"""Options of all commands that open a trained net."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ def add_net_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
     parser.add_argument(
-        "--batch-size", type=int, default=0, metavar="N", help="faces per forward pass (default: as run)"
+        "--batch-size", type=int, default=0, metavar="N", help="faces per forward pass (default: EVAL.BATCH_SIZE)"
     )
-    parser.add_argument("--detector-model", default="", metavar="FILE", help="YuNet's .onnx file, to detect with it")
-    parser.add_argument("--detector-device", default="cpu", help="where MTCNN runs, cpu or cuda (default cpu)")
+    parser.add_argument(
+        "--detector-model", default="", metavar="FILE", help="YuNet's .onnx file, where it is the detector"
+    )
+    parser.add_argument("--detector-device", default="cpu", help="device of MTCNN, cpu or cuda (default cpu)")
 
 
 def open_net(options: argparse.Namespace) -> Encoder:

@@ -1,4 +1,4 @@
-"""``fecnet prepare SOURCE``: from raw material to a packed data set."""
+"""``fecnet prepare SOURCE``: import a data set."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from fecnet.utils.errors import UserError
 if TYPE_CHECKING:
     from fecnet.faces.landmark_faces import LandmarkFaces
 
-# Sources of labelled pictures, by their name in fecnet/prepare/labelled/readers.py: help, what IN is.
+# Labelled sources, by their name in fecnet/prepare/labelled/readers.py: help, what IN is.
 _LABELLED = {
     "fer2013": ("FER2013 with its seven labels", "fer2013.csv, fer2013.npz, a folder with one, or the Kaggle folders"),
     "ckplus": ("CK+, the last three frames of each sequence", "ckplus48.npz, CK+48 folders, or CK+ as published"),
     "rafdb": ("RAF-DB, single labels", "folder with EmoLabel and Image/aligned"),
     "affectnet": ("AffectNet, eight labels, valence, arousal", "folder with training.csv, validation.csv, or one CSV"),
     "expw": ("Expression in-the-Wild", "folder with label.lst and origin, or the list"),
-    "folder": ("pictures in folders named after their class", "folder of <class>/*.jpg or train|test/<class>/*.jpg"),
+    "folder": ("images in folders named after their class", "folder of <class>/*.jpg or train|test/<class>/*.jpg"),
     "csv": (
-        "any list of pictures",
-        "CSV file with the columns path,label and perhaps split,subject; or with votes, see --votes",
+        "any list of images",
+        "CSV file with the columns path,label and optionally split,subject; or with votes, see --votes",
     ),
 }
 
@@ -30,12 +30,12 @@ _LABELLED = {
 def add(parser: argparse.ArgumentParser) -> None:
     """Describe the sources and their options."""
     parser.epilog = (
-        f"'SOURCE --help' lists the options of one. Labelled pictures ({', '.join(_LABELLED)}) take --mask and --hull, "
-        "which make a mask channel and a crop of the landmarks on each face."
+        f"'SOURCE --help' lists the options of a source. Labelled sources ({', '.join(_LABELLED)}) take --mask and "
+        "--hull: an attention channel and a crop from the landmarks of each face."
     )
     sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
 
-    synthetic = sources.add_parser("synthetic", help="drawn faces with simulated raters; needs no download")
+    synthetic = sources.add_parser("synthetic", help="synthetic faces with simulated annotators; no download")
     synthetic.add_argument("--size", type=int, default=48, help="side of a face, pixels (default 48)")
     synthetic.set_defaults(run=_prepare_synthetic)
 
@@ -46,9 +46,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     _add_label_noise(ferplus)
     ferplus.set_defaults(run=_prepare_ferplus)
 
-    fec = sources.add_parser("fec", help="Google's FEC: annotation files, photos from the web, aligned faces")
+    fec = sources.add_parser("fec", help="Google's FEC: annotations, downloaded photos, aligned faces")
     add_fec(fec, _report)
-    add_list(sources.add_parser("list", help="a list img1,img2,img3,label,type with a folder of pictures"), _report)
+    add_list(
+        sources.add_parser("list", help="a triplet list img1,img2,img3,label,type with a folder of images"), _report
+    )
 
     for name, (text, wanted) in _LABELLED.items():
         _add_labelled(sources.add_parser(name, help=text, description=text), wanted)
@@ -56,15 +58,15 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--votes",
         type=lambda text: text.split(","),
         metavar="CLASS,CLASS,…",
-        help="columns with the votes for each class, instead of the column label; makes triplets of all three types",
+        help="columns with the votes for each class, instead of the column label; allows triplets of all three types",
     )
 
     for name, source in sources.choices.items():
-        source.add_argument("path", type=Path, help="folder to make, such as datasets/demo")
-        if name not in ("fec", "list"):  # nothing is drawn there
-            source.add_argument("--seed", type=natural, default=0, help="the same seed gives the same set (default 0)")
-        source.add_argument("--overwrite", action="store_true", help="replace the data set that stands at PATH")
-        source.add_argument("--sheet", type=Path, help="also write a contact sheet of faces to this PNG")
+        source.add_argument("path", type=Path, help="folder to write, such as datasets/demo")
+        if name not in ("fec", "list"):  # nothing is random there
+            source.add_argument("--seed", type=natural, default=0, help="random seed (default 0)")
+        source.add_argument("--overwrite", action="store_true", help="replace an existing data set at PATH")
+        source.add_argument("--sheet", type=Path, help="also write a contact sheet of faces as PNG")
 
 
 def _add_labelled(parser: argparse.ArgumentParser, wanted: str) -> None:
@@ -76,11 +78,11 @@ def _add_labelled(parser: argparse.ArgumentParser, wanted: str) -> None:
         type=natural,
         default=0,
         metavar="N",
-        help="triplets for the training split or the only one (default 0); labels give two-class ones only, votes "
-        "all three types (csv --votes, ferplus)",
+        help="triplets of the training split, or of the only split (default 0); labels give two-class triplets only, "
+        "votes all three types (csv --votes, ferplus)",
     )
     parser.add_argument(
-        "--eval-triplets", type=natural, default=0, metavar="N", help="the same, for each other split (default 0)"
+        "--eval-triplets", type=natural, default=0, metavar="N", help="triplets of each other split (default 0)"
     )
     _add_label_noise(parser)
     _add_landmarks(parser)
@@ -93,20 +95,22 @@ def _add_label_noise(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="R",
-        help="add a label set in which this share of the training labels is wrong, 0 to 1 (default 0: none)",
+        help="add a label set with this fraction of wrong training labels, 0 to 1 (default 0: none)",
     )
 
 
 def _add_landmarks(parser: argparse.ArgumentParser) -> None:
     marks = parser.add_argument_group(
         "landmarks",
-        "Five points, found on the packed square face. A face on which none are found stays: uncropped, with a mask "
-        "of zeros; how many there are stands in the coverage.",
+        "Five points, detected on the packed square face. Faces without a detection are kept, uncropped and with a "
+        "mask of zeros; the coverage counts them.",
     )
-    marks.add_argument("--mask", action="store_true", help="a last channel that rises around eyes, nose and mouth")
-    marks.add_argument("--hull", action="store_true", help="only the face within the grown hull of its points")
     marks.add_argument(
-        "--detector", choices=("mtcnn", "yunet"), default="mtcnn", help="finds the points (default mtcnn)"
+        "--mask", action="store_true", help="add an attention channel that peaks at eyes, nose and mouth"
+    )
+    marks.add_argument("--hull", action="store_true", help="crop to the enlarged convex hull of the landmarks")
+    marks.add_argument(
+        "--detector", choices=("mtcnn", "yunet"), default="mtcnn", help="detector of the landmarks (default mtcnn)"
     )
     marks.add_argument("--detector-model", type=Path, metavar="FILE", help="YuNet's .onnx file")
 

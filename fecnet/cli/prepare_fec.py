@@ -1,4 +1,4 @@
-"""``fecnet prepare fec`` and ``fecnet prepare list``: triplets that people answered, with photos or pictures."""
+"""``fecnet prepare fec`` and ``fecnet prepare list``: annotated triplets, with photos or images."""
 
 from __future__ import annotations
 
@@ -18,35 +18,39 @@ _OFFICIAL = "faceexp-comparison-data-{}-public.csv"
 def add_fec(parser: argparse.ArgumentParser, report: Callable[[argparse.Namespace], int]) -> None:
     """Describe ``fecnet prepare fec``; ``report`` says what was made."""
     parser.description = (
-        "Read FEC's annotation files, fetch the photos, cut and align the faces, pack them. What is done so far lies "
-        "in PATH.work: after a kill or a failure the same command goes on, and nothing is fetched twice."
+        "Read FEC's annotation files, download the photos, crop, align and pack the faces. Intermediate results are "
+        "kept in PATH.work: repeat an interrupted command to resume; nothing is downloaded twice."
     )
     parser.add_argument("annotations", type=Path, help=f"folder with {_OFFICIAL.format('{train,test}')}, or one file")
-    parser.add_argument("--test", type=Path, help="annotation file of the test split, where the first is one file")
-    parser.add_argument("--min-agreement", type=float, default=2 / 3, help="least share of raters (default 2/3)")
-    parser.add_argument("--offline", action="store_true", help="fetch nothing; pack what is on disk")
+    parser.add_argument("--test", type=Path, help="annotation file of the test split, if the first is one file")
+    parser.add_argument(
+        "--min-agreement", type=float, default=2 / 3, help="minimum share of annotators that agree (default 2/3)"
+    )
+    parser.add_argument("--offline", action="store_true", help="download nothing; pack the photos on disk")
     parser.add_argument(
         "--crops",
         type=Path,
         metavar="DIR",
-        help="faces cut already: DIR/crops.csv (url,left,right,top,bottom,path) names them",
+        help="existing face crops, listed in DIR/crops.csv (url,left,right,top,bottom,path)",
     )
     web = parser.add_argument_group("download")
-    web.add_argument("--connections", type=_positive, default=32, help="requests at once (default 32)")
-    web.add_argument("--per-host", type=_positive, default=4, help="requests at once to one host:port (default 4)")
-    web.add_argument("--timeout", type=_amount, default=60.0, help="seconds for one photo (default 60)")
-    web.add_argument("--max-mb", type=_amount, default=30.0, help="largest photo, MiB (default 30)")
-    web.add_argument("--retry-failed", action="store_true", help="try photos again that were gone for good")
-    web.add_argument("--allow-private", action="store_true", help="go to private and loopback addresses too")
+    web.add_argument("--connections", type=_positive, default=32, help="concurrent requests (default 32)")
+    web.add_argument("--per-host", type=_positive, default=4, help="concurrent requests per host:port (default 4)")
+    web.add_argument("--timeout", type=_amount, default=60.0, help="seconds per photo (default 60)")
+    web.add_argument("--max-mb", type=_amount, default=30.0, help="maximum size of a photo, MiB (default 30)")
+    web.add_argument("--retry-failed", action="store_true", help="retry photos that failed permanently")
+    web.add_argument("--allow-private", action="store_true", help="allow private and loopback addresses")
     _add_faces(parser, detector="mtcnn")
     parser.set_defaults(run=lambda options: _prepare_fec(options) or report(options))
 
 
 def add_list(parser: argparse.ArgumentParser, report: Callable[[argparse.Namespace], int]) -> None:
     """Describe ``fecnet prepare list``; ``report`` says what was made."""
-    parser.add_argument("train", type=Path, help="list of img1,img2,img3,label,type lines; label 1..3 is the odd one")
-    parser.add_argument("pictures", type=Path, help="folder that the paths in the list start from")
-    parser.add_argument("--test", type=Path, help="list of the test split")
+    parser.add_argument(
+        "train", type=Path, help="triplet list, lines img1,img2,img3,label,type; label 1..3 is the odd one out"
+    )
+    parser.add_argument("pictures", type=Path, help="folder that the paths are relative to")
+    parser.add_argument("--test", type=Path, help="triplet list of the test split")
     _add_faces(parser, detector="none")
     parser.set_defaults(run=lambda options: _prepare_list(options) or report(options))
 
@@ -81,23 +85,27 @@ def _add_faces(parser: argparse.ArgumentParser, *, detector: str) -> None:
         "--detector",
         choices=("mtcnn", "yunet", "none"),
         default=detector,
-        help=f"finds the points to align by; none: the box or picture as it is (default {detector})",
+        help=f"detector of the landmarks for alignment; none: box or image unaligned (default {detector})",
     )
     faces.add_argument("--detector-model", type=Path, metavar="FILE", help="YuNet's .onnx file")
     faces.add_argument(
         "--margin",
         type=float,
         default=0.5,
-        help="shown around a box, fraction of its longer side (default 0.5)",
+        help="context around a box, fraction of its longer side (default 0.5)",
     )
     faces.add_argument(
         "--no-face",
         choices=("drop", "box"),
         default="drop",
-        help="where none is found in a box: drop it, or take the box unaligned (default drop)",
+        help="boxes without a detection: drop, or use the box unaligned (default drop)",
     )
-    faces.add_argument("--no-refine", action="store_true", help="faster; points and turned faces are found worse")
-    faces.add_argument("--workers", type=natural, default=0, help="processes that cut faces (default: one per core)")
+    faces.add_argument(
+        "--no-refine", action="store_true", help="faster; less accurate landmarks, lower recall of rotated faces"
+    )
+    faces.add_argument(
+        "--workers", type=natural, default=0, help="processes that extract faces (default: one per core)"
+    )
 
 
 def _extraction(options: argparse.Namespace) -> Extraction:

@@ -1,4 +1,4 @@
-"""``fecnet profile``: where an iteration of a recipe's training spends its time."""
+"""``fecnet profile``: profile of a training iteration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EPILOG = """examples:
   fecnet profile config/ferplus.yaml SOLVER.COMPILE true --trace trace.json.gz
   torchrun --nproc_per_node=2 -m fecnet profile config/demo.yaml
 
-how to read it, and what to turn: docs/speed.md
+how to read and act on it: docs/speed.md
 """
 
 
@@ -23,10 +23,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.add_argument("recipe", help="YAML recipe")
-    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="settings that replace the recipe's")
-    parser.add_argument("--iterations", type=int, default=20, metavar="N", help="measured ones (default 20)")
-    parser.add_argument("--trace", default="", metavar="FILE", help="write the events for ui.perfetto.dev (.json[.gz])")
-    add_json_option(parser, "the measurements")
+    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="overrides of the recipe's settings")
+    parser.add_argument("--iterations", type=int, default=20, metavar="N", help="iterations to measure (default 20)")
+    parser.add_argument("--trace", default="", metavar="FILE", help="write a trace for ui.perfetto.dev (.json[.gz])")
+    add_json_option(parser, "the results")
     parser.set_defaults(run=_profile)
 
 

@@ -1,10 +1,10 @@
-"""``fecnet prune``: a smaller net from a trained run (network slimming)."""
+"""``fecnet prune``: prune a trained net (network slimming)."""
 
 from __future__ import annotations
 
 import argparse
 
-_EPILOG = """a loop of pruning and fine-tuning, and what the report says: docs/pruning.md"""
+_EPILOG = """sparsity training, pruning and fine-tuning: docs/pruning.md"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -12,15 +12,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("run_folder", metavar="RUN", help="run or checkpoint folder, such as result/fer2013_vgg19")
     goal = parser.add_mutually_exclusive_group(required=True)
-    goal.add_argument("--ratio", type=float, help="share of the channels to remove, such as 0.5")
-    goal.add_argument("--target-parameters", type=int, metavar="N", help="remove until N parameters are left")
-    goal.add_argument("--target-macs", type=int, metavar="N", help="remove until a face takes N multiplications")
-    least = "share of each layer that stays whatever its scales, such as 0.25 (default: one channel)"
+    goal.add_argument("--ratio", type=float, help="fraction of the channels to remove, such as 0.5")
+    goal.add_argument("--target-parameters", type=int, metavar="N", help="prune to N parameters")
+    goal.add_argument("--target-macs", type=int, metavar="N", help="prune to N multiply-accumulates per face")
+    least = "minimum fraction of each layer to keep, such as 0.25 (default: one channel)"
     parser.add_argument("--min-keep", type=float, default=0.0, metavar="SHARE", help=least)
-    parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="of the run (default best)")
     parser.add_argument(
-        "--inner", action="store_true", help="leave the sums of residual blocks whole, as published: prune inside"
+        "--checkpoint", choices=("best", "last"), default="best", help="checkpoint of a run (default best)"
     )
+    parser.add_argument("--inner", action="store_true", help="prune inside residual blocks only, as published")
     parser.add_argument("--output", default="", metavar="DIR", help="folder to write (default RUN-pruned)")
     parser.set_defaults(run=_prune)
 

@@ -1,4 +1,4 @@
-"""``fecnet report``: one HTML page of one or more runs."""
+"""``fecnet report``: an HTML report of one or more runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="FILE",
-        help="page to write (default: report.html in the run's folder; with several runs ./report.html)",
+        help="file to write (default: report.html in the run's folder; for several runs ./report.html)",
     )
     parser.set_defaults(run=_report)
 

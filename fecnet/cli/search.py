@@ -1,4 +1,4 @@
-"""``fecnet search``: an index of faces, the nearest to a photo, and how good both are."""
+"""``fecnet search``: index of faces, nearest neighbours of a photo, retrieval metrics."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from fecnet.cli.net_options import add_net_options, open_net
 from fecnet.utils.errors import UserError
 
 _BUILD = """examples:
-  fecnet search build result/run photos --align --output faces        as many photos as you like
+  fecnet search build result/run photos --align --output faces        photos or folders
   fecnet search build result/run datasets/set --output set --kind ivf
   torchrun --nproc_per_node=8 -m fecnet search build result/run photos --align --output faces
 
 kinds:
-  flat  compares with every vector: exact
-  ivf   searches the nearest few lists of vectors; needs faiss
-  hnsw  walks a graph of neighbours: three times the memory, slow to build; needs faiss
-  pq    lists of compressed vectors: least memory; needs faiss
+  flat  exhaustive search: exact
+  ivf   inverted file: searches the nearest lists of vectors; needs faiss
+  hnsw  proximity graph: three times the memory, slow to build; needs faiss
+  pq    inverted file with product quantisation: least memory; needs faiss
   auto  flat up to 200,000 vectors, above them ivf where faiss is installed: pip install 'fecnet[search]'
 """
 _QUERY = """examples:
@@ -26,51 +26,49 @@ _QUERY = """examples:
   fecnet search query faces --net result/run me.jpg you.jpg --align -k 5 --json found.json --sheet found.png
 """
 _MEASURE = """examples:
-  fecnet search measure faces                      what ivf, hnsw or pq misses of the exact answer
-  fecnet search measure set --split val            and, of an index of a packed set, what its labels say
+  fecnet search measure faces                      recall of ivf, hnsw or pq relative to exact search
+  fecnet search measure set --split val            for a packed data set also metrics by its labels
   fecnet search measure set --labels ferplus --json measured.json
 
-recall@k: faces with one of their class among the k nearest. mAP: mean average precision over all other faces.
-subject leak: how often the nearest are the same person, beside what chance gives; told where faces.csv knows people.
+recall@k: fraction of faces with one of their class among the k nearest. mAP: mean average precision over all other
+faces. subject leak: how often the nearest are of the same subject, relative to chance; where faces.csv has subjects.
 """
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
-    parser.description = "Find the faces whose expressions are most alike, by the net's embedding."
+    parser.description = "Retrieve the faces with the most similar expressions by the net's embedding."
     commands = parser.add_subparsers(dest="search_command", required=True, metavar="COMMAND")
-    build = _command(commands, "build", "embed pictures and write their index", _BUILD)
+    build = _command(commands, "build", "embed images and write their index", _BUILD)
     build.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo")
-    build.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="as of fecnet embed")
-    build.add_argument("--output", type=Path, required=True, metavar="INDEX", help="folder to make")
+    build.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="sources as for fecnet embed")
+    build.add_argument("--output", type=Path, required=True, metavar="INDEX", help="folder to write")
     build.add_argument("--kind", default="auto", help="auto, flat, ivf, hnsw or pq, see below (default auto)")
-    build.add_argument("--every", type=int, default=1, metavar="N", help="of a video every N-th frame (default 1)")
-    build.add_argument("--overwrite", action="store_true", help="replace the index that stands at INDEX")
+    build.add_argument("--every", type=int, default=1, metavar="N", help="every N-th frame of a video (default 1)")
+    build.add_argument("--overwrite", action="store_true", help="replace an existing INDEX")
     _net_options(build)
     build.set_defaults(run=_build)
 
-    query = _command(commands, "query", "the nearest faces of photos", _QUERY)
-    query.add_argument("index", type=Path, metavar="INDEX", help="folder made by search build")
+    query = _command(commands, "query", "nearest neighbours of photos", _QUERY)
+    query.add_argument("index", type=Path, metavar="INDEX", help="folder written by search build")
     query.add_argument(
         "sources", nargs="+", type=Path, metavar="PHOTO", help="photo, or another source of fecnet embed"
     )
-    query.add_argument(
-        "--net", required=True, metavar="RUN", help="the run or checkpoint that the index was built with"
-    )
+    query.add_argument("--net", required=True, metavar="RUN", help="run or checkpoint that the index was built with")
     query.add_argument("-k", type=int, default=10, metavar="N", help="neighbours of each photo (default 10)")
-    add_json_option(query, "the answers")
-    query.add_argument("--sheet", type=Path, metavar="FILE.png", help="write a picture of the first 20 answers")
+    add_json_option(query, "the results")
+    query.add_argument("--sheet", type=Path, metavar="FILE.png", help="write an image of the first 20 results")
     _exact_option(query)
     _net_options(query)
     query.set_defaults(run=_query)
 
     measure = _command(commands, "measure", "recall, mAP, k-NN classification and subject leak", _MEASURE)
-    measure.add_argument("index", type=Path, metavar="INDEX", help="folder made by search build")
-    measure.add_argument("--labels", default="", metavar="SET", help="label set (default: the only one of the set)")
-    measure.add_argument("--split", default="", metavar="NAME", help="split (default: all that have the labels)")
+    measure.add_argument("index", type=Path, metavar="INDEX", help="folder written by search build")
+    measure.add_argument("--labels", default="", metavar="SET", help="label set (default: the only one)")
+    measure.add_argument("--split", default="", metavar="NAME", help="split (default: all with these labels)")
     measure.add_argument("-k", type=int, default=10, metavar="N", help="neighbours of each face (default 10)")
     measure.add_argument(
-        "--queries", type=int, default=2000, metavar="N", help="faces that ask, at most (default 2000)"
+        "--queries", type=int, default=2000, metavar="N", help="maximum number of query faces (default 2000)"
     )
     add_json_option(measure, "all metrics")
     measure.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
@@ -85,7 +83,7 @@ def _command(commands: argparse._SubParsersAction, name: str, text: str, epilog:
 
 
 def _net_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--align", action="store_true", help="find the largest face and align it as in training")
+    parser.add_argument("--align", action="store_true", help="detect the largest face and align it as in training")
     add_net_options(parser)
 
 
@@ -93,7 +91,7 @@ def _exact_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exact",
         action="store_true",
-        help="compare with every vector and read no file of faiss, which trusts what it reads: for a stranger's index",
+        help="exhaustive search without reading the faiss file: for an index from an untrusted source",
     )
 
 

@@ -1,4 +1,4 @@
-"""``fecnet watch RUN SOURCE``: the faces of a camera, a video or a picture, with what the net says of each."""
+"""``fecnet watch RUN SOURCE``: predictions overlaid on webcam, video or images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 _EPILOG = """examples:
   fecnet watch result/run 0                                     the first camera, in a window
-  fecnet watch result/run film.mp4 --no-window                  film.watched.mp4, and frames/s
+  fecnet watch result/run film.mp4 --no-window                  writes film.watched.mp4
   fecnet watch result/run party.jpg --output faces.png
   fecnet watch result/run film.mp4 --reference smile.jpg --table film.csv
   fecnet watch result/run film.mp4 --every 5 --detector-model face_detection_yunet_2023mar.onnx
@@ -25,26 +25,28 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.description = (
-        "Find all faces of a camera, a video or a picture, align them as in training, and draw what the net says of "
-        "each: class and probability; valence and arousal; of an embedding the distance to a reference photo and to "
-        "the same face in the frame before. In a window where there is a display (q or Esc ends it), else into a file."
+        "Detect all faces in a webcam, video or image, align them as in training, and overlay the predictions: class "
+        "and probability; valence and arousal; for an embedding the distance to a reference photo and to the same face "
+        "in the previous frame. Shown in a window if there is a display (q or Esc quits), else written to a file."
     )
     parser.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo")
-    parser.add_argument("source", metavar="SOURCE", help="number of a camera (0 the first), video or picture")
+    parser.add_argument("source", metavar="SOURCE", help="index of a camera (0 = first), video or image")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="also write it: .mp4 or .avi; of a picture .png, .jpg"
+        "--output", type=Path, metavar="FILE", help="also write to FILE: .mp4 or .avi; for images .png, .jpg"
     )
-    parser.add_argument("--table", type=Path, metavar="FILE.csv", help="write a row for each face of each frame")
-    parser.add_argument("--reference", type=Path, metavar="PHOTO", help="tell the distance to the largest face of it")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="look at every N-th frame (default 1)")
-    parser.add_argument("--no-window", action="store_true", help="only write; default beside the source, as .watched")
+    parser.add_argument("--table", type=Path, metavar="FILE.csv", help="write a row per face and frame")
+    parser.add_argument(
+        "--reference", type=Path, metavar="PHOTO", help="show the distance to the largest face of PHOTO"
+    )
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="process every N-th frame (default 1)")
+    parser.add_argument("--no-window", action="store_true", help="write only (default beside the source, as .watched)")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
-        "--align", action="store_true", help="refuse nets whose faces were not aligned, instead of cutting squares"
+        "--align", action="store_true", help="refuse nets trained on unaligned faces, instead of cropping squares"
     )
-    how.add_argument("--whole", action="store_true", help="the whole frame is a face already; look for none")
+    how.add_argument("--whole", action="store_true", help="the whole frame is the face; no detection")
     add_net_options(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace what stands at OUTPUT and TABLE")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing OUTPUT and TABLE")
     parser.set_defaults(run=_watch)
 
 

@@ -19,7 +19,7 @@ _C.DATA.CACHE_ON_DEVICE = "auto"  # keep all faces in device memory: always, nev
 _C.DATA.TRAIN_SPLIT = "train"  # split trained on
 _C.DATA.EVAL_SPLITS = ["val"]  # splits evaluated during training; the first selects the best checkpoint
 _C.DATA.REPORT_SPLITS = ["test"]  # splits that inference.py reports
-_C.DATA.INPUT_SIZE = 64  # side of the network's input, pixels
+_C.DATA.INPUT_SIZE = 64  # side of the net's input, pixels
 _C.DATA.CROP = 1.0  # side of the crop, fraction of the stored side, resized to INPUT_SIZE (44/48 = 0.9167 for FER2013)
 _C.DATA.BALANCE_TRIPLET_TYPES = True  # one third of each batch from each triplet type; arXiv:1811.11283
 _C.DATA.TRIPLET_GROUP_SIZE = 1  # triplets sharing a face that stay adjacent; larger = fewer unique faces per batch
@@ -121,8 +121,8 @@ _C.SOLVER.EMA_DECAY = 0.0  # decay per iteration of the weights' moving average,
 _C.SOLVER.PRECISION = "auto"  # fp32, bf16, fp16 or auto (bf16 where the hardware is fast at it); evaluation is fp32
 _C.SOLVER.CHANNELS_LAST = True  # channels-last memory format of images and weights
 _C.SOLVER.SYNC_BN = False  # batch-norm statistics over all GPUs (SyncBatchNorm); GPU only
-_C.SOLVER.COMPILE = False  # compile the network with torch.compile
-_C.SOLVER.CUDA_GRAPHS = False  # with COMPILE on a GPU: replay kernels as CUDA graphs; for networks of tiny kernels
+_C.SOLVER.COMPILE = False  # compile the net with torch.compile
+_C.SOLVER.CUDA_GRAPHS = False  # with COMPILE on a GPU: replay kernels as CUDA graphs; for nets of tiny kernels
 
 _C.EVAL = EasyDict()
 _C.EVAL.PERIOD = 2000.0  # length between evaluations; 0 = only at the end

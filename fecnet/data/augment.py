@@ -177,15 +177,15 @@ class Augment:
         flip: probability of mirroring left and right.
         rotate: largest angle to either side, degrees.
         scale: largest change of size, as a fraction of the size.
-        shift: largest shift along each axis, as a fraction of the stored side; in whole pixels where
+        translate: largest translation along each axis, as a fraction of the stored side; in whole pixels where
             ``random_crop`` is. What it uncovers repeats the border.
         brightness: factor drawn from 1 ± this; contrast and saturation alike, with torchvision's meaning but one
             clamp to 0..1 at the end.
         contrast: see brightness; towards the sample's mean grey.
         saturation: see brightness; towards grey, for three colour channels only.
         noise: standard deviation of Gaussian noise on each value, in units of 0..1.
-        erase: probability of filling a box with the sample's mean of each channel.
-        erase_area: smallest and largest area of that box, fractions of the view.
+        random_erase: probability of filling a box with the sample's mean of each channel.
+        random_erase_area: smallest and largest area of that box, fractions of the view.
         mask_channel: the last channel is no colour: it follows the geometry alone.
         channels_last: memory format of the result.
 
@@ -200,13 +200,13 @@ class Augment:
     flip: float = 0.0
     rotate: float = 0.0
     scale: float = 0.0
-    shift: float = 0.0
+    translate: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
     noise: float = 0.0
-    erase: float = 0.0
-    erase_area: Sequence[float] = (0.02, 0.25)
+    random_erase: float = 0.0
+    random_erase_area: Sequence[float] = (0.02, 0.25)
     mask_channel: bool = False
     channels_last: bool = True
     _bank: Tensor | None = field(default=None, init=False, repr=False)
@@ -218,13 +218,13 @@ class Augment:
             raise UserError(f"crop: {self.crop}; allowed: above 0, at most 1")
         if isinstance(self.flip, bool):  # True would count as probability 1 and mirror every face
             raise UserError(f"flip: {self.flip}; allowed: a probability, 0.0..1.0")
-        limits = {"flip": 1.0, "rotate": 180.0, "scale": 0.99, "shift": 1.0, "brightness": 1.0, "contrast": 1.0}
-        limits |= {"saturation": 1.0, "noise": 1.0, "erase": 1.0}
+        limits = {"flip": 1.0, "rotate": 180.0, "scale": 0.99, "translate": 1.0, "brightness": 1.0, "contrast": 1.0}
+        limits |= {"saturation": 1.0, "noise": 1.0, "random_erase": 1.0}
         for name, limit in limits.items():
             if not 0 <= getattr(self, name) <= limit:
                 raise UserError(f"{name}: {getattr(self, name)}; allowed: 0..{limit:g}")
-        if len(self.erase_area) != 2 or not 0 < self.erase_area[0] <= self.erase_area[1] <= 1:
-            raise UserError(f"erase_area: {self.erase_area}; allowed: 0 < smallest <= largest <= 1")
+        if len(self.random_erase_area) != 2 or not 0 < self.random_erase_area[0] <= self.random_erase_area[1] <= 1:
+            raise UserError(f"random_erase_area: {self.random_erase_area}; allowed: 0 < smallest <= largest <= 1")
 
     def __call__(self, batch: Batch, iteration: int) -> Batch:
         """The batch with float32 images in 0..1, shape (N, C, S, S); nothing is read back from the device.
@@ -250,7 +250,7 @@ class Augment:
         """Geometry: crop, resize and flip alone where nothing else is asked, else one bilinear sampling."""
         flip_N = uniform["flip"] < self.flip
         crop_moves = self.random_crop and self.crop < 1
-        if not (self.rotate or self.scale or self.shift or crop_moves):
+        if not (self.rotate or self.scale or self.translate or crop_moves):
             view_NCHW = _cut(image_NCHW, self.crop)
             if self.flip:
                 view_NCHW = _mirror(view_NCHW, flip_N)
@@ -288,11 +288,11 @@ class Augment:
         middle, length = _window(side, self.crop)
         shift_N, crop_N = uniform[f"shift_{axis}"], uniform[f"crop_{axis}"]
         if whole_pixels:
-            reach = round(self.shift * side)
+            reach = round(self.translate * side)
             shift_N = (shift_N * (2 * reach + 1)).floor() - reach
             crop_N = (crop_N * (side - length + 1)).floor()
         else:
-            shift_N = _symmetric(shift_N, self.shift * side)
+            shift_N = _symmetric(shift_N, self.translate * side)
             crop_N = crop_N * (side - length)
         # minus: when the window moves left the picture moves right
         return (crop_N if self.random_crop else middle) - shift_N
@@ -345,15 +345,15 @@ class Augment:
 
     def _fill_box(self, colour_NCSS: Tensor, uniform: dict[str, Tensor]) -> None:
         """Fill a random box of some samples with their mean, in place."""
-        if not self.erase:
+        if not self.random_erase:
             return
-        smallest, largest = self.erase_area
+        smallest, largest = self.random_erase_area
         area_N = smallest + uniform["erase_area"] * (largest - smallest)
         exponent_N = _symmetric(uniform["erase_aspect"], 1.0).to(torch.float64)
         aspect_N = torch.pow(_MAX_ERASE_ASPECT, exponent_N).to(torch.float32)  # in double: see _affine_grid
         inside_y_NS = self._interval((area_N * aspect_N).sqrt(), uniform["erase_y"])
         inside_x_NS = self._interval((area_N / aspect_N).sqrt(), uniform["erase_x"])
-        chosen_N = uniform["erase"] < self.erase
+        chosen_N = uniform["erase"] < self.random_erase
         box_N1SS = (chosen_N[:, None, None] & inside_y_NS[:, :, None] & inside_x_NS[:, None, :])[:, None]
         # exact at weights 0 and 1, and far faster than torch.where on a CPU
         colour_NCSS.lerp_(_mean_HW(colour_NCSS).expand_as(colour_NCSS), box_N1SS.to(torch.float32))

@@ -12,13 +12,13 @@ EVERYTHING = dict(
     flip=0.5,
     rotate=15.0,
     scale=0.1,
-    shift=0.05,
+    translate=0.05,
     random_crop=True,
     brightness=0.3,
     contrast=0.3,
     saturation=0.3,
     noise=0.05,
-    erase=0.5,
+    random_erase=0.5,
 )
 
 
@@ -166,13 +166,13 @@ def test_random_crop_keeps_pixels_and_reaches_every_place():
 def test_shift_moves_whole_pixels_both_ways_and_repeats_the_border():
     image = torch.zeros(300, 1, 20, 20, dtype=torch.uint8)
     image[:, :, 10, 10] = 255
-    shifted = Augment(seed=0, input_size=20, shift=0.1)(batch_of(image), 1).image_UCHW
+    shifted = Augment(seed=0, input_size=20, translate=0.1)(batch_of(image), 1).image_UCHW
     place = shifted.flatten(1).argmax(1)
     assert torch.allclose(shifted.flatten(1).sum(1), torch.ones(300), atol=1e-4)
     assert set(torch.unique(place // 20).tolist()) == set(torch.unique(place % 20).tolist()) == set(range(8, 13))
     edge = torch.zeros(50, 1, 20, 20, dtype=torch.uint8)
     edge[..., 0] = 255
-    moved = Augment(seed=0, input_size=20, shift=0.1)(batch_of(edge), 1).image_UCHW
+    moved = Augment(seed=0, input_size=20, translate=0.1)(batch_of(edge), 1).image_UCHW
     assert moved[..., 0].max() > 0.99 and moved[..., 2].max() > 0.99  # two uncovered columns repeat the first
 
 
@@ -253,7 +253,7 @@ def test_saturation_leaves_grey_images_alone_and_contrast_does_not():
 
 def test_mask_channel_follows_the_geometry_alone():
     image = faces(12, channels=4)
-    geometry = dict(flip=0.5, rotate=15.0, scale=0.1, shift=0.05, random_crop=True)
+    geometry = dict(flip=0.5, rotate=15.0, scale=0.1, translate=0.05, random_crop=True)
     plain = Augment(seed=0, input_size=20, crop=20 / 24, mask_channel=True, **geometry)(batch_of(image), 1)
     coloured = Augment(seed=0, input_size=20, crop=20 / 24, mask_channel=True, **EVERYTHING)(batch_of(image), 1)
     assert torch.equal(plain.image_UCHW[:, 3], coloured.image_UCHW[:, 3])
@@ -276,7 +276,9 @@ def test_noise_has_its_deviation_and_is_uncorrelated_between_samples_and_iterati
 def test_erasing_fills_one_box_with_the_mean_of_the_chosen_share():
     image = same_face(1000, size=32)
     plain = image[0].float() / 255
-    erased = Augment(seed=0, input_size=32, erase=0.4, erase_area=(0.1, 0.2))(batch_of(image), 1).image_UCHW
+    erased = Augment(seed=0, input_size=32, random_erase=0.4, random_erase_area=(0.1, 0.2))(
+        batch_of(image), 1
+    ).image_UCHW
     changed = (erased != plain).any(1)  # (N, H, W)
     is_erased = changed.flatten(1).any(1)
     assert abs(is_erased.float().mean() - 0.4) < 0.06
@@ -297,7 +299,7 @@ def test_erasing_fills_one_box_with_the_mean_of_the_chosen_share():
         ("flip", True),
         ("flip", 1.5),
         ("noise", -0.1),
-        ("erase_area", (0.5, 0.1)),
+        ("random_erase_area", (0.5, 0.1)),
         ("input_size", 0),
         ("rotate", float("nan")),
     ],
