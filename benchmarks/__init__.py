@@ -1,1 +1,1 @@
-"""Side-by-side measurements, one file per claim; results/ holds dated JSON with hardware and commit."""
+"""Comparative measurements, one file per claim; results/ holds dated JSON with hardware and commit."""

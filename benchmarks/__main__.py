@@ -1,6 +1,6 @@
-"""``python -m benchmarks [NAME …] [--quick]``: measure, write ``results/<NAME>.json`` and their page.
+"""``python -m benchmarks [NAME …] [--quick]``: measure, write ``results/<NAME>.json`` and the results page.
 
-``python -m benchmarks readme`` writes the page alone.
+``python -m benchmarks readme`` writes only the page.
 """
 
 from __future__ import annotations

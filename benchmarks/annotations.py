@@ -1,4 +1,4 @@
-"""Reading a file like the FEC training annotations: seconds, memory, and whether every row is accounted for."""
+"""Parsing a file of the size of FEC's training annotations: time, memory, and complete accounting of its rows."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""How large detectors' boxes are on the pictures of FER2013 and CK+: `fecnet watch` cuts faces along them.
+"""Size of the detectors' boxes on FER2013 and CK+ images, on which `fecnet watch` bases its crops.
 
-Rules: 200 random pictures of each set, without the blank ones, enlarged four times and set into a border of repeated
-edge pixels a quarter as wide, so that boxes may be larger than the picture. Where several faces are found the largest
-counts. Side: the longer one of the box; centre: its middle; both as fractions of the picture's side, medians (quartiles
-of the side). A side of 1 and a centre of 0.5, 0.5 mean that the square on the box is the picture.
+Protocol: 200 random images of each data set, without blank ones, enlarged four times and padded by a quarter with edge
+pixels, so that boxes may exceed the image. Of several detections the largest counts. Side: the longer side of the box;
+centre: its centre; both as fractions of the image side, medians (quartiles for the side). A side of 1 and a centre of
+0.5, 0.5 mean that the square on the box is the image.
 """
 
 from __future__ import annotations

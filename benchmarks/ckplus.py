@@ -1,10 +1,10 @@
-"""CK+ in ten folds by three protocols: what changes where the same people stand on both sides.
+"""Cross-validation on CK+ under three protocols: the effect of subjects shared between training and test.
 
-The published cut puts consecutive files of a class into a fold, so that the frames of a sequence mostly stay together:
-what it has on both sides is people with other expressions. That need not help, and where a net takes a person for an
-expression it harms.
+The published protocol assigns consecutive files of a class to a fold, so that frames of a sequence mostly stay
+together: it leaks identities with other expressions, not near-duplicate frames. This need not help, and it harms a
+net that confuses identity with expression.
 
-The data set is made first where it is absent: ``fecnet prepare ckplus CKPLUS_FOLDER datasets/ckplus --size 48 --grey``.
+A missing data set must be prepared first: ``fecnet prepare ckplus CKPLUS_FOLDER datasets/ckplus --size 48 --grey``.
 """
 
 from __future__ import annotations

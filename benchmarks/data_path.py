@@ -1,7 +1,7 @@
-"""The data path alone: faces from the memory map, and each augmentation on top, beside what the training loop needs.
+"""Throughput of the data path alone: faces from the memory map, with each augmentation, and what training needs.
 
-For comparison the same faces from JPEG files by torchvision's decoder and transforms in this process, one at a time, as
-a DataLoader's worker does. All of it in turn in one run, one thread a process.
+Baseline: the same faces from JPEG files with torchvision's decoder and transforms in this process, one at a time, as in
+a DataLoader worker. All variants are measured alternately in one run, one thread per process.
 """
 
 from __future__ import annotations

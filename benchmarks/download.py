@@ -1,6 +1,6 @@
-"""The photo download against a server of faults: each good photo once, fast, in little memory.
+"""Photo download from a server with injected faults: each valid photo once, throughput and memory.
 
-The server is a process of its own on this machine; its latency stands for the network's.
+The server is a separate process on this machine; its latency simulates that of the network.
 """
 
 from __future__ import annotations

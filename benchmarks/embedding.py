@@ -1,7 +1,7 @@
-"""Packed faces through the encoder against the bare net, and the memory of a long video.
+"""Throughput of the encoder on packed faces relative to the bare net, and memory on a long video.
 
-The net is the demo's, untrained: what it says does not matter here. Both rates are of the same faces in the same
-batches, taken in turn, and with freed memory kept, as ``fecnet embed`` does: otherwise page faults are what differs.
+The net is the demo's, untrained, since the outputs do not matter here. Both rates are measured alternately on the same
+batches, with freed memory kept, as in ``fecnet embed``: otherwise page faults dominate the difference.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Measuring the demo's test triplets: each face goes through the net once, at nearly the rate of the bare net."""
+"""Evaluation of the demo's test triplets: each face passes through the net once, relative to the bare net."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Exported nets against the nets they were made of: differences, what is judged alike, points lost, rates on the CPU.
+"""Exported nets compared with the original: differences, agreement, loss of accuracy, throughput on the CPU.
 
-Rates are of forward passes alone, of the nets in turn, so that all of them meet the same state of the machine; ratios
-are medians over rounds. ``load`` is how many processes wanted the CPU before it began: above 0 others had their share.
+Throughput is of forward passes alone, measured alternately, so that all nets meet the same state of the machine; ratios
+are medians over rounds. ``load`` is the number of processes competing for the CPU before the measurement.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Photos on disk to a packed set of aligned faces, against a plain loop that takes one photo after the other.
+"""From photos on disk to a packed data set of aligned faces, relative to a sequential loop.
 
-The photos are annotated ones of a folder (images/ with annotations.json), linked until there are enough; FECNET_FACES
-names the folder.
+The photos are annotated ones of a folder (images/ with annotations.json), linked repeatedly to reach the number;
+FECNET_FACES names the folder.
 """
 
 from __future__ import annotations

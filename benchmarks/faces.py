@@ -1,10 +1,10 @@
-"""Detection and alignment on photos with annotated faces: recall, error of the five points, and turned photos.
+"""Detection and alignment on annotated photos: recall, landmark error, and robustness to rotation.
 
-Rules: a face counts as found if a detection's intersection over union with its annotated box, or with the box around
-its 68 landmarks, is 0.3 or more. The error of the points is their mean distance to the annotated ones in per cent of
-the annotated distance between the eyes. The error of the eyes is the mean distance of the annotated eyes, carried into
-the aligned face, to the template's, in per cent of the aligned face's side. Turned photos are turned about their centre
-with nothing cut off; only the box around the turned landmarks counts there.
+Protocol: a face is detected if a detection has an intersection over union of 0.3 or more with its annotated box, or
+with the bounding box of its 68 landmarks. The landmark error is the mean distance to the annotated landmarks, in % of
+the annotated interocular distance. The eye error is the mean distance of the annotated eyes, mapped into the aligned
+face, to the template's eyes, in % of the aligned face's side. Rotated photos are rotated about their centre without
+cropping; only the bounding box of the rotated landmarks counts there.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """FERPlus triplets on this machine: config/ferplus.yaml, an untrained net and the split-half agreement.
 
-The data set is made first where it is absent: ``fecnet prepare ferplus FER2013_FOLDER datasets/ferplus``.
+A missing data set must be prepared first: ``fecnet prepare ferplus FER2013_FOLDER datasets/ferplus``.
 """
 
 from __future__ import annotations

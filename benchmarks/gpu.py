@@ -1,9 +1,9 @@
-"""What only GPUs can tell: step time by precision, input size and compilation, peak memory, the loop on 1..n GPUs.
+"""GPU measurements: step time by precision, input size and compilation, peak memory, scaling over 1..n GPUs.
 
-CUDA graphs are tried where kernels are tiny: on a quarter of the recipe's backbone, trained, without its neck, at 48
+CUDA graphs are measured where kernels are tiny: on a quarter of the recipe's backbone, trained, without its neck, at 48
 pixels.
 
-Faces are random, so that nothing need be downloaded: no time here depends on what is in a picture.
+Faces are random, so that no download is needed: no time here depends on image content.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How cost grows with the work: start-up, memory and seconds per iteration, one picture.
+"""Scaling of cost with problem size: start-up time, memory and seconds per iteration, as one plot.
 
-Triplets from 1,000 to 10 million, faces from 1,000 to a million (files without content, which take no disk), batches
-from 32 to 8,192 triplets, and one or two processes; a narrow net, so that what is left is the data path and the loop.
-Each point is a process of its own, from its start to its first update. Memory is what the process holds of its own;
-the map of the faces is not in it.
+Triplets from 1,000 to 10 million, faces from 1,000 to a million (sparse files, which take no disk space), batches from
+32 to 8,192 triplets, and one or two processes; with a narrow net, so that data path and training loop dominate. Each
+point is a separate process, from its start to its first update. Memory is the private memory of the process, without
+the memory-mapped faces.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long a command takes before it does anything: ``--help``, the package, and rooms' imports over torch's own."""
+"""Start-up time of commands: ``--help``, importing the package, and importing each package relative to torch."""
 
 from __future__ import annotations
 

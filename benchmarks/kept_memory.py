@@ -1,9 +1,10 @@
-"""What memory costs that is given back to the system: steps of ResNet18 on 75 to 90 faces of 160 pixels, on a CPU.
+"""Cost of returning memory to the system: steps of ResNet18 on 75 to 90 faces of 160 pixels, on a CPU.
 
-Forward and backward, each setting in processes of its own, in drawn order: freed memory *given back*, as glibc does by
-itself; *kept*, as training and ``fecnet embed`` tell it to; and kept in *small pages* (``NUMPY_MADVISE_HUGEPAGE=0``).
-The number of faces is drawn, as triplets that share faces have it; times are those of 90. The first steps, in which the
-memory is taken, do not count. Kept pieces are split, so the process is looked at twice: whether it still grows.
+Forward and backward, each setting in separate processes, in random order: freed memory *given back*, glibc's default;
+*kept*, as in training and ``fecnet embed``; and kept in *small pages* (``NUMPY_MADVISE_HUGEPAGE=0``). The number of
+faces is random, as with triplets that share faces; times are those of 90 faces. The first steps, which allocate the
+memory, do not count. Kept blocks are split over time, so the memory of the process is measured twice, to detect
+growth.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The training loop against the bare step: same net, data already on the device, no augmentation, no logging."""
+"""The training loop relative to the bare step: same net, data already on the device, no augmentation, no logging."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The triplet criterion: linear in the batch, light, and against an implementation that builds a (3B)³ tensor."""
+"""The triplet criterion: linear in the batch size, low memory, relative to an implementation with a (3B)³ tensor."""
 
 from __future__ import annotations
 

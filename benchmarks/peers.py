@@ -1,21 +1,21 @@
-"""Our loop against three others on the same faces, net, batch and cores, in triplets/s at 160 pixels.
+"""The training loop compared with three others on the same faces, net, batch and cores, in triplets/s at 160 pixels.
 
-- *original*: as the published PyTorch code of this embedding is described: JPEG files opened inside the loop, no
-  worker processes, float32, a loss over all (3B)³ combinations of a batch.
-- *plain*: the usual torchvision loop: a Dataset that opens JPEG files, a DataLoader with a worker per core, float32,
-  the loss of the annotated triplets alone.
-- *plain_tuned*: the same with what anybody can turn on: the precision that we choose, channels-last memory, a fused
-  optimizer. What is over it is not owed to bf16.
+- *original*: following the description of the published PyTorch code of this embedding: JPEG files opened inside the
+  loop, no worker processes, float32, a loss over all (3B)³ combinations of a batch.
+- *plain*: the usual torchvision loop: a Dataset that opens JPEG files, a DataLoader with one worker per core, float32,
+  the loss of the annotated triplets only.
+- *plain_tuned*: the same with generic optimisations: the precision that fecnet chooses, channels-last memory, a fused
+  optimizer. The remaining difference is not due to bf16.
 - *metric_learning*: *plain* with the loss and the triplet indices of pytorch-metric-learning, where it is installed.
 
-The original code was not run; its loop is written after its description. Ours packs the faces once (``fecnet prepare``)
-and trains in the precision that it chooses for this machine: as the recipe says; with two triplets that share faces
-together (``DATA.TRIPLET_GROUP_SIZE``, see the ``sharing`` benchmark); compiled (``SOLVER.COMPILE``);
-and both. Packing and compiling do not count, nor the first ten iterations of any loop, in which memory is taken. The
-files of the others hold the same faces at the size that the net sees: they have nothing to crop or to resize.
+The original code was not run; its loop is re-implemented from its description. fecnet packs the faces once (``fecnet
+prepare``) and trains in the precision that it chooses for this machine: as the recipe says; with two triplets that
+share faces kept adjacent (``DATA.TRIPLET_GROUP_SIZE``, see the ``sharing`` benchmark); compiled (``SOLVER.COMPILE``);
+and both. Packing and compilation do not count, nor do the first ten iterations of any loop, in which memory is
+allocated. The files of the other loops hold the same faces at the input size: no crop or resize is needed.
 
-A face that a batch shows twice goes through our net once, so it matters in how many triplets a face stands: in 8 here;
-in Google's FEC, 500,000 triplets over 156,000 faces, in 10. ``faces_a_batch`` says how many of 90 are different ones.
+A face that occurs twice in a batch passes through the net once in fecnet, so the number of triplets per face matters: 8
+here; 10 in Google's FEC, with 500,000 triplets of 156,000 faces. ``faces_a_batch`` is the number of unique faces of 90.
 """
 
 from __future__ import annotations

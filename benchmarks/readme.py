@@ -1,6 +1,6 @@
-"""``python -m benchmarks readme``: the page of all measured results, made from the JSON files and the recipes' headers.
+"""``python -m benchmarks readme``: the page of all measured results, generated from the JSON files and recipe headers.
 
-Every benchmark and every recipe stands on the page; what has not been measured says so.
+It lists every benchmark and every recipe, also those that have not been measured.
 """
 
 from __future__ import annotations

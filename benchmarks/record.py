@@ -1,4 +1,4 @@
-"""Where a measurement goes: a dated JSON with command, commit and hardware beside the numbers."""
+"""The record of a measurement: a dated JSON with command, commit, hardware and results."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""SCN's cure: cross-entropy, SCN and SCN with relabelling where 30 % of FERPlus labels are wrong, at equal length.
+"""Label noise: cross-entropy, SCN, and SCN with relabelling on FERPlus with 30 % wrong labels, at equal length.
 
-The data set is made first where it is absent: ``fecnet prepare ferplus FER2013_FOLDER datasets/ferplus_noise
---label-noise 0.3``. Runs are kept in ``result/relabelling``: finished ones are not trained again, others go on.
+A missing data set must be prepared first: ``fecnet prepare ferplus FER2013_FOLDER datasets/ferplus_noise
+--label-noise 0.3``. Runs are kept in ``result/relabelling``: finished ones are not trained again, others are resumed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``fecnet report`` of a joint run with as many test faces as FER2013 has (3,589): seconds and size of the page."""
+"""``fecnet report`` of a joint run with as many test faces as FER2013 (3,589): time and size of the page."""
 
 from __future__ import annotations
 

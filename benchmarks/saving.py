@@ -1,4 +1,4 @@
-"""What saving costs the loop: the demo's net with a checkpoint every 50 iterations against none."""
+"""Overhead of checkpoints: training the demo's net with a checkpoint every 50 iterations, and with none."""
 
 from __future__ import annotations
 

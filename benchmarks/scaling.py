@@ -1,8 +1,8 @@
-"""Two gloo processes of one thread each against one process of one thread, in triplets/s.
+"""Two gloo processes of one thread each relative to one process of one thread, in triplets/s.
 
-Once with the global batch of one process (the same update, each process has half of it), once with that batch on each
-process, as a larger machine is usually used. Beside both, what the machine itself gives: two processes that know
-nothing of each other, with as many images each.
+Once with the global batch of one process (the same update, half of the batch per process), once with that batch on each
+process, as is usual on a larger machine. Reference: two independent processes with the same number of images each, the
+limit of the machine.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Two schedules of Deep-Emotion × 3 seeds × 30 epochs on two cores: wall time, table and verdict of ``fecnet compare``.
+"""Two schedules of Deep-Emotion × 3 seeds × 30 epochs on two cores: wall time and result of ``fecnet compare``.
 
-The data set is made first where it is absent: ``fecnet prepare fer2013 FER2013_FOLDER datasets/fer2013``.
+A missing data set must be prepared first: ``fecnet prepare fer2013 FER2013_FOLDER datasets/fer2013``.
 """
 
 from __future__ import annotations

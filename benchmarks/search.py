@@ -1,10 +1,10 @@
-"""The nearest ten of a million 16-d vectors: each kind of index against comparing with every vector, on one thread.
+"""The nearest ten of a million 16-d vectors: each kind of index relative to exhaustive search, on one thread.
 
-The vectors stand for an embedding of many people and few expressions: unit vectors around 1,000 random centres, the
-r-th chosen with weight 1/√r, with normal noise of 0.1 in each number. Queries are further ones of the same kind. Rates
-are of whole searches by ``Index.search``, exact distances included, taken in turn. Memory is what a process of its own
-holds after it opened the index and searched it, beside what it held before: without the vectors themselves, which are
-mapped from the disk.
+The vectors simulate an embedding of many people and few expressions: unit vectors around 1,000 random centres, the
+r-th sampled with weight 1/√r, with Gaussian noise of standard deviation 0.1 per dimension. Queries are sampled in the
+same way. Query rates are those of complete calls of ``Index.search``, exact distances included, measured alternately.
+Memory is the increase in a separate process after opening and searching the index, without the vectors, which are
+memory-mapped.
 """
 
 from __future__ import annotations

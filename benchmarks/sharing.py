@@ -1,9 +1,9 @@
-"""Triplets that share faces, taken together: fewer faces to look at in each batch, and what that does to accuracy.
+"""Triplets that share faces kept adjacent: fewer unique faces per batch, and the effect on accuracy.
 
-FERPlus triplets (config/ferplus.yaml, shorter) with so many triplets together, several seeds each. All look at equally
-many faces, so that they take about as long: where batches show fewer faces there are more of them.
-The data set is made first where it is absent: ``fecnet prepare ferplus FER2013_FOLDER datasets/ferplus``. Runs are kept
-in ``result/sharing``: finished ones are not trained again, others go on.
+FERPlus triplets (config/ferplus.yaml, shorter) at several group sizes, with several seeds each. All runs process an
+equal number of faces, and so take about the same time: with fewer unique faces per batch there are more batches. A
+missing data set must be prepared first: ``fecnet prepare ferplus FER2013_FOLDER datasets/ferplus``. Runs are kept in
+``result/sharing``: finished ones are not trained again, others are resumed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""3×3 convolutions over small maps, forward and backward in bf16: as products of matrices over torch's convolution.
+"""3×3 convolutions on small feature maps, forward and backward in bf16: matrix products relative to torch's kernels.
 
-Layers of as many channels out as in, for 90 images; then the nets that end with such layers: VGG19 on 64 faces of 44
-pixels, ResNet18 on 90 of 160. Each pair is timed in turn.
+Layers with equal numbers of input and output channels, for 90 images; then nets that end in such layers: VGG19 on 64
+faces of 44 pixels, ResNet18 on 90 of 160. Each pair is measured alternately.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Nothing is lost when something dies: runs that are killed and gone on with, against one that was left alone."""
+"""Fault tolerance: runs that are killed and resumed, compared with an uninterrupted one."""
 
 from __future__ import annotations
 
