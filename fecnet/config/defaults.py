@@ -30,9 +30,7 @@ _C.DATA.FOLD = 0  # fold of TRAIN_SPLIT held out as split fold, 1..NUM_FOLDS; 0 
 _C.DATA.FOLD_BY = "subject"  # grouped, stratified folds by this column of faces.csv; or published, corrected (CK+)
 _C.DATA.NUM_FOLDS = 10  # number of folds
 _C.DATA.FOLD_SEED = 0  # seed of the assignment to folds; not SEED, so that runs with other seeds share the folds
-_C.DATA.TRAIN_MIN_VOTE_SHARE = (
-    0.0  # keep faces whose label has more than this share of the classes' votes; 0.5 = majority
-)
+_C.DATA.TRAIN_MIN_VOTE_SHARE = 0.0  # keep faces whose label has more than this share of the class votes; 0.5 = majority
 _C.DATA.EVAL_MIN_VOTE_SHARE = 0.0  # the same for evaluation
 _C.DATA.WEIGHT_BY_AGREEMENT = False  # weight of a triplet = share of its annotators that agree, mean 1 over the split
 
@@ -57,9 +55,7 @@ _C.MODEL.STEM = "imagenet"  # of resnet18: imagenet (7×7, stride 2, max pooling
 _C.MODEL.LAYER_CHANNELS = []  # channels per layer of a pruned resnet18 or vgg (docs/pruning.md); empty = default
 _C.MODEL.IRESNET_FC = True  # iresnet ends in its FC and BN1d for inputs of DATA.INPUT_SIZE; false = feature map
 _C.MODEL.BACKBONE_DROPOUT = 0.5  # dropout probability before the hidden layer of deep_emotion; 0.5 in its code
-_C.MODEL.BATCH_NORM = (
-    True  # batch norm in inception_nn2; as published there is none, and training from scratch barely works
-)
+_C.MODEL.BATCH_NORM = True  # batch norm in inception_nn2; without it (as published) training from scratch barely works
 _C.MODEL.NECK = "dense_block"  # dense_block (paper), conv3x3 (best published), conv1x1 (channel reduction) or none
 _C.MODEL.HEAD = "embedding"  # embedding, classifier, joint (both), scn, ran, scn_ran, affect, classifier_affect
 _C.MODEL.NECK_CHANNELS = 512  # output channels of the neck's first 1×1 convolution
@@ -83,13 +79,9 @@ _C.LOSS.SCN_BETA = 0.7  # scn: fraction of the batch in the high-importance grou
 _C.LOSS.SCN_MARGIN_1 = 0.07  # scn: margin between the groups' mean importances; 0.07 at batch size 64, 0.15 at 1024
 _C.LOSS.SCN_MARGIN_2 = 0.2  # scn: margin in probability for relabelling; arXiv:2002.10392
 _C.LOSS.SCN_RELABEL_AFTER = 0.0  # scn: length before relabelling starts; 9 epochs in arXiv:2002.10392; 0 = never
-_C.LOSS.RAN_MARGIN = (
-    0.02  # ran: margin of the best region's importance over the whole face's; arXiv:1905.04075 (0.1 in code)
-)
+_C.LOSS.RAN_MARGIN = 0.02  # ran: margin of the best region's importance over the face's; arXiv:1905.04075 (0.1 in code)
 _C.LOSS.WASSERSTEIN_COST = "centroid"  # wasserstein: cost between classes: learned, centroid or confusion
-_C.LOSS.WASSERSTEIN_CONFUSION = (
-    ""  # wasserstein: confusion matrix on the training set, .npy or .csv (inference.py writes it)
-)
+_C.LOSS.WASSERSTEIN_CONFUSION = ""  # wasserstein: confusion matrix on the training set, .npy or .csv of inference.py
 _C.LOSS.CCC = False  # valence_arousal: add 1 - concordance correlation coefficient; arXiv:1708.03985
 _C.LOSS.MARGIN_ONE_CLASS = 0.1  # triplet margin, squared L2 between unit vectors; arXiv:1811.11283
 _C.LOSS.MARGIN_TWO_CLASS = 0.2  # triplet margin, squared L2 between unit vectors; arXiv:1811.11283
@@ -126,9 +118,7 @@ _C.SOLVER.CUDA_GRAPHS = False  # with COMPILE on a GPU: replay kernels as CUDA g
 
 _C.EVAL = EasyDict()
 _C.EVAL.PERIOD = 2000.0  # length between evaluations; 0 = only at the end
-_C.EVAL.BEST_METRIC = (
-    "auto"  # auto, triplet_accuracy, accuracy, mean_class_accuracy, macro_f1, ccc; last = no selection
-)
+_C.EVAL.BEST_METRIC = "auto"  # auto, triplet_accuracy, accuracy, mean_class_accuracy, macro_f1, ccc; last = none
 _C.EVAL.TTA = "center"  # test-time augmentation, averaged: center, flip, or ten_crop (with DATA.CROP < 1)
 _C.EVAL.BATCH_SIZE = 256  # faces per forward pass; independent of the number of processes
 
