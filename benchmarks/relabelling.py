@@ -30,7 +30,7 @@ CLEAN = "ferplus"
 VARIANTS = {  # what differs from the recipe
     "ce": (
         *("MODEL.HEAD", "classifier", "LOSS.CRITERIA", "[cross_entropy]", "LOSS.WEIGHTS", "[1.0]"),
-        *("LOSS.SCN_RELABEL_AFTER", "0"),
+        *("LOSS.SCN_RELABEL_AFTER", "0", "LOSS.SCN_BETA", "0.7", "LOSS.SCN_MARGIN_2", "0.2"),
     ),
     "scn": ("LOSS.SCN_RELABEL_AFTER", "0"),
     "scn_relabel": (),

@@ -10,8 +10,7 @@ SPLITS = {"train": range(0, 40), "val": range(40, 52), "test": range(52, 64)}
 RECIPE = """
 DATA: {PATH: %s, EVAL_SPLITS: [val], REPORT_SPLITS: [val, test], INPUT_SIZE: 48, LABELS: mood}
 AUGMENT: {FLIP: 0.5, TRANSLATE: 0.05, NOISE: 0.01}
-MODEL: {BACKBONE: resnet18, WIDTH_MULT: 0.125, BLOCKS: [1, 1], NECK: conv1x1, NECK_CHANNELS: 16, FEATURE_DIM: 16,
-        HEAD: %s}
+MODEL: {BACKBONE: resnet18, WIDTH_MULT: 0.125, BLOCKS: [1, 1], NECK: conv1x1, NECK_CHANNELS: 16, HEAD: %s}
 LOSS: {CRITERIA: [%s], WEIGHTS: %s}
 SOLVER: {LENGTH: 6, BATCH_SIZE: 8, BASE_LR: 1e-3, SCHEDULE: cosine, PRECISION: fp32}
 EVAL: {PERIOD: 3}
@@ -20,10 +19,10 @@ LOG: {PERIOD: 2, TENSORBOARD: false}
 OUTPUT_DIR: %s
 DEVICE: cpu
 """
-KINDS = {  # head, criteria, weights
+KINDS = {  # head and what it alone uses, criteria, weights
     "classifier": ("classifier", "cross_entropy", "[1.0]"),
     "votes": ("classifier", "soft_targets", "[1.0]"),
-    "joint": ("joint", "triplet, cross_entropy", "[1.0, 0.5]"),
+    "joint": ("joint, FEATURE_DIM: 16", "triplet, cross_entropy", "[1.0, 0.5]"),
     "scn": ("scn", "cross_entropy, scn", "[1.0, 1.0]"),
     "ran": ("scn_ran", "cross_entropy, scn, ran", "[1.0, 1.0, 1.0]"),
     "wasserstein": ("classifier", "cross_entropy, wasserstein", "[1.0, 0.5]"),

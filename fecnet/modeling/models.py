@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self, cast
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from fecnet.modeling.backbone.base import Backbone
 from fecnet.modeling.channels import ChannelGroup, Span, joined, prefixed, renamed
-from fecnet.modeling.neck.necks import Neck, NoNeck
+from fecnet.modeling.neck.base import Neck
 from fecnet.structures import Outputs
 
 
@@ -32,7 +32,7 @@ class ExpressionNet(nn.Module):
     def __init__(
         self,
         backbone: Backbone,
-        neck: Neck | NoNeck,
+        neck: Neck,
         head: nn.Module,
         *,
         mean: Sequence[float],
@@ -75,12 +75,16 @@ class ExpressionNet(nn.Module):
             return self.head(map_NCHW.float())
 
     def channel_groups(self) -> list[ChannelGroup]:
-        """The channels that can be removed, the backbone's and the neck's; none where the backbone has none."""
+        """The channels that can be removed, the backbone's and the neck's.
+
+        None where the backbone has none, or where neck or head do not say in ``readers`` what takes in their map.
+        """
         backbone = [renamed(group, "backbone.") for group in self.backbone.channel_groups()]
-        if not backbone:
+        readers: tuple[Span, ...] | None = getattr(self.head, "readers", None)
+        if not backbone or readers is None or self.neck.readers is None:
             return []
         neck = [renamed(group, "neck.") for group in self.neck.channel_groups()]
-        of_head = prefixed(cast(tuple[Span, ...], self.head.readers), "head.")
+        of_head = prefixed(readers, "head.")
         of_neck = prefixed(self.neck.readers, "neck.") or of_head
         return joined(backbone, of_neck) + joined(neck, of_head)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from fecnet.modeling.backbone.registry import BACKBONES
 from fecnet.modeling.channels import ChannelGroup, Span
 from fecnet.utils.errors import UserError
 
@@ -240,5 +241,6 @@ def removable_groups(net: nn.Module, backbone: str) -> list[ChannelGroup]:
     if not groups:
         norms = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in net.modules())
         why = "its channels are not described for it" if norms else "it has no batch norm, whose scales would choose"
-        raise UserError(f"MODEL.BACKBONE: '{backbone}' cannot be pruned: {why}; allowed: resnet18, vgg16, vgg19")
+        allowed = ", ".join(name for name, entry in BACKBONES.items() if entry.own_widths)
+        raise UserError(f"MODEL.BACKBONE: '{backbone}' cannot be pruned: {why}; allowed: {allowed}")
     return groups

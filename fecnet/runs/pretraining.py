@@ -80,11 +80,11 @@ def _check_widths(cfg: Frozen) -> None:
     meta = _meta_beside(cfg.MODEL.PRETRAINED)
     if meta is None:
         return
-    before = load_config(base=meta["config"], base_name=f"{cfg.MODEL.PRETRAINED}: its meta.json").MODEL
-    if before.BACKBONE != cfg.MODEL.BACKBONE or not (before.LAYER_CHANNELS or cfg.MODEL.LAYER_CHANNELS):
+    before = load_config(base=meta["config"], base_name=f"{cfg.MODEL.PRETRAINED}: its meta.json")
+    if before.MODEL.BACKBONE != cfg.MODEL.BACKBONE or not (before.MODEL.LAYER_CHANNELS or cfg.MODEL.LAYER_CHANNELS):
         return
     of_backbone, _ = own_widths(before)
-    theirs, ours = (list(model.LAYER_CHANNELS) or list(chain(*own_widths(model))) for model in (before, cfg.MODEL))
+    theirs, ours = (list(of.MODEL.LAYER_CHANNELS) or list(chain(*own_widths(of))) for of in (before, cfg))
     if cfg.MODEL.PRETRAINED_PARTS == "backbone":
         theirs, ours = theirs[: len(of_backbone)], ours[: len(of_backbone)]
     if theirs != ours:

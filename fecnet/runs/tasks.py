@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from fecnet.data.labels import LabelTable
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.evaluator import AffectMetric, ClassMetric, Evaluator, Metric, TripletMetric
 from fecnet.evaluation import classification
-from fecnet.modeling.build import HEAD_OUTPUTS
 from fecnet.modeling.criterion.build import criteria_outputs, criteria_read
+from fecnet.modeling.head.registry import HEADS
 from fecnet.utils.errors import UserError
 from fecnet.utils.lookup import lookup
 
@@ -94,15 +94,15 @@ def find_task(cfg: Frozen, dataset: PackedDataset) -> Task:
 
 
 def _check_head(cfg: Frozen) -> None:
-    given, needed = lookup(HEAD_OUTPUTS, cfg.MODEL.HEAD, key="MODEL.HEAD"), criteria_outputs(cfg)
+    given, needed = lookup(HEADS, cfg.MODEL.HEAD, key="MODEL.HEAD").outputs, criteria_outputs(cfg)
 
-    def fits(outputs: set[str]) -> bool:
+    def fits(outputs: Set[str]) -> bool:
         # What nothing reads gets no gradient; an importance is learnt through the logits too.
         return needed <= outputs and not (outputs - needed) & {"embedding", "logits", "valence_arousal"}
 
     if fits(given):
         return
-    fitting = [head for head, outputs in HEAD_OUTPUTS.items() if fits(outputs)]
+    fitting = [name for name, head in HEADS.items() if fits(head.outputs)]
     raise UserError(
         f"MODEL.HEAD: '{cfg.MODEL.HEAD}' gives {', '.join(sorted(given))}; LOSS.CRITERIA {list(cfg.LOSS.CRITERIA)} "
         f"reads {', '.join(sorted(needed))}; allowed here: {', '.join(fitting) or 'no head'}"

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from fecnet.engine.stepper import Stepper
-from fecnet.modeling.criterion.classes import build_class_criterion
+from fecnet.modeling.criterion.registry import CRITERIA
 from fecnet.modeling.criterion.triplet import TripletCriterion
 from fecnet.modeling.criterion.wasserstein import WassersteinCriterion, confusion_distances
 from fecnet.modeling.criterion.weighted import WeightedCriteria
@@ -104,7 +104,8 @@ def naive_triplet(out, targets):
 
 
 def build(name, **options):
-    return build_class_criterion(name, CLASSES, **options)
+    given = {"classes": CLASSES} if name == "wasserstein" else {}
+    return CRITERIA[name].build(**given, **options)
 
 
 # by name: how the criterion is built, and the same as loops; the third column: it ranks the batch as a whole
@@ -124,11 +125,11 @@ CASES = {
     ),
     "soft_targets": (lambda: build("soft_targets"), naive.soft_targets),
     "scn": (
-        lambda: build("scn", scn_margin_1=0.9),
+        lambda: build("scn", margin_1=0.9),
         lambda out, targets: naive.scn_rank(out, targets, beta=0.7, margin=0.9),
     ),
     "ran": (
-        lambda: build("ran", ran_margin=0.1),
+        lambda: build("ran", margin=0.1),
         lambda out, targets: naive.region_bias(out, targets, margin=0.1),
     ),
     "centroid": (
@@ -153,7 +154,7 @@ CASES = {
     ),
     "scn and ran": (
         lambda: WeightedCriteria(
-            [(build("cross_entropy"), 1.0), (build("scn", scn_margin_1=0.9), 0.5), (build("ran", ran_margin=0.1), 2)]
+            [(build("cross_entropy"), 1.0), (build("scn", margin_1=0.9), 0.5), (build("ran", margin=0.1), 2)]
         ),
         lambda out, targets: (
             naive.cross_entropy(out, targets)

@@ -21,9 +21,9 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason="the extra 'export' is not installed")
 
 CPU = torch.device("cpu")
-SMALL = ["MODEL.BACKBONE", "resnet18", "MODEL.WIDTH_MULT", "0.125", "MODEL.BLOCKS", "[1]", "MODEL.FEATURE_DIM", "16"]
+SMALL = ["MODEL.BACKBONE", "resnet18", "MODEL.WIDTH_MULT", "0.125", "MODEL.BLOCKS", "[1]"]
 NETS = {  # options, side of the image
-    "dense block, joint": ([*SMALL, "MODEL.NECK_CHANNELS", "16", "MODEL.HEAD", "joint"], 48),
+    "dense block, joint": ([*SMALL, "MODEL.NECK_CHANNELS", "16", "MODEL.HEAD", "joint", "MODEL.FEATURE_DIM", "16"], 48),
     "ran and scn": ([*SMALL, "MODEL.NECK", "none", "MODEL.HEAD", "scn_ran"], 48),
     "affect, cifar": ([*SMALL, "MODEL.STEM", "cifar", "MODEL.NECK", "conv3x3", "MODEL.HEAD", "classifier_affect"], 48),
     "pruned": (["MODEL.BACKBONE", "vgg16", "MODEL.NECK", "none", "MODEL.LAYER_CHANNELS", str([4, 3] * 6 + [5])], 48),

@@ -91,13 +91,21 @@ def test_backbone_settings_reach_the_net():
             "iresnet18, iresnet50, resnet18, vgg16, vgg19",
         ),
         ({"NECK": "dense"}, "MODEL.NECK: unknown name 'dense'; allowed: conv1x1, conv3x3, dense_block, none"),
-        ({"BACKBONE": "inception_nn2"}, "MODEL.WIDTH_MULT: 0.125 with inception_nn2; only resnet18"),
+        (
+            {"BACKBONE": "inception_nn2"},
+            "MODEL.WIDTH_MULT: 0.125 is not used by MODEL.BACKBONE inception_nn2; it is an option of resnet18; "
+            "allowed here: 1.0",
+        ),
         ({"STEM": "vgg"}, "MODEL.STEM: unknown name 'vgg'; allowed: cifar, imagenet"),
         (
             {"BACKBONE": "vgg19", "WIDTH_MULT": 1.0, "STEM": "cifar"},
-            "MODEL.STEM: 'cifar' with vgg19; only resnet18 takes another than 'imagenet'",
+            "MODEL.STEM: 'cifar' is not used by MODEL.BACKBONE vgg19; it is an option of resnet18; allowed here: "
+            "'imagenet'",
         ),
-        ({"BACKBONE_DROPOUT": 1.0}, "MODEL.BACKBONE_DROPOUT: 1.0; must be at least 0 and below 1"),
+        (
+            {"BACKBONE": "deep_emotion", "WIDTH_MULT": 1.0, "BACKBONE_DROPOUT": 1.0},
+            "MODEL.BACKBONE_DROPOUT: 1.0; must be at least 0 and below 1",
+        ),
         ({"WIDTH_MULT": 0.0}, "MODEL.WIDTH_MULT: 0.0; must be above 0"),
         ({"BLOCKS": [2, 0]}, "MODEL.BLOCKS: [2, 0]; one to four stages of at least one block"),
         ({"MEAN": [0.5, 0.5]}, "MODEL.MEAN: 2 values for 3 channels; give 1 or 3"),

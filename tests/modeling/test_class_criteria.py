@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from fecnet.modeling.criterion.classes import CLASS_CRITERIA, build_class_criterion, build_distances
+from fecnet.config.node import load_config
+from fecnet.modeling.criterion.build import build_criterion
 from fecnet.modeling.criterion.cross_entropy import CrossEntropyCriterion
+from fecnet.modeling.criterion.distances import build_distances
 from fecnet.modeling.criterion.global_batch import top_share
 from fecnet.modeling.criterion.ran import RegionBiasCriterion
+from fecnet.modeling.criterion.registry import CRITERIA
 from fecnet.modeling.criterion.soft_targets import SoftTargetCriterion
 from fecnet.modeling.criterion.triplet import TripletCriterion
 from fecnet.modeling.criterion.valence_arousal import ValenceArousalCriterion, concordance
@@ -151,7 +154,9 @@ def test_bad_confusion_matrices_are_one_line(tmp_path):
 def test_every_criterion_is_built_by_name():
     numbers = torch.zeros(2, 8)
     batch = batch_of(label=torch.zeros(2, dtype=torch.int64), distribution=numbers, valence_arousal=numbers[:, :2])
-    terms = [term for name in CLASS_CRITERIA for term in build_class_criterion(name, FERPLUS, ccc=True).count(batch)]
+    names = ", ".join(name for name in CRITERIA if name != "triplet")
+    cfg = load_config(None, ["LOSS.CRITERIA", f"[{names}]", "LOSS.WEIGHTS", "[1, 1, 1, 1, 1, 1]", "LOSS.CCC", "true"])
+    terms = list(build_criterion(cfg, FERPLUS).count(batch))
     wanted = ["cross_entropy", "soft_targets", "scn_rank", "region_bias", "wasserstein", "valence_arousal", "ccc"]
     assert terms == wanted
 
@@ -159,24 +164,23 @@ def test_every_criterion_is_built_by_name():
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("focal", {}, r"LOSS.CRITERIA: unknown name 'focal'; allowed: cross_entropy, ran"),
         ("cross_entropy", {"label_smoothing": 1.0}, "LOSS.LABEL_SMOOTHING: 1.0; allowed"),
         ("cross_entropy", {"hardest": 0.0}, "LOSS.OHEM_RATIO: 0.0; allowed"),
-        ("cross_entropy", {"class_weights": [1.0, 2.0]}, "LOSS.CLASS_WEIGHTS"),
-        ("scn", {"scn_beta": 1.0}, "LOSS.SCN_BETA: 1.0; allowed"),
-        ("scn", {"scn_margin_2": -0.1}, "LOSS.SCN_MARGIN_2: -0.1; allowed"),
-        ("ran", {"ran_margin": 2.0}, "LOSS.RAN_MARGIN: 2.0; allowed"),
-        ("wasserstein", {"wasserstein": "fixed"}, "LOSS.WASSERSTEIN_COST: unknown name 'fixed'"),
+        ("cross_entropy", {"class_weights": [1.0, -2.0]}, r"LOSS.CLASS_WEIGHTS: \[1.0, -2.0\]; allowed"),
+        ("scn", {"beta": 1.0}, "LOSS.SCN_BETA: 1.0; allowed"),
+        ("scn", {"margin_2": -0.1}, "LOSS.SCN_MARGIN_2: -0.1; allowed"),
+        ("ran", {"margin": 2.0}, "LOSS.RAN_MARGIN: 2.0; allowed"),
+        ("wasserstein", {"classes": FERPLUS, "kind": "fixed"}, "LOSS.WASSERSTEIN_COST: unknown name 'fixed'"),
     ],
 )
 def test_bad_settings_are_refused(name, options, said):
     with pytest.raises(ValueError, match=said):
-        build_class_criterion(name, FERPLUS, **options)
+        CRITERIA[name].build(**options)
 
 
 def test_a_class_without_a_centroid_is_named():
     with pytest.raises(ValueError, match=r"class 'bored' has no centroid; known are neutral, happy"):
-        build_class_criterion("wasserstein", ("neutral", "bored"))
+        CRITERIA["wasserstein"].build(classes=("neutral", "bored"))
 
 
 def test_numbers_of_classes_that_disagree_are_refused():
@@ -193,7 +197,7 @@ def test_numbers_of_classes_that_disagree_are_refused():
 def test_a_data_set_without_the_target_is_one_line(name):
     out = {"logits": torch.zeros(2, 8), "importance": torch.zeros(2), "valence_arousal": torch.zeros(2, 2)}
     with pytest.raises(ValueError, match=rf"LOSS.CRITERIA: '{name}' needs the target '\w+'; DATA.LABELS gives: fake"):
-        build_class_criterion(name, FERPLUS)(out, batch_of(fake=torch.zeros(2)))
+        build_criterion(load_config(None, ["LOSS.CRITERIA", f"[{name}]"]), FERPLUS)(out, batch_of(fake=torch.zeros(2)))
 
 
 def test_weighted_criteria_refuse_what_makes_no_sum():

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from fecnet.config.node import load_config
-from fecnet.modeling.build import HEAD_OUTPUTS, build_model
+from fecnet.modeling.build import build_model
 from fecnet.modeling.criterion.build import build_criterion, criteria_outputs, criteria_read
 from fecnet.modeling.criterion.weighted import WeightedCriteria
 from fecnet.modeling.head.classifier import AffectHead, ClassifierHead, JointHead
 from fecnet.modeling.head.embedding import EmbeddingHead
+from fecnet.modeling.head.registry import HEADS
 
 
 def test_logits_are_those_of_the_mean_over_the_whole_map():
@@ -46,11 +47,11 @@ def settings(*overrides):
     return load_config(None, ["MODEL.WIDTH_MULT", "0.125", "MODEL.NECK", "none", *map(str, overrides)])
 
 
-@pytest.mark.parametrize("head", HEAD_OUTPUTS)
+@pytest.mark.parametrize("head", HEADS)
 def test_every_head_gives_what_it_announces(head):
     model = build_model(settings("MODEL.HEAD", head), 1, num_classes=5).eval()
     out = model(torch.rand(2, 1, 48, 48))
-    assert out.keys() == HEAD_OUTPUTS[head] | {"feature"}
+    assert out.keys() == HEADS[head].outputs | {"feature"}
     if "logits" in out:
         assert out["logits"].shape == (2, 5)
 

@@ -19,6 +19,8 @@ from fecnet.runs.training import train_run
 from tests.classes import write_recipe
 from tests.runs.test_train_run import assert_same_run
 
+NO_NECK = ("MODEL.NECK", "none", "MODEL.NECK_CHANNELS", 512)
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
@@ -264,18 +266,19 @@ def test_what_is_wrong_is_one_line(run, trained, capsys):
         prune_run(str(run), Goal(ratio=0.5))
     train(
         trained / "classifier.yaml", "OUTPUT_DIR", run.parent, "NAME", "free", "MODEL.BACKBONE", "inception_nn2",
-        "MODEL.BATCH_NORM", "false", "MODEL.NECK", "none", "MODEL.WIDTH_MULT", 1.0, "SOLVER.LENGTH", 1,
+        "MODEL.BATCH_NORM", "false", *NO_NECK, "MODEL.WIDTH_MULT", 1.0, "MODEL.BLOCKS", [2, 2, 2, 2],
+        "SOLVER.LENGTH", 1,
     )  # fmt: skip
     with pytest.raises(ValueError, match=r"^MODEL\.BACKBONE: 'inception_nn2' cannot be pruned: it has no batch norm"):
         prune_run(str(run.with_name("free")), Goal(ratio=0.5))
-    train(trained / "classifier.yaml", "MODEL.FREEZE_BACKBONE", "true", "MODEL.NECK", "none", "SOLVER.LENGTH", 1,
+    train(trained / "classifier.yaml", "MODEL.FREEZE_BACKBONE", "true", *NO_NECK, "SOLVER.LENGTH", 1,
           "OUTPUT_DIR", run.parent, "NAME", "stiff")  # fmt: skip
     capsys.readouterr()
     assert main(["prune", str(run.with_name("stiff")), "--ratio", "0.5"]) == 2
     assert re.fullmatch(r"error: no channel may be removed: all are frozen .*\n", capsys.readouterr().err)
     with pytest.raises(ValueError, match=r"SOLVER\.BN_L1: 0\.1; allowed: 0, since no batch norm"):
         train(trained / "classifier.yaml", "SOLVER.BN_L1", 0.1, "MODEL.FREEZE_BACKBONE", "true",
-              "MODEL.NECK", "none", "OUTPUT_DIR", run.parent / "frozen")  # fmt: skip
+              *NO_NECK, "OUTPUT_DIR", run.parent / "frozen")  # fmt: skip
 
 
 def test_a_run_that_was_not_trained_sparse_warns_with_the_switch(trained, tmp_path, capsys):

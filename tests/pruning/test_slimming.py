@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fecnet.config.node import load_config
-from fecnet.modeling.build import HEAD_OUTPUTS, build_model
+from fecnet.modeling.build import build_model
 from fecnet.modeling.cost import count_activations, count_macs, count_parameters, macs_by_layer
+from fecnet.modeling.head.registry import HEADS
 from fecnet.pruning.slimming import (
     by_ratio,
     by_target,
@@ -38,6 +39,10 @@ def build(options, widths=None, *, channels=1):
     given_widths = [] if widths is None else ["MODEL.LAYER_CHANNELS", str(widths)]
     cfg = load_config(None, [*options, *given_widths])
     return build_model(cfg, channels, num_classes=7).eval()
+
+
+def neck_options(neck):
+    return ["MODEL.NECK", neck, *([] if neck == "none" else ["MODEL.NECK_CHANNELS", "12"])]
 
 
 def backbone_alone(options):
@@ -73,15 +78,16 @@ def largest_difference(masked, pruned, image):
 @given(
     net=st.sampled_from(sorted(NETS)),
     neck=st.sampled_from(NECKS),
-    head=st.sampled_from(sorted(HEAD_OUTPUTS)),
+    head=st.sampled_from(sorted(HEADS)),
     channels=st.sampled_from([1, 2, 3, 4]),
     ratio=st.floats(0.05, 0.99),
     inner=st.booleans(),
     seed=st.integers(0, 2**16),
 )
 def test_masked_and_pruned_net_agree(net, neck, head, channels, ratio, inner, seed):
-    options = [*NETS[net], "MODEL.HEAD", head, "MODEL.NECK", neck, "MODEL.NECK_CHANNELS", "12"]
-    options += ["MODEL.FEATURE_DIM", "9", "MODEL.EMBEDDING_DIM", "5"]
+    options = [*NETS[net], "MODEL.HEAD", head, *neck_options(neck)]
+    if "embedding" in HEADS[head].outputs:
+        options += ["MODEL.FEATURE_DIM", "9", "MODEL.EMBEDDING_DIM", "5"]
     if given_widths := backbone_alone(options):  # and the neck's own
         of_neck = {"none": [], "conv1x1": [12], "conv3x3": [12], "dense_block": [12, *[6, 4] * 5]}[neck]
         options += ["MODEL.LAYER_CHANNELS", str(given_widths + of_neck)]
@@ -134,7 +140,7 @@ def test_a_wrong_mask_is_seen():
 @pytest.mark.parametrize("net", RESNETS)
 @pytest.mark.parametrize("neck", NECKS)
 def test_empty_widths_are_the_nets_own(net, neck):
-    options = [*NETS[net], "MODEL.NECK", neck, "MODEL.NECK_CHANNELS", "12"]
+    options = [*NETS[net], *neck_options(neck)]
     own = build(options)
     sizes = [group.size for group in own.channel_groups()]
     spelled = build(options, sizes)
@@ -238,7 +244,10 @@ def test_nets_that_cannot_be_pruned_say_why():
 def test_widths_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"LAYER_CHANNELS: 2 numbers, \[3, 4\]; allowed for resnet18 .* 13 numbers"):
         build(["MODEL.NECK", "conv1x1"], [3, 4])
-    with pytest.raises(ValueError, match=r"LAYER_CHANNELS: \[3\] with iresnet18; allowed: empty, or one of resnet18"):
+    with pytest.raises(
+        ValueError,
+        match=r"LAYER_CHANNELS: \[3\] is not used by .* iresnet18; it is an option of resnet18, vgg16, vgg19;",
+    ):
         build(["MODEL.BACKBONE", "iresnet18"], [3])
     for wrong in ("[0]", "[a]", "[1.5]", "[true]"):
         with pytest.raises(ValueError, match=r"'MODEL\.LAYER_CHANNELS': .*; allowed: whole numbers above 0"):

@@ -13,7 +13,7 @@ def make_runs(folder):
     data = write_labelled(folder / "moods", classes=HOSTILE)
     result = folder / "result"
     kinds = {
-        "embedding": ("embedding", "triplet", "[1.0]"),
+        "embedding": ("embedding, FEATURE_DIM: 16", "triplet", "[1.0]"),
         **{kind: KINDS[kind] for kind in ("classifier", "joint", "affect")},
     }
     kinds["unmeasured"] = KINDS["classifier"]

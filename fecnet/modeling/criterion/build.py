@@ -7,74 +7,36 @@ from typing import Any
 
 from torch import nn
 
-from fecnet.modeling.criterion.classes import build_class_criterion
-from fecnet.modeling.criterion.triplet import TripletCriterion
+from fecnet.config.node import flatten
+from fecnet.modeling.criterion.registry import CRITERIA
 from fecnet.modeling.criterion.weighted import WeightedCriteria
+from fecnet.modeling.parts import Choice, CriterionEntry, check_used
 from fecnet.utils.errors import UserError
 from fecnet.utils.lookup import lookup
-
-# what each criterion reads of a batch; a loss that reads nothing of it can only stand beside another
-_READS: dict[str, tuple[str, ...]] = {
-    "triplet": ("triplets",),
-    "cross_entropy": ("label",),
-    "soft_targets": ("distribution",),
-    "scn": ("label",),
-    "ran": (),
-    "wasserstein": ("label",),
-    "valence_arousal": ("valence_arousal",),
-}
-# and of a net's outputs
-_OUTPUTS: dict[str, tuple[str, ...]] = {
-    "triplet": ("embedding",),
-    "cross_entropy": ("logits",),
-    "soft_targets": ("logits",),
-    "scn": ("logits", "importance"),
-    "ran": ("region_importance",),
-    "wasserstein": ("logits",),
-    "valence_arousal": ("valence_arousal",),
-}
-
-# of those above, what teaches a net its classes: scn reads the logits, and only ranks importances
-_TEACH_CLASSES = ("cross_entropy", "soft_targets", "wasserstein")
-# settings of one criterion that are off by default, with the value that is off
-_OFF: dict[str, tuple[str, Any]] = {
-    "CLASS_WEIGHTS": ("cross_entropy", "none"),
-    "LABEL_SMOOTHING": ("cross_entropy", 0.0),
-    "OHEM_RATIO": ("cross_entropy", 1.0),
-    "SCN_RELABEL_AFTER": ("scn", 0.0),
-    "WASSERSTEIN_CONFUSION": ("wasserstein", ""),
-    "CCC": ("valence_arousal", False),
-}
 
 
 def criteria_read(cfg: Any) -> tuple[str, ...]:
     """What the criteria read of a batch: ``triplets`` and names of targets, each once.
 
     Raises:
-        UserError: an unknown criterion, none that reads what people said, scn alone, or a setting that none reads.
+        UserError: an unknown criterion, none that reads what people said, one that needs another beside it, or a
+            setting that none reads.
     """
-    every = [name for criterion in cfg.LOSS.CRITERIA for name in lookup(_READS, criterion, key="LOSS.CRITERIA")]
+    names, chosen = list(cfg.LOSS.CRITERIA), _chosen(cfg)
+    every = [name for entry in chosen.values() for name in entry.reads]
     if not every:
-        raise UserError(
-            f"LOSS.CRITERIA: {list(cfg.LOSS.CRITERIA)} reads neither triplets nor labels; add one that does"
-        )
-    if "scn" in cfg.LOSS.CRITERIA and not set(_TEACH_CLASSES) & set(cfg.LOSS.CRITERIA):
-        raise UserError(
-            f"LOSS.CRITERIA: {list(cfg.LOSS.CRITERIA)} teaches no classes; scn needs one beside it: "
-            f"{', '.join(_TEACH_CLASSES)}"
-        )
-    for key, (reader, off) in _OFF.items():
-        if cfg.LOSS[key] != off and reader not in cfg.LOSS.CRITERIA:
-            raise UserError(
-                f"LOSS.{key}: {cfg.LOSS[key]!r} is read by {reader} alone, which LOSS.CRITERIA "
-                f"{list(cfg.LOSS.CRITERIA)} lacks; allowed here: {off!r}"
-            )
+        raise UserError(f"LOSS.CRITERIA: {names} reads neither triplets nor labels; add one that does")
+    readers = [name for name, entry in chosen.items() if "logits" in entry.outputs]
+    if readers and not any(entry.teaches_classes for entry in chosen.values()):
+        teachers = ", ".join(name for name, entry in CRITERIA.items() if entry.teaches_classes)
+        raise UserError(f"LOSS.CRITERIA: {names} teaches no classes; {readers[0]} needs one beside it: {teachers}")
+    check_used(dict(flatten(cfg)), [Choice("LOSS.CRITERIA", CRITERIA, names)])
     return tuple(dict.fromkeys(every))
 
 
 def criteria_outputs(cfg: Any) -> set[str]:
     """The outputs of the net that the criteria read."""
-    return {name for criterion in cfg.LOSS.CRITERIA for name in lookup(_OUTPUTS, criterion, key="LOSS.CRITERIA")}
+    return {name for entry in _chosen(cfg).values() for name in entry.outputs}
 
 
 def build_criterion(
@@ -87,7 +49,7 @@ def build_criterion(
     """The criteria of ``cfg.LOSS``, added up where there are several.
 
     Args:
-        cfg: the whole settings; only ``LOSS`` is read.
+        cfg: the whole settings.
         classes: names in label order; empty where no criterion reads labels.
         class_weights: weight of each class, or None for 1.
         relabel_after: iterations before SCN's search for wrong labels begins; None = never.
@@ -100,34 +62,13 @@ def build_criterion(
         raise UserError(f"LOSS.WEIGHTS: {len(weights)} numbers for {len(names)} of LOSS.CRITERIA; give one each")
     if len(set(names)) < len(names):
         raise UserError(f"LOSS.CRITERIA: {names} names one twice; allowed: each once")
-
-    def build(name: str) -> nn.Module:
-        if name == "triplet":
-            return _triplet(cfg)
-        return build_class_criterion(
-            name,
-            classes,
-            label_smoothing=cfg.LOSS.LABEL_SMOOTHING,
-            class_weights=class_weights,
-            hardest=cfg.LOSS.OHEM_RATIO,
-            scn_beta=cfg.LOSS.SCN_BETA,
-            scn_margin_1=cfg.LOSS.SCN_MARGIN_1,
-            scn_margin_2=cfg.LOSS.SCN_MARGIN_2,
-            relabel_after=relabel_after,
-            ran_margin=cfg.LOSS.RAN_MARGIN,
-            wasserstein=cfg.LOSS.WASSERSTEIN_COST,
-            confusion=cfg.LOSS.WASSERSTEIN_CONFUSION,
-            ccc=cfg.LOSS.CCC,
-        )
-
+    meant = {"DATA.LABELS": classes, "LOSS.CLASS_WEIGHTS": class_weights, "LOSS.SCN_RELABEL_AFTER": relabel_after}
+    settings = {**dict(flatten(cfg)), **meant}
+    criteria = [entry.build(**entry.keywords(settings)) for entry in _chosen(cfg).values()]
     if len(names) == 1 and weights[0] == 1:
-        return build(names[0])
-    return WeightedCriteria([(build(name), weight) for name, weight in zip(names, weights, strict=True)])
+        return criteria[0]
+    return WeightedCriteria(list(zip(criteria, weights, strict=True)))
 
 
-def _triplet(cfg: Any) -> TripletCriterion:
-    keys = ("MARGIN_ONE_CLASS", "MARGIN_TWO_CLASS", "MARGIN_THREE_CLASS")
-    for key in keys:
-        if cfg.LOSS[key] < 0:
-            raise UserError(f"LOSS.{key}: {cfg.LOSS[key]}; allowed: 0 or more")
-    return TripletCriterion([cfg.LOSS[key] for key in keys])
+def _chosen(cfg: Any) -> dict[str, CriterionEntry]:
+    return {name: lookup(CRITERIA, name, key="LOSS.CRITERIA") for name in cfg.LOSS.CRITERIA}

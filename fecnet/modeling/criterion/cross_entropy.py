@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fecnet.modeling.criterion.global_batch import own_rows, top_share
+from fecnet.modeling.criterion.ranges import check_range
 from fecnet.modeling.criterion.targets import target_of
 from fecnet.structures import Batch, Outputs
 from fecnet.utils import comm
@@ -26,6 +27,9 @@ class CrossEntropyCriterion(nn.Module):
         label_smoothing: share of the target spread evenly over all classes (arXiv:1512.00567).
         class_weights: K weights, or None for 1.
         hardest: share kept, above 0, at most 1.
+
+    Raises:
+        UserError: a value out of range.
     """
 
     class_weight_K: Tensor | None
@@ -34,6 +38,11 @@ class CrossEntropyCriterion(nn.Module):
         self, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None, hardest: float = 1.0
     ) -> None:
         super().__init__()
+        check_range("LABEL_SMOOTHING", label_smoothing, 0 <= label_smoothing < 1, "0 or more, below 1")
+        check_range("OHEM_RATIO", hardest, 0 < hardest <= 1, "above 0, at most 1")
+        if class_weights is not None:
+            fits = min(class_weights) >= 0 and max(class_weights) > 0
+            check_range("CLASS_WEIGHTS", list(class_weights), fits, "0 or more for each class, one of them above 0")
         self.label_smoothing = label_smoothing
         self.hardest = hardest
         weight = None if class_weights is None else torch.tensor(list(class_weights), dtype=torch.float32)

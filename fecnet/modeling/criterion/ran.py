@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fecnet.modeling.criterion.ranges import check_range
 from fecnet.structures import Batch, Outputs
 
 
@@ -15,10 +16,14 @@ class RegionBiasCriterion(nn.Module):
 
     Args:
         margin: m; 0.02 in the paper, 0.1 in its code.
+
+    Raises:
+        UserError: the margin is not in 0..1.
     """
 
     def __init__(self, *, margin: float = 0.02) -> None:
         super().__init__()
+        check_range("RAN_MARGIN", margin, 0 <= margin <= 1, "0..1, since importances are")
         self.margin = margin
 
     def count(self, batch: Batch) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fecnet.modeling.criterion.global_batch import once_for_all, own_rows, top_share
+from fecnet.modeling.criterion.ranges import check_range
 from fecnet.modeling.criterion.targets import target_of
 from fecnet.structures import Batch, Outputs, Relabels
 from fecnet.utils import comm
@@ -45,6 +46,9 @@ class ScnCriterion(nn.Module):
         margin_1: δ1, between the groups' mean importances; 0.15 for batches of 1024, 0.07 for 64.
         margin_2: δ2, between two probabilities.
         relabel_after: iterations before the search begins; None = never.
+
+    Raises:
+        UserError: a value out of range.
     """
 
     nothing_04: Tensor
@@ -58,6 +62,9 @@ class ScnCriterion(nn.Module):
         relabel_after: int | None = None,
     ) -> None:
         super().__init__()
+        check_range("SCN_BETA", beta, 0 < beta < 1, "above 0, below 1")
+        for key, value in (("SCN_MARGIN_1", margin_1), ("SCN_MARGIN_2", margin_2)):
+            check_range(key, value, 0 <= value <= 1, "0..1, since importances and probabilities are")
         self.beta = beta
         self.margin_1 = margin_1
         self.margin_2 = margin_2

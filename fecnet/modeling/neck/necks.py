@@ -10,11 +10,12 @@ from fecnet.layers.dense_block import DenseBlock
 from fecnet.layers.initialise import init_convolutions
 from fecnet.layers.small_maps import Conv3x3
 from fecnet.modeling.channels import ChannelGroup, Span
+from fecnet.modeling.neck.base import Neck
 
 _NUM_LAYERS, _INNER, _GROWTH = 5, 256, 64  # of the paper's dense block
 
 
-class Neck(nn.Module):
+class ReducingNeck(Neck):
     """1×1 convolution without bias → ``body`` → batch norm → ReLU6.
 
     Args:
@@ -22,9 +23,6 @@ class Neck(nn.Module):
         channels: output of the 1×1 convolution, input of ``body``.
         body: map to map of the same size.
         out_channels: channels ``body`` returns.
-
-    Attributes:
-        readers: what takes in the backbone's map.
     """
 
     readers = (Span("reduce"),)
@@ -42,12 +40,8 @@ class Neck(nn.Module):
         """Map (N, in_channels, H, W) to (N, out_channels, H, W), values in 0..6."""
         return self.relu(self.norm(self.body(self.reduce(map_NCHW))))
 
-    def channel_groups(self) -> list[ChannelGroup]:
-        """The channels that can be removed, in the order of ``MODEL.LAYER_CHANNELS``."""
-        raise NotImplementedError
 
-
-class DenseBlockNeck(Neck):
+class DenseBlockNeck(ReducingNeck):
     """The paper's: a dense block of five layers, growth 64, 1×1 width 256; 512 channels become 832.
 
     Args:
@@ -91,7 +85,7 @@ class DenseBlockNeck(Neck):
         return ChannelGroup(writer, size, tuple(norms), (Span(writer),), readers, output=offset)
 
 
-class _PlainNeck(Neck):
+class _PlainNeck(ReducingNeck):
     """A neck whose only removable channels are those of its last convolution."""
 
     _last: str
@@ -139,20 +133,19 @@ class Conv1x1Neck(_PlainNeck):
         super().__init__(in_channels, channels, nn.Identity(), channels)
 
 
-class NoNeck(nn.Identity):
-    """The backbone's map as it is, as classifiers have it."""
+class NoNeck(Neck):
+    """The backbone's map as it is, as classifiers have it.
 
-    readers: tuple[Span, ...] = ()
+    Args:
+        in_channels: channels of the backbone's map.
+    """
 
-    def __init__(self, in_channels: int, channels: int = 512, widths: Sequence[int] | None = None) -> None:
+    readers = ()
+
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
         self.out_channels = in_channels
 
-    @staticmethod
-    def own_widths(channels: int) -> list[int]:
-        """None."""
-        return []
-
-    def channel_groups(self) -> list[ChannelGroup]:
-        """None."""
-        return []
+    def forward(self, map_NCHW: Tensor) -> Tensor:
+        """The map itself."""
+        return map_NCHW

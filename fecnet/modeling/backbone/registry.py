@@ -1,0 +1,64 @@
+"""The backbones that ``MODEL.BACKBONE`` names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from fecnet.modeling.backbone.deep_emotion import DeepEmotion
+from fecnet.modeling.backbone.inception_nn2 import InceptionNN2
+from fecnet.modeling.backbone.inception_resnet import InceptionResnetV1
+from fecnet.modeling.backbone.iresnet import IRESNET18_BLOCKS, IRESNET50_BLOCKS, IResNet
+from fecnet.modeling.backbone.resnet import ResNet18, resnet_widths
+from fecnet.modeling.backbone.vgg import VGG, VGG16_STAGES, VGG19_STAGES, vgg_widths
+from fecnet.modeling.parts import BackboneEntry
+from fecnet.utils.errors import UserError
+from fecnet.utils.lookup import lookup
+
+
+def _resnet18(
+    *, in_channels: int, width: float, blocks: Sequence[int], stem: str, widths: Sequence[int] | None = None
+) -> ResNet18:
+    cifar_stem = lookup({"imagenet": False, "cifar": True}, stem, key="MODEL.STEM")
+    return ResNet18(in_channels=in_channels, width=width, blocks=blocks, cifar_stem=cifar_stem, widths=widths)
+
+
+def _resnet18_widths(*, width: float, blocks: Sequence[int], stem: str) -> list[int]:
+    if width <= 0:
+        raise UserError(f"MODEL.WIDTH_MULT: {width}; must be above 0")
+    if not 1 <= len(blocks) <= 4 or min(blocks) < 1:
+        raise UserError(f"MODEL.BLOCKS: {list(blocks)}; one to four stages of at least one block")
+    return resnet_widths(width, blocks)
+
+
+def _vgg(stages: Sequence[int]) -> BackboneEntry:
+    return BackboneEntry(build=partial(VGG, stages), own_widths=partial(vgg_widths, stages))
+
+
+def _iresnet(blocks: Sequence[int]) -> BackboneEntry:
+    def build(*, in_channels: int, with_fc: bool, input_size: int) -> IResNet:
+        return IResNet(blocks, in_channels=in_channels, input_size=input_size if with_fc else None)
+
+    return BackboneEntry(build=build, options={"with_fc": "MODEL.IRESNET_FC", "input_size": "DATA.INPUT_SIZE"})
+
+
+def _deep_emotion(*, in_channels: int, dropout: float) -> DeepEmotion:
+    if not 0 <= dropout < 1:
+        raise UserError(f"MODEL.BACKBONE_DROPOUT: {dropout}; must be at least 0 and below 1")
+    return DeepEmotion(in_channels=in_channels, dropout=dropout)
+
+
+BACKBONES: dict[str, BackboneEntry] = {
+    "resnet18": BackboneEntry(
+        build=_resnet18,
+        options={"width": "MODEL.WIDTH_MULT", "blocks": "MODEL.BLOCKS", "stem": "MODEL.STEM"},
+        own_widths=_resnet18_widths,
+    ),
+    "vgg16": _vgg(VGG16_STAGES),
+    "vgg19": _vgg(VGG19_STAGES),
+    "iresnet18": _iresnet(IRESNET18_BLOCKS),
+    "iresnet50": _iresnet(IRESNET50_BLOCKS),
+    "deep_emotion": BackboneEntry(build=_deep_emotion, options={"dropout": "MODEL.BACKBONE_DROPOUT"}),
+    "inception_nn2": BackboneEntry(build=InceptionNN2, options={"batch_norm": "MODEL.BATCH_NORM"}),
+    "inception_resnet_v1": BackboneEntry(build=InceptionResnetV1),
+}

@@ -1,0 +1,42 @@
+"""The heads that ``MODEL.HEAD`` names."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from fecnet.modeling.head.classifier import AffectHead, ClassifierHead, JointHead
+from fecnet.modeling.head.embedding import EmbeddingHead
+from fecnet.modeling.head.ran import RanHead
+from fecnet.modeling.head.scn import ScnHead
+from fecnet.modeling.parts import HeadEntry
+
+_DROPOUT = {"dropout": "MODEL.DROPOUT"}
+_EMBEDDING = {**_DROPOUT, "feature_dim": "MODEL.FEATURE_DIM", "embedding_dim": "MODEL.EMBEDDING_DIM"}
+
+
+def _joint(*, in_channels: int, num_classes: int, feature_dim: int, embedding_dim: int, dropout: float) -> JointHead:
+    classifier = ClassifierHead(in_channels, num_classes, dropout=dropout)
+    embedding = EmbeddingHead(in_channels, feature_dim=feature_dim, embedding_dim=embedding_dim, dropout=dropout)
+    return JointHead(classifier, embedding)
+
+
+def _classifier_affect(*, in_channels: int, num_classes: int, dropout: float) -> JointHead:
+    classifier = ClassifierHead(in_channels, num_classes, dropout=dropout)
+    return JointHead(classifier, AffectHead(in_channels, dropout=dropout))
+
+
+HEADS: dict[str, HeadEntry] = {
+    "embedding": HeadEntry(build=EmbeddingHead, options=_EMBEDDING, outputs={"embedding"}),
+    "classifier": HeadEntry(build=ClassifierHead, options=_DROPOUT, outputs={"logits"}),
+    "joint": HeadEntry(build=_joint, options=_EMBEDDING, outputs={"embedding", "logits"}),
+    "affect": HeadEntry(build=AffectHead, options=_DROPOUT, outputs={"valence_arousal"}),
+    "classifier_affect": HeadEntry(build=_classifier_affect, options=_DROPOUT, outputs={"logits", "valence_arousal"}),
+    "scn": HeadEntry(build=ScnHead, options=_DROPOUT, outputs={"logits", "importance"}),
+    "ran": HeadEntry(build=RanHead, options=_DROPOUT, outputs={"logits", "region_importance"}, sees_regions=True),
+    "scn_ran": HeadEntry(
+        build=partial(RanHead, scn=True),
+        options=_DROPOUT,
+        outputs={"logits", "importance", "region_importance"},
+        sees_regions=True,
+    ),
+}
