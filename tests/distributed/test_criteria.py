@@ -201,7 +201,7 @@ def update(name):
 
 def update_free():
     """The same with distances that are learnt: the gradient of the net and of the distances, and the loss."""
-    model, criterion = EveryOutput(), build("wasserstein", wasserstein="learned")
+    model, criterion = EveryOutput(), build("wasserstein", kind="learned")
     with torch.no_grad():
         criterion.free.raw_P.copy_(torch.linspace(-1, 1, 10))
     before = [parameter.detach().clone() for parameter in (*model.parameters(), criterion.free.raw_P)]
