@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: help install demo link test lint bench clean
+.PHONY: help install demo link test test-fast lint bench clean
 
 help:
 	@echo "make demo     make data, train, measure: a few minutes on a CPU"
 	@echo "make link     keep datasets/ and result/ elsewhere: make link STORE=/data/fecnet"
 	@echo "make test     run the tests"
+	@echo "make test-fast  the quick ones, for the one who edits"
 	@echo "make lint     check style and types"
 	@echo "make bench    run the benchmarks"
 	@echo "make install  only create the environment"
@@ -45,7 +46,10 @@ link:
 	@bash link.sh "$(STORE)"
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_FLAGS)
+
+test-fast: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(PYTEST_FLAGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

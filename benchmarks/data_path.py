@@ -39,7 +39,7 @@ def run(*, quick: bool) -> dict[str, Any]:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        cfg = small_demo(folder)
+        cfg = small_demo(folder, quick=quick)
         dataset = PackedDataset(cfg.DATA.PATH)
         loader = build_loader(cfg, dataset, rank=0, world_size=1, device=CPU)
         numbers = count(1)

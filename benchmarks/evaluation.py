@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from benchmarks.demo import ROOT
+from benchmarks.loop import FEW
 from benchmarks.record import seconds, spread
 from fecnet.config.node import Frozen, load_config
 from fecnet.data.packed import PackedDataset
@@ -30,8 +31,7 @@ def run(*, quick: bool) -> dict[str, Any]:
     """Faces/s of the evaluator and of the bare net on batches that are in memory, in turn; triplets/s."""
     with tempfile.TemporaryDirectory() as temporary:
         data = Path(temporary) / "demo"
-        few = {"num_train_identities": 20, "num_train_triplets": 300, "num_test_identities": 20}
-        prepare_synthetic(data, **(few if quick else {}), progress=False)  # type: ignore[arg-type]
+        prepare_synthetic(data, **(FEW if quick else {}), progress=False)
         return measure(load_config(ROOT / "config" / "demo.yaml", ["DATA.PATH", str(data)]), rounds=1 if quick else 41)
 
 

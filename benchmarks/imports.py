@@ -20,6 +20,7 @@ STARTS = {
     "import fecnet.prepare.synthetic": ("-c", "import fecnet.prepare.synthetic"),
     "import fecnet.encoder.encoder": ("-c", "import fecnet.encoder.encoder"),
 }
+QUICK = ("import torch", "import fecnet.runs.training")  # those that are compared
 
 
 def start(arguments: Sequence[str]) -> None:
@@ -30,9 +31,10 @@ def start(arguments: Sequence[str]) -> None:
 def run(*, quick: bool) -> dict[str, Any]:
     """Wall seconds of fresh processes, in turn; what training imports beside torch is a difference within a round."""
     rounds = 1 if quick else 9
-    taken: dict[str, list[float]] = {name: [] for name in STARTS}
+    starts = {name: STARTS[name] for name in (QUICK if quick else STARTS)}
+    taken: dict[str, list[float]] = {name: [] for name in starts}
     for number in range(rounds if quick else rounds + 1):
-        for name, arguments in STARTS.items():
+        for name, arguments in starts.items():
             found = seconds(partial(start, arguments))
             if number or quick:  # the first round reads the files from the disk
                 taken[name].append(found)

@@ -29,6 +29,8 @@ from fecnet.utils.env import choose_device, choose_precision
 RECIPE = Path(__file__).parents[1] / "config" / "demo.yaml"
 LARGE_RECIPE = Path(__file__).parents[1] / "config" / "fec_code_resnet18.yaml"
 REQUIRED = 0.97
+FEW: dict[str, Any] = {f"num_{split}_identities": 20 for split in ("train", "val", "test")}
+FEW |= {"num_train_triplets": 300, "num_val_triplets": 60, "num_test_triplets": 60}
 _BATCHES = 8  # of the bare step, on the device: they differ in size
 WARM = 3  # first iterations, not counted
 
@@ -120,9 +122,10 @@ def loop_seconds(cfg: Frozen, folder: Path, iterations: int) -> float:
     return statistics.median(iteration_seconds(cfg, folder, iterations + WARM)[WARM:])
 
 
-def small_demo(folder: Path) -> Frozen:
+def small_demo(folder: Path, *, quick: bool) -> Frozen:
     """A small synthetic data set in ``folder`` and the demo's settings on it."""
-    prepare_synthetic(folder / "demo", num_train_identities=100, num_train_triplets=2000, progress=False)
+    few: dict[str, Any] = {"num_train_identities": 100, "num_train_triplets": 2000}
+    prepare_synthetic(folder / "demo", **(FEW if quick else few), progress=False)
     return load_config(RECIPE, ["DATA.PATH", str(folder / "demo")])
 
 
@@ -131,7 +134,7 @@ def run(*, quick: bool) -> dict[str, Any]:
     found = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        cases = {"demo": (small_demo(folder), 300), "160_pixels": (large_faces(folder, quick=quick), 15)}
+        cases = {"demo": (small_demo(folder, quick=quick), 300), "160_pixels": (large_faces(folder, quick=quick), 15)}
         for name, (cfg, iterations) in cases.items():
             found[name] = measure(
                 cfg, folder / "result", iterations=3 if quick else iterations, times=1 if quick else 3
@@ -155,12 +158,7 @@ def large_faces(folder: Path, *, quick: bool, people: int = 60, triplets: int = 
     prepare_synthetic(
         folder / "large",
         size=size,
-        num_train_identities=people,
-        num_val_identities=20,
-        num_test_identities=20,
-        num_train_triplets=triplets,
-        num_val_triplets=60,
-        num_test_triplets=60,
+        **FEW | ({} if quick else {"num_train_identities": people, "num_train_triplets": triplets}),
         progress=False,
     )
     narrow = ["MODEL.WIDTH_MULT", "0.125", "MODEL.NECK", "conv1x1"] if quick else []

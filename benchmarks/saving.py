@@ -23,7 +23,7 @@ def run(*, quick: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         taken = iteration_seconds(
-            small_demo(folder), folder / "result", 2 * PERIOD * (pairs + 1), save_period=2 * PERIOD
+            small_demo(folder, quick=quick), folder / "result", 2 * PERIOD * (pairs + 1), save_period=2 * PERIOD
         )
     ratios, with_save, without = [], 0.0, 0.0
     for first in range(2 * PERIOD - 1, 2 * PERIOD * pairs, 2 * PERIOD):  # the interval that holds the save

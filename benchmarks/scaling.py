@@ -50,7 +50,7 @@ def run(*, quick: bool) -> dict[str, Any]:
     rates: dict[str, list[float]] = {name: [] for name in ("one", "two", "two_apart", "two_each", "two_apart_each")}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        batch = small_demo(folder).SOLVER.BATCH_SIZE
+        batch = small_demo(folder, quick=quick).SOLVER.BATCH_SIZE
 
         def rate(processes: int, of: int) -> float:
             return of / seconds(start(folder, processes, iterations, of))

@@ -40,7 +40,7 @@ def run(*, quick: bool) -> dict[str, Any]:
     nets = {}
     for name, net, shape in (
         ("vgg19_44px", VGG(VGG19_STAGES, widths=[8] * 16 if quick else None), (2 if quick else 64, 3, 44, 44)),
-        ("resnet18_160px", ResNet18(width=0.125 if quick else 1.0), (2 if quick else IMAGES, 3, 160, 160)),
+        ("resnet18_160px", ResNet18(width=0.125 if quick else 1.0), (2, 3, 32, 32) if quick else (IMAGES, 3, 160, 160)),
     ):
         net.to(memory_format=torch.channels_last)
         nets[name] = times_faster(net, torch.randn(shape), pairs, only_where_it_pays=not quick)

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from benchmarks.demo import ROOT
+from benchmarks.loop import FEW
 from benchmarks.peers import JpegTriplets, batches, endless, original_loss, write_jpegs
 from fecnet.config.node import Frozen, load_config
 from fecnet.data.packed import PackedDataset
@@ -38,9 +39,7 @@ def run(*, quick: bool) -> dict[str, Any]:
     wanted, period = (0.0, 2) if quick else (WANTED, PERIOD)
     with tempfile.TemporaryDirectory() as temporary:
         data = Path(temporary) / "demo"
-        few = {"num_train_identities": 20, "num_val_identities": 20, "num_test_identities": 20}
-        few |= {"num_train_triplets": 300, "num_val_triplets": 60, "num_test_triplets": 60}
-        prepare_synthetic(data, **(few if quick else {}), progress=False)  # type: ignore[arg-type]
+        prepare_synthetic(data, **(FEW if quick else {}), progress=False)
         cfg = load_config(ROOT / "config" / "demo.yaml", ["DATA.PATH", str(data)])
         files = write_jpegs(PackedDataset(data), Path(temporary) / "jpeg")
         ours = until(cfg, our_updates, wanted=wanted, period=period)

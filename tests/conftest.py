@@ -1,6 +1,7 @@
 """Fixtures: a tiny packed data set, a tiny recipe, and the settings of the test processes."""
 
 import os
+import re
 
 # Two pytest workers share two cores; set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,6 +16,39 @@ from fecnet.utils.terminal import log_to_terminal
 
 ROOT = Path(__file__).parents[1]
 log_to_terminal()  # tests read what a run tells from the output, as users do
+
+
+SLOW = {  # folders and files whose tests start processes, train for long or compile: seconds each
+    *("distributed", "export", "pruning", "studies"),
+    *("test_backbones", "test_benchmarks", "test_coming_from", "test_command_line", "test_detect", "test_download"),
+    *("test_embed_launches", "test_embed_resume", "test_fec", "test_fine_tuning", "test_in_browser", "test_installed"),
+    *("test_launch", "test_learning_curves", "test_memory", "test_no_waiting", "test_profiling", "test_readme"),
+    *("test_recipes", "test_relabelling", "test_scn", "test_small_maps", "test_train_classes", "test_train_run"),
+    *("test_using", "test_watch"),
+}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if SLOW & {item.path.stem, item.path.parent.name}:
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--only-gpu-skips", action="store_true", help="fail where a test skips for another reason")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session):
+    """With ``--only-gpu-skips`` a skip fails unless it wants a GPU, or data that are nowhere on this machine."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")  # not in xdist's workers
+    if reporter is None or not session.config.option.only_gpu_skips:
+        return
+    allowed = r"\bGPU\b" if (ROOT.parent / "shared" / "data").is_dir() else r"\bGPU\b|shared/data\b.* is absent"
+    reasons = {report.longrepr[2] for report in reporter.stats.get("skipped", [])}
+    if others := sorted(reason for reason in reasons if not re.search(allowed, reason)):
+        reporter.write_line(f"\nskipped for want of other things than a GPU: {'; '.join(others)}", red=True)
+        session.exitstatus = session.exitstatus or 1
 
 
 def write_tiny(path, *, num_faces=60, num_triplets=40, size=48, seed=0, channels=("grey",)):

@@ -37,6 +37,8 @@ def short(recipe: Path) -> list[str]:
         overrides += ["DATA.INPUT_SIZE", "96"]
     if cfg.DATA.HOLD_OUT > 0.25:  # of few faces, so that each class is still learnt
         overrides += ["DATA.HOLD_OUT", "0.25"]
+    if cfg.EVAL.TTA == "ten_crop":  # of whole nets takes a minute; tests/data/test_views.py has it
+        overrides += ["EVAL.TTA", "center"]
     if cfg.LOSS.SCN_RELABEL_AFTER:
         overrides += ["LOSS.SCN_RELABEL_AFTER", "1"]
     if cfg.SOLVER.LABELLED_BATCH_SIZE:

@@ -17,9 +17,9 @@ from fecnet.cli.main import main as fecnet
 from fecnet.modeling.backbone.resnet import ResNet18
 from fecnet.prepare.labelled.ckplus import CKPLUS_CLASSES
 from tests.conftest import ROOT
+from tests.inline_runs import inline_runs  # noqa: F401  (a fixture)
 from tests.short_runs import short
 
-ONE_VIEW = ["EVAL.TTA", "center"]  # ten crops of whole nets take a minute; tests/data/test_views.py has them
 PAGES = ("coming_from", "classifiers", "comparing")
 PREPARED_ELSEWHERE = {"config/rafdb": "fecnet prepare rafdb RAFDB_FOLDER datasets/rafdb"}  # in another part or page
 
@@ -43,7 +43,7 @@ def save(path, seed, side=48):
 
 
 def write_rafdb(folder):
-    lines = [f"{split}_{n:05d}.jpg {n % 7 + 1}" for split in ("train", "test") for n in range(56)]
+    lines = [f"{split}_{n:05d}.jpg {n % 7 + 1}" for split in ("train", "test") for n in range(28)]
     (folder / "EmoLabel").mkdir(parents=True)
     (folder / "EmoLabel" / "list_patition_label.txt").write_text("\n".join(lines))
     for seed, line in enumerate(lines):
@@ -67,6 +67,7 @@ def write_ckplus(folder):
 
 
 def write_lists(folder):
+    """A training list and one for tests beside the pictures they name."""
     for number in range(12):
         save(folder / "PICTURES" / f"{number}.png", number, side=160)
     kinds = ("ONE_CLASS_TRIPLET", "TWO_CLASS_TRIPLET", "THREE_CLASS_TRIPLET")
@@ -75,18 +76,22 @@ def write_lists(folder):
         (folder / name).write_text("\n".join(rows))
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """A folder with what the words in capitals stand for, in which the commands are run."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "config").symlink_to(ROOT / "config")
-    write_rafdb(tmp_path / "RAFDB_FOLDER")
-    write_fer2013(tmp_path / "FER2013_FOLDER")
-    write_ckplus(tmp_path / "CKPLUS_FOLDER")
-    write_lists(tmp_path)
-    save(tmp_path / "PHOTO.jpg", 0)
-    torch.save(ResNet18(in_channels=3).state_dict(), tmp_path / "RESNET18.pth")
-    return tmp_path
+WRITERS = {  # what the words in capitals stand for
+    "RAFDB_FOLDER": write_rafdb,
+    "FER2013_FOLDER": write_fer2013,
+    "CKPLUS_FOLDER": write_ckplus,
+    "PICTURES": lambda path: write_lists(path.parent),
+    "PHOTO.jpg": lambda path: save(path, 0),
+    "RESNET18.pth": lambda path: torch.save(ResNet18(in_channels=3).state_dict(), path),
+}
+
+
+def make_place(folder, commands):
+    """What the commands read, in a folder in which they are run."""
+    (folder / "config").symlink_to(ROOT / "config")
+    for word, write in WRITERS.items():
+        if any(word in command for command in commands):
+            write(folder / word)
 
 
 def run(command, monkeypatch, folder):
@@ -95,7 +100,7 @@ def run(command, monkeypatch, folder):
     program, *words = shlex.split(command)
     if program == "fecnet":
         if words[0] == "folds":
-            words[2:2] = [*short(folder / words[1]), *ONE_VIEW]
+            words[2:2] = short(folder / words[1])
         if words[0] == "compare" and words[1].endswith(".yaml"):
             place = words.index("--seeds")
             words[place : place + 2] = [*short(folder / words[1]), "--seeds", "1"]
@@ -108,7 +113,7 @@ def run(command, monkeypatch, folder):
     assert program == "python", command
     script = {"train.py": train, "inference.py": inference}[words[0]]
     if script is train:
-        words += [*short(folder / words[1]), *ONE_VIEW]
+        words += short(folder / words[1])
     monkeypatch.setattr(sys, "argv", words)
     return script.main()
 
@@ -117,13 +122,16 @@ def test_all_parts_are_there():
     assert [len(part.values[0]) > 1 for part in parts()] == [True] * 7
 
 
+@pytest.mark.usefixtures("inline_runs")
 @pytest.mark.parametrize("commands", parts())
-def test_commands_run(commands, place, monkeypatch, capsys):
+def test_commands_run(commands, tmp_path, monkeypatch, capsys):
     for recipes, prepare in PREPARED_ELSEWHERE.items():
         if any(recipes in command for command in commands) and prepare not in commands:
             commands = [prepare, *commands]
+    monkeypatch.chdir(tmp_path)
+    make_place(tmp_path, commands)
     for command in commands:
-        code = run(command, monkeypatch, place)
+        code = run(command, monkeypatch, tmp_path)
         assert code == 0, f"{command}\n{capsys.readouterr().err}"
 
 

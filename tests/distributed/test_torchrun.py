@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 from fecnet.engine.checkpoint import find_checkpoint
 from tests.conftest import ROOT
@@ -37,8 +36,7 @@ def launch(folder, mode, *arguments):
     script.write_text(CHILD)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    began = time.monotonic()
-    done = subprocess.run(
+    return subprocess.run(
         [*command, str(script), mode, *map(str, arguments)],
         env=environment,
         cwd=folder,
@@ -46,19 +44,17 @@ def launch(folder, mode, *arguments):
         text=True,
         timeout=90,
     )
-    return done, time.monotonic() - began
 
 
 def test_an_exception_on_one_rank_ends_the_launch(recipe):
-    done, seconds = launch(recipe.parent, "raise", recipe)
+    done = launch(recipe.parent, "raise", recipe)
     assert done.returncode != 0
     assert "broken on one rank" in done.stderr
-    assert seconds < 80
     assert find_checkpoint(recipe.parent / "result" / "tiny", "last").name == "2"
 
 
 def test_a_signal_to_one_rank_ends_all_with_143_and_one_voice(recipe):
-    done, _ = launch(recipe.parent, "signal", recipe)
+    done = launch(recipe.parent, "signal", recipe)
     assert done.returncode != 0
     # the launcher ends the others as soon as one has left, so only the first is sure to say its code
     assert "exit 143" in done.stdout
@@ -68,7 +64,7 @@ def test_a_signal_to_one_rank_ends_all_with_143_and_one_voice(recipe):
 
 
 def test_an_error_of_all_ranks_is_said_once(recipe):
-    done, _ = launch(recipe.parent, "signal", recipe, "SOLVER.BASE_RL", 1)
+    done = launch(recipe.parent, "signal", recipe, "SOLVER.BASE_RL", 1)
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert "SOLVER.BASE_RL" in errors[0]

@@ -104,7 +104,7 @@ def test_resnet18_width_scales_every_layer():
 
 
 def test_narrow_shortcuts_are_strided_convolutions():
-    # computed here in double precision and without channels_last, where torch's own is sound
+    # computed here in double precision, where torch's own is sound
     net = ResNet18(width=0.125, cifar_stem=True, blocks=(1, 1)).double()
     block = net.layer2[0]
     image = torch.randn(2, 8, 13, 12, dtype=torch.double)

@@ -14,8 +14,8 @@ from fecnet.runs.training import train_run
 BACKBONES = {
     "deep_emotion": ("MODEL.BACKBONE", "deep_emotion", "MODEL.WIDTH_MULT", 1.0),
     "iresnet18": ("MODEL.BACKBONE", "iresnet18", "MODEL.WIDTH_MULT", 1.0),
-    "resnet18_cifar": ("MODEL.STEM", "cifar"),  # of 8 channels: plain strided shortcuts would end the process
-    "vgg16": ("MODEL.BACKBONE", "vgg16", "MODEL.WIDTH_MULT", 1.0),
+    "resnet18_cifar": ("MODEL.STEM", "cifar"),
+    "vgg16": ("MODEL.BACKBONE", "vgg16", "MODEL.WIDTH_MULT", 1.0, "MODEL.LAYER_CHANNELS", [8] * 13),
 }
 
 

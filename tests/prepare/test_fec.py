@@ -242,10 +242,13 @@ def test_killed_and_started_again_equals_uninterrupted(tmp_path):
                 faces = [value for place in rng.sample(urls, 3) for value in (place, 0.1, 0.9, 0.1, 0.9)]
                 csv.writer(file).writerow([*faces, "ONE_CLASS_TRIPLET", *(v for k in range(6) for v in (k, 1))])
 
-        def start(name):
-            command = [sys.executable, "-m", "fecnet", "prepare", "fec", tmp_path / "a.csv", tmp_path / name]
+        def command(name):
             options = ["--allow-private", "--detector", "none", "--size", "16", "--connections", "1", "--workers", "1"]
-            return subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            return ["prepare", "fec", str(tmp_path / "a.csv"), str(tmp_path / name), *options]
+
+        def start(name):
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            return subprocess.Popen([sys.executable, "-m", "fecnet", *command(name)], cwd=ROOT, **quiet)
 
         for name, kills in (("whole", 0), ("killed", 2)):
             for kill in range(kills):
@@ -255,10 +258,7 @@ def test_killed_and_started_again_equals_uninterrupted(tmp_path):
                     time.sleep(0.01)
                 process.kill()
                 assert process.wait() == -signal.SIGKILL
-                process.stderr.close()
-            process = start(name)
-            errors = process.communicate()[1].decode()
-            assert process.returncode == 0, errors
+            assert main(command(name)) == 0
     for name in ("faces.npy", "faces.csv", "triplets/train.npz", "dataset.json"):
         found = (tmp_path / "killed" / name).read_bytes().replace(b'"killed"', b'"whole"')
         assert found == (tmp_path / "whole" / name).read_bytes(), name

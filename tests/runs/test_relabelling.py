@@ -9,6 +9,7 @@ from fecnet.data.labels import LabelTable
 from fecnet.prepare.labelled.fer2013 import FERPLUS_CLASSES
 from fecnet.prepare.labelled.label_noise import SplitLabels, write_label_noise
 from fecnet.prepare.writer import PackedWriter
+from tests.inline_runs import inline_runs  # noqa: F401  (a fixture)
 
 SPLITS = {"train": range(0, 64), "public_test": range(64, 80), "private_test": range(80, 96)}
 
@@ -62,6 +63,7 @@ def write_set(path):
         writer.set_coverage(write_label_noise(writer, "ferplus", FERPLUS_CLASSES, clean, rate=0.3, seed=0))
 
 
+@pytest.mark.usefixtures("inline_runs")
 def test_runs_are_trained_once_and_read_back(tmp_path):
     write_set(tmp_path / "data")
     short = ["SOLVER.LENGTH", "2", "LOSS.SCN_RELABEL_AFTER", "0.5", "LOSS.SCN_MARGIN_2", "0", "SOLVER.BATCH_SIZE", "16"]

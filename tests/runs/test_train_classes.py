@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 
 import numpy as np
@@ -11,6 +10,8 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+import inference
+import train as train_script
 from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_trainer, selected_by
 from fecnet.engine.stepper import Stepper
@@ -220,23 +221,25 @@ def test_predictions_that_are_not_finite_name_the_split_and_the_face(tmp_path):
         assert "\n" not in str(error.value)
 
 
-def test_the_demo_of_classes_runs_from_the_command_line(tmp_path):
+def test_the_demo_of_classes_runs_from_the_command_line(tmp_path, monkeypatch, capsys):
     people = {f"num_{split}_identities": 12 for split in ("train", "val", "test")}
     triplets = {f"num_{split}_triplets": 30 for split in ("train", "val", "test")}
     prepare_synthetic(tmp_path / "demo", **people, **triplets, progress=False)
     where = ["DATA.PATH", f"{tmp_path}/demo", "OUTPUT_DIR", f"{tmp_path}/result"]
 
-    def run(*command):
-        return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    def run(script, *words):
+        monkeypatch.setattr(sys, "argv", [f"{script.__name__}.py", *words])
+        return script.main()
 
-    done = run("train.py", "config/demo_classes.yaml", *where, "SOLVER.LENGTH", "2", "LOG.TENSORBOARD", "false")
-    assert done.returncode == 0, done.stderr
-    done = run("inference.py", f"{tmp_path}/result/demo_classes", "--nproc", "2")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("11 pout") == 1 and "of 96 faces" in done.stdout
-    done = run("train.py", "config/demo_classes.yaml", *where, "DATA.LABELS", "age")
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == [
+    monkeypatch.chdir(ROOT)
+    command = ("config/demo_classes.yaml", *where)
+    assert run(train_script, *command, "SOLVER.LENGTH", "2", "LOG.TENSORBOARD", "false") == 0
+    capsys.readouterr()
+    assert run(inference, f"{tmp_path}/result/demo_classes") == 0
+    said = capsys.readouterr().out
+    assert said.count("11 pout") == 1 and "of 96 faces" in said
+    assert run(train_script, *command, "DATA.LABELS", "age") == 2
+    assert capsys.readouterr().err.splitlines() == [
         f"error: {tmp_path}/demo: no label set 'age'; there are: synthetic; to make one, see: fecnet prepare --help"
     ]
 

@@ -13,6 +13,7 @@ from fecnet.engine.checkpoint import find_checkpoint, load_meta
 from fecnet.runs.training import train_run
 from fecnet.studies.compared_runs import group_runs, read_run
 from tests.classes import write_recipe
+from tests.inline_runs import inline_runs  # noqa: F401  (a fixture)
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("scipy")
@@ -262,6 +263,7 @@ def test_triplets_are_compared_and_nothing_is_claimed_of_one_seed(tiny, tmp_path
     assert "no verdict: 1 common seed, a spread needs two or more" in printed
 
 
+@pytest.mark.usefixtures("inline_runs")
 def test_settings_are_trained_then_compared_and_finished_runs_are_kept(recipe, tmp_path, capsys):
     command = ["compare", str(recipe), str(tmp_path / "runs"), *SHORT, "--jobs", "2", "--seeds", "1"]
     for name, overrides in SETTINGS.items():

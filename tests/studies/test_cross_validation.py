@@ -13,6 +13,7 @@ from fecnet.runs.inference import infer_run
 from fecnet.runs.listing import find_runs
 from fecnet.runs.training import train_run
 from tests.classes import labels_of, write_labelled, write_recipe
+from tests.inline_runs import inline_runs  # noqa: F401  (a fixture)
 
 
 @pytest.fixture
@@ -31,6 +32,7 @@ def error_of(capsys, *words):
     return said
 
 
+@pytest.mark.usefixtures("inline_runs")
 def test_folds_are_trained_measured_and_summed(moods, tmp_path, capfd):
     command = ["folds", str(moods), *HALVES, "--by", "subject", "--jobs", "2"]
     assert fecnet(command) == 0
@@ -74,6 +76,7 @@ def test_folds_are_trained_measured_and_summed(moods, tmp_path, capfd):
     assert (folder / "folds.json").read_bytes() == before
 
 
+@pytest.mark.usefixtures("inline_runs")
 def test_a_fold_that_fails_is_named_and_nothing_is_summed(moods, tmp_path, capfd):
     said = error_of(capfd, moods, *HALVES, "SOLVER.BATCH_SIZE", "30", "--fold", "1")
     assert "1 of 1 runs failed, see fold_1.log (exit code 2); the first says: error: SOLVER.BATCH_SIZE: 30" in said

@@ -1,38 +1,64 @@
 """Several runs of one recipe: in parallel, gone on with after any end, and one that fails does not stop the others."""
 
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks.survive import alive, assert_same, children, wait_for
+from benchmarks.survive import alive, assert_same, children
+from fecnet.config.node import load_config
 from fecnet.runs.listing import find_runs
+from fecnet.runs.training import train_run
 from fecnet.studies.many_runs import PlannedRun, train_all
-from tests.conftest import ROOT
-
-# long enough to be met in the middle: some 20 ms an iteration
-COMMAND = """
-import sys
-from pathlib import Path
 from fecnet.utils.program import fail_in_one_line
-from fecnet.studies.many_runs import PlannedRun, train_all
-runs = [PlannedRun(f"seed_{seed}", ("SEED", str(seed), "SOLVER.LENGTH", "150", "EVAL.PERIOD", "0")) for seed in (1, 2)]
-sys.exit(fail_in_one_line(lambda: train_all(Path(sys.argv[1]), runs, Path(sys.argv[2]), jobs=2) or 0))
-"""
+from tests.inline_runs import inline_runs  # noqa: F401  (a fixture)
+
+LONG = ("SOLVER.LENGTH", "200", "EVAL.PERIOD", "0")  # long enough to be met in the middle: some 20 ms an iteration
+ENDS_S = 120  # a command that hangs fails after them
 
 
-def start(recipe, folder):
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, str(recipe), str(folder)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def _command(recipe, folder, log):
+    """What a command that trains two runs does, in a process of its own."""
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+    runs = [PlannedRun(f"seed_{seed}", ("SEED", str(seed), *LONG)) for seed in (1, 2)]
+    code = fail_in_one_line(lambda: train_all(recipe, runs, folder, jobs=2) or 0)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def start(recipe, folder, log):
+    """The command, forked: starting torch takes seconds; its runs start by themselves as always."""
+    command = multiprocessing.get_context("fork").Process(target=_command, args=(recipe, folder, log))
+    command.start()
+    return command
+
+
+def wait(command):
+    command.join(ENDS_S)
+    assert command.exitcode is not None, "still running"
+    return command.exitcode
+
+
+def wait_for_more(folder, command):
+    """Wait until the command has started its runs, and the first of them has written one more checkpoint."""
+    last = folder / "seed_1/checkpoints/last"
+    ends = time.monotonic() + ENDS_S
+
+    def wait_until(there):
+        while not there():
+            assert command.is_alive() and time.monotonic() < ends
+            time.sleep(0.02)
+
+    wait_until(lambda: children(command.pid))  # those of a command that was killed have left then
+    before = last.read_text() if last.exists() else ""
+    wait_until(lambda: last.exists() and last.read_text() not in ("", before))
 
 
 def states(folder):
@@ -43,20 +69,25 @@ def seeds(*numbers):
     return [PlannedRun(f"seed_{seed}", ("SEED", str(seed))) for seed in numbers]
 
 
-def test_runs_are_trained_and_not_again(recipe, tmp_path, capfd):
+def test_runs_are_trained_and_not_again_and_one_that_fails_stops_no_other(recipe, tmp_path, capfd):
     folder = tmp_path / "many"
-    train_all(recipe, seeds(1, 2, 3), folder, jobs=2)
-    assert states(folder) == {f"seed_{seed}": ("finished", "6 / 6") for seed in (1, 2, 3)}
-    weights = {(folder / f"seed_{seed}/checkpoints/6/model.safetensors").read_bytes() for seed in (1, 2, 3)}
-    assert len(weights) == 3
+    bad = PlannedRun("bad", ("SOLVER.BATCH_SIZE", "4000"))
+    with pytest.raises(ValueError) as error:
+        train_all(recipe, [bad, *seeds(1, 2)], folder, jobs=2)
+    assert str(error.value).startswith(f"{folder}: 1 of 3 runs failed, see bad.log (exit code 2); the first")
+    assert "SOLVER.BATCH_SIZE: 4000" in str(error.value) and "\n" not in str(error.value)
+    assert states(folder) == {f"seed_{seed}": ("finished", "6 / 6") for seed in (1, 2)}
+    weights = {(folder / f"seed_{seed}/checkpoints/6/model.safetensors").read_bytes() for seed in (1, 2)}
+    assert len(weights) == 2
     assert "done in" in (folder / "seed_1.log").read_text()
     said = capfd.readouterr()
     assert not said.out and "3/3" in said.err and "it/s" not in said.err  # the bar over the runs alone
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    train_all(recipe, seeds(1, 2, 3), folder)
+    train_all(recipe, seeds(1, 2), folder)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
+@pytest.mark.usefixtures("inline_runs")
 def test_longer_runs_go_on_and_other_settings_are_refused(recipe, tmp_path):
     train_all(recipe, seeds(1), tmp_path / "many")
     longer = PlannedRun("seed_1", ("SEED", "1", "SOLVER.LENGTH", "8"))
@@ -68,16 +99,6 @@ def test_longer_runs_go_on_and_other_settings_are_refused(recipe, tmp_path):
     with pytest.raises(ValueError, match=r"another 'SOLVER.BASE_LR': 0.001 there, 0.5 given; give another folder"):
         train_all(recipe, [*seeds(2), other], tmp_path / "many")
     assert not (tmp_path / "many" / "seed_2").exists()  # found before anything is trained
-
-
-def test_a_run_that_fails_does_not_stop_the_others(recipe, tmp_path):
-    folder = tmp_path / "many"
-    bad = PlannedRun("bad", ("SOLVER.BATCH_SIZE", "4000"))
-    with pytest.raises(ValueError) as error:
-        train_all(recipe, [bad, *seeds(1)], folder)
-    assert str(error.value).startswith(f"{folder}: 1 of 2 runs failed, see bad.log (exit code 2); the first")
-    assert "SOLVER.BATCH_SIZE: 4000" in str(error.value) and "\n" not in str(error.value)
-    assert states(folder)["seed_1"] == ("finished", "6 / 6")
 
 
 def test_wrong_arguments_are_one_line(recipe, tmp_path, monkeypatch):
@@ -118,57 +139,50 @@ def test_cores_and_gpus_are_shared_out(recipe, tmp_path, monkeypatch):
     assert given(tmp_path / "said", jobs=2) == [["3", "unset"]] * 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_ended_in_the_middle_and_gone_on_with(recipe, tmp_path, number):
-    """Killed too, its runs leave by themselves, and the same command waits for that and ends with the same weights."""
-    folder = tmp_path / "many"
-    command = start(recipe, folder)
-    for seed in (1, 2):
-        wait_for(folder / f"seed_{seed}/checkpoints/last", command)
-    trainers = children(command.pid)
-    assert len(trainers) == 2
-    command.send_signal(number)
-    said, errors = command.communicate(timeout=60)
-    if number == signal.SIGKILL:
-        assert command.returncode == -signal.SIGKILL
-        again = start(recipe, folder)  # at once: while the others may still be saving
-    else:
-        assert command.returncode == 128 + number
-        assert f"{number.name}: the runs have saved, 0 of 2 are finished; the same command goes on" in said
+def test_ended_in_the_middle_by_all_means_and_gone_on_with(recipe, tmp_path, monkeypatch):
+    """Each end leaves no run behind, the same command goes on, and the weights are those of a run left alone.
+
+    Killed, its runs leave by themselves, and the next command waits for that; one run that is killed is named and
+    stops no other.
+    """
+    folder, log = tmp_path / "many", tmp_path / "log"
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        command = start(recipe, folder, log)
+        wait_for_more(folder, command)
+        trainers = children(command.pid)
+        assert trainers
+        if number == signal.SIGINT:
+            with (
+                monkeypatch.context() as patched,
+                pytest.raises(ValueError, match=f"{folder}: another command trains here; wait for it to end"),
+            ):
+                patched.setattr("fecnet.studies.many_runs._LEAVE_S", 0.3)
+                train_all(recipe, seeds(1), folder)
+        os.kill(command.pid, number)
+        if number == signal.SIGKILL:
+            assert wait(command) == -signal.SIGKILL  # gone on with at once: the runs may still be saving
+            continue
+        assert wait(command) == 128 + number
         assert not any(alive(pid) for pid in trainers)
-        again = start(recipe, folder)
-    said, errors = again.communicate(timeout=120)
-    assert again.returncode == 0, errors
-    assert states(folder) == {f"seed_{seed}": ("finished", "150 / 150") for seed in (1, 2)}
-    assert "going on after iteration" in (folder / "seed_1.log").read_text()
-    assert not any(alive(pid) for pid in trainers)
-    if number == signal.SIGKILL:
-        whole = tmp_path / "whole"
-        train_all(recipe, [PlannedRun("seed_1", ("SEED", "1", "SOLVER.LENGTH", "150", "EVAL.PERIOD", "0"))], whole)
-        assert_same(folder / "seed_1", whole / "seed_1")
+        said = log.read_text()
+        assert f"{signal.Signals(number).name}: the runs have saved" in said
+        assert "of 2 are finished; the same command goes on" in said
 
-
-def test_a_folder_in_use_is_refused(recipe, tmp_path, monkeypatch):
-    folder = tmp_path / "many"
-    command = start(recipe, folder)
-    wait_for(folder / "seed_1/checkpoints/last", command)
-    monkeypatch.setattr("fecnet.studies.many_runs._LEAVE_S", 0.3)
-    began = time.monotonic()
-    with pytest.raises(ValueError, match=f"{folder}: another command trains here; wait for it to end"):
-        train_all(recipe, seeds(1), folder)
-    assert time.monotonic() - began < 5
-    command.terminate()
-    command.communicate(timeout=60)
-
-
-def test_a_run_that_is_killed_is_named(recipe, tmp_path):
-    folder = tmp_path / "many"
-    command = start(recipe, folder)
-    wait_for(folder / "seed_1/checkpoints/last", command)
+    command = start(recipe, folder, log)
+    wait_for_more(folder, command)
     names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[-2] for pid in children(command.pid)}
     os.kill(next(pid for pid, name in names.items() if name == b"seed_1"), signal.SIGKILL)
-    _, errors = command.communicate(timeout=120)
-    assert command.returncode == 2
-    (line,) = [line for line in errors.splitlines() if line.startswith("error:")]
+    assert wait(command) == 2
+    (line,) = [line for line in log.read_text().splitlines() if line.startswith("error:")]
     assert "1 of 2 runs failed, see seed_1.log (ended by SIGKILL)" in line
-    assert states(folder)["seed_2"][0] == "finished"
+    assert states(folder)["seed_2"] == ("finished", "200 / 200")
+
+    assert wait(start(recipe, folder, log)) == 0, log.read_text()
+    assert states(folder) == {f"seed_{seed}": ("finished", "200 / 200") for seed in (1, 2)}
+    assert (folder / "seed_1.log").read_text().count("going on after iteration") >= 4
+    for seed in ("1", "2"):
+        whole = load_config(
+            recipe, ["SEED", seed, *LONG, "OUTPUT_DIR", str(tmp_path / "whole"), "NAME", f"seed_{seed}"]
+        )
+        assert train_run(whole, recipe=recipe.stem) == 0
+        assert_same(folder / f"seed_{seed}", tmp_path / "whole" / f"seed_{seed}")

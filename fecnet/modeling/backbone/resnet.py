@@ -24,8 +24,8 @@ def _conv(in_channels: int, out_channels: int, size: int, stride: int) -> nn.Con
 class _NarrowShortcut(nn.Conv2d):
     """1×1 convolution of every ``stride``-th pixel, picked before and not by the convolution.
 
-    With 15 channels or fewer in and 16 or fewer out, torch 2.15 on CPUs writes beyond its memory in the backward pass
-    of a strided one, where maps are channels_last and 48 px large: the process dies. Pruned nets are often so narrow.
+    The backward pass of torch 2.15's own can end the process on CPUs where there are few channels, and pruned nets are
+    often so narrow.
     """
 
     def forward(self, map_NCHW: Tensor) -> Tensor:

@@ -1,0 +1,41 @@
+"""Several runs trained inside this process: each start of torch takes seconds; test_many_runs.py starts it for real."""
+
+import contextlib
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from fecnet.config.node import load_config
+from fecnet.runs.training import train_run
+from fecnet.studies import many_runs
+from fecnet.utils.program import fail_in_one_line
+
+
+class Trained:
+    """What ``subprocess.Popen`` gives, of a training that has ended."""
+
+    def __init__(self, command, *, stdout, **_):
+        recipe, *overrides = command[3:]
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            self.returncode = fail_in_one_line(
+                lambda: train_run(load_config(recipe, overrides), recipe=Path(recipe).stem, resume="auto")
+            )
+        self.stdin = io.BytesIO()
+        stdout.write(said.getvalue().encode())
+
+    def poll(self):
+        return self.returncode
+
+    wait = poll
+
+    def terminate(self):
+        pass
+
+
+@pytest.fixture
+def inline_runs(monkeypatch):
+    """``train_all`` trains in this process."""
+    monkeypatch.setattr(many_runs, "subprocess", SimpleNamespace(Popen=Trained, PIPE=None))
