@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -16,7 +17,7 @@ from torch import nn
 from fecnet.config.node import Frozen, load_config
 from fecnet.data.build import build_trained_rows
 from fecnet.data.packed import PackedDataset
-from fecnet.encoder.build import is_exported_file, load_encoder
+from fecnet.encoder.build import load_encoder
 from fecnet.encoder.encoder import Encoder
 from fecnet.engine.checkpoint import find_checkpoint, home_of, load_meta
 from fecnet.engine.evaluator import Evaluator, TripletMetric
@@ -25,7 +26,7 @@ from fecnet.export.bundle import is_bundle_alone, make_bundle
 from fecnet.export.graph import Save, Source
 from fecnet.export.int8 import make_int8
 from fecnet.export.onnx import make_onnx
-from fecnet.export.program import make_program
+from fecnet.export.program import make_program, open_program
 from fecnet.runs.tasks import build_evaluator, check_classes, find_task
 from fecnet.synthetic.expressions import sample_expressions
 from fecnet.synthetic.rendering import render_faces, sample_identities
@@ -52,12 +53,13 @@ class _Format(NamedTuple):
     ending: str  # of its file; empty = a folder
     name: str  # of what is written where no other is given, after that of the run
     exact: bool  # computes in float32
+    open: Callable[[Path], Encoder] = partial(load_encoder, device="cpu")  # what was just written
 
 
 FORMATS = {
     "bundle": _Format(make_bundle, "", "-bundle", True),
     "onnx": _Format(make_onnx, ".onnx", ".onnx", True),
-    "torch": _Format(make_program, ".pt2", ".pt2", True),
+    "torch": _Format(make_program, ".pt2", ".pt2", True, open_program),
     "int8": _Format(make_int8, ".onnx", "-int8.onnx", False),
 }
 
@@ -88,7 +90,7 @@ def export_run(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Exported:
-    """Write a trained net in another format, open it as ``fecnet.load`` does, and compare the two on real faces.
+    """Write a trained net in another format, open it again, and compare the two on real faces.
 
     Args:
         path: run or checkpoint folder.
@@ -107,7 +109,7 @@ def export_run(
         OSError: the disk is full or read-only.
     """
     form = lookup(FORMATS, kind, key="format")
-    if is_exported_file(path):
+    if _is_file(path):
         raise UserError(f"{path}: an exported file; allowed: the run or checkpoint folder that it was made of")
     folder = find_checkpoint(path, checkpoint)
     meta = load_meta(folder)
@@ -136,24 +138,29 @@ def export_run(
             "date": now(),
         },
     }
-    with _beside(target) as partial:
-        save(partial, described)
-        agreement = _compare(encoder, load_encoder(partial, device="cpu"), faces, progress=progress)
+    with _beside(target) as unchecked:
+        save(unchecked, described)
+        agreement = _compare(encoder, form.open(unchecked), faces, progress=progress)
         if form.exact:
             _check_exact(agreement, target)
-        save(partial, {**described, "export": {**described["export"], "checked": agreement.to_dict()}})
+        save(unchecked, {**described, "export": {**described["export"], "checked": agreement.to_dict()}})
         with whole_or_absent(target) as place:
-            partial.replace(place)
+            unchecked.replace(place)
     exported = Exported(target, _bytes(target) / 1e6, agreement)
     logger.info(f"{target}: {exported.megabytes:.1f} MB\n{agreement.text()}")
     return exported
+
+
+def _is_file(path: str | Path) -> bool:
+    """Whether the name is that of a file of ``fecnet export``; what else it writes is a folder."""
+    return Path(path).suffix in {form.ending for form in FORMATS.values() if form.ending}
 
 
 def _target(output: str, checkpoint: Path, form: _Format, *, overwrite: bool) -> Path:
     """Where to write, checked before any work is done."""
     base = home_of(checkpoint)
     target = Path(output) if output else base.with_name(f"{base.name}{form.name}")
-    if target.suffix != form.ending and (form.ending or is_exported_file(target)):
+    if target.suffix != form.ending and (form.ending or _is_file(target)):
         raise UserError(f"{target}: allowed for this format: {f'a file *{form.ending}' if form.ending else 'a folder'}")
     if target.exists():
         if not overwrite:
