@@ -160,7 +160,7 @@ def test_a_file_that_sees_otherwise_is_not_left(kind, raw, run, tmp_path, capsys
     assert not list(tmp_path.iterdir())
 
 
-def test_without_its_data_drawn_faces_are_used_and_told(place, run, tmp_path, capsys, monkeypatch):
+def test_without_its_data_rendered_faces_are_used_and_told(place, run, tmp_path, capsys, monkeypatch):
     checkpoint = find_checkpoint(run, "best")
     meta = json.loads((checkpoint / "meta.json").read_text())
     meta["config"]["DATA"]["PATH"] = str(tmp_path / "elsewhere")
@@ -169,8 +169,8 @@ def test_without_its_data_drawn_faces_are_used_and_told(place, run, tmp_path, ca
     (tmp_path / "alone" / "model.safetensors").write_bytes((checkpoint / "model.safetensors").read_bytes())
     assert export(tmp_path / "alone", "bundle", tmp_path / "bundle") == 0
     said = capsys.readouterr().out
-    assert "elsewhere: not here, so the file is checked on drawn faces" in said
-    assert "checked on 300 DRAWN faces, no real ones" in said
+    assert "elsewhere: not here, so the file is checked on rendered faces" in said
+    assert "checked on 300 RENDERED faces, no real ones" in said
     assert export(tmp_path / "alone", "int8", tmp_path / "int8.onnx") == 2
     assert "elsewhere: not here, but int8 is calibrated on training faces; give --calibrate" in capsys.readouterr().err
     assert export(tmp_path / "alone", "bundle", tmp_path / "bundle", "--overwrite", "--check", place / "moods") == 0

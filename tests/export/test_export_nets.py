@@ -9,7 +9,7 @@ from fecnet.config.node import load_config
 from fecnet.data.views import center
 from fecnet.encoder.onnx_net import OnnxNet
 from fecnet.engine.predict import predict_batch
-from fecnet.export.export import TOLERANCE, TOLERANCE_INSIDE
+from fecnet.export.check import TOLERANCE, TOLERANCE_INSIDE
 from fecnet.export.graph import Source
 from fecnet.export.int8 import make_int8
 from fecnet.export.onnx import make_onnx
