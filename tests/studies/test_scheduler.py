@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.survive import alive, assert_same, children, wait_for
 from fecnet.runs.listing import find_runs
-from fecnet.studies.many_runs import PlannedRun, train_all
+from fecnet.studies.scheduler import PlannedRun, train_all
 from tests.conftest import ROOT
 
 # long enough to be met in the middle: some 20 ms an iteration
@@ -19,7 +19,7 @@ COMMAND = """
 import sys
 from pathlib import Path
 from fecnet.utils.program import fail_in_one_line
-from fecnet.studies.many_runs import PlannedRun, train_all
+from fecnet.studies.scheduler import PlannedRun, train_all
 runs = [PlannedRun(f"seed_{seed}", ("SEED", str(seed), "SOLVER.LENGTH", "150", "EVAL.PERIOD", "0")) for seed in (1, 2)]
 sys.exit(fail_in_one_line(lambda: train_all(Path(sys.argv[1]), runs, Path(sys.argv[2]), jobs=2) or 0))
 """
@@ -152,7 +152,7 @@ def test_a_folder_in_use_is_refused(recipe, tmp_path, monkeypatch):
     folder = tmp_path / "many"
     command = start(recipe, folder)
     wait_for(folder / "seed_1/checkpoints/last", command)
-    monkeypatch.setattr("fecnet.studies.many_runs._LEAVE_S", 0.3)
+    monkeypatch.setattr("fecnet.studies.scheduler._GRACE_S", 0.3)
     began = time.monotonic()
     with pytest.raises(ValueError, match=f"{folder}: another command trains here; wait for it to end"):
         train_all(recipe, seeds(1), folder)
