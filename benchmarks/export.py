@@ -69,7 +69,7 @@ def _measure(run: Path, folder: Path, cases: dict[str, tuple[str, bool]], rounds
     for name, (kind, raw) in cases.items():
         output = folder / f"{run.name}-{name.replace(' ', '-')}{FORMATS[kind].ending}"
         exported = export_run(str(run), kind, output=str(output), raw=raw, progress=False)
-        rows[name], passes[name] = _row(exported), _forward(load_encoder(exported.path, device="cpu"))
+        rows[name], passes[name] = _row(exported), _forward(FORMATS[kind].open(exported.path))
     taken = _rates(passes, rounds)
     for name, row in rows.items():
         row["faces_per_s"] = round(BATCH / statistics.median(taken[name]))

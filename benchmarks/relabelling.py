@@ -22,7 +22,7 @@ from fecnet.config.node import load_config
 from fecnet.data.labels import LabelTable
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_trainer
-from fecnet.studies.many_runs import PlannedRun, train_all
+from fecnet.studies.scheduler import PlannedRun, train_all
 from fecnet.utils.logging import read_metrics
 
 RECIPE = ROOT / "config" / "ferplus_scn.yaml"

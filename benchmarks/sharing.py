@@ -19,7 +19,7 @@ from benchmarks.loop import faces_a_batch
 from benchmarks.record import spread
 from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint, load_meta
-from fecnet.studies.many_runs import PlannedRun, train_all
+from fecnet.studies.scheduler import PlannedRun, train_all
 
 RECIPE = ROOT / "config" / "ferplus.yaml"
 TOGETHER = (1, 2)

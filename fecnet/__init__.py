@@ -25,7 +25,8 @@ def load(
     """A trained net, ready for pictures: ``fecnet.load("result/run").embed(["a.jpg", "b.jpg"])``.
 
     Args:
-        path: a run folder, ``result/<run>``, a checkpoint folder in it, or what ``fecnet export`` wrote.
+        path: a run folder, ``result/<run>``, a checkpoint folder in it, or a bundle or ``.onnx`` file of
+            ``fecnet export``.
         checkpoint: ``best`` or ``last`` checkpoint of a run folder.
         device: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
         batch_size: faces per forward pass; 0 = as the run evaluated.
@@ -34,7 +35,8 @@ def load(
             and other rounding may move a pixel of an aligned face by a grey level.
 
     Raises:
-        UserError: no checkpoint, a damaged one, one of another format version, or a device that is not there.
+        UserError: no checkpoint, a damaged one, one of another format version, a file of another kind, or a
+            device that is not there.
     """
     from fecnet.encoder.build import load_encoder  # here, so that `import fecnet` does not import torch
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fecnet.utils.errors import UserError
 
 if TYPE_CHECKING:
-    from fecnet.studies.many_runs import PlannedRun
+    from fecnet.studies.scheduler import PlannedRun
 
 _EPILOG = """examples:
   fecnet compare config/fer2013_deep_emotion.yaml result/schedules SOLVER.LENGTH 30 --jobs 2 \\
@@ -86,7 +86,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> list[Path]:
     """Train every setting with every seed; the folders of the runs."""
-    from fecnet.studies.many_runs import train_all
+    from fecnet.studies.scheduler import train_all
 
     if len(options.words) < 2:
         raise UserError("--setting: needs RECIPE FOLDER before it: what is trained, and where the runs go")
@@ -111,7 +111,7 @@ def plan_runs(
         UserError: settings of one name or with the same values, a key that is set for each run, or a wrong value.
     """
     from fecnet.config.node import flatten, load_config
-    from fecnet.studies.many_runs import PlannedRun
+    from fecnet.studies.scheduler import PlannedRun
 
     resolved: dict[str, Mapping[str, object]] = {}
     for name, *overrides in settings:

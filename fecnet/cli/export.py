@@ -7,7 +7,7 @@ import argparse
 _EPILOG = """formats:
   bundle   a folder: model.safetensors, meta.json and a model card, README.md
   onnx     one .onnx file in float32, dynamic batch size
-  torch    one .pt2 file of torch.export
+  torch    one .pt2 file of torch.export, for torch.export.load
   int8     one .onnx file quantised to 8-bit integers, for CPUs, calibrated on training faces
 
 examples:
@@ -23,7 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.description = (
-        "Export a trained net. The file is opened with fecnet.load and compared with the net on the faces of the last "
+        "Export a trained net. The file is opened again and compared with the net on the faces of the last "
         "split in DATA.REPORT_SPLITS; differences are printed and stored in it. In float32 a difference above 1e-5 is "
         "an error, and no file is left."
     )

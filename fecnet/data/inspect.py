@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
+from textwrap import indent
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from fecnet.data.duplicates import comparable, is_training, pixel_groups, traini
 from fecnet.data.face_rows import face_rows
 from fecnet.data.packed import PackedDataset
 from fecnet.utils.errors import UserError
+from fecnet.utils.table import align_columns
 
 # One use of the faces, "triplets" or "labels <set>", to its splits, to the different rows of faces.npy in each.
 Uses = Mapping[str, Mapping[str, np.ndarray]]
@@ -162,10 +164,10 @@ def format_inspection(found: Mapping[str, Any]) -> str:
         for split, counted in by_split.items():
             lines += ["", f"labels {label_set}, {split}: {counted['faces']:,} faces", *_bars(counted)]
     if found["triplets"]:
-        lines += ["", "triplets", f"  {'split':<20}{'ONE':>10}{'TWO':>10}{'THREE':>10}{'ALL':>10}"]
+        rows = [["split", "ONE", "TWO", "THREE", "ALL"]]
         for split, counts in found["triplets"].items():
-            numbers = [*counts.values(), sum(counts.values())]
-            lines.append(f"  {split:<20}" + "".join(f"{number:>10,}" for number in numbers))
+            rows.append([split, *(f"{number:,}" for number in (*counts.values(), sum(counts.values())))])
+        lines += ["", "triplets", indent(align_columns(rows), "  ")]
     known = f"{subjects['subjects']:,}, known of {subjects['faces_with_subject']:,} faces"
     lines += ["", f"subjects: {known if subjects['subjects'] else 'unknown'}"]
     if subjects["subjects"]:
@@ -188,9 +190,9 @@ def _bars(counted: Mapping[str, Any]) -> list[str]:
     """A line per class with its share of the labelled faces; the longest bar belongs to the largest class."""
     classes = dict(counted["classes"])
     total, largest = max(1, sum(classes.values())), max([1, *classes.values()])
-    width = max([6, *map(len, classes)])
-    lines = [
-        f"  {name:<{width}}{count:>9,}{count / total:>7.1%}  {'#' * round(40 * count / largest)}".rstrip()
+    rows = [
+        (name, f"{count:,}", f"{count / total:.1%}", "#" * round(40 * count / largest))
         for name, count in classes.items()
     ]
-    return [*lines, f"  {'absent':<{width}}{counted['absent']:>9,}"] if counted["absent"] else lines
+    rows += [("absent", f"{counted['absent']:,}", "", "")] if counted["absent"] else []
+    return [indent(align_columns(rows, left=(0, 3)), "  ")] if rows else []

@@ -16,7 +16,6 @@ from fecnet.data.labels import LabelTable
 from fecnet.structures import Relabels
 from fecnet.utils.errors import UserError
 
-TARGETS = ("label", "distribution", "valence_arousal")
 _PREPARED_BY = {"distribution": "fecnet prepare ferplus", "valence_arousal": "fecnet prepare affectnet"}
 
 
@@ -36,7 +35,8 @@ class LabelOverlay:
     Args:
         table: the labels as the files hold them.
         num_faces: rows of ``faces.npy``.
-        targets: which of ``TARGETS`` are trained on; a face with none of them is no item.
+        targets: which of ``label``, ``distribution``, ``valence_arousal`` are trained on; a face with none of
+            them is no item.
 
     Attributes:
         classes: K names in label order.

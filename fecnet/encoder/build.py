@@ -16,7 +16,6 @@ from fecnet.data.build import build_views
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.exported_files import META
 from fecnet.encoder.face_maker import FaceMaker
-from fecnet.encoder.graph_net import GraphNet
 from fecnet.encoder.onnx_net import OnnxNet
 from fecnet.encoder.saved_net import check_preprocessing, open_saved_net
 from fecnet.engine.checkpoint import read_meta
@@ -39,11 +38,50 @@ def load_encoder(
     """The net of a run, checkpoint or exported file with its preprocessing; see ``fecnet.load``.
 
     Raises:
-        UserError: nothing there, damaged, of another format version, or a device that is not there.
+        UserError: nothing there, damaged, of another format version or kind, or a device that is not there.
     """
     if checkpoint not in ("best", "last"):
         raise UserError(f"checkpoint: unknown name {checkpoint!r}; allowed: best, last")
-    opened = _open_file(Path(path), device) if is_exported_file(path) else _open_checkpoint(path, checkpoint, device)
+    file = Path(path)
+    if file.suffix == ".onnx":
+        opened = _open_onnx(file, device)
+    elif file.suffix == ".pt2" or file.is_file():
+        allowed = "a run or checkpoint folder, a bundle, a .onnx file of `fecnet export`"
+        program = "a .pt2 is opened with torch.export.load, which runs code from the file: only one that you trust"
+        raise UserError(f"{path}: allowed here: {allowed}; {program}")
+    else:
+        opened = _open_checkpoint(path, checkpoint, device)
+    return build_encoder(opened, batch_size=batch_size, detector_model=detector_model, detector_device=detector_device)
+
+
+class OpenedNet(NamedTuple):
+    """A net, and what it says of itself.
+
+    Attributes:
+        name: where it is.
+        origin: what says it, for errors.
+        file: with its weights.
+        meta: see ``read_meta``.
+        net: maps images to outputs.
+        device: where it runs.
+    """
+
+    name: str
+    origin: str
+    file: Path
+    meta: dict[str, Any]
+    net: Net
+    device: torch.device
+
+
+def build_encoder(
+    opened: OpenedNet, *, batch_size: int = 0, detector_model: str | Path = "", detector_device: str = "cpu"
+) -> Encoder:
+    """The net with its preprocessing; see ``fecnet.load``.
+
+    Raises:
+        UserError: what it says of itself lacks something.
+    """
     meta, origin = opened.meta, opened.origin
     cfg = load_config(base=meta["config"], base_name=origin)
     seen = meta["preprocessing"]
@@ -69,60 +107,29 @@ def load_encoder(
     )
 
 
-def is_exported_file(path: str | Path) -> bool:
-    """Whether the name is that of a file of ``fecnet export``; what else it writes is a checkpoint folder."""
-    return Path(path).suffix in (".onnx", ".pt2")
-
-
-class _Opened(NamedTuple):
-    """A net, and what it says of itself.
-
-    Attributes:
-        name: where it is.
-        origin: what says it, for errors.
-        file: with its weights.
-        meta: see ``read_meta``.
-        net: maps images to outputs.
-        device: where it runs.
-    """
-
-    name: str
-    origin: str
-    file: Path
-    meta: dict[str, Any]
-    net: Net
-    device: torch.device
-
-
-def _open_checkpoint(path: str | Path, checkpoint: str, device: str) -> _Opened:
+def _open_checkpoint(path: str | Path, checkpoint: str, device: str) -> OpenedNet:
     where = choose_device(device)
     folder, meta, _, net = open_saved_net(path, checkpoint)
     origin = f"{folder}/meta.json"
-    return _Opened(str(folder), origin, folder / "model.safetensors", meta, net.to(where), where)
+    return OpenedNet(str(folder), origin, folder / "model.safetensors", meta, net.to(where), where)
 
 
-def _open_file(path: Path, device: str) -> _Opened:
-    """A file of ``fecnet export``.
+def _open_onnx(path: Path, device: str) -> OpenedNet:
+    """An ``.onnx`` file of ``fecnet export``.
 
     Raises:
-        UserError: no such file, not made by fecnet, damaged, or a GPU is asked for and the file runs on CPUs alone.
+        UserError: no such file, not made by fecnet, damaged, or a GPU is asked for.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    net: OnnxNet | GraphNet
-    if path.suffix == ".onnx":
-        where = torch.device("cpu")
-        if device not in ("auto", "cpu"):
-            raise UserError(f"DEVICE: {device!r} with {path}: ONNX files run on the CPU here; allowed: auto, cpu")
-        net = OnnxNet(path)
-    else:
-        where = choose_device(device)
-        net = GraphNet(path, where)
+    if device not in ("auto", "cpu"):
+        raise UserError(f"DEVICE: {device!r} with {path}: ONNX files run on the CPU here; allowed: auto, cpu")
+    net = OnnxNet(path)
     if META not in net.extra:
         raise UserError(f"{path}: says nothing of its preprocessing; allowed: files that `fecnet export` made")
     meta = read_meta(net.extra[META], str(path))
     check_preprocessing(meta, str(path))
-    return _Opened(str(path), str(path), path, meta, net, where)
+    return OpenedNet(str(path), str(path), path, meta, net, torch.device("cpu"))
 
 
 def _channels_last(image_NCHW: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from fecnet.utils.errors import UserError
+from fecnet.utils.table import align_columns
 
 DIMENSIONS = ("valence", "arousal")
 FIGURES = ("ccc", "valence_ccc", "arousal_ccc")
@@ -72,10 +73,10 @@ def affect_accuracy(predicted_N2: Tensor, target_N2: np.ndarray) -> AffectAccura
 
 def format_affect(accuracy: AffectAccuracy) -> str:
     """Concordance and error as text, a row per dimension."""
-    lines = ["             CCC    RMSE"]
+    rows = [("", "CCC", "RMSE")]
     for name, ccc, rmse in zip(DIMENSIONS, accuracy.ccc, accuracy.rmse, strict=True):
-        lines.append(f"{name:<8}{ccc:8.3f}{rmse:8.3f}")
-    return "\n".join([*lines, f"of {accuracy.num_faces} faces"])
+        rows.append((name, f"{ccc:.3f}", f"{rmse:.3f}"))
+    return f"{align_columns(rows)}\nof {accuracy.num_faces} faces"
 
 
 def _rounded(value: float) -> float | None:

@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from fecnet.utils.errors import UserError
+from fecnet.utils.table import align_columns, decimal
 
 FIGURES = ("accuracy", "mean_class_accuracy", "macro_f1")
 
@@ -106,31 +107,22 @@ def class_accuracy(logits_NK: Tensor, label_N: np.ndarray, classes: Sequence[str
 def format_classes(accuracy: ClassAccuracy) -> str:
     """The table of classes as text: per cent, and the confusion matrix in counts (a row per label)."""
     names = [f"{number} {name}" for number, name in enumerate(accuracy.classes)]
-    width = max(map(len, [*names, "all"]))
-    cell = max(5, len(str(accuracy.confusion_KK.max())) + 1)
-    heads = "".join(f"{number:>{cell}}" for number in range(len(names)))
-    lines = [f"{'':<{width}}   faces  recall  precision      F1  |{heads}  (called)"]
+    rows: list[list[object]] = [["", "faces", "recall", "precision", "F1", "|", *range(len(names)), "(called)"]]
     columns = (accuracy.total_K, accuracy.recall_K(), accuracy.precision_K(), accuracy.f1_K(), accuracy.confusion_KK)
     for name, total, recall, precision, f1, row in zip(names, *columns, strict=True):
-        counts = "".join(f"{count:>{cell}}" for count in row)
-        lines.append(f"{name:<{width}}{total:>8}{_cell(recall, 8)}{_cell(precision, 11)}{_cell(f1, 8)}  |{counts}")
+        rows.append([name, total, decimal(recall), decimal(precision), decimal(f1), "|", *row, ""])
     total = accuracy.total_K.sum()
     largest = 100 * accuracy.total_K.max() / total if total else float("nan")
-    lines.append(f"{format_figures(accuracy)} (always calling the largest class: {_cell(largest, 0)})")
-    return "\n".join(lines)
+    figures = f"{format_figures(accuracy)} (always calling the largest class: {decimal(largest)})"
+    return f"{align_columns(rows)}\n{figures}"
 
 
 def format_figures(accuracy: ClassAccuracy) -> str:
     """The figures and the number of faces as one line."""
     figures = accuracy.figures().items()
-    said = "  ".join(f"{name.replace('_', ' ')} {_cell(value, 0)}" for name, value in figures)
+    said = "  ".join(f"{name.replace('_', ' ')} {decimal(value)}" for name, value in figures)
     return f"{said}  of {accuracy.total_K.sum()} faces"
 
 
 def _percent(part_K: np.ndarray, whole_K: np.ndarray) -> np.ndarray:
     return np.divide(100.0 * part_K, whole_K, out=np.full(len(whole_K), np.nan), where=whole_K > 0)
-
-
-def _cell(value: float | None, width: int) -> str:
-    text = "-" if value is None or np.isnan(value) else f"{value:.1f}"
-    return f"{text:>{width}}"

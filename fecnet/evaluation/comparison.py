@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fecnet.utils.errors import UserError
+from fecnet.utils.table import align_columns
 
 _LEAST_SD = 1e-6  # figures are rounded to 1e-4: what is below is no spread
 CONFIDENCE = 0.95
@@ -131,13 +132,7 @@ def format_settings(figures: Mapping[str, Mapping[str, BySeed]]) -> str:
         [name, str(len(next(iter(figures.values()))[name])), *(_mean_sd(column[name]) for column in figures.values())]
         for name in settings
     ]
-    widths = [max(len(row[place]) for row in [heads, *rows]) for place in range(len(heads))]
-    return "\n".join(
-        "  ".join(
-            [f"{row[0]:<{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in [heads, *rows]
-    )
+    return align_columns([heads, *rows])
 
 
 def format_differences(differences: Sequence[Difference]) -> str:
@@ -146,11 +141,7 @@ def format_differences(differences: Sequence[Difference]) -> str:
         [f"{pair.first} − {pair.second}", _number(pair.mean, "+"), _number(pair.sd), pair.verdict]
         for pair in differences
     ]
-    heads = ["difference", "mean", "sd", "verdict"]
-    widths = [max(len(row[place]) for row in [heads, *rows]) for place in range(3)]
-    return "\n".join(
-        f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}" for row in [heads, *rows]
-    )
+    return align_columns([["difference", "mean", "sd", "verdict"], *rows], left=(0, 3))
 
 
 def _mean_sd(by_seed: BySeed) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fecnet.evaluation.classification import FIGURES, ClassAccuracy, format_classes
+from fecnet.utils.table import align_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +78,7 @@ def format_folds(folds: Sequence[FoldAccuracy]) -> str:
     summary = summarise_folds(folds)
     spread = [(summary["mean"][name], summary["sd"][name]) for name in FIGURES]
     together = ("mean ± sd", "", "", "", *(f"{m:.1f}" + ("" if sd is None else f" ± {sd:.1f}") for m, sd in spread))
-    table = [heads, *rows, together]
-    widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
-    lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in table]
+    lines = [align_columns([heads, *rows, together], left=())]
     lines += [f"fold {fold.number} tests no face of: {', '.join(fold.absent)}" for fold in folds if fold.absent]
     lines += ["", "the faces of these folds, in one confusion matrix", format_classes(sum_folds(folds))]
     return "\n".join(lines)

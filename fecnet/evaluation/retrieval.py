@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fecnet.evaluation.classification import ClassAccuracy, class_accuracy, format_figures
+from fecnet.utils.table import align_columns, decimal
 
 RANKS = (1, 5, 10)  # of recall@k
 _CELLS = 1 << 23  # distances at a time
@@ -152,18 +153,12 @@ def format_retrieval(found: Retrieval) -> str:
     rows = {f"{label} {name}": found.figures(label) for label, name in enumerate(found.classes)} | {
         "all": found.figures()
     }
-    width = max(map(len, rows))
-    heads = list(rows["all"])
-    lines = ["".join([f"{'':<{width}}", *(f"{head:>{len(head) + 3}}" for head in heads)])]
-    for name, row in rows.items():
-        cells = (
-            "-" if value is None else str(value) if head == "faces" else f"{value:.1f}" for head, value in row.items()
-        )
-        lines.append(
-            "".join([f"{name:<{width}}", *(f"{cell:>{len(h) + 3}}" for h, cell in zip(heads, cells, strict=True))])
-        )
-    lines.append(f"by the vote of the {found.neighbour_QK.shape[1]} nearest: {format_figures(found.voted)}")
-    return "\n".join(lines)
+    table = [
+        [name, *(str(value) if head == "faces" else decimal(value) for head, value in row.items())]
+        for name, row in rows.items()
+    ]
+    vote = f"by the vote of the {found.neighbour_QK.shape[1]} nearest: {format_figures(found.voted)}"
+    return f"{align_columns([['', *rows['all']], *table])}\n{vote}"
 
 
 def average_precision(hit_QN: np.ndarray) -> np.ndarray:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fecnet.utils.table import align_columns, decimal
+
 
 @dataclass(frozen=True)
 class Share:
@@ -95,14 +97,8 @@ _ROWS = {
 
 def format_leak(leak: dict[str, Share]) -> str:
     """The shares as a table of text."""
-    width = max(map(len, _ROWS.values()))
-    lines = [f"{'':<{width}}  neighbours  per cent  chance   times"]
+    rows: list[tuple[object, ...]] = [("", "neighbours", "per cent", "chance", "times")]
     for name, text in _ROWS.items():
         share = leak[name]
-        cells = f"{_cell(share.percent, 10)}{_cell(share.chance, 8)}{_cell(share.times, 8)}"
-        lines.append(f"{text:<{width}}{share.neighbours:>12}{cells}")
-    return "\n".join(lines)
-
-
-def _cell(value: float | None, width: int) -> str:
-    return f"{'-' if value is None else f'{value:.1f}':>{width}}"
+        rows.append((text, share.neighbours, decimal(share.percent), decimal(share.chance), decimal(share.times)))
+    return align_columns(rows)

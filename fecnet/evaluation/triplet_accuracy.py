@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fecnet.structures import TripletType, opposite_distances
 from fecnet.utils.errors import UserError
+from fecnet.utils.table import align_columns
 
 ROWS = ("ONE", "TWO", "THREE", "ALL")
 _CHUNK = 1 << 18  # triplets judged at a time: about 50 MB at 16 dimensions
@@ -102,10 +103,6 @@ def format_table(columns: Mapping[str, TripletAccuracy]) -> str:
     Args:
         columns: what was measured, by name; all over the same triplets.
     """
-    width = max(len(name) for name in columns)
     totals = next(iter(columns.values()))
-    lines = [" " * width + "".join(f"{row:>8}" for row in ROWS)]
-    for name, accuracy in columns.items():
-        lines.append(f"{name:<{width}}" + "".join(f"{accuracy.percent(row):8.1f}" for row in ROWS))
-    lines.append(f"{'triplets':<{width}}" + "".join(f"{totals.counts(row)[1]:8d}" for row in ROWS))
-    return "\n".join(lines)
+    percent = [[name, *(f"{accuracy.percent(row):.1f}" for row in ROWS)] for name, accuracy in columns.items()]
+    return align_columns([["", *ROWS], *percent, ["triplets", *(totals.counts(row)[1] for row in ROWS)]])

@@ -10,14 +10,17 @@ from typing import Any
 
 import torch
 
+from fecnet.encoder.build import OpenedNet, build_encoder
+from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.exported_files import META
+from fecnet.engine.checkpoint import read_meta
 from fecnet.export.graph import Save, Source
 from fecnet.faces.quiet import quiet
 from fecnet.utils.files import write_bytes
 
 
 def make_program(source: Source) -> Save:
-    """The graph of the net, to be written as ``.pt2``; any torch opens it, ``torch.export.load`` as well.
+    """The graph of the net, to be written as ``.pt2``, which ``torch.export.load`` opens.
 
     Raises:
         UserError: the net does what no graph can hold.
@@ -31,3 +34,16 @@ def make_program(source: Source) -> Save:
         write_bytes(path, held.getbuffer())
 
     return save
+
+
+def open_program(path: Path) -> Encoder:
+    """The net of a ``.pt2`` that this process has just written, as it lies on disk, on the CPU.
+
+    ``torch.export.load`` runs what a file tells it to, so this is for no other file.
+    """
+    extra = {META: ""}
+    with quiet():
+        net = torch.export.load(path, extra_files=extra).module()
+    return build_encoder(
+        OpenedNet(str(path), str(path), path, read_meta(extra[META], str(path)), net, torch.device("cpu"))
+    )

@@ -34,32 +34,6 @@ class Face(NamedTuple):
     score: float  # 0 where the box was taken for want of a face
 
 
-def extract_face(
-    image_HWC: np.ndarray,
-    detector: Detector,
-    *,
-    size: int,
-    box: Box | None = None,
-    margin: float = MARGIN,
-    no_face: NoFace = "drop",
-) -> Face | str:
-    """The face of a photo, aligned to the template.
-
-    Args:
-        image_HWC: uint8, shape (H, W, 3), RGB.
-        detector: finds it.
-        size: side of the result, pixels.
-        box: x1, y1, x2, y2 in pixels where the face should be: the detector sees the square around it, and the face
-            that overlaps it most is taken. Without a box it sees the whole photo and the largest face is taken.
-        margin: of the box's longer side, shown to the detector on each side.
-        no_face: where a box holds no face that the detector finds: ``drop`` it, or take the ``box`` as it is.
-
-    Returns:
-        The face, or a key of ``REASONS``.
-    """
-    return extract_faces([image_HWC], detector, size=size, boxes=[box], margin=margin, no_face=no_face)[0]
-
-
 def extract_faces(
     images: Sequence[np.ndarray],
     detector: Detector,
@@ -69,15 +43,22 @@ def extract_faces(
     margin: float = MARGIN,
     no_face: NoFace = "drop",
 ) -> list[Face | str]:
-    """``extract_face`` of each photo, with one call of the detector; a photo may come again with another box.
+    """The face of each photo, aligned to the template, with one call of the detector.
+
+    A photo may come again with another box.
 
     Args:
-        images: uint8, shape (H, W, 3) each.
+        images: uint8, shape (H, W, 3), RGB, each.
         detector: finds them.
         size: side of the results, pixels.
-        boxes: one per photo, or None for photos without.
-        margin: see ``extract_face``.
-        no_face: see ``extract_face``.
+        boxes: x1, y1, x2, y2 in pixels where the face of each photo should be: the detector sees the square around
+            it, and the face that overlaps it most is taken. Without a box (None) it sees the whole photo and the
+            largest face is taken.
+        margin: of a box's longer side, shown to the detector on each side.
+        no_face: where a box holds no face that the detector finds: ``drop`` it, or take the ``box`` as it is.
+
+    Returns:
+        The face of each photo, or a key of ``REASONS``.
 
     Raises:
         UserError: numbers of photos and boxes differ, or ``no_face`` is no choice.

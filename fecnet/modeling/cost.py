@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_parameters(net: nn.Module) -> int:
@@ -25,18 +27,20 @@ def count_macs(net: nn.Module, image_NCHW: Tensor) -> int:
     return sum(macs_by_layer(net, image_NCHW).values())
 
 
+@torch.no_grad()
 def macs_by_layer(net: nn.Module, image_NCHW: Tensor) -> dict[str, int]:
     """The part of each convolution and linear layer in ``count_macs``, by its name."""
-    layers: dict[str, nn.Module] = {
-        name: layer for name, layer in net.named_modules() if isinstance(layer, (nn.Conv2d, nn.Linear))
+    with _in_evaluation_mode(net), FlopCounterMode(display=False) as counter:
+        net(image_NCHW)
+    flops, root = counter.get_flop_counts(), type(net).__name__
+    return {
+        name: sum(flops.get(f"{root}.{name}", {}).values()) // 2  # a multiplication and an addition
+        for name, layer in net.named_modules()
+        if isinstance(layer, (nn.Conv2d, nn.Linear))
     }
 
-    def macs(layer: nn.Module, taken: Tensor, out: Tensor) -> int:
-        return out.numel() * layer.get_parameter("weight")[0].numel()
 
-    return _sums_by_layer(net, image_NCHW, layers, macs)
-
-
+@torch.no_grad()
 def count_activations(net: nn.Module, image_NCHW: Tensor) -> int:
     """Numbers that the layers of ``net`` take in and give out in a forward pass, all added up.
 
@@ -46,38 +50,29 @@ def count_activations(net: nn.Module, image_NCHW: Tensor) -> int:
         net: put into evaluation mode for the call.
         image_NCHW: as the net takes it; of N images the sum counts.
     """
+    total = 0
+
+    def add(layer: nn.Module, taken: tuple[Tensor, ...], out: Tensor) -> None:
+        nonlocal total
+        total += taken[0].numel() + out.numel()
+
     moves_nothing = (nn.Identity, nn.Flatten)
-    layers = {
-        name: layer
-        for name, layer in net.named_modules()
-        if not list(layer.children()) and not isinstance(layer, moves_nothing)
-    }
-    return sum(_sums_by_layer(net, image_NCHW, layers, lambda _, taken, out: taken.numel() + out.numel()).values())
+    layers = [layer for layer in net.modules() if not list(layer.children()) and not isinstance(layer, moves_nothing)]
+    hooks = [layer.register_forward_hook(add) for layer in layers]
+    try:
+        with _in_evaluation_mode(net):
+            net(image_NCHW)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total
 
 
-@torch.no_grad()
-def _sums_by_layer(
-    net: nn.Module,
-    image_NCHW: Tensor,
-    layers: dict[str, nn.Module],
-    count: Callable[[nn.Module, Tensor, Tensor], int],
-) -> dict[str, int]:
-    """What ``count`` says of each layer, its input and output, over one forward pass; 0 for what is not run."""
-    found = dict.fromkeys(layers, 0)
-
-    def counter(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def add(layer: nn.Module, taken: tuple[Tensor, ...], out: Tensor) -> None:
-            found[name] += count(layer, taken[0], out)
-
-        return add
-
-    hooks = [layer.register_forward_hook(counter(name)) for name, layer in layers.items()]
+@contextmanager
+def _in_evaluation_mode(net: nn.Module) -> Iterator[None]:
     training = net.training
     net.eval()
     try:
-        net(image_NCHW)
+        yield
     finally:
         net.train(training)
-        for hook in hooks:
-            hook.remove()
-    return found

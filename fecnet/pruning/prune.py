@@ -31,6 +31,7 @@ from fecnet.pruning.slimming import (
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import replace_text
 from fecnet.utils.logging import read_metrics
+from fecnet.utils.table import align_columns
 
 logger = logging.getLogger(__name__)
 
@@ -201,11 +202,11 @@ def _write(folder: Path, net: nn.Module, cfg: Frozen, meta: Mapping[str, Any]) -
 
 
 def _print(groups: list[ChannelGroup], choice: Choice, before: Mapping[str, int], after: Mapping[str, int]) -> None:
-    width = max(len(group.name) for group in groups)
-    for group, kept in zip(groups, choice.widths, strict=True):
-        logger.info(
-            f"{group.name:<{width}}  {group.size:>5} → {kept:>5}{'  (sum of blocks)' if group.is_residual else ''}"
-        )
+    rows = [
+        (group.name, group.size, "→", kept, "(sum of blocks)" if group.is_residual else "")
+        for group, kept in zip(groups, choice.widths, strict=True)
+    ]
+    logger.info(align_columns(rows))
     logger.info(
         f"\n{choice.removed} of {choice.total} channels removed ({100 * choice.removed / choice.total:.1f} %), "
         f"those with scales up to {choice.threshold:.4g}"

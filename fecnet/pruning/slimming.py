@@ -163,16 +163,6 @@ def _must_stay(value_C: Tensor, least: float) -> Tensor:
     return stays_C
 
 
-@torch.no_grad()
-def mask(net: nn.Module, groups: Sequence[ChannelGroup], keep: Keep) -> None:
-    """Set scale and shift of the removed channels to zero, in place: the net that the pruned one must equal."""
-    for group, keep_C in zip(groups, keep, strict=True):
-        for norm in group.norms:
-            layer = net.get_submodule(norm.layer)
-            for name in ("weight", "bias"):
-                layer.get_parameter(name)[norm.offset :][: group.size][~keep_C] = 0
-
-
 def pruned_state(net: nn.Module, groups: Sequence[ChannelGroup], keep: Keep) -> dict[str, Tensor]:
     """The weights and statistics of ``net`` without the removed channels, for a net whose widths are those kept."""
     state = net.state_dict()

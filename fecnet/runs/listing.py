@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fecnet.utils.errors import UserError
+from fecnet.utils.table import align_columns
 
 _RECENT_S = 300.0  # a run that wrote within this time may be running: nothing on disk tells for sure
 
@@ -58,9 +59,7 @@ def format_runs(runs: Sequence[Run]) -> str:
     for run in runs:
         date = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.saved)) if run.saved else "-"
         rows.append((run.name, run.state, run.iteration, run.best, run.data, run.problem or date))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+    return align_columns(rows, left=range(len(rows[0])))
 
 
 def _describe(path: Path) -> Run:

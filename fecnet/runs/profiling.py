@@ -25,6 +25,7 @@ from fecnet.utils import comm
 from fecnet.utils.env import choose_device, code_hash
 from fecnet.utils.errors import UserError
 from fecnet.utils.memory import keep_freed_memory
+from fecnet.utils.table import align_columns
 
 _WARM = 5  # first iterations, not counted: memory is asked for, kernels are chosen, nets are compiled
 _OPERATIONS = 10  # costliest ones that are named
@@ -120,19 +121,20 @@ def phase_times(events: EventList, total_ms: float, iterations: int) -> dict[str
 def format_profile(found: dict[str, Any]) -> str:
     """What ``profile_run`` found, as tables."""
     whole = sum(found["phases_ms"].values())
+    phases = [(name, f"{spent:.2f}", f"{100 * spent / whole:.1f} %") for name, spent in found["phases_ms"].items()]
+    operations = [(op["name"][:43], f"{op['calls']:.0f}", f"{op['ms']:.2f}") for op in found["operations"]]
     lines = [
         f"{found['faces']:.4g} faces an iteration on each of {found['processes']} process(es), {found['device']}, "
         f"{found['precision']}, {found['threads']} thread(s)",
-        f"{'phase':<10}{'ms':>9}{'share':>8}",
-        *(f"{name:<10}{spent:>9.2f}{100 * spent / whole:>6.1f} %" for name, spent in found["phases_ms"].items()),
+        align_columns([("phase", "ms", "share"), *phases]),
         f"an iteration takes {found['iteration_ms']:.2f} ms, and {found['profiled_ms']:.2f} ms under the profiler",
         f"MFU {100 * found['mfu']:.1f} %: {found['flops_per_s'] / 1e9:,.0f} GFLOP/s of the "
         f"{found['ceiling_flops_per_s'] / 1e9:,.0f} that a product of large matrices reaches here",
         f"MBU {100 * found['mbu']:.1f} %: {found['bytes_per_s'] / 1e9:,.1f} GB/s of the "
         f"{found['ceiling_bytes_per_s'] / 1e9:,.1f} that a copy of a large tensor reaches here",
         f"memory: {found['peak_memory_mb']:,.0f} MB at most",
-        f"\n{'costliest operations':<44}{'calls':>7}{'ms':>9}",
-        *(f"{op['name'][:43]:<44}{op['calls']:>7.0f}{op['ms']:>9.2f}" for op in found["operations"]),
+        "",
+        align_columns([("costliest operations", "calls", "ms"), *operations]),
     ]
     return "\n".join(lines)
 

@@ -21,6 +21,7 @@ from fecnet.evaluation.neighbours import sheet_of_rows
 from fecnet.search.index import Index, Name
 from fecnet.search.pictures import Pictures
 from fecnet.utils.errors import UserError
+from fecnet.utils.table import align_columns
 
 SHEET_ROWS = 20  # queries that a sheet shows
 
@@ -90,9 +91,9 @@ def format_answer(answer: Answer) -> str:
     """A table of the neighbours."""
     if answer.status != OK:
         return f"{_text(answer.query)}: no answer: {answer.status}"
-    lines = [f"{_text(answer.query)}", "rank  distance  picture"]
-    lines += [f"{rank:>4}{d:>10.4f}  {_text(name)}" for rank, (name, d) in enumerate(answer.neighbours, 1)]
-    return "\n".join(lines)
+    rows: list[tuple[object, ...]] = [("rank", "distance", "picture")]
+    rows += [(rank, f"{distance:.4f}", _text(name)) for rank, (name, distance) in enumerate(answer.neighbours, 1)]
+    return f"{_text(answer.query)}\n{align_columns(rows, left=(2,))}"
 
 
 def write_sheet(index: Index, encoder: Encoder, answers: list[Answer], path: Path, *, align: bool) -> None:

@@ -18,6 +18,7 @@ from fecnet.engine.checkpoint import home_of
 from fecnet.evaluation.drawing import new_figure, save_figure
 from fecnet.modeling.cost import count_macs, count_parameters
 from fecnet.utils.errors import UserError
+from fecnet.utils.table import align_columns
 
 _WARM = 3  # first forward passes, not counted
 
@@ -86,13 +87,7 @@ def format_costs(found: Sequence[dict[str, Any]]) -> str:
                 *percent,
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        f"{row[0]:<{widths[0]}}  "
-        + "  ".join(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
-        for row in rows
-    ]
-    return "\n".join(lines)
+    return align_columns(rows)
 
 
 def plot_costs(found: Sequence[dict[str, Any]], path: Path) -> None:

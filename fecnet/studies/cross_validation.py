@@ -32,7 +32,7 @@ from fecnet.evaluation.plots import confusion_plot
 from fecnet.runs.inference import infer_run
 from fecnet.runs.tasks import Task, find_task, selecting_figure
 from fecnet.runs.training import open_dataset
-from fecnet.studies.many_runs import PlannedRun, train_all
+from fecnet.studies.scheduler import PlannedRun, train_all
 from fecnet.utils.env import choose_device, provenance
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import replace_json, replace_text

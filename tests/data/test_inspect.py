@@ -108,10 +108,10 @@ def test_text(tmp_path, capsys):
     said = capsys.readouterr().out
     assert f"{path}: 30 faces, 8×6, grey\n" in said
     assert "hashes: none" in said
-    assert "  glad          4  36.4%  " + "#" * 40 + "\n" in said
-    assert "  calm          3  27.3%  " + "#" * 30 + "\n" in said
-    assert "  absent        1\n" in said
-    assert "  train                        3         3         3         9\n" in said
+    assert "  glad    4  36.4%  " + "#" * 40 + "\n" in said
+    assert "  calm    3  27.3%  " + "#" * 30 + "\n" in said
+    assert "  absent  1\n" in said
+    assert "  train    3    3      3    9\n" in said
     assert "subjects: 10, known of 30 faces" in said
     assert "dropped: blurred 1\n" in said
     assert "WARNING: labels mood: 1 of 12 faces of test also stand in train, pixel for pixel\n" in said

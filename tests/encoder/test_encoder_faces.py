@@ -11,7 +11,7 @@ from fecnet.data.packed import PackedDataset
 from fecnet.encoder.face_maker import FaceMaker
 from fecnet.engine.checkpoint import find_checkpoint
 from fecnet.faces import recipe as recipe_module
-from fecnet.faces.extract import extract_face, whole_face
+from fecnet.faces.extract import whole_face
 from fecnet.faces.landmark_faces import LandmarkFaces
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.faces.square_faces import load_square
@@ -21,7 +21,7 @@ from fecnet.prepare.labelled.class_folders import read_class_folders
 from fecnet.prepare.labelled.labelled import prepare_labelled
 from tests.conftest import write_tiny
 from tests.faces.test_detect import DATA, YUNET, detector_or_skip, needs_faces
-from tests.faces.test_extract import Squares, photo
+from tests.faces.test_extract import Squares, extract_face, photo
 from tests.faces.test_landmark_faces import TemplateDetector
 from tests.nets import noisy, save, train_on, write_list
 

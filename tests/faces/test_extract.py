@@ -6,7 +6,7 @@ import pytest
 from fecnet.faces.align import TEMPLATE, align_face
 from fecnet.faces.decode import decode_image
 from fecnet.faces.detections import detections
-from fecnet.faces.extract import REASONS, Face, extract_face, extract_faces
+from fecnet.faces.extract import REASONS, Face, extract_faces
 from tests.faces.test_detect import DATA, detector_or_skip, needs_faces
 
 SIDE = 40
@@ -31,6 +31,11 @@ class Squares:
 
     def detect_batch(self, images):
         return [self.detect(image_HWC) for image_HWC in images]
+
+
+def extract_face(image_HWC, detector, *, box=None, **options):
+    """``extract_faces`` of one photo."""
+    return extract_faces([image_HWC], detector, boxes=[box], **options)[0]
 
 
 def photo(*corners, sides=None):

@@ -16,7 +16,6 @@ from fecnet.pruning.slimming import (
     importance,
     kept_macs,
     kept_parameters,
-    mask,
     pruned_state,
     removable_groups,
     scale_names,
@@ -33,6 +32,16 @@ NETS = {  # narrow ones: what is proven is wiring
 }
 RESNETS = [name for name in NETS if name.startswith("resnet18")]
 NECKS = ("none", "conv1x1", "conv3x3", "dense_block")
+
+
+@torch.no_grad()
+def mask(net, groups, keep):
+    """Set scale and shift of the removed channels to zero, in place: the net that the pruned one must equal."""
+    for group, keep_C in zip(groups, keep, strict=True):
+        for norm in group.norms:
+            layer = net.get_submodule(norm.layer)
+            for name in ("weight", "bias"):
+                layer.get_parameter(name)[norm.offset :][: group.size][~keep_C] = 0
 
 
 def build(options, widths=None, *, channels=1):

@@ -9,7 +9,7 @@ from PIL import Image
 import fecnet
 from fecnet.config.node import load_config
 from fecnet.faces.decode import decode_image
-from fecnet.faces.extract import extract_face, extract_faces
+from fecnet.faces.extract import extract_faces
 from fecnet.faces.square_faces import load_square
 from fecnet.prepare.extraction import Extraction
 from fecnet.prepare.fec import prepare_list
@@ -18,7 +18,7 @@ from fecnet.watch.drawing import describe, draw_faces
 from fecnet.watch.faces import FaceWatcher, SeenFace
 from tests.classes import CLASSES, write_recipe
 from tests.faces.test_detect import DATA, detector_or_skip, needs_faces
-from tests.faces.test_extract import Squares, photo, same
+from tests.faces.test_extract import Squares, extract_face, photo, same
 from tests.nets import noisy, train_on, write_list
 
 

@@ -13,7 +13,7 @@ from benchmarks.survive import alive, assert_same, children
 from fecnet.config.node import load_config
 from fecnet.runs.listing import find_runs
 from fecnet.runs.training import train_run
-from fecnet.studies.many_runs import PlannedRun, train_all
+from fecnet.studies.scheduler import PlannedRun, train_all
 from fecnet.utils.program import fail_in_one_line
 from tests.inline_runs import inline_runs  # noqa: F401  (a fixture)
 
@@ -156,7 +156,7 @@ def test_ended_in_the_middle_by_all_means_and_gone_on_with(recipe, tmp_path, mon
                 monkeypatch.context() as patched,
                 pytest.raises(ValueError, match=f"{folder}: another command trains here; wait for it to end"),
             ):
-                patched.setattr("fecnet.studies.many_runs._LEAVE_S", 0.3)
+                patched.setattr("fecnet.studies.scheduler._GRACE_S", 0.3)
                 train_all(recipe, seeds(1), folder)
         os.kill(command.pid, number)
         if number == signal.SIGKILL:

@@ -1,0 +1,131 @@
+"""The faces that an export is checked on, and those that int8 is calibrated on.
+
+Shape suffixes: N faces, T triplets, H, W, C height, width and channels of stored faces, S their side.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from fecnet.config.node import Frozen
+from fecnet.data.build import build_trained_rows
+from fecnet.data.packed import PackedDataset
+from fecnet.encoder.encoder import Encoder
+from fecnet.engine.checkpoint import load_meta
+from fecnet.engine.evaluator import Evaluator, TripletMetric
+from fecnet.runs.tasks import build_evaluator, check_classes, find_task
+from fecnet.synthetic.expressions import sample_expressions
+from fecnet.synthetic.rendering import render_faces, sample_identities
+from fecnet.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_CALIBRATION = 512  # faces for int8
+_RENDERED = 300  # faces to check with where there are none
+_UNJUDGED = 5000  # faces, about, of a set that does not say what is right
+_RANDOM = 10_000  # triplets of faces that nobody judged
+
+
+class CheckFaces(NamedTuple):
+    """Faces to compare two nets on.
+
+    Attributes:
+        told: which, in words.
+        faces_NHWC: stored faces, uint8.
+        rows_N: which of them.
+        triplets_T3: of rows, as indices into ``rows_N``.
+        evaluator: says what is right about ``rows_N``; None where nothing does.
+    """
+
+    told: str
+    faces_NHWC: np.ndarray
+    rows_N: np.ndarray
+    triplets_T3: np.ndarray
+    evaluator: Evaluator | None
+
+
+def choose_faces(cfg: Frozen, encoder: Encoder, checkpoint: Path, check: str) -> CheckFaces:
+    """The faces of the last split that the run reports; rendered ones where its data are not here.
+
+    Args:
+        cfg: settings of the run.
+        encoder: the net.
+        checkpoint: its folder.
+        check: another packed set to take them from; empty for that of the run.
+
+    Raises:
+        UserError: another set is asked for, and is not there or has other faces.
+    """
+    path = Path(check or cfg.DATA.PATH)
+    if not check and not (path / "dataset.json").is_file():
+        logger.info(f"{path}: not here, so the file is checked on rendered faces; --check DATASET takes real ones")
+        return _rendered_faces(encoder)
+    dataset = PackedDataset(path)
+    encoder.check_faces(dataset)
+    split = cfg.DATA.REPORT_SPLITS[-1]
+    try:
+        task = find_task(cfg, dataset)
+        check_classes(checkpoint, load_meta(checkpoint), dataset, task)
+        evaluator = build_evaluator(cfg, dataset, [split], torch.device("cpu"), task=task)
+    except ValueError as error:
+        logger.info(f"{error}; so accuracy is not measured")
+        rows_N = np.arange(0, len(dataset.faces_NHWC), max(1, len(dataset.faces_NHWC) // _UNJUDGED))
+        return CheckFaces(
+            f"{len(rows_N):,} faces of {path}", dataset.faces_NHWC, rows_N, _random_triplets(len(rows_N)), None
+        )
+    rows_N = evaluator.rows
+    judged = any(isinstance(metric, TripletMetric) for metric in evaluator.metrics)
+    triplets_T3 = np.searchsorted(rows_N, dataset.triplets(split).faces_T3) if judged else _random_triplets(len(rows_N))
+    told = f"{len(rows_N):,} faces of {path}, split {split}"
+    return CheckFaces(told, dataset.faces_NHWC, rows_N, triplets_T3, evaluator)
+
+
+def _rendered_faces(encoder: Encoder) -> CheckFaces:
+    """Faces as ``fecnet prepare synthetic`` renders them, in the channels of the net; a mask is all there."""
+    rendered_NSS3 = render_faces(
+        sample_identities(_RENDERED, 0), sample_expressions(_RENDERED, 0)[0], size=encoder.face_shape[0]
+    )
+    by_channel = {
+        "grey": rendered_NSS3.mean(3).astype(np.uint8),
+        "mask": np.full(rendered_NSS3.shape[:3], 255, np.uint8),
+    }
+    by_channel |= {name: rendered_NSS3[..., place] for place, name in enumerate("RGB")}
+    faces_NHWC = np.stack([by_channel[name] for name in encoder.channels], axis=-1)
+    told = f"{_RENDERED:,} RENDERED faces, no real ones"
+    return CheckFaces(told, faces_NHWC, np.arange(_RENDERED), _random_triplets(_RENDERED), None)
+
+
+def _random_triplets(num: int) -> np.ndarray:
+    """Triplets of ``num`` faces, shape (T, 3)."""
+    rng = np.random.default_rng(0)
+    return np.stack([rng.permutation(num)[:3] for _ in range(min(_RANDOM, num**2))])
+
+
+def calibration_faces(cfg: Frozen, encoder: Encoder, calibrate: str) -> np.ndarray:
+    """Stored faces that were learnt from, evenly spread, uint8; of another set any.
+
+    Args:
+        cfg: settings of the run.
+        encoder: the net.
+        calibrate: another packed set; empty for that of the run.
+
+    Raises:
+        UserError: no data set there, or one with other faces.
+    """
+    path = Path(calibrate or cfg.DATA.PATH)
+    if not (path / "dataset.json").is_file():
+        raise UserError(f"{path}: not here, but int8 is calibrated on training faces; give --calibrate DATASET")
+    dataset = PackedDataset(path)
+    encoder.check_faces(dataset)
+    if calibrate:
+        rows = np.arange(len(dataset.faces_NHWC))
+    else:
+        task = find_task(cfg, dataset)
+        rows = build_trained_rows(cfg, dataset, task.targets, triplets=task.has_triplets)
+    places = np.linspace(0, len(rows) - 1, min(len(rows), _CALIBRATION)).astype(int)
+    return dataset.faces_NHWC[rows[places]]

@@ -1,0 +1,40 @@
+"""``python -m fecnet.studies.child RECIPE KEY VALUE …``: the child process that trains one of several runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from fecnet.config.node import load_config
+from fecnet.runs.training import train_run
+from fecnet.utils import comm
+from fecnet.utils.program import fail_in_one_line
+
+
+def train_one(recipe: str, *overrides: str) -> int:
+    """Train one run, or resume it; ends as by SIGTERM when the process at the other end of standard input is gone.
+
+    Args:
+        recipe: path of a YAML recipe.
+        overrides: ``KEY VALUE …`` that replace the recipe's.
+
+    Returns:
+        Exit code.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        return train_run(load_config(recipe, overrides), recipe=Path(recipe).stem, resume="auto")
+    finally:
+        comm.stop()
+
+
+def _end_with_parent() -> None:
+    os.read(0, 1)  # returns when the other end is closed: nothing is ever written to it
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(fail_in_one_line(lambda: train_one(*sys.argv[1:])))

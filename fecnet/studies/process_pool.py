@@ -1,0 +1,98 @@
+"""A pool of child processes, each of which trains one run on a GPU or a share of the cores."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fecnet.utils.package import PACKAGE
+
+
+class ProcessPool:
+    """The child processes that train, at most one a slot; see ``fecnet.studies.child``.
+
+    Args:
+        recipe: YAML recipe.
+        folder: for logs.
+        lock: an open file that all of them hold.
+        slots: a GPU each, or None for whatever the settings say.
+
+    Attributes:
+        running: process and slot by name of the run.
+        finished: how many have trained to their end.
+        failed: names of runs that ended otherwise by themselves, and how.
+    """
+
+    def __init__(self, recipe: Path, folder: Path, lock: int, slots: Sequence[str | None]) -> None:
+        self._recipe = recipe
+        self._folder = folder
+        self._lock = lock
+        self._free = list(slots)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._threads = max(1, cores // len(slots))
+        self.running: dict[str, tuple[subprocess.Popen[bytes], str | None]] = {}
+        self.finished = 0
+        self.failed: dict[str, str] = {}
+
+    @property
+    def has_free_slot(self) -> bool:
+        """Whether another may be started."""
+        return bool(self._free)
+
+    def start(self, name: str, settings: Sequence[str]) -> None:
+        """Train a run, or resume it.
+
+        Args:
+            name: of the run and its log.
+            settings: ``KEY VALUE …``, its folder among them.
+        """
+        slot = self._free.pop(0)
+        packages = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, packages))}
+        environment.setdefault("OMP_NUM_THREADS", str(self._threads))
+        if slot is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = slot
+        command = [sys.executable, "-m", "fecnet.studies.child", str(self._recipe), *settings]
+        with (self._folder / f"{name}.log").open("ab") as log:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,  # closed when this process ends, however it does
+                stdout=log,
+                stderr=log,
+                env=environment,
+                pass_fds=(self._lock,),
+                start_new_session=True,  # a Ctrl-C is for this process, which ends them
+            )
+        self.running[name] = child, slot
+
+    def collect(self) -> int:
+        """Reap those that have ended; how many."""
+        ended = [name for name, (child, _) in self.running.items() if child.poll() is not None]
+        for name in ended:
+            child, slot = self.running.pop(name)
+            self._free.append(slot)
+            assert child.stdin is not None
+            child.stdin.close()
+            if child.returncode:
+                self.failed[name] = _reason(child.returncode)
+            else:
+                self.finished += 1
+        return len(ended)
+
+    def end(self) -> None:
+        """Let those that still run save, and wait for them."""
+        for child, _ in self.running.values():
+            child.terminate()
+        for child, _ in self.running.values():
+            self.finished += not child.wait()
+
+
+def _reason(code: int) -> str:
+    number = -code if code < 0 else code - 128
+    if number in set(signal.Signals):
+        return f"ended by {signal.Signals(number).name}"
+    return f"exit code {code}"
