@@ -26,6 +26,7 @@ from fecnet.engine.checkpoint import find_checkpoint, load_meta
 from fecnet.runs.folders import check_same_data, fixed_differences
 from fecnet.runs.training import open_dataset, train_run
 from fecnet.utils import comm
+from fecnet.utils.cores import usable_cores
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import locked
 from fecnet.utils.package import PACKAGE
@@ -131,8 +132,7 @@ class _Children:
         self._folder = folder
         self._lock = lock
         self._free = list(seats)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._threads = max(1, cores // len(seats))
+        self._threads = max(1, usable_cores() // len(seats))
         self.running: dict[str, tuple[subprocess.Popen[bytes], str | None]] = {}
         self.finished = 0
         self.failed: dict[str, str] = {}
