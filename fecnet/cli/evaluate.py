@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-_EPILOG = """The triplet accuracy of an embedding for ONE-, TWO- and THREE-CLASS triplets, and the accuracy of a classifier.
+_EPILOG = """The triplet accuracy of an embedding for ONE-, TWO- and THREE-CLASS triplets, and the accuracy of a
+classifier.
 
 examples:
   fecnet evaluate                            the newest run's best checkpoint

@@ -81,9 +81,7 @@ _C.LOSS.SCN_MARGIN_2 = 0.2  # scn: margin in probability for relabelling; arXiv:
 _C.LOSS.SCN_RELABEL_AFTER = 0.0  # scn: length before relabelling starts; 9 epochs in arXiv:2002.10392; 0 = never
 _C.LOSS.RAN_MARGIN = 0.02  # ran: margin of the best region's importance over the face's; arXiv:1905.04075 (0.1 in code)
 _C.LOSS.WASSERSTEIN_COST = "centroid"  # wasserstein: cost between classes: learned, centroid or confusion
-_C.LOSS.WASSERSTEIN_CONFUSION = (
-    ""  # wasserstein: confusion matrix on the training set, .npy or `fecnet evaluate`'s .csv
-)
+_C.LOSS.WASSERSTEIN_CONFUSION = ""  # wasserstein: confusion matrix on the training set, .npy or .csv (fecnet evaluate)
 _C.LOSS.CCC = False  # valence_arousal: add 1 - concordance correlation coefficient; arXiv:1708.03985
 _C.LOSS.MARGIN_ONE_CLASS = 0.1  # triplet margin, squared L2 between unit vectors; arXiv:1811.11283
 _C.LOSS.MARGIN_TWO_CLASS = 0.2  # triplet margin, squared L2 between unit vectors; arXiv:1811.11283
