@@ -15,7 +15,7 @@ import pytest
 
 from fecnet.engine.checkpoint import find_checkpoint, load_meta
 from fecnet.utils.package import VERSION
-from tests.conftest import ROOT, TINY_RECIPE, write_tiny
+from tests.conftest import ROOT, write_tiny
 
 NEW_RUN = [
     "SOLVER.LENGTH",
@@ -90,7 +90,7 @@ def installed(tmp_path_factory):
 
 
 def test_the_checkout_is_not_seen(installed):
-    where = installed.run("python", "-c", "import fecnet, torch; print(fecnet.__file__)").strip()
+    where = installed.run("python", "-c", "import fecnet, numpy; print(fecnet.__file__)").strip()
     assert where.startswith(str(installed.folder))
     installed.run("python", "-c", "import benchmarks", code=1)
 
@@ -125,23 +125,13 @@ def test_recipes_are_listed_and_copied(installed):
     assert refused.count("\n") == 1
 
 
-def test_the_demo_trains_resumes_and_is_measured(installed):
-    told = installed.run("fecnet", "train", "demo", "DATA.PATH", "demo", *NEW_RUN)
+def test_the_demo_trains_and_is_measured(installed):
+    told = installed.run("fecnet", "train", "demo", "DATA.PATH", "demo", *NEW_RUN, "--nproc", "2")
+    assert "2 process(es)" in told
     assert "measure it with: fecnet evaluate result/demo\n" in told
-    told = installed.run(
-        "python", "-m", "fecnet", "train", "--resume", "result/demo", "--nproc", "2", "SOLVER.LENGTH", "3"
-    )
-    assert "2 process(es)" in told
-    assert "fecnet " in installed.run("fecnet", "evaluate", "result/demo")
     meta = load_meta(find_checkpoint(installed.folder / "result" / "demo", "last"))
-    assert meta["iteration"] == 3
-    assert meta["command"] == "fecnet train --resume result/demo --nproc 2 SOLVER.LENGTH 3"
+    assert meta["iteration"] == 2
+    assert meta["command"].startswith("fecnet train demo DATA.PATH demo SOLVER.LENGTH 2 ")
     assert meta["provenance"]["commit"] is None  # that of the project around it says nothing of fecnet
-
-
-def test_a_recipe_of_ones_own_and_torchrun(installed):
-    (installed.folder / "own.yaml").write_text(TINY_RECIPE % ("demo", "result"))
-    launcher = ["python", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "fecnet"]
-    told = installed.run(*launcher, "train", "own.yaml", "SOLVER.LENGTH", "1")
-    assert "2 process(es)" in told
-    assert (installed.folder / "result" / "own" / "checkpoints" / "last").read_text().split() == ["1"]
+    launcher = ["python", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1", "-m", "fecnet"]
+    assert "fecnet " in installed.run(*launcher, "evaluate", "result/demo")
