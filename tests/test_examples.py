@@ -3,6 +3,7 @@
 Nothing here talks to a cluster; srun, scontrol and torchrun are stand-ins on the PATH.
 """
 
+import argparse
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import pytest
 import yaml
 from torch.distributed.run import parse_args
 
-import train
+from fecnet.cli import train
 from fecnet.config.node import load_config
 from tests.conftest import ROOT
 
@@ -37,7 +38,9 @@ def assert_trains(arguments, **expected):
     """Arguments of torchrun that start train.py on a recipe that is there, with settings that are allowed."""
     launched = parse_args(arguments)
     assert launched.training_script == "train.py"
-    options = train.parse(launched.training_script_args)
+    parser = argparse.ArgumentParser()
+    train.add(parser)
+    options = parser.parse_intermixed_args(launched.training_script_args)
     assert options.resume == "auto"
     cfg = load_config(ROOT / options.recipe, options.overrides)
     for key, value in expected.items():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fecnet.studies.scheduler import PlannedRun
 
 _EPILOG = """examples:
-  fecnet compare config/fer2013_deep_emotion.yaml result/schedules SOLVER.LENGTH 30 --jobs 2 \\
+  fecnet compare fer2013_deep_emotion result/schedules SOLVER.LENGTH 30 --jobs 2 \\
       --setting cosine SOLVER.SCHEDULE cosine --setting step SOLVER.SCHEDULE step --seeds 3
   fecnet compare result/schedules                 all finished runs of a folder
   fecnet compare result/one result/two --output result/comparison
@@ -86,13 +86,15 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> list[Path]:
     """Train every setting with every seed; the folders of the runs."""
+    from fecnet.config.recipes import find_recipe
     from fecnet.studies.scheduler import train_all
 
     if len(options.words) < 2:
         raise UserError("--setting: needs RECIPE FOLDER before it: what is trained, and where the runs go")
     recipe, folder, *common = options.words
-    runs = plan_runs(Path(recipe), options.setting, common, seeds=options.seeds)
-    train_all(Path(recipe), runs, Path(folder), jobs=options.jobs, devices=options.devices)
+    path = find_recipe(recipe)
+    runs = plan_runs(path, options.setting, common, seeds=options.seeds)
+    train_all(path, runs, Path(folder), jobs=options.jobs, devices=options.devices)
     return [Path(folder) / run.name for run in runs]
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 _EPILOG = """examples:
-  fecnet folds config/ckplus_resnet18.yaml --by published --fold 1      the published first fold of CK+
-  fecnet folds config/ckplus_cpu.yaml --by subject --jobs 2             ten subject-independent folds, two at once
-  fecnet folds config/ckplus_resnet18.yaml DATA.NUM_FOLDS 5 --devices 0,1
+  fecnet folds ckplus_resnet18 --by published --fold 1      the published first fold of CK+
+  fecnet folds ckplus_cpu --by subject --jobs 2             ten subject-independent folds, two at once
+  fecnet folds ckplus_resnet18 DATA.NUM_FOLDS 5 --devices 0,1
 
 Repeat an interrupted command to resume. NAME and OUTPUT_DIR set the folder, DATA.NUM_FOLDS and DATA.FOLD_SEED
 the folds.
@@ -19,7 +18,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("recipe", type=Path, help="YAML recipe of a classifier")
+    parser.add_argument("recipe", help="YAML recipe of a classifier, or a name that `fecnet recipes` lists")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="overrides of the recipe's settings")
     parser.add_argument(
         "--by",
@@ -50,10 +49,11 @@ def _numbers(text: str) -> list[int]:
 
 
 def _folds(options: argparse.Namespace) -> int:
+    from fecnet.config.recipes import find_recipe
     from fecnet.studies.cross_validation import cross_validate
 
     cross_validate(
-        options.recipe,
+        find_recipe(options.recipe),
         options.overrides,
         by=options.by,
         folds=options.fold,

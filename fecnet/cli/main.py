@@ -1,4 +1,4 @@
-"""``fecnet <command>``: everything but training and inference. ``--help`` imports neither torch nor numpy."""
+"""``fecnet <command>``. ``--help`` imports neither torch nor numpy."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from fecnet.cli import (
     data,
     detect,
     embed,
+    evaluate,
     export,
     folds,
     prepare,
     profile,
     prune,
+    recipes,
     report,
     runs,
     search,
+    train,
     watch,
 )
 from fecnet.cli.json_option import STDOUT
@@ -35,6 +38,9 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its profiler calls a machine 
 
 
 _COMMANDS = {
+    "train": (train, "train a net from a recipe, or resume a run"),
+    "evaluate": (evaluate, "evaluate a trained net on triplets, classes, or both, as it was trained"),
+    "recipes": (recipes, "list the recipes that come with fecnet, or copy one"),
     "prepare": (prepare, "make a packed data set"),
     "data": (data, "show or verify a packed data set"),
     "detect": (detect, "detect faces in photos: boxes, scores, five landmarks"),
@@ -51,6 +57,7 @@ _COMMANDS = {
     "profile": (profile, "profile a training iteration: time per phase, utilisation of the hardware"),
     "config": (config, "print all configuration keys with their meaning, as Markdown"),
 }
+_INTERMIXED = ("train", "evaluate")  # options may stand between KEY VALUE pairs: argparse offers it to one parser alone
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,13 +65,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="fecnet",
         description="Facial-expression embeddings learned from human similarity judgements.",
-        epilog="Training: `python train.py --help`; evaluation: `python inference.py --help`.",
     )
     parser.add_argument("--version", action="version", version=f"fecnet {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module, text) in _COMMANDS.items():
         module.add(commands.add_parser(name, help=text, description=text))
-    options = parser.parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0] in _INTERMIXED:
+        options = commands.choices[words[0]].parse_intermixed_args(words[1:])
+    else:
+        options = parser.parse_args(words)
     return fail_in_one_line(lambda: _run(options))
 
 

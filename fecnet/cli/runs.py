@@ -16,5 +16,5 @@ def _runs(options: argparse.Namespace) -> int:
     from fecnet.runs.listing import find_runs, format_runs
 
     runs = find_runs(options.folder)
-    print(format_runs(runs) if runs else f"{options.folder}: no runs; train one with: python train.py")
+    print(format_runs(runs) if runs else f"{options.folder}: no runs; train one with: fecnet train")
     return 0

@@ -18,7 +18,7 @@ _C.DATA.SOURCE = ""  # where PATH does not exist, prepare it from this source: s
 _C.DATA.CACHE_ON_DEVICE = "auto"  # keep all faces in device memory: always, never, or auto (on a GPU where they fit)
 _C.DATA.TRAIN_SPLIT = "train"  # split trained on
 _C.DATA.EVAL_SPLITS = ["val"]  # splits evaluated during training; the first selects the best checkpoint
-_C.DATA.REPORT_SPLITS = ["test"]  # splits that inference.py reports
+_C.DATA.REPORT_SPLITS = ["test"]  # splits that `fecnet evaluate` reports
 _C.DATA.INPUT_SIZE = 64  # side of the net's input, pixels
 _C.DATA.CROP = 1.0  # side of the crop, fraction of the stored side, resized to INPUT_SIZE (44/48 = 0.9167 for FER2013)
 _C.DATA.BALANCE_TRIPLET_TYPES = True  # one third of each batch from each triplet type; arXiv:1811.11283
@@ -81,7 +81,7 @@ _C.LOSS.SCN_MARGIN_2 = 0.2  # scn: margin in probability for relabelling; arXiv:
 _C.LOSS.SCN_RELABEL_AFTER = 0.0  # scn: length before relabelling starts; 9 epochs in arXiv:2002.10392; 0 = never
 _C.LOSS.RAN_MARGIN = 0.02  # ran: margin of the best region's importance over the face's; arXiv:1905.04075 (0.1 in code)
 _C.LOSS.WASSERSTEIN_COST = "centroid"  # wasserstein: cost between classes: learned, centroid or confusion
-_C.LOSS.WASSERSTEIN_CONFUSION = ""  # wasserstein: confusion matrix on the training set, .npy or .csv of inference.py
+_C.LOSS.WASSERSTEIN_CONFUSION = ""  # wasserstein: confusion matrix on the training set, .npy or .csv (fecnet evaluate)
 _C.LOSS.CCC = False  # valence_arousal: add 1 - concordance correlation coefficient; arXiv:1708.03985
 _C.LOSS.MARGIN_ONE_CLASS = 0.1  # triplet margin, squared L2 between unit vectors; arXiv:1811.11283
 _C.LOSS.MARGIN_TWO_CLASS = 0.2  # triplet margin, squared L2 between unit vectors; arXiv:1811.11283

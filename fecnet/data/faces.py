@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -132,9 +133,17 @@ def place_faces(faces_NHWC: np.ndarray, device: torch.device, resident: str) -> 
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a GPU, or that the machine has available: all of its memory where it does not say."""
+    """Bytes that are free on a GPU, or that the machine has available: all of its memory where it does not say.
+
+    Raises:
+        UserError: a system that does not tell its memory, as Windows.
+    """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
+    if not hasattr(os, "sysconf"):
+        raise UserError(
+            f"DATA.CACHE_ON_DEVICE: 'always', but {sys.platform} does not tell its memory; allowed here: auto, never"
+        )
     meminfo = Path("/proc/meminfo")  # of Linux
     said = meminfo.read_text(encoding="utf-8") if meminfo.is_file() else ""
     available = re.search(r"MemAvailable:\s+(\d+) kB", said)

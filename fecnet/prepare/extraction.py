@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -25,6 +24,7 @@ from fecnet.faces.detect import build_detector
 from fecnet.faces.detections import Detector
 from fecnet.faces.extract import Face, NoFace, extract_faces, whole_face
 from fecnet.faces.recipe import FaceRecipe, aligned_template
+from fecnet.utils.cores import usable_cores
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import hash_file, read_arrays, replace_arrays
 
@@ -150,7 +150,7 @@ class FacePieces:
         todo = [number for number, there in enumerate(done) if not there]
         total = sum(map(len, self._pieces))
         before = total - sum(len(self._pieces[number]) for number in todo)
-        workers = min(workers or len(os.sched_getaffinity(0)), max(1, len(todo)))
+        workers = min(workers or usable_cores(), max(1, len(todo)))
         with tqdm(total=total, initial=before, desc="faces", unit="photo", disable=not progress) as bar:
             for number, faults in self._run(todo, workers):
                 bar.update(len(self._pieces[number]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import json
 import math
 import os
@@ -20,7 +19,7 @@ import numpy as np
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.structures import FACE_COLUMNS, PACKED_FORMAT
 from fecnet.utils.errors import UserError
-from fecnet.utils.files import hash_file, named_errors
+from fecnet.utils.files import hash_file, lock_handle, named_errors, require_locks
 
 
 def face_key(source: str, box: Sequence[float] = ()) -> str:
@@ -109,12 +108,13 @@ class PackedWriter:
         }
 
     def __enter__(self) -> PackedWriter:
+        require_locks()
         self._folder.parent.mkdir(parents=True, exist_ok=True)
         self._sweep()
         self._folder.mkdir()
         self._lock = os.open(self._folder, os.O_RDONLY)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_handle(self._lock)
             self._sweep()  # again: of two that began together one sees the other
             with named_errors(self.path):
                 self._faces = np.lib.format.open_memmap(self._folder / "faces.npy", "w+", np.uint8, self._shape)
@@ -137,7 +137,7 @@ class PackedWriter:
                 continue
             handle = os.open(partial, os.O_RDONLY)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock_handle(handle)
                 shutil.rmtree(partial, ignore_errors=True)
             except BlockingIOError as error:
                 raise UserError(f"{self.path}: another run is writing it; wait for it to end") from error

@@ -101,8 +101,8 @@ def prune_run(path: str, goal: Goal, *, checkpoint: str = "best", inner: bool = 
     _print(groups, choice, before, after)
     _plot(folder, scale_S, choice, source)
     logger.info(
-        f"\n{folder}: written, not trained since; measure it with: python inference.py {folder}\n"
-        f"fine-tune it with: python train.py {folder}/config.yaml SOLVER.BN_L1 0"
+        f"\n{folder}: written, not trained since; measure it with: fecnet evaluate {folder}\n"
+        f"fine-tune it with: fecnet train {folder}/config.yaml SOLVER.BN_L1 0"
     )
     return folder
 

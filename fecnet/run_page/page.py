@@ -110,7 +110,7 @@ def _tables(run: RunRecord) -> list[Child]:
     for name, measured in run.measured.items():
         if measured["iteration"] != run.meta["iteration"]:
             said = f"The {name} below are of iteration {measured['iteration']}; the checkpoint to use is now "
-            again = element("code", f"python inference.py {shlex.quote(str(run.path))}")
+            again = element("code", f"fecnet evaluate {shlex.quote(str(run.path))}")
             parts.append(element("p", said, f"{run.meta['iteration']}: measure anew: ", again, class_="absent"))
         for split, found in measured["splits"].items():
             selected = " (selected the checkpoint)" if split == run.selecting_split() else ""
@@ -129,7 +129,7 @@ def _tables(run: RunRecord) -> list[Child]:
 
 
 def _not_measured(run: RunRecord, what: str) -> Markup:
-    command = element("code", f"python inference.py {shlex.quote(str(run.path))}")
+    command = element("code", f"fecnet evaluate {shlex.quote(str(run.path))}")
     return element("p", f"{what.capitalize()} not measured: ", command, class_="absent")
 
 

@@ -12,7 +12,7 @@ from fecnet.run_page.markup import Child, Markup, element
 from fecnet.run_page.run_record import RunRecord
 
 _ABSENT = "not recorded"
-_AGAIN = ("python", "train.py")
+_AGAIN = ("fecnet", "train")
 
 
 def provenance_section(run: RunRecord) -> list[Markup]:

@@ -108,9 +108,9 @@ def _read_table(file: Path, needed: Sequence[str]) -> dict[str, Any]:
     try:
         table = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise UserError(f"{file}: not JSON: {error}; measure the run anew with: python inference.py") from error
+        raise UserError(f"{file}: not JSON: {error}; measure the run anew with: fecnet evaluate") from error
     if not isinstance(table, dict) or not isinstance(table.get("splits"), dict) or "iteration" not in table:
-        raise UserError(f"{file}: not a table of inference.py, which has 'splits' and 'iteration'")
+        raise UserError(f"{file}: not a table of fecnet evaluate, which has 'splits' and 'iteration'")
     for split, found in table["splits"].items():
         lacking = [key for key in needed if key not in found]
         if lacking:

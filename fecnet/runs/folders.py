@@ -155,8 +155,7 @@ def check_trained(checkpoint: Path) -> None:
     if is_only_pruned(checkpoint):
         run = run_of(checkpoint)
         raise UserError(
-            f"{run}: pruned and not trained since: nothing to resume; fine-tune it with: "
-            f"python train.py {run}/config.yaml"
+            f"{run}: pruned and not trained since: nothing to resume; fine-tune it with: fecnet train {run}/config.yaml"
         )
 
 

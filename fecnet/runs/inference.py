@@ -41,7 +41,7 @@ def newest_run(folder: Path) -> Path:
     """
     saved = sorted(folder.glob("*/checkpoints/last"), key=lambda path: path.stat().st_mtime)
     if not saved:
-        raise UserError(f"{folder}: no run with a checkpoint here; train one with: python train.py")
+        raise UserError(f"{folder}: no run with a checkpoint here; train one with: fecnet train")
     return saved[-1].parents[1]
 
 

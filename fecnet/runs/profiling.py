@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import statistics
 import sys
 import time
@@ -60,6 +59,7 @@ def profile_run(cfg: Frozen, *, iterations: int = 20, trace: str | Path = "") ->
     if not Path(trace).parent.is_dir():
         raise UserError(f"--trace {trace}: no folder {Path(trace).parent}")
     device = choose_device(cfg.DEVICE)
+    _peak_memory_mb(device)  # what the system does not tell is said before anything is measured
     comm.start(device, {**dict(flatten(cfg)), "code": code_hash()})
     dataset = open_dataset(cfg)
     task = find_task(cfg, dataset)
@@ -191,6 +191,10 @@ def _least_seconds(run: Callable[[], object], device: torch.device) -> float:
 def _peak_memory_mb(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
+    try:
+        import resource  # here, since Windows lacks it
+    except ImportError as error:
+        raise UserError("the peak of memory: this system does not tell it; allowed: Linux, macOS") from error
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 

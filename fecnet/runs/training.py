@@ -132,7 +132,7 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
     if ended_by:
         logger.info(
             f"{signal.Signals(ended_by).name}: saved iteration {trainer.progress.iteration}; go on with: "
-            f"python train.py --resume {run}"
+            f"fecnet train --resume {run}"
         )
         return 128 + ended_by
     progress = trainer.progress
@@ -141,7 +141,7 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
         best = (
             f"best {progress.best_accuracy:.1f} % on {cfg.DATA.EVAL_SPLITS[0]} at iteration {progress.best_iteration}"
         )
-    logger.info(f"{run}: done in {progress.seconds:.0f} s; {best}; measure it with: python inference.py {run}")
+    logger.info(f"{run}: done in {progress.seconds:.0f} s; {best}; measure it with: fecnet evaluate {run}")
     return 0
 
 

@@ -107,7 +107,7 @@ def read_run(path: Path) -> ComparedRun:
     if last["iteration"] < length:
         raise UserError(
             f"{path}: unfinished, at iteration {last['iteration']} of {length}; "
-            f"finish it with: python train.py --resume {path}"
+            f"finish it with: fecnet train --resume {path}"
         )
     best = find_checkpoint(path, "best")
     meta = load_meta(best)

@@ -102,7 +102,7 @@ def plot_costs(found: Sequence[dict[str, Any]], path: Path) -> None:
     """
     splits = list(dict.fromkeys(split for costs in found for split in costs["percent"]))
     if not splits:
-        raise UserError("--plot: no accuracy is known of these runs; measure them first: python inference.py RUN")
+        raise UserError("--plot: no accuracy is known of these runs; measure them first: fecnet evaluate RUN")
     figure, both_axes = new_figure(11, 4.5, ncols=2, sharey=True)
     for axes, (key, name) in zip(both_axes, (("parameters", "parameters"), ("macs", "MACs of a face")), strict=True):
         for split in splits:
@@ -134,9 +134,9 @@ def _milliseconds(nets: Sequence[nn.Module], images: Sequence[Tensor], seconds: 
 
 
 def _percent(checkpoint: Path, meta: dict[str, Any]) -> dict[str, float]:
-    """Accuracy by split: as the training measured it, and as inference.py did.
+    """Accuracy by split: as the training measured it, and as `fecnet evaluate` did.
 
-    Of a joint net it is that of the classes. What inference.py measured counts where it is of this checkpoint, its
+    Of a joint net it is that of the classes. What it measured counts where it is of this checkpoint, its
     views and its data: the nets are compared, not how they were measured.
     """
     percent = {}

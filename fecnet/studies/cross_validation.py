@@ -83,7 +83,9 @@ def cross_validate(
     """
     own = [key for key in _of_fold(1)[::2] if key in overrides[::2]]
     if own:
-        raise UserError(f"'{own[0]}': set for each fold by fecnet folds; --fold chooses folds; for one run: train.py")
+        raise UserError(
+            f"'{own[0]}': set for each fold by fecnet folds; --fold chooses folds; for one run: fecnet train"
+        )
     overrides = [*overrides, *(["DATA.FOLD_BY", by] if by else [])]
     cfg = load_config(recipe, [*overrides, *_of_fold(1)])
     numbers = _numbers(cfg, folds)

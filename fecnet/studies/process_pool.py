@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fecnet.utils.cores import usable_cores
 from fecnet.utils.package import PACKAGE
 
 
@@ -32,8 +33,7 @@ class ProcessPool:
         self._folder = folder
         self._lock = lock
         self._free = list(slots)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._threads = max(1, cores // len(slots))
+        self._threads = max(1, usable_cores() // len(slots))
         self.running: dict[str, tuple[subprocess.Popen[bytes], str | None]] = {}
         self.finished = 0
         self.failed: dict[str, str] = {}

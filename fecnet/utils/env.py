@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -20,8 +21,9 @@ from typing import Any
 import torch
 
 from fecnet.utils import comm
+from fecnet.utils.cores import usable_cores
 from fecnet.utils.errors import UserError
-from fecnet.utils.package import PACKAGE, VERSION
+from fecnet.utils.package import PACKAGE, VERSION, own_command
 
 _exact_lock, _exact, _tf32_before = threading.Lock(), 0, (False, False)  # of exact_float32
 COMMAND = "FECNET_COMMAND"  # what was typed, for processes that were started by another
@@ -152,7 +154,7 @@ def provenance(device: torch.device | None = None) -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "device": torch.cuda.get_device_name(device) if device is not None and device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "world_size": comm.world_size(),
@@ -161,7 +163,7 @@ def provenance(device: torch.device | None = None) -> dict[str, Any]:
 
 def command_line() -> str:
     """The command that started this process, as one would type it; a launcher hands its own down to its processes."""
-    return os.environ.get(COMMAND) or shlex.join(["python", *sys.argv])
+    return os.environ.get(COMMAND) or shlex.join([*own_command(), *sys.argv[1:]])
 
 
 def now() -> str:
@@ -179,8 +181,13 @@ def code_hash() -> str:
 
 
 def _commit() -> str | None:
-    """The checkout's commit with ``+`` where files differ from it; None outside a checkout."""
-    root = Path(__file__).parents[2]
+    """The commit of fecnet's own checkout with ``+`` where files differ from it; None where it runs from no checkout.
+
+    An installed copy may lie in the repository of another project, in its ``.venv``: that one's commit says nothing.
+    """
+    root = PACKAGE.parent
+    if not ((root / ".git").exists() and _names_fecnet(root / "pyproject.toml")):
+        return None
     try:
         found = subprocess.run(
             ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
@@ -192,6 +199,13 @@ def _commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip()
+
+
+def _names_fecnet(project: Path) -> bool:
+    try:
+        return bool(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["name"] == "fecnet")
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _processor() -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
+import importlib.util
 import io
 import json
 import os
 import shutil
+import sys
 import time
 import tokenize
 import zipfile
@@ -174,7 +175,12 @@ def hash_file(path: Path) -> str:
 
 
 def flush_folder(path: Path) -> None:
-    """Make renames inside ``path``, or what was written to it where it is a file, survive a power cut."""
+    """Make renames inside ``path``, or what was written to it where it is a file, survive a power cut.
+
+    Not on Windows, which opens no folders and flushes no file that is open for reading.
+    """
+    if os.name == "nt":
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -194,8 +200,9 @@ def locked(path: Path, problem: str, *, wait_s: float = 0.0) -> Iterator[int]:
         wait_s: for its holder to end.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds it, or the system has no such locks.
     """
+    require_locks()
     limit = time.monotonic() + wait_s
     while (handle := _try_lock(path)) is None:
         if time.monotonic() > limit:
@@ -207,10 +214,34 @@ def locked(path: Path, problem: str, *, wait_s: float = 0.0) -> Iterator[int]:
         os.close(handle)
 
 
+def require_locks() -> None:
+    """Make sure that this system has file locks.
+
+    Raises:
+        UserError: it has none, as Windows.
+    """
+    if importlib.util.find_spec("fcntl") is None:
+        raise UserError(f"{sys.platform}: this needs the file locks of POSIX; allowed: Linux, macOS")
+
+
+def lock_handle(handle: int) -> None:
+    """Take the lock of an open file or folder, which the system frees when the process ends.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: its disk knows no locks.
+        UserError: the system has none.
+    """
+    require_locks()
+    import fcntl  # here, since Windows lacks it, and nets are loaded and used there
+
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def _try_lock(path: Path) -> int | None:
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_handle(handle)
         if os.path.samestat(os.fstat(handle), path.stat()):  # else its last holder has just removed it
             return handle
     except (BlockingIOError, FileNotFoundError):

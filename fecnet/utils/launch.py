@@ -1,4 +1,4 @@
-"""Start a script on several processes of this machine: ``python -m fecnet.utils.launch NPROC SCRIPT [ARGUMENTS …]``.
+"""Start a program on several processes of this machine: ``python -m fecnet.utils.launch NPROC SCRIPT [ARGUMENTS …]``.
 
 It is ``torchrun --standalone`` that leaves as its processes left: their exit code instead of torchrun's 1, and no
 traceback of its own below the one line that said what was wrong.
@@ -13,12 +13,24 @@ import sys
 from collections.abc import Sequence
 
 from fecnet.utils.errors import UserError
+from fecnet.utils.package import own_command
 
 
-def launch(script: str, arguments: Sequence[str], *, nproc: int) -> int:
-    """Run ``script`` on ``nproc`` processes; the first that fails ends the others.
+def relaunch(nproc: int) -> int:
+    """Run this very command on ``nproc`` processes, each of them told to be one; see ``launch``."""
+    program = ["-m", "fecnet"] if own_command() == ["fecnet"] else [sys.argv[0]]
+    return launch(program, [*sys.argv[1:], "--nproc", "1"], nproc=nproc)
+
+
+def launch(program: Sequence[str], arguments: Sequence[str], *, nproc: int) -> int:
+    """Run ``program`` on ``nproc`` processes; the first that fails ends the others.
 
     The processes share the cores of the machine; ``OMP_NUM_THREADS`` decides where it is set.
+
+    Args:
+        program: a script, or ``-m`` and a module.
+        arguments: for it.
+        nproc: how many.
 
     Returns:
         0, the exit code of the process that failed first, or 128 + the signal that ended it or this launcher.
@@ -40,7 +52,7 @@ def launch(script: str, arguments: Sequence[str], *, nproc: int) -> int:
     os.environ.setdefault(COMMAND, command_line())
     logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)  # said below
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // nproc)))
-    options = parse_args(["--standalone", f"--nproc_per_node={nproc}", script])
+    options = parse_args(["--standalone", f"--nproc_per_node={nproc}", *program])
     options.training_script_args = list(arguments)  # not parsed above: it would take --nproc for one of its own
     try:
         run(options)
@@ -57,4 +69,4 @@ def launch(script: str, arguments: Sequence[str], *, nproc: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(sys.argv[2], sys.argv[3:], nproc=int(sys.argv[1])))
+    sys.exit(launch([sys.argv[2]], sys.argv[3:], nproc=int(sys.argv[1])))

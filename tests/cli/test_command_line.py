@@ -33,7 +33,10 @@ def test_fecnet_help_and_version():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["train.py", "config/absent.yaml"], r"error: config/absent\.yaml: No such file or directory"),
+        (
+            ["train.py", "config/absent.yaml"],
+            r"error: config/absent\.yaml: no such file, and no recipe of that name; shipped: .*\bdemo, ",
+        ),
         (["inference.py", "OUTPUT_DIR", "/nowhere"], r"error: /nowhere: no run with a checkpoint here"),
         (["train.py", "DATA.PATH", "/nowhere", "DATA.SOURCE", ""], r"error: /nowhere: no packed data set here"),
         (["fecnet", "prepare", "ferplus", "/nowhere", "x"], r"error: /nowhere"),

@@ -147,13 +147,12 @@ def test_faces_that_the_start_has_learnt_are_not_held_out(run, trained, tmp_path
 def test_the_documented_loop_of_two_commands(run, monkeypatch):
     """Prune, fine-tune, repeat: each round removes a share of what is left."""
     from fecnet.cli.main import main
-    from train import _train, parse
 
     monkeypatch.chdir(run.parents[1])
     name, sizes = "result/classifier", [parameters(run)]
     for number in (1, 2):
         assert main(["prune", name, "--ratio", "0.25", "--output", f"result/slim-{number}"]) == 0
-        assert _train(parse([f"result/slim-{number}/config.yaml", "SOLVER.LENGTH", "2"])) == 0
+        assert main(["train", f"result/slim-{number}/config.yaml", "SOLVER.LENGTH", "2"]) == 0
         name = f"result/slim-{number}-tuned"
         sizes.append(parameters(run.parent / f"slim-{number}-tuned"))
     assert sizes[0] > sizes[1] > sizes[2]

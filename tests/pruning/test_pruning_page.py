@@ -4,8 +4,6 @@ import re
 import shlex
 from pathlib import Path
 
-import inference
-import train
 from benchmarks.pruning import PLANS
 from fecnet.cli.main import main as fecnet
 from fecnet.config.node import load_config
@@ -43,10 +41,9 @@ def test_every_command_runs(tmp_path, monkeypatch):
         elif arguments[0] == "train.py":
             recipe = Path(arguments[1])
             settings = [*narrow, *short(recipe)] if recipe.parent.name == "config" else TWO_ITERATIONS
-            assert train._train(train.parse([*arguments[1:], *settings])) == 0, line
+            assert fecnet(["train", *arguments[1:], *settings]) == 0, line
         else:
-            monkeypatch.setattr("sys.argv", arguments)
-            assert inference.main() == 0, line
+            assert fecnet(["evaluate", *arguments[1:]]) == 0, line
     runs = {path.name for path in (tmp_path / "result").iterdir()}
     assert runs >= {"fer2013_vgg19-pruned-tuned", "same", "slim-3-tuned"}
 

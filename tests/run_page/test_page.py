@@ -69,7 +69,7 @@ def test_provenance_is_whole(runs, tmp_path):
         assert html.escape(text) in page
     assert "<dd>moods, 64 faces</dd>" in page
     again = re.search(r"<dt>again</dt><dd><code>(.*?)</code>", page)[1]
-    assert again == f"python train.py {runs / 'classifier' / 'config.yaml'} NAME classifier-again"
+    assert again == f"fecnet train {runs / 'classifier' / 'config.yaml'} NAME classifier-again"
 
 
 def test_nothing_of_a_file_is_taken_as_markup(runs, tmp_path, copy):
@@ -108,9 +108,9 @@ def test_an_embedding_takes_its_labels_from_the_data(runs, tmp_path):
 def test_what_was_not_measured_says_the_command(runs, tmp_path, capsys):
     run = runs / "unmeasured"
     page = make_page(run, output=tmp_path / "page.html")
-    assert f"Classes not measured: <code>python inference.py {run}</code>" in page
+    assert f"Classes not measured: <code>fecnet evaluate {run}</code>" in page
     assert "<h3>Curves</h3>" in page and "<polyline" in page
-    assert f"{run}: classes not measured: python inference.py {run}\n" in capsys.readouterr().out
+    assert f"{run}: classes not measured: fecnet evaluate {run}\n" in capsys.readouterr().out
 
 
 def test_a_table_of_an_earlier_checkpoint_is_told(copy, tmp_path):
@@ -201,7 +201,7 @@ def test_the_page_goes_into_the_run_unless_told(copy, capsys):
     [
         ("metrics.jsonl", "{}\n", "metrics.jsonl:1: not a line of metrics with an 'iteration': '{}'"),
         ("evaluation/classes.json", "{", "classes.json: not JSON"),
-        ("evaluation/classes.json", "[]", "classes.json: not a table of inference.py"),
+        ("evaluation/classes.json", "[]", "classes.json: not a table of fecnet evaluate"),
         (
             "evaluation/classes.json",
             '{"iteration": 1, "splits": {"test": {}}}',

@@ -96,4 +96,4 @@ def test_the_command(result):
     assert absent.returncode == 2
     assert absent.stderr.startswith(f"error: {result}/absent: no such folder")
     (result / "nothing").mkdir()
-    assert command(result / "nothing").stdout == f"{result}/nothing: no runs; train one with: python train.py\n"
+    assert command(result / "nothing").stdout == f"{result}/nothing: no runs; train one with: fecnet train\n"

@@ -140,9 +140,7 @@ def test_an_unfinished_run_is_refused(runs, capsys):
     last = runs / "step-seed1" / "checkpoints" / "last"
     assert last.read_text() == "6\n"
     last.write_text("3\n")  # as a signal leaves it
-    assert "step-seed1: unfinished, at iteration 3 of 6; finish it with: python train.py --resume" in refused(
-        capsys, runs
-    )
+    assert "step-seed1: unfinished, at iteration 3 of 6; finish it with: fecnet train --resume" in refused(capsys, runs)
     assert not (runs / "comparison.json").exists()
 
 

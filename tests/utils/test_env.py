@@ -1,11 +1,16 @@
-"""The switches of the process that threads share."""
+"""The device, the switches of the process that threads share, and where the code comes from."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
 import torch
 
-from fecnet.utils.env import exact_float32
+from fecnet.utils import env
+from fecnet.utils.env import choose_device, command_line, exact_float32, provenance
+from fecnet.utils.errors import UserError
+from fecnet.utils.package import PACKAGE
 
 
 @pytest.fixture
@@ -33,3 +38,41 @@ def test_tf32_stays_off_until_the_last_thread_leaves(tf32):
     leave.set()
     thread.join()
     assert torch.backends.cuda.matmul.allow_tf32
+
+
+def test_the_gpu_of_macos_is_no_device():
+    with pytest.raises(UserError, match=r"^DEVICE: unknown name 'mps'; allowed: auto, cpu, cuda$"):
+        choose_device("mps")
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("/opt/venv/bin/fecnet", "fecnet train 'a b'"),
+        (str(PACKAGE / "__main__.py"), "fecnet train 'a b'"),
+        (str(PACKAGE / "studies" / "many_runs.py"), "python -m fecnet.studies.many_runs train 'a b'"),
+        ("train.py", "python train.py train 'a b'"),
+    ],
+)
+def test_a_command_is_recorded_as_one_would_type_it(monkeypatch, program, said):
+    monkeypatch.delenv(env.COMMAND, raising=False)
+    monkeypatch.setattr(sys, "argv", [program, "train", "a b"])
+    assert command_line() == said
+
+
+@pytest.mark.parametrize(
+    ("project", "package", "known"),
+    [
+        ("fecnet", "fecnet", True),
+        ("other", "fecnet", False),  # copied into another project
+        ("other", ".venv/lib/site-packages/fecnet", False),  # installed in another project's environment
+        ("fecnet", ".venv/lib/site-packages/fecnet", False),  # and in that of a checkout, whose code need not be it
+    ],
+)
+def test_a_commit_is_recorded_of_the_own_checkout_alone(monkeypatch, tmp_path, project, package, known):
+    (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "{project}"\n')
+    for command in ("init --quiet", "add .", "-c user.name=a -c user.email=a@b.c commit --quiet -m One"):
+        subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
+    monkeypatch.setattr(env, "PACKAGE", tmp_path / package)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert provenance()["commit"] == (head[:12] if known else None)

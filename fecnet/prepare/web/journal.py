@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import threading
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from fecnet.utils.errors import UserError
+from fecnet.utils.files import lock_handle
 
 FORMAT = 1
 STORED = "stored"  # the outcome of a photo that is there; all others are reasons for its absence
@@ -33,7 +33,7 @@ class FolderLock:
         """
         self._handle = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_handle(self._handle)
         except BlockingIOError as error:
             os.close(self._handle)
             raise UserError(f"{self._folder}: another {self._at_work} is at work here; wait for it to end") from error
