@@ -48,7 +48,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _train(options: argparse.Namespace) -> int:
     # Imported here, so that --help answers at once.
     from fecnet.config.node import load_config
-    from fecnet.engine.checkpoint import find_checkpoint, load_meta
+    from fecnet.engine.checkpoint import find_checkpoint, load_info
     from fecnet.runs.training import train_run
     from fecnet.utils import comm
 
@@ -57,7 +57,7 @@ def _train(options: argparse.Namespace) -> int:
         recipe, overrides = None, [recipe, *overrides]  # `train.py KEY VALUE`: the default recipe
     base = None
     if options.resume not in ("", "auto"):
-        base = load_config(base=load_meta(find_checkpoint(options.resume, "last"))["config"])
+        base = load_info(find_checkpoint(options.resume, "last")).settings()
     elif recipe is None:
         recipe = str(Path(__file__).parent / "config" / "demo.yaml")
     cfg = load_config(recipe, overrides, base)

@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -13,12 +14,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from fecnet.config.node import Frozen, load_config
+from fecnet.config.node import Frozen
 from fecnet.data.build import build_trained_rows
 from fecnet.data.packed import PackedDataset
 from fecnet.encoder.build import is_exported_file, load_encoder
 from fecnet.encoder.encoder import Encoder
-from fecnet.engine.checkpoint import find_checkpoint, home_of, load_meta
+from fecnet.engine.checkpoint import find_checkpoint, home_of, load_info
+from fecnet.engine.description import CheckpointInfo, Export
 from fecnet.engine.evaluator import Evaluator, TripletMetric
 from fecnet.export.agreement import Agreement, Arrays, judged_alike, largest_differences, timed_outputs
 from fecnet.export.bundle import is_bundle_alone, make_bundle
@@ -110,11 +112,11 @@ def export_run(
     if is_exported_file(path):
         raise UserError(f"{path}: an exported file; allowed: the run or checkpoint folder that it was made of")
     folder = find_checkpoint(path, checkpoint)
-    meta = load_meta(folder)
-    cfg = load_config(base=meta["config"], base_name=f"{folder}/meta.json")
+    info = load_info(folder)
+    cfg = info.settings()
     target = _target(output, folder, form, overwrite=overwrite)
     encoder = load_encoder(folder, device="cpu")
-    faces = _faces(cfg, encoder, folder, check)
+    faces = _faces(cfg, encoder, info, check)
     source = Source(
         cast(nn.Module, encoder.model),
         encoder.views,
@@ -125,23 +127,20 @@ def export_run(
         None if form.exact else _calibration(cfg, encoder, calibrate),
     )
     save = form.make(source)
-    described = {
-        **meta,
-        "export": {
-            "name": target.name,
-            "kind": kind,
-            "raw": raw,
-            "source": f"{home_of(folder).resolve().name}, iteration {meta['iteration']}",
-            "fecnet": VERSION,
-            "date": now(),
-        },
-    }
+    made = Export(
+        name=target.name,
+        kind=kind,
+        raw=raw,
+        source=f"{home_of(folder).resolve().name}, iteration {info.iteration}",
+        fecnet=VERSION,
+        date=now(),
+    )
     with _beside(target) as partial:
-        save(partial, described)
+        save(partial, replace(info, export=made))
         agreement = _compare(encoder, load_encoder(partial, device="cpu"), faces, progress=progress)
         if form.exact:
             _check_exact(agreement, target)
-        save(partial, {**described, "export": {**described["export"], "checked": agreement.to_dict()}})
+        save(partial, replace(info, export=replace(made, checked=agreement.to_dict())))
         with whole_or_absent(target) as place:
             partial.replace(place)
     exported = Exported(target, _bytes(target) / 1e6, agreement)
@@ -189,7 +188,7 @@ class _Faces(NamedTuple):
     evaluator: Evaluator | None
 
 
-def _faces(cfg: Frozen, encoder: Encoder, checkpoint: Path, check: str) -> _Faces:
+def _faces(cfg: Frozen, encoder: Encoder, info: CheckpointInfo, check: str) -> _Faces:
     """The faces of the last split that the run reports; drawn ones where its data are not here.
 
     Raises:
@@ -204,7 +203,7 @@ def _faces(cfg: Frozen, encoder: Encoder, checkpoint: Path, check: str) -> _Face
     split = cfg.DATA.REPORT_SPLITS[-1]
     try:
         task = find_task(cfg, dataset)
-        check_classes(checkpoint, load_meta(checkpoint), dataset, task)
+        check_classes(info, dataset, task)
         evaluator = build_evaluator(cfg, dataset, [split], torch.device("cpu"), task=task)
     except ValueError as error:
         logger.info(f"{error}; so accuracy is not measured")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from fecnet.encoder.exported_files import META
+from fecnet.engine.description import CheckpointInfo
 from fecnet.export.graph import Save, Source
 from fecnet.faces.quiet import quiet
 from fecnet.utils.files import write_bytes
@@ -24,10 +23,10 @@ def make_program(source: Source) -> Save:
     """
     program = source.graph()
 
-    def save(path: Path, meta: Mapping[str, Any]) -> None:
+    def save(path: Path, info: CheckpointInfo) -> None:
         held = io.BytesIO()
         with quiet():
-            torch.export.save(program, held, extra_files={META: json.dumps(meta)})
+            torch.export.save(program, held, extra_files={META: json.dumps(info.to_dict())})
         write_bytes(path, held.getbuffer())
 
     return save

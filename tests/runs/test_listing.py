@@ -5,11 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
 from fecnet.config.node import load_config
-from fecnet.runs.listing import find_runs, format_runs
+from fecnet.runs.listing import describe_run, find_runs, format_runs
 from fecnet.runs.training import train_run
 from tests.conftest import ROOT
 
@@ -36,16 +37,17 @@ def only(folder):
 
 def test_finished_with_best_and_data(result):
     run = only(result)
-    assert (run.name, run.state, run.iteration, run.data, run.saved) == ("tiny", "finished", "10 / 10", "tiny", 1e9)
+    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(1e9))
     number = (result / "tiny" / "checkpoints" / "best").read_text().strip()
     meta = json.loads((result / "tiny" / "checkpoints" / number / "meta.json").read_text())
-    assert run.best == f"{meta['accuracy']['splits']['val']['ALL']['percent']:.1f} % at {number}"
+    best = f"{meta['accuracy']['splits']['val']['ALL']['percent']:.1f} % at {number}"
+    assert describe_run(run) == ("tiny", "finished", "10 / 10", best, "tiny", date)
 
 
 def test_stopped_and_perhaps_running(result):
     (result / "tiny" / "checkpoints" / "last").write_text("5\n")
     age(result)
-    assert (only(result).state, only(result).iteration) == ("stopped", "5 / 10")
+    assert describe_run(only(result))[1:3] == ("stopped", "5 / 10")
     (result / "tiny" / "metrics.jsonl").touch()
     assert only(result).state == "running?"
 
@@ -64,8 +66,8 @@ def test_empty(result):
         ("last", "ten\n", "last: expected an iteration, found 'ten'"),
         ("last", "7\n", "7/model.safetensors: No such file or directory"),
         ("10/meta.json", '{"iteration": 10, "le', "10/meta.json: "),
-        ("10/meta.json", "{}", "meta.json: no 'iteration'"),
-        ("10/meta.json", "[]", "list indices must be integers"),
+        ("10/meta.json", '{"format": 1}', "10/meta.json: lacks 'iteration'; allowed: a whole number"),
+        ("10/meta.json", "[]", "10/meta.json: checkpoint format None; this version reads 1"),
         ("10/trainer.pt", "", "10/trainer.pt: empty"),
         ("best", "x", "best: expected an iteration, found 'x'"),
     ],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.survive import alive, assert_same, children, wait_for
-from fecnet.runs.listing import find_runs
+from fecnet.runs.listing import describe_run, find_runs
 from fecnet.studies.many_runs import PlannedRun, train_all
 from tests.conftest import ROOT
 
@@ -36,7 +36,7 @@ def start(recipe, folder):
 
 
 def states(folder):
-    return {run.name: (run.state.rstrip("?"), run.iteration) for run in find_runs(folder)}
+    return {run.name: (run.state.rstrip("?"), describe_run(run)[2]) for run in find_runs(folder)}
 
 
 def seeds(*numbers):
