@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fecnet.engine.description import META, CheckpointInfo, parse_info
+from fecnet.engine.description import INFO_FILE, CheckpointInfo, parse_info
 from fecnet.utils.errors import UserError
 
 
@@ -35,7 +35,7 @@ def find_checkpoint(path: str | Path, checkpoint: str) -> Path:
         UserError: nothing there.
     """
     path = Path(path).resolve() if str(path) == "." else Path(path)
-    if (path / META).is_file():
+    if (path / INFO_FILE).is_file():
         return path
     folder = path / "checkpoints"
     number = read_pointer(folder / checkpoint)
@@ -68,9 +68,11 @@ def load_info(checkpoint: Path) -> CheckpointInfo:
     Raises:
         UserError: missing, not JSON, another format version, or a field that is absent, unknown or of another type.
     """
-    file = checkpoint / META
+    file = checkpoint / INFO_FILE
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}") from error
+    except ValueError as error:
         raise UserError(f"{file}: not a checkpoint description: {error}") from error
     return parse_info(text, str(file))

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from fecnet.engine.checkpoint import read_pointer
-from fecnet.engine.description import META, CheckpointInfo
+from fecnet.engine.description import INFO_FILE, CheckpointInfo
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import flush_folder, replace_text, write_bytes
 
@@ -104,7 +104,7 @@ class Checkpointer:
             held = io.BytesIO()
             torch.save(trainer, held)
             write_bytes(partial / "trainer.pt", held.getbuffer())
-            write_bytes(partial / META, json.dumps(info.to_dict(), indent=2).encode())
+            write_bytes(partial / INFO_FILE, json.dumps(info.to_dict(), indent=2).encode())
             flush_folder(partial)
             if target.exists():  # saved at this iteration before, by a run that was resumed from an earlier one
                 shutil.rmtree(target)

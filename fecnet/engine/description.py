@@ -12,7 +12,7 @@ from fecnet.utils.errors import UserError
 from fecnet.utils.typed_json import NOT_JSON, from_json, to_json
 
 CHECKPOINT_FORMAT = 1
-META = "meta.json"
+INFO_FILE = "meta.json"
 
 Kind = Literal["embedding", "classifier", "joint", "affect"]
 
@@ -166,7 +166,7 @@ class CheckpointInfo:
     @property
     def place(self) -> str:
         """The checkpoint folder or exported file, for errors."""
-        return self.origin.removesuffix(f"/{META}")
+        return self.origin.removesuffix(f"/{INFO_FILE}")
 
     @property
     def is_finished(self) -> bool:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from fecnet.engine.checkpoint import load_info
-from fecnet.engine.description import META, CheckpointInfo
+from fecnet.engine.description import INFO_FILE, CheckpointInfo
 from fecnet.export.graph import Save, Source
 from fecnet.export.model_card import model_card
 from fecnet.utils.errors import UserError
@@ -18,7 +18,7 @@ _WEIGHTS, _CARD = "model.safetensors", "README.md"
 def is_bundle_alone(path: Path) -> bool:
     """Whether a folder is a bundle, here or anywhere made, and holds nothing else."""
     names = {file.name for file in path.iterdir()}
-    if path.is_symlink() or names != {_WEIGHTS, META, _CARD}:
+    if path.is_symlink() or names != {_WEIGHTS, INFO_FILE, _CARD}:
         return False
     return load_info(path).export is not None
 
@@ -35,7 +35,7 @@ def make_bundle(source: Source) -> Save:
     def save(path: Path, info: CheckpointInfo) -> None:
         path.mkdir(exist_ok=True)
         write_bytes(path / _WEIGHTS, (source.files / _WEIGHTS).read_bytes())
-        write_bytes(path / META, json.dumps(info.to_dict(), indent=2).encode())
+        write_bytes(path / INFO_FILE, json.dumps(info.to_dict(), indent=2).encode())
         write_bytes(path / _CARD, model_card(info).encode())
         flush_folder(path)
 

@@ -13,7 +13,7 @@ from fecnet.data.folds import FOLD
 from fecnet.data.label_splits import CUT_BY, HOLD_OUT
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import load_info
-from fecnet.engine.description import META, CheckpointInfo
+from fecnet.engine.description import INFO_FILE, CheckpointInfo
 from fecnet.modeling.build import own_widths
 from fecnet.modeling.models import ExpressionNet
 from fecnet.modeling.pretrained import LoadReport, load_pretrained
@@ -114,4 +114,4 @@ def _check_held_out(cfg: Frozen, dataset: PackedDataset) -> None:
 def _info_beside(weights: str) -> CheckpointInfo | None:
     """What the checkpoint says of itself in which the file lies, or None where it lies in none."""
     folder = Path(weights).parent
-    return load_info(folder) if (folder / META).is_file() else None
+    return load_info(folder) if (folder / INFO_FILE).is_file() else None

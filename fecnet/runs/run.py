@@ -127,15 +127,15 @@ class Run:
     @cached_property
     def problem(self) -> str:
         """What is wrong with ``last`` or ``best``, in one line; empty where nothing is."""
-        checkpoints = self.path / "checkpoints"
         try:
-            for which in ("last", "best"):
-                if (checkpoints / which).exists():
-                    _check_files(find_checkpoint(self.path, which))
+            if self.has_checkpoint:
+                _check_files(self.last)
+            if self.has_best:
+                _check_files(self.best)
         except OSError as error:
             return f"{'/'.join(Path(str(error.filename)).parts[-2:])}: {error.strerror}"
         except UserError as error:
-            return " ".join(str(error).removeprefix(f"{checkpoints}/").split())
+            return " ".join(str(error).removeprefix(f"{self.path}/checkpoints/").split())
         return ""
 
     def _wrote_recently(self) -> bool:
@@ -173,12 +173,11 @@ class Run:
         return arrays
 
 
-def _check_files(checkpoint: Path) -> None:
-    """Raise OSError or UserError unless the files of a checkpoint are there and not empty, and it says what it is."""
+def _check_files(checkpoint: CheckpointInfo) -> None:
+    """Raise OSError or UserError unless the other files of a checkpoint are there and not empty."""
     for name in ("model.safetensors", "trainer.pt"):
-        if not (checkpoint / name).stat().st_size:
-            raise UserError(f"{checkpoint / name}: empty")
-    load_info(checkpoint)
+        if not Path(checkpoint.place, name).stat().st_size:
+            raise UserError(f"{checkpoint.place}/{name}: empty")
 
 
 def _read_table(file: Path, needed: Sequence[str]) -> dict[str, Any]:

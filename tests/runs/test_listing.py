@@ -64,17 +64,19 @@ def test_empty(result):
     ("name", "text", "said"),
     [
         ("last", "ten\n", "last: expected an iteration, found 'ten'"),
-        ("last", "7\n", "7/model.safetensors: No such file or directory"),
+        ("last", "7\n", "7/meta.json: No such file or directory"),
         ("10/meta.json", '{"iteration": 10, "le', "10/meta.json: "),
         ("10/meta.json", '{"format": 1}', "10/meta.json: lacks 'iteration'; allowed: a whole number"),
         ("10/meta.json", "[]", "10/meta.json: checkpoint format None; this version reads 1"),
         ("10/trainer.pt", "", "10/trainer.pt: empty"),
+        ("10/model.safetensors", None, "10/model.safetensors: No such file or directory"),
         ("best", "x", "best: expected an iteration, found 'x'"),
     ],
 )
 def test_a_damaged_run_is_a_line_and_the_others_stay(result, name, text, said):
     shutil.copytree(result / "tiny", result / "other")
-    (result / "tiny" / "checkpoints" / name).write_text(text)
+    damage = result / "tiny" / "checkpoints" / name
+    damage.unlink() if text is None else damage.write_text(text)
     damaged, whole = find_runs(result)
     assert (damaged.name, damaged.state, whole.state) == ("tiny", "damaged", "finished")
     assert said in damaged.problem and "\n" not in damaged.problem
