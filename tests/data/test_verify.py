@@ -226,7 +226,8 @@ def test_all_faults_are_told(whole, capsys):
         ("splits", [], r"'splits' is \[\]; allowed: a mapping"),
         ("splits", {"a": {"labels": 3}}, "'splits.a' holds no mappings"),
         ("label_sets", {"mood": {}}, r"'label_sets\.mood\.classes' is None; allowed: a list of names"),
-        ("files", {"faces.npy": "abc"}, r"'files\.faces\.npy' is 'abc'; allowed: a mapping"),
+        ("files", {"faces.npy": "abc"}, r"'files' holds no sha256 of faces\.npy"),
+        ("files", {"faces.npy": {"sha256": "0"}, "x": "abc"}, r"'files\.x' is 'abc'; allowed: a mapping"),
         ("channels", "grey", r"channels grey; allowed: \['grey'\]"),
     ],
 )
