@@ -61,7 +61,7 @@ def untrained_encoder() -> Encoder:
     """The demo's net with its preprocessing."""
     cfg = load_config(Path(__file__).parents[1] / "config" / "demo.yaml")
     device = choose_device("auto")
-    maker = FaceMaker(size=48, channels=["R", "G", "B"], recipe=FaceRecipe(), recorded=True, origin="demo")
+    maker = FaceMaker(size=48, channels=["R", "G", "B"], recipe=FaceRecipe(), origin="demo")
     view = partial(center_view, input_size=cfg.DATA.INPUT_SIZE, crop=cfg.DATA.CROP)
     model = build_model(cfg, 3).to(device).eval()
     options: dict[str, Any] = {

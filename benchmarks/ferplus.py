@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.demo import ROOT, run_commands
+from fecnet.engine.checkpoint import find_checkpoint, load_info
 
 
 def run(*, quick: bool) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def run(*, quick: bool) -> dict[str, Any]:
             ]
         )
         written = json.loads(Path(folder, "ferplus/evaluation/triplets.json").read_text())
-        seconds = json.loads((_last(Path(folder, "ferplus")) / "meta.json").read_text())["seconds"]
+        seconds = load_info(find_checkpoint(Path(folder, "ferplus"), "last")).seconds
     percent = {
         split: {name: {row: cell["percent"] for row, cell in rows.items()} for name, rows in table.items()}
         for split, table in written["splits"].items()
@@ -44,7 +45,3 @@ def run(*, quick: bool) -> dict[str, Any]:
         "split_half_agreement_all": half,
         "seed": 0,
     }
-
-
-def _last(run: Path) -> Path:
-    return run / "checkpoints" / (run / "checkpoints" / "last").read_text().strip()

@@ -22,7 +22,8 @@ import torch
 
 from benchmarks.loop import bare_step_seconds
 from fecnet.config.node import Frozen, load_config
-from fecnet.engine.checkpoint import find_checkpoint, load_trainer
+from fecnet.engine.checkpoint import find_checkpoint
+from fecnet.engine.checkpointer import load_trainer
 from fecnet.prepare.writer import PackedWriter
 
 ROOT = Path(__file__).parents[1]

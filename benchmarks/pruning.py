@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.demo import ROOT, run_commands
-from fecnet.engine.checkpoint import find_checkpoint, load_meta
+from fecnet.engine.checkpoint import find_checkpoint, load_info
 from fecnet.evaluation.drawing import new_figure, save_figure
 from fecnet.prepare.synthetic import prepare_synthetic
 from fecnet.studies.costs import format_costs, measure_costs
@@ -127,7 +127,7 @@ def _measure(name: str, plan: Plan, folder: Path, data: list[str], *, ratios: tu
             "times_fewer_parameters": costs[0]["parameters"] / costs[2 * k + 3]["parameters"],
             "percent_pruned": costs[2 * k + 2]["percent"][split],
             "percent_tuned": costs[2 * k + 3]["percent"][split],
-            "widths": load_meta(find_checkpoint(runs[2 * k + 3], "last"))["config"]["MODEL"]["LAYER_CHANNELS"],
+            "widths": list(load_info(find_checkpoint(runs[2 * k + 3], "last")).settings().MODEL.LAYER_CHANNELS),
         }
         for k, ratio in enumerate(ratios)
     }

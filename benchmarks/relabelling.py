@@ -21,9 +21,10 @@ from benchmarks.demo import ROOT
 from fecnet.config.node import load_config
 from fecnet.data.labels import LabelTable
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_trainer
+from fecnet.engine.checkpoint import find_checkpoint, load_info
+from fecnet.engine.checkpointer import load_trainer
 from fecnet.studies.scheduler import PlannedRun, train_all
-from fecnet.utils.logging import read_metrics
+from fecnet.utils.metrics import read_metrics
 
 RECIPE = ROOT / "config" / "ferplus_scn.yaml"
 CLEAN = "ferplus"
@@ -87,21 +88,21 @@ def measure(folder: Path, options: Sequence[str], *, seeds: Sequence[int], jobs:
 def read_run(run: Path) -> dict[str, Any]:
     """What the last checkpoint of a run knows: its length, its accuracies, and what became of the labels."""
     checkpoint = find_checkpoint(run, "last")
-    meta = load_meta(checkpoint)
-    assert meta["accuracy"]["iteration"] == meta["iteration"] == meta["length"], checkpoint
+    info = load_info(checkpoint)
+    assert info.accuracy and info.accuracy.iteration == info.iteration == info.length, checkpoint
     lines = read_metrics(run / "metrics.jsonl")
-    splits = meta["accuracy"]["splits"]
+    splits = info.accuracy.splits
     first = next(iter(splits))
     found = {
-        "iterations": meta["iteration"],
-        "training_s": meta["seconds"],
+        "iterations": info.iteration,
+        "training_s": info.seconds,
         "percent": {split: figures["accuracy"] for split, figures in splits.items()},
         "best_percent": {first: max(line[f"{first}/accuracy"] for line in lines if f"{first}/accuracy" in line)},
     }
-    config = meta["config"]
-    if config["LOSS"]["SCN_RELABEL_AFTER"]:
-        data = PackedDataset(ROOT / config["DATA"]["PATH"])
-        given, clean = (data.labels(name, config["DATA"]["TRAIN_SPLIT"]) for name in (config["DATA"]["LABELS"], CLEAN))
+    cfg = info.settings()
+    if cfg.LOSS.SCN_RELABEL_AFTER:
+        data = PackedDataset(ROOT / cfg.DATA.PATH)
+        given, clean = (data.labels(name, cfg.DATA.TRAIN_SPLIT) for name in (cfg.DATA.LABELS, CLEAN))
         found["labels"] = count_relabels(given, clean, load_trainer(checkpoint)["labels"])
     return found
 

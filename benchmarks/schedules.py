@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.demo import ROOT, run_commands
-from fecnet.engine.checkpoint import find_checkpoint, load_meta
+from fecnet.engine.checkpoint import find_checkpoint, load_info
 
 REQUIRED_S = 1800.0  # most wall seconds of all six runs and the comparison
 _EPOCHS, _SEEDS, _JOBS = 30, 3, 2
@@ -36,7 +36,7 @@ def run(*, quick: bool) -> dict[str, Any]:
             command += ["--setting", name, "SOLVER.SCHEDULE", name]
         wall, memory = run_commands([command])
         written = json.loads((folder / "comparison.json").read_text())
-        seconds = {path.name: load_meta(find_checkpoint(path, "last"))["seconds"] for path in _runs(folder)}
+        seconds = {path.name: load_info(find_checkpoint(path, "last")).seconds for path in _runs(folder)}
     if not quick:
         print(f"two schedules × {_SEEDS} seeds × {_EPOCHS} epochs: {wall / 60:.1f} minutes (≤ {REQUIRED_S / 60:.0f})")
     return {

@@ -18,7 +18,7 @@ from benchmarks.demo import ROOT
 from benchmarks.loop import faces_a_batch
 from benchmarks.record import spread
 from fecnet.config.node import load_config
-from fecnet.engine.checkpoint import find_checkpoint, load_meta
+from fecnet.engine.checkpoint import find_checkpoint, load_info
 from fecnet.studies.scheduler import PlannedRun, train_all
 
 RECIPE = ROOT / "config" / "ferplus.yaml"
@@ -60,16 +60,16 @@ def measure(folder: Path, *, iterations: int, seeds: Sequence[int], together: Se
         for seed, number in product(seeds, together)
     }
     train_all(RECIPE, list(runs.values()), folder, jobs=JOBS)
-    metas = {key: load_meta(find_checkpoint(folder / planned.name, "last")) for key, planned in runs.items()}
-    percent = {key: meta["accuracy"]["splits"][SPLIT]["ALL"]["percent"] for key, meta in metas.items()}
-    pace = {(seed, number): metas[seed, number]["seconds"] / lengths[number] for seed, number in metas}
+    infos = {key: load_info(find_checkpoint(folder / planned.name, "last")) for key, planned in runs.items()}
+    percent = {key: info.accuracy.splits[SPLIT]["ALL"]["percent"] for key, info in infos.items() if info.accuracy}
+    pace = {(seed, number): infos[seed, number].seconds / lengths[number] for seed, number in infos}
     cases: list[dict[str, Any]] = []
     for number in together:
         case: dict[str, Any] = {
             "triplets_together": number,
             "faces_a_batch": round(faces[number], 1),
             "iterations": lengths[number],
-            "training_s": spread([metas[seed, number]["seconds"] for seed in seeds]),
+            "training_s": spread([infos[seed, number].seconds for seed in seeds]),
             "times_faster_per_iteration": spread([pace[seed, together[0]] / pace[seed, number] for seed in seeds]),
             "ALL_percent": spread([percent[seed, number] for seed in seeds]),
             "points_gained": spread([percent[seed, number] - percent[seed, together[0]] for seed in seeds]),

@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_trainer
+from fecnet.engine.checkpoint import find_checkpoint, load_info
+from fecnet.engine.checkpointer import load_trainer
 from fecnet.prepare.synthetic import prepare_synthetic
 
 ROOT = Path(__file__).parents[1]
@@ -143,7 +144,7 @@ def check_whole(run_folder: Path) -> int:
     """Read all that ``last`` names; its iteration."""
     checkpoint = find_checkpoint(run_folder, "last")
     load_trainer(checkpoint)
-    return int(load_meta(checkpoint)["iteration"])
+    return load_info(checkpoint).iteration
 
 
 def assert_same(one: Path, other: Path) -> None:

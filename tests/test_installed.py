@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fecnet.engine.checkpoint import find_checkpoint, load_meta
+from fecnet.engine.checkpoint import find_checkpoint, load_info
 from fecnet.utils.package import VERSION
 from tests.conftest import ROOT, write_tiny
 
@@ -129,9 +129,9 @@ def test_the_demo_trains_and_is_measured(installed):
     told = installed.run("fecnet", "train", "demo", "DATA.PATH", "demo", *NEW_RUN, "--nproc", "2")
     assert "2 process(es)" in told
     assert "measure it with: fecnet evaluate result/demo\n" in told
-    meta = load_meta(find_checkpoint(installed.folder / "result" / "demo", "last"))
-    assert meta["iteration"] == 2
-    assert meta["command"].startswith("fecnet train demo DATA.PATH demo SOLVER.LENGTH 2 ")
-    assert meta["provenance"]["commit"] is None  # that of the project around it says nothing of fecnet
+    info = load_info(find_checkpoint(installed.folder / "result" / "demo", "last"))
+    assert info.iteration == 2
+    assert info.command.startswith("fecnet train demo DATA.PATH demo SOLVER.LENGTH 2 ")
+    assert info.provenance["commit"] is None  # that of the project around it says nothing of fecnet
     launcher = ["python", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1", "-m", "fecnet"]
     assert "fecnet " in installed.run(*launcher, "evaluate", "result/demo")

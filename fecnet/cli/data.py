@@ -58,8 +58,6 @@ def _verify(options: argparse.Namespace) -> int:
     from fecnet.data.verify import verify_dataset
 
     verdict = verify_dataset(options.path)
-    if not verdict.hashed:
-        print(f"{options.path}: records no hashes, as an older version made it; everything else is checked")
     print("".join(f"{fault}\n" for fault in verdict.faults), end="")
     state = f"{len(verdict.faults)} faults" if verdict.faults else "all well"
     print(f"{options.path}: {verdict.num_files} files, {verdict.num_faces:,} faces, {state}")

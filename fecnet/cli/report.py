@@ -22,19 +22,20 @@ def _report(options: argparse.Namespace) -> int:
     import datetime
     import time
 
+    from fecnet.engine.checkpoint import find_checkpoint, run_of
     from fecnet.run_page.page import build_page
-    from fecnet.run_page.run_record import read_run
+    from fecnet.run_page.run_record import RunRecord
     from fecnet.utils.files import replace_bytes
 
     started = time.monotonic()
-    runs = [read_run(path) for path in options.runs]
+    runs = [RunRecord(run_of(find_checkpoint(path, "best"))) for path in options.runs]
     page = build_page(runs, made=datetime.datetime.now().astimezone())
     output = options.output or (runs[0].path if len(runs) == 1 else Path()) / "report.html"
     output.parent.mkdir(parents=True, exist_ok=True)
     data = page.encode("utf-8", "replace")  # names of files may hold bytes that are no text
     replace_bytes(output, data)
     for run in runs:
-        lacking = [name for name in run.expected() if name not in run.measured]
+        lacking = [name for name in run.expected if name not in run.tables]
         if lacking:
             print(f"{run.path}: {' and '.join(lacking)} not measured: fecnet evaluate {run.path}")
         elif run.dataset is None:

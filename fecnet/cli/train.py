@@ -40,7 +40,7 @@ def _train(options: argparse.Namespace) -> int:
         return relaunch(options.nproc)
     from fecnet.config.node import load_config
     from fecnet.config.recipes import find_recipe
-    from fecnet.engine.checkpoint import find_checkpoint, load_meta
+    from fecnet.engine.checkpoint import find_checkpoint, load_info
     from fecnet.runs.training import train_run
     from fecnet.utils import comm
 
@@ -51,7 +51,7 @@ def _train(options: argparse.Namespace) -> int:
     if recipe is not None:
         path = find_recipe(recipe)
     if options.resume not in ("", "auto"):
-        base = load_config(base=load_meta(find_checkpoint(options.resume, "last"))["config"])
+        base = load_config(base=load_info(find_checkpoint(options.resume, "last")).settings())
     elif path is None:
         path = find_recipe("demo")
     cfg = load_config(path, overrides, base)

@@ -96,7 +96,7 @@ def build_label_splits(cfg: Any, dataset: PackedDataset) -> LabelSplits:
     Raises:
         UserError: no label set is named, or no such fold.
     """
-    known = dataset.description.get("label_sets", {})
+    known = dataset.description["label_sets"]
     if not cfg.DATA.LABELS:
         there = ", ".join(known) or "none; prepare a set that has labels, see: fecnet prepare --help"
         raise UserError(f"DATA.LABELS: empty, but LOSS.CRITERIA needs labels; {dataset.path} has: {there}")

@@ -28,7 +28,7 @@ def inspect_dataset(dataset: PackedDataset) -> dict[str, Any]:
     Memory holds the labels and triplets and a few numbers per face, never the faces.
 
     Returns:
-        ``path``, ``name``, ``num_faces``, ``height``, ``width``, ``channels``, ``sources``, ``coverage``, ``hashed``;
+        ``path``, ``name``, ``num_faces``, ``height``, ``width``, ``channels``, ``sources``, ``coverage``;
         ``labels`` by set and split; ``triplets`` by split and type; ``subjects``, ``duplicates``; ``leaks`` of
         evaluation faces into training; ``warnings``, a line each.
 
@@ -43,7 +43,6 @@ def inspect_dataset(dataset: PackedDataset) -> dict[str, Any]:
     return {
         "path": str(dataset.path),
         **{key: description[key] for key in ("name", "num_faces", "height", "width", "channels", "sources")},
-        "hashed": dataset.files is not None,
         "coverage": dataset.coverage,
         "labels": labels,
         "triplets": triplets,
@@ -59,7 +58,7 @@ def _read_splits(dataset: PackedDataset) -> tuple[dict[str, Any], dict[str, Any]
     labels: dict[str, Any] = {}
     triplets: dict[str, Any] = {}
     uses: dict[str, dict[str, np.ndarray]] = {}
-    for split, parts in dataset.description.get("splits", {}).items():
+    for split, parts in dataset.description["splits"].items():
         if "triplets" in parts:
             table = dataset.triplets(split)
             counts = np.bincount(table.type_T, minlength=3).tolist()
@@ -156,10 +155,7 @@ def format_inspection(found: Mapping[str, Any]) -> str:
     """What ``inspect_dataset`` found, the coverage apart, as text."""
     size = f"{found['height']}×{found['width']}, {', '.join(found['channels'])}"
     subjects, copies = found["subjects"], found["duplicates"]
-    lines = [
-        f"{found['path']}: {found['num_faces']:,} faces, {size}",
-        f"hashes: {'recorded' if found['hashed'] else 'none, an older version made it'}",
-    ]
+    lines = [f"{found['path']}: {found['num_faces']:,} faces, {size}"]
     for label_set, by_split in found["labels"].items():
         for split, counted in by_split.items():
             lines += ["", f"labels {label_set}, {split}: {counted['faces']:,} faces", *_bars(counted)]

@@ -17,6 +17,10 @@ from fecnet.utils.files import open_array, read_arrays
 
 _TRIPLET_ARRAYS = ("faces", "odd", "type", "votes")
 
+DESCRIBED = (  # what every dataset.json says besides its format
+    *("name", "num_faces", "height", "width", "channels"),
+    *("splits", "label_sets", "sources", "coverage", "faces", "files"),
+)
 CHANNELS = (["grey"], ["grey", "mask"], ["R", "G", "B"], ["R", "G", "B", "mask"])  # a mask is last: no colour
 
 
@@ -48,7 +52,7 @@ class PackedDataset:
 
     Attributes:
         description: ``dataset.json`` without its hashes: what tells one set from another.
-        files: recorded sha256 and size by file name, or None in sets of older versions.
+        files: recorded sha256 and size by file name.
         faces_NHWC: all faces, a memory map.
 
     Raises:
@@ -58,8 +62,8 @@ class PackedDataset:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.description = read_description(self.path)
-        # Apart from the rest: runs and ranks compare descriptions, and older sets have no hashes.
-        self.files: dict[str, Any] | None = self.description.pop("files", None)
+        # Apart from the rest, which ranks compare: what the set holds, not the bytes of its files.
+        self.files: dict[str, Any] = self.description.pop("files")
         self.faces_NHWC = open_faces(self.path, self.description)
 
     @property
@@ -70,7 +74,13 @@ class PackedDataset:
     @property
     def coverage(self) -> dict[str, Any]:
         """What was read, kept and dropped when the set was made."""
-        return dict(self.description.get("coverage", {}))
+        return dict(self.description["coverage"])
+
+    @property
+    def faces_sha256(self) -> str:
+        """The recorded hash of all pixels."""
+        recorded: str = self.files["faces.npy"]["sha256"]
+        return recorded
 
     def triplets(self, split: str) -> TripletTable:
         """The triplets of ``split``.
@@ -105,7 +115,7 @@ class PackedDataset:
         Raises:
             UserError: no such set.
         """
-        known = self.description.get("label_sets", {})
+        known = self.description["label_sets"]
         if label_set not in known:
             there = ", ".join(known) or "none"
             raise UserError(
@@ -139,9 +149,13 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise UserError(f"{file}: not a data set description: {error}") from error
     if version != PACKED_FORMAT:
         raise UserError(f"{file}: format {version!r}; this version reads {PACKED_FORMAT}; prepare the set anew")
-    lacking = [key for key in ("name", "num_faces", "height", "width", "channels", "sources") if key not in description]
+    lacking = [key for key in DESCRIBED if key not in description]
     if lacking:
         raise UserError(f"{file}: not a data set description: lacks {', '.join(lacking)}")
+    files = description["files"]
+    recorded = files.get("faces.npy") if isinstance(files, dict) else None
+    if not isinstance(recorded, dict) or not isinstance(recorded.get("sha256"), str):
+        raise UserError(f"{file}: 'files' holds no sha256 of faces.npy; prepare the set anew")
     if description["channels"] not in CHANNELS:
         allowed = " or ".join(map(str, CHANNELS))
         raise UserError(f"{file}: channels {description['channels']}; allowed: {allowed}")

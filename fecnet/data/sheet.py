@@ -45,8 +45,8 @@ def sheet_faces(dataset: PackedDataset, columns: int) -> tuple[np.ndarray, list[
 def _rows_by_class(dataset: PackedDataset) -> dict[tuple[str, str], np.ndarray]:
     """Faces of each class over all splits, by label set and class; classes without a face are left out."""
     rows_of: dict[tuple[str, str], np.ndarray] = {}
-    for label_set, described in dataset.description.get("label_sets", {}).items():
-        splits = dataset.description.get("splits", {}).items()
+    for label_set, described in dataset.description["label_sets"].items():
+        splits = dataset.description["splits"].items()
         tables = [dataset.labels(label_set, split) for split, parts in splits if label_set in parts.get("labels", {})]
         for label, name in enumerate(described["classes"]):
             rows = np.unique(np.concatenate([table.faces_M[table.label_M == label] for table in tables] or [[]]))

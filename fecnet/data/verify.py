@@ -30,13 +30,11 @@ class Verdict:
     Attributes:
         num_files: files of the set that are there, ``dataset.json`` included.
         num_faces: faces announced.
-        hashed: whether the set records hashes; sets of older versions do not.
         faults: a line each, beginning with the file.
     """
 
     num_files: int
     num_faces: int
-    hashed: bool
     faults: list[str]
 
 
@@ -63,7 +61,7 @@ def verify_dataset(folder: str | Path) -> Verdict:
         faults += inside[:_MOST_FAULTS]
         if len(inside) > _MOST_FAULTS:
             faults.append(f"{folder / name}: {len(inside) - _MOST_FAULTS} further faults")
-    return Verdict(len(files) + 1, description["num_faces"], "files" in description, faults)
+    return Verdict(len(files) + 1, description["num_faces"], faults)
 
 
 def _check_description(file: Path, description: dict[str, Any]) -> None:
@@ -71,19 +69,17 @@ def _check_description(file: Path, description: dict[str, Any]) -> None:
     for key in ("num_faces", "height", "width"):
         if type(description[key]) is not int or description[key] < 0:
             raise UserError(f"{file}: '{key}' is {description[key]!r}; allowed: a whole number, 0 or more")
-    parts = [(key, description.get(key, {})) for key in ("splits", "label_sets", "files")]
+    parts = [(key, description[key]) for key in ("splits", "label_sets", "files")]
     parts += [
         (f"{key}.{name}", part) for key, group in parts if isinstance(group, Mapping) for name, part in group.items()
     ]
     for name, part in parts:
         if not isinstance(part, Mapping):
             raise UserError(f"{file}: '{name}' is {part!r}; allowed: a mapping")
-    for name, split in description.get("splits", {}).items():
+    for name, split in description["splits"].items():
         if not all(isinstance(split.get(key, {}), Mapping) for key in ("triplets", "labels")):
             raise UserError(f"{file}: 'splits.{name}' holds no mappings of counts")
-    lists = [
-        (f"label_sets.{name}.classes", part.get("classes")) for name, part in description.get("label_sets", {}).items()
-    ]
+    lists = [(f"label_sets.{name}.classes", part.get("classes")) for name, part in description["label_sets"].items()]
     for name, value in lists:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise UserError(f"{file}: '{name}' is {value!r}; allowed: a list of names")
@@ -92,7 +88,7 @@ def _check_description(file: Path, description: dict[str, Any]) -> None:
 def _announced_files(description: dict[str, Any]) -> set[str]:
     """Files that must be there by what ``dataset.json`` says, hashes apart."""
     names = {"faces.npy", "faces.csv"}
-    for split, parts in description.get("splits", {}).items():
+    for split, parts in description["splits"].items():
         names |= {f"triplets/{split}.npz"} if "triplets" in parts else set()
         names |= {f"labels/{label_set}/{split}.npz" for label_set in parts.get("labels", {})}
     return names
@@ -100,12 +96,10 @@ def _announced_files(description: dict[str, Any]) -> set[str]:
 
 def _file_faults(folder: Path, files: set[str], description: dict[str, Any]) -> Iterator[str]:
     """Files that are missing, too many, or not those that were written."""
-    announced, hashed = _announced_files(description), "files" in description
-    recorded = description.get("files", {})
-    further = {name for name in files if name.endswith(".npy") and "/" not in name}  # not listed in older sets
+    announced, recorded = _announced_files(description), description["files"]
     for name in sorted((announced | set(recorded)) - files):
         yield f"{folder / name}: missing"
-    for name in sorted(files - (announced | further if not hashed else set(recorded))):
+    for name in sorted(files - set(recorded)):
         yield f"{folder / name}: not a file of this set; dataset.json does not name it"
     for name in sorted(files & set(recorded)):
         try:
@@ -164,7 +158,7 @@ def _triplet_faults(path: Path, description: dict[str, Any]) -> Iterator[str]:
     if any(name in arrays for name in _ANSWER_ARRAYS):
         yield from _answer_faults(path, arrays)
     counts = dict(zip(_TYPE_NAMES, np.bincount(arrays["type"], minlength=3).tolist(), strict=True))
-    announced = description.get("splits", {}).get(path.stem, {}).get("triplets")
+    announced = description["splits"].get(path.stem, {}).get("triplets")
     if announced != counts:
         yield f"{path}: holds {counts} triplets; dataset.json announces {announced}"
 
@@ -198,7 +192,7 @@ def _answer_faults(path: Path, arrays: dict[str, np.ndarray]) -> Iterator[str]:
 
 def _label_faults(path: Path, description: dict[str, Any]) -> Iterator[str]:
     label_set, split = path.parent.name, path.stem
-    known = description.get("label_sets", {})
+    known = description["label_sets"]
     if label_set not in known:
         yield f"{path}: dataset.json names no label set '{label_set}'; it names: {', '.join(known) or 'none'}"
         return
@@ -206,6 +200,6 @@ def _label_faults(path: Path, description: dict[str, Any]) -> Iterator[str]:
     face, times = np.unique(table.faces_M, return_counts=True)
     if (times > 1).any():
         yield f"{path}: face {face[times.argmax()]} stands in it {times.max()} times; allowed: once"
-    announced = description.get("splits", {}).get(split, {}).get("labels", {}).get(label_set)
+    announced = description["splits"].get(split, {}).get("labels", {}).get(label_set)
     if announced != len(table):
         yield f"{path}: {len(table)} labels; dataset.json announces {announced}"

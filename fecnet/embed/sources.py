@@ -96,9 +96,8 @@ class PackedPiece:
 
     @property
     def key(self) -> list[str]:
-        """The set, by the hash of its faces where it has one, and the rows."""
-        described = (self.dataset.files or {}).get("faces.npy", self.dataset.faces_NHWC.shape)
-        return ["packed", str(self.dataset.path), str(described), str(self.rows)]
+        """The set, by the hash of its faces, and the rows."""
+        return ["packed", str(self.dataset.path), self.dataset.faces_sha256, str(self.rows)]
 
     def frames(self, first: int) -> Iterator[Frame]:
         """The faces."""

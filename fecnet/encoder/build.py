@@ -11,19 +11,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fecnet.config.node import load_config
 from fecnet.data.build import build_views
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.exported_files import META
 from fecnet.encoder.face_maker import FaceMaker
 from fecnet.encoder.onnx_net import OnnxNet
-from fecnet.encoder.saved_net import check_preprocessing, open_saved_net
-from fecnet.engine.checkpoint import read_meta
+from fecnet.encoder.saved_net import check_square, open_saved_net
+from fecnet.engine.description import CheckpointInfo, parse_info
 from fecnet.engine.predict import Net
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.utils.env import choose_device
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import hash_file
+from fecnet.utils.typed_json import to_json
 
 
 def load_encoder(
@@ -59,17 +59,15 @@ class OpenedNet(NamedTuple):
 
     Attributes:
         name: where it is.
-        origin: what says it, for errors.
         file: with its weights.
-        meta: see ``read_meta``.
+        info: what it says of itself.
         net: maps images to outputs.
         device: where it runs.
     """
 
     name: str
-    origin: str
     file: Path
-    meta: dict[str, Any]
+    info: CheckpointInfo
     net: Net
     device: torch.device
 
@@ -82,36 +80,33 @@ def build_encoder(
     Raises:
         UserError: what it says of itself lacks something.
     """
-    meta, origin = opened.meta, opened.origin
-    cfg = load_config(base=meta["config"], base_name=origin)
-    seen = meta["preprocessing"]
+    info = opened.info
+    cfg, seen = info.settings(), info.preprocessing
     maker = FaceMaker(
-        size=seen["height"],
-        channels=seen["channels"],
-        recipe=_recipe(meta, origin),
-        recorded=seen.get("faces") is not None,
+        size=seen.height,
+        channels=seen.channels,
+        recipe=_recipe(info),
         origin=opened.name,
         detector_model=detector_model,
         detector_device=detector_device,
     )
-    inside = meta.get("export", {}).get("raw", False)
+    inside = info.export is not None and info.export.raw
     return Encoder(
         opened.net,
         maker,
-        views=[_channels_last] if inside else build_views(cfg, seen["height"], seen["width"]),
+        views=[_channels_last] if inside else build_views(cfg, seen.height, seen.width),
         device=opened.device,
         batch_size=batch_size or cfg.EVAL.BATCH_SIZE,
-        classes=meta.get("classes", ()),
+        classes=info.classes,
         name=opened.name,
-        identity=_identity(opened.file, {**seen, "views": cfg.EVAL.TTA}),
+        identity=_identity(opened.file, {**to_json(seen), "views": cfg.EVAL.TTA}),
     )
 
 
 def _open_checkpoint(path: str | Path, checkpoint: str, device: str) -> OpenedNet:
     where = choose_device(device)
-    folder, meta, _, net = open_saved_net(path, checkpoint)
-    origin = f"{folder}/meta.json"
-    return OpenedNet(str(folder), origin, folder / "model.safetensors", meta, net.to(where), where)
+    folder, info, _, net = open_saved_net(path, checkpoint)
+    return OpenedNet(str(folder), folder / "model.safetensors", info, net.to(where), where)
 
 
 def _open_onnx(path: Path, device: str) -> OpenedNet:
@@ -127,9 +122,9 @@ def _open_onnx(path: Path, device: str) -> OpenedNet:
     net = OnnxNet(path)
     if META not in net.extra:
         raise UserError(f"{path}: says nothing of its preprocessing; allowed: files that `fecnet export` made")
-    meta = read_meta(net.extra[META], str(path))
-    check_preprocessing(meta, str(path))
-    return OpenedNet(str(path), str(path), path, meta, net, torch.device("cpu"))
+    info = parse_info(net.extra[META], str(path))
+    check_square(info)
+    return OpenedNet(str(path), path, info, net, torch.device("cpu"))
 
 
 def _channels_last(image_NCHW: Tensor) -> Tensor:
@@ -143,19 +138,9 @@ def _identity(file: Path, preprocessing: Mapping[str, Any]) -> str:
     return f"{hash_file(file)[:16]}-{shown[:8]}"
 
 
-def _recipe(meta: Mapping[str, Any], origin: str) -> FaceRecipe | None:
-    """How the faces of the training data were made; None where nothing is known.
-
-    Data sets made before they said it tell by their sources which command made them, and so how it makes pictures
-    square; what was aligned or cut by points, and how, they do not tell.
-    """
-    recorded = meta["preprocessing"].get("faces")
-    if recorded is not None:
-        try:
-            return FaceRecipe.from_dict(recorded)
-        except ValueError as error:
-            raise UserError(f"{origin}: {error}") from error
-    sources = meta["data"].get("sources", {})
-    if "landmarks" in sources:
-        return None
-    return FaceRecipe(fit="whole" if {"faces", "faces: crops.csv"} & set(sources) else "central")
+def _recipe(info: CheckpointInfo) -> FaceRecipe:
+    """How the faces of the training data were made."""
+    try:
+        return FaceRecipe.from_dict(info.preprocessing.faces)
+    except ValueError as error:
+        raise UserError(f"{info.origin}: {error}") from error

@@ -34,9 +34,7 @@ class FaceMaker:
     Args:
         size: S.
         channels: of the stored faces, in order.
-        recipe: how the faces of the training data were made; None where nothing is known of it: then only faces just as
-            stored are taken.
-        recorded: the training data said it themselves, and alignment with it.
+        recipe: how the faces of the training data were made.
         origin: the checkpoint, for errors.
         detector_model: YuNet's ``.onnx`` file, where the faces were found with it; where they were found with no
             detector, ``find`` uses it instead of MTCNN.
@@ -45,7 +43,7 @@ class FaceMaker:
     Attributes:
         shape: of a stored face: S, S, C.
         channels: their names in order.
-        aligned: it is known how the training faces were aligned.
+        aligned: the training faces were aligned.
     """
 
     def __init__(
@@ -53,15 +51,14 @@ class FaceMaker:
         *,
         size: int,
         channels: Sequence[str],
-        recipe: FaceRecipe | None,
-        recorded: bool,
+        recipe: FaceRecipe,
         origin: str,
         detector_model: str | Path = "",
         detector_device: str = "cpu",
     ) -> None:
         self.shape, self.channels = (size, size, len(channels)), tuple(channels)
-        self._recipe, self._recorded, self._origin = recipe, recorded, origin
-        self.aligned = recorded and recipe is not None and recipe.align
+        self._recipe, self._origin = recipe, origin
+        self.aligned = recipe.align
         self._model, self.detector_device = detector_model, detector_device
         self._grey = channels[0] == "grey"
         self._detector: Detector | None = None
@@ -78,7 +75,7 @@ class FaceMaker:
             uint8, shape (S, S, C) each, or a key of ``STATUS``.
 
         Raises:
-            UserError: no picture at all; or ``align``, and it is not known how, or the detector is missing.
+            UserError: no picture at all; or ``align``, and the training faces were not, or the detector is missing.
         """
         together = self._together(align)
         held: list[_Held] = []
@@ -101,7 +98,7 @@ class FaceMaker:
 
     def _together(self, align: bool) -> _Together:
         if align:
-            self._known_alignment()
+            self._check_aligned()
             return self._aligned_by(self._built_detector())
         return self._as_they_are
 
@@ -113,23 +110,17 @@ class FaceMaker:
         """
         return self._built_detector().detect(image_HWC)
 
-    def _known_alignment(self) -> FaceRecipe:
-        if self._recipe is None or not self._recorded:
-            raise UserError(
-                f"{self._origin}: align: does not say how its faces were aligned; allowed: faces cut as in its data, "
-                "or a net trained on data prepared anew"
-            )
-        if not self._recipe.align:
+    def _check_aligned(self) -> None:
+        if not self.aligned:
             raise UserError(
                 f"{self._origin}: align: the faces it was trained on were not aligned by a detector, but taken as they "
                 "were; allowed: pictures cut like those, or boxes without align"
             )
-        return self._recipe
 
     def _built_detector(self) -> Detector:
         if self._detector is None:
             try:
-                if self._recipe is not None and self._recipe.detector:
+                if self._recipe.detector:
                     self._detector = self._recipe.build_detector(self._model, self.detector_device)
                 else:
                     name = "yunet" if self._model else "mtcnn"
@@ -139,7 +130,7 @@ class FaceMaker:
         return self._detector
 
     def _aligned_by(self, detector: Detector) -> _Together:
-        recipe = self._known_alignment()
+        recipe = self._recipe
 
         def aligned(images: Sequence[np.ndarray], boxes: Sequence[Box | None]) -> Made:
             found = extract_faces(
@@ -152,21 +143,17 @@ class FaceMaker:
     def _as_they_are(self, images: Sequence[np.ndarray], boxes: Sequence[Box | None]) -> Made:
         made: Made = []
         for image_HWC, box in zip(images, boxes, strict=True):
-            if self._recipe is None:
-                raise UserError(
-                    f"{self._origin}: does not say how pictures became faces; allowed: arrays of shape {self.shape}, "
-                    f"given a picture of {image_HWC.shape}"
-                )
             box_4 = None if box is None else np.asarray(box, np.float64)
             if box_4 is not None and not usable_box(box_4, image_HWC):
                 made.append("bad_box")
             elif self._recipe.fit == "whole":
                 made.append(whole_face(image_HWC, box_4, self.shape[0]).image_HWC)
             else:
-                made.append(self._square(image_HWC, box_4, self._recipe))
+                made.append(self._square(image_HWC, box_4))
         return made
 
-    def _square(self, image_HWC: np.ndarray, box_4: np.ndarray | None, recipe: FaceRecipe) -> np.ndarray | str:
+    def _square(self, image_HWC: np.ndarray, box_4: np.ndarray | None) -> np.ndarray | str:
+        recipe = self._recipe
         box = () if box_4 is None else tuple(box_4.tolist())
         face = load_square(image_HWC, box, self.shape[0], grey=self._grey)
         if isinstance(face, str) or not (recipe.mask or recipe.hull):

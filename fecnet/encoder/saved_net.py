@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from fecnet.config.node import Frozen, load_config
-from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights
+from fecnet.config.node import Frozen
+from fecnet.engine.checkpoint import find_checkpoint, load_info
+from fecnet.engine.checkpointer import load_weights
+from fecnet.engine.description import CheckpointInfo
 from fecnet.modeling.build import build_model
 from fecnet.modeling.models import ExpressionNet
 from fecnet.utils.errors import UserError
-
-_PREPROCESSING = ("height", "width", "channels", "crop", "input_size")
 
 
 class SavedNet(NamedTuple):
@@ -20,13 +19,13 @@ class SavedNet(NamedTuple):
 
     Attributes:
         checkpoint: its folder.
-        meta: what stands in ``meta.json``.
+        info: what it says of itself.
         cfg: settings of its training.
         net: in evaluation mode, on the CPU.
     """
 
     checkpoint: Path
-    meta: dict[str, Any]
+    info: CheckpointInfo
     cfg: Frozen
     net: ExpressionNet
 
@@ -42,28 +41,25 @@ def open_saved_net(path: str | Path, checkpoint: str = "best") -> SavedNet:
         UserError: no checkpoint, or one that cannot be read.
     """
     folder = find_checkpoint(path, checkpoint)
-    meta = load_meta(folder)
-    check_preprocessing(meta, f"{folder}/meta.json")
-    cfg = load_config(base=meta["config"], base_name=f"{folder}/meta.json")
-    net = build_saved_net(cfg, meta)
+    info = load_info(folder)
+    check_square(info)
+    cfg = info.settings()
+    net = build_saved_net(cfg, info)
     load_weights(folder, net)
-    return SavedNet(folder, meta, cfg, net)
+    return SavedNet(folder, info, cfg, net)
 
 
-def build_saved_net(cfg: Frozen, meta: Mapping[str, Any]) -> ExpressionNet:
-    """A net by ``cfg`` for the images and classes that ``meta`` names, untrained, in evaluation mode."""
-    return build_model(cfg, len(meta["preprocessing"]["channels"]), len(meta.get("classes", ()))).eval()
+def build_saved_net(cfg: Frozen, info: CheckpointInfo) -> ExpressionNet:
+    """A net by ``cfg`` for the images and classes that ``info`` names, untrained, in evaluation mode."""
+    return build_model(cfg, len(info.preprocessing.channels), len(info.classes)).eval()
 
 
-def check_preprocessing(meta: Mapping[str, Any], origin: str) -> None:
-    """Raise unless ``meta`` says what images the net takes.
+def check_square(info: CheckpointInfo) -> None:
+    """Pictures become square faces; what was trained on others cannot take them.
 
     Raises:
-        UserError: names what lacks, or that the faces are not square.
+        UserError: the faces are not square.
     """
-    seen = meta["preprocessing"]
-    lacking = [key for key in _PREPROCESSING if key not in seen]
-    if lacking:
-        raise UserError(f"{origin}: not a checkpoint description: preprocessing lacks {lacking[0]}")
-    if seen["height"] != seen["width"]:
-        raise UserError(f"{origin}: faces of {seen['height']}×{seen['width']} pixels; allowed: square ones")
+    seen = info.preprocessing
+    if seen.height != seen.width:
+        raise UserError(f"{info.origin}: faces of {seen.height}×{seen.width} pixels; allowed: square ones")

@@ -231,7 +231,7 @@ class Stepper:
         self.schedule.load_state_dict(state["schedule"])
         self._scaler.load_state_dict(state["scaler"])
         if isinstance(self._criterion, nn.Module):
-            self._criterion.load_state_dict(state.get("criterion", {}))  # not kept by the first checkpoints of 0.1.0
+            self._criterion.load_state_dict(state["criterion"])
         self._sums = {name: _of_this_rank(name, value).to(self._device) for name, value in state["sums"].items()}
 
     def _count(self, batches: Sequence[Batch]) -> Callable[[], dict[str, Tensor]]:

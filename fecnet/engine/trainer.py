@@ -6,13 +6,14 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from fecnet.engine.checkpoint import Checkpointer
+from fecnet.engine.checkpointer import Checkpointer
+from fecnet.engine.description import Accuracy, CheckpointInfo
 from fecnet.engine.evaluator import Measured
 from fecnet.engine.stepper import Augment, Stepper
 from fecnet.evaluation.scales import scale_figures
@@ -20,6 +21,7 @@ from fecnet.structures import Batch, Relabels
 from fecnet.utils import comm
 from fecnet.utils.logging import MetricsFile, TensorBoard
 from fecnet.utils.signals import StopOnSignal
+from fecnet.utils.typed_json import from_json
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +103,7 @@ class Trainer:
         loader: iterations ``first`` to ``last`` with this rank's micro-batches.
         augment: uint8 batch on the device to the net's input.
         evaluate: what is measured of each split; the first split selects the best checkpoint.
-        meta: what each checkpoint's ``meta.json`` says besides iteration and accuracy.
+        info: what each checkpoint says of itself; iteration, accuracy and seconds are filled in.
         periods: when what is due.
         select: the figure of the first split that selects the best checkpoint; empty = nothing does.
         labels: the labels trained on, changed after an epoch where the criterion finds wrong ones; or None.
@@ -115,7 +117,7 @@ class Trainer:
         augment: Augment,
         evaluate: Evaluate,
         *,
-        meta: Mapping[str, Any],
+        info: CheckpointInfo,
         periods: Periods,
         select: str = "ALL",
         labels: Labels | None = None,
@@ -126,7 +128,7 @@ class Trainer:
         self.loader = loader
         self._augment = augment
         self._evaluate = evaluate
-        self._meta = meta
+        self._info = info
         self._periods = periods
         self._select = select
         self._labels = labels
@@ -240,14 +242,24 @@ class Trainer:
     def _save(self, files: RunFiles, best: bool) -> None:
         self.stepper.check_finite()
         state = self.state_dict()
-        meta = {**self._meta, "accuracy": self.progress.accuracy, "seconds": round(self.progress.seconds, 1)}
+        info = replace(
+            self._info,
+            iteration=self.progress.iteration,
+            accuracy=self._accuracy(),
+            seconds=round(self.progress.seconds, 1),
+        )
 
         def save() -> None:
             assert files.checkpointer is not None
             weights = self.stepper.inference_model.state_dict()
-            files.checkpointer.save(self.progress.iteration, weights=weights, trainer=state, meta=meta, best=best)
+            files.checkpointer.save(info, weights=weights, trainer=state, best=best)
 
         comm.from_main(save)
+
+    def _accuracy(self) -> Accuracy | None:
+        """The last evaluation, None before the first; progress holds plain values, as ``trainer.pt`` does."""
+        measured = self.progress.accuracy
+        return from_json(Accuracy, measured, "accuracy") if measured else None
 
 
 def _percent(value: float | None) -> str:

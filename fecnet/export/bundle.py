@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from fecnet.engine.checkpoint import load_meta
+from fecnet.engine.checkpoint import load_info
+from fecnet.engine.description import INFO_FILE, CheckpointInfo
 from fecnet.export.graph import Save, Source
 from fecnet.export.model_card import model_card
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import flush_folder, write_bytes
 
-_WEIGHTS, _META, _CARD = "model.safetensors", "meta.json", "README.md"
+_WEIGHTS, _CARD = "model.safetensors", "README.md"
 
 
 def is_bundle_alone(path: Path) -> bool:
     """Whether a folder is a bundle, here or anywhere made, and holds nothing else."""
     names = {file.name for file in path.iterdir()}
-    if path.is_symlink() or names != {_WEIGHTS, _META, _CARD}:
+    if path.is_symlink() or names != {_WEIGHTS, INFO_FILE, _CARD}:
         return False
-    return "export" in load_meta(path)
+    return load_info(path).export is not None
 
 
 def make_bundle(source: Source) -> Save:
@@ -33,11 +32,11 @@ def make_bundle(source: Source) -> Save:
     if source.raw:
         raise UserError("--raw: a bundle has weights and no graph; allowed with onnx, torch, int8")
 
-    def save(path: Path, meta: Mapping[str, Any]) -> None:
+    def save(path: Path, info: CheckpointInfo) -> None:
         path.mkdir(exist_ok=True)
         write_bytes(path / _WEIGHTS, (source.files / _WEIGHTS).read_bytes())
-        write_bytes(path / _META, json.dumps(meta, indent=2).encode())
-        write_bytes(path / _CARD, model_card(meta).encode())
+        write_bytes(path / INFO_FILE, json.dumps(info.to_dict(), indent=2).encode())
+        write_bytes(path / _CARD, model_card(info).encode())
         flush_folder(path)
 
     return save

@@ -6,16 +6,17 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
 
 from torch import nn
 
-from fecnet.config.node import load_config
 from fecnet.encoder.build import load_encoder
 from fecnet.encoder.encoder import Encoder
-from fecnet.engine.checkpoint import find_checkpoint, home_of, load_meta
+from fecnet.engine.checkpoint import find_checkpoint, home_of, load_info
+from fecnet.engine.description import Export
 from fecnet.export.agreement import Agreement
 from fecnet.export.bundle import is_bundle_alone, make_bundle
 from fecnet.export.check import check_tolerances, compare
@@ -97,11 +98,11 @@ def export_run(
     if _is_file(path):
         raise UserError(f"{path}: an exported file; allowed: the run or checkpoint folder that it was made of")
     folder = find_checkpoint(path, checkpoint)
-    meta = load_meta(folder)
-    cfg = load_config(base=meta["config"], base_name=f"{folder}/meta.json")
+    info = load_info(folder)
+    cfg = info.settings()
     target = _target(output, folder, form, overwrite=overwrite)
     encoder = load_encoder(folder, device="cpu")
-    faces = choose_faces(cfg, encoder, folder, check)
+    faces = choose_faces(cfg, encoder, info, check)
     source = Source(
         cast(nn.Module, encoder.model),
         encoder.views,
@@ -112,23 +113,20 @@ def export_run(
         None if form.exact else calibration_faces(cfg, encoder, calibrate),
     )
     save = form.make(source)
-    described = {
-        **meta,
-        "export": {
-            "name": target.name,
-            "kind": kind,
-            "raw": raw,
-            "source": f"{home_of(folder).resolve().name}, iteration {meta['iteration']}",
-            "fecnet": VERSION,
-            "date": now(),
-        },
-    }
+    made = Export(
+        name=target.name,
+        kind=kind,
+        raw=raw,
+        source=f"{home_of(folder).resolve().name}, iteration {info.iteration}",
+        fecnet=VERSION,
+        date=now(),
+    )
     with _beside(target) as unchecked:
-        save(unchecked, described)
+        save(unchecked, replace(info, export=made))
         agreement = compare(encoder, form.open(unchecked), faces, progress=progress)
         if form.exact:
             check_tolerances(agreement, target)
-        save(unchecked, {**described, "export": {**described["export"], "checked": agreement.to_dict()}})
+        save(unchecked, replace(info, export=replace(made, checked=agreement.to_dict())))
         with whole_or_absent(target) as place:
             unchecked.replace(place)
     exported = Exported(target, _bytes(target) / 1e6, agreement)

@@ -16,7 +16,7 @@ from fecnet.config.node import Frozen
 from fecnet.data.build import build_trained_rows
 from fecnet.data.packed import PackedDataset
 from fecnet.encoder.encoder import Encoder
-from fecnet.engine.checkpoint import load_meta
+from fecnet.engine.description import CheckpointInfo
 from fecnet.engine.evaluator import Evaluator, TripletMetric
 from fecnet.runs.tasks import build_evaluator, check_classes, find_task
 from fecnet.synthetic.expressions import sample_expressions
@@ -49,13 +49,13 @@ class CheckFaces(NamedTuple):
     evaluator: Evaluator | None
 
 
-def choose_faces(cfg: Frozen, encoder: Encoder, checkpoint: Path, check: str) -> CheckFaces:
+def choose_faces(cfg: Frozen, encoder: Encoder, info: CheckpointInfo, check: str) -> CheckFaces:
     """The faces of the last split that the run reports; rendered ones where its data are not here.
 
     Args:
         cfg: settings of the run.
         encoder: the net.
-        checkpoint: its folder.
+        info: what its checkpoint says of itself.
         check: another packed set to take them from; empty for that of the run.
 
     Raises:
@@ -70,7 +70,7 @@ def choose_faces(cfg: Frozen, encoder: Encoder, checkpoint: Path, check: str) ->
     split = cfg.DATA.REPORT_SPLITS[-1]
     try:
         task = find_task(cfg, dataset)
-        check_classes(checkpoint, load_meta(checkpoint), dataset, task)
+        check_classes(info, dataset, task)
         evaluator = build_evaluator(cfg, dataset, [split], torch.device("cpu"), task=task)
     except ValueError as error:
         logger.info(f"{error}; so accuracy is not measured")

@@ -6,7 +6,7 @@ Shape suffixes: N faces, H, W, C height, width and channels of stored faces, V v
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from fecnet.encoder.exported_files import first_line
+from fecnet.engine.description import CheckpointInfo
 from fecnet.engine.predict import View
 from fecnet.faces.quiet import quiet
 from fecnet.structures import Outputs
@@ -25,7 +26,7 @@ from fecnet.utils.errors import UserError
 
 _BATCH = 64  # faces for calibration at a time
 
-Save = Callable[[Path, Mapping[str, Any]], None]  # writes a net to a path, with what it says of itself
+Save = Callable[[Path, CheckpointInfo], None]  # writes a net to a path, with what it says of itself
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from fecnet.encoder.exported_files import INPUT, first_line, import_or_tell
 from fecnet.export.graph import Save, Source
 from fecnet.export.onnx import onnx_graph, saved
 from fecnet.utils.errors import UserError
+from fecnet.utils.files import write_bytes
 
 # Most of the time goes here. Norms, roots and softmax stay in float.
 _FOLLOWING = ("Relu", "Clip", "PRelu", "MaxPool")
@@ -39,7 +40,7 @@ def make_int8(source: Source) -> Save:
 
     with tempfile.TemporaryDirectory() as temporary, _no_advice():
         whole, fused, done = (Path(temporary) / f"{name}.onnx" for name in ("whole", "fused", "int8"))
-        saved(proto)(whole, {})
+        write_bytes(whole, proto.SerializeToString())
         try:
             quant_pre_process(whole, fused, skip_symbolic_shape=True)  # batch norms into convolutions
             proto = onnx.load(fused)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fecnet.encoder.exported_files import INPUT, META, first_line, import_or_tell
+from fecnet.engine.description import CheckpointInfo
 from fecnet.export.graph import Save, Source
 from fecnet.faces.quiet import quiet
 from fecnet.utils.errors import UserError
@@ -64,10 +64,10 @@ def onnx_graph(source: Source) -> Any:
 def saved(proto: Any) -> Save:
     """A function that writes an ``onnx.ModelProto``."""
 
-    def save(path: Path, meta: Mapping[str, Any]) -> None:
+    def save(path: Path, info: CheckpointInfo) -> None:
         import onnx
 
-        onnx.helper.set_model_props(proto, {META: json.dumps(meta)})
+        onnx.helper.set_model_props(proto, {META: json.dumps(info.to_dict())})
         write_bytes(path, proto.SerializeToString())
 
     return save

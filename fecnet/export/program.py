@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from fecnet.encoder.build import OpenedNet, build_encoder
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.exported_files import META
-from fecnet.engine.checkpoint import read_meta
+from fecnet.engine.description import CheckpointInfo, parse_info
 from fecnet.export.graph import Save, Source
 from fecnet.faces.quiet import quiet
 from fecnet.utils.files import write_bytes
@@ -27,10 +25,10 @@ def make_program(source: Source) -> Save:
     """
     program = source.graph()
 
-    def save(path: Path, meta: Mapping[str, Any]) -> None:
+    def save(path: Path, info: CheckpointInfo) -> None:
         held = io.BytesIO()
         with quiet():
-            torch.export.save(program, held, extra_files={META: json.dumps(meta)})
+            torch.export.save(program, held, extra_files={META: json.dumps(info.to_dict())})
         write_bytes(path, held.getbuffer())
 
     return save
@@ -44,6 +42,4 @@ def open_program(path: Path) -> Encoder:
     extra = {META: ""}
     with quiet():
         net = torch.export.load(path, extra_files=extra).module()
-    return build_encoder(
-        OpenedNet(str(path), str(path), path, read_meta(extra[META], str(path)), net, torch.device("cpu"))
-    )
+    return build_encoder(OpenedNet(str(path), path, parse_info(extra[META], str(path)), net, torch.device("cpu")))

@@ -105,6 +105,7 @@ class PackedWriter:
             "label_sets": {},
             "sources": {},
             "coverage": {},
+            "faces": FaceRecipe().to_dict(),
         }
 
     def __enter__(self) -> PackedWriter:
@@ -264,7 +265,10 @@ class PackedWriter:
         self._description["coverage"] = dict(coverage)
 
     def set_faces(self, recipe: FaceRecipe) -> None:
-        """How pictures became faces; nets trained on the set carry it, so that new photos get the same."""
+        """How pictures became faces; nets trained on the set carry it, so that new photos get the same.
+
+        Pictures that are faces as they are, unless this is called.
+        """
         self._description["faces"] = recipe.to_dict()
 
     def set_sources(self, sources: Mapping[str, str]) -> None:

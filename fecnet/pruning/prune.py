@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from fecnet.config.node import Frozen, dump_config, load_config, plain
 from fecnet.encoder.saved_net import build_saved_net, open_saved_net
-from fecnet.engine.checkpoint import Checkpointer, home_of, make_folder, run_of
+from fecnet.engine.checkpoint import home_of, run_of
+from fecnet.engine.checkpointer import Checkpointer, make_folder
+from fecnet.engine.description import CheckpointInfo
 from fecnet.evaluation.scales import plot_scales
 from fecnet.modeling.channels import ChannelGroup
 from fecnet.modeling.cost import count_macs, count_parameters, macs_by_layer
@@ -30,7 +32,7 @@ from fecnet.pruning.slimming import (
 )
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import replace_text
-from fecnet.utils.logging import read_metrics
+from fecnet.utils.metrics import read_metrics
 from fecnet.utils.table import align_columns
 
 logger = logging.getLogger(__name__)
@@ -75,9 +77,9 @@ def prune_run(path: str, goal: Goal, *, checkpoint: str = "best", inner: bool = 
     Raises:
         UserError: no checkpoint, a goal out of range, a net that cannot be pruned, or a folder that is taken.
     """
-    source, meta, cfg, net = open_saved_net(path, checkpoint)
+    source, info, cfg, net = open_saved_net(path, checkpoint)
     groups = removable_groups(net, cfg.MODEL.BACKBONE)
-    image = torch.zeros(1, len(meta["preprocessing"]["channels"]), cfg.DATA.INPUT_SIZE, cfg.DATA.INPUT_SIZE)
+    image = torch.zeros(1, len(info.preprocessing.channels), cfg.DATA.INPUT_SIZE, cfg.DATA.INPUT_SIZE)
     macs = macs_by_layer(net, image)
     importances = [
         torch.full_like(value_C, torch.inf) if (inner and group.is_residual) or _is_frozen(net, group) else value_C
@@ -87,17 +89,17 @@ def prune_run(path: str, goal: Goal, *, checkpoint: str = "best", inner: bool = 
     choice = _choose(net, groups, importances, goal, macs)
     _warn_of_scales(source, scale_S, cfg.SOLVER.BN_L1)
     folder = _output_folder(source, output)
-    small_cfg = _settings(cfg, folder, source, meta, choice)
-    small = build_saved_net(small_cfg, meta)
+    small_cfg = _settings(cfg, folder, source, info, choice)
+    small = build_saved_net(small_cfg, info)
     small.load_state_dict(pruned_state(net, groups, choice.keep))
     before, after = (_costs(each, image) for each in (net, small))
     described = {
-        **_describe(choice, source, meta["iteration"], cfg, goal.least),
+        **_describe(choice, source, info.iteration, cfg, goal.least),
         "widths_before": [group.size for group in groups],
         "before": before,
         "after": after,
     }
-    _write(folder, small, small_cfg, {**meta, "pruned": described})
+    _write(folder, small, small_cfg, replace(info, pruned=described))
     _print(groups, choice, before, after)
     _plot(folder, scale_S, choice, source)
     logger.info(
@@ -153,11 +155,11 @@ def _output_folder(checkpoint: Path, output: str) -> Path:
     return folder
 
 
-def _settings(cfg: Frozen, folder: Path, checkpoint: Path, meta: Mapping[str, Any], choice: Choice) -> Frozen:
+def _settings(cfg: Frozen, folder: Path, checkpoint: Path, info: CheckpointInfo, choice: Choice) -> Frozen:
     """The run's settings, for a net of the widths that are left, starting from its weights."""
-    origin = f"{meta['data']['name']}, iteration {meta['iteration']} of {home_of(checkpoint).resolve().name}"
+    origin = f"{info.data.name}, iteration {info.iteration} of {home_of(checkpoint).resolve().name}"
     told = f"{origin}; {choice.removed} of {choice.total} channels removed"
-    if "pruned" in meta and not meta["iteration"]:  # pruned twice without training: what it came from is told too
+    if info.pruned is not None:  # pruned twice without training: what it came from is told too
         told += f"; before that: {cfg.MODEL.PRETRAINED_ON}"
     model = {
         "LAYER_CHANNELS": choice.widths,
@@ -186,15 +188,14 @@ def _costs(net: nn.Module, image_NCHW: Tensor) -> dict[str, int]:
     return {"parameters": count_parameters(net), "macs": count_macs(net, image_NCHW)}
 
 
-def _write(folder: Path, net: nn.Module, cfg: Frozen, meta: Mapping[str, Any]) -> None:
+def _write(folder: Path, net: nn.Module, cfg: Frozen, info: CheckpointInfo) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     make_folder(folder / "checkpoints")
     checkpointer = Checkpointer(folder / "checkpoints", keep=0)
     # not measured and not trained, whatever its origin was
-    kept = {key: value for key, value in meta.items() if key not in ("format", "iteration")}
-    described = {**kept, "config": plain(cfg), "accuracy": {}, "seconds": 0.0, "length": 0}
+    described = replace(info, iteration=0, config=plain(cfg), accuracy=None, seconds=0.0, length=0)
     try:
-        checkpointer.save(0, weights=net.state_dict(), trainer={}, meta=described, best=False)
+        checkpointer.save(described, weights=net.state_dict(), trainer={}, best=False)
         checkpointer.finish()
     finally:
         checkpointer.close()
@@ -229,8 +230,7 @@ def _print(groups: list[ChannelGroup], choice: Choice, before: Mapping[str, int]
 
 def _plot(folder: Path, scale_S: Tensor, choice: Choice, checkpoint: Path) -> None:
     """``scales.png``; without matplotlib a line that says so."""
-    metrics = home_of(checkpoint) / "metrics.jsonl"
-    history = read_metrics(metrics) if metrics.is_file() else []
+    history = read_metrics(home_of(checkpoint) / "metrics.jsonl")
     try:
         plot_scales(scale_S, folder / "scales.png", threshold=choice.threshold, history=history)
     except ValueError as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fecnet.run_page.curves import compared_curves
 from fecnet.run_page.markup import Child, Markup, element
-from fecnet.run_page.provenance import duration
+from fecnet.run_page.provenance import duration, iterations
 from fecnet.run_page.run_record import RunRecord
 from fecnet.run_page.tables import number, table
 
@@ -28,11 +28,10 @@ def comparison_section(runs: Sequence[RunRecord], names: Sequence[str]) -> Marku
     """
     rows: list[list[Child]] = []
     for run, name in zip(runs, names, strict=True):
-        meta = run.meta
-        iteration = f"{meta['iteration']:,} of {meta.get('length') or '?'}"
+        info = run.best
         figures = [element("li", f"{percent} % {said}: {split}") for split, percent, said in headline_figures(run)]
         measured = element("ul", figures) if figures else "not measured"
-        rows.append([name, meta["kind"], meta["data"]["name"], iteration, duration(meta.get("seconds")), measured])
+        rows.append([name, info.kind, info.data.name, iterations(run), duration(info.seconds), measured])
     unlike = _unlike(runs)
     notes = ["One run each: how much a figure changes from seed to seed is not on this page."]
     if unlike:
@@ -56,30 +55,30 @@ def _unlike(runs: Sequence[RunRecord]) -> list[str]:
         return any(value != values[0] for value in values)
 
     found = {
-        "data": [{key: run.meta["data"][key] for key in ("sources", "num_faces", "splits")} for run in runs],
+        "data": [(run.best.data.sources, run.best.data.num_faces, run.best.data.splits) for run in runs],
         "coverage": [_coverage(run) for run in runs],
-        "classes": [run.meta.get("classes", []) for run in runs],
-        "task": [run.meta["kind"] for run in runs],
+        "classes": [run.best.classes for run in runs],
+        "task": [run.best.kind for run in runs],
     }
     counts = [_counts(run) for run in runs]
     shared = set.intersection(*map(set, counts))
     tables = {name for name, _ in shared}
-    found["views"] = [{name: run.measured[name].get("views", "center") for name in tables} for run in runs]
+    found["views"] = [{name: run.tables[name]["views"] for name in tables} for run in runs]
     if {"fold", "hold_out"} & {split for _, split in shared}:
-        found["folds or held-out faces"] = [{key: run.meta["config"]["DATA"].get(key) for key in _CUT} for run in runs]
+        found["folds or held-out faces"] = [{key: run.config.DATA[key] for key in _CUT} for run in runs]
     found["what was counted"] = [{key: count[key] for key in shared} for count in counts]
     return [what for what, values in found.items() if differ(values)]
 
 
 def _coverage(run: RunRecord) -> Any:
     """Of the data that was measured, else of the data trained on."""
-    return next(iter(run.measured.values()), run.meta).get("coverage")
+    return next((measured["coverage"] for measured in run.tables.values()), run.best.coverage)
 
 
 def _counts(run: RunRecord) -> dict[tuple[str, str], Any]:
     """How many triplets or faces of each kind every measured split had."""
     counts: dict[tuple[str, str], Any] = {}
-    for name, measured in run.measured.items():
+    for name, measured in run.tables.items():
         for split, values in measured["splits"].items():
             triplets = [row["total"] for row in values["fecnet"].values()] if name == "triplets" else None
             counts[name, split] = triplets or values.get("total") or values.get("affect_faces")
@@ -89,10 +88,10 @@ def _counts(run: RunRecord) -> dict[tuple[str, str], Any]:
 def headline_figures(run: RunRecord) -> list[tuple[str, str, str]]:
     """Split, per cent and what it is, of all that was measured."""
     found = []
-    for name, measured in run.measured.items():
+    for name, measured in run.tables.items():
         key, said = _HEADLINES[name]
         for split, values in measured["splits"].items():
             percent = values["fecnet"][key]["percent"] if name == "triplets" else values[key]
-            selecting = " (this split selected the checkpoint)" if split == run.selecting_split() else ""
+            selecting = " (this split selected the checkpoint)" if split == run.selecting_split else ""
             found.append((split, number(percent), said + selecting))
     return found

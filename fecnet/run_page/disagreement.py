@@ -30,10 +30,10 @@ def no_faces(run: RunRecord) -> Markup:
 
 def _triplets(run: RunRecord, dataset: PackedDataset) -> list[Child]:
     embedded = run.arrays("embeddings", ("embedding",))
-    if "triplets" not in run.measured or embedded is None:
+    if "triplets" not in run.tables or embedded is None:
         return []
     parts: list[Child] = []
-    for split in run.measured["triplets"]["splits"]:
+    for split in run.tables["triplets"]["splits"]:
         triplets = dataset.triplets(split)
         try:
             failures, counts = triplet_failures(triplets, embedded["rows"], embedded["embedding"])
@@ -48,7 +48,7 @@ def _triplets(run: RunRecord, dataset: PackedDataset) -> list[Child]:
 
 def _labelled_faces(run: RunRecord, dataset: PackedDataset) -> list[Child]:
     predicted = run.arrays("predictions", ("label", "probability"))
-    if "classes" not in run.measured or predicted is None:
+    if "classes" not in run.tables or predicted is None:
         return []
     faces, num = wrong_faces(predicted["rows"], predicted["label"], predicted["probability"])
     known = int((predicted["label"] >= 0).sum())
@@ -59,5 +59,5 @@ def _labelled_faces(run: RunRecord, dataset: PackedDataset) -> list[Child]:
     return [
         element("h4", "Faces: label and class called"),
         element("p", said, class_="note"),
-        wrong_face_sheet(dataset, faces, run.meta["classes"]),
+        wrong_face_sheet(dataset, faces, run.best.classes),
     ]

@@ -74,7 +74,7 @@ def map_faces(run: RunRecord, dataset: PackedDataset) -> MapFaces | None:
     label_N = np.where(there_N, predicted["label"][place_N], -1)
     called_N = np.where(there_N, predicted["prediction"][place_N], -1)
     percent_N = 100 * predicted["probability"][place_N].max(1)
-    return MapFaces(rows_N, value_ND, by, tuple(run.meta["classes"]), label_N, called_N, percent_N, num_measured)
+    return MapFaces(rows_N, value_ND, by, tuple(run.best.classes), label_N, called_N, percent_N, num_measured)
 
 
 def _values(run: RunRecord) -> tuple[np.ndarray, np.ndarray, str] | None:
@@ -94,13 +94,13 @@ def _values(run: RunRecord) -> tuple[np.ndarray, np.ndarray, str] | None:
 
 def _labels_of(run: RunRecord, dataset: PackedDataset, rows_N: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     """Labels from the data set, for a net that learnt none: of the set of the settings, or of the first there is."""
-    sets = list(dataset.description.get("label_sets", {}))
+    sets = list(dataset.description["label_sets"])
     label_N = np.full(len(rows_N), -1)
     if not sets:
         return (), label_N
-    wanted = run.meta["config"]["DATA"].get("LABELS")
+    wanted = run.config.DATA.LABELS
     label_set = wanted if wanted in sets else sets[0]
-    for split, parts in dataset.description.get("splits", {}).items():
+    for split, parts in dataset.description["splits"].items():
         if label_set in parts.get("labels", {}):
             table = dataset.labels(label_set, split)
             order = np.argsort(table.faces_M)

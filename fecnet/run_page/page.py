@@ -77,11 +77,11 @@ def _contents(names: Sequence[str]) -> Markup | None:
 
 
 def _run(run: RunRecord, head: Markup | None, place: int) -> Markup:
-    meta = run.meta
-    said = f"{meta['kind']} · {meta['data']['name']} · {meta['config']['MODEL']['BACKBONE']}"
+    info = run.best
+    said = f"{info.kind} · {info.data.name} · {run.config.MODEL.BACKBONE}"
     parts: list[Child] = [
         head,
-        element("p", f"{said} · checkpoint of iteration {meta['iteration']:,}", class_="note"),
+        element("p", f"{said} · checkpoint of iteration {info.iteration:,}", class_="note"),
         _cards(run),
         element("h3", "Curves"),
         run_curves(run),
@@ -106,15 +106,15 @@ def _cards(run: RunRecord) -> Markup | None:
 
 
 def _tables(run: RunRecord) -> list[Child]:
-    parts: list[Child] = [_not_measured(run, name) for name in run.expected() if name not in run.measured]
-    for name, measured in run.measured.items():
-        if measured["iteration"] != run.meta["iteration"]:
+    parts: list[Child] = [_not_measured(run, name) for name in run.expected if name not in run.tables]
+    for name, measured in run.tables.items():
+        if measured["iteration"] != run.best.iteration:
             said = f"The {name} below are of iteration {measured['iteration']}; the checkpoint to use is now "
             again = element("code", f"fecnet evaluate {shlex.quote(str(run.path))}")
-            parts.append(element("p", said, f"{run.meta['iteration']}: measure anew: ", again, class_="absent"))
+            parts.append(element("p", said, f"{run.best.iteration}: measure anew: ", again, class_="absent"))
         for split, found in measured["splits"].items():
-            selected = " (selected the checkpoint)" if split == run.selecting_split() else ""
-            views = measured.get("views", "center")
+            selected = " (selected the checkpoint)" if split == run.selecting_split else ""
+            views = measured["views"]
             shown = f", mean over the views {views}" if views != "center" else ""
             parts.append(element("h4", f"{split}: {name}{selected}{shown}"))
             if name == "triplets":

@@ -10,39 +10,42 @@ from fecnet.config.node import flatten, load_config
 from fecnet.evaluation.coverage import format_coverage
 from fecnet.run_page.markup import Child, Markup, element
 from fecnet.run_page.run_record import RunRecord
+from fecnet.utils.typed_json import to_json
 
-_ABSENT = "not recorded"
 _AGAIN = ("fecnet", "train")
 
 
 def provenance_section(run: RunRecord) -> list[Markup]:
     """All that is known of how the run came about."""
-    meta = run.meta
+    info, made = run.best, to_json(run.best.provenance)
     facts: list[tuple[str, Child]] = [
-        ("trained by", _code(meta.get("command"))),
-        ("started", meta.get("started") or _ABSENT),
+        ("trained by", element("code", info.command)),
+        ("started", info.started),
         ("again", element("code", shlex.join([*_AGAIN, str(run.path / "config.yaml"), "NAME", f"{run.name}-again"]))),
-        ("time", duration(meta.get("seconds"))),
-        ("code", _version(meta.get("provenance", {}))),
-        ("hardware", _hardware(meta.get("provenance", {}))),
-        ("iteration", f"{meta['iteration']:,} of {meta.get('length') or '?'}"),
-        ("selected by", run.selecting_split() or "nothing: the last iteration"),
-        ("trained before", meta.get("pretraining") or "no"),
+        ("time", duration(info.seconds)),
+        ("code", _version(made)),
+        ("hardware", _hardware(made)),
+        ("iteration", iterations(run)),
+        ("selected by", run.selecting_split or "nothing: the last iteration"),
+        ("trained before", info.pretraining or "no"),
         ("data", _data(run)),
     ]
-    for name, table in run.measured.items():
+    for name, table in run.tables.items():
         facts.append((f"{name} measured", _measured(table)))
     return [
         _definitions(facts),
-        _folded("Coverage of the data: what was read, kept and dropped", format_coverage(meta["coverage"])),
-        _settings(meta["config"]),
+        _folded("Coverage of the data: what was read, kept and dropped", format_coverage(info.coverage)),
+        _settings(run.config),
     ]
 
 
-def duration(seconds: float | None) -> str:
+def iterations(run: RunRecord) -> str:
+    """Of the checkpoint that is used, and of the whole training."""
+    return f"{run.best.iteration:,} of {run.best.length or '?'}"
+
+
+def duration(seconds: float) -> str:
     """Seconds as people say them."""
-    if seconds is None:
-        return _ABSENT
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
@@ -52,40 +55,27 @@ def _definitions(facts: Iterable[tuple[str, Child]]) -> Markup:
     return element("dl", [(element("dt", name), element("dd", value)) for name, value in facts])
 
 
-def _code(text: str | None) -> Child:
-    return element("code", text) if text else _ABSENT
-
-
 def _version(known: Mapping[str, Any]) -> str:
-    commit = known.get("commit")
-    said = f"commit {commit}" if commit else "commit unknown"
-    return (
-        f"fecnet {known.get('fecnet', '?')}, {said}, torch {known.get('torch', '?')}, Python {known.get('python', '?')}"
-    )
+    said = f"commit {known['commit']}" if known["commit"] else "commit unknown"
+    return f"fecnet {known['fecnet']}, {said}, torch {known['torch']}, Python {known['python']}"
 
 
 def _hardware(known: Mapping[str, Any]) -> str:
-    parts = [
-        known.get("processor") or "processor unknown",
-        f"{known.get('cores', '?')} cores",
-        known.get("device", "?"),
-    ]
-    parts.append(f"{known.get('world_size', '?')} process(es) of {known.get('threads', '?')} thread(s)")
+    parts = [known["processor"] or "processor unknown", f"{known['cores']} cores", known["device"]]
+    parts.append(f"{known['world_size']} process(es) of {known['threads']} thread(s)")
     return ", ".join([*parts, *([known["precision"]] if "precision" in known else [])])
 
 
 def _data(run: RunRecord) -> str:
-    data = run.meta["data"]
-    sources = "; ".join(f"{name}: {value}" for name, value in data["sources"].items())
-    return f"{data['name']}, {data['num_faces']:,} faces" + (f" ({sources})" if sources else "")
+    data = run.best.data
+    sources = "; ".join(f"{name}: {value}" for name, value in data.sources.items())
+    return f"{data.name}, {data.num_faces:,} faces" + (f" ({sources})" if sources else "")
 
 
 def _measured(table: Mapping[str, Any]) -> list[Child]:
-    known = table.get("provenance", {})
-    parts = [f"checkpoint {table.get('checkpoint', '?')}", f"data {table.get('data', '?')}"]
-    parts += [_version(known), _hardware(known), *([table["date"]] if "date" in table else [])]
-    command = table.get("command")
-    return [element("code", command) if command else None, " " if command else None, " · ".join(parts)]
+    known = table["provenance"]
+    parts = (f"checkpoint {table['checkpoint']}", f"data {table['data']}", _version(known), _hardware(known))
+    return [element("code", table["command"]), " ", " · ".join((*parts, table["date"]))]
 
 
 def _settings(config: Mapping[str, Any]) -> Markup:

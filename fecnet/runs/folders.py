@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fecnet.config.node import Frozen, dump_config, flatten, load_config
+from fecnet.config.node import Frozen, dump_config, flatten
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.checkpoint import find_checkpoint, load_meta, make_folder, run_of
+from fecnet.engine.checkpoint import find_checkpoint, load_info, run_of
+from fecnet.engine.checkpointer import make_folder
+from fecnet.engine.description import CheckpointInfo, DataInfo
 from fecnet.utils import comm
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import replace_text
+from fecnet.utils.typed_json import from_json, to_json
 
 # What may differ when a run is taken up again; everything else decides what its iterations mean.
 _FREE_ON_RESUME = (
@@ -42,7 +45,7 @@ def find_resumed(cfg: Frozen, recipe: str, resume: str) -> Path | None:
         for run in reversed(runs):
             if (run / "checkpoints" / "last").is_file():
                 checkpoint = find_checkpoint(run, "last")
-                if cfg.NAME or not fixed_differences(cfg, checkpoint):
+                if cfg.NAME or not fixed_differences(cfg, load_info(checkpoint)):
                     return checkpoint
         return None
 
@@ -89,11 +92,11 @@ def run_folder(cfg: Frozen, recipe: str, checkpoint: Path | None, *, restart: bo
     return run
 
 
-def fixed_differences(cfg: Frozen, checkpoint: Path) -> list[str]:
+def fixed_differences(cfg: Frozen, info: CheckpointInfo) -> list[str]:
     """Where ``cfg`` differs from the settings of a checkpoint and may not, a line each."""
-    before = dict(flatten(load_config(base=load_meta(checkpoint)["config"], base_name=f"{checkpoint}/meta.json")))
+    before = dict(flatten(info.settings()))
     return [
-        f"{checkpoint}: cannot resume with another '{key}': {before[key]!r} there, {value!r} given"
+        f"{info.place}: cannot resume with another '{key}': {before[key]!r} there, {value!r} given"
         for key, value in flatten(cfg)
         if before[key] != value and not key.startswith(_FREE_ON_RESUME)
     ]
@@ -105,64 +108,67 @@ def _ended_early(run: Path) -> bool:
     return not (run / "checkpoints" / "last").exists() and (not visible or "config.yaml" in visible)
 
 
-def check_same_data(checkpoint: Path, dataset: PackedDataset) -> None:
+def check_same_data(info: CheckpointInfo, dataset: PackedDataset) -> None:
     """Compare what the data set says of itself with what the checkpoint was trained on.
 
     Raises:
         UserError: they differ.
     """
-    differences = data_differences(load_meta(checkpoint), dataset)
+    differences = data_differences(info, dataset)
     if differences:
         key, before, now = differences[0]
         raise UserError(
-            f"{checkpoint}: cannot resume with other data: '{key}' of the data set is {before!r} there, "
+            f"{info.place}: cannot resume with other data: '{key}' of the data set is {before!r} there, "
             f"{now!r} in {dataset.path}"
         )
 
 
-def data_differences(meta: Mapping[str, Any], dataset: PackedDataset) -> list[tuple[str, Any, Any]]:
-    """Where a data set differs from that of a checkpoint's ``meta``: what of it, there, and here."""
-    before = dict(flatten({**meta["data"], "coverage": meta["coverage"]}))
-    now = dict(flatten({**describe_data(dataset), "coverage": dataset.coverage}))
-    # The folder may have been renamed.
-    return [(key, value, now.get(key)) for key, value in before.items() if key != "name" and value != now.get(key)]
+def data_differences(info: CheckpointInfo, dataset: PackedDataset) -> list[tuple[str, Any, Any]]:
+    """Where a data set differs from that of a checkpoint: what of it, there, and here."""
+    before = data_facts(info.data, info.coverage)
+    now = data_facts(describe_data(dataset), dataset.coverage)
+    return [(key, value, now.get(key)) for key, value in before.items() if value != now.get(key)]
 
 
-def check_widths(cfg: Frozen, checkpoint: Path, meta: Mapping[str, Any]) -> None:
+def data_facts(data: DataInfo, coverage: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same of two data sets by dotted key; not the name, since a folder may be renamed."""
+    described = dict(flatten({**to_json(data), "coverage": coverage}))
+    described.pop("name")
+    return described
+
+
+def check_widths(cfg: Frozen, info: CheckpointInfo) -> None:
     """A pruned net is opened with its own widths.
 
     Raises:
         UserError: others are asked for.
     """
-    before, now = list(meta["config"]["MODEL"].get("LAYER_CHANNELS", [])), list(cfg.MODEL.LAYER_CHANNELS)
+    before, now = list(info.settings().MODEL.LAYER_CHANNELS), list(cfg.MODEL.LAYER_CHANNELS)
     if before != now:
         own = f"a net with {before}; give these" if before else "not of a pruned net; allowed: empty"
-        raise UserError(f"MODEL.LAYER_CHANNELS: {now or 'empty'}; {checkpoint} is {own}")
+        raise UserError(f"MODEL.LAYER_CHANNELS: {now or 'empty'}; {info.place} is {own}")
 
 
-def is_only_pruned(checkpoint: Path) -> bool:
-    """Whether a checkpoint is a pruned net that has not been trained since."""
-    meta = load_meta(checkpoint)
-    return not meta["iteration"] and "pruned" in meta
-
-
-def check_trained(checkpoint: Path) -> None:
+def check_trained(info: CheckpointInfo) -> None:
     """A run that only pruned another has no training to go on with.
 
     Raises:
         UserError: it is one.
     """
-    if is_only_pruned(checkpoint):
-        run = run_of(checkpoint)
+    if info.pruned is not None:
+        run = run_of(Path(info.place))
         raise UserError(
             f"{run}: pruned and not trained since: nothing to resume; fine-tune it with: fecnet train {run}/config.yaml"
         )
 
 
-def describe_data(dataset: PackedDataset) -> dict[str, Any]:
-    """What tells a data set from another, wherever it lies: what it says of itself, and the hash of its pixels."""
+def describe_data(dataset: PackedDataset) -> DataInfo:
+    """What tells a data set from another, wherever it lies: what it says of itself, and the hash of its pixels.
+
+    Raises:
+        UserError: ``dataset.json`` lacks a part of it.
+    """
     keys = ("name", "sources", "num_faces", "splits", "height", "width", "channels")
-    described = {key: dataset.description[key] for key in keys}
-    if dataset.files is not None:  # sets of older versions do not say it
-        described["faces_sha256"] = dataset.files["faces.npy"]["sha256"]
-    return described
+    described = {key: dataset.description[key] for key in keys if key in dataset.description}
+    described["faces_sha256"] = dataset.faces_sha256
+    return from_json(DataInfo, described, f"{dataset.path}/dataset.json")

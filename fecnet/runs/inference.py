@@ -16,7 +16,9 @@ from fecnet.data.duplicates import stand_in
 from fecnet.data.folds import FOLD
 from fecnet.data.label_splits import CUT_BY, HOLD_OUT
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.checkpoint import find_checkpoint, home_of, load_meta, load_weights, selected_by
+from fecnet.engine.checkpoint import find_checkpoint, home_of, load_info
+from fecnet.engine.checkpointer import load_weights
+from fecnet.engine.description import CheckpointInfo
 from fecnet.engine.evaluator import AffectMetric, ClassMetric, Evaluator, TripletMetric
 from fecnet.evaluation.baselines import MAX_LINEAR_TRIPLETS, linear_embedding, pixel_embedding, small_faces
 from fecnet.evaluation.coverage import format_coverage
@@ -75,17 +77,16 @@ def infer_run(
     if not path:
         path = str(newest_run(Path(load_config(overrides=overrides).OUTPUT_DIR)))
     folder = find_checkpoint(path, checkpoint)
-    meta = load_meta(folder)
-    cfg = load_config(overrides=overrides, base=meta["config"], base_name=f"{folder}/meta.json")
+    info = load_info(folder)
+    cfg, trained = info.settings(overrides), info.settings()
     device = choose_device(cfg.DEVICE)
     comm.start(device, {**dict(flatten(cfg)), "checkpoint": folder, "code": code_hash()})
     dataset = PackedDataset(cfg.DATA.PATH)
     rendezvous.check_same("data", {f"{dataset.path}: {key}": value for key, value in flatten(dataset.description)})
     task = find_task(cfg, dataset)
-    trained = load_config(base=meta["config"])
     _check_hold_out(cfg, trained, splits or cfg.DATA.REPORT_SPLITS)
-    _check_fit(folder, meta, dataset, task)
-    check_widths(cfg, folder, meta)
+    _check_fit(info, dataset, task)
+    check_widths(cfg, info)
     if baselines and not task.has_triplets:
         raise UserError(f"--baselines: {folder} learnt no triplets, on which baselines are measured")
     splits = list(splits) or list(cfg.DATA.REPORT_SPLITS)
@@ -102,13 +103,13 @@ def infer_run(
             others = _baselines(cfg, dataset, task, evaluator, metric, device) if baselines else {}
             reports.append(TripletReport(dataset, metric, evaluator.part(outputs, metric), others))
         elif isinstance(metric, ClassMetric):
-            copy_N = _copies_in_training(meta, trained, dataset, metric)
+            copy_N = _copies_in_training(info, trained, dataset, metric)
             logits_NK, split = evaluator.part(outputs, metric), trained.DATA.TRAIN_SPLIT
             reports.append(ClassReport(dataset, metric, logits_NK, training_split=split, copy_N=copy_N))
         elif isinstance(metric, AffectMetric):
             reports.append(AffectReport(metric, evaluator.part(outputs, metric)))
-    _print(meta, dataset, reports, splits, cfg.EVAL.TTA)
-    shared = {"checkpoint": str(folder), "iteration": meta["iteration"], "data": str(dataset.path)}
+    _print(info, dataset, reports, splits, cfg.EVAL.TTA)
+    shared = {"checkpoint": str(folder), "iteration": info.iteration, "data": str(dataset.path)}
     shared["views"] = cfg.EVAL.TTA
     told = {"command": command_line(), "date": now(), "provenance": provenance(device)}
     known = {"coverage": dataset.coverage, **told}
@@ -118,13 +119,13 @@ def infer_run(
 
 
 def _copies_in_training(
-    meta: dict[str, Any], trained: Frozen, dataset: PackedDataset, metric: ClassMetric
+    info: CheckpointInfo, trained: Frozen, dataset: PackedDataset, metric: ClassMetric
 ) -> np.ndarray | None:
     """Which of the metric's faces also stand, pixel for pixel, among those learnt from; None where these are not here.
 
     Found on rank 0 alone.
     """
-    differences = data_differences(meta, dataset)
+    differences = data_differences(info, dataset)
     if differences:
         logger.info(
             f"{dataset.path}: not the data that were trained on ('{differences[0][0]}' differs), so faces that "
@@ -141,9 +142,9 @@ def _copies_in_training(
 
 
 def _print(
-    meta: dict[str, Any], dataset: PackedDataset, reports: Sequence[Report], splits: Sequence[str], views: str
+    info: CheckpointInfo, dataset: PackedDataset, reports: Sequence[Report], splits: Sequence[str], views: str
 ) -> None:
-    selecting, _ = selected_by(meta) or (None, None)
+    selecting = None if info.selection is None else info.selection.split
     for split in splits:
         selected = " (the split that selected the best checkpoint)" if split == selecting else ""
         for report in reports:
@@ -182,14 +183,14 @@ def _write(checkpoint: Path, reports: Sequence[Report], results: dict[str, dict[
     logger.info(f"{checkpoint}: written to {folder}: {', '.join(names)}")
 
 
-def _check_fit(checkpoint: Path, meta: dict[str, Any], dataset: PackedDataset, task: Task) -> None:
-    if meta["kind"] != task.kind:
-        raise UserError(f"{checkpoint}: kind '{meta['kind']}'; LOSS.CRITERIA asks for '{task.kind}'")
+def _check_fit(info: CheckpointInfo, dataset: PackedDataset, task: Task) -> None:
+    if info.kind != task.kind:
+        raise UserError(f"{info.place}: kind '{info.kind}'; LOSS.CRITERIA asks for '{task.kind}'")
     for key in ("channels", "height", "width"):
-        wanted, found = meta["preprocessing"][key], dataset.description[key]
+        wanted, found = getattr(info.preprocessing, key), dataset.description[key]
         if wanted != found:
-            raise UserError(f"{dataset.path}: {key} {found}; {checkpoint} was trained on {wanted}")
-    check_classes(checkpoint, meta, dataset, task)
+            raise UserError(f"{dataset.path}: {key} {found}; {info.place} was trained on {wanted}")
+    check_classes(info, dataset, task)
 
 
 def _baselines(

@@ -5,19 +5,18 @@ from __future__ import annotations
 import logging
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from fecnet.config.node import Frozen, load_config
+from fecnet.config.node import Frozen
 from fecnet.data.folds import FOLD
 from fecnet.data.label_splits import CUT_BY, HOLD_OUT
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.checkpoint import load_meta
+from fecnet.engine.checkpoint import load_info
+from fecnet.engine.description import INFO_FILE, CheckpointInfo
 from fecnet.modeling.build import own_widths
 from fecnet.modeling.models import ExpressionNet
 from fecnet.modeling.pretrained import LoadReport, load_pretrained
-from fecnet.runs.folders import describe_data
 from fecnet.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -43,15 +42,14 @@ def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset) -> Non
         logger.info("MODEL.FREEZE_BACKBONE: true; the mask's weights start at zero and stay so: it has no effect")
 
 
-def disclose_pretraining(cfg: Frozen, checkpoint: Path | None) -> str | None:
+def disclose_pretraining(cfg: Frozen, resumed: CheckpointInfo | None) -> str | None:
     """What the weights were trained on before this run, with what stands in the checkpoint they were taken from."""
-    if checkpoint is not None:
-        known: str | None = load_meta(checkpoint)["pretraining"]
-        return known
+    if resumed is not None:
+        return resumed.pretraining
     if not cfg.MODEL.PRETRAINED:
         return None
-    meta = _meta_beside(cfg.MODEL.PRETRAINED)
-    earlier = meta["pretraining"] if meta else None
+    origin = _info_beside(cfg.MODEL.PRETRAINED)
+    earlier = origin and origin.pretraining
     return f"{cfg.MODEL.PRETRAINED_ON}; before that: {earlier}" if earlier else str(cfg.MODEL.PRETRAINED_ON)
 
 
@@ -77,11 +75,11 @@ def _check_widths(cfg: Frozen) -> None:
     Raises:
         UserError: the file lies in a checkpoint whose backbone has other widths.
     """
-    meta = _meta_beside(cfg.MODEL.PRETRAINED)
-    if meta is None:
+    origin = _info_beside(cfg.MODEL.PRETRAINED)
+    if origin is None:
         return
-    before = load_config(base=meta["config"], base_name=f"{cfg.MODEL.PRETRAINED}: its meta.json")
-    if before.MODEL.BACKBONE != cfg.MODEL.BACKBONE or not (before.MODEL.LAYER_CHANNELS or cfg.MODEL.LAYER_CHANNELS):
+    before = origin.settings().MODEL
+    if before.BACKBONE != cfg.MODEL.BACKBONE or not (before.LAYER_CHANNELS or cfg.MODEL.LAYER_CHANNELS):
         return
     of_backbone, _ = own_widths(before)
     theirs, ours = (list(of.MODEL.LAYER_CHANNELS) or list(chain(*own_widths(of))) for of in (before, cfg))
@@ -100,12 +98,11 @@ def _check_held_out(cfg: Frozen, dataset: PackedDataset) -> None:
     Raises:
         UserError: the file lies in a checkpoint trained on these faces, which were cut in another way.
     """
-    meta = _meta_beside(cfg.MODEL.PRETRAINED)
+    origin = _info_beside(cfg.MODEL.PRETRAINED)
     measured = [part for part in (HOLD_OUT, FOLD) if part in (*cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS)]
-    sha256 = describe_data(dataset).get("faces_sha256")
-    if meta is None or not measured or sha256 is None or meta["data"].get("faces_sha256") != sha256:
+    if origin is None or not measured or origin.data.faces_sha256 != dataset.faces_sha256:
         return
-    before = load_config(base=meta["config"], base_name=f"{cfg.MODEL.PRETRAINED}: its meta.json").DATA
+    before = origin.settings().DATA
     for key in CUT_BY:
         if cfg.DATA[key] != before[key]:
             raise UserError(
@@ -114,7 +111,7 @@ def _check_held_out(cfg: Frozen, dataset: PackedDataset) -> None:
             )
 
 
-def _meta_beside(weights: str) -> dict[str, Any] | None:
+def _info_beside(weights: str) -> CheckpointInfo | None:
     """What the checkpoint says of itself in which the file lies, or None where it lies in none."""
     folder = Path(weights).parent
-    return load_meta(folder) if (folder / "meta.json").is_file() else None
+    return load_info(folder) if (folder / INFO_FILE).is_file() else None

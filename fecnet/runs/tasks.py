@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +16,7 @@ from fecnet.data.folds import FOLD
 from fecnet.data.label_splits import HOLD_OUT
 from fecnet.data.labels import LabelTable
 from fecnet.data.packed import PackedDataset
+from fecnet.engine.description import CheckpointInfo, Kind
 from fecnet.engine.evaluator import AffectMetric, ClassMetric, Evaluator, Metric, TripletMetric
 from fecnet.evaluation import classification
 from fecnet.modeling.criterion.build import criteria_outputs, criteria_read
@@ -61,7 +60,7 @@ class Task:
         return "valence_arousal" in self.outputs
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """``embedding``, ``classifier``, ``joint`` or ``affect``: what a checkpoint says of itself."""
         if self.has_triplets:
             return "joint" if self.has_classes else "embedding"
@@ -179,16 +178,16 @@ def selecting_figure(cfg: Frozen, task: Task) -> str:
     )
 
 
-def check_classes(checkpoint: Path, meta: Mapping[str, Any], dataset: PackedDataset, task: Task) -> None:
+def check_classes(info: CheckpointInfo, dataset: PackedDataset, task: Task) -> None:
     """Compare the classes of a checkpoint with those of the data: a net's outputs have an order.
 
     Raises:
         UserError: other names or another order.
     """
-    before, now = list(meta.get("classes", [])), list(task.classes)
+    before, now = info.classes, list(task.classes)
     if before != now:
         raise UserError(
-            f"{dataset.path}: the classes are {', '.join(now) or 'none'}; {checkpoint} was trained on "
+            f"{dataset.path}: the classes are {', '.join(now) or 'none'}; {info.place} was trained on "
             f"{', '.join(before) or 'none'}; allowed: the same names in the same order"
         )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
@@ -16,7 +16,9 @@ from fecnet.config.node import Frozen, flatten, plain
 from fecnet.data.build import build_augment, build_class_weights, build_labels, build_loader
 from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.checkpoint import Checkpointer, load_meta, load_trainer, load_weights
+from fecnet.engine.checkpoint import load_info
+from fecnet.engine.checkpointer import Checkpointer, load_trainer, load_weights
+from fecnet.engine.description import CHECKPOINT_FORMAT, CheckpointInfo, Preprocessing, Provenance
 from fecnet.engine.stepper import CUDA_GRAPHS, Criterion, Stepper
 from fecnet.engine.trainer import Periods, Progress, RunFiles, Trainer
 from fecnet.evaluation.batch_accuracy import count_right
@@ -100,16 +102,17 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
     device = choose_device(cfg.DEVICE)
     comm.start(device, {**dict(flatten(cfg)), "--resume": resume, "code": code_hash()})
     checkpoint = find_resumed(cfg, recipe, resume)
-    if checkpoint is not None:
-        check_trained(checkpoint)
-        if problems := fixed_differences(cfg, checkpoint):
+    resumed = None if checkpoint is None else load_info(checkpoint)
+    if resumed is not None:
+        check_trained(resumed)
+        if problems := fixed_differences(cfg, resumed):
             raise UserError("\n".join(problems))
     dataset = open_dataset(cfg)
     task = find_task(cfg, dataset)
     _check_same_confusion(cfg)
-    if checkpoint is not None:
-        check_same_data(checkpoint, dataset)
-        check_classes(checkpoint, load_meta(checkpoint), dataset, task)
+    if resumed is not None:
+        check_same_data(resumed, dataset)
+        check_classes(resumed, dataset, task)
     torch.manual_seed(cfg.SEED)
     # What is wrong is found before anything is written.
     trainer = build_trainer(cfg, dataset, task, device, checkpoint)
@@ -212,7 +215,8 @@ def build_trainer(
     check_batch_norm(model, loader.smallest_batch)
     epoch = loader.sampler.iterations_per_epoch
     criterion = _build_criterion(cfg, task, labels, epoch).to(device)
-    precision = _choose_precision(cfg, device, checkpoint)
+    resumed = None if checkpoint is None else load_info(checkpoint)
+    precision = _choose_precision(cfg, device, resumed)
     periods = _periods(cfg, epoch)
     scales = _trained_scales(model)
     stepper = Stepper(
@@ -235,11 +239,11 @@ def build_trainer(
         loader,
         build_augment(cfg, dataset.channels),
         build_evaluator(cfg, dataset, cfg.DATA.EVAL_SPLITS, device, task=task),
-        meta={
-            **_describe(cfg, dataset, task, device, precision),
-            "pretraining": disclose_pretraining(cfg, checkpoint),
-            "length": periods.last,
-        },
+        info=replace(
+            _describe(cfg, dataset, task, device, precision),
+            pretraining=disclose_pretraining(cfg, resumed),
+            length=periods.last,
+        ),
         periods=periods,
         select=selecting_figure(cfg, task),
         labels=labels,
@@ -251,12 +255,12 @@ def build_trainer(
     return trainer
 
 
-def _choose_precision(cfg: Frozen, device: torch.device, checkpoint: Path | None) -> torch.dtype:
+def _choose_precision(cfg: Frozen, device: torch.device, resumed: CheckpointInfo | None) -> torch.dtype:
     """What ``auto`` chose for a run that goes on on the like of its machine: a second measurement must not matter."""
-    if checkpoint is not None and cfg.SOLVER.PRECISION == "auto":
-        before, here = load_meta(checkpoint)["provenance"], provenance(device)
-        if all(before[key] == here[key] for key in ("device", "processor")):
-            return {str(dtype): dtype for dtype in PRECISIONS.values()}[f"torch.{before['precision']}"]
+    if resumed is not None and cfg.SOLVER.PRECISION == "auto":
+        before, here = resumed.provenance, provenance(device)
+        if (before.device, before.processor) == (here["device"], here["processor"]):
+            return {str(dtype): dtype for dtype in PRECISIONS.values()}[f"torch.{before.precision}"]
     return choose_precision(cfg.SOLVER.PRECISION, device)
 
 
@@ -307,25 +311,31 @@ def _periods(cfg: Frozen, iterations_per_epoch: int) -> Periods:
 
 def _describe(
     cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, precision: torch.dtype
-) -> Mapping[str, Any]:
-    """What a checkpoint says of itself, so that it can be used without its run."""
-    return {
-        "command": command_line(),
-        "started": now(),
-        "kind": task.kind,
-        "classes": list(task.classes),
-        "preprocessing": {
-            "height": dataset.description["height"],
-            "width": dataset.description["width"],
-            "channels": dataset.channels,
-            "faces": dataset.description.get("faces"),  # None: made before data sets said it
-            "crop": cfg.DATA.CROP,
-            "input_size": cfg.DATA.INPUT_SIZE,
-            "mean": per_channel(cfg.MODEL.MEAN, len(dataset.channels), mask=0.0, key="MODEL.MEAN"),
-            "std": per_channel(cfg.MODEL.STD, len(dataset.channels), mask=1.0, key="MODEL.STD"),
-        },
-        "data": describe_data(dataset),
-        "coverage": dataset.coverage,
-        "config": plain(cfg),
-        "provenance": {**provenance(device), "precision": str(precision).removeprefix("torch.")},
-    }
+) -> CheckpointInfo:
+    """What a checkpoint of this run says of itself before anything is trained."""
+    return CheckpointInfo(
+        format=CHECKPOINT_FORMAT,
+        iteration=0,
+        command=command_line(),
+        started=now(),
+        kind=task.kind,
+        classes=list(task.classes),
+        preprocessing=Preprocessing(
+            height=dataset.description["height"],
+            width=dataset.description["width"],
+            channels=dataset.channels,
+            faces=dataset.description["faces"],
+            crop=cfg.DATA.CROP,
+            input_size=cfg.DATA.INPUT_SIZE,
+            mean=per_channel(cfg.MODEL.MEAN, len(dataset.channels), mask=0.0, key="MODEL.MEAN"),
+            std=per_channel(cfg.MODEL.STD, len(dataset.channels), mask=1.0, key="MODEL.STD"),
+        ),
+        data=describe_data(dataset),
+        coverage=dataset.coverage,
+        config=plain(cfg),
+        provenance=Provenance(**provenance(device), precision=str(precision).removeprefix("torch.")),
+        pretraining=None,
+        length=0,
+        accuracy=None,
+        seconds=0.0,
+    )

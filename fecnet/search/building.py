@@ -14,7 +14,6 @@ from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.pictures import OK
 from fecnet.search.index import is_index_alone, write_index
 from fecnet.search.kinds import choose_kind
-from fecnet.search.pictures import faces_hash
 from fecnet.utils import comm
 from fecnet.utils.env import command_line, now
 from fecnet.utils.errors import UserError
@@ -58,7 +57,7 @@ def build_index(
             "align": align,
             "folder": str(Path.cwd()),
             "sources": [shown(str(source)) for source in sources.paths],
-            "packed": {str(dataset.path): faces_hash(dataset) for dataset in sources.packed},
+            "packed": {str(dataset.path): dataset.faces_sha256 for dataset in sources.packed},
             "left_out": left_out,
             "command": command_line(),
             "date": now(),

@@ -110,14 +110,14 @@ def choose_labels(dataset: PackedDataset, label_set: str, split: str) -> tuple[s
     Raises:
         UserError: there is no such label set, or more than one and none is named.
     """
-    known = dataset.description.get("label_sets", {})
+    known = dataset.description["label_sets"]
     if not label_set and len(known) > 1:
         raise UserError(f"{dataset.path}: {len(known)} label sets; name one with --labels: {', '.join(known)}")
     if not label_set and not known:
         return "", [split] if split else []
     label_set = label_set or next(iter(known))
     dataset.classes(label_set)
-    splits = dataset.description.get("splits", {})
+    splits = dataset.description["splits"]
     return label_set, [split] if split else [s for s, parts in splits.items() if label_set in parts.get("labels", {})]
 
 

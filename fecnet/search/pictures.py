@@ -11,11 +11,6 @@ from fecnet.search.index import Index, Name
 from fecnet.utils.errors import UserError
 
 
-def faces_hash(dataset: PackedDataset) -> str:
-    """The recorded sha256 of a packed set's faces; empty for sets of older versions."""
-    return str((dataset.files or {}).get("faces.npy", {}).get("sha256", ""))
-
-
 def open_packed(index: Index, name: str) -> PackedDataset:
     """A packed set that an index was built of.
 
@@ -23,7 +18,7 @@ def open_packed(index: Index, name: str) -> PackedDataset:
         UserError: it is gone, or its faces are others by now.
     """
     dataset = PackedDataset(Path(index.description["folder"], name))
-    if faces_hash(dataset) != index.description["packed"].get(name):
+    if dataset.faces_sha256 != index.description["packed"].get(name):
         raise UserError(f"{dataset.path}: its faces changed since {index.path} was built; build the index anew")
     return dataset
 

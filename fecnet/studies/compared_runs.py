@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fecnet.config.node import flatten, load_config
-from fecnet.engine.checkpoint import find_checkpoint, load_meta, selected_by
-from fecnet.runs.folders import check_trained, is_only_pruned
+from fecnet.config.node import flatten
+from fecnet.runs.folders import check_trained, data_facts
+from fecnet.runs.run import Run, is_run
 from fecnet.utils.errors import UserError
-from fecnet.utils.logging import read_metrics
 
 logger = logging.getLogger(__name__)
-
-Curve = dict[int, float]  # a number by iteration
 
 # What a run is called and where it lies, how it is saved and logged: no setting to compare.
 _NO_SETTING = (
@@ -40,42 +37,36 @@ _MADE_ON = ("commit", "torch", "device", "precision")  # told where it differs, 
 
 
 @dataclass(frozen=True)
-class ComparedRun:
-    """A finished run.
+class ComparedRun(Run):
+    """A finished run, its ``best`` checkpoint compared: the selected one, else the last."""
 
-    Attributes:
-        path: its folder.
-        meta: ``meta.json`` of the checkpoint that is used: the selected one, else the last.
-        curves: what ``metrics.jsonl`` holds, by name.
-        config: all settings by dotted key.
-    """
-
-    path: Path
-    meta: dict[str, Any]
-    curves: dict[str, Curve]
-    config: dict[str, Any]
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """All settings by dotted key."""
+        return dict(flatten(self.config))
 
     @property
     def seed(self) -> int:
         """``SEED``."""
-        return int(self.config["SEED"])
+        return int(self.values["SEED"])
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings that can make a difference, besides the seed."""
-        return {key: value for key, value in self.config.items() if not key.startswith(_NO_SETTING)}
+        return {key: value for key, value in self.values.items() if not key.startswith(_NO_SETTING)}
 
     @property
     def iterations_per_epoch(self) -> float | None:
         """None where the run's lengths are in iterations."""
-        if self.config["SOLVER.UNIT"] != "epoch":
+        if self.values["SOLVER.UNIT"] != "epoch":
             return None
-        return float(self.meta["length"] / self.config["SOLVER.LENGTH"])
+        return float(self.best.length / self.values["SOLVER.LENGTH"])
 
     @property
     def selecting(self) -> tuple[str, str]:
         """The split and the metric that selected the checkpoint; empty where nothing did."""
-        return selected_by(self.meta) or ("", "")
+        selection = self.best.selection
+        return (selection.split, selection.figure) if selection else ("", "")
 
     def metric(self, split: str, name: str) -> float:
         """A metric of the used checkpoint, per cent.
@@ -83,7 +74,7 @@ class ComparedRun:
         Raises:
             UserError: it was not measured.
         """
-        iteration = self.meta["accuracy"]["iteration"]
+        iteration = self.best.accuracy.iteration if self.best.accuracy else 0
         value = self.curves.get(f"{split}/{name}", {}).get(iteration)
         if value is None:
             known = sorted(key.removeprefix(f"{split}/") for key in self.curves if key.startswith(f"{split}/"))
@@ -100,19 +91,15 @@ def read_run(path: Path) -> ComparedRun:
     Raises:
         UserError: no run, an unfinished one, one that was only pruned, or a number that is not finite.
     """
-    checkpoint = find_checkpoint(path, "last")
-    check_trained(checkpoint)
-    last = load_meta(checkpoint)
-    length = last.get("length", math.inf)  # not kept by the first checkpoints of 0.1.0
-    if last["iteration"] < length:
+    run = ComparedRun(path)
+    check_trained(run.last)
+    if not run.last.is_finished:
         raise UserError(
-            f"{path}: unfinished, at iteration {last['iteration']} of {length}; "
+            f"{path}: unfinished, at iteration {run.last.iteration} of {run.last.length}; "
             f"finish it with: fecnet train --resume {path}"
         )
-    best = find_checkpoint(path, "best")
-    meta = load_meta(best)
-    config = dict(flatten(load_config(base=meta["config"], base_name=f"{best}/meta.json")))
-    return ComparedRun(path, meta, _read_curves(path / "metrics.jsonl"), config)
+    _ = run.values, run.curves  # what is wrong with them is told now
+    return run
 
 
 def find_run_folders(paths: Sequence[Path]) -> list[Path]:
@@ -123,7 +110,7 @@ def find_run_folders(paths: Sequence[Path]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for path in paths:
-        inside = [path] if _is_run(path) else _runs_inside(path)
+        inside = [path] if is_run(path) else _runs_inside(path)
         if not inside:
             raise UserError(
                 f"{path}: no run here; expected a run folder or a folder of runs (a recipe: with --setting)"
@@ -133,8 +120,8 @@ def find_run_folders(paths: Sequence[Path]) -> list[Path]:
 
 
 def _runs_inside(folder: Path) -> list[Path]:
-    runs = sorted(child for child in folder.glob("*/") if _is_run(child))
-    only_pruned = [run for run in runs if _is_only_pruned(run)]
+    runs = sorted(child for child in folder.glob("*/") if is_run(child))
+    only_pruned = [run for run in runs if Run(run).has_checkpoint and Run(run).last.pruned is not None]
     for run in only_pruned:
         logger.info(f"{run}: left out: pruned, and not trained since")
     return [run for run in runs if run not in only_pruned]
@@ -165,11 +152,11 @@ def check_comparable(first: ComparedRun, other: ComparedRun) -> None:
     Raises:
         UserError: says what differs.
     """
-    pairs = [("classes", first.meta.get("classes", []), other.meta.get("classes", []))]
-    before, now = _data(first), _data(other)
+    pairs: list[tuple[str, Any, Any]] = [("classes", first.best.classes, other.best.classes)]
+    before, now = (data_facts(run.best.data, run.best.coverage) for run in (first, other))
     pairs += [(f"data '{key}'", before.get(key), now.get(key)) for key in dict.fromkeys([*before, *now])]
-    keys = _SAME + (_SAME_OF_FOLDS if first.config["DATA.FOLD"] else ())
-    pairs += [(f"'{key}'", first.config[key], other.config[key]) for key in keys]
+    keys = _SAME + (_SAME_OF_FOLDS if first.values["DATA.FOLD"] else ())
+    pairs += [(f"'{key}'", first.values[key], other.values[key]) for key in keys]
     for what, one, two in pairs:
         if one != two:
             raise UserError(f"not comparable: {what} is {one!r} in {first.path}, {two!r} in {other.path}")
@@ -177,7 +164,7 @@ def check_comparable(first: ComparedRun, other: ComparedRun) -> None:
 
 def made_differently(runs: Sequence[ComparedRun]) -> dict[str, list[str]]:
     """What of code and hardware differs between runs, and between which values."""
-    found = {key: sorted({str(run.meta.get("provenance", {}).get(key)) for run in runs}) for key in _MADE_ON}
+    found = {key: sorted({str(getattr(run.best.provenance, key)) for run in runs}) for key in _MADE_ON}
     return {key: values for key, values in found.items() if len(values) > 1}
 
 
@@ -188,35 +175,6 @@ def common_curve(runs: Mapping[int, ComparedRun], name: str) -> Iterator[tuple[i
         yield iteration, [curve[iteration] for curve in curves]
 
 
-def _read_curves(path: Path) -> dict[str, Curve]:
-    curves: dict[str, Curve] = {}
-    for number, line in enumerate(read_metrics(path), start=1):
-        iteration = line["iteration"]
-        for name, value in line.items():
-            if name == "iteration" or value is None or isinstance(value, list):
-                continue  # no curve: a split without faces of this kind, or a histogram
-            if not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise UserError(
-                    f"{path}:{number}: '{name}' is {value} at iteration {iteration}; allowed: finite numbers"
-                )
-            curves.setdefault(name, {})[iteration] = value
-    return curves
-
-
-def _is_run(path: Path) -> bool:
-    return (path / "config.yaml").is_file() or (path / "checkpoints").is_dir()
-
-
-def _is_only_pruned(run: Path) -> bool:
-    return (run / "checkpoints" / "last").is_file() and is_only_pruned(find_checkpoint(run, "last"))
-
-
-def _data(run: ComparedRun) -> dict[str, Any]:
-    """What the data set said of itself; its folder's name may differ."""
-    described: Mapping[str, Any] = {**run.meta["data"], "coverage": run.meta["coverage"]}
-    return {key: value for key, value in flatten(described) if key != "name"}
-
-
 def _differing_keys(runs: Sequence[ComparedRun]) -> list[str]:
     return [key for key, value in runs[0].settings.items() if any(run.settings[key] != value for run in runs)]
 
@@ -225,7 +183,7 @@ def _described(run: ComparedRun, keys: Sequence[str]) -> str:
     """What sets a run's settings apart, such as ``SCHEDULE cosine``."""
     last = [key.rsplit(".")[-1] for key in keys]
     short = [name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)]
-    return ", ".join(f"{name} {run.config[key]}" for name, key in zip(short, keys, strict=True)) or "all runs"
+    return ", ".join(f"{name} {run.values[key]}" for name, key in zip(short, keys, strict=True)) or "all runs"
 
 
 def _folder_name(group: Sequence[ComparedRun]) -> str:

@@ -45,7 +45,7 @@ def compare_runs(folders: Sequence[Path], output: Path, *, split: str = "", metr
     split, metric = _choose_split(runs, split), metric or _choose_metric(runs)
     metrics = {
         name: {setting: _by_seed(found, name, metric) for setting, found in groups.items()}
-        for name in runs[0].config["DATA.EVAL_SPLITS"]
+        for name in runs[0].values["DATA.EVAL_SPLITS"]
     }
     differences = compare_settings(metrics[split])
     notes = _notes(runs, differences, split)
@@ -83,7 +83,7 @@ def _title(groups: Groups) -> str:
 
 
 def _choose_split(runs: Sequence[ComparedRun], wanted: str) -> str:
-    splits = list(runs[0].config["DATA.EVAL_SPLITS"])
+    splits = list(runs[0].values["DATA.EVAL_SPLITS"])
     if wanted and wanted not in splits:
         raise UserError(f"--split {wanted}: not measured while training; there are: {', '.join(splits)}")
     selecting = {run.selecting[0] for run in runs}
@@ -94,7 +94,7 @@ def _choose_split(runs: Sequence[ComparedRun], wanted: str) -> str:
 
 def _learnt(runs: Sequence[ComparedRun]) -> set[str]:
     """The splits that any of the runs was trained on."""
-    return {run.config["DATA.TRAIN_SPLIT"] for run in runs}
+    return {run.values["DATA.TRAIN_SPLIT"] for run in runs}
 
 
 def _choose_metric(runs: Sequence[ComparedRun]) -> str:
@@ -102,7 +102,7 @@ def _choose_metric(runs: Sequence[ComparedRun]) -> str:
     selecting = {run.selecting[1] for run in runs} - {""}
     if len(selecting) == 1:
         return selecting.pop()
-    kind = runs[0].meta["kind"]
+    kind = runs[0].best.kind
     return {"classifier": "accuracy", "affect": "ccc"}.get(kind, "ALL")
 
 
@@ -128,7 +128,7 @@ def _describe(name: str, found: Mapping[int, ComparedRun], metrics: Mapping[str,
     values = {split: list(column[name].values()) for split, column in metrics.items()}
     return {
         "runs": {str(seed): str(run.path) for seed, run in found.items()},
-        "iteration": {str(seed): run.meta["iteration"] for seed, run in found.items()},
+        "iteration": {str(seed): run.best.iteration for seed, run in found.items()},
         "percent": {
             split: {str(seed): value for seed, value in column[name].items()} for split, column in metrics.items()
         },
@@ -143,12 +143,12 @@ def _by_epoch(runs: Sequence[ComparedRun]) -> bool:
 
 def _panels(groups: Groups, split: str, metric: str) -> list[Panel]:
     runs = [run for found in groups.values() for run in found.values()]
-    train = f"{runs[0].config['DATA.TRAIN_SPLIT']}/{metric}"
+    train = f"{runs[0].values['DATA.TRAIN_SPLIT']}/{metric}"
     measured = all(train in run.curves for run in runs)
-    title = f"{metric} on {runs[0].config['DATA.TRAIN_SPLIT']}, per cent"
+    title = f"{metric} on {runs[0].values['DATA.TRAIN_SPLIT']}, per cent"
     if not measured:
         title = "accuracy on training batches, per cent: augmented, with dropout"
-    missing = f"not measured: add '{runs[0].config['DATA.TRAIN_SPLIT']}' to DATA.EVAL_SPLITS"
+    missing = f"not measured: add '{runs[0].values['DATA.TRAIN_SPLIT']}' to DATA.EVAL_SPLITS"
     return [
         Panel("training loss", _bands(groups, "loss", points=_POINTS)),
         Panel("learning rate", _bands(groups, "lr", logarithmic=True), logarithmic=True),

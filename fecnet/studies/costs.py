@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import statistics
 import time
@@ -15,8 +14,10 @@ from torch import Tensor, nn
 
 from fecnet.encoder.saved_net import open_saved_net
 from fecnet.engine.checkpoint import home_of
+from fecnet.engine.description import CheckpointInfo
 from fecnet.evaluation.drawing import new_figure, save_figure
 from fecnet.modeling.cost import count_macs, count_parameters
+from fecnet.runs.run import Run
 from fecnet.utils.errors import UserError
 from fecnet.utils.table import align_columns
 
@@ -48,10 +49,8 @@ def measure_costs(
     nets: list[nn.Module] = []
     images: list[Tensor] = []
     for path in paths:
-        folder, meta, cfg, net = open_saved_net(path, checkpoint)
-        image_NCHW = torch.rand(
-            batch_size, len(meta["preprocessing"]["channels"]), cfg.DATA.INPUT_SIZE, cfg.DATA.INPUT_SIZE
-        )
+        folder, info, cfg, net = open_saved_net(path, checkpoint)
+        image_NCHW = torch.rand(batch_size, len(info.preprocessing.channels), cfg.DATA.INPUT_SIZE, cfg.DATA.INPUT_SIZE)
         nets.append(net)
         images.append(image_NCHW)
         found.append(
@@ -60,7 +59,7 @@ def measure_costs(
                 "parameters": count_parameters(net),
                 "macs": count_macs(net, image_NCHW[:1]),
                 "file_bytes": (folder / "model.safetensors").stat().st_size,
-                "percent": _percent(folder, meta),
+                "percent": _percent(folder, info),
             }
         )
     taken = _milliseconds(nets, images, seconds)
@@ -133,25 +132,19 @@ def _milliseconds(nets: Sequence[nn.Module], images: Sequence[Tensor], seconds: 
     return [times[_WARM:] for times in taken]
 
 
-def _percent(checkpoint: Path, meta: dict[str, Any]) -> dict[str, float]:
+def _percent(checkpoint: Path, info: CheckpointInfo) -> dict[str, float]:
     """Accuracy by split: as the training measured it, and as `fecnet evaluate` did.
 
     Of a joint net it is that of the classes. What it measured counts where it is of this checkpoint, its
     views and its data: the nets are compared, not how they were measured.
     """
     percent = {}
-    for split, figures in meta.get("accuracy", {}).get("splits", {}).items():
+    for split, figures in info.accuracy.splits.items() if info.accuracy else ():
         percent[split] = figures["accuracy"] if "accuracy" in figures else figures.get("ALL", {}).get("percent")
-    folder = home_of(checkpoint) / "evaluation"
-    wanted = {
-        "iteration": meta["iteration"],
-        "views": meta["config"]["EVAL"].get("TTA", "center"),
-        "coverage": meta["coverage"],
-    }
+    wanted = {"iteration": info.iteration, "views": info.settings().EVAL.TTA, "coverage": info.coverage}
+    tables = Run(home_of(checkpoint)).tables
     for name in ("triplets", "classes"):
-        file = folder / f"{name}.json"
-        written = json.loads(file.read_text()) if file.is_file() else {}
-        if {key: written.get(key) for key in wanted} == wanted:
-            for split, columns in written["splits"].items():
+        if name in tables and {key: tables[name][key] for key in wanted} == wanted:
+            for split, columns in tables[name]["splits"].items():
                 percent[split] = columns["fecnet"]["ALL"]["percent"] if name == "triplets" else columns["accuracy"]
     return {split: value for split, value in percent.items() if value is not None}

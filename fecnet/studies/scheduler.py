@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from fecnet.config.node import Frozen, load_config
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.checkpoint import find_checkpoint, load_meta
+from fecnet.engine.checkpoint import find_checkpoint, load_info
 from fecnet.runs.folders import check_same_data, fixed_differences
 from fecnet.runs.training import open_dataset
 from fecnet.studies.process_pool import ProcessPool
@@ -129,15 +129,14 @@ def _is_finished(run: Path, cfg: Frozen, datasets: Mapping[str, PackedDataset]) 
     """
     if not (run / "checkpoints" / "last").is_file():
         return False
-    checkpoint = find_checkpoint(run, "last")
-    if problems := fixed_differences(cfg, checkpoint):
+    info = load_info(find_checkpoint(run, "last"))
+    if problems := fixed_differences(cfg, info):
         raise UserError(f"{problems[0]}; give another folder")
-    check_same_data(checkpoint, datasets[cfg.DATA.PATH])
-    meta = load_meta(checkpoint)
-    length = meta["config"]["SOLVER"]["LENGTH"]  # may differ when a run goes on
+    check_same_data(info, datasets[cfg.DATA.PATH])
+    length = info.settings().SOLVER.LENGTH  # may differ when a run goes on
     if length > cfg.SOLVER.LENGTH:
         raise UserError(f"{run}: SOLVER.LENGTH {length:g} there, {cfg.SOLVER.LENGTH:g} given; give another folder")
-    return bool(length == cfg.SOLVER.LENGTH and meta["iteration"] >= meta["length"])
+    return bool(length == cfg.SOLVER.LENGTH and info.is_finished)
 
 
 def _failure(folder: Path, failed: dict[str, str], total: int) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from fecnet.utils import comm
-from fecnet.utils.errors import UserError
 from fecnet.utils.files import replace_text
 
 
@@ -36,23 +35,6 @@ class MetricsFile:
             os.write(handle, line.encode())
         finally:
             os.close(handle)
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of ``metrics.jsonl``, each with an ``iteration``; a last one that is being written now is left out.
-
-    Raises:
-        UserError: a line that is none.
-    """
-    found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1], start=1):
-        try:
-            values = json.loads(line)
-            int(values["iteration"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}:{number}: not a line of metrics with an 'iteration': {line[:60]!r}") from error
-        found.append(values)
-    return found
 
 
 def _within(line: str, iteration: int) -> bool:

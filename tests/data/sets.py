@@ -71,10 +71,3 @@ def record_again(path):
     for name, recorded in described["files"].items():
         recorded |= {"sha256": hash_file(path / name), "bytes": (path / name).stat().st_size}
     (path / "dataset.json").write_text(json.dumps(described))
-
-
-def forget_hashes(path):
-    """Make the set one of an older version."""
-    described = json.loads((path / "dataset.json").read_text())
-    del described["files"]
-    (path / "dataset.json").write_text(json.dumps(described))

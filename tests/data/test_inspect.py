@@ -13,7 +13,7 @@ from fecnet.data.inspect import inspect_dataset
 from fecnet.data.packed import PackedDataset
 from fecnet.data.sheet import sheet_faces
 from fecnet.prepare.ferplus import prepare_ferplus
-from tests.data.sets import forget_hashes, write_whole
+from tests.data.sets import write_whole
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "fer2013"
 
@@ -103,11 +103,9 @@ def test_text(tmp_path, capsys):
     image = different_faces()
     image[20] = image[2]
     path = write_whole(tmp_path / "set", image=image)
-    forget_hashes(path)
     assert cli.main(["data", "show", str(path), "--sheet", str(tmp_path / "sheet.png")]) == 0
     said = capsys.readouterr().out
     assert f"{path}: 30 faces, 8×6, grey\n" in said
-    assert "hashes: none" in said
     assert "  glad    4  36.4%  " + "#" * 40 + "\n" in said
     assert "  calm    3  27.3%  " + "#" * 30 + "\n" in said
     assert "  absent  1\n" in said
@@ -126,7 +124,6 @@ def test_json_holds_all_of_it(tmp_path, capsys):
     said = json.loads(capsys.readouterr().out)
     assert said == inspect_dataset(PackedDataset(path))
     assert said["coverage"]["faces"]["dropped"] == {"blurred": 1}
-    assert said["hashed"]
 
 
 def test_splits_without_a_name_for_training_are_told(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from fecnet.cli import main as cli
 from fecnet.data.packed import PackedDataset
 from fecnet.data.verify import verify_dataset
-from tests.data.sets import change_arrays, forget_hashes, put, record_again, write_whole
+from tests.data.sets import change_arrays, put, record_again, write_whole
 
 FILES = {
     "expression.npy",
@@ -47,23 +47,22 @@ def test_a_healthy_set(whole, capsys):
     assert capsys.readouterr().out == f"{whole}: 8 files, 30 faces, all well\n"
 
 
-def test_an_older_set_has_no_hashes_and_is_checked_all_the_same(whole, capsys):
-    described = PackedDataset(whole).description
-    forget_hashes(whole)
-    assert cli.main(["data", "verify", str(whole)]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said == [
-        f"{whole}: records no hashes, as an older version made it; everything else is checked",
-        f"{whole}: 8 files, 30 faces, all well",
-    ]
-    # What runs and ranks compare is the same with hashes and without.
-    assert PackedDataset(whole).description == described
-    assert PackedDataset(whole).files is None
-    (whole / "labels/mood/test.npz").unlink()
-    (whole / "labels/mood/dev.npz").write_bytes(b"")
-    faults = verify_dataset(whole).faults
-    assert faults[0] == f"{whole}/labels/mood/test.npz: missing"
-    assert faults[1] == f"{whole}/labels/mood/dev.npz: not a file of this set; dataset.json does not name it"
+@pytest.mark.parametrize("key", ["files", "faces", "splits", "coverage"])
+def test_a_set_that_does_not_say_all_of_itself_is_refused(whole, key):
+    described = json.loads((whole / "dataset.json").read_text())
+    del described[key]
+    (whole / "dataset.json").write_text(json.dumps(described))
+    for read in (verify_dataset, PackedDataset):
+        with pytest.raises(ValueError, match=rf"dataset\.json: not a data set description: lacks {key}$"):
+            read(whole)
+
+
+def test_a_set_without_the_hash_of_its_faces_is_refused(whole):
+    described = json.loads((whole / "dataset.json").read_text())
+    del described["files"]["faces.npy"]["sha256"]
+    (whole / "dataset.json").write_text(json.dumps(described))
+    with pytest.raises(ValueError, match=r"dataset\.json: 'files' holds no sha256 of faces\.npy"):
+        PackedDataset(whole)
 
 
 def test_a_flipped_byte_of_the_faces(whole, capsys):
@@ -227,7 +226,8 @@ def test_all_faults_are_told(whole, capsys):
         ("splits", [], r"'splits' is \[\]; allowed: a mapping"),
         ("splits", {"a": {"labels": 3}}, "'splits.a' holds no mappings"),
         ("label_sets", {"mood": {}}, r"'label_sets\.mood\.classes' is None; allowed: a list of names"),
-        ("files", {"faces.npy": "abc"}, r"'files\.faces\.npy' is 'abc'; allowed: a mapping"),
+        ("files", {"faces.npy": "abc"}, r"'files' holds no sha256 of faces\.npy"),
+        ("files", {"faces.npy": {"sha256": "0"}, "x": "abc"}, r"'files\.x' is 'abc'; allowed: a mapping"),
         ("channels", "grey", r"channels grey; allowed: \['grey'\]"),
     ],
 )

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from fecnet.config.node import load_config
-from fecnet.engine.checkpoint import find_checkpoint, load_trainer
+from fecnet.engine.checkpoint import find_checkpoint
+from fecnet.engine.checkpointer import load_trainer
 from fecnet.engine.stepper import Stepper
 from fecnet.runs.inference import infer_run
 from fecnet.runs.training import train_run

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from fecnet.config.node import load_config
-from fecnet.engine.checkpoint import find_checkpoint, load_trainer
+from fecnet.engine.checkpoint import find_checkpoint
+from fecnet.engine.checkpointer import load_trainer
 from fecnet.engine.stepper import Stepper
 from fecnet.modeling.criterion.triplet import TripletCriterion
 from fecnet.runs.training import train_run

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fecnet.config.node import load_config
-from fecnet.engine.checkpoint import find_checkpoint, load_meta
+from fecnet.engine.checkpoint import find_checkpoint, load_info
 from fecnet.runs.training import train_run
 from fecnet.utils import env
 from fecnet.utils.env import bf16_speed, choose_precision
@@ -36,5 +36,5 @@ def test_a_run_that_goes_on_keeps_its_precision(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(env, "bf16_speed", lambda: 0.5)
     run = tmp_path / "result" / "run"
     assert train_run(load_config(recipe, [*cfg, "4"]), recipe="run", resume=str(run)) == 0
-    meta = load_meta(find_checkpoint(run, "last"))
-    assert meta["iteration"] == 4 and meta["provenance"]["precision"] == "bfloat16"
+    info = load_info(find_checkpoint(run, "last"))
+    assert info.iteration == 4 and info.provenance.precision == "bfloat16"

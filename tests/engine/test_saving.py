@@ -10,11 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 from fecnet.config.node import load_config
-from fecnet.engine import checkpoint as module
-from fecnet.engine.checkpoint import Checkpointer, find_checkpoint, make_folder
+from fecnet.engine import checkpointer as module
+from fecnet.engine.checkpoint import find_checkpoint
+from fecnet.engine.checkpointer import Checkpointer, make_folder
 from fecnet.engine.stepper import Stepper
 from fecnet.runs.training import train_run
 from fecnet.utils import files
+from tests.checkpoints import describe
 from tests.conftest import write_tiny
 from tests.runs.test_train_run import assert_same_run, run_folder, train
 
@@ -36,7 +38,7 @@ def held(monkeypatch):
 
 def save(checkpointer, iteration, tensor, best=False):
     trainer = {"state": {0: {"step": tensor, "betas": (0.9, [tensor])}}}
-    checkpointer.save(iteration, weights={"w": tensor}, trainer=trainer, meta={}, best=best)
+    checkpointer.save(describe(iteration=iteration), weights={"w": tensor}, trainer=trainer, best=best)
 
 
 def test_updates_after_the_call_do_not_reach_the_checkpoint(tmp_path, held):

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fecnet.config.node import load_config
-from fecnet.engine.checkpoint import find_checkpoint, load_meta
+from fecnet.engine.checkpoint import find_checkpoint, load_info
 from fecnet.modeling.build import build_model
 from fecnet.modeling.cost import count_parameters
 from fecnet.pruning.prune import Goal, prune_run
@@ -39,14 +39,14 @@ def run(trained, tmp_path):
 
 
 def train(recipe, *overrides, resume=""):
-    base = None if not resume else load_meta(find_checkpoint(resume, "last"))["config"]
+    base = None if not resume else load_info(find_checkpoint(resume, "last")).config
     cfg = load_config(None if resume else recipe, [str(item) for item in overrides], base)
     return train_run(cfg, recipe=recipe.stem if not resume else "", resume=str(resume))
 
 
 def parameters(run):
-    meta = load_meta(find_checkpoint(run, "last"))
-    return count_parameters(build_model(load_config(base=meta["config"]), 1, 3))
+    info = load_info(find_checkpoint(run, "last"))
+    return count_parameters(build_model(info.settings(), 1, 3))
 
 
 def test_scales_are_logged(trained):
@@ -85,9 +85,9 @@ def test_sparsity_shrinks_the_scales(trained, tmp_path):
 def test_a_pruned_run_is_measured_trained_on_and_resumed(run, tmp_path, capsys):
     pruned = prune_run(str(run), Goal(ratio=0.5))
     assert pruned == run.with_name("classifier-pruned") and "BN_L1 0," not in capsys.readouterr().out
-    meta = load_meta(find_checkpoint(pruned, "best"))
-    assert meta["config"]["MODEL"]["LAYER_CHANNELS"] and meta["pruned"]["after"]["parameters"] == parameters(pruned)
-    assert meta["pruned"]["before"]["parameters"] == parameters(run) > parameters(pruned)
+    info = load_info(find_checkpoint(pruned, "best"))
+    assert info.config["MODEL"]["LAYER_CHANNELS"] and info.pruned["after"]["parameters"] == parameters(pruned)
+    assert info.pruned["before"]["parameters"] == parameters(run) > parameters(pruned)
     assert (pruned / "scales.png").stat().st_size > 1000
     assert infer_run(str(pruned))["classes"]["splits"].keys() == {"val", "test"}
     assert {found.name: found.state for found in find_runs(run.parent)} == {
@@ -107,7 +107,7 @@ def test_a_pruned_run_is_measured_trained_on_and_resumed(run, tmp_path, capsys):
         load_file(find_checkpoint(folder, "last") / "model.safetensors") for folder in (tuned, run.parent / "whole")
     ]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-    said = load_meta(find_checkpoint(tuned, "last"))["pretraining"]
+    said = load_info(find_checkpoint(tuned, "last")).pretraining
     assert said.startswith("moods, iteration ") and "channels removed" in said
     infer_run(str(tuned))
 
@@ -156,16 +156,16 @@ def test_the_documented_loop_of_two_commands(run, monkeypatch):
         name = f"result/slim-{number}-tuned"
         sizes.append(parameters(run.parent / f"slim-{number}-tuned"))
     assert sizes[0] > sizes[1] > sizes[2]
-    chain = load_meta(find_checkpoint(run.parent / "slim-2-tuned", "last"))["pretraining"]
+    chain = load_info(find_checkpoint(run.parent / "slim-2-tuned", "last")).pretraining
     assert chain.count("channels removed") == 2
 
 
 @pytest.mark.parametrize(("goal", "key"), [("parameters", "parameters"), ("macs", "macs")])
 def test_targets_are_met(run, goal, key):
-    before = load_meta(find_checkpoint(prune_run(str(run), Goal(ratio=0.1), output=str(run.with_name("a"))), "last"))
-    target = before["pruned"]["before"][key] // 2
+    before = load_info(find_checkpoint(prune_run(str(run), Goal(ratio=0.1), output=str(run.with_name("a"))), "last"))
+    target = before.pruned["before"][key] // 2
     pruned = prune_run(str(run), Goal(**{goal: target}), output=str(run.with_name("b")))
-    after = load_meta(find_checkpoint(pruned, "last"))["pruned"]["after"][key]
+    after = load_info(find_checkpoint(pruned, "last")).pruned["after"][key]
     assert 0.8 * target < after <= target
 
 
@@ -218,16 +218,16 @@ def test_what_was_frozen_stays_whole(trained, tmp_path, capsys):
     """Its scales are those it began with: they say nothing."""
     frozen = ("MODEL.FREEZE_BACKBONE", "true", "SOLVER.BN_L1", 0.01, "SOLVER.LENGTH", 1)
     assert train(trained / "classifier.yaml", *frozen, "OUTPUT_DIR", tmp_path, "NAME", "frozen") == 0
-    meta = load_meta(find_checkpoint(prune_run(str(tmp_path / "frozen"), Goal(ratio=0.5)), "last"))
-    assert meta["pruned"]["of"] == 16 and meta["pruned"]["removed"] == 8  # of the neck
-    assert meta["config"]["MODEL"]["LAYER_CHANNELS"] == [*meta["pruned"]["widths_before"][:-1], 8]
+    info = load_info(find_checkpoint(prune_run(str(tmp_path / "frozen"), Goal(ratio=0.5)), "last"))
+    assert info.pruned["of"] == 16 and info.pruned["removed"] == 8  # of the neck
+    assert info.config["MODEL"]["LAYER_CHANNELS"] == [*info.pruned["widths_before"][:-1], 8]
 
 
 def test_pruned_twice_all_of_it_is_told(run):
     once = prune_run(str(run), Goal(ratio=0.3))
     twice = prune_run(str(once), Goal(ratio=0.3))
     assert train(twice / "config.yaml", "SOLVER.LENGTH", 1) == 0
-    said = load_meta(find_checkpoint(run.with_name("classifier-pruned-pruned-tuned"), "last"))["pretraining"]
+    said = load_info(find_checkpoint(run.with_name("classifier-pruned-pruned-tuned"), "last")).pretraining
     assert said.count("channels removed") == 2 and "of classifier-pruned; " in said and "of classifier; " in said
 
 
@@ -243,7 +243,7 @@ def test_a_checkpoint_that_lies_alone_is_pruned_to_a_place_that_is_named(run, tm
 
 def test_inner_leaves_the_sums_of_blocks_whole(run):
     pruned = prune_run(str(run), Goal(ratio=0.5), inner=True)
-    assert load_meta(find_checkpoint(pruned, "last"))["config"]["MODEL"]["LAYER_CHANNELS"][:4:2] == [8, 16]
+    assert load_info(find_checkpoint(pruned, "last")).config["MODEL"]["LAYER_CHANNELS"][:4:2] == [8, 16]
 
 
 def test_what_is_wrong_is_one_line(run, trained, capsys):
@@ -304,7 +304,7 @@ def test_scales_that_hardly_differ_and_layers_nearly_emptied_are_told(run, train
 
 def test_a_pruned_net_opened_with_other_widths_is_refused_with_its_own(run, trained):
     pruned = prune_run(str(run), Goal(ratio=0.5))
-    widths = load_meta(find_checkpoint(pruned, "last"))["config"]["MODEL"]["LAYER_CHANNELS"]
+    widths = load_info(find_checkpoint(pruned, "last")).config["MODEL"]["LAYER_CHANNELS"]
     shown = str(widths).replace("[", r"\[").replace("]", r"\]")
     with pytest.raises(
         ValueError, match=rf"^MODEL\.LAYER_CHANNELS: empty; .*checkpoints/0 is a net with {shown}; give th"
@@ -317,9 +317,7 @@ def test_a_pruned_net_opened_with_other_widths_is_refused_with_its_own(run, trai
             train(trained / "classifier.yaml", *start, "MODEL.PRETRAINED_PARTS", parts)
     assert train(pruned / "config.yaml", "SOLVER.LENGTH", 1) == 0
     tuned = run.with_name("classifier-pruned-tuned")
-    cfg = load_config(
-        base=load_meta(find_checkpoint(tuned, "last"))["config"], overrides=["MODEL.LAYER_CHANNELS", "[]"]
-    )
+    cfg = load_config(base=load_info(find_checkpoint(tuned, "last")).config, overrides=["MODEL.LAYER_CHANNELS", "[]"])
     with pytest.raises(ValueError, match=rf"another 'MODEL\.LAYER_CHANNELS': {shown} there, \[\] given"):
         train_run(cfg, recipe="", resume=str(tuned))
 
@@ -359,7 +357,7 @@ def test_an_averaged_embedding_net_is_pruned_and_trained_on(recipe):
     assert train(recipe, *options) == 0
     run = recipe.parent / "result" / "tiny"
     pruned = prune_run(str(run), Goal(ratio=0.4))
-    widths = load_meta(find_checkpoint(pruned, "last"))["config"]["MODEL"]["LAYER_CHANNELS"]
+    widths = load_info(find_checkpoint(pruned, "last")).config["MODEL"]["LAYER_CHANNELS"]
     assert len(widths) == 12 + 11
     whole, less = (infer_run(str(path))["triplets"]["splits"]["test"]["fecnet"] for path in (run, pruned))
     assert whole["ALL"]["total"] == less["ALL"]["total"] == 40

@@ -1,7 +1,7 @@
 """Curves: round ticks, points where the arithmetic says, nothing drawn of what is not finite."""
 
+import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -22,8 +22,15 @@ from fecnet.run_page.curves import (
 from fecnet.run_page.run_record import RunRecord
 
 
-def record(*metrics):
-    return RunRecord(Path("run"), {}, list(metrics))
+@pytest.fixture
+def record(tmp_path):
+    """A run that has logged these lines."""
+
+    def write(*metrics):
+        (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in metrics))
+        return RunRecord(tmp_path)
+
+    return write
 
 
 @pytest.mark.parametrize(
@@ -50,14 +57,14 @@ def test_points_stand_where_the_arithmetic_says():
     assert [tuple(map(float, point.split(","))) for point in placed] == [pytest.approx(point) for point in wanted]
 
 
-def test_what_is_not_a_finite_number_is_no_point():
+def test_what_is_not_a_finite_number_is_no_point(record):
     values = (1.5, float("nan"), float("inf"), None, "2", 3)
     run = record(*({"iteration": n, "loss": value} for n, value in enumerate(values)), {"iteration": 9})
     assert points(run, "loss") == [(0, 1.5), (5, 3)]
     assert line_chart("loss", {"a": []}) is None
 
 
-def test_a_term_that_is_the_whole_loss_is_not_drawn_twice():
+def test_a_term_that_is_the_whole_loss_is_not_drawn_twice(record):
     same = run_curves(record({"iteration": 1, "loss": 2.0, "triplet": 2.0, "lr": 0.1}))
     assert "triplet" not in same and "Learning rate" in same and "relabelled" not in same
     two = run_curves(

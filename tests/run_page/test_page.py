@@ -10,6 +10,7 @@ import pytest
 
 from fecnet.cli.main import main
 from fecnet.run_page import map_figure as maps
+from fecnet.runs.run import OF_TABLE
 from tests.run_page.runs import HOSTILE
 
 
@@ -204,7 +205,7 @@ def test_the_page_goes_into_the_run_unless_told(copy, capsys):
         ("evaluation/classes.json", "[]", "classes.json: not a table of fecnet evaluate"),
         (
             "evaluation/classes.json",
-            '{"iteration": 1, "splits": {"test": {}}}',
+            json.dumps(dict.fromkeys(OF_TABLE) | {"splits": {"test": {}}}),
             "split 'test' lacks classes, confusion, accuracy, total, calibration",
         ),
         ("evaluation/predictions.npz", "PK", "predictions.npz: not a file of measured faces"),

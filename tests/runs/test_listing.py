@@ -5,11 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
 from fecnet.config.node import load_config
-from fecnet.runs.listing import find_runs, format_runs
+from fecnet.runs.listing import describe_run, find_runs, format_runs
 from fecnet.runs.training import train_run
 from tests.conftest import ROOT
 
@@ -36,16 +37,17 @@ def only(folder):
 
 def test_finished_with_best_and_data(result):
     run = only(result)
-    assert (run.name, run.state, run.iteration, run.data, run.saved) == ("tiny", "finished", "10 / 10", "tiny", 1e9)
+    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(1e9))
     number = (result / "tiny" / "checkpoints" / "best").read_text().strip()
     meta = json.loads((result / "tiny" / "checkpoints" / number / "meta.json").read_text())
-    assert run.best == f"{meta['accuracy']['splits']['val']['ALL']['percent']:.1f} % at {number}"
+    best = f"{meta['accuracy']['splits']['val']['ALL']['percent']:.1f} % at {number}"
+    assert describe_run(run) == ("tiny", "finished", "10 / 10", best, "tiny", date)
 
 
 def test_stopped_and_perhaps_running(result):
     (result / "tiny" / "checkpoints" / "last").write_text("5\n")
     age(result)
-    assert (only(result).state, only(result).iteration) == ("stopped", "5 / 10")
+    assert describe_run(only(result))[1:3] == ("stopped", "5 / 10")
     (result / "tiny" / "metrics.jsonl").touch()
     assert only(result).state == "running?"
 
@@ -62,17 +64,19 @@ def test_empty(result):
     ("name", "text", "said"),
     [
         ("last", "ten\n", "last: expected an iteration, found 'ten'"),
-        ("last", "7\n", "7/model.safetensors: No such file or directory"),
+        ("last", "7\n", "7/meta.json: No such file or directory"),
         ("10/meta.json", '{"iteration": 10, "le', "10/meta.json: "),
-        ("10/meta.json", "{}", "meta.json: no 'iteration'"),
-        ("10/meta.json", "[]", "list indices must be integers"),
+        ("10/meta.json", '{"format": 1}', "10/meta.json: lacks 'iteration'; allowed: a whole number"),
+        ("10/meta.json", "[]", "10/meta.json: checkpoint format None; this version reads 1"),
         ("10/trainer.pt", "", "10/trainer.pt: empty"),
+        ("10/model.safetensors", None, "10/model.safetensors: No such file or directory"),
         ("best", "x", "best: expected an iteration, found 'x'"),
     ],
 )
 def test_a_damaged_run_is_a_line_and_the_others_stay(result, name, text, said):
     shutil.copytree(result / "tiny", result / "other")
-    (result / "tiny" / "checkpoints" / name).write_text(text)
+    damage = result / "tiny" / "checkpoints" / name
+    damage.unlink() if text is None else damage.write_text(text)
     damaged, whole = find_runs(result)
     assert (damaged.name, damaged.state, whole.state) == ("tiny", "damaged", "finished")
     assert said in damaged.problem and "\n" not in damaged.problem

@@ -13,12 +13,14 @@ from safetensors.torch import load_file, save_file
 import inference
 import train as train_script
 from fecnet.config.node import load_config
-from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_trainer, selected_by
+from fecnet.engine.checkpoint import find_checkpoint, load_info
+from fecnet.engine.checkpointer import load_trainer
+from fecnet.engine.description import Selection
 from fecnet.engine.stepper import Stepper
 from fecnet.evaluation.drawing import can_plot
 from fecnet.prepare.synthetic import prepare_synthetic
 from fecnet.runs.inference import infer_run
-from fecnet.runs.listing import find_runs
+from fecnet.runs.listing import describe_run, find_runs
 from fecnet.runs.training import train_run
 from tests.classes import CLASSES, KINDS, write_labelled, write_recipe
 from tests.conftest import ROOT
@@ -85,13 +87,10 @@ def test_a_classifier_learns_and_its_table_is_written(tmp_path, capsys):
     assert train(recipe, *options) == 0
     assert "train: 35 labelled faces to learn from: calm 12, glad 11, cross 12" in capsys.readouterr().out
     run = run_folder(recipe, "classifier")
-    meta = load_meta(find_checkpoint(run, "best"))
-    assert (meta["kind"], meta["classes"]) == ("classifier", list(CLASSES))
-    assert meta["accuracy"]["selection"] == {
-        "split": "val",
-        "figure": "accuracy",
-        "percent": meta["accuracy"]["splits"]["val"]["accuracy"],
-    }
+    info = load_info(find_checkpoint(run, "best"))
+    assert (info.kind, info.classes) == ("classifier", list(CLASSES))
+    percent = info.accuracy.splits["val"]["accuracy"]
+    assert info.selection == Selection(split="val", figure="accuracy", percent=percent)
     capsys.readouterr()
     result = infer_run(str(run))["classes"]
     printed = capsys.readouterr().out
@@ -112,7 +111,7 @@ def test_a_classifier_learns_and_its_table_is_written(tmp_path, capsys):
     infer_run(str(run), overrides=["DATA.EVAL_MIN_VOTE_SHARE", "0.5"])
     assert "test: measured on the 10 of 10 labelled faces whose label has more than 0.5" in capsys.readouterr().out
     (found,) = find_runs(recipe.parent / "result")
-    assert found.best == f"{meta['accuracy']['selection']['percent']:.1f} % at {meta['iteration']}"
+    assert f"{percent:.1f} % at {info.iteration}" in describe_run(found)
 
 
 def test_faces_that_also_stand_in_training_are_told_and_left_out(tmp_path, capsys):
@@ -187,7 +186,7 @@ def test_views_are_averaged_when_measured_and_in_training(tmp_path, capsys):
     options = ("DATA.CROP", 0.9, "DATA.INPUT_SIZE", 43, "SOLVER.LENGTH", 2)
     assert train(recipe, *options, "EVAL.TTA", "ten_crop") == 0
     run = run_folder(recipe, "joint")
-    measured = load_meta(find_checkpoint(run, "last"))["accuracy"]["splits"]["val"]
+    measured = load_info(find_checkpoint(run, "last")).accuracy.splits["val"]
     capsys.readouterr()
     ten = infer_run(str(run))
     assert "EVAL.TTA ten_crop: outputs are the mean over the views of a face" in capsys.readouterr().out
@@ -248,9 +247,9 @@ def test_joint_prints_and_writes_both_tables(tmp_path, capsys):
     recipe = write_recipe(tmp_path, "joint")
     assert train(recipe) == 0
     run = run_folder(recipe, "joint")
-    meta = load_meta(find_checkpoint(run, "last"))
-    assert meta["kind"] == "joint"
-    assert {"ALL", "accuracy", "confusion"} <= meta["accuracy"]["splits"]["val"].keys()
+    info = load_info(find_checkpoint(run, "last"))
+    assert info.kind == "joint"
+    assert {"ALL", "accuracy", "confusion"} <= info.accuracy.splits["val"].keys()
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     logged = next(line for line in lines if "loss" in line)
     assert logged["loss"] == pytest.approx(logged["triplet"] + logged["cross_entropy"])
@@ -270,8 +269,8 @@ def test_valence_and_arousal_are_learnt_alone(tmp_path, capsys):
     longer = ("SOLVER.LENGTH", 60, "SOLVER.BASE_LR", 0.01, "MODEL.DROPOUT", 0.0)
     assert train(recipe, *options, *longer) == 0
     run = run_folder(recipe, "affect")
-    meta = load_meta(find_checkpoint(run, "best"))
-    assert (meta["kind"], meta["accuracy"]["selection"]["figure"]) == ("affect", "ccc")
+    info = load_info(find_checkpoint(run, "best"))
+    assert (info.kind, info.selection.figure) == ("affect", "ccc")
     result = infer_run(str(run), checkpoint="last")
     test = result["affect"]["splits"]["test"]
     assert test["affect_faces"] == 10 and test["ccc"] > 50
@@ -289,9 +288,9 @@ def test_a_hold_out_selects_and_the_last_iteration_can_be_taken_instead(tmp_path
     recipe = write_recipe(tmp_path, "classifier")
     options = ("DATA.HOLD_OUT", 0.25, "DATA.EVAL_SPLITS", "[hold_out]", "DATA.REPORT_SPLITS", "[test]")
     assert train(recipe, *options, "NAME", "held") == 0
-    held = load_meta(find_checkpoint(run_folder(recipe, "held"), "best"))["accuracy"]
-    assert held["selection"]["split"] == "hold_out"
-    assert sum(held["splits"]["hold_out"]["total"]) == 9  # a quarter of 35 labelled faces of three classes
+    held = load_info(find_checkpoint(run_folder(recipe, "held"), "best")).accuracy
+    assert held.selection.split == "hold_out"
+    assert sum(held.splits["hold_out"]["total"]) == 9  # a quarter of 35 labelled faces of three classes
     infer_run(str(run_folder(recipe, "held")))
 
     assert train(recipe, "EVAL.BEST_METRIC", "last", "DATA.EVAL_SPLITS", "[test]", "NAME", "last") == 0
@@ -326,13 +325,6 @@ def test_a_hold_out_is_not_measured_by_other_labels_than_those_that_cut_it(tmp_p
         with pytest.raises(ValueError, match=r"DATA\.HOLD_OUT: 0\.3, trained with 0\.2: it decides which faces"):
             infer_run(run, splits=splits, overrides=["DATA.HOLD_OUT", "0.3"])
     infer_run(run, splits=["test"], overrides=["DATA.HOLD_OUT", "0.3"])
-
-
-def test_a_checkpoint_from_before_the_first_evaluation_was_selected_by_nothing():
-    config = {"DATA": {"EVAL_SPLITS": ["val"]}}
-    assert selected_by({"accuracy": {}, "config": config}) is None
-    assert selected_by({"accuracy": {"selection": None, "splits": {}}, "config": config}) is None
-    assert selected_by({"accuracy": {"splits": {}}, "config": config}) == ("val", "ALL")  # older ones had no choice
 
 
 def test_an_embedding_is_not_measured_as_a_classifier(tmp_path):

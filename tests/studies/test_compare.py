@@ -9,7 +9,7 @@ import pytest
 from fecnet.cli.compare import plan_runs
 from fecnet.cli.main import main as fecnet
 from fecnet.config.node import load_config
-from fecnet.engine.checkpoint import find_checkpoint, load_meta
+from fecnet.engine.checkpoint import find_checkpoint, load_info
 from fecnet.runs.training import train_run
 from fecnet.studies.compared_runs import group_runs, read_run
 from tests.classes import write_recipe
@@ -59,7 +59,7 @@ def edit_meta(run, which, change):
 
 
 def accuracy_of(run, split):
-    return load_meta(find_checkpoint(run, "best"))["accuracy"]["splits"][split]["accuracy"]
+    return load_info(find_checkpoint(run, "best")).accuracy.splits[split]["accuracy"]
 
 
 def refused(capsys, *arguments):

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.survive import alive, assert_same, children
 from fecnet.config.node import load_config
-from fecnet.runs.listing import find_runs
+from fecnet.runs.listing import describe_run, find_runs
 from fecnet.runs.training import train_run
 from fecnet.studies.scheduler import PlannedRun, train_all
 from fecnet.utils.program import fail_in_one_line
@@ -62,7 +62,7 @@ def wait_for_more(folder, command):
 
 
 def states(folder):
-    return {run.name: (run.state.rstrip("?"), run.iteration) for run in find_runs(folder)}
+    return {run.name: (run.state.rstrip("?"), describe_run(run)[2]) for run in find_runs(folder)}
 
 
 def seeds(*numbers):

@@ -50,7 +50,7 @@ def test_the_gpu_of_macos_is_no_device():
     [
         ("/opt/venv/bin/fecnet", "fecnet train 'a b'"),
         (str(PACKAGE / "__main__.py"), "fecnet train 'a b'"),
-        (str(PACKAGE / "studies" / "many_runs.py"), "python -m fecnet.studies.many_runs train 'a b'"),
+        (str(PACKAGE / "studies" / "child.py"), "python -m fecnet.studies.child train 'a b'"),
         ("train.py", "python train.py train 'a b'"),
     ],
 )

@@ -1,0 +1,197 @@
+"""Writes checkpoints, whole or not at all, and loads the tensors of one."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import shutil
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from fecnet.engine.checkpoint import read_pointer
+from fecnet.engine.description import INFO_FILE, CheckpointInfo
+from fecnet.utils.errors import UserError
+from fecnet.utils.files import flush_folder, replace_text, write_bytes
+
+_TRAINER_KEYS = ("progress", "labels", "optimizer", "schedule", "scaler", "sums", "raw", "criterion")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a run's ``checkpoints`` folder and remove what a process killed while saving has left there.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_text(folder / ".writable", "")
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise UserError(f"{folder}: checkpoints cannot be written here: {error.strerror}") from error
+    for partial in folder.glob(".*.partial"):
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+class Checkpointer:
+    """Writes the checkpoints of one run, in a thread, so that training goes on; only rank 0 holds one.
+
+    Args:
+        folder: the run's ``checkpoints`` folder, which ``make_folder`` has made.
+        keep: how many of the latest stay besides the best; 0 = all.
+    """
+
+    def __init__(self, folder: Path, *, keep: int) -> None:
+        self.folder = folder
+        self._keep = keep
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future[None] | None = None
+
+    def save(
+        self,
+        info: CheckpointInfo,
+        *,
+        weights: Mapping[str, Tensor],
+        trainer: Mapping[str, Any],
+        best: bool,
+    ) -> None:
+        """Copy everything now and write it meanwhile: one checkpoint, then ``last`` (and ``best``) pointed at it.
+
+        Waits for the save before this one.
+
+        Raises:
+            UserError: the save before this one met a full or read-only disk, or a weight or batch-norm statistic is
+                not finite; checkpoints before it are as they were.
+        """
+        self.finish()
+        bad = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+        if bad:
+            raise UserError(
+                f"{self.folder / str(info.iteration)}: not saved: {bad[0]} is not finite; earlier ones are good"
+            )
+        self._pending = self._writer.submit(self._write, info, _snapshot(weights), _snapshot(trainer), best)
+
+    def finish(self) -> None:
+        """Wait until what was saved is on disk.
+
+        Raises:
+            UserError: it could not be written; earlier checkpoints are as they were.
+        """
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Wait for the thread and end it; does not raise."""
+        self._writer.shutdown(wait=True)
+
+    def _write(self, info: CheckpointInfo, weights: Mapping[str, Tensor], trainer: dict[str, Any], best: bool) -> None:
+        iteration = info.iteration
+        target = self.folder / str(iteration)
+        partial = self.folder / f".{iteration}.partial"
+        try:
+            partial.mkdir()
+            contiguous = {name: value.contiguous() for name, value in weights.items()}
+            write_bytes(partial / "model.safetensors", safetensors.torch.save(contiguous))
+            held = io.BytesIO()
+            torch.save(trainer, held)
+            write_bytes(partial / "trainer.pt", held.getbuffer())
+            write_bytes(partial / INFO_FILE, json.dumps(info.to_dict(), indent=2).encode())
+            flush_folder(partial)
+            if target.exists():  # saved at this iteration before, by a run that was resumed from an earlier one
+                shutil.rmtree(target)
+            partial.rename(target)
+            replace_text(self.folder / "last", f"{iteration}\n")
+            if best:
+                replace_text(self.folder / "best", f"{iteration}\n")
+            flush_folder(self.folder)
+        except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise UserError(f"{target}: not saved: {error.strerror}; earlier checkpoints are intact") from error
+        self._retire(iteration)
+
+    def rewind(self, iteration: int, best: int | None) -> None:
+        """Go on from ``iteration``: the pointers name nothing later, so what is saved anew may replace it."""
+        replace_text(self.folder / "last", f"{iteration}\n")
+        if best is None or not (self.folder / str(best)).is_dir():  # retired since, for a better one
+            (self.folder / "best").unlink(missing_ok=True)
+        else:
+            replace_text(self.folder / "best", f"{best}\n")
+
+    def _retire(self, iteration: int) -> None:
+        """Remove all but the best and the latest ``keep`` up to ``iteration``.
+
+        Later ones are left by a run that was resumed from an earlier checkpoint; counted in, they would push out
+        what ``last`` names.
+        """
+        if not self._keep:
+            return
+        every = (int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+        numbers = sorted(number for number in every if number <= iteration)
+        best = read_pointer(self.folder / "best")
+        for number in numbers[: -self._keep]:
+            if number != best:
+                shutil.rmtree(self.folder / str(number), ignore_errors=True)
+
+
+def _snapshot(value: Any) -> Any:
+    """A copy on the CPU, all the way down: the next update writes into the very tensors that are given."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: _snapshot(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_snapshot(item) for item in value)
+    return value
+
+
+def load_weights(checkpoint: Path, model: torch.nn.Module) -> None:
+    """Load ``model.safetensors`` into ``model``; every name and shape must fit.
+
+    Raises:
+        UserError: truncated, not safetensors (such as a pickle), or of another architecture.
+    """
+    file = checkpoint / "model.safetensors"
+    try:
+        state = safetensors.torch.load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{file}: unreadable, truncated or not safetensors: {error}") from error
+    own = model.state_dict()
+    missing = [name for name in own if name not in state]
+    unknown = [name for name in state if name not in own]
+    other = [name for name in own if name in state and own[name].shape != state[name].shape]
+    for kind, names in (("lacks", missing), ("has unknown", unknown), ("has other shapes for", other)):
+        if names:
+            raise UserError(f"{file}: of another architecture: {kind} {', '.join(names[:3])} ({len(names)} in all)")
+    model.load_state_dict(state)
+
+
+def load_trainer(checkpoint: Path) -> dict[str, Any]:
+    """``trainer.pt`` of a checkpoint, plain dicts.
+
+    Raises:
+        UserError: missing, truncated or unsafe.
+    """
+    file = checkpoint / "trainer.pt"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is wrong is told below, in one line
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{file}: holds more than tensors and plain values; not loaded, since it may be unsafe"
+        ) from error
+    except (OSError, RuntimeError, EOFError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{file}: unreadable or truncated: {reason}") from error
+    if not isinstance(state, dict) or any(key not in state for key in _TRAINER_KEYS):
+        raise UserError(f"{file}: not a trainer's state; expected {', '.join(_TRAINER_KEYS)}")
+    return state

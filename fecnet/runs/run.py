@@ -1,0 +1,194 @@
+"""One run on disk, read when it is asked for; torch is not needed."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fecnet.config.node import Frozen
+from fecnet.engine.checkpoint import find_checkpoint, load_info
+from fecnet.engine.description import CheckpointInfo
+from fecnet.utils.errors import UserError
+from fecnet.utils.files import read_arrays
+from fecnet.utils.metrics import read_metrics
+
+Curve = dict[int, float]  # a number by iteration
+
+TABLES = {  # evaluation/<name>.json, and what each of its splits holds at least
+    "triplets": ("fecnet",),
+    "classes": ("classes", "confusion", "accuracy", "total", "calibration"),
+    "affect": ("ccc", "valence_ccc", "arousal_ccc", "valence_rmse", "arousal_rmse", "affect_faces"),
+}
+OF_TABLE = ("iteration", "splits", "data", "views", "coverage", "checkpoint", "command", "date", "provenance")
+_RECENT_S = 300.0  # a run that wrote within this time may be running: nothing on disk tells for sure
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is that of a run."""
+    return (path / "config.yaml").is_file() or (path / "checkpoints").is_dir()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return self.path.resolve().name
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether anything was saved yet."""
+        return (self.path / "checkpoints" / "last").is_file()
+
+    @property
+    def has_best(self) -> bool:
+        """Whether a checkpoint was selected yet."""
+        return (self.path / "checkpoints" / "best").is_file()
+
+    @cached_property
+    def last(self) -> CheckpointInfo:
+        """What the last checkpoint says.
+
+        Raises:
+            UserError: there is none, or it cannot be read.
+        """
+        return load_info(find_checkpoint(self.path, "last"))
+
+    @cached_property
+    def best(self) -> CheckpointInfo:
+        """What the best checkpoint says, the one to use; the last where nothing selects.
+
+        Raises:
+            UserError: there is none, or it cannot be read.
+        """
+        return load_info(find_checkpoint(self.path, "best"))
+
+    @cached_property
+    def config(self) -> Frozen:
+        """The settings of ``best``."""
+        return self.best.settings()
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of ``metrics.jsonl``."""
+        return read_metrics(self.path / "metrics.jsonl")
+
+    @cached_property
+    def curves(self) -> dict[str, Curve]:
+        """The numbers of ``metrics.jsonl`` by name.
+
+        Raises:
+            UserError: a number that is not finite.
+        """
+        curves: dict[str, Curve] = {}
+        for number, line in enumerate(self.metrics, start=1):
+            iteration = line["iteration"]
+            for name, value in line.items():
+                if name == "iteration" or value is None or isinstance(value, list):
+                    continue  # no curve: a split without faces of this kind, or a histogram
+                if not isinstance(value, (int, float)) or not math.isfinite(value):
+                    raise UserError(
+                        f"{self.path / 'metrics.jsonl'}:{number}: '{name}' is {value} at iteration {iteration}; "
+                        "allowed: finite numbers"
+                    )
+                curves.setdefault(name, {})[iteration] = value
+        return curves
+
+    @property
+    def state(self) -> str:
+        """What became of it.
+
+        ``finished``; ``pruned`` and not trained since; ``stopped`` before its last iteration; ``running?`` where it
+        wrote a moment ago; ``empty`` before the first checkpoint; ``damaged``.
+        """
+        if self.problem:
+            return "damaged"
+        unfinished = "running?" if self._wrote_recently() else "stopped" if self.has_checkpoint else "empty"
+        if not self.has_checkpoint:
+            return unfinished
+        return "pruned" if self.last.pruned is not None else "finished" if self.last.is_finished else unfinished
+
+    @cached_property
+    def problem(self) -> str:
+        """What is wrong with ``last`` or ``best``, in one line; empty where nothing is."""
+        try:
+            if self.has_checkpoint:
+                _check_files(self.last)
+            if self.has_best:
+                _check_files(self.best)
+        except OSError as error:
+            return f"{'/'.join(Path(str(error.filename)).parts[-2:])}: {error.strerror}"
+        except UserError as error:
+            return " ".join(str(error).removeprefix(f"{self.path}/checkpoints/").split())
+        return ""
+
+    def _wrote_recently(self) -> bool:
+        files = (self.path / "metrics.jsonl", self.path / "config.yaml")
+        return time.time() - max((file.stat().st_mtime for file in files if file.exists()), default=0.0) < _RECENT_S
+
+    @cached_property
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """What inference wrote, by ``TABLES``; what it did not measure is absent.
+
+        Raises:
+            UserError: a table is damaged.
+        """
+        files = {name: self.path / "evaluation" / f"{name}.json" for name in TABLES}
+        return {name: _read_table(file, TABLES[name]) for name, file in files.items() if file.is_file()}
+
+    def arrays(self, name: str, needed: Sequence[str]) -> dict[str, np.ndarray] | None:
+        """Arrays of ``evaluation/<name>.npz``, a row per measured face, or None where there is no such file.
+
+        Raises:
+            UserError: unreadable, values that are not finite, or rows that do not increase or fit the values.
+        """
+        file = self.path / "evaluation" / f"{name}.npz"
+        if not file.is_file():
+            return None
+        arrays = read_arrays(file, ("rows", *needed), kind="file of measured faces")
+        sizes = {key: len(array) if array.ndim else None for key, array in arrays.items()}
+        if len(set(sizes.values())) != 1 or arrays["rows"].ndim != 1:
+            raise UserError(f"{file}: arrays of different lengths: {sizes}")
+        if (np.diff(arrays["rows"]) <= 0).any():
+            raise UserError(f"{file}: 'rows' do not increase")
+        bad = [key for key, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
+        if bad:
+            raise UserError(f"{file}: '{bad[0]}' is not finite everywhere")
+        return arrays
+
+
+def _check_files(checkpoint: CheckpointInfo) -> None:
+    """Raise OSError or UserError unless the other files of a checkpoint are there and not empty."""
+    for name in ("model.safetensors", "trainer.pt"):
+        if not Path(checkpoint.place, name).stat().st_size:
+            raise UserError(f"{checkpoint.place}/{name}: empty")
+
+
+def _read_table(file: Path, needed: Sequence[str]) -> dict[str, Any]:
+    try:
+        table = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UserError(f"{file}: not JSON: {error}; measure the run anew with: python inference.py") from error
+    if not isinstance(table, dict) or not isinstance(table.get("splits"), dict) or set(OF_TABLE) - set(table):
+        raise UserError(f"{file}: not a table of inference.py, which has {', '.join(OF_TABLE)}")
+    for split, found in table["splits"].items():
+        lacking = [key for key in needed if not isinstance(found, Mapping) or key not in found]
+        if lacking:
+            raise UserError(f"{file}: split '{split}' lacks {', '.join(lacking)}; measure the run anew")
+    return table

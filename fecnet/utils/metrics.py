@@ -1,0 +1,30 @@
+"""Reads ``metrics.jsonl``; torch is not needed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fecnet.utils.errors import UserError
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl``, each with an ``iteration``; a last one that is being written now is left out.
+
+    Empty where there is no such file: nothing was logged.
+
+    Raises:
+        UserError: a line that is none.
+    """
+    found: list[dict[str, Any]] = []
+    if not path.is_file():
+        return found
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1], start=1):
+        try:
+            values = json.loads(line)
+            int(values["iteration"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}:{number}: not a line of metrics with an 'iteration': {line[:60]!r}") from error
+        found.append(values)
+    return found
