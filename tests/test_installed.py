@@ -132,6 +132,6 @@ def test_the_demo_trains_and_is_measured(installed):
     info = load_info(find_checkpoint(installed.folder / "result" / "demo", "last"))
     assert info.iteration == 2
     assert info.command.startswith("fecnet train demo DATA.PATH demo SOLVER.LENGTH 2 ")
-    assert info.provenance["commit"] is None  # that of the project around it says nothing of fecnet
+    assert info.provenance.commit is None  # that of the project around it says nothing of fecnet
     launcher = ["python", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1", "-m", "fecnet"]
     assert "fecnet " in installed.run(*launcher, "evaluate", "result/demo")
