@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fecnet.utils.launch import launch
-from fecnet.utils.program import fail_in_one_line
+from fecnet.utils.program import run_program
 
 _EPILOG = """examples:
   python inference.py                            the newest run's best checkpoint
@@ -27,8 +27,8 @@ def main() -> int:
     options = parse(sys.argv[1:])
     if options.nproc != 1:  # each of the processes is told to be one
         arguments = [*sys.argv[1:], "--nproc", "1"]
-        return fail_in_one_line(lambda: launch(str(Path(__file__).resolve()), arguments, nproc=options.nproc))
-    return fail_in_one_line(lambda: _measure(options))
+        return run_program(lambda: launch(str(Path(__file__).resolve()), arguments, nproc=options.nproc))
+    return run_program(lambda: _measure(options))
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

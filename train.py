@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fecnet.utils.program import fail_in_one_line
+from fecnet.utils.program import run_program
 
 _EPILOG = """examples:
   python train.py                                           the demo: synthetic faces, a few minutes on a CPU
@@ -26,7 +26,7 @@ all keys: docs/config.md, or `fecnet config`
 def main() -> int:
     """Parse, resolve the settings, train."""
     options = parse(sys.argv[1:])
-    return fail_in_one_line(lambda: _train(options))
+    return run_program(lambda: _train(options))
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

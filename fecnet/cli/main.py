@@ -26,7 +26,7 @@ from fecnet.cli import (
 )
 from fecnet.cli.json_option import STDOUT
 from fecnet.utils.package import VERSION
-from fecnet.utils.program import fail_in_one_line
+from fecnet.utils.program import run_program
 from fecnet.utils.terminal import log_to_terminal
 
 # torch's C++ warns on every rank, with stack traces where a launch fails; what matters of it is told in one line
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, (module, text) in _COMMANDS.items():
         module.add(commands.add_parser(name, help=text, description=text))
     options = parser.parse_args(arguments)
-    return fail_in_one_line(lambda: _run(options))
+    return run_program(lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ from fecnet.engine.checkpoint import read_meta
 from fecnet.engine.predict import Net
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.utils.env import choose_device
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import CheckpointError, ConfigError, UserError
 from fecnet.utils.files import hash_file
 
 
@@ -108,18 +108,18 @@ def _open_file(path: Path, device: str) -> _Opened:
         UserError: no such file, not made by fecnet, damaged, or a GPU is asked for and the file runs on CPUs alone.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise CheckpointError(f"{path}: no such file")
     net: OnnxNet | GraphNet
     if path.suffix == ".onnx":
         where = torch.device("cpu")
         if device not in ("auto", "cpu"):
-            raise UserError(f"DEVICE: {device!r} with {path}: ONNX files run on the CPU here; allowed: auto, cpu")
+            raise ConfigError(f"DEVICE: {device!r} with {path}: ONNX files run on the CPU here; allowed: auto, cpu")
         net = OnnxNet(path)
     else:
         where = choose_device(device)
         net = GraphNet(path, where)
     if META not in net.extra:
-        raise UserError(f"{path}: says nothing of its preprocessing; allowed: files that `fecnet export` made")
+        raise CheckpointError(f"{path}: says nothing of its preprocessing; allowed: files that `fecnet export` made")
     meta = read_meta(net.extra[META], str(path))
     check_preprocessing(meta, str(path))
     return _Opened(str(path), str(path), path, meta, net, where)
@@ -146,8 +146,8 @@ def _recipe(meta: Mapping[str, Any], origin: str) -> FaceRecipe | None:
     if recorded is not None:
         try:
             return FaceRecipe.from_dict(recorded)
-        except ValueError as error:
-            raise UserError(f"{origin}: {error}") from error
+        except UserError as error:
+            raise CheckpointError(f"{origin}: {error}") from error
     sources = meta["data"].get("sources", {})
     if "landmarks" in sources:
         return None

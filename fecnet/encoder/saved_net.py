@@ -10,7 +10,7 @@ from fecnet.config.node import Frozen, load_config
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, load_weights
 from fecnet.modeling.build import build_model
 from fecnet.modeling.models import ExpressionNet
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import CheckpointError
 
 _PREPROCESSING = ("height", "width", "channels", "crop", "input_size")
 
@@ -39,7 +39,7 @@ def open_saved_net(path: str | Path, checkpoint: str = "best") -> SavedNet:
         checkpoint: ``best`` or ``last``, for a run folder.
 
     Raises:
-        UserError: no checkpoint, or one that cannot be read.
+        CheckpointError: no checkpoint, or one that cannot be read.
     """
     folder = find_checkpoint(path, checkpoint)
     meta = load_meta(folder)
@@ -59,11 +59,11 @@ def check_preprocessing(meta: Mapping[str, Any], origin: str) -> None:
     """Raise unless ``meta`` says what images the net takes.
 
     Raises:
-        UserError: names what lacks, or that the faces are not square.
+        CheckpointError: names what lacks, or that the faces are not square.
     """
     seen = meta["preprocessing"]
     lacking = [key for key in _PREPROCESSING if key not in seen]
     if lacking:
-        raise UserError(f"{origin}: not a checkpoint description: preprocessing lacks {lacking[0]}")
+        raise CheckpointError(f"{origin}: not a checkpoint description: preprocessing lacks {lacking[0]}")
     if seen["height"] != seen["width"]:
-        raise UserError(f"{origin}: faces of {seen['height']}×{seen['width']} pixels; allowed: square ones")
+        raise CheckpointError(f"{origin}: faces of {seen['height']}×{seen['width']} pixels; allowed: square ones")

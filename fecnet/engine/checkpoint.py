@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import CheckpointError
 from fecnet.utils.files import flush_folder, replace_text, write_bytes
 
 CHECKPOINT_FORMAT = 1
@@ -34,14 +34,14 @@ def make_folder(folder: Path) -> None:
     """Make a run's ``checkpoints`` folder and remove what a process killed while saving has left there.
 
     Raises:
-        UserError: it cannot be written.
+        CheckpointError: it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         replace_text(folder / ".writable", "")
         (folder / ".writable").unlink()
     except OSError as error:
-        raise UserError(f"{folder}: checkpoints cannot be written here: {error.strerror}") from error
+        raise CheckpointError(f"{folder}: checkpoints cannot be written here: {error.strerror}") from error
     for partial in folder.glob(".*.partial"):
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -74,13 +74,15 @@ class Checkpointer:
         Waits for the save before this one.
 
         Raises:
-            UserError: the save before this one met a full or read-only disk, or a weight or batch-norm statistic is
-                not finite; checkpoints before it are as they were.
+            CheckpointError: the save before this one met a full or read-only disk, or a weight or batch-norm statistic
+                is not finite; checkpoints before it are as they were.
         """
         self.finish()
         bad = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
         if bad:
-            raise UserError(f"{self.folder / str(iteration)}: not saved: {bad[0]} is not finite; earlier ones are good")
+            raise CheckpointError(
+                f"{self.folder / str(iteration)}: not saved: {bad[0]} is not finite; earlier ones are good"
+            )
         self._pending = self._writer.submit(
             self._write, iteration, _snapshot(weights), _snapshot(trainer), dict(meta), best
         )
@@ -89,7 +91,7 @@ class Checkpointer:
         """Wait until what was saved is on disk.
 
         Raises:
-            UserError: it could not be written; earlier checkpoints are as they were.
+            CheckpointError: it could not be written; earlier checkpoints are as they were.
         """
         pending, self._pending = self._pending, None
         if pending is not None:
@@ -123,7 +125,7 @@ class Checkpointer:
             flush_folder(self.folder)
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
-            raise UserError(f"{target}: not saved: {error.strerror}; earlier checkpoints are intact") from error
+            raise CheckpointError(f"{target}: not saved: {error.strerror}; earlier checkpoints are intact") from error
         self._retire(iteration)
 
     def rewind(self, iteration: int, best: int | None) -> None:
@@ -168,7 +170,7 @@ def read_pointer(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise UserError(f"{path}: expected an iteration, found {path.read_text()!r}") from error
+        raise CheckpointError(f"{path}: expected an iteration, found {path.read_text()!r}") from error
 
 
 def find_checkpoint(path: str | Path, checkpoint: str) -> Path:
@@ -179,7 +181,7 @@ def find_checkpoint(path: str | Path, checkpoint: str) -> Path:
         checkpoint: ``last`` or ``best`` (``last`` where there is no best), for a run folder.
 
     Raises:
-        UserError: nothing there.
+        CheckpointError: nothing there.
     """
     path = Path(path).resolve() if str(path) == "." else Path(path)
     if (path / "meta.json").is_file():
@@ -189,7 +191,7 @@ def find_checkpoint(path: str | Path, checkpoint: str) -> Path:
     if number is None:
         number = read_pointer(folder / "last")
     if number is None:
-        raise UserError(f"{path}: no checkpoint here; expected a run folder or a folder with meta.json")
+        raise CheckpointError(f"{path}: no checkpoint here; expected a run folder or a folder with meta.json")
     return folder / str(number)
 
 
@@ -197,10 +199,10 @@ def run_of(checkpoint: Path) -> Path:
     """The run folder that holds a checkpoint.
 
     Raises:
-        UserError: the checkpoint does not lie in a run.
+        CheckpointError: the checkpoint does not lie in a run.
     """
     if checkpoint.resolve().parent.name != "checkpoints":
-        raise UserError(f"{checkpoint}: not inside a run, as result/<run>/checkpoints/<iteration> is")
+        raise CheckpointError(f"{checkpoint}: not inside a run, as result/<run>/checkpoints/<iteration> is")
     return checkpoint.parent.parent if len(checkpoint.parts) > 2 else checkpoint.resolve().parents[1]
 
 
@@ -227,13 +229,13 @@ def load_meta(checkpoint: Path) -> dict[str, Any]:
     """``meta.json`` of a checkpoint.
 
     Raises:
-        UserError: missing, not JSON, incomplete, or another format version.
+        CheckpointError: missing, not JSON, incomplete, or another format version.
     """
     file = checkpoint / "meta.json"
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: not a checkpoint description: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{file}: not a checkpoint description: {error}") from error
     return read_meta(text, str(file))
 
 
@@ -245,18 +247,18 @@ def read_meta(text: str, name: str) -> dict[str, Any]:
         name: where it stands, for errors.
 
     Raises:
-        UserError: not JSON, incomplete, or another format version.
+        CheckpointError: not JSON, incomplete, or another format version.
     """
     try:
         meta = json.loads(text)
         version = meta["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{name}: not a checkpoint description: {error}") from error
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{name}: not a checkpoint description: {error}") from error
     if version != CHECKPOINT_FORMAT:
-        raise UserError(f"{name}: checkpoint format {version!r}; this version reads {CHECKPOINT_FORMAT}")
+        raise CheckpointError(f"{name}: checkpoint format {version!r}; this version reads {CHECKPOINT_FORMAT}")
     lacking = [key for key in _META_KEYS if key not in meta]
     if lacking:
-        raise UserError(f"{name}: not a checkpoint description: lacks {', '.join(lacking)}")
+        raise CheckpointError(f"{name}: not a checkpoint description: lacks {', '.join(lacking)}")
     return dict(meta)
 
 
@@ -264,20 +266,22 @@ def load_weights(checkpoint: Path, model: torch.nn.Module) -> None:
     """Load ``model.safetensors`` into ``model``; every name and shape must fit.
 
     Raises:
-        UserError: truncated, not safetensors (such as a pickle), or of another architecture.
+        CheckpointError: truncated, not safetensors (such as a pickle), or of another architecture.
     """
     file = checkpoint / "model.safetensors"
     try:
         state = safetensors.torch.load_file(file)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{file}: unreadable, truncated or not safetensors: {error}") from error
+        raise CheckpointError(f"{file}: unreadable, truncated or not safetensors: {error}") from error
     own = model.state_dict()
     missing = [name for name in own if name not in state]
     unknown = [name for name in state if name not in own]
     other = [name for name in own if name in state and own[name].shape != state[name].shape]
     for kind, names in (("lacks", missing), ("has unknown", unknown), ("has other shapes for", other)):
         if names:
-            raise UserError(f"{file}: of another architecture: {kind} {', '.join(names[:3])} ({len(names)} in all)")
+            raise CheckpointError(
+                f"{file}: of another architecture: {kind} {', '.join(names[:3])} ({len(names)} in all)"
+            )
     model.load_state_dict(state)
 
 
@@ -285,7 +289,7 @@ def load_trainer(checkpoint: Path) -> dict[str, Any]:
     """``trainer.pt`` of a checkpoint, plain dicts.
 
     Raises:
-        UserError: missing, truncated or unsafe.
+        CheckpointError: missing, truncated or unsafe.
     """
     file = checkpoint / "trainer.pt"
     try:
@@ -293,12 +297,12 @@ def load_trainer(checkpoint: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # what is wrong is told below, in one line
             state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UserError(
+        raise CheckpointError(
             f"{file}: holds more than tensors and plain values; not loaded, since it may be unsafe"
         ) from error
-    except (OSError, RuntimeError, EOFError) as error:
+    except Exception as error:  # a damaged file fails in any of a dozen ways
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{file}: unreadable or truncated: {reason}") from error
+        raise CheckpointError(f"{file}: unreadable or truncated: {reason}") from error
     if not isinstance(state, dict) or any(key not in state for key in _TRAINER_KEYS):
-        raise UserError(f"{file}: not a trainer's state; expected {', '.join(_TRAINER_KEYS)}")
+        raise CheckpointError(f"{file}: not a trainer's state; expected {', '.join(_TRAINER_KEYS)}")
     return state

@@ -206,7 +206,7 @@ def _faces(cfg: Frozen, encoder: Encoder, checkpoint: Path, check: str) -> _Face
         task = find_task(cfg, dataset)
         check_classes(checkpoint, load_meta(checkpoint), dataset, task)
         evaluator = build_evaluator(cfg, dataset, [split], torch.device("cpu"), task=task)
-    except ValueError as error:
+    except UserError as error:
         logger.info(f"{error}; so accuracy is not measured")
         rows_N = np.arange(0, len(dataset.faces_NHWC), max(1, len(dataset.faces_NHWC) // _UNJUDGED))
         return _Faces(

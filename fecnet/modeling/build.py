@@ -22,7 +22,7 @@ from fecnet.modeling.head.scn import ScnHead
 from fecnet.modeling.models import ExpressionNet
 from fecnet.modeling.neck.necks import Conv1x1Neck, Conv3x3Neck, DenseBlockNeck, NoNeck
 from fecnet.modeling.region_net import RegionNet
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError
 from fecnet.utils.lookup import lookup
 
 _STEMS = {"imagenet": False, "cifar": True}  # whether it is the CIFAR stem
@@ -132,11 +132,11 @@ def build_model(cfg: EasyDict, in_channels: int, num_classes: int = 0) -> Expres
         backbone = _BACKBONES[model.BACKBONE](cfg, in_channels)
     neck = _NECKS[model.NECK](backbone.out_channels, model.NECK_CHANNELS, of_neck)
     if "logits" in lookup(HEAD_OUTPUTS, model.HEAD, key="MODEL.HEAD") and num_classes < 2:
-        raise UserError(f"MODEL.HEAD: '{model.HEAD}' with {num_classes} classes; DATA.LABELS must give two or more")
+        raise ConfigError(f"MODEL.HEAD: '{model.HEAD}' with {num_classes} classes; DATA.LABELS must give two or more")
     head = _HEADS[model.HEAD](model, neck.out_channels, num_classes)
     std = per_channel(model.STD, in_channels, mask=1.0, key="MODEL.STD")
     if min(std) <= 0:
-        raise UserError(f"MODEL.STD: {list(model.STD)}; every value must be above 0")
+        raise ConfigError(f"MODEL.STD: {list(model.STD)}; every value must be above 0")
     mean = per_channel(model.MEAN, in_channels, mask=0.0, key="MODEL.MEAN")
     net = RegionNet if model.HEAD in _SEES_REGIONS else ExpressionNet
     return net(backbone, neck, head, mean=mean, std=std, freeze_backbone=model.FREEZE_BACKBONE)
@@ -161,10 +161,10 @@ def _widths(model: EasyDict) -> tuple[list[int], list[int]]:
         return of_backbone, of_neck
     if not of_backbone:
         allowed = ", ".join(sorted(_OWN_WIDTHS))
-        raise UserError(f"MODEL.LAYER_CHANNELS: {given} with {model.BACKBONE}; allowed: empty, or one of {allowed}")
+        raise ConfigError(f"MODEL.LAYER_CHANNELS: {given} with {model.BACKBONE}; allowed: empty, or one of {allowed}")
     own = of_backbone + of_neck
     if len(given) != len(own):
-        raise UserError(
+        raise ConfigError(
             f"MODEL.LAYER_CHANNELS: {len(given)} numbers, {given}; allowed for {model.BACKBONE} with neck "
             f"'{model.NECK}': empty, or {len(own)} numbers such as its own, {own}"
         )
@@ -173,24 +173,24 @@ def _widths(model: EasyDict) -> tuple[list[int], list[int]]:
 
 def _check(model: EasyDict) -> None:
     if model.WIDTH_MULT <= 0:
-        raise UserError(f"MODEL.WIDTH_MULT: {model.WIDTH_MULT}; must be above 0")
+        raise ConfigError(f"MODEL.WIDTH_MULT: {model.WIDTH_MULT}; must be above 0")
     if not 1 <= len(model.BLOCKS) <= 4 or min(model.BLOCKS) < 1:
-        raise UserError(f"MODEL.BLOCKS: {list(model.BLOCKS)}; one to four stages of at least one block")
+        raise ConfigError(f"MODEL.BLOCKS: {list(model.BLOCKS)}; one to four stages of at least one block")
     if model.WIDTH_MULT != 1.0 and model.BACKBONE != "resnet18":
-        raise UserError(
+        raise ConfigError(
             f"MODEL.WIDTH_MULT: {model.WIDTH_MULT} with {model.BACKBONE}; only resnet18 takes another width than 1.0"
         )
     if model.STEM != "imagenet" and model.BACKBONE != "resnet18":
-        raise UserError(
+        raise ConfigError(
             f"MODEL.STEM: {model.STEM!r} with {model.BACKBONE}; only resnet18 takes another than 'imagenet'"
         )
     if not 0 <= model.BACKBONE_DROPOUT < 1:
-        raise UserError(f"MODEL.BACKBONE_DROPOUT: {model.BACKBONE_DROPOUT}; must be at least 0 and below 1")
+        raise ConfigError(f"MODEL.BACKBONE_DROPOUT: {model.BACKBONE_DROPOUT}; must be at least 0 and below 1")
     for key in ("NECK_CHANNELS", "FEATURE_DIM", "EMBEDDING_DIM"):
         if model[key] < 1:
-            raise UserError(f"MODEL.{key}: {model[key]}; must be at least 1")
+            raise ConfigError(f"MODEL.{key}: {model[key]}; must be at least 1")
     if not 0 <= model.DROPOUT < 1:
-        raise UserError(f"MODEL.DROPOUT: {model.DROPOUT}; must be at least 0 and below 1")
+        raise ConfigError(f"MODEL.DROPOUT: {model.DROPOUT}; must be at least 0 and below 1")
 
 
 def per_channel(values: Sequence[float], channels: int, *, mask: float, key: str) -> list[float]:
@@ -213,7 +213,7 @@ def per_channel(values: Sequence[float], channels: int, *, mask: float, key: str
     if len(values) not in allowed:
         numbers = " or ".join(map(str, allowed))
         note = " (the last channel is a mask)" if colours < channels else ""
-        raise UserError(f"{key}: {len(values)} values for {channels} channels{note}; give {numbers}")
+        raise ConfigError(f"{key}: {len(values)} values for {channels} channels{note}; give {numbers}")
     if len(values) == channels:
         return [float(value) for value in values]
     colour = [float(value) for value in values] * (colours // len(values))

@@ -232,5 +232,5 @@ def _plot(folder: Path, scale_S: Tensor, choice: Choice, checkpoint: Path) -> No
     history = read_metrics(metrics) if metrics.is_file() else []
     try:
         plot_scales(scale_S, folder / "scales.png", threshold=choice.threshold, history=history)
-    except ValueError as error:
+    except UserError as error:
         logger.info(f"scales.png: not drawn: {error}")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fecnet.modeling.channels import ChannelGroup, Span
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError, UserError
 
 _NONE = "no channel may be removed: all are frozen (MODEL.FREEZE_BACKBONE) or sums of residual blocks (--inner)"
 Keep = list[Tensor]  # of each group which channels stay, bool, shape (C,)
@@ -240,5 +240,5 @@ def removable_groups(net: nn.Module, backbone: str) -> list[ChannelGroup]:
     if not groups:
         norms = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in net.modules())
         why = "its channels are not described for it" if norms else "it has no batch norm, whose scales would choose"
-        raise UserError(f"MODEL.BACKBONE: '{backbone}' cannot be pruned: {why}; allowed: resnet18, vgg16, vgg19")
+        raise ConfigError(f"MODEL.BACKBONE: '{backbone}' cannot be pruned: {why}; allowed: resnet18, vgg16, vgg19")
     return groups

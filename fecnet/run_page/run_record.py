@@ -126,7 +126,7 @@ def _open_faces(meta: dict[str, Any], measured: dict[str, dict[str, Any]]) -> tu
     path = table.get("data") or meta["config"]["DATA"]["PATH"]
     try:
         dataset = PackedDataset(path)
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         return None, str(error)
     if table.get("coverage") != dataset.coverage or (
         str(path) == meta["config"]["DATA"]["PATH"]

@@ -10,7 +10,7 @@ from fecnet.config.node import Frozen, dump_config, flatten, load_config
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, load_meta, make_folder, run_of
 from fecnet.utils import comm
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.files import replace_text
 
 # What may differ when a run is taken up again; everything else decides what its iterations mean.
@@ -137,7 +137,7 @@ def check_widths(cfg: Frozen, checkpoint: Path, meta: Mapping[str, Any]) -> None
     before, now = list(meta["config"]["MODEL"].get("LAYER_CHANNELS", [])), list(cfg.MODEL.LAYER_CHANNELS)
     if before != now:
         own = f"a net with {before}; give these" if before else "not of a pruned net; allowed: empty"
-        raise UserError(f"MODEL.LAYER_CHANNELS: {now or 'empty'}; {checkpoint} is {own}")
+        raise ConfigError(f"MODEL.LAYER_CHANNELS: {now or 'empty'}; {checkpoint} is {own}")
 
 
 def is_only_pruned(checkpoint: Path) -> bool:

@@ -81,7 +81,7 @@ def _describe(path: Path) -> Run:
             last["data"]["name"],
             (_checkpoints(path) / "last").stat().st_mtime,
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, UserError, UnicodeDecodeError, KeyError, TypeError) as error:
         return Run(path.name, "damaged", problem=_one_line(error))
 
 

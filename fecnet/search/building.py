@@ -16,8 +16,9 @@ from fecnet.search.index import is_index_alone, write_index
 from fecnet.search.kinds import choose_kind
 from fecnet.search.pictures import faces_hash
 from fecnet.utils import comm
-from fecnet.utils.env import command_line, now
+from fecnet.utils.env import now
 from fecnet.utils.errors import UserError
+from fecnet.utils.program import command_line
 
 
 def build_index(

@@ -26,10 +26,10 @@ from fecnet.engine.checkpoint import find_checkpoint, load_meta
 from fecnet.runs.folders import check_same_data, fixed_differences
 from fecnet.runs.training import open_dataset, train_run
 from fecnet.utils import comm
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import FaultElsewhereError, UserError
 from fecnet.utils.files import locked
 from fecnet.utils.package import PACKAGE
-from fecnet.utils.program import fail_in_one_line
+from fecnet.utils.program import run_program
 from fecnet.utils.signals import StopOnSignal
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ def train_all(
     Raises:
         UserError: a setting that is wrong; a run there was trained with other settings or data; another call trains
             in ``folder``; runs failed: one line names them and their logs.
+        FaultElsewhereError: runs failed, one of them by a fault of fecnet.
         SystemExit: 128 + the signal that ended it.
     """
     _check(runs, jobs)
@@ -91,7 +92,8 @@ def train_all(
         )
         raise SystemExit(128 + ended_by)
     if children.failed:
-        raise UserError(_failure(folder, children.failed, len(runs)))
+        ended_by_fault = _how(1) in children.failed.values()
+        raise (FaultElsewhereError if ended_by_fault else UserError)(_failure(folder, children.failed, len(runs)))
 
 
 def _train(left: Sequence[PlannedRun], children: _Children, stop: StopOnSignal, bar: tqdm[Any]) -> int:
@@ -248,4 +250,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(fail_in_one_line(lambda: _train_one(*sys.argv[1:])))
+    sys.exit(run_program(lambda: _train_one(*sys.argv[1:])))

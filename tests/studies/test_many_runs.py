@@ -18,10 +18,10 @@ from tests.conftest import ROOT
 COMMAND = """
 import sys
 from pathlib import Path
-from fecnet.utils.program import fail_in_one_line
+from fecnet.utils.program import run_program
 from fecnet.studies.many_runs import PlannedRun, train_all
 runs = [PlannedRun(f"seed_{seed}", ("SEED", str(seed), "SOLVER.LENGTH", "150", "EVAL.PERIOD", "0")) for seed in (1, 2)]
-sys.exit(fail_in_one_line(lambda: train_all(Path(sys.argv[1]), runs, Path(sys.argv[2]), jobs=2) or 0))
+sys.exit(run_program(lambda: train_all(Path(sys.argv[1]), runs, Path(sys.argv[2]), jobs=2) or 0))
 """
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from fecnet.modeling.criterion.classes import build_class_criterion
 from fecnet.modeling.criterion.triplet import TripletCriterion
 from fecnet.modeling.criterion.weighted import WeightedCriteria
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError
 from fecnet.utils.lookup import lookup
 
 # what each criterion reads of a batch; a loss that reads nothing of it can only stand beside another
@@ -51,21 +51,21 @@ def criteria_read(cfg: Any) -> tuple[str, ...]:
     """What the criteria read of a batch: ``triplets`` and names of targets, each once.
 
     Raises:
-        UserError: an unknown criterion, none that reads what people said, scn alone, or a setting that none reads.
+        ConfigError: an unknown criterion, none that reads what people said, scn alone, or a setting that none reads.
     """
     every = [name for criterion in cfg.LOSS.CRITERIA for name in lookup(_READS, criterion, key="LOSS.CRITERIA")]
     if not every:
-        raise UserError(
+        raise ConfigError(
             f"LOSS.CRITERIA: {list(cfg.LOSS.CRITERIA)} reads neither triplets nor labels; add one that does"
         )
     if "scn" in cfg.LOSS.CRITERIA and not set(_TEACH_CLASSES) & set(cfg.LOSS.CRITERIA):
-        raise UserError(
+        raise ConfigError(
             f"LOSS.CRITERIA: {list(cfg.LOSS.CRITERIA)} teaches no classes; scn needs one beside it: "
             f"{', '.join(_TEACH_CLASSES)}"
         )
     for key, (reader, off) in _OFF.items():
         if cfg.LOSS[key] != off and reader not in cfg.LOSS.CRITERIA:
-            raise UserError(
+            raise ConfigError(
                 f"LOSS.{key}: {cfg.LOSS[key]!r} is read by {reader} alone, which LOSS.CRITERIA "
                 f"{list(cfg.LOSS.CRITERIA)} lacks; allowed here: {off!r}"
             )
@@ -93,13 +93,13 @@ def build_criterion(
         relabel_after: iterations before SCN's search for wrong labels begins; None = never.
 
     Raises:
-        UserError: an unknown name, weights that do not fit the names, or a setting out of its range.
+        ConfigError: an unknown name, weights that do not fit the names, or a setting out of its range.
     """
     names, weights = list(cfg.LOSS.CRITERIA), list(cfg.LOSS.WEIGHTS)
     if len(names) != len(weights):
-        raise UserError(f"LOSS.WEIGHTS: {len(weights)} numbers for {len(names)} of LOSS.CRITERIA; give one each")
+        raise ConfigError(f"LOSS.WEIGHTS: {len(weights)} numbers for {len(names)} of LOSS.CRITERIA; give one each")
     if len(set(names)) < len(names):
-        raise UserError(f"LOSS.CRITERIA: {names} names one twice; allowed: each once")
+        raise ConfigError(f"LOSS.CRITERIA: {names} names one twice; allowed: each once")
 
     def build(name: str) -> nn.Module:
         if name == "triplet":
@@ -129,5 +129,5 @@ def _triplet(cfg: Any) -> TripletCriterion:
     keys = ("MARGIN_ONE_CLASS", "MARGIN_TWO_CLASS", "MARGIN_THREE_CLASS")
     for key in keys:
         if cfg.LOSS[key] < 0:
-            raise UserError(f"LOSS.{key}: {cfg.LOSS[key]}; allowed: 0 or more")
+            raise ConfigError(f"LOSS.{key}: {cfg.LOSS[key]}; allowed: 0 or more")
     return TripletCriterion([cfg.LOSS[key] for key in keys])
