@@ -55,7 +55,7 @@ def _detect(options: argparse.Namespace) -> int:
     for path in options.photos:
         try:
             image_HWC = decode_image(path)
-        except (ValueError, OSError) as error:  # one photo among many must not end the run
+        except (UserError, OSError) as error:  # one photo among many must not end the run
             code = 2
             lines.append(json.dumps({"photo": str(path), "detector": detector.name, "error": str(error)}))
             if in_text:
@@ -120,7 +120,7 @@ def _draw(image_HWC: np.ndarray, found: Detections, path: Path) -> None:
 
 
 def _check_ending(path: Path) -> None:
-    """Raise ValueError unless Pillow writes files of this ending; some formats it only reads."""
+    """Raise UserError unless Pillow writes files of this ending; some formats it only reads."""
     from PIL import Image
 
     if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:

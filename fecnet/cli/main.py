@@ -29,7 +29,7 @@ from fecnet.cli import (
 )
 from fecnet.cli.json_option import STDOUT
 from fecnet.utils.package import VERSION
-from fecnet.utils.program import fail_in_one_line
+from fecnet.utils.program import run_program
 from fecnet.utils.terminal import log_to_terminal
 
 # torch's C++ warns on every rank, with stack traces where a launch fails; what matters of it is told in one line
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = commands.choices[words[0]].parse_intermixed_args(words[1:])
     else:
         options = parser.parse_args(words)
-    return fail_in_one_line(lambda: _run(options))
+    return run_program(lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -118,7 +118,8 @@ def _query(options: argparse.Namespace) -> int:
     from fecnet.embed.sources import Sources
     from fecnet.search.index import Index
     from fecnet.search.querying import ask, format_answer, write_sheet
-    from fecnet.utils.env import choose_device, command_line, now
+    from fecnet.utils.env import choose_device, now
+    from fecnet.utils.program import command_line
 
     if options.sheet and options.sheet.suffix.lower() != ".png":
         raise UserError(f"{options.sheet}: --sheet writes a file *.png")
@@ -139,7 +140,8 @@ def _query(options: argparse.Namespace) -> int:
 def _measure(options: argparse.Namespace) -> int:
     from fecnet.search.index import Index
     from fecnet.search.measuring import choose_labels, measure_kind, measure_split, measured_set
-    from fecnet.utils.env import choose_device, command_line, now
+    from fecnet.utils.env import choose_device, now
+    from fecnet.utils.program import command_line
 
     for name in ("k", "queries"):
         if getattr(options, name) < 1:

@@ -1,6 +1,6 @@
 """Settings from defaults, a YAML recipe and ``KEY VALUE`` overrides: merged, checked all at once, frozen.
 
-Mistakes are collected and raised in one ``ValueError``, a line each, naming the file or override, the key and the
+Mistakes are collected and raised in one ``ConfigError``, a line each, naming the file or override, the key and the
 value seen.
 """
 
@@ -18,7 +18,7 @@ import yaml
 from easydict import EasyDict
 
 from fecnet.config.defaults import _C
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError
 
 # YAML 1.1, which PyYAML speaks, reads 1e-4 as a string; YAML 1.2 reads it as the number people mean.
 _FLOAT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
@@ -80,7 +80,7 @@ def load_config(
         The frozen settings, every key present.
 
     Raises:
-        UserError: unreadable file, unknown keys, ill-typed values: all of them, a line each.
+        ConfigError: unreadable file, unknown keys, ill-typed values: all of them, a line each.
     """
     values = plain(_C)
     problems: list[str] = []
@@ -95,7 +95,7 @@ def load_config(
         _merge(values, _nested(key, text if key in texts else _parse(text)), "override", problems)
     problems += [f"'{key}': {value!r}; allowed: {allowed}" for key, value, allowed in _out_of_range(values)]
     if problems:
-        raise UserError("\n".join(problems))
+        raise ConfigError("\n".join(problems))
     return Frozen(values)
 
 
@@ -154,20 +154,20 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         loaded = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, and of YAML a date such as 2001-99-99
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
-        raise UserError(f"{path}: expected keys and values, found {type(loaded).__name__}")
+        raise ConfigError(f"{path}: expected keys and values, found {type(loaded).__name__}")
     return loaded
 
 
 def _parse(text: str) -> Any:
     try:
         return yaml.load(text, _Loader)  # a SafeLoader
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         return text
 
 
@@ -190,7 +190,7 @@ def _merge(values: dict[str, Any], new: Mapping[Any, Any], source: str, problems
         else:
             try:
                 values[name] = _coerce(value, values[name])
-            except ValueError as error:
+            except ConfigError as error:
                 problems.append(f"{source}: '{key}' must be {error}, found {value!r}")
 
 
@@ -199,32 +199,32 @@ def _coerce(value: Any, like: Any) -> Any:
     if isinstance(like, bool):
         if isinstance(value, bool):
             return value
-        raise UserError("true or false")
+        raise ConfigError("true or false")
     if isinstance(like, int):
         if isinstance(value, int) and not isinstance(value, bool):
             return value
         if isinstance(value, float) and value.is_integer():
             return int(value)
-        raise UserError("a whole number")
+        raise ConfigError("a whole number")
     if isinstance(like, float):
         if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
             return float(value)
-        raise UserError("a finite number")
+        raise ConfigError("a finite number")
     if isinstance(like, list):
         # (40000, 45000) is a string to YAML; people write it all the same.
         if isinstance(value, str) and value.startswith("(") and value.endswith(")"):
             value = _parse(f"[{value[1:-1]}]")
         if not isinstance(value, (list, tuple)):
-            raise UserError("a list")
+            raise ConfigError("a list")
         try:
             return [_coerce(item, like[0]) if like else item for item in value]
-        except ValueError as error:
-            raise UserError(f"a list in which each item is {error}") from None
+        except ConfigError as error:
+            raise ConfigError(f"a list in which each item is {error}") from None
     if value is None:
         return ""
     if isinstance(value, str):
         return value
-    raise UserError("text")
+    raise ConfigError("text")
 
 
 def _suggestion(key: str) -> str:

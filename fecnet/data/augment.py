@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fecnet.data.randomness import uniforms
 from fecnet.structures import Batch
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError
 
 _STREAMS = (  # one uniform a sample and name; append only, so that older recipes keep their draws
     "flip",
@@ -190,7 +190,7 @@ class Augment:
         channels_last: memory format of the result.
 
     Raises:
-        UserError: a setting is out of its range.
+        ConfigError: a setting is out of its range.
     """
 
     seed: int
@@ -213,18 +213,18 @@ class Augment:
 
     def __post_init__(self) -> None:
         if self.input_size < 1:
-            raise UserError(f"input_size: {self.input_size}; allowed: 1 or more")
+            raise ConfigError(f"input_size: {self.input_size}; allowed: 1 or more")
         if not 0 < self.crop <= 1:
-            raise UserError(f"crop: {self.crop}; allowed: above 0, at most 1")
+            raise ConfigError(f"crop: {self.crop}; allowed: above 0, at most 1")
         if isinstance(self.flip, bool):  # True would count as probability 1 and mirror every face
-            raise UserError(f"flip: {self.flip}; allowed: a probability, 0.0..1.0")
+            raise ConfigError(f"flip: {self.flip}; allowed: a probability, 0.0..1.0")
         limits = {"flip": 1.0, "rotate": 180.0, "scale": 0.99, "translate": 1.0, "brightness": 1.0, "contrast": 1.0}
         limits |= {"saturation": 1.0, "noise": 1.0, "random_erase": 1.0}
         for name, limit in limits.items():
             if not 0 <= getattr(self, name) <= limit:
-                raise UserError(f"{name}: {getattr(self, name)}; allowed: 0..{limit:g}")
+                raise ConfigError(f"{name}: {getattr(self, name)}; allowed: 0..{limit:g}")
         if len(self.random_erase_area) != 2 or not 0 < self.random_erase_area[0] <= self.random_erase_area[1] <= 1:
-            raise UserError(f"random_erase_area: {self.random_erase_area}; allowed: 0 < smallest <= largest <= 1")
+            raise ConfigError(f"random_erase_area: {self.random_erase_area}; allowed: 0 < smallest <= largest <= 1")
 
     def __call__(self, batch: Batch, iteration: int) -> Batch:
         """The batch with float32 images in 0..1, shape (N, C, S, S); nothing is read back from the device.

@@ -18,7 +18,7 @@ from fecnet.data.loader import LabelledLoader, TripletLoader, vote_weights
 from fecnet.data.packed import PackedDataset
 from fecnet.data.samplers import ClassSampler, RoundSampler, TripletSampler
 from fecnet.data.views import View, center, flip, ten_crop
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError, DataError
 from fecnet.utils.lookup import lookup
 
 
@@ -48,18 +48,20 @@ def build_loader(
             resident where they do not fit.
     """
     if cfg.SOLVER.GRAD_ACCUM_STEPS < 1:
-        raise UserError(f"SOLVER.GRAD_ACCUM_STEPS: {cfg.SOLVER.GRAD_ACCUM_STEPS}; allowed: 1 or more")
+        raise ConfigError(f"SOLVER.GRAD_ACCUM_STEPS: {cfg.SOLVER.GRAD_ACCUM_STEPS}; allowed: 1 or more")
     if triplets and cfg.DATA.BALANCE_CLASSES:
-        raise UserError("DATA.BALANCE_CLASSES: true, but batches are made of triplets; allowed here: false")
+        raise ConfigError("DATA.BALANCE_CLASSES: true, but batches are made of triplets; allowed here: false")
     most = len(labels) if triplets and labels is not None else 0
     if not 0 <= cfg.SOLVER.LABELLED_BATCH_SIZE <= most:
         why = f"there are {most} labelled faces" if most else "triplets and labels are not both learnt"
-        raise UserError(
+        raise ConfigError(
             f"SOLVER.LABELLED_BATCH_SIZE: {cfg.SOLVER.LABELLED_BATCH_SIZE}, but {why}; allowed here: 0..{most}"
         )
     if not triplets and cfg.DATA.TRIPLET_GROUP_SIZE != 1:
         together = cfg.DATA.TRIPLET_GROUP_SIZE
-        raise UserError(f"DATA.TRIPLET_GROUP_SIZE: {together}, but batches are made of labelled faces; allowed here: 1")
+        raise ConfigError(
+            f"DATA.TRIPLET_GROUP_SIZE: {together}, but batches are made of labelled faces; allowed here: 1"
+        )
     shared = {
         "labels": labels,
         "accumulate": cfg.SOLVER.GRAD_ACCUM_STEPS,
@@ -99,7 +101,7 @@ def build_label_splits(cfg: Any, dataset: PackedDataset) -> LabelSplits:
     known = dataset.description["label_sets"]
     if not cfg.DATA.LABELS:
         there = ", ".join(known) or "none; prepare a set that has labels, see: fecnet prepare --help"
-        raise UserError(f"DATA.LABELS: empty, but LOSS.CRITERIA needs labels; {dataset.path} has: {there}")
+        raise ConfigError(f"DATA.LABELS: empty, but LOSS.CRITERIA needs labels; {dataset.path} has: {there}")
     return LabelSplits(
         dataset,
         cfg.DATA.LABELS,
@@ -129,12 +131,12 @@ def build_labels(cfg: Any, dataset: PackedDataset, targets: Sequence[str]) -> La
     table = build_label_splits(cfg, dataset).table(cfg.DATA.TRAIN_SPLIT, min_share=cfg.DATA.TRAIN_MIN_VOTE_SHARE)
     try:
         labels = LabelOverlay(table, len(dataset.faces_NHWC), targets)
-    except ValueError as error:
+    except DataError as error:
         place = f"{dataset.path}: label set '{cfg.DATA.LABELS}', split '{cfg.DATA.TRAIN_SPLIT}'"
-        raise UserError(f"{place}: {error}") from error
+        raise DataError(f"{place}: {error}") from error
     empty = [name for name, count in zip(labels.classes, labels.counts_K, strict=True) if not count]
     if empty and set(targets) != {"valence_arousal"}:
-        raise UserError(
+        raise DataError(
             f"{dataset.path}: label set '{cfg.DATA.LABELS}', split '{cfg.DATA.TRAIN_SPLIT}': no face to learn the "
             f"class '{empty[0]}' from ({len(empty)} of {len(labels.classes)} classes); allowed: one or more of each"
         )
@@ -191,8 +193,8 @@ def build_augment(cfg: Any, channels: list[str]) -> Augment:
             channels_last=cfg.SOLVER.CHANNELS_LAST,
             **{key.lower(): value for key, value in cfg.AUGMENT.items()},
         )
-    except ValueError as error:
-        raise UserError(f"AUGMENT, {error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"AUGMENT, {error}") from error
 
 
 _VIEWS: dict[str, Callable[[int, float], list[View]]] = {"center": center, "flip": flip, "ten_crop": ten_crop}
@@ -209,7 +211,7 @@ def build_views(cfg: Any, height: int, width: int) -> list[View]:
         height,
         width,
     ):
-        raise UserError(
+        raise ConfigError(
             f"EVAL.TTA: 'ten_crop' with DATA.CROP {cfg.DATA.CROP:g} cuts nothing off {height}×{width} pixels; "
             "allowed here: center, flip; or a smaller DATA.CROP, which the net must have been trained with"
         )

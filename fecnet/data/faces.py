@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fecnet.utils import comm
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -114,15 +114,15 @@ def place_faces(faces_NHWC: np.ndarray, device: torch.device, resident: str) -> 
             whose free memory holds them twice.
 
     Raises:
-        UserError: an unknown word, or ``always`` and the memory of the device does not hold them.
+        ConfigError: an unknown word, or ``always`` and the memory of the device does not hold them.
     """
     if resident not in ("auto", "always", "never"):
-        raise UserError(f"DATA.CACHE_ON_DEVICE: unknown word '{resident}'; allowed: auto, always, never")
+        raise ConfigError(f"DATA.CACHE_ON_DEVICE: unknown word '{resident}'; allowed: auto, always, never")
     if resident == "never" or (resident == "auto" and device.type != "cuda"):
         return MappedFaces(faces_NHWC, device)
     free = free_memory(device)
     if resident == "always" and faces_NHWC.nbytes > free:
-        raise UserError(
+        raise ConfigError(
             f"DATA.CACHE_ON_DEVICE: 'always', but the faces take {faces_NHWC.nbytes / 1e9:,.1f} GB and {device} has "
             f"{free / 1e9:,.1f} GB free; allowed here: auto, never"
         )
@@ -141,7 +141,7 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if not hasattr(os, "sysconf"):
-        raise UserError(
+        raise ConfigError(
             f"DATA.CACHE_ON_DEVICE: 'always', but {sys.platform} does not tell its memory; allowed here: auto, never"
         )
     meminfo = Path("/proc/meminfo")  # of Linux

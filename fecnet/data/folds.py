@@ -13,7 +13,7 @@ import numpy as np
 
 from fecnet.data.labels import LabelTable
 from fecnet.data.permutation import permuted
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError
 
 FOLD = "fold"  # name of the split that is tested
 PUBLISHED, CORRECTED = "published", "corrected"
@@ -63,7 +63,7 @@ def fold_tests(table: LabelTable, records: Sequence[Mapping[str, str]], rule: Fo
         bool, shape (F, M).
 
     Raises:
-        UserError: the split is not CK+'s; no such column, or faces without a value; fewer groups than folds.
+        ConfigError: the split is not CK+'s; no such column, or faces without a value; fewer groups than folds.
     """
     if rule.by == PUBLISHED:
         return _published(table, records, rule)
@@ -109,17 +109,17 @@ def _grouped(table: LabelTable, records: Sequence[Mapping[str, str]], rule: Fold
     columns = list(records[0])
     if rule.by not in columns:
         allowed = ", ".join((PUBLISHED, CORRECTED, *columns))
-        raise UserError(f"DATA.FOLD_BY: '{rule.by}' is no column of faces.csv; allowed: {allowed}")
+        raise ConfigError(f"DATA.FOLD_BY: '{rule.by}' is no column of faces.csv; allowed: {allowed}")
     value_M = values_of(table, records, rule.by)
     if unknown := int((value_M == "").sum()):
         known = [column for column in columns if (values_of(table, records, column) != "").all()]
-        raise UserError(
+        raise ConfigError(
             f"DATA.FOLD_BY: {unknown} of {len(table)} faces have no '{rule.by}' in faces.csv; "
             f"columns that all of them have: {', '.join(known) or 'none'}"
         )
     names, group_M = np.unique(value_M, return_inverse=True)
     if len(names) < rule.num_folds:
-        raise UserError(
+        raise ConfigError(
             f"DATA.NUM_FOLDS: {rule.num_folds}, but the faces have {len(names)} different '{rule.by}'; "
             f"allowed here: {f'2..{len(names)}' if len(names) > 1 else 'none, folds need two or more'}"
         )
@@ -151,12 +151,12 @@ def _published(table: LabelTable, records: Sequence[Mapping[str, str]], rule: Fo
     if found != tuple((name, faces) for name, faces, _ in _CKPLUS):
         wanted = ", ".join(f"{name} {faces}" for name, faces, _ in _CKPLUS)
         there = ", ".join(f"{name} {faces}" for name, faces in found)
-        raise UserError(
+        raise ConfigError(
             f"DATA.FOLD_BY: '{PUBLISHED}' is for CK+ ({wanted}); these faces are {there}; "
             f"allowed here: {CORRECTED}, subject"
         )
     if rule.num_folds != _CKPLUS_FOLDS:
-        raise UserError(f"DATA.NUM_FOLDS: {rule.num_folds}; allowed with '{PUBLISHED}': {_CKPLUS_FOLDS}")
+        raise ConfigError(f"DATA.NUM_FOLDS: {rule.num_folds}; allowed with '{PUBLISHED}': {_CKPLUS_FOLDS}")
     filed = np.concatenate(_in_file_order(table, records))
     tests_FM = np.zeros((_CKPLUS_FOLDS, len(table)), bool)
     begin = 0

@@ -15,7 +15,7 @@ import numpy as np
 from fecnet.data.duplicates import comparable, is_training, pixel_groups, training_splits_of
 from fecnet.data.face_rows import face_rows
 from fecnet.data.packed import PackedDataset
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 from fecnet.utils.table import align_columns
 
 # One use of the faces, "triplets" or "labels <set>", to its splits, to the different rows of faces.npy in each.
@@ -33,7 +33,7 @@ def inspect_dataset(dataset: PackedDataset) -> dict[str, Any]:
         evaluation faces into training; ``warnings``, a line each.
 
     Raises:
-        UserError: a file of the set is unreadable or holds values out of range.
+        DataError: a file of the set is unreadable or holds values out of range.
     """
     labels, triplets, uses = _read_splits(dataset)
     subject_N, num_subjects = _subjects(dataset)
@@ -85,7 +85,7 @@ def _subjects(dataset: PackedDataset) -> tuple[np.ndarray, int]:
         if row < len(subject_N) and record["subject"]:
             subject_N[row] = number.setdefault(record["subject"], len(number))
     if row + 1 != len(subject_N):
-        raise UserError(f"{dataset.path / 'faces.csv'}: {row + 1} rows for {len(subject_N)} faces")
+        raise DataError(f"{dataset.path / 'faces.csv'}: {row + 1} rows for {len(subject_N)} faces")
     return subject_N, len(number)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fecnet.data.labels import LabelTable
 from fecnet.structures import Relabels
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 
 _PREPARED_BY = {"distribution": "fecnet prepare ferplus", "valence_arousal": "fecnet prepare affectnet"}
 
@@ -45,19 +45,19 @@ class LabelOverlay:
         counts_K: faces of each class, or shares of votes added up where distributions are trained on.
 
     Raises:
-        UserError: a face stands twice in the table, or the table lacks a target.
+        DataError: a face stands twice in the table, or the table lacks a target.
     """
 
     def __init__(self, table: LabelTable, num_faces: int, targets: Sequence[str] = ("label",)) -> None:
         for name in targets:
             if _column(table, name) is None:
-                raise UserError(f"the labels have no '{name}'; sets that have: {_PREPARED_BY[name]}")
+                raise DataError(f"the labels have no '{name}'; sets that have: {_PREPARED_BY[name]}")
         present_M = np.any([_present(table, name) for name in targets], axis=0)
         self.classes = table.classes
         self.rows_M = table.faces_M[present_M].astype(np.int64)
         if len(np.unique(self.rows_M)) < len(self.rows_M):
             twice = int(np.bincount(self.rows_M).argmax())
-            raise UserError(f"face {twice} stands twice in the labels; allowed: once")
+            raise DataError(f"face {twice} stands twice in the labels; allowed: once")
         names = tuple(dict.fromkeys(("label", *targets)))
         columns = {name: _column(table, name) for name in names}
         # One row more, which is absent, for the faces that have no label.

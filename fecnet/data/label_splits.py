@@ -14,7 +14,7 @@ from fecnet.data.folds import FOLD, FoldRule, fold_tests
 from fecnet.data.labels import LabelTable
 from fecnet.data.packed import PackedDataset
 from fecnet.data.permutation import permuted
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError, DataError
 
 HOLD_OUT = "hold_out"  # name of the split that is cut from training
 CUT_BY = ("LABELS", "TRAIN_SPLIT", "HOLD_OUT", "FOLD", "FOLD_BY", "NUM_FOLDS", "FOLD_SEED")  # keys of DATA
@@ -50,7 +50,7 @@ class LabelSplits:
     ) -> None:
         self._folds = folds or FoldRule()
         if not 0 <= fold <= self._folds.num_folds:
-            raise UserError(f"DATA.FOLD: {fold}; allowed: 1..{self._folds.num_folds} (DATA.NUM_FOLDS), or 0 for none")
+            raise ConfigError(f"DATA.FOLD: {fold}; allowed: 1..{self._folds.num_folds} (DATA.NUM_FOLDS), or 0 for none")
         self._fold = fold
         self._dataset = dataset
         self._label_set = label_set
@@ -73,9 +73,9 @@ class LabelSplits:
             UserError: no such label set or split; nothing is left; votes are asked for and there are none.
         """
         if split == HOLD_OUT and not self._hold_out:
-            raise UserError(f"split '{HOLD_OUT}': DATA.HOLD_OUT is 0; give its share of '{self._train_split}'")
+            raise DataError(f"split '{HOLD_OUT}': DATA.HOLD_OUT is 0; give its share of '{self._train_split}'")
         if split == FOLD and not self._fold:
-            raise UserError(
+            raise DataError(
                 f"split '{FOLD}': DATA.FOLD is 0; allowed: its number, 1..{self._folds.num_folds}; "
                 "all of them: fecnet folds"
             )
@@ -90,12 +90,12 @@ class LabelSplits:
         if min_share:
             table = select(table, self._above(table, min_share, split))
         if not len(table):
-            raise UserError(f"{self._dataset.path}: no face is left in split '{split}' of '{self._label_set}'")
+            raise DataError(f"{self._dataset.path}: no face is left in split '{split}' of '{self._label_set}'")
         return table
 
     def _above(self, table: LabelTable, share: float, split: str) -> np.ndarray:
         if table.distribution_MK is None:
-            raise UserError(
+            raise DataError(
                 f"{self._dataset.path}: label set '{self._label_set}', split '{split}': no votes, which "
                 "DATA.TRAIN_MIN_VOTE_SHARE and EVAL_MIN_VOTE_SHARE need; allowed here: 0; with votes: "
                 "fecnet prepare ferplus"
@@ -135,7 +135,7 @@ def held_out(table: LabelTable, share: float, subjects: np.ndarray) -> np.ndarra
     subject_M = subjects[table.faces_M]
     unknown = int((subject_M == "").sum())
     if 0 < unknown < len(table):
-        raise UserError(
+        raise ConfigError(
             f"DATA.HOLD_OUT: of {len(table)} faces {unknown} have no subject in faces.csv, so people cannot be kept on "
             "one side; allowed: subjects for all faces, or for none"
         )

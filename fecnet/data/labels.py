@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 from fecnet.utils.files import read_arrays
 
 _SUM_TOLERANCE = 1e-3  # shares are float32, and may have been rounded to four digits before
@@ -48,21 +48,21 @@ def read_labels(path: Path, classes: Sequence[str], num_faces: int) -> LabelTabl
         num_faces: rows of ``faces.npy``.
 
     Raises:
-        UserError: unreadable, shapes that do not fit, or values out of range.
+        DataError: unreadable, shapes that do not fit, or values out of range.
     """
     arrays = read_arrays(path, ("faces", "label"), optional=("distribution", "valence_arousal"), kind="label file")
     faces_M, label_M = arrays["faces"], arrays["label"]
     if faces_M.ndim != 1 or faces_M.shape != label_M.shape:
-        raise UserError(
+        raise DataError(
             f"{path}: 'faces' and 'label' have shapes {faces_M.shape}, {label_M.shape}; expected (M,) twice"
         )
     if faces_M.dtype.kind not in "iu" or label_M.dtype.kind not in "iu":
-        raise UserError(f"{path}: 'faces' and 'label' must hold whole numbers")
+        raise DataError(f"{path}: 'faces' and 'label' must hold whole numbers")
     for name, values, low, high in (("faces", faces_M, 0, num_faces), ("label", label_M, -1, len(classes))):
         wrong_M = (values < low) | (values >= high)
         if wrong_M.any():
             bad = int(wrong_M.argmax())
-            raise UserError(f"{path}: place {bad}: '{name}' is {values[bad]}; allowed: {low}..{high - 1}")
+            raise DataError(f"{path}: place {bad}: '{name}' is {values[bad]}; allowed: {low}..{high - 1}")
     distribution, valence_arousal = arrays.get("distribution"), arrays.get("valence_arousal")
     if distribution is not None:
         _check_rows(path, "distribution", distribution, (len(faces_M), len(classes)), low=0)
@@ -75,12 +75,12 @@ def read_labels(path: Path, classes: Sequence[str], num_faces: int) -> LabelTabl
 def _check_rows(path: Path, name: str, values_MX: np.ndarray, shape: tuple[int, int], *, low: int) -> None:
     """Rows are NaN as a whole, or numbers in ``low``..1."""
     if values_MX.shape != shape or values_MX.dtype.kind != "f":
-        raise UserError(f"{path}: '{name}' is {values_MX.dtype} of shape {values_MX.shape}; expected floats, {shape}")
+        raise DataError(f"{path}: '{name}' is {values_MX.dtype} of shape {values_MX.shape}; expected floats, {shape}")
     in_range_M = ((values_MX >= low) & (values_MX <= 1)).all(axis=1)
     wrong_M = ~(in_range_M | np.isnan(values_MX).all(axis=1))
     if wrong_M.any():
         bad = int(wrong_M.argmax())
-        raise UserError(f"{path}: place {bad}: '{name}' is {values_MX[bad].tolist()}; allowed: {low}..1, or all NaN")
+        raise DataError(f"{path}: place {bad}: '{name}' is {values_MX[bad].tolist()}; allowed: {low}..1, or all NaN")
 
 
 def _check_sums(path: Path, distribution_MK: np.ndarray) -> None:
@@ -88,4 +88,4 @@ def _check_sums(path: Path, distribution_MK: np.ndarray) -> None:
     wrong_M = np.abs(sum_M - 1) > _SUM_TOLERANCE  # false where absent
     if wrong_M.any():
         bad = int(wrong_M.argmax())
-        raise UserError(f"{path}: place {bad}: 'distribution' sums to {sum_M[bad]:.4g}; allowed: 1, or all NaN")
+        raise DataError(f"{path}: place {bad}: 'distribution' sums to {sum_M[bad]:.4g}; allowed: 1, or all NaN")

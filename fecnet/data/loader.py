@@ -17,7 +17,7 @@ from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.packed import TripletTable
 from fecnet.data.samplers import ClassSampler, RoundSampler, TripletSampler, share
 from fecnet.structures import Batch, Triplets
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError
 from fecnet.utils.phase import phase
 
 
@@ -28,13 +28,13 @@ def vote_weights(table: TripletTable) -> np.ndarray:
         float32, shape (T,).
 
     Raises:
-        UserError: all weights would be 0.
+        ConfigError: all weights would be 0.
     """
     total_T = table.votes_T3.sum(1, dtype=np.int64)
     agree_T = np.take_along_axis(table.votes_T3, table.odd_T[:, None].astype(np.int64), 1)[:, 0]
     weight_T = np.where(total_T > 0, agree_T / np.maximum(total_T, 1), 1.0)
     if not weight_T.any():
-        raise UserError("DATA.WEIGHT_BY_AGREEMENT: no rater agrees with any triplet's odd face; allowed here: false")
+        raise ConfigError("DATA.WEIGHT_BY_AGREEMENT: no rater agrees with any triplet's odd face; allowed here: false")
     return (weight_T / weight_T.mean()).astype(np.float32)
 
 
@@ -72,7 +72,7 @@ class FaceLoader:
         smallest_batch: samples in the smallest micro-batch of any rank, without faces that join triplets.
 
     Raises:
-        UserError: more processes than items in a batch.
+        ConfigError: more processes than items in a batch.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class FaceLoader:
         pin: bool = False,
     ) -> None:
         if world_size > sampler.batch_size:
-            raise UserError(f"SOLVER.BATCH_SIZE: {sampler.batch_size} {items} cannot be shared by {world_size} ranks")
+            raise ConfigError(f"SOLVER.BATCH_SIZE: {sampler.batch_size} {items} cannot be shared by {world_size} ranks")
         self.sampler = sampler
         smallest_share = sampler.batch_size // world_size
         # as many on all ranks: in each of them a criterion may ask the others

@@ -12,7 +12,7 @@ import numpy as np
 
 from fecnet.data.labels import LabelTable, read_labels
 from fecnet.structures import PACKED_FORMAT
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 from fecnet.utils.files import open_array, read_arrays
 
 _TRIPLET_ARRAYS = ("faces", "odd", "type", "votes")
@@ -56,7 +56,7 @@ class PackedDataset:
         faces_NHWC: all faces, a memory map.
 
     Raises:
-        UserError: no data set, another format version, or ``faces.npy`` that does not hold what is announced.
+        DataError: no data set, another format version, or ``faces.npy`` that does not hold what is announced.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -86,12 +86,12 @@ class PackedDataset:
         """The triplets of ``split``.
 
         Raises:
-            UserError: no such split, unreadable file, or values out of range.
+            DataError: no such split, unreadable file, or values out of range.
         """
         path = self.path / "triplets" / f"{split}.npz"
         if not path.is_file():
             found = sorted(file.stem for file in (self.path / "triplets").glob("*.npz"))
-            raise UserError(f"{self.path}: no triplet split '{split}'; there are: {', '.join(found) or 'none'}")
+            raise DataError(f"{self.path}: no triplet split '{split}'; there are: {', '.join(found) or 'none'}")
         arrays = read_triplets(path, len(self.faces_NHWC))
         return TripletTable(*(arrays[name] for name in _TRIPLET_ARRAYS))
 
@@ -99,26 +99,26 @@ class PackedDataset:
         """The labels of ``split`` in one labelling of the faces.
 
         Raises:
-            UserError: no such set or split, unreadable file, or values out of range.
+            DataError: no such set or split, unreadable file, or values out of range.
         """
         classes = self.classes(label_set)
         path = self.path / "labels" / label_set / f"{split}.npz"
         if not path.is_file():
             found = sorted(file.stem for file in path.parent.glob("*.npz"))
             there = ", ".join(found) or "none"
-            raise UserError(f"{self.path}: no split '{split}' in label set '{label_set}'; there are: {there}")
+            raise DataError(f"{self.path}: no split '{split}' in label set '{label_set}'; there are: {there}")
         return read_labels(path, classes, len(self.faces_NHWC))
 
     def classes(self, label_set: str) -> tuple[str, ...]:
         """Names in label order of one labelling of the faces.
 
         Raises:
-            UserError: no such set.
+            DataError: no such set.
         """
         known = self.description["label_sets"]
         if label_set not in known:
             there = ", ".join(known) or "none"
-            raise UserError(
+            raise DataError(
                 f"{self.path}: no label set '{label_set}'; there are: {there}; to make one, see: fecnet prepare --help"
             )
         return tuple(known[label_set]["classes"])
@@ -127,7 +127,7 @@ class PackedDataset:
         """A further array of the set, such as ``expression`` of the synthetic faces, or None.
 
         Raises:
-            UserError: unreadable or truncated.
+            DataError: unreadable or truncated.
         """
         path = self.path / f"{name}.npy"
         return open_array(path, in_memory=True) if path.is_file() else None
@@ -137,28 +137,30 @@ def read_description(folder: Path) -> dict[str, Any]:
     """What ``dataset.json`` says.
 
     Raises:
-        UserError: no data set, unreadable, or another format version.
+        DataError: no data set, unreadable, or another format version.
     """
     file = folder / "dataset.json"
     if not file.is_file():
-        raise UserError(f"{folder}: no packed data set here (no dataset.json); make one with: fecnet prepare")
+        raise DataError(f"{folder}: no packed data set here (no dataset.json); make one with: fecnet prepare")
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
-        version = description["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file}: not a data set description: {error}") from error
+    except ValueError as error:  # JSON's and UTF-8's
+        raise DataError(f"{file}: not a data set description: {error}") from error
+    if not isinstance(description, dict) or "format" not in description:
+        raise DataError(f"{file}: not a data set description: lacks 'format'")
+    version = description["format"]
     if version != PACKED_FORMAT:
-        raise UserError(f"{file}: format {version!r}; this version reads {PACKED_FORMAT}; prepare the set anew")
+        raise DataError(f"{file}: format {version!r}; this version reads {PACKED_FORMAT}; prepare the set anew")
     lacking = [key for key in DESCRIBED if key not in description]
     if lacking:
-        raise UserError(f"{file}: not a data set description: lacks {', '.join(lacking)}")
+        raise DataError(f"{file}: not a data set description: lacks {', '.join(lacking)}")
     files = description["files"]
     recorded = files.get("faces.npy") if isinstance(files, dict) else None
     if not isinstance(recorded, dict) or not isinstance(recorded.get("sha256"), str):
-        raise UserError(f"{file}: 'files' holds no sha256 of faces.npy; prepare the set anew")
+        raise DataError(f"{file}: 'files' holds no sha256 of faces.npy; prepare the set anew")
     if description["channels"] not in CHANNELS:
         allowed = " or ".join(map(str, CHANNELS))
-        raise UserError(f"{file}: channels {description['channels']}; allowed: {allowed}")
+        raise DataError(f"{file}: channels {description['channels']}; allowed: {allowed}")
     return description
 
 
@@ -166,14 +168,14 @@ def open_faces(folder: Path, description: dict[str, Any]) -> np.ndarray:
     """``faces.npy`` as a memory map.
 
     Raises:
-        UserError: unreadable, truncated, or not what ``description`` announces.
+        DataError: unreadable, truncated, or not what ``description`` announces.
     """
     file = folder / "faces.npy"
     faces = open_array(file)
     keys = ("num_faces", "height", "width")
     announced = (*(description[key] for key in keys), len(description["channels"]))
     if faces.dtype != np.uint8 or faces.shape != announced:
-        raise UserError(f"{file}: holds {faces.dtype} {faces.shape}; dataset.json announces uint8 {announced}")
+        raise DataError(f"{file}: holds {faces.dtype} {faces.shape}; dataset.json announces uint8 {announced}")
     return faces
 
 
@@ -181,18 +183,18 @@ def read_triplets(path: Path, num_faces: int, optional: Sequence[str] = ()) -> d
     """``faces``, ``odd``, ``type`` and ``votes`` of a triplet file, checked, and ``optional`` arrays where it has them.
 
     Raises:
-        UserError: unreadable, shapes that do not fit, or values out of range.
+        DataError: unreadable, shapes that do not fit, or values out of range.
     """
     arrays = read_arrays(path, _TRIPLET_ARRAYS, optional=optional, kind="triplet file")
     faces, odd, kind, votes = (arrays[name] for name in _TRIPLET_ARRAYS)
     num = odd.size
     if [array.shape for array in (faces, odd, kind, votes)] != [(num, 3), (num,), (num,), (num, 3)] or not num:
         shapes = f"{faces.shape}, {odd.shape}, {kind.shape}, {votes.shape}"
-        raise UserError(f"{path}: shapes {shapes}; expected (T, 3), (T,), (T,), (T, 3) with at least one triplet")
+        raise DataError(f"{path}: shapes {shapes}; expected (T, 3), (T,), (T,), (T, 3) with at least one triplet")
     if any(array.dtype.kind not in "iu" for array in (faces, odd, kind, votes)):
-        raise UserError(f"{path}: arrays must hold whole numbers")
+        raise DataError(f"{path}: arrays must hold whole numbers")
     for name, values, limit in (("faces", faces, num_faces), ("odd", odd, 3), ("type", kind, 3)):
         if not 0 <= values.min() <= values.max() < limit:
             bad = np.flatnonzero((values < 0) | (values >= limit))[0] // (values.size // len(values))
-            raise UserError(f"{path}: triplet {bad}: '{name}' is {values[bad].tolist()}; allowed: 0..{limit - 1}")
+            raise DataError(f"{path}: triplet {bad}: '{name}' is {values[bad].tolist()}; allowed: 0..{limit - 1}")
     return arrays

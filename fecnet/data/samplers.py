@@ -9,7 +9,7 @@ import numpy as np
 
 from fecnet.data.permutation import permuted
 from fecnet.data.sharing import order_by_shared_face
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError
 
 _GROUPS = 4  # least number of groups of a stream whose items stay together
 _BLOCK = 32  # iterations whose items are found together: numpy's cost per call, shared
@@ -86,7 +86,7 @@ class TripletSampler(RoundSampler):
         together: so many neighbours in the order of ``order_by_shared_face`` stay together (see ``RoundSampler``).
 
     Raises:
-        UserError: the batch is larger than the data, or its share of a type than there are of that type; too few
+        ConfigError: the batch is larger than the data, or its share of a type than there are of that type; too few
             groups to shuffle.
     """
 
@@ -110,12 +110,12 @@ class TripletSampler(RoundSampler):
         most = max(1, fewest // _GROUPS)
         if not 1 <= together <= most:
             of = "of each type, of one there are only" if balance else "of"
-            raise UserError(
+            raise ConfigError(
                 f"DATA.TRIPLET_GROUP_SIZE: {together} triplets {of} {fewest}; allowed here: 1..{most}, so that there "
                 f"are {_GROUPS} groups to shuffle"
             )
         if share_of_type > fewest:
-            raise UserError(
+            raise ConfigError(
                 f"SOLVER.BATCH_SIZE: {batch_size} takes {share_of_type} triplets of each type, of one there are only "
                 f"{fewest}; allowed here: 1..{fewest * len(streams)}, or DATA.BALANCE_TRIPLET_TYPES false"
             )
@@ -135,7 +135,7 @@ class ClassSampler(RoundSampler):
         balance: one stream per class that occurs, instead of one stream.
 
     Raises:
-        UserError: the batch is larger than the data.
+        ConfigError: the batch is larger than the data.
     """
 
     def __init__(self, class_M: np.ndarray, *, batch_size: int, seed: int, balance: bool) -> None:
@@ -146,7 +146,7 @@ class ClassSampler(RoundSampler):
 
 def _check_batch_size(batch_size: int, num_items: int, items: str) -> None:
     if not 1 <= batch_size <= num_items:
-        raise UserError(f"SOLVER.BATCH_SIZE: {batch_size} for {num_items} {items}; allowed: 1..{num_items}")
+        raise ConfigError(f"SOLVER.BATCH_SIZE: {batch_size} for {num_items} {items}; allowed: 1..{num_items}")
 
 
 def _by_kind(kind_T: np.ndarray) -> list[np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fecnet.data.packed import PackedDataset
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 
 _CHARACTER = 6  # pixels, of the font under a picture
 
@@ -22,7 +22,7 @@ def sheet_faces(dataset: PackedDataset, columns: int) -> tuple[np.ndarray, list[
         row of the sheet, such as ``ferplus anger``.
 
     Raises:
-        UserError: a label file is unreadable or holds values out of range, or there is no face.
+        DataError: a label file is unreadable or holds values out of range, or there is no face.
     """
     rows_of = _rows_by_class(dataset)
     if not rows_of:
@@ -38,7 +38,7 @@ def sheet_faces(dataset: PackedDataset, columns: int) -> tuple[np.ndarray, list[
         told = [name, *(str(row) for row in chosen[1:])]
         captions += [text.encode("ascii", "replace").decode()[:most] for text in told] + [""] * missing
     if not pictures:
-        raise UserError(f"{dataset.path}: no face to show")
+        raise DataError(f"{dataset.path}: no face to show")
     return np.concatenate(pictures), captions, [" ".join(pair) for pair in rows_of]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from fecnet.data.face_rows import face_rows
 from fecnet.data.labels import read_labels
 from fecnet.data.packed import open_faces, read_description, read_triplets
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file, open_array
 
 _TYPE_NAMES = ("one_class", "two_class", "three_class")
@@ -44,7 +44,7 @@ def verify_dataset(folder: str | Path) -> Verdict:
     Memory stays bounded by the largest label or triplet file and the keys of the faces.
 
     Raises:
-        UserError: there is no data set, or its ``dataset.json`` cannot be used, so that nothing can be checked.
+        DataError: there is no data set, or its ``dataset.json`` cannot be used, so that nothing can be checked.
     """
     folder = Path(folder)
     description = read_description(folder)
@@ -56,7 +56,7 @@ def verify_dataset(folder: str | Path) -> Verdict:
         try:
             for fault in _content_faults(folder, name, description):
                 inside.append(fault)  # one by one: what was found stays when a later row cannot be read
-        except (ValueError, OSError) as error:
+        except (DataError, OSError) as error:
             inside.append(str(error))
         faults += inside[:_MOST_FAULTS]
         if len(inside) > _MOST_FAULTS:
@@ -65,24 +65,24 @@ def verify_dataset(folder: str | Path) -> Verdict:
 
 
 def _check_description(file: Path, description: dict[str, Any]) -> None:
-    """Raise ValueError unless the parts of ``dataset.json`` that all checks rest on have their form."""
+    """Raise DataError unless the parts of ``dataset.json`` that all checks rest on have their form."""
     for key in ("num_faces", "height", "width"):
         if type(description[key]) is not int or description[key] < 0:
-            raise UserError(f"{file}: '{key}' is {description[key]!r}; allowed: a whole number, 0 or more")
+            raise DataError(f"{file}: '{key}' is {description[key]!r}; allowed: a whole number, 0 or more")
     parts = [(key, description[key]) for key in ("splits", "label_sets", "files")]
     parts += [
         (f"{key}.{name}", part) for key, group in parts if isinstance(group, Mapping) for name, part in group.items()
     ]
     for name, part in parts:
         if not isinstance(part, Mapping):
-            raise UserError(f"{file}: '{name}' is {part!r}; allowed: a mapping")
+            raise DataError(f"{file}: '{name}' is {part!r}; allowed: a mapping")
     for name, split in description["splits"].items():
         if not all(isinstance(split.get(key, {}), Mapping) for key in ("triplets", "labels")):
-            raise UserError(f"{file}: 'splits.{name}' holds no mappings of counts")
+            raise DataError(f"{file}: 'splits.{name}' holds no mappings of counts")
     lists = [(f"label_sets.{name}.classes", part.get("classes")) for name, part in description["label_sets"].items()]
     for name, value in lists:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise UserError(f"{file}: '{name}' is {value!r}; allowed: a list of names")
+            raise DataError(f"{file}: '{name}' is {value!r}; allowed: a list of names")
 
 
 def _announced_files(description: dict[str, Any]) -> set[str]:
@@ -117,7 +117,7 @@ def _hash_faults(path: Path, expected: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _content_faults(folder: Path, name: str, description: dict[str, Any]) -> Iterator[str]:
-    """What is wrong inside one file; reading it raises ValueError for the first thing that bars further checks."""
+    """What is wrong inside one file; reading it raises DataError for the first thing that bars further checks."""
     path, parts = folder / name, Path(name).parts
     if name == "faces.npy":
         open_faces(folder, description)

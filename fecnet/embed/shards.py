@@ -150,10 +150,11 @@ class Shards:
         return str(self._ended(stem)["note"])
 
     def _ended(self, stem: str) -> dict[str, Any]:
+        file = self._end(stem)
         try:
-            ended: dict[str, Any] = json.loads(self._end(stem).read_text(encoding="utf-8"))
+            ended: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UserError(f"{self._end(stem)}: missing or damaged: {error}; run the same command again") from error
+            raise UserError(f"{file}: missing or damaged: {error}; run the same command again") from error
         return ended
 
     def _path(self, stem: str, part: int) -> Path:

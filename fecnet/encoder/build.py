@@ -21,7 +21,7 @@ from fecnet.engine.description import CheckpointInfo, parse_info
 from fecnet.engine.predict import Net
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.utils.env import choose_device
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import CheckpointError, ConfigError, UserError
 from fecnet.utils.files import hash_file
 from fecnet.utils.typed_json import to_json
 
@@ -48,7 +48,7 @@ def load_encoder(
     elif file.suffix == ".pt2" or file.is_file():
         allowed = "a run or checkpoint folder, a bundle, a .onnx file of `fecnet export`"
         program = "a .pt2 is opened with torch.export.load, which runs code from the file: only one that you trust"
-        raise UserError(f"{path}: allowed here: {allowed}; {program}")
+        raise CheckpointError(f"{path}: allowed here: {allowed}; {program}")
     else:
         opened = _open_checkpoint(path, checkpoint, device)
     return build_encoder(opened, batch_size=batch_size, detector_model=detector_model, detector_device=detector_device)
@@ -116,12 +116,12 @@ def _open_onnx(path: Path, device: str) -> OpenedNet:
         UserError: no such file, not made by fecnet, damaged, or a GPU is asked for.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise CheckpointError(f"{path}: no such file")
     if device not in ("auto", "cpu"):
-        raise UserError(f"DEVICE: {device!r} with {path}: ONNX files run on the CPU here; allowed: auto, cpu")
+        raise ConfigError(f"DEVICE: {device!r} with {path}: ONNX files run on the CPU here; allowed: auto, cpu")
     net = OnnxNet(path)
     if META not in net.extra:
-        raise UserError(f"{path}: says nothing of its preprocessing; allowed: files that `fecnet export` made")
+        raise CheckpointError(f"{path}: says nothing of its preprocessing; allowed: files that `fecnet export` made")
     info = parse_info(net.extra[META], str(path))
     check_square(info)
     return OpenedNet(str(path), path, info, net, torch.device("cpu"))
@@ -142,5 +142,5 @@ def _recipe(info: CheckpointInfo) -> FaceRecipe:
     """How the faces of the training data were made."""
     try:
         return FaceRecipe.from_dict(info.preprocessing.faces)
-    except ValueError as error:
-        raise UserError(f"{info.origin}: {error}") from error
+    except UserError as error:
+        raise CheckpointError(f"{info.origin}: {error}") from error

@@ -312,11 +312,11 @@ class Encoder:
         }
 
     def check_align(self) -> None:
-        """Raise ValueError unless faces can be aligned as in training: it is known how, and the detector is here."""
+        """Raise UserError unless faces can be aligned as in training: it is known how, and the detector is here."""
         self._maker.check_align()
 
     def check_faces(self, dataset: PackedDataset) -> None:
-        """Raise ValueError unless the faces of a packed set have the size and channels of those trained on."""
+        """Raise UserError unless the faces of a packed set have the size and channels of those trained on."""
         if dataset.faces_NHWC.shape[1:] != self.face_shape or dataset.channels != list(self.channels):
             raise UserError(
                 f"{dataset.path}: faces of {dataset.faces_NHWC.shape[1:]} {dataset.channels}; {self.name} was "
@@ -329,7 +329,7 @@ class Encoder:
         return int(np.prod(self._shapes[name]))
 
     def check_output(self, name: str) -> None:
-        """Raise ValueError unless the net has this output: ``embedding``, ``feature``, ``logits`` or another."""
+        """Raise UserError unless the net has this output: ``embedding``, ``feature``, ``logits`` or another."""
         if name not in self._shapes:
             raise UserError(f"{self.name}: the net has no '{name}'; it has: {', '.join(sorted(self._shapes))}")
 

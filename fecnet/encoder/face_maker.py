@@ -125,7 +125,7 @@ class FaceMaker:
                 else:
                     name = "yunet" if self._model else "mtcnn"
                     self._detector = build_detector(name, model_path=self._model, device=self.detector_device)
-            except ValueError as error:
+            except UserError as error:
                 raise UserError(f"{self._origin}: {error}") from error
         return self._detector
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fecnet.encoder.exported_files import INPUT, first_line, import_or_tell
 from fecnet.structures import Outputs
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import CheckpointError
 
 
 class OnnxNet:
@@ -25,7 +25,7 @@ class OnnxNet:
         extra: metadata in it, as text, by name.
 
     Raises:
-        UserError: onnxruntime is missing, or the file is damaged.
+        CheckpointError: onnxruntime is missing, or the file is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,7 +36,7 @@ class OnnxNet:
         try:
             self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors share no class
-            raise UserError(f"{path}: not an ONNX file that onnxruntime reads: {first_line(error)}") from error
+            raise CheckpointError(f"{path}: not an ONNX file that onnxruntime reads: {first_line(error)}") from error
         self.extra: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self._names = [output.name for output in self._session.get_outputs()]
 

@@ -11,7 +11,7 @@ from fecnet.engine.checkpointer import load_weights
 from fecnet.engine.description import CheckpointInfo
 from fecnet.modeling.build import build_model
 from fecnet.modeling.models import ExpressionNet
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import CheckpointError
 
 
 class SavedNet(NamedTuple):
@@ -38,7 +38,7 @@ def open_saved_net(path: str | Path, checkpoint: str = "best") -> SavedNet:
         checkpoint: ``best`` or ``last``, for a run folder.
 
     Raises:
-        UserError: no checkpoint, or one that cannot be read.
+        CheckpointError: no checkpoint, or one that cannot be read.
     """
     folder = find_checkpoint(path, checkpoint)
     info = load_info(folder)
@@ -58,8 +58,8 @@ def check_square(info: CheckpointInfo) -> None:
     """Pictures become square faces; what was trained on others cannot take them.
 
     Raises:
-        UserError: the faces are not square.
+        CheckpointError: the faces are not square.
     """
     seen = info.preprocessing
     if seen.height != seen.width:
-        raise UserError(f"{info.origin}: faces of {seen.height}×{seen.width} pixels; allowed: square ones")
+        raise CheckpointError(f"{info.origin}: faces of {seen.height}×{seen.width} pixels; allowed: square ones")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fecnet.engine.description import INFO_FILE, CheckpointInfo, parse_info
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import CheckpointError
 
 
 def read_pointer(path: Path) -> int | None:
@@ -21,7 +21,7 @@ def read_pointer(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise UserError(f"{path}: expected an iteration, found {path.read_text().strip()!r}") from error
+        raise CheckpointError(f"{path}: expected an iteration, found {path.read_text().strip()!r}") from error
 
 
 def find_checkpoint(path: str | Path, checkpoint: str) -> Path:
@@ -32,7 +32,7 @@ def find_checkpoint(path: str | Path, checkpoint: str) -> Path:
         checkpoint: ``last`` or ``best`` (``last`` where there is no best), for a run folder.
 
     Raises:
-        UserError: nothing there.
+        CheckpointError: nothing there.
     """
     path = Path(path).resolve() if str(path) == "." else Path(path)
     if (path / INFO_FILE).is_file():
@@ -42,7 +42,7 @@ def find_checkpoint(path: str | Path, checkpoint: str) -> Path:
     if number is None:
         number = read_pointer(folder / "last")
     if number is None:
-        raise UserError(f"{path}: no checkpoint here; expected a run folder or a folder with meta.json")
+        raise CheckpointError(f"{path}: no checkpoint here; expected a run folder or a folder with meta.json")
     return folder / str(number)
 
 
@@ -50,10 +50,10 @@ def run_of(checkpoint: Path) -> Path:
     """The run folder that holds a checkpoint.
 
     Raises:
-        UserError: the checkpoint does not lie in a run.
+        CheckpointError: the checkpoint does not lie in a run.
     """
     if checkpoint.resolve().parent.name != "checkpoints":
-        raise UserError(f"{checkpoint}: not inside a run, as result/<run>/checkpoints/<iteration> is")
+        raise CheckpointError(f"{checkpoint}: not inside a run, as result/<run>/checkpoints/<iteration> is")
     return checkpoint.parent.parent if len(checkpoint.parts) > 2 else checkpoint.resolve().parents[1]
 
 
@@ -66,13 +66,13 @@ def load_info(checkpoint: Path) -> CheckpointInfo:
     """What ``meta.json`` of a checkpoint says.
 
     Raises:
-        UserError: missing, not JSON, another format version, or a field that is absent, unknown or of another type.
+        CheckpointError: missing, not JSON, of another format version, or with a field absent, unknown or mistyped.
     """
     file = checkpoint / INFO_FILE
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{file}: {error.strerror}") from error
+        raise CheckpointError(f"{file}: {error.strerror}") from error
     except ValueError as error:
-        raise UserError(f"{file}: not a checkpoint description: {error}") from error
+        raise CheckpointError(f"{file}: not a checkpoint description: {error}") from error
     return parse_info(text, str(file))

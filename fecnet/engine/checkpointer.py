@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fecnet.engine.checkpoint import read_pointer
 from fecnet.engine.description import INFO_FILE, CheckpointInfo
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import CheckpointError
 from fecnet.utils.files import flush_folder, replace_text, write_bytes
 
 _TRAINER_KEYS = ("progress", "labels", "optimizer", "schedule", "scaler", "sums", "raw", "criterion")
@@ -29,14 +29,14 @@ def make_folder(folder: Path) -> None:
     """Make a run's ``checkpoints`` folder and remove what a process killed while saving has left there.
 
     Raises:
-        UserError: it cannot be written.
+        CheckpointError: it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         replace_text(folder / ".writable", "")
         (folder / ".writable").unlink()
     except OSError as error:
-        raise UserError(f"{folder}: checkpoints cannot be written here: {error.strerror}") from error
+        raise CheckpointError(f"{folder}: checkpoints cannot be written here: {error.strerror}") from error
     for partial in folder.glob(".*.partial"):
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -68,13 +68,13 @@ class Checkpointer:
         Waits for the save before this one.
 
         Raises:
-            UserError: the save before this one met a full or read-only disk, or a weight or batch-norm statistic is
-                not finite; checkpoints before it are as they were.
+            CheckpointError: the save before this one met a full or read-only disk, or a weight or batch-norm statistic
+                is not finite; checkpoints before it are as they were.
         """
         self.finish()
         bad = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
         if bad:
-            raise UserError(
+            raise CheckpointError(
                 f"{self.folder / str(info.iteration)}: not saved: {bad[0]} is not finite; earlier ones are good"
             )
         self._pending = self._writer.submit(self._write, info, _snapshot(weights), _snapshot(trainer), best)
@@ -83,7 +83,7 @@ class Checkpointer:
         """Wait until what was saved is on disk.
 
         Raises:
-            UserError: it could not be written; earlier checkpoints are as they were.
+            CheckpointError: it could not be written; earlier checkpoints are as they were.
         """
         pending, self._pending = self._pending, None
         if pending is not None:
@@ -115,7 +115,7 @@ class Checkpointer:
             flush_folder(self.folder)
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
-            raise UserError(f"{target}: not saved: {error.strerror}; earlier checkpoints are intact") from error
+            raise CheckpointError(f"{target}: not saved: {error.strerror}; earlier checkpoints are intact") from error
         self._retire(iteration)
 
     def rewind(self, iteration: int, best: int | None) -> None:
@@ -157,20 +157,22 @@ def load_weights(checkpoint: Path, model: torch.nn.Module) -> None:
     """Load ``model.safetensors`` into ``model``; every name and shape must fit.
 
     Raises:
-        UserError: truncated, not safetensors (such as a pickle), or of another architecture.
+        CheckpointError: truncated, not safetensors (such as a pickle), or of another architecture.
     """
     file = checkpoint / "model.safetensors"
     try:
         state = safetensors.torch.load_file(file)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{file}: unreadable, truncated or not safetensors: {error}") from error
+        raise CheckpointError(f"{file}: unreadable, truncated or not safetensors: {error}") from error
     own = model.state_dict()
     missing = [name for name in own if name not in state]
     unknown = [name for name in state if name not in own]
     other = [name for name in own if name in state and own[name].shape != state[name].shape]
     for kind, names in (("lacks", missing), ("has unknown", unknown), ("has other shapes for", other)):
         if names:
-            raise UserError(f"{file}: of another architecture: {kind} {', '.join(names[:3])} ({len(names)} in all)")
+            raise CheckpointError(
+                f"{file}: of another architecture: {kind} {', '.join(names[:3])} ({len(names)} in all)"
+            )
     model.load_state_dict(state)
 
 
@@ -178,7 +180,7 @@ def load_trainer(checkpoint: Path) -> dict[str, Any]:
     """``trainer.pt`` of a checkpoint, plain dicts.
 
     Raises:
-        UserError: missing, truncated or unsafe.
+        CheckpointError: missing, truncated or unsafe.
     """
     file = checkpoint / "trainer.pt"
     try:
@@ -186,12 +188,12 @@ def load_trainer(checkpoint: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # what is wrong is told below, in one line
             state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UserError(
+        raise CheckpointError(
             f"{file}: holds more than tensors and plain values; not loaded, since it may be unsafe"
         ) from error
-    except (OSError, RuntimeError, EOFError) as error:
+    except Exception as error:  # a damaged file fails in any of a dozen ways
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{file}: unreadable or truncated: {reason}") from error
+        raise CheckpointError(f"{file}: unreadable or truncated: {reason}") from error
     if not isinstance(state, dict) or any(key not in state for key in _TRAINER_KEYS):
-        raise UserError(f"{file}: not a trainer's state; expected {', '.join(_TRAINER_KEYS)}")
+        raise CheckpointError(f"{file}: not a trainer's state; expected {', '.join(_TRAINER_KEYS)}")
     return state

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from fecnet.config.node import Frozen, load_config
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import CheckpointError, UserError
 from fecnet.utils.typed_json import NOT_JSON, from_json, to_json
 
 CHECKPOINT_FORMAT = 1
@@ -182,7 +182,7 @@ class CheckpointInfo:
         """The settings of the training, checked; ``overrides`` as of ``load_config``.
 
         Raises:
-            UserError: unknown keys or ill-typed values.
+            CheckpointError: unknown keys or ill-typed values.
         """
         return load_config(overrides=overrides, base=self.config, base_name=self.origin)
 
@@ -200,15 +200,18 @@ def parse_info(text: str, origin: str) -> CheckpointInfo:
         origin: where it stands, for errors.
 
     Raises:
-        UserError: not JSON, another format version, or a field that is absent, unknown or of another type.
+        CheckpointError: not JSON, another format version, or a field that is absent, unknown or of another type.
     """
     try:
         found = json.loads(text)
     except ValueError as error:
-        raise UserError(f"{origin}: not a checkpoint description: {error}") from error
+        raise CheckpointError(f"{origin}: not a checkpoint description: {error}") from error
     version = found.get("format") if isinstance(found, dict) else None
     if version != CHECKPOINT_FORMAT:
-        raise UserError(f"{origin}: checkpoint format {version!r}; this version reads {CHECKPOINT_FORMAT}")
+        raise CheckpointError(f"{origin}: checkpoint format {version!r}; this version reads {CHECKPOINT_FORMAT}")
     if found.get("accuracy") == {}:
         found["accuracy"] = None
-    return replace(from_json(CheckpointInfo, found, origin), origin=origin)
+    try:
+        return replace(from_json(CheckpointInfo, found, origin), origin=origin)
+    except UserError as error:
+        raise CheckpointError(str(error)) from error

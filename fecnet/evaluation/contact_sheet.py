@@ -28,13 +28,12 @@ def contact_sheet(
         captions: N short texts set under the pictures, of one or more lines, or None.
 
     Raises:
-        UserError: there is no picture, ``columns`` is below 1, or captions and pictures differ in number.
+        UserError: there is no picture, or ``columns`` is below 1.
     """
     num, height, width, channels = image_NHWC.shape
     if num == 0 or columns < 1:
         raise UserError(f"a contact sheet needs pictures and columns; got {num} pictures, {columns} columns")
-    if captions is not None and len(captions) != num:
-        raise UserError(f"{len(captions)} captions for {num} pictures")
+    assert captions is None or len(captions) == num, (captions, num)
     image_NHWC = image_NHWC[..., :1].repeat(3, axis=3) if channels < 3 else image_NHWC[..., :3]
     lines = max(caption.count("\n") + 1 for caption in captions) if captions is not None else 0
     cell_height = height + _GAP + _CAPTION * lines

@@ -72,7 +72,7 @@ def choose_faces(cfg: Frozen, encoder: Encoder, info: CheckpointInfo, check: str
         task = find_task(cfg, dataset)
         check_classes(info, dataset, task)
         evaluator = build_evaluator(cfg, dataset, [split], torch.device("cpu"), task=task)
-    except ValueError as error:
+    except UserError as error:
         logger.info(f"{error}; so accuracy is not measured")
         rows_N = np.arange(0, len(dataset.faces_NHWC), max(1, len(dataset.faces_NHWC) // _UNJUDGED))
         return CheckFaces(

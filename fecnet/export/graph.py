@@ -60,7 +60,7 @@ class Source:
         net = StoredFaces(self.model, self.views) if self.raw else self.model
         try:
             return capture(net, self.graph_input(self.blank(2)))
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"{self.name}: {error}") from error
 
     def blank(self, num: int) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fecnet.faces.quiet import quiet
+from fecnet.utils.errors import DataError
 
 MAX_PIXELS = 100_000_000  # 300 MB of RGB; cameras and phones stay below
 
@@ -29,7 +30,7 @@ REASONS = {
 }
 
 
-class UnreadableImage(ValueError):
+class UnreadableImage(DataError):
     """An image that is refused.
 
     Args:
@@ -79,13 +80,15 @@ def read_photo(path: str | Path) -> np.ndarray | str:
         uint8, shape (H, W, 3), RGB; or why there is none: ``missing_file``, ``cannot_open`` (a folder, no permission, a
         name too long or with a NUL), or a key of ``REASONS``.
     """
+    if "\0" in str(path):  # no file can have such a name
+        return "cannot_open"
     try:
         return decode_image(path)
     except UnreadableImage as error:
         return error.reason
     except FileNotFoundError:
         return "missing_file"
-    except (OSError, ValueError):  # ValueError: no file can have such a name
+    except (OSError, UnicodeEncodeError):  # the second: another name that no file can have
         return "cannot_open"
 
 

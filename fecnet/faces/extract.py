@@ -119,7 +119,7 @@ def _aligned(
         landmarks_52 = found.landmarks_K52[best]
         try:
             face_HWC = align_face(image_HWC, landmarks_52, size)
-        except ValueError:  # one face among hundreds of thousands must not end the run
+        except UserError:  # one face among hundreds of thousands must not end the run
             return "bad_points"
         return Face(face_HWC, landmarks_52, found.boxes_K4[best], float(found.scores_K[best]))
     if box_4 is None or no_face == "drop":

@@ -113,7 +113,7 @@ def _cut(face_SSC: np.ndarray, landmarks_52: np.ndarray) -> tuple[np.ndarray, np
     size = len(face_SSC)
     try:
         crop_SSC = hull_crop(face_SSC, landmarks_52, size, HULL_MARGIN)
-    except ValueError:
+    except UserError:
         return face_SSC, None
     corner_2, side = hull_square(landmarks_52, HULL_MARGIN)
     return crop_SSC, (landmarks_52 - corner_2) * (size / side)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from fecnet.faces.align import invert, similarity_transform, transform_points, warp
 from fecnet.faces.detections import Detections, detections, overlap
+from fecnet.utils.errors import UserError
 
 TURNS = (-30, 30)  # degrees, counter-clockwise; detectors find faces turned by 15 and more to either side by themselves
 _SAME = 0.3  # intersection over union above which two boxes are one face, as YuNet has it
@@ -92,7 +93,7 @@ def place_again(
     """
     faces, matrices, upright = [], [], []
     for face, points_52 in enumerate(landmarks_K52):
-        with suppress(ValueError):  # points that span no face stay as they are
+        with suppress(UserError):  # points that span no face stay as they are
             matrix_23 = similarity_transform(points_52, upright_52 * size)
             upright.append(warp(image_HWC, matrix_23, size, quick=quick))
             faces.append(face)

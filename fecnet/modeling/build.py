@@ -14,7 +14,7 @@ from fecnet.modeling.models import ExpressionNet
 from fecnet.modeling.neck.registry import NECKS
 from fecnet.modeling.parts import BackboneEntry, Choice, HeadEntry, NeckEntry, check_used
 from fecnet.modeling.region_net import RegionNet
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError
 from fecnet.utils.lookup import lookup
 
 
@@ -38,11 +38,11 @@ def build_model(cfg: EasyDict, in_channels: int, num_classes: int = 0) -> Expres
     neck = neck_entry.build(in_channels=backbone.out_channels, **neck_entry.keywords(settings), **of_neck)
     of_head = {"num_classes": num_classes} if "logits" in head_entry.outputs else {}
     if of_head and num_classes < 2:
-        raise UserError(f"MODEL.HEAD: '{model.HEAD}' with {num_classes} classes; DATA.LABELS must give two or more")
+        raise ConfigError(f"MODEL.HEAD: '{model.HEAD}' with {num_classes} classes; DATA.LABELS must give two or more")
     head = head_entry.build(in_channels=neck.out_channels, **head_entry.keywords(settings), **of_head)
     std = per_channel(model.STD, in_channels, mask=1.0, key="MODEL.STD")
     if min(std) <= 0:
-        raise UserError(f"MODEL.STD: {list(model.STD)}; every value must be above 0")
+        raise ConfigError(f"MODEL.STD: {list(model.STD)}; every value must be above 0")
     mean = per_channel(model.MEAN, in_channels, mask=0.0, key="MODEL.MEAN")
     net = RegionNet if head_entry.sees_regions else ExpressionNet
     return net(backbone, neck, head, mean=mean, std=std, freeze_backbone=model.FREEZE_BACKBONE)
@@ -76,7 +76,7 @@ def _widths(cfg: EasyDict) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
     if not given:
         return {}, {}
     if len(given) != len(own):
-        raise UserError(
+        raise ConfigError(
             f"MODEL.LAYER_CHANNELS: {len(given)} numbers, {given}; allowed for {cfg.MODEL.BACKBONE} with neck "
             f"'{cfg.MODEL.NECK}': empty, or {len(own)} numbers such as its own, {own}"
         )
@@ -87,9 +87,9 @@ def _widths(cfg: EasyDict) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
 def _check(model: EasyDict, settings: Mapping[str, Any]) -> None:
     for key in ("NECK_CHANNELS", "FEATURE_DIM", "EMBEDDING_DIM"):
         if model[key] < 1:
-            raise UserError(f"MODEL.{key}: {model[key]}; must be at least 1")
+            raise ConfigError(f"MODEL.{key}: {model[key]}; must be at least 1")
     if not 0 <= model.DROPOUT < 1:
-        raise UserError(f"MODEL.DROPOUT: {model.DROPOUT}; must be at least 0 and below 1")
+        raise ConfigError(f"MODEL.DROPOUT: {model.DROPOUT}; must be at least 0 and below 1")
     check_used(
         settings,
         [
@@ -120,7 +120,7 @@ def per_channel(values: Sequence[float], channels: int, *, mask: float, key: str
     if len(values) not in allowed:
         numbers = " or ".join(map(str, allowed))
         note = " (the last channel is a mask)" if colours < channels else ""
-        raise UserError(f"{key}: {len(values)} values for {channels} channels{note}; give {numbers}")
+        raise ConfigError(f"{key}: {len(values)} values for {channels} channels{note}; give {numbers}")
     if len(values) == channels:
         return [float(value) for value in values]
     colour = [float(value) for value in values] * (colours // len(values))

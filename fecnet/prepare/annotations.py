@@ -16,7 +16,7 @@ from fecnet.prepare.text_rows import Tally, check_text_file, text_rows
 from fecnet.prepare.triplet_rows import ANSWERS, Annotations, TripletRows, parse_box
 from fecnet.prepare.writer import face_key
 from fecnet.structures import TripletType
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 
 # Why a line is dropped, in the order in which it is judged: a line with several faults counts under the first.
 ANNOTATION_REASONS = (
@@ -59,10 +59,10 @@ def read_annotations(path: str | Path, *, min_agreement: float = 2 / 3, progress
         progress: show a bar.
 
     Raises:
-        UserError: ``path`` is not a text file, or ``min_agreement`` is out of range.
+        DataError: ``path`` is not a text file, or ``min_agreement`` is out of range.
     """
     if not 0 < min_agreement <= 1:
-        raise UserError(f"min_agreement: {min_agreement}; allowed: above 0, at most 1")
+        raise DataError(f"min_agreement: {min_agreement}; allowed: above 0, at most 1")
     share = Fraction(min_agreement).limit_denominator(1000)  # exact: 4 of 6 raters are two thirds
     rows = TripletRows()
     tally = Tally(ANNOTATION_REASONS)
@@ -86,7 +86,7 @@ def read_list(path: str | Path, *, progress: bool = True) -> Annotations:
         ``urls`` holds the paths; there are no answers, and the votes are zero.
 
     Raises:
-        UserError: ``path`` is not a text file.
+        DataError: ``path`` is not a text file.
     """
     rows = TripletRows()
     tally = Tally(LIST_REASONS)
@@ -107,7 +107,7 @@ def read_crops(path: str | Path) -> dict[str, str]:
         ``face_key`` of URL and box to the path as written.
 
     Raises:
-        UserError: not such a table, a bad row, or one face with two paths.
+        DataError: not such a table, a bad row, or one face with two paths.
     """
     path = Path(path)
     check_text_file(path)
@@ -118,32 +118,32 @@ def read_crops(path: str | Path) -> dict[str, str]:
             header = [name.strip() for name in next(reader)]
             if sorted(header) != sorted(CROP_COLUMNS):
                 wanted = ",".join(CROP_COLUMNS)
-                raise UserError(f"{path}: the first line is {','.join(header)!r}; expected {wanted!r} in any order")
+                raise DataError(f"{path}: the first line is {','.join(header)!r}; expected {wanted!r} in any order")
             for fields in reader:
                 if any(field.strip() for field in fields):
                     _add_crop(crops, header, fields, f"{path}: line {reader.line_num}")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start})") from error
+        raise DataError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start})") from error
     except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num}: {error}") from error
+        raise DataError(f"{path}: line {reader.line_num}: {error}") from error
     return crops
 
 
 def _add_crop(crops: dict[str, str], header: list[str], fields: list[str], place: str) -> None:
     if len(fields) > len(header):
-        raise UserError(f"{place}: has {len(fields)} columns; expected {len(header)}: {','.join(header)}")
+        raise DataError(f"{place}: has {len(fields)} columns; expected {len(header)}: {','.join(header)}")
     row = {name: value.strip() for name, value in zip(header, fields, strict=False)}
     missing = [name for name in CROP_COLUMNS if not row.get(name)]
     if missing:
-        raise UserError(f"{place}: has no {', '.join(missing)}; needed are {','.join(CROP_COLUMNS)}")
+        raise DataError(f"{place}: has no {', '.join(missing)}; needed are {','.join(CROP_COLUMNS)}")
     edges = [row[name] for name in CROP_COLUMNS[1:5]]
     box = parse_box(edges)
     if box is None:
         wanted = "numbers in 0..1 with left < right and top < bottom"
-        raise UserError(f"{place}: left,right,top,bottom are {','.join(edges)}; expected {wanted}")
+        raise DataError(f"{place}: left,right,top,bottom are {','.join(edges)}; expected {wanted}")
     known = crops.setdefault(face_key(row["url"], box), row["path"])
     if known != row["path"]:
-        raise UserError(f"{place}: gives the path {row['path']!r} to a face that has {known!r}; one face, one path")
+        raise DataError(f"{place}: gives the path {row['path']!r} to a face that has {known!r}; one face, one path")
 
 
 def _add_annotation(rows: TripletRows, line: int, fields: list[str], share: Fraction) -> str:

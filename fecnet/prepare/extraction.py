@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from fecnet.faces.detections import Detector
 from fecnet.faces.extract import Face, NoFace, extract_faces, whole_face
 from fecnet.faces.recipe import FaceRecipe, aligned_template
 from fecnet.utils.cores import usable_cores
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file, read_arrays, replace_arrays
 
 _PIECE = 128  # photos whose faces are written together: what a kill costs at most, by process
@@ -55,15 +56,15 @@ class Extraction:
 
     def __post_init__(self) -> None:
         if not 16 <= self.size <= 1024:
-            raise UserError(f"size: {self.size}; allowed: 16..1024 pixels")
+            raise DataError(f"size: {self.size}; allowed: 16..1024 pixels")
         if not 0 <= self.margin <= 4:
-            raise UserError(f"margin: {self.margin}; allowed: 0..4 of the box's longer side")
+            raise DataError(f"margin: {self.margin}; allowed: 0..4 of the box's longer side")
 
     def build_detector(self) -> Detector | None:
         """The detector, or None where faces are taken as they are.
 
         Raises:
-            UserError: it cannot be built: unknown, or its package or weights are missing.
+            DataError: it cannot be built: unknown, or its package or weights are missing.
         """
         if not self.detector:
             return None
@@ -137,7 +138,7 @@ class FacePieces:
             progress: show a bar.
 
         Raises:
-            UserError: the detector cannot be built, or a process was killed.
+            DataError: the detector cannot be built, or a process was killed.
             OSError: the disk is full or read-only.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -167,14 +168,14 @@ class FacePieces:
             return
         # not forked: torch's and OpenCV's threads do not survive that
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(self._extraction,)) as pool:
+        with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
             running = {pool.submit(_work, self._pieces[k], self._path(k), self._extraction): k for k in todo}
             try:
                 for future in as_completed(running):
                     faults.update(future.result())
                     yield running[future], dict(faults)
             except BrokenProcessPool as error:
-                raise UserError(
+                raise DataError(
                     f"{self._folder}: a process that cuts faces was killed, perhaps for want of memory; pieces "
                     "that are done stay: run the same command again, with fewer --workers"
                 ) from error
@@ -209,19 +210,20 @@ class FacePieces:
         return self._folder / f"{number:06d}-{hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:12]}.npz"
 
 
-_detector: Detector | None = None  # of this worker process: building the nets takes a second
-
-
-def _start_worker(extraction: Extraction) -> None:
-    global _detector
+def _start_worker() -> None:
     import torch
 
     torch.set_num_threads(1)  # one process per core: threads would fight
-    _detector = extraction.build_detector()
+
+
+@cache
+def _detector_of(extraction: Extraction) -> Detector | None:
+    """Of this worker process: building the nets takes a second. Not at its start, where an error would have no name."""
+    return extraction.build_detector()
 
 
 def _work(photos: Sequence[PhotoFaces], path: Path, extraction: Extraction) -> dict[str, int]:
-    return _extract_piece(photos, path, extraction, _detector)
+    return _extract_piece(photos, path, extraction, _detector_of(extraction))
 
 
 def _extract_piece(

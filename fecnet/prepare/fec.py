@@ -25,7 +25,7 @@ from fecnet.prepare.web.journal import FolderLock
 from fecnet.prepare.web.photo_store import PhotoStore
 from fecnet.prepare.work import check_sources
 from fecnet.prepare.writer import PackedWriter, check_target, face_key
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file
 
 _TRIPLET_TYPES = ("one_class", "two_class", "three_class")
@@ -85,7 +85,7 @@ def prepare_fec(
         what was read, kept and dropped by reason.
 
     Raises:
-        UserError: a file is no such file or has changed since the work began, ``path`` exists, another run is at work
+        DataError: a file is no such file or has changed since the work began, ``path`` exists, another run is at work
             on it, or nothing is left to pack.
     """
     extraction = extraction or Extraction()
@@ -137,11 +137,11 @@ def prepare_list(
         The coverage, as ``prepare_fec``.
 
     Raises:
-        UserError: as ``prepare_fec``; there is no folder ``pictures``.
+        DataError: as ``prepare_fec``; there is no folder ``pictures``.
     """
     folder = Path(pictures)
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; give the one that the paths in the list start from")
+        raise DataError(f"{folder}: no such folder; give the one that the paths in the list start from")
 
     def locate(faces: Faces, work: Path) -> tuple[dict[int, Path], dict[str, str]]:
         there = {number: folder / name for number, name in enumerate(faces.sources) if (folder / name).is_file()}
@@ -222,7 +222,7 @@ class _Packing:
         check_target(self._path, overwrite=self._overwrite)
         for file in files.values():
             if not file.is_file():
-                raise UserError(f"{file}: no such file")
+                raise DataError(f"{file}: no such file")
 
     def _open(self, files: Mapping[str, Path]) -> tuple[dict[str, Annotations], Faces]:
         hashes = {split: hash_file(file) for split, file in files.items()}
@@ -232,7 +232,7 @@ class _Packing:
         for split, table in tables.items():
             if not len(table.odd_T):
                 dropped = {reason: count for reason, count in table.coverage["dropped"].items() if count}
-                raise UserError(f"{files[split]}: of {table.coverage['read']} rows none can be used: {dropped}")
+                raise DataError(f"{files[split]}: of {table.coverage['read']} rows none can be used: {dropped}")
         return tables, join_faces(tables)
 
     def _pack(
@@ -252,7 +252,7 @@ class _Packing:
             "faces": {"read": num_faces, "kept": kept, "dropped": dict(Counter(lost.values()))},
         }
         if not kept:
-            raise UserError(f"{self._path}: no face is left to pack; lost: {coverage['faces']['dropped']}")
+            raise DataError(f"{self._path}: no face is left to pack; lost: {coverage['faces']['dropped']}")
         size = self._extraction.size
         writer = PackedWriter(
             self._path, num_faces=kept, height=size, width=size, channels=["R", "G", "B"], overwrite=self._overwrite
@@ -325,7 +325,7 @@ def _add_triplets(writer: PackedWriter, split: str, table: Annotations, row_F: n
     rows_T3 = row_F[table.faces_T3]
     kept_T = (rows_T3 >= 0).all(axis=1)
     if not kept_T.any():
-        raise UserError(f"split {split}: of {len(kept_T)} triplets none has all its faces; see the faces lost")
+        raise DataError(f"split {split}: of {len(kept_T)} triplets none has all its faces; see the faces lost")
     num_answers_T = np.diff(table.answer_offset)
     of_kept = np.repeat(kept_T, num_answers_T)
     writer.add_triplets(

@@ -23,7 +23,7 @@ from fecnet.prepare.writer import PackedWriter, face_key
 from fecnet.synthetic.annotators import NUM_RATERS, RatedTriplets, rate_triplets
 from fecnet.synthetic.expressions import EXPRESSIONS, as_seen, sample_expressions
 from fecnet.synthetic.rendering import photograph_again, render_faces, sample_identities
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 
 GENERATOR_VERSION = 1  # raise when the same seed gives other faces, so that two sets are never taken for one
 LABEL_SET = "synthetic"
@@ -65,10 +65,10 @@ def prepare_synthetic(
         progress: show a bar where there is a terminal.
 
     Raises:
-        UserError: ``path`` exists, the size is too small to show a face, or there are too few faces for triplets.
+        DataError: ``path`` exists, the size is too small to show a face, or there are too few faces for triplets.
     """
     if size < 24:
-        raise UserError(f"--size {size}: too small to show a face; allowed: 24 or more pixels")
+        raise DataError(f"--size {size}: too small to show a face; allowed: 24 or more pixels")
     wanted = {
         "train": (num_train_identities, num_train_triplets),
         "val": (num_val_identities, num_val_triplets),

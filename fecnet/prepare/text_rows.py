@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 
 _PROBE = 1 << 16  # bytes looked at to tell text from anything else
 _BAR_STEP = 4096  # lines between two updates of the progress bar
@@ -55,18 +55,18 @@ def check_text_file(path: Path) -> None:
     """Refuse what cannot be a table.
 
     Raises:
-        UserError: no such file, a folder, an empty file, or bytes that are no text.
+        DataError: no such file, a folder, an empty file, or bytes that are no text.
     """
     if path.is_dir():
-        raise UserError(f"{path}: is a folder; give a text file of comma-separated values")
+        raise DataError(f"{path}: is a folder; give a text file of comma-separated values")
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise DataError(f"{path}: no such file")
     with path.open("rb") as file:
         start = file.read(_PROBE)
     if not start.removeprefix(b"\xef\xbb\xbf"):
-        raise UserError(f"{path}: is empty; give a text file of comma-separated values")
+        raise DataError(f"{path}: is empty; give a text file of comma-separated values")
     if b"\0" in start:
-        raise UserError(f"{path}: holds zero bytes, so it is no text; give comma-separated values in UTF-8")
+        raise DataError(f"{path}: holds zero bytes, so it is no text; give comma-separated values in UTF-8")
 
 
 def text_rows(path: Path, tally: Tally, *, progress: bool) -> Iterator[tuple[int, str, list[str]]]:
@@ -82,7 +82,7 @@ def text_rows(path: Path, tally: Tally, *, progress: bool) -> Iterator[tuple[int
         progress: show a bar.
 
     Raises:
-        UserError: as ``check_text_file``.
+        DataError: as ``check_text_file``.
     """
     check_text_file(path)
     size = path.stat().st_size

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 from fecnet.utils.files import replace_json
 
 
@@ -19,7 +19,7 @@ def check_sources(work: Path, hashes: Mapping[str, str], files: Mapping[str, Pat
         files: its place by split, for the error.
 
     Raises:
-        UserError: a source has changed, or others are given.
+        DataError: a source has changed, or others are given.
     """
     noted = work / "sources.json"
     if not noted.exists():
@@ -28,16 +28,16 @@ def check_sources(work: Path, hashes: Mapping[str, str], files: Mapping[str, Pat
     try:
         before = json.loads(noted.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{noted}: unreadable: {error}; remove it to start anew") from error
+        raise DataError(f"{noted}: unreadable: {error}; remove it to start anew") from error
     if not isinstance(before, dict):
-        raise UserError(f"{noted}: holds {before!r}, expected a mapping; remove it to start anew")
+        raise DataError(f"{noted}: holds {before!r}, expected a mapping; remove it to start anew")
     for split, found in hashes.items():
         if before.get(split, found) != found:
-            raise UserError(
+            raise DataError(
                 f"{files[split]}: has changed since the work in {work} began; put it back, or remove "
                 f"{noted} to keep the photos that are there and start anew"
             )
     if before.keys() != hashes.keys():
-        raise UserError(
+        raise DataError(
             f"{work}: begun with {', '.join(before)}, now given {', '.join(hashes)}; give the same, or remove {noted}"
         )

@@ -18,7 +18,7 @@ import numpy as np
 
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.structures import FACE_COLUMNS, PACKED_FORMAT
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file, lock_handle, named_errors, require_locks
 
 
@@ -34,12 +34,12 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     """Make sure that a packed data set may be written at ``path``; called early where much work comes before.
 
     Raises:
-        UserError: ``path`` exists, and is no packed data set or may not be replaced.
+        DataError: ``path`` exists, and is no packed data set or may not be replaced.
     """
     _bring_back(path)
     if path.exists() and not (overwrite and (path / "dataset.json").is_file()):
         hint = "use --overwrite to replace it" if (path / "dataset.json").is_file() else "choose another name"
-        raise UserError(f"{path}: exists already; {hint}")
+        raise DataError(f"{path}: exists already; {hint}")
 
 
 def _bring_back(path: Path) -> None:
@@ -74,7 +74,7 @@ class PackedWriter:
         overwrite: replace a packed data set that stands at ``path``.
 
     Raises:
-        UserError: ``path`` exists, or another run is writing it.
+        DataError: ``path`` exists, or another run is writing it.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class PackedWriter:
             with named_errors(self.path):
                 self._faces = np.lib.format.open_memmap(self._folder / "faces.npy", "w+", np.uint8, self._shape)
                 _reserve(self._folder / "faces.npy")
-        except (OSError, ValueError):
+        except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             os.close(self._lock)
             raise
@@ -130,7 +130,7 @@ class PackedWriter:
         """Remove what writers of this set left that were killed: a living one holds the lock of its folder.
 
         Raises:
-            UserError: another writer is at work.
+            DataError: another writer is at work.
         """
         mine = re.compile(rf"\.{re.escape(self.path.name)}\.\d+\.partial")
         for partial in self.path.parent.iterdir():
@@ -141,7 +141,7 @@ class PackedWriter:
                 lock_handle(handle)
                 shutil.rmtree(partial, ignore_errors=True)
             except BlockingIOError as error:
-                raise UserError(f"{self.path}: another run is writing it; wait for it to end") from error
+                raise DataError(f"{self.path}: another run is writing it; wait for it to end") from error
             finally:
                 os.close(handle)
 
@@ -250,14 +250,9 @@ class PackedWriter:
         self._description["splits"].setdefault(split, {}).setdefault("labels", {})[label_set] = len(label_M)
 
     def add_array(self, name: str, array: np.ndarray) -> None:
-        """Write ``<name>.npy`` in the folder: a further array, such as the true expression of drawn faces.
-
-        Raises:
-            UserError: the data set has a file of that name already.
-        """
+        """Write ``<name>.npy`` in the folder: a further array, such as the true expression of drawn faces."""
         target = self._folder / f"{name}.npy"
-        if target.exists():
-            raise UserError(f"{target.name}: written already")
+        assert not target.exists(), target
         np.save(target, array, allow_pickle=False)
 
     def set_coverage(self, coverage: Mapping[str, Any]) -> None:

@@ -233,5 +233,5 @@ def _plot(folder: Path, scale_S: Tensor, choice: Choice, checkpoint: Path) -> No
     history = read_metrics(home_of(checkpoint) / "metrics.jsonl")
     try:
         plot_scales(scale_S, folder / "scales.png", threshold=choice.threshold, history=history)
-    except ValueError as error:
+    except UserError as error:
         logger.info(f"scales.png: not drawn: {error}")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fecnet.modeling.backbone.registry import BACKBONES
 from fecnet.modeling.channels import ChannelGroup, Span
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError, UserError
 
 _NONE = "no channel may be removed: all are frozen (MODEL.FREEZE_BACKBONE) or sums of residual blocks (--inner)"
 Keep = list[Tensor]  # of each group which channels stay, bool, shape (C,)
@@ -232,5 +232,5 @@ def removable_groups(net: nn.Module, backbone: str) -> list[ChannelGroup]:
         norms = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in net.modules())
         why = "its channels are not described for it" if norms else "it has no batch norm, whose scales would choose"
         allowed = ", ".join(name for name, entry in BACKBONES.items() if entry.own_widths)
-        raise UserError(f"MODEL.BACKBONE: '{backbone}' cannot be pruned: {why}; allowed: {allowed}")
+        raise ConfigError(f"MODEL.BACKBONE: '{backbone}' cannot be pruned: {why}; allowed: {allowed}")
     return groups

@@ -37,7 +37,7 @@ def _triplets(run: RunRecord, dataset: PackedDataset) -> list[Child]:
         triplets = dataset.triplets(split)
         try:
             failures, counts = triplet_failures(triplets, embedded["rows"], embedded["embedding"])
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"{run.path / 'evaluation' / 'embeddings.npz'}: {error}") from error
         counted = ", ".join(f"{row} {count:,}" for row, count in counts.items())
         said = f"Judged otherwise than by people: {counted} of {len(triplets):,}; {_LEGEND}"

@@ -49,7 +49,7 @@ class RunRecord(Run):
         path, trained = table["data"], self.best.data
         try:
             dataset = PackedDataset(path)
-        except (ValueError, OSError) as error:
+        except (UserError, OSError) as error:
             return None, str(error)
         now = dataset.description
         if table["coverage"] != dataset.coverage or (

@@ -12,7 +12,7 @@ from fecnet.engine.checkpoint import find_checkpoint, load_info, run_of
 from fecnet.engine.checkpointer import make_folder
 from fecnet.engine.description import CheckpointInfo, DataInfo
 from fecnet.utils import comm
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.files import replace_text
 from fecnet.utils.typed_json import from_json, to_json
 
@@ -146,7 +146,7 @@ def check_widths(cfg: Frozen, info: CheckpointInfo) -> None:
     before, now = list(info.settings().MODEL.LAYER_CHANNELS), list(cfg.MODEL.LAYER_CHANNELS)
     if before != now:
         own = f"a net with {before}; give these" if before else "not of a pruned net; allowed: empty"
-        raise UserError(f"MODEL.LAYER_CHANNELS: {now or 'empty'}; {info.place} is {own}")
+        raise ConfigError(f"MODEL.LAYER_CHANNELS: {now or 'empty'}; {info.place} is {own}")
 
 
 def check_trained(info: CheckpointInfo) -> None:

@@ -28,9 +28,10 @@ from fecnet.runs.folders import check_widths, data_differences
 from fecnet.runs.reports import AffectReport, ClassReport, Report, TripletReport
 from fecnet.runs.tasks import Task, build_evaluator, check_classes, find_task
 from fecnet.utils import comm, rendezvous
-from fecnet.utils.env import choose_device, code_hash, command_line, now, provenance
-from fecnet.utils.errors import UserError
+from fecnet.utils.env import choose_device, code_hash, now, provenance
+from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.memory import keep_freed_memory
+from fecnet.utils.program import command_line
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ def _check_hold_out(cfg: Frozen, trained: Frozen, splits: Sequence[str]) -> None
         return
     for key in CUT_BY:
         if cfg.DATA[key] != trained.DATA[key]:
-            raise UserError(
+            raise ConfigError(
                 f"DATA.{key}: {cfg.DATA[key]!r}, trained with {trained.DATA[key]!r}: it decides which faces were held "
                 f"out; allowed with other values: splits other than {', '.join(parts)}"
             )

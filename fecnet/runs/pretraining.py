@@ -17,7 +17,7 @@ from fecnet.engine.description import INFO_FILE, CheckpointInfo
 from fecnet.modeling.build import own_widths
 from fecnet.modeling.models import ExpressionNet
 from fecnet.modeling.pretrained import LoadReport, load_pretrained
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +26,11 @@ def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset) -> Non
     """Fill the parts of ``model`` that ``MODEL.PRETRAINED_PARTS`` names from ``MODEL.PRETRAINED``, and report.
 
     Raises:
-        UserError: the file cannot be used or is not described; it is of a net of other widths, or of one that has
+        ConfigError: the file cannot be used or is not described; it is of a net of other widths, or of one that has
             learnt faces which are held out here; or all parts are asked for and a weight does not fit.
     """
     if not cfg.MODEL.PRETRAINED_ON:
-        raise UserError("MODEL.PRETRAINED_ON: empty; say what the file was trained on, checkpoints disclose it")
+        raise ConfigError("MODEL.PRETRAINED_ON: empty; say what the file was trained on, checkpoints disclose it")
     _check_widths(cfg)
     _check_held_out(cfg, dataset)
     if cfg.MODEL.PRETRAINED_PARTS == "all":
@@ -59,13 +59,13 @@ def _load_all(model: ExpressionNet, path: str) -> LoadReport:
     report = load_pretrained(model, path)
     unfit = [*report.missing, *report.skipped, *report.converted]
     if unfit:
-        raise UserError(
+        raise ConfigError(
             f"MODEL.PRETRAINED_PARTS: all, but {path} does not fit this net: {unfit[0]} ({len(unfit)} in all); "
             "allowed: the settings of the net it was saved from, or backbone"
         )
     for key, ours, theirs in (("MEAN", mean, model.mean), ("STD", std, model.std)):
         if not torch.equal(ours, theirs):
-            raise UserError(f"MODEL.{key}: {ours.flatten().tolist()}; {path} has {theirs.flatten().tolist()}")
+            raise ConfigError(f"MODEL.{key}: {ours.flatten().tolist()}; {path} has {theirs.flatten().tolist()}")
     return report
 
 
@@ -73,7 +73,7 @@ def _check_widths(cfg: Frozen) -> None:
     """A pruned net's weights fit its widths alone: by name and shape only odd ones would be found.
 
     Raises:
-        UserError: the file lies in a checkpoint whose backbone has other widths.
+        ConfigError: the file lies in a checkpoint whose backbone has other widths.
     """
     origin = _info_beside(cfg.MODEL.PRETRAINED)
     if origin is None:
@@ -86,7 +86,7 @@ def _check_widths(cfg: Frozen) -> None:
     if cfg.MODEL.PRETRAINED_PARTS == "backbone":
         theirs, ours = theirs[: len(of_backbone)], ours[: len(of_backbone)]
     if theirs != ours:
-        raise UserError(
+        raise ConfigError(
             f"MODEL.LAYER_CHANNELS: {list(cfg.MODEL.LAYER_CHANNELS)}; {cfg.MODEL.PRETRAINED} is of a net with "
             f"{theirs}; allowed: the same"
         )
@@ -96,7 +96,7 @@ def _check_held_out(cfg: Frozen, dataset: PackedDataset) -> None:
     """What is held out here must not have been learnt there.
 
     Raises:
-        UserError: the file lies in a checkpoint trained on these faces, which were cut in another way.
+        ConfigError: the file lies in a checkpoint trained on these faces, which were cut in another way.
     """
     origin = _info_beside(cfg.MODEL.PRETRAINED)
     measured = [part for part in (HOLD_OUT, FOLD) if part in (*cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS)]
@@ -105,7 +105,7 @@ def _check_held_out(cfg: Frozen, dataset: PackedDataset) -> None:
     before = origin.settings().DATA
     for key in CUT_BY:
         if cfg.DATA[key] != before[key]:
-            raise UserError(
+            raise ConfigError(
                 f"DATA.{key}: {cfg.DATA[key]!r}; {cfg.MODEL.PRETRAINED} was trained on the same faces with "
                 f"{before[key]!r} and may have learnt some of '{measured[0]}'; allowed: the same"
             )

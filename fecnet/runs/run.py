@@ -184,9 +184,9 @@ def _read_table(file: Path, needed: Sequence[str]) -> dict[str, Any]:
     try:
         table = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise UserError(f"{file}: not JSON: {error}; measure the run anew with: python inference.py") from error
+        raise UserError(f"{file}: not JSON: {error}; measure the run anew with: fecnet evaluate") from error
     if not isinstance(table, dict) or not isinstance(table.get("splits"), dict) or set(OF_TABLE) - set(table):
-        raise UserError(f"{file}: not a table of inference.py, which has {', '.join(OF_TABLE)}")
+        raise UserError(f"{file}: not a table of fecnet evaluate, which has {', '.join(OF_TABLE)}")
     for split, found in table["splits"].items():
         lacking = [key for key in needed if not isinstance(found, Mapping) or key not in found]
         if lacking:

@@ -21,7 +21,7 @@ from fecnet.engine.evaluator import AffectMetric, ClassMetric, Evaluator, Metric
 from fecnet.evaluation import classification
 from fecnet.modeling.criterion.build import criteria_outputs, criteria_read
 from fecnet.modeling.head.registry import HEADS
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.lookup import lookup
 
 logger = logging.getLogger(__name__)
@@ -78,16 +78,18 @@ def find_task(cfg: Frozen, dataset: PackedDataset) -> Task:
     _check_head(cfg)
     targets = tuple(name for name in read if name != _TRIPLETS)
     if cfg.DATA.HOLD_OUT and _TRIPLETS in read:
-        raise UserError(f"DATA.HOLD_OUT: {cfg.DATA.HOLD_OUT}, but triplets share faces; allowed with triplets: 0")
+        raise ConfigError(f"DATA.HOLD_OUT: {cfg.DATA.HOLD_OUT}, but triplets share faces; allowed with triplets: 0")
     if cfg.DATA.FOLD and _TRIPLETS in read:
-        raise UserError(f"DATA.FOLD: {cfg.DATA.FOLD}, but triplets share faces; allowed with triplets: 0")
+        raise ConfigError(f"DATA.FOLD: {cfg.DATA.FOLD}, but triplets share faces; allowed with triplets: 0")
     if cfg.DATA.FOLD and FOLD not in (*cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS):
-        raise UserError(
+        raise ConfigError(
             f"DATA.REPORT_SPLITS: {list(cfg.DATA.REPORT_SPLITS)} lacks '{FOLD}', which DATA.FOLD makes, and so does "
             "DATA.EVAL_SPLITS"
         )
     if cfg.DATA.HOLD_OUT and HOLD_OUT not in cfg.DATA.EVAL_SPLITS:
-        raise UserError(f"DATA.EVAL_SPLITS: {list(cfg.DATA.EVAL_SPLITS)} lacks '{HOLD_OUT}', which DATA.HOLD_OUT makes")
+        raise ConfigError(
+            f"DATA.EVAL_SPLITS: {list(cfg.DATA.EVAL_SPLITS)} lacks '{HOLD_OUT}', which DATA.HOLD_OUT makes"
+        )
     classes = build_label_splits(cfg, dataset).classes if targets else ()
     return Task(targets, classes, frozenset(criteria_outputs(cfg)))
 
@@ -102,7 +104,7 @@ def _check_head(cfg: Frozen) -> None:
     if fits(given):
         return
     fitting = [name for name, head in HEADS.items() if fits(head.outputs)]
-    raise UserError(
+    raise ConfigError(
         f"MODEL.HEAD: '{cfg.MODEL.HEAD}' gives {', '.join(sorted(given))}; LOSS.CRITERIA {list(cfg.LOSS.CRITERIA)} "
         f"reads {', '.join(sorted(needed))}; allowed here: {', '.join(fitting) or 'no head'}"
     )
@@ -172,7 +174,7 @@ def selecting_figure(cfg: Frozen, task: Task) -> str:
     figures |= {name: name for name in classification.FIGURES} if task.has_classes else {}
     figures |= {"ccc": "ccc"} if task.has_affect else {}
     if cfg.EVAL.BEST_METRIC == _LAST and cfg.SOLVER.SCHEDULE == "plateau":
-        raise UserError("EVAL.BEST_METRIC: 'last' leaves the plateau schedule without a metric; choose another")
+        raise ConfigError("EVAL.BEST_METRIC: 'last' leaves the plateau schedule without a metric; choose another")
     return lookup(
         {"auto": next(iter(figures.values())), _LAST: "", **figures}, cfg.EVAL.BEST_METRIC, key="EVAL.BEST_METRIC"
     )
@@ -209,7 +211,7 @@ def check_batch_norm(model: nn.Module, smallest_batch: int) -> None:
         for layer in model.modules()
     )
     if smallest_batch < 2 and takes_statistics:
-        raise UserError(
+        raise ConfigError(
             "SOLVER.BATCH_SIZE: leaves a micro-batch of one face, of which batch norm has no variance; "
             "allowed: two or more faces for each process and each of SOLVER.GRAD_ACCUM_STEPS"
         )

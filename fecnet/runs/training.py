@@ -51,15 +51,15 @@ from fecnet.utils.env import (
     choose_device,
     choose_precision,
     code_hash,
-    command_line,
     now,
     provenance,
     why_no_compile,
 )
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.files import hash_file
 from fecnet.utils.logging import MetricsFile, TensorBoard
 from fecnet.utils.memory import keep_freed_memory
+from fecnet.utils.program import command_line
 from fecnet.utils.signals import StopOnSignal
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
     # What is wrong is found before anything is written.
     trainer = build_trainer(cfg, dataset, task, device, checkpoint)
     if trainer.progress.iteration > trainer.length:
-        raise UserError(
+        raise ConfigError(
             f"SOLVER.LENGTH: {trainer.length} iterations, but {checkpoint} is at iteration "
             f"{trainer.progress.iteration}; allowed: as many or more"
         )
@@ -188,7 +188,7 @@ def _build_model(cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.
         load_start(cfg, cast(ExpressionNet, model), dataset)
     if cfg.SOLVER.SYNC_BN:
         if device.type != "cuda":
-            raise UserError(f"SOLVER.SYNC_BN: true needs GPUs, this run is on {device.type}; allowed here: false")
+            raise ConfigError(f"SOLVER.SYNC_BN: true needs GPUs, this run is on {device.type}; allowed here: false")
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     memory_format = torch.channels_last if cfg.SOLVER.CHANNELS_LAST else torch.contiguous_format
     return model.to(device, memory_format=memory_format)  # type: ignore[call-overload]
@@ -274,7 +274,7 @@ def _compile_mode(cfg: Frozen, device: torch.device) -> str:
             (cfg.SOLVER.GRAD_ACCUM_STEPS == 1, "SOLVER.GRAD_ACCUM_STEPS 1"),
         ):
             if not met:
-                raise UserError(f"SOLVER.CUDA_GRAPHS: true needs {wanted}; allowed here: false")
+                raise ConfigError(f"SOLVER.CUDA_GRAPHS: true needs {wanted}; allowed here: false")
     if not cfg.SOLVER.COMPILE:
         return ""
     if why := why_no_compile(device):

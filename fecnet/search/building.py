@@ -15,8 +15,9 @@ from fecnet.encoder.pictures import OK
 from fecnet.search.index import is_index_alone, write_index
 from fecnet.search.kinds import choose_kind
 from fecnet.utils import comm
-from fecnet.utils.env import command_line, now
+from fecnet.utils.env import now
 from fecnet.utils.errors import UserError
+from fecnet.utils.program import command_line
 
 
 def build_index(

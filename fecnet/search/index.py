@@ -141,7 +141,7 @@ class Index:
         return str(self.description["model"]["name"])
 
     def check_model(self, encoder: Encoder) -> None:
-        """Raise ValueError unless the index was built with this very net, shown pictures in the same way."""
+        """Raise UserError unless the index was built with this very net, shown pictures in the same way."""
         built = self.description["model"]["identity"]
         if encoder.identity != built:
             raise UserError(
@@ -225,13 +225,23 @@ class Index:
         number = 0
         try:
             with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-                for number, (name, frame, time_s) in enumerate(csv.reader(file)):
+                for number, row in enumerate(csv.reader(file)):
                     if number:
-                        yield Name(name, int(frame or -1), float(time_s or "nan"))
-        except (ValueError, csv.Error) as error:
+                        yield _name(row, f"{path}: line {number + 1}")
+        except csv.Error as error:
             raise UserError(f"{path}: line {number + 2}: not name, frame and time: {error}") from error
         if number != len(self):
             raise UserError(f"{path}: {number} names for {len(self)} vectors")
+
+
+def _name(row: list[str], place: str) -> Name:
+    if len(row) != 3:
+        raise UserError(f"{place}: {len(row)} values; expected name, frame and time")
+    try:
+        number, time_s = int(row[1] or -1), float(row[2] or "nan")
+    except ValueError as error:
+        raise UserError(f"{place}: not name, frame and time: {error}") from error
+    return Name(row[0], number, time_s)
 
 
 def _description(path: Path) -> dict[str, Any]:
@@ -240,9 +250,11 @@ def _description(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no index here (no {DESCRIPTION}); make one with: fecnet search build")
     try:
         description: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        version = description["format"]
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:  # JSON's and UTF-8's
         raise UserError(f"{file}: not a description of an index: {error}") from error
+    if not isinstance(description, dict) or "format" not in description:
+        raise UserError(f"{file}: not a description of an index: lacks 'format'")
+    version = description["format"]
     if version != FORMAT:
         raise UserError(f"{file}: format {version!r}; this version reads {FORMAT}; build the index anew")
     lacking = [key for key in _KEYS if key not in description]

@@ -124,7 +124,7 @@ def write_sheet(index: Index, encoder: Encoder, answers: list[Answer], path: Pat
 def _cell(encoder: Encoder, pictures: Pictures, name: Name, align: bool) -> np.ndarray | str:
     try:
         (face,) = encoder.faces([pictures.open(name)], align=align)
-    except ValueError:
+    except UserError:
         return "gone"
     return face
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from fecnet.utils.errors import ConfigError
+
 
 def apex_optimizer(
     name: str, groups: list[dict[str, object]], *, instead: str, **options: object
@@ -21,12 +23,12 @@ def apex_optimizer(
         options: for its constructor.
 
     Raises:
-        UserError: no apex, one that is not NVIDIA's (the package of this name on PyPI is a web toolkit), one built
+        ConfigError: no apex, one that is not NVIDIA's (the package of this name on PyPI is a web toolkit), one built
             without its GPU part, or parameters that are not on a GPU.
     """
 
-    def refusal(why: str) -> ValueError:
-        return ValueError(f"SOLVER.OPTIMIZER: {name} is part of NVIDIA apex, {why}; {instead}")
+    def refusal(why: str) -> ConfigError:
+        return ConfigError(f"SOLVER.OPTIMIZER: {name} is part of NVIDIA apex, {why}; {instead}")
 
     if find_spec("apex") is None:
         raise refusal("which is not installed here (github.com/NVIDIA/apex, built from source)")

@@ -16,7 +16,7 @@ from fecnet.solver.apex import apex_optimizer
 from fecnet.solver.ema import EMA
 from fecnet.solver.gradient_rules import GradientRule, clip_norm, clip_value, l1_on_scales
 from fecnet.solver.schedules import PlateauSchedule, Schedule
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.lookup import lookup
 
 _Groups = list[dict[str, object]]
@@ -49,7 +49,7 @@ def _parameter_groups(solver: EasyDict, model: nn.Module) -> _Groups:
     """Parameter groups in the model's order, none of them empty."""
     backbone = getattr(model, "backbone", None)
     if backbone is None and solver.BACKBONE_LR_FACTOR != 1:
-        raise UserError(
+        raise ConfigError(
             f"SOLVER.BACKBONE_LR_FACTOR: {solver.BACKBONE_LR_FACTOR}; allowed: 1, since this model has no backbone"
         )
     in_backbone = set() if backbone is None else {id(parameter) for parameter in backbone.parameters()}
@@ -231,4 +231,4 @@ def build_ema(cfg: EasyDict, model: nn.Module) -> EMA | None:
 
 def _check(name: str, value: object, is_allowed: bool, allowed: str) -> None:
     if not is_allowed:
-        raise UserError(f"SOLVER.{name}: {value}; allowed: {allowed}")
+        raise ConfigError(f"SOLVER.{name}: {value}; allowed: {allowed}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from fecnet.config.node import load_config
 from fecnet.runs.training import train_run
 from fecnet.utils import comm
-from fecnet.utils.program import fail_in_one_line
+from fecnet.utils.program import run_program
 
 
 def train_one(recipe: str, *overrides: str) -> int:
@@ -37,4 +37,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(fail_in_one_line(lambda: train_one(*sys.argv[1:])))
+    sys.exit(run_program(lambda: train_one(*sys.argv[1:])))

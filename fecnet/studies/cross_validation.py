@@ -34,7 +34,7 @@ from fecnet.runs.tasks import Task, find_task, selecting_figure
 from fecnet.runs.training import open_dataset
 from fecnet.studies.scheduler import PlannedRun, train_all
 from fecnet.utils.env import choose_device, provenance
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.files import replace_json, replace_text
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def cross_validate(
     dataset = open_dataset(cfg)
     task = find_task(cfg, dataset)
     if not task.has_classes:
-        raise UserError(f"LOSS.CRITERIA: {list(cfg.LOSS.CRITERIA)}; allowed for folds: criteria that learn classes")
+        raise ConfigError(f"LOSS.CRITERIA: {list(cfg.LOSS.CRITERIA)}; allowed for folds: criteria that learn classes")
     selecting_figure(cfg, task)  # a schedule that needs one is refused
     settings = {number: [*overrides, *_of_fold(number)] for number in numbers}
     planned = [_plan(load_config(recipe, settings[number]), dataset, number) for number in numbers]

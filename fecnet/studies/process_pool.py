@@ -12,6 +12,8 @@ from pathlib import Path
 from fecnet.utils.cores import usable_cores
 from fecnet.utils.package import PACKAGE
 
+FAULT = "exit code 1"  # how a child process ends by a fault of fecnet
+
 
 class ProcessPool:
     """The child processes that train, at most one a slot; see ``fecnet.studies.child``.

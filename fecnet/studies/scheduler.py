@@ -22,8 +22,8 @@ from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, load_info
 from fecnet.runs.folders import check_same_data, fixed_differences
 from fecnet.runs.training import open_dataset
-from fecnet.studies.process_pool import ProcessPool
-from fecnet.utils.errors import UserError
+from fecnet.studies.process_pool import FAULT, ProcessPool
+from fecnet.utils.errors import FaultElsewhereError, UserError
 from fecnet.utils.files import locked
 from fecnet.utils.signals import StopOnSignal
 
@@ -64,6 +64,7 @@ def train_all(
     Raises:
         UserError: a setting that is wrong; a run there was trained with other settings or data; another call trains
             in ``folder``; runs failed: one line names them and their logs.
+        FaultElsewhereError: runs failed, one of them by a fault of fecnet.
         SystemExit: 128 + the signal that ended it.
     """
     _check(runs, jobs)
@@ -86,7 +87,8 @@ def train_all(
         )
         raise SystemExit(128 + ended_by)
     if pool.failed:
-        raise UserError(_failure(folder, pool.failed, len(runs)))
+        ended_by_fault = FAULT in pool.failed.values()
+        raise (FaultElsewhereError if ended_by_fault else UserError)(_failure(folder, pool.failed, len(runs)))
 
 
 def _train(left: Sequence[PlannedRun], folder: Path, pool: ProcessPool, stop: StopOnSignal, bar: tqdm[Any]) -> int:

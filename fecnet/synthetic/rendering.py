@@ -13,8 +13,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fecnet.utils.errors import UserError
-
 Number = np.ndarray | float  # one value for all faces or one of each, shape (N, 1, 1)
 Columns = Mapping[str, np.ndarray]  # one parameter of every face, shape (N, 1, 1)
 
@@ -128,13 +126,9 @@ def render_faces(identity: np.ndarray, expression: np.ndarray, size: int) -> np.
 
     Returns:
         RGB, uint8, shape (N, S, S, 3).
-
-    Raises:
-        UserError: the shapes disagree.
     """
     wanted = (len(identity), len(IDENTITY_FIELDS)), (len(identity), len(EXPRESSION_FIELDS))
-    if (identity.shape, expression.shape) != wanted:
-        raise UserError(f"identity and expression have shapes {identity.shape}, {expression.shape}; wanted {wanted}")
+    assert (identity.shape, expression.shape) == wanted, (identity.shape, expression.shape, wanted)
     who = _columns(identity, IDENTITY_FIELDS)
     face = _columns(expression, EXPRESSION_FIELDS)
     canvas = _Canvas(who, size)

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from fecnet.utils import rendezvous
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import CheckpointError, ConfigError, DataError, FaultElsewhereError, UserError
 
 T = TypeVar("T")
 
@@ -101,24 +101,37 @@ def broadcast_object(value: T) -> T:
 
 
 def from_main(function: Callable[[], T]) -> T:
-    """What ``function`` returns on rank 0, on all ranks; what a user can cause to go wrong there is raised on all.
+    """What ``function`` returns on rank 0, on all ranks; what goes wrong there is raised on all, so that none waits.
 
     Raises:
-        UserError: on all ranks, with the message of rank 0's ValueError or OSError.
+        UserError: on all ranks, of the kind and with the message of rank 0's UserError or OSError.
+        FaultElsewhereError: on the other ranks, where rank 0 raised something else.
     """
     if world_size() == 1:
         return function()
     result: T | None = None
-    problem = ""
+    raised: Exception | None = None
+    problem: tuple[type[Exception], str] | None = None
     if is_main():
         try:
             result = function()
-        except (ValueError, OSError) as error:
-            problem = str(error)
+        except Exception as error:  # raised below, once the others know
+            raised, problem = error, _told(error)
     result, problem = broadcast_object((result, problem))
-    if problem:
-        raise UserError(problem)
-    return cast(T, result)
+    if problem is None:
+        return cast(T, result)
+    kind, text = problem
+    if raised is not None and kind is FaultElsewhereError:
+        raise raised
+    raise kind(text) from raised
+
+
+def _told(error: Exception) -> tuple[type[Exception], str]:
+    """What the other ranks raise for what rank 0 met."""
+    if not isinstance(error, (UserError, OSError)):
+        return FaultElsewhereError, f"rank 0 has failed, see what it said: {type(error).__name__}: {error}"
+    kinds = (ConfigError, DataError, CheckpointError)
+    return next((kind for kind in kinds if isinstance(error, kind)), UserError), str(error)
 
 
 def gather_rows(share: Tensor, counts: Sequence[int]) -> list[Tensor]:

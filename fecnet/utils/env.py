@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import os
 import platform
-import shlex
 import subprocess
-import sys
 import threading
 import time
 import tomllib
@@ -22,11 +19,10 @@ import torch
 
 from fecnet.utils import comm
 from fecnet.utils.cores import usable_cores
-from fecnet.utils.errors import UserError
-from fecnet.utils.package import PACKAGE, VERSION, own_command
+from fecnet.utils.errors import ConfigError
+from fecnet.utils.package import PACKAGE, VERSION
 
 _exact_lock, _exact, _tf32_before = threading.Lock(), 0, (False, False)  # of exact_float32
-COMMAND = "FECNET_COMMAND"  # what was typed, for processes that were started by another
 _SIDE, _PRODUCTS = 512, 8  # of the matrices that tell how fast bf16 is, and how often they are multiplied
 _FAST = 1.2  # bf16 is chosen where it is so many times faster: far from what noise could turn
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -39,16 +35,18 @@ def choose_device(name: str) -> torch.device:
         name: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        UserError: unknown name, or cuda without a usable GPU.
+        ConfigError: unknown name, or cuda without a usable GPU.
     """
     if name not in ("auto", "cpu", "cuda"):
-        raise UserError(f"DEVICE: unknown name '{name}'; allowed: auto, cpu, cuda")
+        raise ConfigError(f"DEVICE: unknown name '{name}'; allowed: auto, cpu, cuda")
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise UserError("DEVICE: 'cuda' asked for, but torch sees no GPU; allowed here: auto, cpu")
+        raise ConfigError("DEVICE: 'cuda' asked for, but torch sees no GPU; allowed here: auto, cpu")
     if comm.local_rank() >= torch.cuda.device_count():
-        raise UserError(f"DEVICE: process {comm.local_rank()} has no GPU of its own; {torch.cuda.device_count()} here")
+        raise ConfigError(
+            f"DEVICE: process {comm.local_rank()} has no GPU of its own; {torch.cuda.device_count()} here"
+        )
     device = torch.device("cuda", comm.local_rank())
     torch.cuda.set_device(device)
     return device
@@ -62,15 +60,15 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         device: where it will run.
 
     Raises:
-        UserError: unknown name, or fp16 on a CPU.
+        ConfigError: unknown name, or fp16 on a CPU.
     """
     if name == "auto":
         fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else bf16_speed() >= _FAST
         return torch.bfloat16 if fast else torch.float32
     if name not in PRECISIONS:
-        raise UserError(f"SOLVER.PRECISION: unknown name '{name}'; allowed: auto, {', '.join(PRECISIONS)}")
+        raise ConfigError(f"SOLVER.PRECISION: unknown name '{name}'; allowed: auto, {', '.join(PRECISIONS)}")
     if name == "fp16" and device.type == "cpu":
-        raise UserError("SOLVER.PRECISION: 'fp16' needs a GPU; allowed on a CPU: auto, bf16, fp32")
+        raise ConfigError("SOLVER.PRECISION: 'fp16' needs a GPU; allowed on a CPU: auto, bf16, fp32")
     return PRECISIONS[name]
 
 
@@ -159,11 +157,6 @@ def provenance(device: torch.device | None = None) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "world_size": comm.world_size(),
     }
-
-
-def command_line() -> str:
-    """The command that started this process, as one would type it; a launcher hands its own down to its processes."""
-    return os.environ.get(COMMAND) or shlex.join([*own_command(), *sys.argv[1:]])
 
 
 def now() -> str:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError, UserError
 
 # What numpy and zipfile raise for damaged files, found by flipping bits: numpy reads a header as a Python literal.
 _DAMAGES = (
@@ -152,7 +152,7 @@ def read_arrays(path: Path, needed: Sequence[str], *, optional: Sequence[str] = 
             return {name: file[name] for name in (*needed, *(name for name in optional if name in file.files))}
     except _DAMAGES as error:
         told = " ".join(str(error).split())
-        raise UserError(f"{path}: not a {kind} with arrays {', '.join(needed or optional)}: {told}") from error
+        raise DataError(f"{path}: not a {kind} with arrays {', '.join(needed or optional)}: {told}") from error
 
 
 def open_array(path: Path, *, in_memory: bool = False) -> np.ndarray:
@@ -164,7 +164,7 @@ def open_array(path: Path, *, in_memory: bool = False) -> np.ndarray:
     try:
         array: np.ndarray = np.load(path, mmap_mode=None if in_memory else "r", allow_pickle=False)
     except _DAMAGES as error:
-        raise UserError(f"{path}: unreadable or truncated: {' '.join(str(error).split())}") from error
+        raise DataError(f"{path}: unreadable or truncated: {' '.join(str(error).split())}") from error
     return array
 
 

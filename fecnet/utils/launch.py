@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from fecnet.utils.errors import UserError
 from fecnet.utils.package import own_command
+from fecnet.utils.program import COMMAND, command_line, run_program
 
 
 def relaunch(nproc: int) -> int:
@@ -47,8 +48,6 @@ def launch(program: Sequence[str], arguments: Sequence[str], *, nproc: int) -> i
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
-    from fecnet.utils.env import COMMAND, command_line
-
     os.environ.setdefault(COMMAND, command_line())
     logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)  # said below
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // nproc)))
@@ -57,7 +56,7 @@ def launch(program: Sequence[str], arguments: Sequence[str], *, nproc: int) -> i
     try:
         run(options)
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
+        rank, failure = min(error.failures.items(), key=lambda item: _says_little(item[1].exitcode))
         if failure.exitcode >= 0:
             return failure.exitcode
         name = signal.Signals(-failure.exitcode).name
@@ -68,5 +67,18 @@ def launch(program: Sequence[str], arguments: Sequence[str], *, nproc: int) -> i
     return 0
 
 
+def _says_little(code: int) -> int:
+    """How little the end of a process says: torchrun ends the others by SIGTERM, and who is left alone ends with 1."""
+    return 2 if code in (-signal.SIGTERM, 128 + signal.SIGTERM) else int(code == 1)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``NPROC SCRIPT [ARGUMENTS …]``, as ``launch``."""
+    if len(arguments) < 2 or not arguments[0].isdecimal():
+        raise UserError(f"{' '.join(arguments) or 'no arguments'}; expected: NPROC SCRIPT [ARGUMENTS …]")
+    nproc, script, *rest = arguments
+    return launch([script], rest, nproc=int(nproc))
+
+
 if __name__ == "__main__":
-    sys.exit(launch([sys.argv[2]], sys.argv[3:], nproc=int(sys.argv[1])))
+    sys.exit(run_program(lambda: main(sys.argv[1:])))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -19,8 +19,8 @@ def lookup(choices: Mapping[str, T], name: str, *, key: str) -> T:
         key: config key the name came from, for the error.
 
     Raises:
-        UserError: no such name; the message lists the allowed ones in alphabetical order.
+        ConfigError: no such name; the message lists the allowed ones in alphabetical order.
     """
     if name not in choices:
-        raise UserError(f"{key}: unknown name {name!r}; allowed: {', '.join(sorted(choices))}")
+        raise ConfigError(f"{key}: unknown name {name!r}; allowed: {', '.join(sorted(choices))}")
     return choices[name]

@@ -23,8 +23,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1], start=1):
         try:
             values = json.loads(line)
-            int(values["iteration"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}:{number}: not a line of metrics with an 'iteration': {line[:60]!r}") from error
+        except json.JSONDecodeError:
+            values = None
+        if not isinstance(values, dict) or not isinstance(values.get("iteration"), int):
+            raise UserError(f"{path}:{number}: not a line of metrics with an 'iteration': {line[:60]!r}")
         found.append(values)
     return found

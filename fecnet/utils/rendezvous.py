@@ -54,7 +54,7 @@ def check_same(topic: str, described: Mapping[str, Any]) -> None:
     """
     if _store is None:
         return
-    own, ranks, seconds = int(os.environ["RANK"]), launched_ranks(), _timeout_s()
+    own, ranks, seconds = _number("RANK"), launched_ranks(), _timeout_s()
     verdict, read = f"{topic}/verdict", f"{topic}/read"
     try:
         _store.set(f"{topic}/{own}", json.dumps([socket.gethostname(), dict(described)], default=str))
@@ -110,10 +110,10 @@ def _open_store(seconds: float) -> dist.Store:
     """The key-value store of this launch: torchrun's own, or else one that rank 0 holds.
 
     Raises:
-        UserError: the port is taken, or nobody answers there.
+        UserError: the port is taken, nobody answers there, or the launcher did not say where.
     """
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    holds = os.environ["RANK"] == "0" and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    host, port = _announced("MASTER_ADDR"), _number("MASTER_PORT")
+    holds = _number("RANK") == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     try:
         if holds:
             _check_port(port)
@@ -136,7 +136,20 @@ def _check_port(port: int) -> None:
 
 def launched_ranks() -> int:
     """Number of processes that the launcher announces."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return _number("WORLD_SIZE") if "WORLD_SIZE" in os.environ else 1
+
+
+def _announced(name: str) -> str:
+    if name not in os.environ:
+        raise UserError(f"{name}: not set, though WORLD_SIZE is {launched_ranks()}; torchrun sets both")
+    return os.environ[name]
+
+
+def _number(name: str) -> int:
+    text = _announced(name)
+    if not text.isdecimal():
+        raise UserError(f"{name}: '{text}'; allowed: a whole number, as torchrun sets it")
+    return int(text)
 
 
 def _timeout_s() -> float:
@@ -152,10 +165,10 @@ def _timeout_s() -> float:
 
 def first_to_say(text: str) -> bool:
     """Whether no rank has said ``text`` yet: what goes wrong on all ranks is told once. Not a collective."""
-    if launched_ranks() == 1:
-        return True
     try:
+        if launched_ranks() == 1:
+            return True
         store = _store if _store is not None else _open_store(_ANSWER_S)
         return store.add(f"said/{hashlib.sha256(text.encode()).hexdigest()}", 1) == 1
-    except (ValueError, dist.DistError):
+    except (UserError, dist.DistError):
         return True  # better twice than never

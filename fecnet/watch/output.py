@@ -100,7 +100,7 @@ class Film:
         """OpenCV says nothing of a full disk."""
         try:
             there = Video(self._partial).announced
-        except ValueError:
+        except UserError:
             there = 0
         if there != self._written:
             raise OSError(f"{self.path}: {there} of {self._written} frames could be written; is the disk full?")

@@ -1,4 +1,4 @@
-"""Under torchrun itself: one rank that dies takes the others along, and what is said is said once."""
+"""Under a launcher: one rank that dies takes the others along, and what is said is said once."""
 
 import os
 import subprocess
@@ -30,26 +30,30 @@ sys.exit(code)
 """
 
 
-def launch(folder, mode, *arguments):
-    """torchrun with two ranks of a script that is train.py but for what happens at iteration 3 of rank 1."""
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node=2")
+
+
+def launch(folder, mode, *arguments, launcher=TORCHRUN):
+    """Two ranks of a script that is train.py but for what happens at iteration 3 of rank 1."""
     script = folder / "child.py"
     script.write_text(CHILD)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     return subprocess.run(
-        [*command, str(script), mode, *map(str, arguments)],
+        [sys.executable, "-m", *launcher, str(script), mode, *map(str, arguments)],
         env=environment,
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=180,
     )
 
 
 def test_an_exception_on_one_rank_ends_the_launch(recipe):
-    done = launch(recipe.parent, "raise", recipe)
-    assert done.returncode != 0
-    assert "broken on one rank" in done.stderr
+    done = launch(recipe.parent, "raise", recipe, launcher=("fecnet.utils.launch", "2"))
+    assert done.returncode == 1
+    assert "RuntimeError: broken on one rank\nfault: this is a fault of fecnet" in done.stderr
+    assert done.stderr.count("Traceback (most recent call last):") == 1  # none of the rank that is left alone
+    assert done.stderr.count("fault: ") == 1
     assert find_checkpoint(recipe.parent / "result" / "tiny", "last").name == "2"
 
 

@@ -137,7 +137,7 @@ def test_bad_confusion_matrices_are_one_line(tmp_path):
         "negative.csv": ("1,2,3\n4,-5,6\n7,8,9\n", "finite, 0 or more"),
         "empty.csv": ("1,2,3\n0,0,0\n7,8,9\n", "row 1 is empty"),
         "damaged.npy": ("no array", "unreadable"),
-        "nothing.csv": ("\n", "empty$"),
+        "nothing.csv": ("\n", r"empty; allowed: a line of numbers"),
     }
     for name, (text, said) in cases.items():
         (tmp_path / name).write_text(text)
@@ -183,13 +183,13 @@ def test_a_class_without_a_centroid_is_named():
         CRITERIA["wasserstein"].build(classes=("neutral", "bored"))
 
 
-def test_numbers_of_classes_that_disagree_are_refused():
+def test_numbers_of_classes_that_disagree_are_a_fault_and_no_loss():
     out, batch = {"logits": torch.zeros(2, 3)}, batch_of(label=torch.zeros(2, dtype=torch.int64))
-    with pytest.raises(ValueError, match=r"LOSS\.CLASS_WEIGHTS: 2 weights for 3 classes"):
+    with pytest.raises(AssertionError):
         CrossEntropyCriterion(class_weights=[1.0, 2.0])(out, batch)
-    with pytest.raises(ValueError, match="distances of 8 classes for 3"):
+    with pytest.raises(AssertionError):
         WassersteinCriterion(centroid_distances(FERPLUS))(out, batch)
-    with pytest.raises(ValueError, match=r"logits have shape \(2, 3\), votes \(2, 8\)"):
+    with pytest.raises(AssertionError):
         SoftTargetCriterion()(out, batch_of(distribution=torch.zeros(2, 8)))
 
 
@@ -207,7 +207,7 @@ def test_weighted_criteria_refuse_what_makes_no_sum():
         with pytest.raises(ValueError, match=r"LOSS\.WEIGHTS"):
             WeightedCriteria([(SoftTargetCriterion(), weight)])
     twice = WeightedCriteria([(CrossEntropyCriterion(), 1.0), (CrossEntropyCriterion(hardest=0.7), 1.0)])
-    with pytest.raises(ValueError, match="two criteria have the term 'cross_entropy'"):
+    with pytest.raises(AssertionError, match="two criteria have a term of"):
         twice.count(batch_of(label=torch.zeros(2, dtype=torch.int64)))
     assert WeightedCriteria([(TripletCriterion((0.1, 0.2, 0.2)), 1.0)]).feedback() is None
 

@@ -14,7 +14,7 @@ from fecnet.config.node import load_config
 from fecnet.runs.listing import describe_run, find_runs
 from fecnet.runs.training import train_run
 from fecnet.studies.scheduler import PlannedRun, train_all
-from fecnet.utils.program import fail_in_one_line
+from fecnet.utils.program import run_program
 from tests.inline_runs import inline_runs  # noqa: F401  (a fixture)
 
 LONG = ("SOLVER.LENGTH", "200", "EVAL.PERIOD", "0")  # long enough to be met in the middle: some 20 ms an iteration
@@ -28,7 +28,7 @@ def _command(recipe, folder, log):
         os.dup2(file.fileno(), 2)
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
     runs = [PlannedRun(f"seed_{seed}", ("SEED", str(seed), *LONG)) for seed in (1, 2)]
-    code = fail_in_one_line(lambda: train_all(recipe, runs, folder, jobs=2) or 0)
+    code = run_program(lambda: train_all(recipe, runs, folder, jobs=2) or 0)
     sys.stdout.flush()
     sys.exit(code)
 

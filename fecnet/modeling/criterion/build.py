@@ -11,7 +11,7 @@ from fecnet.config.node import flatten
 from fecnet.modeling.criterion.registry import CRITERIA
 from fecnet.modeling.criterion.weighted import WeightedCriteria
 from fecnet.modeling.parts import Choice, CriterionEntry, check_used
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError
 from fecnet.utils.lookup import lookup
 
 
@@ -19,17 +19,17 @@ def criteria_read(cfg: Any) -> tuple[str, ...]:
     """What the criteria read of a batch: ``triplets`` and names of targets, each once.
 
     Raises:
-        UserError: an unknown criterion, none that reads what people said, one that needs another beside it, or a
+        ConfigError: an unknown criterion, none that reads what people said, one that needs another beside it, or a
             setting that none reads.
     """
     names, chosen = list(cfg.LOSS.CRITERIA), _chosen(cfg)
     every = [name for entry in chosen.values() for name in entry.reads]
     if not every:
-        raise UserError(f"LOSS.CRITERIA: {names} reads neither triplets nor labels; add one that does")
+        raise ConfigError(f"LOSS.CRITERIA: {names} reads neither triplets nor labels; add one that does")
     readers = [name for name, entry in chosen.items() if "logits" in entry.outputs]
     if readers and not any(entry.teaches_classes for entry in chosen.values()):
         teachers = ", ".join(name for name, entry in CRITERIA.items() if entry.teaches_classes)
-        raise UserError(f"LOSS.CRITERIA: {names} teaches no classes; {readers[0]} needs one beside it: {teachers}")
+        raise ConfigError(f"LOSS.CRITERIA: {names} teaches no classes; {readers[0]} needs one beside it: {teachers}")
     check_used(dict(flatten(cfg)), [Choice("LOSS.CRITERIA", CRITERIA, names)])
     return tuple(dict.fromkeys(every))
 
@@ -55,13 +55,13 @@ def build_criterion(
         relabel_after: iterations before SCN's search for wrong labels begins; None = never.
 
     Raises:
-        UserError: an unknown name, weights that do not fit the names, or a setting out of its range.
+        ConfigError: an unknown name, weights that do not fit the names, or a setting out of its range.
     """
     names, weights = list(cfg.LOSS.CRITERIA), list(cfg.LOSS.WEIGHTS)
     if len(names) != len(weights):
-        raise UserError(f"LOSS.WEIGHTS: {len(weights)} numbers for {len(names)} of LOSS.CRITERIA; give one each")
+        raise ConfigError(f"LOSS.WEIGHTS: {len(weights)} numbers for {len(names)} of LOSS.CRITERIA; give one each")
     if len(set(names)) < len(names):
-        raise UserError(f"LOSS.CRITERIA: {names} names one twice; allowed: each once")
+        raise ConfigError(f"LOSS.CRITERIA: {names} names one twice; allowed: each once")
     meant = {"DATA.LABELS": classes, "LOSS.CLASS_WEIGHTS": class_weights, "LOSS.SCN_RELABEL_AFTER": relabel_after}
     settings = {**dict(flatten(cfg)), **meant}
     criteria = [entry.build(**entry.keywords(settings)) for entry in _chosen(cfg).values()]

@@ -13,7 +13,6 @@ from fecnet.modeling.criterion.ranges import check_range
 from fecnet.modeling.criterion.targets import target_of
 from fecnet.structures import Batch, Outputs
 from fecnet.utils import comm
-from fecnet.utils.errors import UserError
 
 
 class CrossEntropyCriterion(nn.Module):
@@ -53,15 +52,9 @@ class CrossEntropyCriterion(nn.Module):
         return {"cross_entropy": self._weight(target_of(batch, "label", "cross_entropy")).sum()}
 
     def forward(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Sum of weight × cross-entropy over the images with a label.
-
-        Raises:
-            UserError: another number of class weights than of classes.
-        """
+        """Sum of weight × cross-entropy over the images with a label."""
         logits_NK, label_N = out["logits"].float(), target_of(batch, "label", "cross_entropy")
-        if self.class_weight_K is not None and len(self.class_weight_K) != logits_NK.shape[1]:
-            found, classes = len(self.class_weight_K), logits_NK.shape[1]
-            raise UserError(f"LOSS.CLASS_WEIGHTS: {found} weights for {classes} classes; give one each")
+        assert self.class_weight_K is None or len(self.class_weight_K) == logits_NK.shape[1], logits_NK.shape
         weight_N = self._weight(label_N)
         loss_N = F.cross_entropy(
             logits_NK, label_N.clamp(min=0), reduction="none", label_smoothing=self.label_smoothing

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from fecnet.modeling.criterion.wasserstein import FreeDistances, centroid_distances, confusion_distances
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.files import open_array
 from fecnet.utils.lookup import lookup
 
@@ -28,7 +28,7 @@ def build_distances(kind: str, classes: Sequence[str], confusion: str = "") -> T
             or does not fit.
     """
     if confusion and kind != "confusion":
-        raise UserError(
+        raise ConfigError(
             f"LOSS.WASSERSTEIN_CONFUSION: {confusion!r} is not used by LOSS.WASSERSTEIN_COST {kind}; allowed here: ''"
         )
     choices: dict[str, Callable[[], Tensor | FreeDistances]] = {
@@ -41,7 +41,7 @@ def build_distances(kind: str, classes: Sequence[str], confusion: str = "") -> T
 
 def _distances_of_file(confusion: str, num_classes: int) -> Tensor:
     if not confusion:
-        raise UserError(
+        raise ConfigError(
             "LOSS.WASSERSTEIN_CONFUSION: ''; LOSS.WASSERSTEIN_COST confusion needs the training set's confusion matrix"
         )
     path = Path(confusion)
@@ -50,13 +50,19 @@ def _distances_of_file(confusion: str, num_classes: int) -> Tensor:
         if confusion_KK.shape != (num_classes, num_classes):
             raise UserError(f"shape {confusion_KK.shape}; expected {(num_classes, num_classes)}")
         return confusion_distances(confusion_KK)
-    except (OSError, ValueError) as error:
+    except (OSError, UserError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
-        raise UserError(f"LOSS.WASSERSTEIN_CONFUSION: '{path}': {reason}") from error
+        raise ConfigError(f"LOSS.WASSERSTEIN_CONFUSION: '{path}': {reason}") from error
 
 
 def _read_numbers(path: Path) -> np.ndarray:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"not UTF-8: {error}") from error
     if not any(line.strip() for line in lines):
-        raise UserError("empty")
-    return np.loadtxt(lines, delimiter=",", ndmin=2)
+        raise UserError("empty; allowed: a line of numbers for each class")
+    try:
+        return np.loadtxt(lines, delimiter=",", ndmin=2)
+    except ValueError as error:
+        raise UserError(str(error)) from error

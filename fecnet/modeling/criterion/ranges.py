@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError
 
 
 def check_range(name: str, value: object, is_allowed: bool, allowed: str) -> None:
     """Raise unless ``LOSS.name`` is allowed.
 
     Raises:
-        UserError: it is not; the message says what is.
+        ConfigError: it is not; the message says what is.
     """
     if not is_allowed:
-        raise UserError(f"LOSS.{name}: {value}; allowed: {allowed}")
+        raise ConfigError(f"LOSS.{name}: {value}; allowed: {allowed}")

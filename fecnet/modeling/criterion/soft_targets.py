@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from fecnet.modeling.criterion.targets import present_rows, target_of
 from fecnet.structures import Batch, Outputs
-from fecnet.utils.errors import UserError
 
 
 class SoftTargetCriterion(nn.Module):
@@ -17,15 +16,8 @@ class SoftTargetCriterion(nn.Module):
         return {"soft_targets": present_rows(target_of(batch, "distribution", "soft_targets")).sum()}
 
     def forward(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Sum of the cross-entropy over the images with votes.
-
-        Raises:
-            UserError: another number of classes than the votes have.
-        """
+        """Sum of the cross-entropy over the images with votes."""
         share_NK = target_of(batch, "distribution", "soft_targets")
-        if out["logits"].shape != share_NK.shape:
-            raise UserError(
-                f"soft_targets: logits have shape {tuple(out['logits'].shape)}, votes {tuple(share_NK.shape)}"
-            )
+        assert out["logits"].shape == share_NK.shape, (out["logits"].shape, share_NK.shape)
         # absent rows are zeros, so that neither they nor their gradient are NaN
         return {"soft_targets": -(share_NK.nan_to_num(0.0) * out["logits"].float().log_softmax(dim=1)).sum()}

@@ -1,11 +1,10 @@
-"""A batch's targets, or what to say where the data set has none."""
+"""A batch's targets."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from fecnet.structures import Batch
-from fecnet.utils.errors import UserError
 
 
 def target_of(batch: Batch, name: str, criterion: str) -> Tensor:
@@ -14,14 +13,9 @@ def target_of(batch: Batch, name: str, criterion: str) -> Tensor:
     Args:
         batch: this rank's images.
         name: ``label``, ``distribution`` or ``valence_arousal``.
-        criterion: who asks, for the error.
-
-    Raises:
-        UserError: the data set has no such target.
+        criterion: who asks; what it reads is in the batch, or was refused before training began.
     """
-    if name not in batch.targets:
-        found = ", ".join(sorted(batch.targets)) or "none"
-        raise UserError(f"LOSS.CRITERIA: '{criterion}' needs the target '{name}'; DATA.LABELS gives: {found}")
+    assert name in batch.targets, f"'{criterion}' reads '{name}'; the batch has {sorted(batch.targets)}"
     return batch.targets[name]
 
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from fecnet.structures import Batch, Outputs, opposite_distances
-from fecnet.utils.errors import UserError
 
 
 def triplet_loss(emb_B3D: Tensor, odd_B: Tensor, margin_B: Tensor) -> Tensor:
@@ -21,15 +20,9 @@ def triplet_loss(emb_B3D: Tensor, odd_B: Tensor, margin_B: Tensor) -> Tensor:
 
     Returns:
         Shape (B,).
-
-    Raises:
-        UserError: shapes disagree.
     """
-    if emb_B3D.shape[:2] != (len(odd_B), 3) or odd_B.shape != margin_B.shape:
-        shapes = f"{tuple(emb_B3D.shape)}, {tuple(odd_B.shape)}, {tuple(margin_B.shape)}"
-        raise UserError(
-            f"triplet_loss: embeddings, odd and margins have shapes {shapes}; expected (B, 3, D), (B,), (B,)"
-        )
+    assert emb_B3D.shape[:2] == (len(odd_B), 3), (emb_B3D.shape, odd_B.shape)
+    assert odd_B.shape == margin_B.shape, (odd_B.shape, margin_B.shape)
     opposite_B3 = opposite_distances(emb_B3D)
     # The pair opposite the odd face is (a, p); the pairs opposite a and p are those of the odd face. The third column
     # compares (a, p) with itself: exactly the margin, taken off again, which is cheaper than a mask.

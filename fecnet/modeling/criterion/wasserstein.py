@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fecnet.modeling.criterion.targets import target_of
 from fecnet.structures import Batch, Outputs
 from fecnet.utils import comm
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError, UserError
 
 CENTROIDS = {  # of the classes in the valence-arousal plane, as the published loss has them
     "neutral": (-0.0196, -0.0627),
@@ -50,7 +50,7 @@ def centroid_distances(classes: Sequence[str]) -> Tensor:
     unknown = [given for given, name in zip(classes, names, strict=True) if name not in CENTROIDS]
     if unknown:
         allowed = ", ".join([*CENTROIDS, *_SYNONYMS])
-        raise UserError(f"LOSS.WASSERSTEIN_COST: class '{unknown[0]}' has no centroid; known are {allowed}")
+        raise ConfigError(f"LOSS.WASSERSTEIN_COST: class '{unknown[0]}' has no centroid; known are {allowed}")
     centroid_K2 = torch.tensor([CENTROIDS[name] for name in names])
     return normalised_distances((centroid_K2[:, None] - centroid_K2[None]).norm(dim=2))
 
@@ -129,16 +129,11 @@ class WassersteinCriterion(nn.Module):
         return {"wasserstein": (target_of(batch, "label", "wasserstein") >= 0).float().sum()}
 
     def forward(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Sum of the distance over the images with a label.
-
-        Raises:
-            UserError: distances of another number of classes.
-        """
+        """Sum of the distance over the images with a label."""
         label_N = target_of(batch, "label", "wasserstein")
         share_NK = out["logits"].float().softmax(dim=1)
         distance_KK = self.free() if self.free is not None else self.distance_KK
         assert distance_KK is not None
-        if len(distance_KK) != share_NK.shape[1]:
-            raise UserError(f"LOSS.WASSERSTEIN_COST: distances of {len(distance_KK)} classes for {share_NK.shape[1]}")
+        assert len(distance_KK) == share_NK.shape[1], (distance_KK.shape, share_NK.shape)
         distance_N = (distance_KK.index_select(0, label_N.clamp(min=0)) * share_NK).sum(dim=1)
         return {"wasserstein": (distance_N * (label_N >= 0)).sum()}

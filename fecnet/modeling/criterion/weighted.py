@@ -9,7 +9,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from fecnet.structures import Batch, Outputs, Relabels
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError
 
 
 class WeightedCriteria(nn.Module):
@@ -19,16 +19,16 @@ class WeightedCriteria(nn.Module):
         weighted: criteria and their weights.
 
     Raises:
-        UserError: no criterion, or a weight that is not finite or below 0.
+        ConfigError: no criterion, or a weight that is not finite or below 0.
     """
 
     def __init__(self, weighted: Sequence[tuple[nn.Module, float]]) -> None:
         super().__init__()
         if not weighted:
-            raise UserError("LOSS.CRITERIA: no name; give at least one")
+            raise ConfigError("LOSS.CRITERIA: no name; give at least one")
         for _, weight in weighted:
             if not 0 <= weight < math.inf:
-                raise UserError(f"LOSS.WEIGHTS: {weight}; allowed: 0 or more")
+                raise ConfigError(f"LOSS.WEIGHTS: {weight}; allowed: 0 or more")
         self.criteria = nn.ModuleList(criterion for criterion, _ in weighted)
         self._weights = [float(weight) for _, weight in weighted]
 
@@ -36,7 +36,7 @@ class WeightedCriteria(nn.Module):
         """Sum of the items' weights by term, of all criteria.
 
         Raises:
-            UserError: two criteria have a term of the same name.
+            ConfigError: two criteria have a term of the same name.
         """
         return self._merged([cast(Any, criterion).count(batch) for criterion in self.criteria])
 
@@ -68,7 +68,6 @@ class WeightedCriteria(nn.Module):
     def _merged(self, every: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
         merged: dict[str, Tensor] = {}
         for terms in every:
-            if twice := merged.keys() & terms.keys():
-                raise UserError(f"LOSS.CRITERIA: two criteria have the term '{min(twice)}'; name each once")
+            assert not merged.keys() & terms.keys(), f"two criteria have a term of {[*terms]}"
             merged |= terms
         return merged

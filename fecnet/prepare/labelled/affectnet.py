@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fecnet.prepare.labelled.label_files import Dropped, hash_of, is_inside, read_table, split_name
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 
 AFFECTNET_CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")  # 0..7
 _NO_EMOTION = {8: "none", 9: "uncertain", 10: "not_a_face"}
@@ -36,12 +36,12 @@ def read_affectnet(path: Path) -> LabelledSource:
             in ``Manually_Annotated_Images`` or beside the files; or one such CSV file.
 
     Raises:
-        UserError: no CSV file, or a column is missing.
+        DataError: no CSV file, or a column is missing.
     """
     root = path.parent if path.is_file() else path
     files = [path] if path.is_file() else [file for file in _split_files(path) if file.is_file()]
     if not files:
-        raise UserError(f"{path}: no training.csv or validation.csv")
+        raise DataError(f"{path}: no training.csv or validation.csv")
     images = next((root / folder for folder in _FOLDERS if (root / folder).is_dir()), root)
     pictures, dropped = [], Dropped()
     for file in files:

@@ -15,7 +15,7 @@ import numpy as np
 from fecnet.prepare.labelled.class_folders import read_class_folders
 from fecnet.prepare.labelled.label_files import Dropped, hash_of, picture_name, subfolders
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 from fecnet.utils.files import read_arrays
 
 CKPLUS_CLASSES = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "contempt")
@@ -29,7 +29,7 @@ def read_ckplus(path: Path) -> LabelledSource:
     """CK+ in the layout that is found at ``path``.
 
     Raises:
-        UserError: none of the layouts, or damaged.
+        DataError: none of the layouts, or damaged.
     """
     if path.suffix == ".npz" or (path / FILE_NAME).is_file():
         return _read_npz(path / FILE_NAME if path.is_dir() else path)
@@ -46,7 +46,7 @@ def read_ckplus(path: Path) -> LabelledSource:
     )
     if not source.pictures:
         wanted = f"{FILE_NAME}, <class>/S010_004_00000017.png, or cohn-kanade-images and Emotion"
-        raise UserError(f"{path}: not a CK+ layout; wanted: {wanted}")
+        raise DataError(f"{path}: not a CK+ layout; wanted: {wanted}")
     return replace(source, pictures=[_with_subject(picture) for picture in source.pictures])
 
 
@@ -67,14 +67,14 @@ def _read_npz(path: Path) -> LabelledSource:
     """``images`` uint8 (N, H, W), ``label`` (N,) into ``classes``, ``filename`` as in the CK+48 folders."""
     names = ("images", "label", "classes", "filename")
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise DataError(f"{path}: no such file")
     arrays = read_arrays(path, names, kind="CK+48 file")
     images, label, classes, filename = (arrays[name] for name in names)
     if images.dtype != np.uint8 or images.ndim != 3 or not label.shape == filename.shape == (len(images),):
-        raise UserError(f"{path}: images is {images.dtype} {images.shape}, label {label.shape}, wanted uint8 (N, H, W)")
+        raise DataError(f"{path}: images is {images.dtype} {images.shape}, label {label.shape}, wanted uint8 (N, H, W)")
     if label.dtype.kind not in "iu" or classes.ndim != 1 or {classes.dtype.kind, filename.dtype.kind} != {"U"}:
         kinds = f"{label.dtype}, {classes.dtype} {classes.shape}, {filename.dtype}"
-        raise UserError(f"{path}: label, classes, filename are {kinds}; wanted whole numbers, texts (K,), texts")
+        raise DataError(f"{path}: label, classes, filename are {kinds}; wanted whole numbers, texts (K,), texts")
     pictures, dropped = [], Dropped()
     for image, number, name in zip(images, label.tolist(), filename.tolist(), strict=True):
         word = classes[number] if 0 <= number < len(classes) else ""
@@ -92,7 +92,7 @@ def _read_published(path: Path, images: Path) -> LabelledSource:
     """
     emotions = _folder(path, "Emotion")
     if emotions is None:
-        raise UserError(f"{path}: no folder Emotion beside {images.name}")
+        raise DataError(f"{path}: no folder Emotion beside {images.name}")
     pictures, dropped = [], Dropped()
     for subject in subfolders(images):
         for sequence in subfolders(subject):
@@ -115,7 +115,7 @@ def _emotion(folder: Path) -> int | str:
         return "no_emotion_label"
     try:
         code = float(file.read_text(encoding="utf-8-sig"))
-        word = _CODES[int(code)] if code == int(code) and code >= 0 else ""
-    except (ValueError, IndexError, OverflowError):
+    except ValueError:  # UTF-8's too
         return "unknown_label"
+    word = _CODES[int(code)] if code in range(len(_CODES)) else ""
     return CKPLUS_CLASSES.index(word) if word in CKPLUS_CLASSES else "unknown_label"

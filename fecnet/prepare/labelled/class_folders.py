@@ -7,14 +7,14 @@ from pathlib import Path
 
 from fecnet.prepare.labelled.label_files import Dropped, picture_name, pictures_in, split_name, subfolders
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 
 
 def read_folder(path: Path) -> LabelledSource:
     """Pictures of any classes; these are ordered by name, over all splits together.
 
     Raises:
-        UserError: no such folder, or none inside it.
+        DataError: no such folder, or none inside it.
     """
     return read_class_folders(path, "label", size=112)
 
@@ -42,11 +42,11 @@ def read_class_folders(
         aliases: other folder names of the classes.
 
     Raises:
-        UserError: no such folder, or none inside it.
+        DataError: no such folder, or none inside it.
     """
     folders = subfolders(path)
     if not folders:
-        raise UserError(f"{path}: no folders in it; wanted: <class>/*.jpg or <split>/<class>/*.jpg")
+        raise DataError(f"{path}: no folders in it; wanted: <class>/*.jpg or <split>/<class>/*.jpg")
     splits = {folder: split_name(folder.name) for folder in folders}
     roots = {folder: str(split) for folder, split in splits.items()} if all(splits.values()) else {path: ALL}
     of_split = {root: subfolders(root) for root in roots}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fecnet.prepare.labelled.label_files import Dropped, hash_of, read_table, split_name
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 
 _OTHER_COLUMNS = ("path", "label", "split", "subject")
 _WHOLE = re.compile(r"-?\d+")
@@ -22,7 +22,7 @@ def read_csv_list(path: Path) -> LabelledSource:
     ``val`` and ``test``, others stay as they are; without the column all are of the split ``all``.
 
     Raises:
-        UserError: no such file, not a CSV file, or a column is missing.
+        DataError: no such file, not a CSV file, or a column is missing.
     """
     rows = [row for _, row in read_table(path, ("path", "label"))]
     classes = _classes({row["label"] for row in rows} - {""})
@@ -48,12 +48,12 @@ def read_csv_votes(path: Path, classes: Sequence[str]) -> LabelledSource:
         classes: the columns, in label order.
 
     Raises:
-        UserError: as ``read_csv_list``; fewer than two classes, or one named twice or like another column.
+        DataError: as ``read_csv_list``; fewer than two classes, or one named twice or like another column.
     """
     columns = [name.strip().lower() for name in classes]
     if len(columns) < 2 or len(set(columns)) < len(columns) or not all(columns) or {*columns} & {*_OTHER_COLUMNS}:
         told = ", ".join(_OTHER_COLUMNS)
-        raise UserError(f"votes: {','.join(classes)!r}; allowed: two or more different columns, none of {told}")
+        raise DataError(f"votes: {','.join(classes)!r}; allowed: two or more different columns, none of {told}")
     pictures, dropped = [], Dropped()
     for _, row in read_table(path, ("path", *columns)):
         split, votes = _split(row), _votes([row[name] for name in columns])

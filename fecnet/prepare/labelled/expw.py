@@ -37,8 +37,7 @@ def read_expw(path: Path) -> LabelledSource:
     for line in read_lines(file):
         name, *values = line.rsplit(maxsplit=7)
         try:
-            top, left, right, bottom = map(int, values[1:5])
-            label = int(values[6])
+            top, left, right, bottom, label = (int(values[place]) for place in (1, 2, 3, 4, 6))
         except (ValueError, IndexError):
             dropped.add(ALL, "bad_line")
             continue

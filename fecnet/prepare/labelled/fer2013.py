@@ -18,7 +18,7 @@ import numpy as np
 
 from fecnet.prepare.labelled.fer2013_csv import read_fer2013_rows, read_ferplus_votes
 from fecnet.prepare.labelled.label_files import split_name
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 from fecnet.utils.files import read_arrays
 
 FILE_NAME = "fer2013.npz"
@@ -81,14 +81,14 @@ def read_fer2013(source: str | Path, *, images_sha256: str = IMAGES_SHA256) -> F
         images_sha256: what the decoded images must hash to.
 
     Raises:
-        UserError: no such file, not the arrays described here, or other images.
+        DataError: no such file, not the arrays described here, or other images.
     """
     path = Path(source)
     if (path / CSV_NAME).is_file() and not (path / FILE_NAME).is_file():
         return _read_csv_files(path / CSV_NAME, path / PLUS_NAME, images_sha256)
     path = path / FILE_NAME if path.is_dir() else path
     if not path.is_file():
-        raise UserError(
+        raise DataError(
             f"{path}: no such file; give {FILE_NAME} (its arrays are listed in fecnet/prepare/labelled/fer2013.py) or "
             f"a folder with it or with {CSV_NAME} and {PLUS_NAME}"
         )
@@ -114,7 +114,7 @@ def read_fer2013(source: str | Path, *, images_sha256: str = IMAGES_SHA256) -> F
 def _check_images(path: Path, image_NHW: np.ndarray, images_sha256: str) -> None:
     found = hashlib.sha256(image_NHW.tobytes()).hexdigest()
     if found != images_sha256:
-        raise UserError(f"{path}: the images have sha256 {found}, expected {images_sha256}: another or a damaged set")
+        raise DataError(f"{path}: the images have sha256 {found}, expected {images_sha256}: another or a damaged set")
 
 
 def _read_csv_files(path: Path, plus: Path, images_sha256: str) -> Fer2013:
@@ -123,16 +123,16 @@ def _read_csv_files(path: Path, plus: Path, images_sha256: str) -> Fer2013:
     for row in read_fer2013_rows(path):
         if row.image_HW is None or row.emotion is None or row.split not in USAGES:
             seen = f"emotion {row.emotion}, usage {row.split}, pixels {'no' if row.image_HW is None else 'yes'}"
-            raise UserError(f"{path}: line {row.line}: {seen}; the join by rows needs every row whole")
+            raise DataError(f"{path}: line {row.line}: {seen}; the join by rows needs every row whole")
         images.append(row.image_HW)
         emotions.append(row.emotion)
         usages.append(USAGES.index(row.split))
     votes_NV, named_N, written = read_ferplus_votes(plus)
     if len(votes_NV) != len(images) or not images:
-        raise UserError(f"{plus}: {len(votes_NV)} rows, {path.name} has {len(images)}; they are joined row by row")
+        raise DataError(f"{plus}: {len(votes_NV)} rows, {path.name} has {len(images)}; they are joined row by row")
     for number, (usage, word) in enumerate(zip(usages, written, strict=True)):
         if split_name(word) != USAGES[usage]:
-            raise UserError(f"{plus}: row {number}: usage {word!r}, {path.name} says {USAGES[usage]}: rows are shifted")
+            raise DataError(f"{plus}: row {number}: usage {word!r}, {path.name} says {USAGES[usage]}: rows are shifted")
     image_NHW, usage_N = np.stack(images), np.array(usages, np.uint8)
     _check_images(path, image_NHW, images_sha256)
     duplicate_of_N, in_train_N = _copies(image_NHW, usage_N)
@@ -164,16 +164,16 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     arrays = read_arrays(path, (), optional=tuple(_ARRAYS), kind="readable npz file")
     missing = [name for name in _ARRAYS if name not in arrays]
     if missing:
-        raise UserError(f"{path}: lacks the arrays {', '.join(missing)}; needed are {', '.join(_ARRAYS)}")
+        raise DataError(f"{path}: lacks the arrays {', '.join(missing)}; needed are {', '.join(_ARRAYS)}")
     num_rows = arrays["emotion"].size
     for name, (kind, shape, largest) in _ARRAYS.items():
         array = arrays[name]
         if array.dtype.kind != kind or array.shape != (num_rows, *shape):
             expected = f"kind {kind!r}, shape {(num_rows, *shape)}"
-            raise UserError(f"{path}: {name} is {array.dtype} of shape {array.shape}, expected {expected}")
+            raise DataError(f"{path}: {name} is {array.dtype} of shape {array.shape}, expected {expected}")
         if largest is not None and (array > largest).any():
-            raise UserError(f"{path}: {name} holds {array.max()}, expected 0..{largest}")
+            raise DataError(f"{path}: {name} holds {array.max()}, expected 0..{largest}")
     duplicate_of = arrays["dup_of"]
     if ((duplicate_of < 0) | (duplicate_of > np.arange(num_rows))).any():
-        raise UserError(f"{path}: dup_of must name the row itself or an earlier one")
+        raise DataError(f"{path}: dup_of must name the row itself or an earlier one")
     return arrays

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from fecnet.prepare.labelled.label_files import read_table, split_name
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 
 SIDE = 48  # pixels
 _VOTES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "nf")
@@ -41,7 +41,7 @@ def read_fer2013_rows(path: Path) -> Iterator[FerRow]:
     """The rows of fer2013.csv in order.
 
     Raises:
-        UserError: no such file, not CSV, or a column is missing.
+        DataError: no such file, not CSV, or a column is missing.
     """
     for line, row in read_table(path, ("emotion", "pixels", "usage")):
         emotion = int(row["emotion"]) if row["emotion"] in set("0123456") else None
@@ -67,13 +67,13 @@ def read_ferplus_votes(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
         usages: Training, PublicTest or PrivateTest, as written.
 
     Raises:
-        UserError: no such file, not CSV, a column is missing, or a value is not a number of votes.
+        DataError: no such file, not CSV, a column is missing, or a value is not a number of votes.
     """
     votes, named, usages = [], [], []
     for line, row in read_table(path, ("usage", "image name", *_VOTES)):
         counts = [row[name] for name in _VOTES]
         if not all(count.isdecimal() and int(count) <= 255 for count in counts):
-            raise UserError(f"{path}: line {line}: votes {', '.join(counts)}; allowed: whole numbers 0 to 255")
+            raise DataError(f"{path}: line {line}: votes {', '.join(counts)}; allowed: whole numbers 0 to 255")
         votes.append([int(count) for count in counts])
         named.append(row["image name"] != "")
         usages.append(row["usage"])

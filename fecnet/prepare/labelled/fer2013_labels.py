@@ -9,7 +9,7 @@ from fecnet.prepare.labelled.fer2013 import CSV_NAME, FER_CLASSES, FILE_NAME, IM
 from fecnet.prepare.labelled.fer2013_csv import SIDE, read_fer2013_rows
 from fecnet.prepare.labelled.label_files import Dropped, hash_of
 from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSource
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 
 _ALIASES = {
     "anger": "angry",
@@ -27,14 +27,14 @@ def read_fer2013_labels(path: Path) -> LabelledSource:
     ``test``, which is both tests together.
 
     Raises:
-        UserError: none of the layouts, or damaged.
+        DataError: none of the layouts, or damaged.
     """
     if path.suffix == ".npz" or (path / FILE_NAME).is_file():
         return _read_npz(path)
     if path.suffix == ".csv" or (path / CSV_NAME).is_file():
         return _read_csv(path / CSV_NAME if path.is_dir() else path)
     if not path.is_dir():
-        raise UserError(f"{path}: no such file or folder; wanted: {CSV_NAME}, {FILE_NAME}, or train and test folders")
+        raise DataError(f"{path}: no such file or folder; wanted: {CSV_NAME}, {FILE_NAME}, or train and test folders")
     return read_class_folders(path, "fer", size=SIDE, channels="grey", classes=FER_CLASSES, aliases=_ALIASES)
 
 

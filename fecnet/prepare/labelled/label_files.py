@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path, PureWindowsPath
 
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
@@ -53,11 +53,11 @@ def read_lines(path: Path) -> list[str]:
     """Lines of a UTF-8 text file, with or without byte-order mark, any line ends; empty ones are left out.
 
     Raises:
-        UserError: no such file, not text, or nothing in it.
+        DataError: no such file, not text, or nothing in it.
     """
     lines = [line.strip() for line in _text_of(path) if line.strip()]
     if not lines:
-        raise UserError(f"{path}: empty file")
+        raise DataError(f"{path}: empty file")
     return lines
 
 
@@ -75,7 +75,7 @@ def read_table(
         header_if_none: column names of a file whose first row holds none of ``columns``.
 
     Raises:
-        UserError: no such file, not text, empty, a column is missing, or a row is too long.
+        DataError: no such file, not text, empty, a column is missing, or a row is too long.
     """
     rows = csv.reader(_text_of(path), strict=True)  # or an open quote swallows the rest of the file
     try:
@@ -87,29 +87,29 @@ def read_table(
         lacking = [name for name in columns if name not in header]
         if lacking:
             seen = ", ".join(header)[:100] or "an empty file"
-            raise UserError(f"{path}: no column {', '.join(lacking)}; seen: {seen}; needed: {', '.join(columns)}")
+            raise DataError(f"{path}: no column {', '.join(lacking)}; seen: {seen}; needed: {', '.join(columns)}")
         for row in chain(ready, rows):
             if any(value.strip() for value in row):
                 if any(value.strip() for value in row[len(header) :]):
                     told = f"{len(row)} values for {len(header)} columns; quote values that hold a comma"
-                    raise UserError(f"{path}: line {rows.line_num}: {told}")
+                    raise DataError(f"{path}: line {rows.line_num}: {told}")
                 padded = [value.strip() for value in row] + [""] * (len(header) - len(row))
                 yield rows.line_num, dict(zip(header, padded, strict=False))
     except csv.Error as error:
-        raise UserError(f"{path}: line {rows.line_num}: not CSV: {error}") from error
+        raise DataError(f"{path}: line {rows.line_num}: not CSV: {error}") from error
 
 
 def _text_of(path: Path) -> Iterator[str]:
     """The lines with their ends, as the csv module wants them."""
     if path.is_dir():
-        raise UserError(f"{path}: a folder; wanted: a text file")
+        raise DataError(f"{path}: a folder; wanted: a text file")
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise DataError(f"{path}: no such file")
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         for number, line in enumerate(file, start=1):
             if not line.isascii() and (stray := _STRAY.search(line)):
                 byte = ord(stray[0]) - 0xDC00
-                raise UserError(f"{path}: line {number}: not UTF-8 text: a byte 0x{byte:02x}; save it as UTF-8")
+                raise DataError(f"{path}: line {number}: not UTF-8 text: a byte 0x{byte:02x}; save it as UTF-8")
             yield line
 
 
@@ -117,10 +117,10 @@ def subfolders(path: Path) -> list[Path]:
     """The folders inside ``path`` in the order of their names, hidden ones left out.
 
     Raises:
-        UserError: no such folder.
+        DataError: no such folder.
     """
     if not path.is_dir():
-        raise UserError(f"{path}: no such folder")
+        raise DataError(f"{path}: no such folder")
     return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 

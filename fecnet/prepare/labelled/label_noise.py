@@ -12,7 +12,7 @@ import numpy as np
 
 from fecnet.prepare.labelled.labelled_source import TRAIN
 from fecnet.prepare.writer import PackedWriter
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 
 
 class SplitLabels(NamedTuple):
@@ -28,12 +28,12 @@ def check_noise(rate: float, num_classes: int) -> None:
     """Refuse a rate that means nothing.
 
     Raises:
-        UserError: the rate is not in 0..1, or there is no wrong class to choose.
+        DataError: the rate is not in 0..1, or there is no wrong class to choose.
     """
     if not 0 <= rate <= 1:
-        raise UserError(f"label-noise: {rate}; allowed: 0 to 1, the share of labels to replace")
+        raise DataError(f"label-noise: {rate}; allowed: 0 to 1, the share of labels to replace")
     if rate > 0 and num_classes < 2:
-        raise UserError(f"label-noise: {rate} with {num_classes} class; a wrong label needs 2 or more")
+        raise DataError(f"label-noise: {rate} with {num_classes} class; a wrong label needs 2 or more")
 
 
 def uniform_label_noise(
@@ -52,12 +52,11 @@ def uniform_label_noise(
         changed_M: which are replaced, bool, shape (M,).
 
     Raises:
-        UserError: rate or labels out of range.
+        DataError: rate out of range.
     """
     check_noise(rate, num_classes)
     label_M = np.asarray(label_M, np.int64)
-    if ((label_M < 0) | (label_M >= num_classes)).any():
-        raise UserError(f"label-noise: labels {label_M.min()}..{label_M.max()}; allowed: 0..{num_classes - 1}")
+    assert ((label_M >= 0) & (label_M < num_classes)).all(), (label_M.min(), label_M.max(), num_classes)
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(label_M))[: round(rate * len(label_M))]
     noisy_M, changed_M = label_M.copy(), np.zeros(len(label_M), bool)

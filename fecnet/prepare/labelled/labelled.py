@@ -20,7 +20,7 @@ from fecnet.prepare.labelled.labelled_source import ALL, TRAIN, LabelledPicture,
 from fecnet.prepare.votes import MIN_GAP, vote_triplets
 from fecnet.prepare.writer import PackedWriter
 from fecnet.structures import TripletType
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 
 CHANNELS = {"grey": ["grey"], "rgb": ["R", "G", "B"]}
 _TRIPLET_RULE = (
@@ -75,7 +75,7 @@ def prepare_labelled(
         ``triplets`` and their ``candidates`` where some were made.
 
     Raises:
-        UserError: nothing readable, an option out of range, or ``path`` exists.
+        DataError: nothing readable, an option out of range, or ``path`` exists.
     """
     size, channels = source.size if size is None else size, channels or source.channels
     splits = _in_order({picture.split for picture in source.pictures})
@@ -91,11 +91,11 @@ def prepare_labelled(
     with writer:
         written = write_faces(writer, source, size, channels == "grey", landmarks, progress)
         if not written.pictures:
-            raise UserError(f"{source.origin}: no readable picture; {_reasons(written.dropped)}")
+            raise DataError(f"{source.origin}: no readable picture; {_reasons(written.dropped)}")
         writer.trim_faces()
         labels = _labels(written)
         if label_noise > 0 and TRAIN not in labels:
-            raise UserError(f"label-noise: {source.origin} has no readable picture of split '{TRAIN}'")
+            raise DataError(f"label-noise: {source.origin} has no readable picture of split '{TRAIN}'")
         coverage = _write_labels(writer, source, written, labels)
         if label_noise > 0:
             coverage |= write_label_noise(writer, source.name, source.classes, labels, rate=label_noise, seed=seed)
@@ -118,18 +118,18 @@ def _check_options(
     label_noise: float,
 ) -> None:
     if size < 1:
-        raise UserError(f"size: {size}; allowed: 1 or more pixels")
+        raise DataError(f"size: {size}; allowed: 1 or more pixels")
     if channels not in CHANNELS:
-        raise UserError(f"channels: {channels!r}; allowed: {', '.join(CHANNELS)}")
+        raise DataError(f"channels: {channels!r}; allowed: {', '.join(CHANNELS)}")
     for name, number in (("triplets", num_train_triplets), ("eval-triplets", num_eval_triplets)):
         if number < 0:
-            raise UserError(f"{name}: {number}; allowed: 0 or more")
+            raise DataError(f"{name}: {number}; allowed: 0 or more")
     check_noise(label_noise, len(source.classes))
     if not source.pictures:
         counts = Counter({(split, reason): n for split, row in source.dropped.items() for reason, n in row.items()})
-        raise UserError(f"{source.origin}: no labelled picture; {_reasons(counts)}")
+        raise DataError(f"{source.origin}: no labelled picture; {_reasons(counts)}")
     if label_noise > 0 and TRAIN not in splits:
-        raise UserError(f"label-noise: {source.origin} has no split '{TRAIN}'; there are: {', '.join(splits)}")
+        raise DataError(f"label-noise: {source.origin} has no split '{TRAIN}'; there are: {', '.join(splits)}")
 
 
 def _reasons(dropped: Counter[tuple[str, str]]) -> str:

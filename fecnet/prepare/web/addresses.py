@@ -18,7 +18,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # carries an IPv4 address in its 
 _KEPT = "/%:=&?~+!$,;'@()*[]-._"  # of a path and query; all else is percent-encoded
 
 
-class RefusedError(ValueError):
+class RefusedError(Exception):
     """An address that is not gone to; ``reason`` is the word it is counted under."""
 
     def __init__(self, reason: str, text: str) -> None:
@@ -56,14 +56,15 @@ def split_url(url: str) -> Place:
     """
     try:
         parts = urllib.parse.urlsplit(url.strip())
-        if parts.scheme not in _DEFAULT_PORTS:
-            raise RefusedError("refused_scheme", f"{url}: scheme {parts.scheme!r}, allowed are http and https")
-        host = (parts.hostname or "").encode("idna").decode()
-        port = _DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
-    except (ValueError, UnicodeError) as error:
-        if isinstance(error, RefusedError):
-            raise
+    except ValueError as error:
         raise RefusedError("bad_url", f"{url}: {error}") from error
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise RefusedError("refused_scheme", f"{url}: scheme {parts.scheme!r}, allowed are http and https")
+    try:
+        host, given = (parts.hostname or "").encode("idna").decode(), parts.port
+    except ValueError as error:  # idna's UnicodeError is one
+        raise RefusedError("bad_url", f"{url}: {error}") from error
+    port = _DEFAULT_PORTS[parts.scheme] if given is None else given
     if not host or port == 0 or any(letter <= " " for letter in host):
         raise RefusedError("bad_url", f"{url}: no usable host and port")
     target = urllib.parse.quote(parts.path or "/", safe=_KEPT)

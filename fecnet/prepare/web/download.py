@@ -28,7 +28,7 @@ from fecnet.prepare.web.journal import STORED, FolderLock, Journal
 from fecnet.prepare.web.photo_store import PhotoStore
 from fecnet.prepare.web.pictures import picture_fault
 from fecnet.prepare.web.request import FaultError, Limits, StoppedError, request_photo
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 
 MAX_REDIRECTS = 5
 _CONNECT_S = 10.0
@@ -99,11 +99,11 @@ def fetch_photos(
         progress: show a bar.
 
     Raises:
-        UserError: a bad argument, a damaged journal, or another run is at work in ``folder``.
+        DataError: a bad argument, a damaged journal, or another run is at work in ``folder``.
         OSError: the disk is full or read-only.
     """
     if isinstance(urls, str):
-        raise UserError("urls: a single text, expected a list of URLs")
+        raise DataError("urls: a single text, expected a list of URLs")
     for name, value in {
         "workers": workers,
         "per_host": per_host,
@@ -111,10 +111,10 @@ def fetch_photos(
         "max_tries": max_tries,
     }.items():
         if value < 1:
-            raise UserError(f"{name} is {value}, expected 1 or more")
+            raise DataError(f"{name} is {value}, expected 1 or more")
     for name, seconds in {"timeout_s": timeout_s, "backoff_s": backoff_s, "max_pause_s": max_pause_s}.items():
         if not seconds > 0:
-            raise UserError(f"{name} is {seconds}, expected more than 0")
+            raise DataError(f"{name} is {seconds}, expected more than 0")
     folder.mkdir(parents=True, exist_ok=True)
     with FolderLock(folder), contextlib.closing(Journal(folder / "journal.jsonl")) as journal:
         download = _Download(

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import DataError
 from fecnet.utils.files import lock_handle
 
 FORMAT = 1
@@ -29,14 +29,14 @@ class FolderLock:
         """Take the lock.
 
         Raises:
-            UserError: another process has it.
+            DataError: another process has it.
         """
         self._handle = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             lock_handle(self._handle)
         except BlockingIOError as error:
             os.close(self._handle)
-            raise UserError(f"{self._folder}: another {self._at_work} is at work here; wait for it to end") from error
+            raise DataError(f"{self._folder}: another {self._at_work} is at work here; wait for it to end") from error
         return self
 
     def __exit__(
@@ -57,7 +57,7 @@ class Journal:
         entries: the last outcome by URL.
 
     Raises:
-        UserError: another format, or a line in the middle that is no entry.
+        DataError: another format, or a line in the middle that is no entry.
     """
 
     def __init__(self, path: Path) -> None:
@@ -109,11 +109,11 @@ def _entries(path: Path, content: bytes) -> dict[str, dict[str, Any]]:
             entry = json.loads(line)
             if number == 1:
                 if entry != {"format": FORMAT}:
-                    raise UserError(f"{path}:1: expected {{'format': {FORMAT}}}, found {line[:80]!r}")
+                    raise DataError(f"{path}:1: expected {{'format': {FORMAT}}}, found {line[:80]!r}")
                 continue
             for key in ("outcome", "lasting", *(("bytes", "sha256") if entry["outcome"] == STORED else ())):
                 entry[key]  # KeyError where it is missing
             entries[entry["url"]] = entry
         except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}:{number}: not a journal line; delete the line to go on without it") from error
+            raise DataError(f"{path}:{number}: not a journal line; delete the line to go on without it") from error
     return entries
