@@ -241,7 +241,7 @@ def test_the_documented_names_are_the_registered_ones(key):
 def test_the_documented_backbone_is_whole_and_trains(tmp_path, registries, monkeypatch):
     [code] = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
     assert len([line for line in code.splitlines() if line]) <= 20
-    short = ["DATA.PATH", str(write_tiny(tmp_path / "faces")), "DATA.PREPARE", "", "OUTPUT_DIR", str(tmp_path), *SHORT]
+    short = ["DATA.PATH", str(write_tiny(tmp_path / "faces")), "DATA.SOURCE", "", "OUTPUT_DIR", str(tmp_path), *SHORT]
     train = training.train_run
 
     def train_shortly(cfg, *, recipe):
