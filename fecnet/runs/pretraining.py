@@ -78,8 +78,8 @@ def _check_widths(cfg: Frozen) -> None:
     origin = _info_beside(cfg.MODEL.PRETRAINED)
     if origin is None:
         return
-    before = origin.settings().MODEL
-    if before.BACKBONE != cfg.MODEL.BACKBONE or not (before.LAYER_CHANNELS or cfg.MODEL.LAYER_CHANNELS):
+    before = origin.settings()
+    if before.MODEL.BACKBONE != cfg.MODEL.BACKBONE or not (before.MODEL.LAYER_CHANNELS or cfg.MODEL.LAYER_CHANNELS):
         return
     of_backbone, _ = own_widths(before)
     theirs, ours = (list(of.MODEL.LAYER_CHANNELS) or list(chain(*own_widths(of))) for of in (before, cfg))
