@@ -1,4 +1,4 @@
-"""Several runs trained inside this process: each start of torch takes seconds; test_many_runs.py starts it for real."""
+"""Several runs trained inside this process: each start of torch takes seconds; test_scheduler.py does so."""
 
 import contextlib
 import io
@@ -9,7 +9,7 @@ import pytest
 
 from fecnet.config.node import load_config
 from fecnet.runs.training import train_run
-from fecnet.studies import many_runs
+from fecnet.studies import process_pool
 from fecnet.utils.program import fail_in_one_line
 
 
@@ -38,4 +38,4 @@ class Trained:
 @pytest.fixture
 def inline_runs(monkeypatch):
     """``train_all`` trains in this process."""
-    monkeypatch.setattr(many_runs, "subprocess", SimpleNamespace(Popen=Trained, PIPE=None))
+    monkeypatch.setattr(process_pool, "subprocess", SimpleNamespace(Popen=Trained, PIPE=None))
