@@ -1,4 +1,4 @@
-"""Several runs trained inside this process: each start of torch takes seconds; test_scheduler.py starts it for real."""
+"""Several runs trained inside this process: each start of torch takes seconds; test_scheduler.py does so."""
 
 import contextlib
 import io
@@ -10,7 +10,7 @@ import pytest
 from fecnet.config.node import load_config
 from fecnet.runs.training import train_run
 from fecnet.studies import process_pool
-from fecnet.utils.program import run_program
+from fecnet.utils.program import fail_in_one_line
 
 
 class Trained:
@@ -20,7 +20,7 @@ class Trained:
         recipe, *overrides = command[3:]
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            self.returncode = run_program(
+            self.returncode = fail_in_one_line(
                 lambda: train_run(load_config(recipe, overrides), recipe=Path(recipe).stem, resume="auto")
             )
         self.stdin = io.BytesIO()

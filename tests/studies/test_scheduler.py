@@ -18,7 +18,7 @@ from fecnet.utils.program import run_program
 from tests.inline_runs import inline_runs  # noqa: F401  (a fixture)
 
 LONG = ("SOLVER.LENGTH", "200", "EVAL.PERIOD", "0")  # long enough to be met in the middle: some 20 ms an iteration
-ENDS_S = 120  # a command that hangs fails after them
+ENDS_S = 300  # a command that hangs fails after them
 
 
 def _command(recipe, folder, log):
