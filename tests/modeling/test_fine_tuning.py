@@ -15,7 +15,7 @@ BACKBONES = {
     "deep_emotion": ("MODEL.BACKBONE", "deep_emotion", "MODEL.WIDTH_MULT", 1.0),
     "iresnet18": ("MODEL.BACKBONE", "iresnet18", "MODEL.WIDTH_MULT", 1.0),
     "resnet18_cifar": ("MODEL.STEM", "cifar"),
-    "vgg16": ("MODEL.BACKBONE", "vgg16", "MODEL.WIDTH_MULT", 1.0, "MODEL.LAYER_CHANNELS", [8] * 13),
+    "vgg16": ("MODEL.BACKBONE", "vgg16", "MODEL.WIDTH_MULT", 1.0, "MODEL.LAYER_CHANNELS", [8] * 14),
 }
 
 
