@@ -10,7 +10,7 @@ import pytest
 from fecnet.config.node import load_config
 from fecnet.runs.training import train_run
 from fecnet.studies import process_pool
-from fecnet.utils.program import fail_in_one_line
+from fecnet.utils.program import run_program
 
 
 class Trained:
@@ -20,7 +20,7 @@ class Trained:
         recipe, *overrides = command[3:]
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            self.returncode = fail_in_one_line(
+            self.returncode = run_program(
                 lambda: train_run(load_config(recipe, overrides), recipe=Path(recipe).stem, resume="auto")
             )
         self.stdin = io.BytesIO()
