@@ -70,5 +70,5 @@ def test_gradcheck():
 
 @pytest.mark.parametrize(("emb", "odd", "margin"), [((4, 2, 8), 4, 4), ((4, 3, 8), 3, 3), ((4, 3, 8), 4, 1)])
 def test_shapes_that_disagree_are_refused(emb, odd, margin):
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises(AssertionError):
         triplet_loss(torch.zeros(emb), torch.zeros(odd, dtype=torch.int64), torch.zeros(margin))

@@ -212,10 +212,16 @@ def test_noise_is_uniform_among_the_wrong_classes():
     assert (np.abs(counts[[0, 1, 3, 4]] - 10_000) < 500).all()  # five deviations of 87
 
 
-@pytest.mark.parametrize(("label", "rate"), [([0, 5], 0.5), ([-1], 0.5), ([0], -0.1), ([0], 1.1)])
-def test_noise_refuses_what_means_nothing(label, rate):
-    with pytest.raises(ValueError, match="label-noise"):
-        uniform_label_noise(np.array(label), 5, rate, 0)
+@pytest.mark.parametrize("rate", [-0.1, 1.1])
+def test_noise_refuses_what_means_nothing(rate):
+    with pytest.raises(DataError, match="label-noise"):
+        uniform_label_noise(np.array([0]), 5, rate, 0)
+
+
+@pytest.mark.parametrize("label", [[0, 5], [-1]])
+def test_labels_without_a_class_get_no_noise(label):
+    with pytest.raises(AssertionError):
+        uniform_label_noise(np.array(label), 5, 0.5, 0)
 
 
 def test_a_wide_picture_gives_its_centre():
