@@ -16,6 +16,7 @@ from fecnet.faces.square_faces import load_square
 from fecnet.prepare.labelled.label_noise import uniform_label_noise
 from fecnet.prepare.labelled.labelled import prepare_labelled
 from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSource
+from fecnet.utils.errors import DataError
 
 CLASSES = ("a", "b", "c")
 
