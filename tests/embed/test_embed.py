@@ -136,7 +136,7 @@ def test_mistakes_are_one_line_and_exit_code_2(run, photos, tmp_path, capsys):
         (photos, "--output", tmp_path / "out.txt"): "out.txt: format npy writes a file *.npy",
         (photos, "--format", "mirrored", "--output", tmp_path / "mine", "--overwrite"): "mine: a folder that this comm",
         (photos, "--every", "0"): "every: 0; allowed: 1 or more",
-        (photos, "--align"): "align: does not say how its faces were aligned",
+        (photos, "--align"): "align: the faces it was trained on were not aligned by a detector",
         (tmp_path / "small",): "small: faces of (32, 32, 1) ['grey']; ",
         (tmp_path / "small", "--align"): "small: --align: faces of a packed set are cut already; leave it out",
     }

@@ -87,7 +87,7 @@ def test_what_is_no_video_is_one_line(run, tmp_path, capsys):
     code = "import sys; from fecnet.embed.videos import Video; Video(sys.argv[1])"
     command = [sys.executable, "-c", code, str(tmp_path / "film.mp4")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert done.stderr.startswith("Traceback") and "ValueError" in done.stderr.splitlines()[-1]  # no line of FFmpeg's
+    assert done.stderr.startswith("Traceback") and "UserError" in done.stderr.splitlines()[-1]  # no line of FFmpeg's
     with pytest.raises(ValueError, match="gone: no such file"):
         Video(tmp_path / "gone")
 

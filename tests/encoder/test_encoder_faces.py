@@ -139,7 +139,7 @@ def test_boxes_without_align_are_cut_as_in_sets_with_boxes(tmp_path):
     assert np.abs(encoder.embed(stored, boxes=[(8, 8, 40, 40)]) - encoder.embed(stored)).max() > 1e-4
 
     recipe = FaceRecipe(fit="whole")
-    maker = FaceMaker(size=48, channels=["R", "G", "B"], recipe=recipe, recorded=True, origin="net")
+    maker = FaceMaker(size=48, channels=["R", "G", "B"], recipe=recipe, origin="net")
     made = list(maker.make([(image_HWC, box) for box in (*boxes[:2], *bad[:2])], align=False))
     assert made[2:] == ["bad_box"] * 2
     for face, box in zip(made[:2], boxes, strict=False):
