@@ -88,7 +88,7 @@ def test_each_format_is_used_like_the_run(kind, raw, exported, run, faces, capsy
     if kind != "int8":
         assert theirs.odd_one_out(*faces[:3]) == ours.odd_one_out(*faces[:3])
         assert theirs.classify(faces).names == ours.classify(faces).names
-    with pytest.raises(ValueError, match=r"align: does not say how its faces were aligned"):
+    with pytest.raises(ValueError, match=r"align: the faces it was trained on were not aligned"):
         theirs.embed(faces[:1], align=True)
     assert "checked on 12 faces of" in said and "split test" in said
     assert kind == "int8" or "triplets 100.00 % of 20, classes 100.00 % of 12" in said

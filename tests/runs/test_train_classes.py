@@ -274,7 +274,7 @@ def test_valence_and_arousal_are_learnt_alone(tmp_path, capsys):
     result = infer_run(str(run), checkpoint="last")
     test = result["affect"]["splits"]["test"]
     assert test["affect_faces"] == 10 and test["ccc"] > 50
-    assert f"valence{test['valence_ccc'] / 100:9.3f}" in capsys.readouterr().out
+    assert f"valence  {test['valence_ccc'] / 100:.3f}" in capsys.readouterr().out
     assert json.loads((run / "evaluation" / "affect.json").read_text())["splits"]["test"] == test
     with np.load(run / "evaluation" / "affect.npz") as file:
         assert file["valence_arousal"].shape == (24, 2)
