@@ -15,11 +15,13 @@ from fecnet.export.int8 import make_int8
 from fecnet.export.onnx import make_onnx
 from fecnet.export.program import make_program
 from fecnet.modeling.build import build_model
+from tests.checkpoints import describe
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason="the extra 'export' is not installed")
 
 CPU = torch.device("cpu")
+INFO = describe()  # any: it is written beside the graph
 SMALL = ["MODEL.BACKBONE", "resnet18", "MODEL.WIDTH_MULT", "0.125", "MODEL.BLOCKS", "[1]"]
 NETS = {  # options, side of the image
     "dense block, joint": ([*SMALL, "MODEL.NECK_CHANNELS", "16", "MODEL.HEAD", "joint", "MODEL.FEATURE_DIM", "16"], 48),
@@ -57,8 +59,8 @@ def test_graphs_are_the_net(name, tmp_path):
     one = torch.zeros(1, 1, *made.face_shape[:2])
     faces = np.random.default_rng(0).integers(0, 256, (5, *made.face_shape), np.uint8)
     expected = predict_batch(made.model, faces, views=made.views, device=CPU)
-    make_program(made)(tmp_path / "net.pt2", {})
-    make_onnx(made)(tmp_path / "net.onnx", {})
+    make_program(made)(tmp_path / "net.pt2", INFO)
+    make_onnx(made)(tmp_path / "net.onnx", INFO)
     for net in (torch.export.load(tmp_path / "net.pt2").module(), OnnxNet(tmp_path / "net.onnx")):
         found = predict_batch(net, faces, views=made.views, device=CPU)
         assert found.keys() == expected.keys()
@@ -73,7 +75,7 @@ def int8_nodes(name, tmp_path):
     """The nodes of the int8 file of a net, the kinds of nodes that each reads from, and its convolutions and layers."""
     import onnx
 
-    make_int8(source(name))(tmp_path / "net.onnx", {})
+    make_int8(source(name))(tmp_path / "net.onnx", INFO)
     nodes = onnx.load(tmp_path / "net.onnx").graph.node
     maker = {output: node for node in nodes for output in node.output}
     reads = {node.name: {maker[name].op_type for name in node.input if name in maker} for node in nodes}

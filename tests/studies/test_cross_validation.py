@@ -108,7 +108,7 @@ def test_what_cannot_be_cut_is_refused_before_anything_is_trained(moods, tmp_pat
         (["--by", "published"], "'published' is for CK+"),
         (["--by", "sequence"], "40 of 40 faces have no 'sequence' in faces.csv; columns that all of them have: key,"),
         (["--by", "camera"], "'camera' is no column of faces.csv; allowed: published, corrected, key"),
-        (["SOLVER.SCHEDULE", "plateau"], "EVAL.BEST_METRIC: 'last' leaves the plateau schedule without a figure"),
+        (["SOLVER.SCHEDULE", "plateau"], "EVAL.BEST_METRIC: 'last' leaves the plateau schedule without a metric"),
         (["DATA.FOLD", "2"], "'DATA.FOLD': set for each fold by fecnet folds; --fold chooses folds"),
         (["EVAL.BEST_METRIC", "accuracy"], "'EVAL.BEST_METRIC': set for each fold by fecnet folds"),
         (["--jobs", "0"], "--jobs 0: expected 1 or more"),
@@ -143,7 +143,7 @@ def test_help_tells_how(capsys):
     with pytest.raises(SystemExit):
         fecnet(["folds", "--help"])
     said = capsys.readouterr().out
-    assert "--by published --fold 1" in said and "The same command goes on" in said
+    assert "--by published --fold 1" in said and "an interrupted command to resume" in said
     with pytest.raises(SystemExit):
         fecnet(["folds", "x.yaml", "--fold", "first"])
     assert "'first'; allowed: all, or numbers such as 1 or 1,2" in capsys.readouterr().err
