@@ -1,4 +1,4 @@
-"""The folder of work half done: what it was begun with, so that it is not gone on with on other sources."""
+"""The folder of intermediate results: records its source files, so that it is not resumed with others."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fecnet.utils.files import replace_json
 
 
 def check_sources(work: Path, hashes: Mapping[str, str], files: Mapping[str, Path]) -> None:
-    """Remember the sources of this work, or make sure that they are those it was begun with.
+    """Record the sources of this folder, or check that they are the recorded ones.
 
     Args:
         work: the folder.
         hashes: sha256 of the source by split.
-        files: its place by split, for the error.
+        files: path of the source by split, for error messages.
 
     Raises:
         DataError: a source has changed, or others are given.

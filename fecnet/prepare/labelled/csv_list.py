@@ -39,7 +39,7 @@ def read_csv_list(path: Path) -> LabelledSource:
 
 
 def read_csv_votes(path: Path, classes: Sequence[str]) -> LabelledSource:
-    """Pictures named in a CSV file with a column per class that says how many raters chose it, or what share did.
+    """Pictures named in a CSV file with a column per class that says how many annotators chose it, or what share did.
 
     The label is the class with most votes, the first of ``classes`` on a tie. Paths and splits as ``read_csv_list``.
 
