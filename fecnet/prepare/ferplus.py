@@ -84,8 +84,8 @@ def prepare_ferplus(
         coverage["ferplus"] = _write_ferplus(writer, fer, flags)
         if label_noise > 0:
             coverage |= _write_noise(writer, fer, label_noise, seed)
-        wanted = dict(zip(USAGES, (num_train_triplets, num_eval_triplets, num_eval_triplets), strict=True))
-        coverage |= _write_triplets(writer, fer, wanted, seed=seed, progress=progress)
+        requested = dict(zip(USAGES, (num_train_triplets, num_eval_triplets, num_eval_triplets), strict=True))
+        coverage |= _write_triplets(writer, fer, requested, seed=seed, progress=progress)
         writer.set_faces(FaceRecipe())
         writer.set_sources({f"{FILE_NAME}: sha256 of the images": images_sha256})
         writer.set_coverage(coverage)
@@ -206,7 +206,7 @@ def _write_noise(writer: PackedWriter, fer: Fer2013, rate: float, seed: int) -> 
 
 
 def _write_triplets(
-    writer: PackedWriter, fer: Fer2013, wanted: dict[str, int], *, seed: int, progress: bool
+    writer: PackedWriter, fer: Fer2013, requested: dict[str, int], *, seed: int, progress: bool
 ) -> dict[str, Any]:
     coverage: dict[str, Any] = {"triplets": {}, "candidates": {}, "split_half_agreement": {}}
     faults, emotion_NK = _triplet_faults(fer), fer.votes_NV[:, :_NUM_EMOTIONS]
@@ -219,7 +219,7 @@ def _write_triplets(
             votes_MK / votes_MK.sum(axis=1, keepdims=True),
             votes_MK.argmax(axis=1),
             rows_M,
-            num_triplets=wanted[split],
+            num_triplets=requested[split],
             seed=triplet_seed,
             progress=progress,
         )

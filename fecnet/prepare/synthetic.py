@@ -68,15 +68,15 @@ def prepare_synthetic(
     """
     if size < 24:
         raise DataError(f"--size {size}: too small to show a face; allowed: 24 or more pixels")
-    wanted = {
+    requested = {
         "train": (num_train_identities, num_train_triplets),
         "val": (num_val_identities, num_val_triplets),
         "test": (num_test_identities, num_test_triplets),
     }
     splits, first_subject = [], 0
-    for name, (num_people, num_triplets) in wanted.items():
-        splits.append(_sample_split(name, seed, first_subject, num_people, faces_per_identity, num_triplets))
-        first_subject += num_people
+    for name, (num_identities, num_triplets) in requested.items():
+        splits.append(_sample_split(name, seed, first_subject, num_identities, faces_per_identity, num_triplets))
+        first_subject += num_identities
     shape = {"num_faces": sum(len(split.label_N) for split in splits), "height": size, "width": size}
     bar: tqdm[Any] = tqdm(
         total=shape["num_faces"], desc="rendering faces", unit="face", disable=None if progress else True
@@ -103,16 +103,16 @@ class _Split:
 
 
 def _sample_split(
-    name: str, seed: int, first_subject: int, num_people: int, num_each: int, num_triplets: int
+    name: str, seed: int, first_subject: int, num_identities: int, num_each: int, num_triplets: int
 ) -> _Split:
     # One independent random stream per purpose: more triplets, for example, do not change the faces.
     identities, captures, expressions, annotators = (
         int(child.generate_state(1, np.uint64)[0]) for child in np.random.SeedSequence([seed, *name.encode()]).spawn(4)
     )
-    identity = resample_capture(sample_identities(num_people, identities).repeat(num_each, axis=0), captures)
+    identity = resample_capture(sample_identities(num_identities, identities).repeat(num_each, axis=0), captures)
     expression, label = sample_expressions(len(identity), expressions)
     annotated = annotate_triplets(to_perceptual(expression), label, num_triplets, np.random.default_rng(annotators))
-    subject = np.arange(first_subject, first_subject + num_people).repeat(num_each)
+    subject = np.arange(first_subject, first_subject + num_identities).repeat(num_each)
     return _Split(name, subject, identity, expression, label, annotated)
 
 

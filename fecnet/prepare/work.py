@@ -28,14 +28,14 @@ def check_sources(work: Path, hashes: Mapping[str, str], files: Mapping[str, Pat
     try:
         before = json.loads(noted.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError(f"{noted}: unreadable: {error}; remove it to start anew") from error
+        raise DataError(f"{noted}: unreadable: {error}; remove it to start again") from error
     if not isinstance(before, dict):
-        raise DataError(f"{noted}: holds {before!r}, expected a mapping; remove it to start anew")
+        raise DataError(f"{noted}: holds {before!r}, expected a mapping; remove it to start again")
     for split, found in hashes.items():
         if before.get(split, found) != found:
             raise DataError(
                 f"{files[split]}: has changed since the work in {work} began; put it back, or remove "
-                f"{noted} to keep the photos that are there and start anew"
+                f"{noted} to keep the photos that are there and start again"
             )
     if before.keys() != hashes.keys():
         raise DataError(

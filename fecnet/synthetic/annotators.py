@@ -46,7 +46,7 @@ class AnnotatedTriplets:
 
 
 def simulate_answers(perceptual_NE: np.ndarray, faces_T3: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each annotator chooses the face outside the pair that is closest under his noise.
+    """Each annotator chooses the face outside the pair that is closest under its noise.
 
     Args:
         perceptual_NE: expressions in perceptual units: a noiseless annotator perceives their Euclidean distance.
@@ -113,7 +113,7 @@ def _annotate_type(
         answers = np.concatenate([answers, simulate_answers(perceptual_NE, more, rng)])
         agreed = _count(answers).max(axis=1) >= MIN_AGREEING
     kept = np.flatnonzero(clear & agreed)[:num]
-    drawn = int(kept[-1]) + 1 if num else 0
+    num_sampled = int(kept[-1]) + 1 if num else 0
     votes = _count(answers[kept])
     return AnnotatedTriplets(
         faces_T3=faces[kept],
@@ -121,8 +121,8 @@ def _annotate_type(
         type_T=np.full(num, kind),
         votes_T3=votes,
         answer_TA=answers[kept],
-        num_unclear=int((~clear[:drawn]).sum()),
-        num_disagreed=int((clear & ~agreed)[:drawn].sum()),
+        num_unclear=int((~clear[:num_sampled]).sum()),
+        num_disagreed=int((clear & ~agreed)[:num_sampled].sum()),
     )
 
 

@@ -127,8 +127,8 @@ def render_faces(identity: np.ndarray, expression: np.ndarray, size: int) -> np.
     Returns:
         RGB, uint8, shape (N, S, S, 3).
     """
-    wanted = (len(identity), len(IDENTITY_FIELDS)), (len(identity), len(EXPRESSION_FIELDS))
-    assert (identity.shape, expression.shape) == wanted, (identity.shape, expression.shape, wanted)
+    expected = (len(identity), len(IDENTITY_FIELDS)), (len(identity), len(EXPRESSION_FIELDS))
+    assert (identity.shape, expression.shape) == expected, (identity.shape, expression.shape, expected)
     who = _columns(identity, IDENTITY_FIELDS)
     face = _columns(expression, EXPRESSION_FIELDS)
     canvas = _Canvas(who, size)
