@@ -1,6 +1,6 @@
-"""What flows through the house: one batch type for every task, and the constants of the packed data set.
+"""Shared data structures: one batch type for every task, and the constants of the packed data set.
 
-Shape suffixes used everywhere: N samples, U different images of them, B triplets, C channels, H height, W width,
+Shape suffixes used everywhere: N samples, U unique images, B triplets, C channels, H height, W width,
 D embedding dimensions.
 """
 
@@ -18,7 +18,7 @@ PACKED_FORMAT = 1  # version of the folder layout written by fecnet.prepare.writ
 
 FACE_COLUMNS = ("key", "source", "box", "subject", "sequence", "landmarks", "duplicate_of", "flags")  # of faces.csv
 
-Outputs = dict[str, Tensor]  # what a model returns: "embedding" (N, D), "feature" (N, F), later "logits", "importance"
+Outputs = dict[str, Tensor]  # of a model: "embedding" (N, D), "feature" (N, F), "logits", "importance", by head
 
 
 class TripletType(IntEnum):
@@ -46,10 +46,10 @@ class Triplets:
     """B triplets over the N samples of a batch.
 
     Attributes:
-        face_B3: index into the batch's samples, int64, shape (B, 3).
-        odd_B: place 0..2 of the odd face, int64, shape (B,).
+        face_B3: indices into the samples of the batch, int64, shape (B, 3).
+        odd_B: index 0..2 of the odd face, int64, shape (B,).
         type_B: ``TripletType``, int64, shape (B,).
-        weight_B: weight in the loss, float32, shape (B,).
+        weight_B: loss weight, float32, shape (B,).
     """
 
     face_B3: Tensor
@@ -57,24 +57,24 @@ class Triplets:
     type_B: Tensor
     weight_B: Tensor
 
-    def each(self, change: Callable[[Tensor], Tensor]) -> Triplets:
-        """The same with every tensor changed."""
-        return Triplets(**{name: change(value) for name, value in vars(self).items()})
+    def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Triplets:
+        """Apply ``function`` to every tensor."""
+        return Triplets(**{name: function(value) for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
 class Batch:
     """One rank's share of one global batch, the same type for every task.
 
-    A face that stands in several triplets is several samples, but one image, which goes through the net once.
+    A face in several triplets is several samples but one image, which passes through the net once.
 
     Attributes:
         image_UCHW: uint8 as stored, or float in 0..1 after augmentation.
-        row_U: rows of ``faces.npy`` that the images were read from, int64.
-        position_N: place of each sample in the global batch, int64.
+        row_U: row of each image in ``faces.npy``, int64.
+        position_N: index of each sample in the global batch, int64.
         triplets: the triplets over these samples, or None.
-        targets: label tensors of the samples by name; -1 or NaN means absent.
-        image_N: which image each sample shows, int64; None: each its own, in order.
+        targets: label tensors of the samples by name; -1 or NaN where missing.
+        image_N: index of each sample's image, int64; None where sample n is image n.
     """
 
     image_UCHW: Tensor
@@ -86,50 +86,52 @@ class Batch:
 
     @property
     def augment_key_U(self) -> Tensor:
-        """What each image's randomness is a function of: its face where samples share images, else its place.
+        """Random key of each image's augmentation: its face where samples share images, else its position in the batch.
 
-        So ranks agree on a face that stands in triplets of both, and a labelled face that is drawn twice varies.
+        Ranks then augment a shared face identically, and a labelled face sampled twice is augmented differently.
         """
         return self.position_N if self.image_N is None else self.row_U
 
     @property
     def row_N(self) -> Tensor:
-        """Row of ``faces.npy`` of each sample: whose face it is."""
+        """Row of each sample in ``faces.npy``."""
         return self.of_samples(self.row_U)
 
     def of_samples(self, value_U: Tensor) -> Tensor:
-        """What belongs to each image, for each sample: shape (U, …) to (N, …)."""
-        return value_U if self.image_N is None else value_U[self.image_N]  # its backward adds in a fixed order
+        """Expand values per image to values per sample: shape (U, …) to (N, …)."""
+        return (
+            value_U if self.image_N is None else value_U[self.image_N]
+        )  # its backward pass accumulates in a fixed order
 
-    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """The same with every tensor changed."""
+    def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """Apply ``function`` to every tensor."""
         return Batch(
-            image_UCHW=change(self.image_UCHW),
-            row_U=change(self.row_U),
-            position_N=change(self.position_N),
-            triplets=None if self.triplets is None else self.triplets.each(change),
-            targets={name: change(value) for name, value in self.targets.items()},
-            image_N=None if self.image_N is None else change(self.image_N),
+            image_UCHW=function(self.image_UCHW),
+            row_U=function(self.row_U),
+            position_N=function(self.position_N),
+            triplets=None if self.triplets is None else self.triplets.map_tensors(function),
+            targets={name: function(value) for name, value in self.targets.items()},
+            image_N=None if self.image_N is None else function(self.image_N),
         )
 
     def to(self, device: torch.device) -> Batch:
         """Copy to ``device``; asynchronous from pinned memory."""
-        return self.each(lambda value: value.to(device, non_blocking=True))
+        return self.map_tensors(lambda value: value.to(device, non_blocking=True))
 
     def pinned(self) -> Batch:
-        """What is on the CPU in pinned memory, so that ``to`` a GPU waits for nothing."""
-        return self.each(lambda value: value.pin_memory() if value.device.type == "cpu" else value)
+        """Copy CPU tensors to pinned memory, so that ``to`` a GPU is asynchronous."""
+        return self.map_tensors(lambda value: value.pin_memory() if value.device.type == "cpu" else value)
 
     def with_images(self, image_UCHW: Tensor) -> Batch:
-        """The same batch with other images, as augmentation makes it."""
+        """The same batch with other images, such as augmented ones."""
         return replace(self, image_UCHW=image_UCHW)
 
 
 class Relabels(NamedTuple):
-    """What a criterion found mislabelled in an epoch, the same on all ranks; M images, on the CPU.
+    """Images relabelled by a criterion in an epoch, identical on all ranks; M images, on the CPU.
 
     Attributes:
-        row_M: rows of ``faces.npy``, increasing, each once, int64.
+        row_M: rows of ``faces.npy``, increasing and unique, int64.
         label_M: their new labels, int64.
     """
 

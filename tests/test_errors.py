@@ -233,7 +233,7 @@ def test_what_goes_wrong_on_rank_0_is_raised_on_all():
     mistakes = [("DataError", "x: absent"), ("UserError", "[Errno 28] No space left: 'x'")]
     first, second = run_ranks(2, break_in_turn)
     assert first == [("KeyError", "'absent'"), *mistakes]
-    told = "rank 0 has failed, see what it said: KeyError: 'absent'"
+    told = "rank 0 failed, see its output: KeyError: 'absent'"
     assert second == [("FaultElsewhereError", told), *mistakes]
 
 

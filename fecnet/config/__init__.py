@@ -1,1 +1,1 @@
-"""Settings: every key with meaning, unit and source (defaults.py), and how files and overrides meet them (node.py)."""
+"""Configuration: all keys with default, meaning and unit (defaults.py); merging and validation (node.py)."""

@@ -1,4 +1,4 @@
-"""The page of all keys, made from the comments in ``defaults.py``."""
+"""Generates ``docs/config.md`` from the comments in ``defaults.py``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Settings from defaults, a YAML recipe and ``KEY VALUE`` overrides: merged, checked all at once, frozen.
+"""The configuration: defaults, a YAML recipe and ``KEY VALUE`` overrides, merged, validated and frozen.
 
-Mistakes are collected and raised in one ``ConfigError``, a line each, naming the file or override, the key and the
-value seen.
+All errors are collected and raised in one ``ConfigError``, one line each, naming the file or override, the key and the
+value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from easydict import EasyDict
 from fecnet.config.defaults import _C
 from fecnet.utils.errors import ConfigError
 
-# YAML 1.1, which PyYAML speaks, reads 1e-4 as a string; YAML 1.2 reads it as the number people mean.
+# YAML 1.1, which PyYAML implements, parses 1e-4 as a string; YAML 1.2 parses it as a number.
 _FLOAT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
 
 
@@ -36,7 +36,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456
 
 
 class _ReadOnly:
-    """The mutators of dict, refused. Apart from Frozen, since EasyDict turns its subclass's methods into keys."""
+    """Makes the mutating methods of dict raise. Not in Frozen: EasyDict turns the methods of a subclass into keys."""
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("the configuration is frozen; give the value in the recipe or as KEY VALUE")
@@ -45,7 +45,7 @@ class _ReadOnly:
 
 
 class Frozen(_ReadOnly, EasyDict):
-    """A read-only ``EasyDict``: keys as attributes, nothing can be set."""
+    """A read-only ``EasyDict`` with keys as attributes."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         for key, value in values.items():
@@ -67,20 +67,20 @@ def load_config(
     *,
     base_name: str = "base",
 ) -> Frozen:
-    """The resolved settings.
+    """Resolve the configuration.
 
     Args:
         path: a YAML recipe, or None for the defaults alone.
-        overrides: ``KEY VALUE`` pairs flat in one list, such as ``["SOLVER.BASE_LR", "1e-3"]``; values are YAML.
-        base: settings merged into the defaults first, such as those of a run that goes on; keys it lacks, being older
-            than they are, get their defaults.
-        base_name: where ``base`` comes from, for the messages.
+        overrides: ``KEY VALUE`` pairs in one flat list, such as ``["SOLVER.BASE_LR", "1e-3"]``; values are YAML.
+        base: configuration merged into the defaults first, such as that of a resumed run; keys missing from an older
+            one get their defaults.
+        base_name: where ``base`` comes from, for error messages.
 
     Returns:
-        The frozen settings, every key present.
+        The frozen configuration with every key.
 
     Raises:
-        ConfigError: unreadable file, unknown keys, ill-typed values: all of them, a line each.
+        ConfigError: unreadable file, unknown keys, values of a wrong type; all errors, one line each.
     """
     values = plain(_C)
     problems: list[str] = []
@@ -100,12 +100,12 @@ def load_config(
 
 
 def plain(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain nested dicts with copied lists, fit for YAML and for a checkpoint."""
+    """Plain nested dicts with copied lists, for YAML and for a checkpoint."""
     return {key: plain(value) if isinstance(value, Mapping) else copy.deepcopy(value) for key, value in cfg.items()}
 
 
 def dump_config(cfg: Mapping[str, Any]) -> str:
-    """The settings as YAML text."""
+    """The configuration as YAML text."""
     return yaml.safe_dump(plain(cfg), sort_keys=False)
 
 
@@ -118,7 +118,7 @@ def flatten(cfg: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", value
 
 
-# Ranges of the keys that no ``build.py`` checks where it reads them.
+# Ranges of the keys that no ``build.py`` validates.
 _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "NAME": (lambda value: Path(value).name == value, "one folder name"),
     "SEED": (lambda value: 0 <= value < 2**32, "0..4294967295"),
@@ -155,7 +155,7 @@ def _read(path: Path) -> dict[str, Any]:
         loaded = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, and of YAML a date such as 2001-99-99
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an invalid YAML date such as 2001-99-99
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if loaded is None:
         return {}
@@ -195,7 +195,7 @@ def _merge(values: dict[str, Any], new: Mapping[Any, Any], source: str, problems
 
 
 def _coerce(value: Any, like: Any) -> Any:
-    """``value`` in the type of the default ``like``; an int serves as a float, a sequence as a list."""
+    """Convert ``value`` to the type of the default ``like``: int to float, sequence to list."""
     if isinstance(like, bool):
         if isinstance(value, bool):
             return value
@@ -211,7 +211,7 @@ def _coerce(value: Any, like: Any) -> Any:
             return float(value)
         raise ConfigError("a finite number")
     if isinstance(like, list):
-        # (40000, 45000) is a string to YAML; people write it all the same.
+        # (40000, 45000) is a string in YAML; it is a common way to write a list.
         if isinstance(value, str) and value.startswith("(") and value.endswith(")"):
             value = _parse(f"[{value[1:-1]}]")
         if not isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""The recipes that come with the package: ``config/*.yaml`` of a checkout, ``fecnet/recipes/`` of an installed copy."""
+"""Recipes shipped with the package: ``config/*.yaml`` in a checkout, ``fecnet/recipes/`` in an installed package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _INSTALLED, _CHECKOUT = PACKAGE / "recipes", PACKAGE.parent / "config"
 
 
 def shipped_recipes() -> Mapping[str, Path]:
-    """The recipes by name, in alphabetical order."""
+    """Recipe files by name, in alphabetical order."""
     folder = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
@@ -22,7 +22,7 @@ def find_recipe(name: str) -> Path:
     """The recipe file of ``name``: a file of that path, else a shipped recipe of that name.
 
     Raises:
-        UserError: there is neither.
+        UserError: neither exists.
     """
     path = Path(name)
     if path.is_file():
@@ -34,10 +34,10 @@ def find_recipe(name: str) -> Path:
 
 
 def copy_recipe(name: str, target: Path) -> Path:
-    """Write the shipped recipe ``name`` to ``target``, or into it where it is a folder.
+    """Copy the shipped recipe ``name`` to the file ``target``, or into the folder ``target``.
 
     Returns:
-        The file.
+        The file written.
 
     Raises:
         UserError: no shipped recipe of that name, or the file exists.
@@ -54,7 +54,7 @@ def copy_recipe(name: str, target: Path) -> Path:
 
 
 def recipe_title(path: Path) -> str:
-    """What a recipe trains: the first line of its header.
+    """The title of a recipe: the first line of its header comment.
 
     Raises:
         OSError: it cannot be read.

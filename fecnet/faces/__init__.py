@@ -1,1 +1,1 @@
-"""From a photo to an aligned face: decode, detect, align. Preparing data and using a trained net share these steps."""
+"""From a photo to an aligned face: decode, detect, align. Shared by data preparation and inference."""

@@ -1,7 +1,7 @@
-"""From five points to an upright face of fixed size, and square crops.
+"""Alignment: from five landmarks to an upright face of fixed size; square crops.
 
-Coordinates are continuous pixels, x then y: the top-left pixel covers 0..1 and has its centre at 0.5. What a crop wants
-beyond the photo is filled with the photo's nearest edge pixel.
+Coordinates are continuous pixels, x then y: the top-left pixel covers 0..1 and has its centre at 0.5. Crops
+beyond the photo are padded with its nearest edge pixel.
 """
 
 from __future__ import annotations
@@ -13,29 +13,28 @@ from PIL import Image
 
 from fecnet.utils.errors import UserError
 
-# Where the five points of a frontal face go, as fractions of the aligned face's side: image-left eye, image-right eye,
-# nose tip, image-left and image-right mouth corner. The proportions are those of the ArcFace template
-# (arXiv:1801.07698) made symmetric; eyes 0.30 apart instead of 0.31 and higher up, so that brows and chin, which carry
-# expression, stay inside.
+# Landmarks of the aligned face, as fractions of its side: image-left eye, image-right eye, nose tip, image-left and
+# image-right mouth corner. The proportions are those of the ArcFace template (arXiv:1801.07698) made symmetric; eyes
+# 0.30 apart instead of 0.31 and higher up, so that brows and chin, which carry expression, stay inside.
 TEMPLATE = np.array([[0.35, 0.38], [0.65, 0.38], [0.50, 0.55], [0.375, 0.725], [0.625, 0.725]])
 TEMPLATE.setflags(write=False)
 
 _LARGEST_SQUARE = 8192  # pixels: 200 MB
-MOST_SIDES = 4  # a face that shows this many times the photo's longer side is a mistake in points or box
+MOST_SIDES = 4  # a crop larger than this many times the photo's longer side has wrong landmarks or a wrong box
 
 
 def similarity_transform(from_P2: np.ndarray, to_P2: np.ndarray) -> np.ndarray:
-    """The rotation, one scale and shift that bring points nearest to others (least squares; Umeyama 1991, no mirror).
+    """Least-squares similarity transform between point sets, without reflection (Umeyama 1991).
 
     Args:
         from_P2: points, shape (P, 2), P ≥ 2.
-        to_P2: where they should go, shape (P, 2).
+        to_P2: their targets, shape (P, 2).
 
     Returns:
         float64 matrix, shape (2, 3), for ``transform_points``.
 
     Raises:
-        UserError: the points are not finite or all in one place.
+        UserError: the points are not finite, or all coincide.
     """
     source_P2, target_P2 = np.asarray(from_P2, np.float64), np.asarray(to_P2, np.float64)
     if not (np.isfinite(source_P2).all() and np.isfinite(target_P2).all()):
@@ -44,8 +43,8 @@ def similarity_transform(from_P2: np.ndarray, to_P2: np.ndarray) -> np.ndarray:
     centred_P2 = source_P2 - source_mean
     variance = (centred_P2**2).sum()
     if variance <= 1e-12:
-        raise UserError("landmarks lie all in one place")
-    # In the plane the best rotation and scale have a closed form: as complex numbers, one division.
+        raise UserError("landmarks all coincide")
+    # In 2-D, the best rotation and scale have a closed form: as complex numbers, one division.
     wanted_P2 = target_P2 - target_mean
     along = (centred_P2 * wanted_P2).sum() / variance
     across = (centred_P2[:, 0] * wanted_P2[:, 1] - centred_P2[:, 1] * wanted_P2[:, 0]).sum() / variance
@@ -54,49 +53,49 @@ def similarity_transform(from_P2: np.ndarray, to_P2: np.ndarray) -> np.ndarray:
 
 
 def transform_points(points_P2: np.ndarray, matrix_23: np.ndarray) -> np.ndarray:
-    """Move points, shape (P, 2), by a matrix of ``similarity_transform``."""
+    """Transform points, shape (P, 2), by a matrix of ``similarity_transform``."""
     return points_P2 @ matrix_23[:, :2].T + matrix_23[:, 2]
 
 
 def invert(matrix_23: np.ndarray) -> np.ndarray:
-    """The matrix, shape (2, 3), that brings moved points back."""
+    """The inverse transform, shape (2, 3)."""
     back = np.linalg.inv(matrix_23[:, :2])
     return np.column_stack([back, -back @ matrix_23[:, 2]])
 
 
 def align_matrix(landmarks_52: np.ndarray, size: int) -> np.ndarray:
-    """The matrix, shape (2, 3), that brings five points of a photo to the template in a face of ``size`` pixels."""
+    """The transform, shape (2, 3), of five landmarks of a photo to the template in a face of ``size`` pixels."""
     return similarity_transform(landmarks_52, TEMPLATE * size)
 
 
 def align_face(image_HWC: np.ndarray, landmarks_52: np.ndarray, size: int) -> np.ndarray:
-    """The face upright, with its five points as near to the template as a similarity brings them.
+    """Align a face to the template by a similarity transform of its five landmarks.
 
     Args:
         image_HWC: uint8, shape (H, W, 3).
-        landmarks_52: points in the order of ``TEMPLATE``, pixels, shape (5, 2).
+        landmarks_52: landmarks in the order of ``TEMPLATE``, pixels, shape (5, 2).
         size: side of the result, pixels.
 
     Returns:
-        uint8, shape (size, size, 3). Shrinking averages over all pixels, so nothing aliases.
+        uint8, shape (size, size, 3). Downscaling is antialiased.
 
     Raises:
-        UserError: the points are not finite, all in one place, or as far from a face as their mirror image.
+        UserError: the landmarks are not finite, all coincide, or are far from a face, such as mirrored ones.
     """
     return warp(image_HWC, align_matrix(landmarks_52, size), size)
 
 
 def warp(image_HWC: np.ndarray, matrix_23: np.ndarray, size: int, *, quick: bool = False) -> np.ndarray:
-    """The photo moved by a similarity and cut to ``size`` × ``size``; see ``align_face``.
+    """Warp a photo by a similarity transform into ``size`` × ``size`` pixels; see ``align_face``.
 
-    ``quick`` is bilinear and passes over up to every other pixel: good enough to look for points, in a third to
-    a fifth of the time.
+    ``quick`` is bilinear and skips up to every other pixel: sufficient for landmark detection, in a third to a fifth of
+    the time.
 
     Raises:
-        UserError: the result would show far more than the photo.
+        UserError: the crop would be far larger than the photo.
     """
     if size > MOST_SIDES * max(image_HWC.shape[:2]) * math.hypot(matrix_23[0, 0], matrix_23[1, 0]):
-        raise UserError(f"landmarks span no face: its square is more than {MOST_SIDES} photos wide")
+        raise UserError(f"landmarks span no face: its crop is more than {MOST_SIDES} photos wide")
     turn, shift = np.split(invert(matrix_23), [2], axis=1)
     shift = shift[:, 0]
     corners_42 = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ turn.T + shift
@@ -105,10 +104,10 @@ def warp(image_HWC: np.ndarray, matrix_23: np.ndarray, size: int, *, quick: bool
     part = Image.fromarray(_edge_filled(image_HWC, left, top, right, bottom))
     shift = shift - (left, top)
     pixels = math.hypot(turn[0, 0], turn[1, 0])  # of the photo per pixel of the result
-    if pixels >= 4:  # averaging whole blocks first keeps a large photo cheap
+    if pixels >= 4:  # averages whole blocks first, which is fast for large photos
         block = int(pixels / 2)
         part, turn, shift, pixels = part.reduce(block), turn / block, shift / block, pixels / block
-    # samples per side of a pixel: every pixel of the photo has a say
+    # samples per side of an output pixel, so that every pixel of the photo contributes
     fine = max(1, math.floor(pixels) if quick else math.ceil(pixels))
     method = Image.Resampling.BILINEAR if quick else Image.Resampling.BICUBIC
     rows = np.column_stack([turn / fine, shift])
@@ -117,12 +116,12 @@ def warp(image_HWC: np.ndarray, matrix_23: np.ndarray, size: int, *, quick: bool
 
 
 def crop_box(image_HWC: np.ndarray, box_4: np.ndarray, margin: float, size: int) -> np.ndarray:
-    """A square around a box, scaled without aliasing.
+    """Crop a square around a box, resized with antialiasing.
 
     Args:
         image_HWC: uint8, shape (H, W, 3).
         box_4: x1, y1, x2, y2 in pixels.
-        margin: of the box's longer side, added on each side of the square.
+        margin: added on each side of the square, as a fraction of the box's longer side.
         size: side of the result, pixels.
 
     Returns:
@@ -132,7 +131,7 @@ def crop_box(image_HWC: np.ndarray, box_4: np.ndarray, margin: float, size: int)
         UserError: the box is empty or not finite.
     """
     x1, y1, x2, y2 = square_box(box_4, margin)
-    if x2 - x1 > _LARGEST_SQUARE:  # of a huge photo: whole blocks are averaged first, which bounds memory
+    if x2 - x1 > _LARGEST_SQUARE:  # for a huge photo: averages whole blocks first, which bounds memory
         block = math.ceil(2 * (x2 - x1) / _LARGEST_SQUARE)
         image_HWC = np.array(Image.fromarray(image_HWC).reduce(block))
         x1, y1, x2, y2 = (edge / block for edge in (x1, y1, x2, y2))
@@ -157,7 +156,7 @@ def square_box(box_4: np.ndarray, margin: float) -> tuple[float, float, float, f
 
 
 def _edge_filled(image_HWC: np.ndarray, left: int, top: int, right: int, bottom: int) -> np.ndarray:
-    """Rows top..bottom and columns left..right of the photo, its edge pixels repeated where it ends."""
+    """Rows top..bottom and columns left..right of the photo, padded with its edge pixels."""
     height, width = image_HWC.shape[:2]
     rows = np.arange(top, bottom).clip(0, height - 1)
     columns = np.arange(left, right).clip(0, width - 1)

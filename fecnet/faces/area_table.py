@@ -1,15 +1,15 @@
-"""Means over rectangles of a photo, as many as one likes, for four reads each: a summed-area table (Crow, 1984)."""
+"""Means over rectangles of a photo, with four reads each, by a summed-area table (Crow, 1984)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-_INT32_PIXELS = (2**31 - 1) // 255  # a larger photo's sum may pass 32 bits
+_INT32_PIXELS = (2**31 - 1) // 255  # the sum of a larger photo may overflow int32
 
 
 class AreaTable:
-    """Shrinks a photo, or parts of it, by the mean of what each new pixel covers (torch's ``area``).
+    """Downscales a photo, or crops of it, by area averaging (torch's ``area`` mode).
 
     Args:
         image_HWC: uint8, shape (H, W, C), on any device.
@@ -31,10 +31,10 @@ class AreaTable:
         return self._means(whole_14, height, width)[0]
 
     def crops(self, boxes_K4: Tensor, size: int) -> Tensor:
-        """Parts of it: float32, shape (K, size, size, C), 0..255.
+        """Crops of it: float32, shape (K, size, size, C), 0..255.
 
         Args:
-            boxes_K4: first column, first row, and those after the last, int64, inside the photo, not empty.
+            boxes_K4: x1, y1, x2, y2 in pixels, the ends exclusive, int64, inside the photo, not empty.
             size: side of the results, pixels.
         """
         return self._means(boxes_K4, size, size)
@@ -55,7 +55,7 @@ class AreaTable:
 
 
 def _edges(first_K: Tensor, after_K: Tensor, number: int) -> tuple[Tensor, Tensor]:
-    """Where each of ``number`` equal parts begins and ends, whole pixels that it touches, int64, shape (K, number)."""
+    """Start and end of each of ``number`` equal parts, rounded outwards to pixels, int64, shape (K, number)."""
     place = torch.arange(number, device=first_K.device)
     length_K1 = (after_K - first_K)[:, None]
     begin = (place * length_K1).div(number, rounding_mode="floor")

@@ -1,6 +1,6 @@
-"""Any image file to uint8 RGB as a person sees it, or one line that says why not.
+"""Decodes image files to uint8 RGB as shown by a viewer, or raises a one-line error.
 
-Pillow alone decodes, so a photo gives the same pixels wherever its library versions are the same.
+Only Pillow decodes, so a photo gives identical pixels wherever the library versions are the same.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from fecnet.faces.quiet import quiet
 from fecnet.utils.errors import DataError
 
-MAX_PIXELS = 100_000_000  # 300 MB of RGB; cameras and phones stay below
+MAX_PIXELS = 100_000_000  # 300 MB of RGB; above cameras and phones
 
-# Formats that photos come in. Others stay closed: some of Pillow's readers start programs (EPS) or are hardly tested.
+# Allowed formats. Others are not: some of Pillow's readers start other programs (EPS) or are hardly tested.
 _FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM")
 
 REASONS = {
@@ -25,18 +25,18 @@ REASONS = {
     "unsupported": "an image whose pixels have no agreed meaning as 8-bit RGB",
     "truncated": "the file ends before the picture does",
     "damaged": "the content does not decode",
-    "too_small": "fewer pixels on a side than wanted",
+    "too_small": "fewer pixels on a side than required",
     "too_large": "more pixels than allowed",
 }
 
 
 class UnreadableImage(DataError):
-    """An image that is refused.
+    """An image that cannot be used.
 
     Args:
-        name: the file, or what stands for it.
+        name: the file, or a description of the source.
         reason: a key of ``REASONS``, for counting.
-        seen: what was found, in a few words.
+        seen: details, in a few words.
     """
 
     def __init__(self, name: str, reason: str, seen: str = "") -> None:
@@ -46,23 +46,23 @@ class UnreadableImage(DataError):
 
 
 def decode_image(source: bytes | str | Path, *, max_pixels: int = MAX_PIXELS, min_side: int = 1) -> np.ndarray:
-    """Decode an image the way a viewer shows it.
+    """Decode an image as a viewer shows it.
 
-    EXIF (or XMP) orientation is applied, transparency is laid on white, 16 bits are scaled to 8, CMYK, palette, grey
-    and 1-bit become RGB, and of several frames the first counts. Colour profiles are not applied. The size is checked
-    before any pixel is decoded.
+    EXIF (or XMP) orientation is applied, transparency is blended with white, 16 bits are scaled to 8, CMYK, palette,
+    grayscale and 1-bit images are converted to RGB, and the first of several frames is used. Colour profiles are not
+    applied. The size is checked before any pixel is decoded.
 
     Args:
         source: the content of a file, or its path.
-        max_pixels: width × height allowed.
-        min_side: pixels wanted on the shorter side.
+        max_pixels: maximum width × height.
+        min_side: minimum pixels on the shorter side.
 
     Returns:
         uint8, shape (H, W, 3), RGB.
 
     Raises:
         UnreadableImage: with a ``reason`` of ``REASONS``.
-        OSError: the file cannot be opened, or is no regular file (a pipe would keep us waiting, a device never ends).
+        OSError: the file cannot be opened, or is not a regular file: a pipe may block, a device may not end.
     """
     if isinstance(source, bytes):
         return _decode(io.BytesIO(source), f"image of {len(source)} bytes", max_pixels, min_side)
@@ -74,13 +74,13 @@ def decode_image(source: bytes | str | Path, *, max_pixels: int = MAX_PIXELS, mi
 
 
 def read_photo(path: str | Path) -> np.ndarray | str:
-    """``decode_image`` where one photo among many must not end the run.
+    """``decode_image`` that returns the reason instead of raising, for one photo among many.
 
     Returns:
-        uint8, shape (H, W, 3), RGB; or why there is none: ``missing_file``, ``cannot_open`` (a folder, no permission, a
-        name too long or with a NUL), or a key of ``REASONS``.
+        uint8, shape (H, W, 3), RGB; or the reason of failure: ``missing_file``, ``cannot_open`` (folder, no permission,
+        a name too long or with a NUL), or a key of ``REASONS``.
     """
-    if "\0" in str(path):  # no file can have such a name
+    if "\0" in str(path):  # not a valid file name
         return "cannot_open"
     try:
         return decode_image(path)
@@ -88,16 +88,16 @@ def read_photo(path: str | Path) -> np.ndarray | str:
         return error.reason
     except FileNotFoundError:
         return "missing_file"
-    except (OSError, UnicodeEncodeError):  # the second: another name that no file can have
+    except (OSError, UnicodeEncodeError):  # UnicodeEncodeError: not a valid file name
         return "cannot_open"
 
 
 def count_pictures(path: str | Path) -> int:
-    """How many pictures a file holds that ``decode_image`` reads the first of: more than 1 of an animation."""
+    """Number of frames of a file, of which ``decode_image`` reads the first; above 1 for an animation."""
     try:
         with quiet(), Path(path).open("rb") as file:
             return int(getattr(_open(file, str(path)), "n_frames", 1))
-    except Exception:  # the others may be broken: the first was read all the same
+    except Exception:  # later frames may be damaged; the first is usable
         return 1
 
 
@@ -108,7 +108,7 @@ def _decode(file: io.IOBase, name: str, max_pixels: int, min_side: int) -> np.nd
         if width * height > max_pixels:
             raise UnreadableImage(name, "too_large", f"{width}×{height} pixels; allowed: {max_pixels:,} in all")
         if min(width, height) < min_side:
-            raise UnreadableImage(name, "too_small", f"{width}×{height} pixels; wanted: {min_side} on a side")
+            raise UnreadableImage(name, "too_small", f"{width}×{height} pixels; expected: {min_side} or more on a side")
         try:
             image.load()
             return np.array(to_rgb(_upright(image), name))
@@ -116,7 +116,7 @@ def _decode(file: io.IOBase, name: str, max_pixels: int, min_side: int) -> np.nd
             raise
         except MemoryError as error:
             raise UnreadableImage(name, "too_large", f"no memory for {width}×{height} pixels") from error
-        except Exception as error:  # broken files make the decoders raise nearly anything
+        except Exception as error:  # decoders raise various exceptions for damaged files
             reason = "truncated" if "truncated" in str(error).lower() else "damaged"
             raise UnreadableImage(name, reason, f"{image.format}: {_one_line(error)}") from error
 
@@ -139,7 +139,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Apply the orientation; one that cannot be read counts as upright, as in viewers."""
+    """Apply the orientation; an unreadable one is ignored, as in viewers."""
     try:
         return ImageOps.exif_transpose(image)
     except Exception:
@@ -147,10 +147,10 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def to_rgb(image: Image.Image, name: str) -> Image.Image:
-    """Any of Pillow's modes as RGB: transparency on white, 16 bits scaled to 8.
+    """Convert any mode of Pillow to RGB: transparency blended with white, 16 bits scaled to 8.
 
     Raises:
-        UnreadableImage: the pixels have no agreed meaning as RGB; ``name`` stands in the message.
+        UnreadableImage: the pixels have no agreed meaning as RGB; ``name`` is for the message.
     """
     if image.mode.startswith("I"):
         return Image.fromarray(_to_8_bits(np.asarray(image))).convert("RGB")
@@ -163,6 +163,6 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def _to_8_bits(grey_HW: np.ndarray) -> np.ndarray:
-    """16-bit grey to the nearest 8-bit grey; white stays white (65535 = 257 · 255)."""
+    """Round 16-bit grayscale to 8 bits; white stays white (65535 = 257 · 255)."""
     wide_HW = grey_HW.astype(np.int64).clip(0, 65535)
     return ((wide_HW + 128) // 257).astype(np.uint8)

@@ -28,17 +28,17 @@ def build_detector(
     """A detector by name.
 
     Args:
-        name: ``mtcnn`` (package facenet-pytorch, brings its weights) or ``yunet`` (OpenCV, wants ``model_path``).
+        name: ``mtcnn`` (package facenet-pytorch, includes its weights) or ``yunet`` (OpenCV, needs ``model_path``).
         model_path: YuNet's ``.onnx`` file.
         device: where MTCNN's nets run, such as ``cpu`` or ``cuda``; YuNet runs on the CPU.
-        thresholds: least score after MTCNN's three stages.
-        factor: ratio of sizes in MTCNN's pyramid.
-        min_face: side of the smallest face looked for, pixels.
-        refine: points are placed again on the upright face; YuNet looks for turned faces too.
-        score: least score of YuNet.
+        thresholds: minimum score after MTCNN's three stages.
+        factor: scale ratio of MTCNN's image pyramid.
+        min_face: side of the smallest face detected, pixels.
+        refine: predict the landmarks again on the upright face; YuNet also detects rotated faces.
+        score: minimum score of YuNet.
 
     Raises:
-        UserError: unknown name, a setting out of range, a package or the model file missing or not usable.
+        UserError: unknown name, a setting out of range, or a package or the model file missing or unusable.
     """
     if min_face < 1:
         raise UserError(f"min_face {min_face}: expected 1 or more pixels")

@@ -1,4 +1,4 @@
-"""What a face detector is and gives, and which of several faces is meant.
+"""The interface and output of a face detector, and the choice among several faces.
 
 Shape suffixes: K faces, 5 points (image-left eye, image-right eye, nose tip, image-left and image-right mouth corner).
 """
@@ -20,21 +20,21 @@ class Detections(NamedTuple):
 
 
 class Detector(Protocol):
-    """Finds faces and their five points."""
+    """Detects faces and their five landmarks."""
 
     @property
     def name(self) -> str:
-        """Which detector with which settings; recorded in data sets made with it."""
+        """Name with all settings; recorded in data sets."""
 
     def detect(self, image_HWC: np.ndarray) -> Detections:
         """The faces of one uint8 RGB photo."""
 
     def detect_batch(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        """The faces of each photo, as one by one; photos of one size may go through the nets together."""
+        """The faces of each photo, identical to ``detect``; photos of equal size may be batched."""
 
 
 def detections(boxes_K4: np.ndarray, scores_K: np.ndarray, landmarks_K52: np.ndarray) -> Detections:
-    """``Detections`` with the right shapes, even of nothing, and in order of score."""
+    """``Detections`` of the right shapes, even if empty, sorted by score."""
     order_K = np.argsort(-np.asarray(scores_K, np.float32), kind="stable")
     return Detections(
         np.asarray(boxes_K4, np.float32).reshape(-1, 4)[order_K],
@@ -44,23 +44,23 @@ def detections(boxes_K4: np.ndarray, scores_K: np.ndarray, landmarks_K52: np.nda
 
 
 def overlap(boxes_K4: np.ndarray, box_4: np.ndarray) -> np.ndarray:
-    """Intersection over union of each box with one, shape (K,)."""
+    """Intersection over union of each box with one box, shape (K,)."""
     sides_K2 = np.minimum(boxes_K4[:, 2:], box_4[2:]) - np.maximum(boxes_K4[:, :2], box_4[:2])
     common_K = sides_K2.clip(0).prod(axis=1)
     return common_K / (_area(boxes_K4) + _area(box_4) - common_K)
 
 
 def choose_face(found: Detections, box_4: np.ndarray | None = None, *, min_overlap: float = 0.0) -> int | None:
-    """The face that is meant.
+    """Choose one face of a photo.
 
     Args:
         found: the faces of a photo.
-        box_4: where it should be; x1, y1, x2, y2 in pixels.
-        min_overlap: intersection over union below which a face is another one.
+        box_4: expected location; x1, y1, x2, y2 in pixels.
+        min_overlap: minimum intersection over union with the box.
 
     Returns:
-        Index of the face with the largest overlap with the box, or None if none touches it; without a box the face
-        with the largest area, or None if there is none.
+        Index of the face with the largest overlap with the box, or None if none overlaps it enough; without a box, of
+        the largest face, or None if there is none.
     """
     if len(found.boxes_K4) == 0:
         return None

@@ -1,4 +1,4 @@
-"""From a photo to its aligned face, or the word that says why there is none."""
+"""Extracts the aligned face of a photo, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from fecnet.faces.detections import Detections, Detector, choose_face
 from fecnet.utils.errors import UserError
 
 REASONS = {
-    "no_face": "the detector finds no face, or none where the box is",
+    "no_face": "the detector finds no face, or none at the box",
     "bad_box": "the box is empty, not finite, outside the photo or many times as large",
-    "bad_points": "the points that the detector gives span no face",
+    "bad_points": "the detected landmarks span no face",
 }
 NoFace = Literal["drop", "box"]
 Box = Sequence[float] | np.ndarray
 
-MARGIN = 0.5  # a detector wants to see what is around a face
-MIN_OVERLAP = 0.2  # intersection over union below which a face found near the box is a neighbour's
-_SEEN = 320  # pixels: all boxes reach the detector at one size, whatever the photo's
-_BOX_MARGIN = 0.1  # around a box without landmarks: about as much of the face as alignment shows
+MARGIN = 0.5  # a detector needs context around a face
+MIN_OVERLAP = 0.2  # intersection over union; below it, a face near the box is another one
+_DETECTOR_SIZE = 320  # pixels: crops around boxes are resized to this for the detector
+_BOX_MARGIN = 0.1  # around a box without landmarks: about the field of view of an aligned face
 
 
 class Face(NamedTuple):
-    """An aligned face and where it was; box and points in pixels of the photo."""
+    """An aligned face and its location; box and landmarks in pixels of the photo."""
 
     image_HWC: np.ndarray  # uint8, shape (size, size, 3)
-    landmarks_52: np.ndarray  # float32; NaN where the box was taken for want of a face
-    box_4: np.ndarray  # float32, the detector's; the given one where it was taken for want of a face
-    score: float  # 0 where the box was taken for want of a face
+    landmarks_52: np.ndarray  # float32; NaN where the given box was used without a detection
+    box_4: np.ndarray  # float32, detected; the given box where it was used without a detection
+    score: float  # 0 where the given box was used without a detection
 
 
 def extract_faces(
@@ -43,41 +43,41 @@ def extract_faces(
     margin: float = MARGIN,
     no_face: NoFace = "drop",
 ) -> list[Face | str]:
-    """The face of each photo, aligned to the template, with one call of the detector.
+    """The face of each photo, aligned to the template, by one call of the detector.
 
-    A photo may come again with another box.
+    A photo may be repeated with another box.
 
     Args:
         images: uint8, shape (H, W, 3), RGB, each.
-        detector: finds them.
+        detector: face detector.
         size: side of the results, pixels.
-        boxes: x1, y1, x2, y2 in pixels where the face of each photo should be: the detector sees the square around
-            it, and the face that overlaps it most is taken. Without a box (None) it sees the whole photo and the
-            largest face is taken.
-        margin: of a box's longer side, shown to the detector on each side.
-        no_face: where a box holds no face that the detector finds: ``drop`` it, or take the ``box`` as it is.
+        boxes: x1, y1, x2, y2 in pixels, the expected location of each face: the detector processes the square around
+            it, and the face with the largest overlap is used. Without a box (None) it processes the whole photo, and
+            the largest face is used.
+        margin: context around a box for the detector, as a fraction of its longer side, on each side.
+        no_face: where no face is detected in a box: ``drop`` it, or crop the ``box`` itself.
 
     Returns:
         The face of each photo, or a key of ``REASONS``.
 
     Raises:
-        UserError: numbers of photos and boxes differ, or ``no_face`` is no choice.
+        UserError: numbers of photos and boxes differ, or unknown ``no_face``.
     """
     if no_face not in ("drop", "box"):
         raise UserError(f"no_face: unknown name {no_face!r}; allowed: box, drop")
     if boxes is not None and len(boxes) != len(images):
         raise UserError(f"{len(boxes)} boxes for {len(images)} photos; expected one each")
-    wanted = [None if box is None else np.asarray(box, np.float64) for box in boxes or [None] * len(images)]
-    usable = [row for row, box in enumerate(wanted) if box is None or usable_box(box, images[row])]
-    seen = [_shown(images[row], wanted[row], margin) for row in usable]
+    targets = [None if box is None else np.asarray(box, np.float64) for box in boxes or [None] * len(images)]
+    usable = [row for row, box in enumerate(targets) if box is None or usable_box(box, images[row])]
+    inputs = [_detector_input(images[row], targets[row], margin) for row in usable]
     results: list[Face | str] = ["bad_box"] * len(images)
-    for row, found in zip(usable, detector.detect_batch(seen), strict=True):
-        results[row] = _aligned(images[row], found, wanted[row], margin, size, no_face)
+    for row, found in zip(usable, detector.detect_batch(inputs), strict=True):
+        results[row] = _aligned(images[row], found, targets[row], margin, size, no_face)
     return results
 
 
 def whole_face(image_HWC: np.ndarray, box_4: np.ndarray | None, size: int) -> Face:
-    """The box, or the whole picture, made square with repeated edges; nothing is looked for.
+    """Crop the box, or the whole image, to a square padded with edge pixels, without detection.
 
     Args:
         image_HWC: uint8, shape (H, W, 3), RGB.
@@ -93,7 +93,7 @@ def whole_face(image_HWC: np.ndarray, box_4: np.ndarray | None, size: int) -> Fa
 
 
 def usable_box(box_4: np.ndarray, image_HWC: np.ndarray) -> bool:
-    """Whether a box, x1, y1, x2, y2 in pixels, holds a part of a picture, shape (H, W, C)."""
+    """Whether a box, x1, y1, x2, y2 in pixels, overlaps the image, shape (H, W, C), and is not far larger."""
     height, width = image_HWC.shape[:2]
     if box_4.shape != (4,) or not np.isfinite(box_4).all():
         return False
@@ -103,15 +103,14 @@ def usable_box(box_4: np.ndarray, image_HWC: np.ndarray) -> bool:
     return x1 < x2 and y1 < y2 and x1 < width and y1 < height and x2 > 0 and y2 > 0
 
 
-def _shown(image_HWC: np.ndarray, box_4: np.ndarray | None, margin: float) -> np.ndarray:
-    """What the detector sees."""
-    return image_HWC if box_4 is None else crop_box(image_HWC, box_4, margin, _SEEN)
+def _detector_input(image_HWC: np.ndarray, box_4: np.ndarray | None, margin: float) -> np.ndarray:
+    return image_HWC if box_4 is None else crop_box(image_HWC, box_4, margin, _DETECTOR_SIZE)
 
 
 def _aligned(
     image_HWC: np.ndarray, found: Detections, box_4: np.ndarray | None, margin: float, size: int, no_face: NoFace
 ) -> Face | str:
-    """Choose among what was found and cut it out of the photo itself, at the photo's own resolution."""
+    """Choose among the detections and crop the face from the photo at full resolution."""
     if box_4 is not None:
         found = _in_photo(found, box_4, margin)
     best = choose_face(found, box_4, min_overlap=MIN_OVERLAP)
@@ -119,7 +118,7 @@ def _aligned(
         landmarks_52 = found.landmarks_K52[best]
         try:
             face_HWC = align_face(image_HWC, landmarks_52, size)
-        except UserError:  # one face among hundreds of thousands must not end the run
+        except UserError:  # one face of many must not end the run
             return "bad_points"
         return Face(face_HWC, landmarks_52, found.boxes_K4[best], float(found.scores_K[best]))
     if box_4 is None or no_face == "drop":
@@ -131,7 +130,7 @@ def _aligned(
 def _in_photo(found: Detections, box_4: np.ndarray, margin: float) -> Detections:
     """Detections of the square around a box, in pixels of the photo."""
     left, top, right, _ = square_box(box_4, margin)
-    scale, corner_2 = (right - left) / _SEEN, np.array([left, top])
+    scale, corner_2 = (right - left) / _DETECTOR_SIZE, np.array([left, top])
     boxes_K22 = found.boxes_K4.reshape(-1, 2, 2) * scale + corner_2
     landmarks_K52 = found.landmarks_K52 * scale + corner_2
     return Detections(boxes_K22.reshape(-1, 4).astype(np.float32), found.scores_K, landmarks_K52.astype(np.float32))

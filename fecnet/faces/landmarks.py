@@ -1,4 +1,4 @@
-"""What landmarks make of a face: a crop along their convex hull, and a mask that rises around eyes, nose and mouth.
+"""Landmark geometry: a crop along the convex hull, and a Gaussian mask around eyes, nose and mouth.
 
 Coordinates are continuous pixels, x then y: the top-left pixel covers 0..1 and has its centre at 0.5. Five points are
 both eyes, the nose tip and both mouth corners; 68 points are in the order of the 300-W annotations (iBUG).
@@ -15,22 +15,22 @@ from PIL import Image
 
 from fecnet.utils.errors import UserError
 
-OUTSIDE = 128  # grey value outside the hull: nearest to 0 after MODEL.MEAN 0.5, so that its edge is the least there is
+OUTSIDE = 128  # grey value outside the hull: nearest to 0 after MODEL.MEAN 0.5, for a weak edge
 MASK_SIGMA = 0.05  # of the image's longer side: about the half width of an eye in an aligned face
 
 _FEATURES = {5: slice(0, 5), 68: slice(27, 68)}  # of the 68: nose, eyes, mouth; not the jaw and the brows
-_MAX_SIDES = 2  # the hull's square may be this many times the image's longer side; more is a mistake in the points
+_MAX_SIDES = 2  # maximum side of the hull's square, in units of the image's longer side; beyond it, landmarks are wrong
 
 
 def convex_hull(points_K2: np.ndarray) -> np.ndarray:
-    """Corners of the smallest convex polygon around points (monotone chain, Andrew 1979).
+    """Convex hull of points (monotone chain, Andrew 1979).
 
     Args:
         points_K2: x and y, shape (K, 2).
 
     Returns:
-        float64, shape (M, 2): the corners without those on a straight edge, from the leftmost on, turning from the x
-        axis towards the y axis (clockwise on a screen). Of points on one line the two ends; of one point, that point.
+        float64, shape (M, 2): its vertices, without collinear ones, from the leftmost on, turning from the x axis
+        towards the y axis (clockwise on a screen). Two ends for collinear points; one point for coinciding points.
     """
     points = np.unique(np.asarray(points_K2, np.float64), axis=0).tolist()  # sorted by x, then y
     if len(points) < 3:
@@ -40,7 +40,7 @@ def convex_hull(points_K2: np.ndarray) -> np.ndarray:
 
 
 def _chain(points: list[list[float]]) -> list[list[float]]:
-    """Half of the hull: the points at which a walk along them turns one way only."""
+    """Lower or upper hull: the points at which the chain turns in one direction only."""
     chain: list[list[float]] = []
     for x, y in points:
         while len(chain) >= 2:
@@ -53,7 +53,7 @@ def _chain(points: list[list[float]]) -> list[list[float]]:
 
 
 def hull_crop(image_HWC: np.ndarray, landmarks_K2: np.ndarray, size: int, margin: float = 0.1) -> np.ndarray:
-    """The face within the convex hull of its landmarks, on a square; all around it, and beyond the photo, ``OUTSIDE``.
+    """A square crop of the face within the convex hull of its landmarks; ``OUTSIDE`` elsewhere and beyond the photo.
 
     The hull of 68 points is the face from the brows to the chin; that of five points only the part between eyes and
     mouth, for which a larger margin (0.5 or more) keeps more of the face.
@@ -62,13 +62,13 @@ def hull_crop(image_HWC: np.ndarray, landmarks_K2: np.ndarray, size: int, margin
         image_HWC: uint8, shape (H, W, C), any number of channels.
         landmarks_K2: x and y in pixels, K ≥ 3, shape (K, 2).
         size: side of the result, pixels.
-        margin: by how much of its size the hull grows, from the middle of its bounding box; 0 = the hull itself.
+        margin: growth of the hull about the centre of its bounding box, as a fraction of its size; 0 = none.
 
     Returns:
-        uint8, shape (size, size, C). The square has the middle of the grown hull's bounding box and its longer side.
+        uint8, shape (size, size, C). The square has the centre and the longer side of the grown hull's bounding box.
 
     Raises:
-        UserError: the points do not span an area, lie off the picture, or a number is out of range.
+        UserError: the landmarks span no area or lie outside of the image, or an argument is out of range.
     """
     if image_HWC.ndim != 3 or image_HWC.dtype != np.uint8:
         raise UserError(f"image is {image_HWC.dtype} of shape {image_HWC.shape}; allowed: uint8 of shape (H, W, C)")
@@ -91,7 +91,7 @@ def hull_crop(image_HWC: np.ndarray, landmarks_K2: np.ndarray, size: int, margin
 
 
 def hull_square(landmarks_K2: np.ndarray, margin: float) -> tuple[np.ndarray, float]:
-    """The square that ``hull_crop`` shows: its left top corner, shape (2,), and its side, pixels of the photo.
+    """The square of ``hull_crop``: its top-left corner, shape (2,), and its side, pixels of the photo.
 
     A point of the photo is at ``(point - corner) * size / side`` in the crop.
     """
@@ -106,7 +106,7 @@ def _area(hull_M2: np.ndarray) -> float:
 
 
 def _square(image_HWC: np.ndarray, corner: np.ndarray, side: float, size: int) -> np.ndarray:
-    """A square of the photo, resized with antialias; what lies beyond the photo is ``OUTSIDE``."""
+    """A square crop of the photo, resized with antialiasing, padded with ``OUTSIDE``."""
     left, top = (math.floor(edge) for edge in corner)
     right, bottom = (math.ceil(edge + side) for edge in corner)
     channels = image_HWC.shape[2]
@@ -116,7 +116,7 @@ def _square(image_HWC: np.ndarray, corner: np.ndarray, side: float, size: int) -
     canvas[row : row + part.shape[0], column : column + part.shape[1]] = part
     box = (corner[0] - left, corner[1] - top, corner[0] - left + side, corner[1] - top + side)
     box = (box[0], box[1], min(box[2], canvas.shape[1]), min(box[3], canvas.shape[0]))  # rounding may pass the edge
-    # A channel at a time: Pillow has no mode for colour and mask. Bilinear: others overshoot at the photo's border.
+    # Channel by channel: Pillow has no mode for colour with mask. Bilinear: other filters overshoot at the border.
     planes = [
         Image.fromarray(np.ascontiguousarray(canvas[..., c])).resize((size, size), Image.Resampling.BILINEAR, box)
         for c in range(channels)
@@ -135,12 +135,12 @@ def _inside(hull_M2: np.ndarray, corner: np.ndarray, step: float, size: int) -> 
 
 
 def gaussian_mask(landmarks_K2: np.ndarray, height: int, width: int, sigma: float = MASK_SIGMA) -> np.ndarray:
-    """A picture of where eyes, nose and mouth are: at each pixel the largest of the Gaussians around their points.
+    """A heatmap of eyes, nose and mouth: at each pixel the maximum of Gaussians around their landmarks.
 
-    Made as the channel ``mask`` of a data set; it knows the geometry alone, nothing of the picture.
+    Used as the channel ``mask`` of a data set; it depends on the landmarks only, not on the image.
 
     Args:
-        landmarks_K2: x and y in pixels of the face the mask belongs to, 5 or 68 points; points beyond it are allowed.
+        landmarks_K2: x and y in pixels of the face, 5 or 68 points; points outside of it are allowed.
         height: H.
         width: W.
         sigma: standard deviation, as a fraction of the longer side.
@@ -149,7 +149,7 @@ def gaussian_mask(landmarks_K2: np.ndarray, height: int, width: int, sigma: floa
         uint8, shape (H, W): 255 on a point, falling to 155 at one sigma and to 0 beyond 3.6.
 
     Raises:
-        UserError: another number of points, or a number is out of range.
+        UserError: another number of points, or an argument is out of range.
     """
     points_K2 = _checked(landmarks_K2)
     if len(points_K2) not in _FEATURES:
@@ -160,7 +160,7 @@ def gaussian_mask(landmarks_K2: np.ndarray, height: int, width: int, sigma: floa
         raise UserError(f"sigma: {sigma}; allowed: above 0")
     reach = sigma * max(height, width)
     x_K, y_K = points_K2[_FEATURES[len(points_K2)]].T
-    # the Gaussian of a distance is the product of those along the axes: exponentials for H + W places, not H · W
+    # a 2-D Gaussian is separable: H + W exponentials instead of H · W
     row_KH = np.exp(-(((np.arange(height) + 0.5 - y_K[:, None]) / reach) ** 2) / 2)
     column_KW = np.exp(-(((np.arange(width) + 0.5 - x_K[:, None]) / reach) ** 2) / 2)
     mask_HW = np.zeros((height, width))

@@ -1,12 +1,11 @@
-"""MTCNN: three small nets that propose, refine and place faces (arXiv:1604.02878), with facenet-pytorch's weights.
+"""MTCNN: a cascade of three small nets for detection and landmarks (arXiv:1604.02878), with facenet-pytorch's weights.
 
-The nets are facenet-pytorch's; the cascade around them is ours, since theirs fails on candidates outside the photo and
-lets the photos of a batch suppress one another's faces at the borders. The first net sees all photos of one size
-together; everything else is done photo by photo, so a batch gives what single photos give.
+The nets are facenet-pytorch's; the cascade is reimplemented, since facenet-pytorch's fails on candidates outside the
+photo, and its photos in a batch suppress one another's faces at the borders. The first net processes all photos of
+equal size as a batch; everything else is done per photo, so batches give the results of single photos.
 
-The third net was made for upright faces. ``refine`` therefore shows it each face once more, turned upright by the
-points it gave, and that picture's mirror image; the mean of both replaces the points
-(``benchmarks/results/faces.json``).
+The third net was trained on upright faces. With ``refine`` it processes each face again, rotated upright by its
+landmarks, and the mirror image; the mean of both replaces the landmarks (``benchmarks/results/faces.json``).
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from fecnet.faces.align import TEMPLATE
 from fecnet.faces.area_table import AreaTable
 from fecnet.faces.detections import Detections, detections
 from fecnet.faces.quiet import quiet
-from fecnet.faces.refine import place_again
+from fecnet.faces.refine import refine_landmarks
 from fecnet.utils.env import exact_float32
 from fecnet.utils.errors import UserError
 
-_CHUNK = 512  # candidates that go through a net together: bounds memory
-_PLACED = 48  # pixels: side of the faces that the third net sees
-_UPRIGHT = (TEMPLATE - 0.5) * 1.3 + 0.5  # where the third net likes the points in its square; 1.0 to 1.3 were tried
-_CELL, _STRIDE = 12, 2  # field of view and step of the first net, pixels
+_CHUNK = 512  # candidates per forward pass: bounds memory
+_ONET_SIZE = 48  # pixels: input side of the third net
+_UPRIGHT = (TEMPLATE - 0.5) * 1.3 + 0.5  # landmarks in the input of the third net; factors of 1.0 to 1.3 were tried
+_CELL, _STRIDE = 12, 2  # receptive field and stride of the first net, pixels
 _INSTALL = "detector mtcnn needs facenet-pytorch; install it with: pip install 'facenet-pytorch>=2.5.3,<2.6'"
 
 
@@ -36,11 +35,11 @@ class Mtcnn:
     """A ``Detector``.
 
     Args:
-        device: where the nets run.
-        thresholds: least score after each of the three stages.
-        factor: ratio of sizes in the pyramid.
-        min_face: side of the smallest face looked for, pixels.
-        refine: place the points again on the upright face.
+        device: of the nets.
+        thresholds: minimum score after each of the three stages.
+        factor: scale ratio of the image pyramid.
+        min_face: side of the smallest face detected, pixels.
+        refine: predict the landmarks again on the upright face.
 
     Raises:
         UserError: facenet-pytorch is missing, or a setting is out of range.
@@ -65,7 +64,7 @@ class Mtcnn:
 
     @property
     def name(self) -> str:
-        """Identity with all settings that change what is found."""
+        """Name with all settings that affect the detections."""
         thresholds = "/".join(f"{threshold:g}" for threshold in self._thresholds)
         looks = 2 if self._refines else 1
         return (
@@ -78,7 +77,7 @@ class Mtcnn:
         return self.detect_batch([image_HWC])[0]
 
     def detect_batch(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        """The faces of each photo; those of one size go through the first net together."""
+        """The faces of each photo; those of equal size are a batch of the first net."""
         found: list[Detections | None] = [None] * len(images)
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for index, image_HWC in enumerate(images):
@@ -88,11 +87,11 @@ class Mtcnn:
                 tables = [AreaTable(torch.tensor(images[index], device=self._device)) for index in indices]
                 for index, table, boxes in zip(indices, tables, self._propose(tables), strict=True):
                     faces = self._refine(table, boxes)
-                    found[index] = self._look_again(images[index], faces) if self._refines else faces
+                    found[index] = self._refine_landmarks(images[index], faces) if self._refines else faces
         return [faces for faces in found if faces is not None]
 
     def _propose(self, photos: Sequence[AreaTable]) -> list[Tensor]:
-        """First stage, over a pyramid of photos of one size: candidates of each, boxes of shape (K, 4)."""
+        """First stage, over an image pyramid of photos of equal size: candidate boxes of each, shape (K, 4)."""
         height, width = photos[0].height, photos[0].width
         rows: list[list[Tensor]] = [[] for _ in photos]
         scale = _CELL / self._min_face
@@ -114,28 +113,30 @@ class Mtcnn:
             boxes_K4 = _inside(_square(_shifted(boxes_K4[distinct], shift_K4[distinct])), photo)
         if not len(boxes_K4):
             return detections(np.empty(0), np.empty(0), np.empty(0))
-        shift_K4, points_K10, score_K2 = self._classify(photo, boxes_K4, 2, _PLACED)
+        shift_K4, points_K10, score_K2 = self._classify(photo, boxes_K4, 2, _ONET_SIZE)
         boxes_K4, score_K, shift_K4, points_K10 = _passing(
             self._thresholds[2], score_K2[:, 1], boxes_K4, shift_K4, points_K10
         )
-        points_K52 = _placed(points_K10, boxes_K4)
+        points_K52 = _to_pixels(points_K10, boxes_K4)
         boxes_K4 = _shifted(boxes_K4, shift_K4)
         keep = _suppress_contained(boxes_K4, score_K, 0.7)
         return detections(boxes_K4[keep].cpu().numpy(), score_K[keep].cpu().numpy(), points_K52[keep].cpu().numpy())
 
-    def _look_again(self, image_HWC: np.ndarray, found: Detections) -> Detections:
-        """The same faces with points placed on the upright face and its mirror image."""
-        points_K52 = place_again(image_HWC, found.landmarks_K52, self._place, upright_52=_UPRIGHT, size=_PLACED)
+    def _refine_landmarks(self, image_HWC: np.ndarray, found: Detections) -> Detections:
+        """The same faces with landmarks predicted on the upright face and its mirror image."""
+        points_K52 = refine_landmarks(
+            image_HWC, found.landmarks_K52, self._predict, upright_52=_UPRIGHT, size=_ONET_SIZE
+        )
         return found._replace(landmarks_K52=points_K52)
 
-    def _place(self, upright_KSS3: np.ndarray) -> np.ndarray:
-        """What the third net says of upright faces, pixels of their squares."""
+    def _predict(self, upright_KSS3: np.ndarray) -> np.ndarray:
+        """Landmarks of the third net on upright faces, in pixels of their crops."""
         crops_KSS3 = torch.from_numpy(upright_KSS3).to(self._device)
         points_K10 = torch.cat([self._nets[2](_normalised(some))[1] for some in crops_KSS3.split(_CHUNK)])
-        return points_K10.view(-1, 2, 5).transpose(1, 2).double().cpu().numpy() * _PLACED
+        return points_K10.view(-1, 2, 5).transpose(1, 2).double().cpu().numpy() * _ONET_SIZE
 
     def _classify(self, photo: AreaTable, boxes_K4: Tensor, stage: int, size: int) -> list[Tensor]:
-        """What a net says of each box, cut out and scaled to ``size``."""
+        """Outputs of a net for each box, cropped and resized to ``size``."""
         corners_K4 = boxes_K4.trunc().long()
         limit = corners_K4.new_tensor([photo.width, photo.height])
         inside_K4 = torch.cat([corners_K4[:, :2].clamp(min=1) - 1, corners_K4[:, 2:].minimum(limit)], dim=1)
@@ -153,25 +154,25 @@ def _load_nets(device: str) -> tuple[nn.Module, nn.Module, nn.Module]:
             mtcnn = MTCNN(device=torch.device(device)).eval()
         except RuntimeError as error:
             raise UserError(f"device {device!r}: not usable here; allowed: cpu, or cuda where torch sees it") from error
-    # a third of the time of the layout they come in: torch has a fast pooling kernel for it
+    # takes a third of the time of the default layout: torch has a fast pooling kernel for it
     pnet, rnet, onet = (net.to(memory_format=torch.channels_last) for net in (mtcnn.pnet, mtcnn.rnet, mtcnn.onet))
     return pnet, rnet, onet
 
 
 def _normalised(image_NHWC: Tensor) -> Tensor:
-    """What the nets take: about -1..1, shape (N, C, H, W) in channels-last memory."""
+    """Normalised input of the nets: about -1..1, shape (N, C, H, W) in channels-last memory."""
     return ((image_NHWC - 127.5) * 0.0078125).permute(0, 3, 1, 2)
 
 
 def _distinct(boxes_K4: Tensor, score_K: Tensor, overlap: float) -> Tensor:
-    """Which boxes stay when those that overlap a likelier one are left out, the likeliest first."""
-    from torchvision.ops import nms  # not above: it brings torch's compiler along, which takes seconds to import
+    """Non-maximum suppression: indices of the boxes kept, by descending score."""
+    from torchvision.ops import nms  # not above: it imports torch's compiler, which takes seconds
 
     return nms(boxes_K4, score_K, overlap)
 
 
 def _candidates(shift_4hw: Tensor, score_hw: Tensor, scale: float, threshold: float) -> Tensor:
-    """Cells of one size that may be faces: box, score and shift, shape (K, 9)."""
+    """Candidates of one pyramid level: box, score and regression offsets, shape (K, 9)."""
     mask_hw = score_hw >= threshold
     cell_K2 = mask_hw.nonzero().flip(1) * _STRIDE
     boxes_K4 = torch.cat([((cell_K2 + 1) / scale).floor(), ((cell_K2 + _CELL) / scale).floor()], dim=1)
@@ -180,7 +181,7 @@ def _candidates(shift_4hw: Tensor, score_hw: Tensor, scale: float, threshold: fl
 
 
 def _merge(candidates: list[Tensor]) -> Tensor:
-    """Candidates of all sizes without doubles, moved by the net's shifts and made square."""
+    """Candidates of all levels after suppression, shifted by the net's offsets and made square."""
     if not candidates:
         return torch.empty(0, 4)
     rows_K9 = torch.cat(candidates)
@@ -190,7 +191,7 @@ def _merge(candidates: list[Tensor]) -> Tensor:
 
 
 def _passing(threshold: float, score_K: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
-    """Rows above the threshold, with their scores second."""
+    """Rows with a score above the threshold; the scores come second."""
     mask_K = score_K > threshold
     return rows[0][mask_K], score_K[mask_K], *(row[mask_K] for row in rows[1:])
 
@@ -213,14 +214,14 @@ def _square(boxes_K4: Tensor) -> Tensor:
     return torch.cat([centre_K2 - half_K1, centre_K2 + half_K1], dim=1)
 
 
-def _placed(points_K10: Tensor, boxes_K4: Tensor) -> Tensor:
-    """The third net's fractions (five x, then five y) as pixels, shape (K, 5, 2)."""
+def _to_pixels(points_K10: Tensor, boxes_K4: Tensor) -> Tensor:
+    """Landmarks as fractions (five x, then five y) to pixels, shape (K, 5, 2)."""
     sides_K12 = (boxes_K4[:, 2:] - boxes_K4[:, :2] + 1)[:, None]
     return points_K10.view(-1, 2, 5).transpose(1, 2) * sides_K12 + boxes_K4[:, None, :2] - 1
 
 
 def _suppress_contained(boxes_K4: Tensor, score_K: Tensor, threshold: float) -> list[int]:
-    """Best first, without those that share more than ``threshold`` of the smaller area with a better one."""
+    """Indices by score, best first, without boxes sharing over ``threshold`` of the smaller area with a better one."""
     areas = ((boxes_K4[:, 2] - boxes_K4[:, 0] + 1) * (boxes_K4[:, 3] - boxes_K4[:, 1] + 1)).tolist()
     boxes = boxes_K4.tolist()
     kept: list[int] = []

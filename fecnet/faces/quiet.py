@@ -1,4 +1,4 @@
-"""Keeps what other packages have to say about their own code away from the user's terminal."""
+"""Suppresses warnings of third-party packages about their own code."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _catcher: Any = None
 def quiet() -> Iterator[None]:
     """Ignore Python warnings inside, from any number of threads at once.
 
-    ``warnings.catch_warnings`` alone is not made for threads: one that leaves late would put back the filters that
-    another one had set. Here the first to enter sets them and the last to leave restores them.
+    ``warnings.catch_warnings`` is not thread-safe: a thread that exits late would restore filters set by another one.
+    Here the first thread to enter sets the filters and the last to leave restores them.
     """
     global _inside, _catcher
     with _lock:

@@ -1,6 +1,6 @@
-"""How pictures became the faces of a data set: recorded with it and with nets trained on it, so that new ones follow.
+"""How images were turned into faces: recorded in data sets and nets, to process new images identically.
 
-Shape suffixes: H, W pixels of a picture, S pixels a side of a face, C channels, 5 points.
+Shape suffixes: H, W pixels of an image, S pixels per side of a face, C channels, 5 landmarks.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ Fit = Literal["central", "whole"]
 
 @dataclass(frozen=True)
 class FaceRecipe:
-    """How a face was cut out of its picture; plain values, for JSON.
+    """How a face was extracted from its image; plain values, for JSON.
 
     Attributes:
-        fit: how a picture that is a face as it is becomes square: its ``central`` square (``load_square``), or the
-            ``whole`` of it with repeated edges (``whole_face``).
+        fit: how a face crop is made square: its ``central`` square (``load_square``), or the ``whole`` image padded
+            with edge pixels (``whole_face``).
         align: faces were detected and aligned to ``template`` (``extract_faces``).
-        mask: a last channel has the mask of the points that were found on the square face (``LandmarkFaces``).
-        hull: the square face was cut along the hull of those points.
-        detector: ``mtcnn`` or ``yunet``, where one was at work; else empty.
-        detector_name: its ``name``: identity and all settings that change what is found.
+        mask: the last channel is the mask of the landmarks detected on the square face (``LandmarkFaces``).
+        hull: the square face was cropped along the hull of those landmarks.
+        detector: ``mtcnn`` or ``yunet``; empty without detection.
+        detector_name: its ``name`` with all settings that affect the detections.
         refine: see ``build_detector``.
-        margin: shown to the detector around a box, as a fraction of its longer side.
-        no_face: where the detector found none in a box: ``drop`` it, or the ``box`` was taken.
-        template: where the five points of an aligned face are, as fractions of its side; empty without ``align``.
+        margin: context around a box for the detector, as a fraction of its longer side.
+        no_face: where no face was detected in a box: ``drop`` it, or the ``box`` was used.
+        template: landmarks of an aligned face, as fractions of its side; empty without ``align``.
     """
 
     fit: Fit = "central"
@@ -50,10 +50,10 @@ class FaceRecipe:
 
     @classmethod
     def from_dict(cls, recorded: Mapping[str, Any]) -> Self:
-        """The recipe as ``dataset.json`` and ``meta.json`` have it.
+        """The recipe as stored in ``dataset.json`` and ``meta.json``.
 
         Raises:
-            UserError: a key that this version does not know, or one without which the rest means nothing.
+            UserError: an unknown key, or no valid ``fit``.
         """
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(recorded) - known)
@@ -63,7 +63,7 @@ class FaceRecipe:
         return cls(**{**recorded, "template": template})
 
     def to_dict(self) -> dict[str, Any]:
-        """What ``from_dict`` reads; what was not done is left out."""
+        """The inverse of ``from_dict``; fields of steps that were not done are omitted."""
         left_out = set() if self.detector else {"detector", "detector_name", "refine"}
         left_out |= set() if self.align else {"margin", "no_face", "template"}
         held = {name: value for name, value in asdict(self).items() if name not in left_out}
@@ -72,24 +72,24 @@ class FaceRecipe:
         return held
 
     def build_detector(self, model_path: str | Path = "", device: str = "cpu") -> Detector:
-        """The detector that found the faces or the points.
+        """The detector of the faces or landmarks.
 
         Args:
             model_path: YuNet's ``.onnx`` file.
-            device: where MTCNN's nets run.
+            device: of MTCNN's nets.
 
         Raises:
-            UserError: its package or model is missing, or it is another one than was recorded: another model file, or
+            UserError: its package or model is missing, or it differs from the recorded one: another model file or
                 another version of fecnet.
         """
         detector = build_detector(self.detector, model_path=model_path, device=device, refine=self.refine)
         if detector.name != self.detector_name:
             raise UserError(f"detector: {detector.name}; the faces were found with {self.detector_name}")
         if self.align and self.template != aligned_template():
-            raise UserError("template: the faces were aligned to another one than this version of fecnet has")
+            raise UserError("template: the faces were aligned to another template than that of this version of fecnet")
         return detector
 
 
 def aligned_template() -> tuple[tuple[float, ...], ...]:
-    """``TEMPLATE`` as a recipe holds it."""
+    """``TEMPLATE`` in the form of a recipe."""
     return tuple(map(tuple, TEMPLATE.tolist()))

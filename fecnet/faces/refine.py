@@ -1,6 +1,6 @@
-"""What a detector that was made for upright faces gains by looking again: at the photo turned, at each face upright.
+"""Refinement for detectors trained on upright faces: detection on the rotated photo, landmarks on upright faces.
 
-Shape suffixes: K faces, 5 points, S side of an upright face.
+Shape suffixes: K faces, 5 landmarks, S side of an upright face.
 """
 
 from __future__ import annotations
@@ -16,29 +16,30 @@ from fecnet.faces.align import invert, similarity_transform, transform_points, w
 from fecnet.faces.detections import Detections, detections, overlap
 from fecnet.utils.errors import UserError
 
-TURNS = (-30, 30)  # degrees, counter-clockwise; detectors find faces turned by 15 and more to either side by themselves
-_SAME = 0.3  # intersection over union above which two boxes are one face, as YuNet has it
-_MIRRORED = [1, 0, 2, 4, 3]  # which point is which in a mirror
+TURNS = (-30, 30)  # degrees, counter-clockwise; detectors find faces rotated by up to 15 degrees or more by themselves
+_SAME = 0.3  # intersection over union above which two boxes are one face, as in YuNet
+_MIRRORED = [1, 0, 2, 4, 3]  # order of the landmarks in a mirror image
 
 # Upright faces, uint8, shape (K, S, S, 3), to their points in pixels, float, shape (K, 5, 2); NaN where there are none.
-Placer = Callable[[np.ndarray], np.ndarray]
+LandmarkNet = Callable[[np.ndarray], np.ndarray]
 
 
-def look_turned(image_HWC: np.ndarray, detect: Callable[[np.ndarray], Detections]) -> Detections:
-    """The faces of a photo and of the same turned by ``TURNS``; of boxes on one face the one of the best score.
+def detect_rotated(image_HWC: np.ndarray, detect: Callable[[np.ndarray], Detections]) -> Detections:
+    """Detect the faces of a photo and of its rotations by ``TURNS``; of overlapping boxes the best score is kept.
 
     Args:
         image_HWC: uint8, shape (H, W, 3), RGB.
-        detect: finds the faces of one photo.
+        detect: detects the faces of one photo.
 
     Returns:
-        Boxes, scores and points in the photo as it was. A box found in a turned one keeps its sides and is moved.
+        Boxes, scores and landmarks in the original photo. A box found in a rotated photo keeps its size; its centre is
+        transformed.
     """
-    looks = [detect(image_HWC)]
+    results = [detect(image_HWC)]
     for degrees in TURNS:
-        turned_HWC, matrix_23 = turn(image_HWC, degrees)
-        looks.append(_turned_back(detect(turned_HWC), invert(matrix_23)))
-    found = detections(*(np.concatenate(parts) for parts in zip(*looks, strict=True)))
+        rotated_HWC, matrix_23 = rotate(image_HWC, degrees)
+        results.append(_rotate_back(detect(rotated_HWC), invert(matrix_23)))
+    found = detections(*(np.concatenate(parts) for parts in zip(*results, strict=True)))
     kept: list[int] = []
     for face, box_4 in enumerate(found.boxes_K4):  # best first
         if not (overlap(found.boxes_K4[kept], box_4) > _SAME).any():
@@ -46,20 +47,20 @@ def look_turned(image_HWC: np.ndarray, detect: Callable[[np.ndarray], Detections
     return Detections(*(part[kept] for part in found))
 
 
-def turn(image_HWC: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
-    """A photo turned counter-clockwise about its centre, nothing cut off, and the matrix that takes its points along.
+def rotate(image_HWC: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rotate a photo counter-clockwise about its centre, expanding the canvas.
 
     Returns:
-        uint8, black where the photo is not; the matrix, shape (2, 3), for ``transform_points``.
+        The photo, uint8, padded with black; its transform, shape (2, 3), for ``transform_points``.
     """
-    turned = Image.fromarray(image_HWC).rotate(degrees, Image.Resampling.BILINEAR, expand=True)
+    rotated = Image.fromarray(image_HWC).rotate(degrees, Image.Resampling.BILINEAR, expand=True)
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    turn_22 = np.array([[cosine, sine], [-sine, cosine]])  # y points down
+    rotation_22 = np.array([[cosine, sine], [-sine, cosine]])  # y points down
     centre_2 = np.array([image_HWC.shape[1], image_HWC.shape[0]]) / 2
-    return np.asarray(turned), np.column_stack([turn_22, np.array(turned.size) / 2 - turn_22 @ centre_2])
+    return np.asarray(rotated), np.column_stack([rotation_22, np.array(rotated.size) / 2 - rotation_22 @ centre_2])
 
 
-def _turned_back(found: Detections, matrix_23: np.ndarray) -> Detections:
+def _rotate_back(found: Detections, matrix_23: np.ndarray) -> Detections:
     corners_K22 = found.boxes_K4.reshape(-1, 2, 2)
     half_K2 = (corners_K22[:, 1] - corners_K22[:, 0]) / 2
     centre_K2 = transform_points(corners_K22.mean(axis=1), matrix_23)
@@ -67,33 +68,33 @@ def _turned_back(found: Detections, matrix_23: np.ndarray) -> Detections:
     return detections(boxes_K4, found.scores_K, transform_points(found.landmarks_K52, matrix_23))
 
 
-def place_again(
+def refine_landmarks(
     image_HWC: np.ndarray,
     landmarks_K52: np.ndarray,
-    place: Placer,
+    predict: LandmarkNet,
     *,
     upright_52: np.ndarray,
     size: int,
     mirror: bool = True,
     quick: bool = False,
 ) -> np.ndarray:
-    """Points placed anew on the faces turned upright by the points they have.
+    """Predict landmarks again on faces rotated upright by their present landmarks.
 
     Args:
         image_HWC: uint8, shape (H, W, 3), RGB.
-        landmarks_K52: the points they have, pixels.
-        place: finds the points on upright faces.
-        upright_52: about where the points are on the faces that ``place`` gets, as fractions of the side.
-        size: S, side of those faces, pixels.
-        mirror: place them on the mirror image too and take the mean.
-        quick: cut the faces out by the ``quick`` way of ``warp``.
+        landmarks_K52: present landmarks, pixels.
+        predict: landmark net for upright faces.
+        upright_52: approximate landmarks on the input of ``predict``, as fractions of its side.
+        size: S, side of that input, pixels.
+        mirror: predict on the mirror image too, and average.
+        quick: crop by the ``quick`` mode of ``warp``.
 
     Returns:
-        float32, shape (K, 5, 2), pixels of the photo; where ``place`` finds none, the points as they were.
+        float32, shape (K, 5, 2), pixels of the photo; the present landmarks where ``predict`` finds none.
     """
     faces, matrices, upright = [], [], []
     for face, points_52 in enumerate(landmarks_K52):
-        with suppress(UserError):  # points that span no face stay as they are
+        with suppress(UserError):  # landmarks that span no face are kept
             matrix_23 = similarity_transform(points_52, upright_52 * size)
             upright.append(warp(image_HWC, matrix_23, size, quick=quick))
             faces.append(face)
@@ -101,13 +102,13 @@ def place_again(
     if not faces:
         return landmarks_K52
     upright_KSS3 = np.stack(upright)
-    views = [place(upright_KSS3)]
+    views = [predict(upright_KSS3)]
     if mirror:
-        mirrored_K52 = place(np.ascontiguousarray(upright_KSS3[:, :, ::-1]))
+        mirrored_K52 = predict(np.ascontiguousarray(upright_KSS3[:, :, ::-1]))
         views.append((mirrored_K52 * [-1, 1] + [size, 0])[:, _MIRRORED])
-    placed_K52 = np.array(landmarks_K52, np.float32)
+    refined_K52 = np.array(landmarks_K52, np.float32)
     for row, (face, matrix_23) in enumerate(zip(faces, matrices, strict=True)):
         known = [view_K52[row] for view_K52 in views if np.isfinite(view_K52[row]).all()]
         if known:
-            placed_K52[face] = transform_points(np.mean(known, axis=0), invert(matrix_23))
-    return placed_K52
+            refined_K52[face] = transform_points(np.mean(known, axis=0), invert(matrix_23))
+    return refined_K52

@@ -1,6 +1,6 @@
-"""A picture, or the face in its box, as a square of the size wanted; or the word under which its absence is counted.
+"""Loads an image, or the face in its box, as a square crop, or returns the reason of failure.
 
-Shape suffixes: H, W pixels of the picture, S pixels a side, C channels.
+Shape suffixes: H, W pixels of the image, S pixels per side, C channels.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from fecnet.faces.decode import read_photo
 def load_square(picture: Path | np.ndarray, box: tuple[float, ...], size: int, *, grey: bool) -> np.ndarray | str:
     """Load one face.
 
-    Without a box the central square of the picture is taken, the whole of a square one. A box is widened about its
-    centre to a square on its longer side; what then lies outside the picture is black. The square is resized
-    bilinearly, averaging where it shrinks; one of the right size keeps its pixels.
+    Without a box, the central square of the image is cropped. A box is extended about its centre to a square of its
+    longer side, padded with black. The square is resized bilinearly with antialiasing; one of the right size is
+    unchanged.
 
     Args:
-        picture: a file, or the pixels: uint8, shape (H, W) or (H, W, 3).
-        box: left, top, right, bottom in pixels, or nothing.
+        picture: an image file, or the pixels: uint8, shape (H, W) or (H, W, 3).
+        box: left, top, right, bottom in pixels, or empty.
         size: S.
         grey: one channel (0.299 R + 0.587 G + 0.114 B) instead of three.
 
     Returns:
-        uint8, shape (S, S, C); or why there is none: ``bad_box`` (empty, or off the picture), or what
-        ``read_photo`` says.
+        uint8, shape (S, S, C); or the reason of failure: ``bad_box`` (empty or outside of the image), or one of
+        ``read_photo``.
     """
     pixels = read_photo(picture) if isinstance(picture, Path) else picture
     if isinstance(pixels, str):
@@ -52,7 +52,7 @@ def _central_square(width: int, height: int) -> tuple[int, int, int, int]:
 
 
 def _square_of(box: tuple[float, ...], width: int, height: int) -> tuple[int, int, int, int] | None:
-    """The box widened to a square, or None where no pixel of the picture is in it."""
+    """The box extended to a square, or None where it overlaps no pixel of the image."""
     left, top, right, bottom = box
     if min(right, width) - max(left, 0) < 1 or min(bottom, height) - max(top, 0) < 1:
         return None

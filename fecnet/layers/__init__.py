@@ -1,1 +1,1 @@
-"""Building blocks of nets that know nothing of tasks."""
+"""Task-independent building blocks of nets."""

@@ -1,4 +1,4 @@
-"""Convolution, batch norm, ReLU: the unit both Inception families are made of."""
+"""Convolution, batch norm, ReLU: the unit of both Inception families."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Densely connected layers (arXiv:1608.06993): each one reads everything before it."""
+"""Densely connected layers (arXiv:1608.06993): each layer takes all preceding feature maps as input."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class DenseLayer(nn.Module):
 
 
 class DenseBlock(nn.Sequential):
-    """``num_layers`` dense layers; ``out_channels`` is the input's channels plus what each layer appends.
+    """``num_layers`` dense layers; ``out_channels`` is the input's channels plus the growth of each layer.
 
     Args:
         in_channels: channels of the input.
-        num_layers: how many layers.
-        growth: channels each layer appends; one number, or one of each layer.
-        width: channels of each layer's 1×1 convolution; one number, or one of each layer.
+        num_layers: number of layers.
+        growth: channels appended by each layer; one number, or one per layer.
+        width: channels of each layer's 1×1 convolution; one number, or one per layer.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A learnt importance in 0..1, of images or of regions."""
+"""A learned importance weight in 0..1, of images or of regions."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ class Importance(nn.Linear):
         return super().forward(feature).sigmoid()
 
     def log(self, feature: Tensor) -> Tensor:
-        """The logarithm of ``forward``, finite where that is too small for a float."""
+        """The logarithm of ``forward``, finite where ``forward`` underflows."""
         return nn.functional.logsigmoid(super().forward(feature))

@@ -16,13 +16,13 @@ class InceptionWidths:
     """One row of the table, in channels.
 
     Attributes:
-        one: output of the 1×1 branch; 0 leaves the branch out.
+        one: output of the 1×1 branch; 0 = no such branch.
         reduce_three: 1×1 convolution before the 3×3 one.
         three: output of the 3×3 branch.
         reduce_five: 1×1 convolution before the 5×5 one.
         five: output of the 5×5 branch.
-        pool: 1×1 convolution after the pooling; 0 passes the pooled input on as it is.
-        l2_pool: pool by the root of the sum of squares instead of the maximum.
+        pool: 1×1 convolution after the pooling; 0 = none.
+        l2_pool: L2 pooling instead of max pooling.
         stride: of the 3×3, the 5×5 and the pooling.
     """
 
@@ -37,7 +37,7 @@ class InceptionWidths:
 
 
 class InceptionBlock(nn.Module):
-    """Parallel 1×1, 3×3, 5×5 and pooling branches, side by side in the channels.
+    """Parallel 1×1, 3×3, 5×5 and pooling branches, concatenated along the channels.
 
     Args:
         in_channels: channels of the input.
@@ -47,7 +47,7 @@ class InceptionBlock(nn.Module):
 
     def __init__(self, in_channels: int, widths: InceptionWidths, *, batch_norm: bool) -> None:
         super().__init__()
-        assert not (widths.l2_pool and widths.stride != 1), "no row of the table strides an L2 pooling"
+        assert not (widths.l2_pool and widths.stride != 1), "no row of the table has L2 pooling with a stride"
 
         def conv(channels: int, out_channels: int, size: int, stride: int = 1) -> ConvBNReLU:
             return ConvBNReLU(channels, out_channels, size, stride=stride, padding=size // 2, batch_norm=batch_norm)

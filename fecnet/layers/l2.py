@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Below this length a vector is divided by EPS instead of its length: at zero the gradient stays finite, and every
-# longer vector comes out with length 1 to float32 rounding, which an epsilon under the root would not give.
+# A vector shorter than this is divided by EPS instead of its norm: the gradient stays finite at zero, and every longer
+# vector gets unit norm to float32 rounding, which an epsilon under the root would not give.
 EPS = 1e-6
 
 
 def l2_normalize(x: Tensor) -> Tensor:
-    """Vectors along dimension 1 scaled to length 1, always in float32: half precision keeps only 3 digits of it.
+    """Normalise vectors along dimension 1 to unit norm, always in float32: half precision keeps only 3 digits.
 
     Args:
         x: float of any precision, shape (N, D) or (N, C, H, W).
@@ -24,7 +24,7 @@ def l2_normalize(x: Tensor) -> Tensor:
 
 
 class L2Norm(nn.Module):
-    """Scales the channel vector of every position to length 1."""
+    """Normalises the channel vector at each position to unit norm."""
 
     def forward(self, map_NCHW: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape and precision."""
@@ -34,7 +34,7 @@ class L2Norm(nn.Module):
 class L2Pool(nn.Module):
     """Root of the sum of squares over 3×3 windows, stride 1, zeros around the border (FaceNet, arXiv:1503.03832).
 
-    ``nn.LPPool2d`` has no padding, and its root has an infinite slope at zero, where a ReLU map mostly lies.
+    ``nn.LPPool2d`` has no padding, and its root has an infinite gradient at zero, a frequent output of a ReLU.
     """
 
     def forward(self, map_NCHW: Tensor) -> Tensor:

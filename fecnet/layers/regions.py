@@ -1,4 +1,4 @@
-"""The regions of a face that RAN looks at. N images, R = 6 regions."""
+"""The face regions of RAN. N images, R = 6 regions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 NUM_REGIONS = 6
 
-# height and width as a fraction of the image; where the free room lies: fraction above, fraction to the left
+# side of the crop as a fraction of the image; its position: fraction of the remaining space above and to the left
 _CROPS = (
     (0.75, 0.0, 0.0),  # top left
     (0.75, 0.0, 1.0),  # top right
@@ -19,7 +19,7 @@ _CROPS = (
 
 
 def face_regions(image_NCHW: Tensor) -> Tensor:
-    """The whole face and five crops, resized to the size of the image where the image is (arXiv:1905.04075).
+    """The whole face and five crops, resized to the size of the image, on its device (arXiv:1905.04075).
 
     Args:
         image_NCHW: float, shape (N, C, H, W).

@@ -1,1 +1,1 @@
-"""Raw material to packed data set: offline, slow, atomic. Nothing here is imported by training."""
+"""Converts raw data to packed data sets, offline and atomically. Training imports none of it."""

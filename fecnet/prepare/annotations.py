@@ -1,7 +1,7 @@
-"""Reads triplets that people answered: the FEC files, the original code's lists, and tables of crops made elsewhere.
+"""Reads annotated triplets: the FEC files, the lists of the original code, and tables of existing face crops.
 
-Sources: Google's Facial Expression Comparison files (arXiv:1811.11283), whose rows differ in length with the number
-of raters. Every line of a file is either kept or counted under the reason for which it was dropped.
+Sources: Google's Facial Expression Comparison files (arXiv:1811.11283), whose row length varies with the number of
+annotators. Every line of a file is either kept or counted as dropped, by reason.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from fecnet.prepare.writer import face_key
 from fecnet.structures import TripletType
 from fecnet.utils.errors import DataError
 
-# Why a line is dropped, in the order in which it is judged: a line with several faults counts under the first.
+# Reasons for dropping a line, in the order of checking: a line with several faults counts under the first.
 ANNOTATION_REASONS = (
     "empty_line",  # nothing but spaces and commas
-    "short_row",  # fewer columns than three faces and a type take
+    "short_row",  # fewer columns than three faces and a type need
     "no_url",
-    "bad_box",  # an edge is no number or outside 0..1, or the box is empty or inverted
+    "bad_box",  # an edge is not a number or outside 0..1, or the box is empty or inverted
     "same_face_twice",
     "unknown_type",
-    "incomplete_answers",  # none, a rater without an answer, or an answer without a rater
+    "incomplete_answers",  # none, an annotator without an answer, or an answer without an annotator
     "bad_answer",  # not 1, 2 or 3
-    "too_many_answers",  # more for one face than a byte counts
+    "too_many_answers",  # more than 255 for one face
     "tie",  # two faces, or all three, have the most votes
-    "no_agreement",  # the most votes are a smaller share than asked for
+    "no_agreement",  # the majority is smaller than min_agreement
 )
 LIST_REASONS = (
     "empty_line",
     "short_row",
-    "bad_path",  # empty, absolute, a web address, or out of the folder by ..
+    "bad_path",  # empty, absolute, a URL, or outside of the folder through ..
     "same_face_twice",
     "unknown_type",
     "bad_answer",
@@ -43,27 +43,27 @@ LIST_REASONS = (
 CROP_COLUMNS = ("url", "left", "right", "top", "bottom", "path")
 
 _TYPES = {f"{kind.name}_TRIPLET": int(kind) for kind in TripletType}
-_DECIMAL_ANSWERS = {"1.0": "1", "2.0": "2", "3.0": "3"}  # as tables are saved whose rows differ in length
-_TYPE_COLUMN = 15  # after three faces of URL and four edges
+_DECIMAL_ANSWERS = {"1.0": "1", "2.0": "2", "3.0": "3"}  # as written by tools that save answers as floats
+_TYPE_COLUMN = 15  # after URL and four edges of three faces
 _MAX_VOTES = np.iinfo(np.uint8).max
 
 
 def read_annotations(path: str | Path, *, min_agreement: float = 2 / 3, progress: bool = True) -> Annotations:
     """Read a file in the layout of ``faceexp-comparison-data-{train,test}-public.csv``.
 
-    No header; URL, left, right, top, bottom of three faces, the type, then pairs of a rater and the answer 1..3.
+    No header; URL, left, right, top, bottom of three faces, the type, then pairs of an annotator and the answer 1..3.
 
     Args:
         path: the file.
-        min_agreement: least share of the raters that must name the odd face, inclusive; 2/3 as in arXiv:1811.11283.
-        progress: show a bar.
+        min_agreement: minimum share of annotators who chose the odd face, inclusive; 2/3 as in arXiv:1811.11283.
+        progress: show a progress bar.
 
     Raises:
         DataError: ``path`` is not a text file, or ``min_agreement`` is out of range.
     """
     if not 0 < min_agreement <= 1:
         raise DataError(f"min_agreement: {min_agreement}; allowed: above 0, at most 1")
-    share = Fraction(min_agreement).limit_denominator(1000)  # exact: 4 of 6 raters are two thirds
+    share = Fraction(min_agreement).limit_denominator(1000)  # exact: 4 of 6 annotators are two thirds
     rows = TripletRows()
     tally = Tally(ANNOTATION_REASONS)
     for line, text, fields in text_rows(Path(path), tally, progress=progress):
@@ -76,14 +76,14 @@ def read_annotations(path: str | Path, *, min_agreement: float = 2 / 3, progress
 def read_list(path: str | Path, *, progress: bool = True) -> Annotations:
     """Read a list of ``img1,img2,img3,label,type`` lines: the input of the original code.
 
-    Label 1..3 is the odd picture. Pictures are whole (no box) and lie in a folder that whoever opens them knows.
+    Label 1..3 is the odd image. Faces are whole images (no box), by paths relative to a folder that the caller knows.
 
     Args:
         path: the file.
-        progress: show a bar.
+        progress: show a progress bar.
 
     Returns:
-        ``urls`` holds the paths; there are no answers, and the votes are zero.
+        ``urls`` holds the paths; there are no answers, and all votes are zero.
 
     Raises:
         DataError: ``path`` is not a text file.
@@ -98,16 +98,16 @@ def read_list(path: str | Path, *, progress: bool = True) -> Annotations:
 
 
 def read_crops(path: str | Path) -> dict[str, str]:
-    """Read a table of face crops made elsewhere: a header ``url,left,right,top,bottom,path``, then a row per face.
+    """Read a table of existing face crops: a header ``url,left,right,top,bottom,path``, then one row per face.
 
     Args:
         path: the file.
 
     Returns:
-        ``face_key`` of URL and box to the path as written.
+        Path, as written, by ``face_key`` of URL and box.
 
     Raises:
-        DataError: not such a table, a bad row, or one face with two paths.
+        DataError: not such a table, an invalid row, or one face with two paths.
     """
     path = Path(path)
     check_text_file(path)
@@ -147,7 +147,7 @@ def _add_crop(crops: dict[str, str], header: list[str], fields: list[str], place
 
 
 def _add_annotation(rows: TripletRows, line: int, fields: list[str], share: Fraction) -> str:
-    """Keep the row, or say why not."""
+    """Add the row, or return the reason for dropping it."""
     if len(fields) <= _TYPE_COLUMN:
         return "short_row" if any(fields) else "empty_line"
     faces = []
@@ -161,8 +161,8 @@ def _add_annotation(rows: TripletRows, line: int, fields: list[str], share: Frac
     kind = _TYPES.get(fields[_TYPE_COLUMN])
     if kind is None:
         return "unknown_type"
-    raters, answers = fields[16::2], fields[17::2]
-    if not answers or len(raters) != len(answers) or "" in answers or "" in raters:
+    annotators, answers = fields[16::2], fields[17::2]
+    if not answers or len(annotators) != len(answers) or "" in answers or "" in annotators:
         return "incomplete_answers"
     votes = [answers.count(answer) for answer in ANSWERS]
     if sum(votes) < len(answers):
@@ -177,12 +177,12 @@ def _add_annotation(rows: TripletRows, line: int, fields: list[str], share: Frac
         return "tie"
     if most * share.denominator < share.numerator * len(answers):
         return "no_agreement"
-    rows.add(line, faces, votes.index(most), kind, votes, raters, answers)
+    rows.add(line, faces, votes.index(most), kind, votes, annotators, answers)
     return ""
 
 
 def _add_listed(rows: TripletRows, line: int, fields: list[str]) -> str:
-    """Keep the row, or say why not."""
+    """Add the row, or return the reason for dropping it."""
     if len(fields) < 5:
         return "short_row" if any(fields) else "empty_line"
     paths = [_inner_path(field) for field in fields[:3]]
@@ -202,8 +202,8 @@ def _add_listed(rows: TripletRows, line: int, fields: list[str]) -> str:
 
 
 def _inner_path(text: str) -> str:
-    """``text`` without ``.`` and doubled slashes where it names something inside a folder, else an empty text."""
-    windows = PureWindowsPath(text)  # its parts are split at both kinds of slash
+    """``text`` as a normalised relative path, or an empty string if it leaves the folder or is no path."""
+    windows = PureWindowsPath(text)  # splits at both kinds of slash
     if not windows.name or windows.drive or windows.root or ".." in windows.parts or "://" in text or "\0" in text:
         return ""
     return str(PurePosixPath(text))

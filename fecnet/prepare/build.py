@@ -1,4 +1,4 @@
-"""A data set that needs no raw material, by the name of its source."""
+"""Data sets that need no raw data, by the name of their source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def make_dataset(source: str, path: Path) -> None:
 
     Args:
         source: ``synthetic``.
-        path: folder to make.
+        path: folder to create.
 
     Raises:
         UserError: an unknown source, or a folder that cannot be written.

@@ -1,7 +1,7 @@
-"""Packs triplets that people answered: Google's FEC from its files and the web, or a list with a folder of pictures.
+"""Packs annotated triplets: Google's FEC from its files and the web, or a list with a folder of images.
 
-Sources: arXiv:1811.11283 for the files; `annotations.py` reads them, `download.py` fetches the photos, `extraction.py`
-cuts the faces. What is done so far lies in ``<path>.work``, so a run that was killed goes on where it stopped.
+Sources: arXiv:1811.11283 for the files; `annotations.py` reads them, `download.py` downloads the photos,
+`extraction.py` extracts the faces. Intermediate results are kept in ``<path>.work``, so an interrupted run resumes.
 
 Shape suffixes: F faces, T triplets; edges of a box are left, right, top, bottom.
 """
@@ -18,7 +18,7 @@ import numpy as np
 
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.prepare.annotations import read_annotations, read_crops, read_list
-from fecnet.prepare.extraction import Extraction, FacePieces, PhotoFaces
+from fecnet.prepare.extraction import Extraction, FaceShards, PhotoFaces
 from fecnet.prepare.triplet_rows import Annotations
 from fecnet.prepare.web.download import fetch_photos
 from fecnet.prepare.web.journal import FolderLock
@@ -36,10 +36,10 @@ class Faces:
     """The distinct faces of all splits.
 
     Attributes:
-        sources: the distinct photos: addresses, or paths within a folder.
+        sources: the distinct photos: URLs, or paths relative to a folder.
         photo_F: index into ``sources``.
-        box_F4: fractions of width and height; NaN for the whole picture.
-        of_split: for each split, its faces' numbers here.
+        box_F4: fractions of width and height; NaN for the whole image.
+        of_split: for each split, indices of its faces here.
     """
 
     sources: list[str]
@@ -70,28 +70,28 @@ def prepare_fec(
 
     Args:
         files: annotation file by split, such as ``train`` and ``test``.
-        path: the folder to make; photos and faces are kept in ``<path>.work`` meanwhile and afterwards.
-        extraction: how faces are cut out; with ``crops`` only its size counts.
-        crops: folder with faces cut already, and their table ``crops.csv``: nothing is fetched or looked for.
-        offline: fetch nothing; pack what is on disk.
-        min_agreement: least share of the raters that must agree.
-        workers: processes that cut faces; 0 for one per core.
-        overwrite: replace a packed data set that stands at ``path``.
-        progress: show bars.
-        download: keywords of ``fetch_photos``.
+        path: the folder to create; photos and extracted faces are kept in ``<path>.work``, also afterwards.
+        extraction: how faces are extracted; with ``crops`` only its size is used.
+        crops: folder of existing face crops with their table ``crops.csv``; nothing is downloaded or detected.
+        offline: download nothing; pack the photos on disk.
+        min_agreement: minimum share of annotators who agree.
+        workers: processes that extract faces; 0 = one per core.
+        overwrite: replace an existing packed data set at ``path``.
+        progress: show progress bars.
+        download: keyword arguments of ``fetch_photos``.
 
     Returns:
-        The coverage, as in ``dataset.json``: for ``rows`` (by split), ``photos``, ``faces`` and ``triplets`` (by split)
-        what was read, kept and dropped by reason.
+        The coverage, as in ``dataset.json``: counts read, kept and dropped by reason of ``rows`` (by split),
+        ``photos``, ``faces`` and ``triplets`` (by split).
 
     Raises:
-        DataError: a file is no such file or has changed since the work began, ``path`` exists, another run is at work
-            on it, or nothing is left to pack.
+        DataError: a file is invalid or has changed since the first run, ``path`` exists, another run is writing it,
+            or no face or triplet is left.
     """
     extraction = extraction or Extraction()
 
     def locate(faces: Faces, work: Path) -> tuple[dict[int, Path], dict[str, str]]:
-        """Where the photos lie, by number; why the others do not, by address."""
+        """Paths of the photos by index, and reasons of the missing ones by URL."""
         if offline:
             store = PhotoStore(work)
             found = {url: store.find(url) for url in faces.sources}
@@ -126,9 +126,9 @@ def prepare_list(
 
     Args:
         files: list by split.
-        pictures: folder that the paths in the lists start from.
-        path: the folder to make.
-        extraction: how faces are cut out; by default the pictures are faces already.
+        pictures: folder that the paths in the lists are relative to.
+        path: the folder to create.
+        extraction: how faces are extracted; by default the images are face crops already.
         workers: see ``prepare_fec``.
         overwrite: see ``prepare_fec``.
         progress: see ``prepare_fec``.
@@ -137,11 +137,11 @@ def prepare_list(
         The coverage, as ``prepare_fec``.
 
     Raises:
-        DataError: as ``prepare_fec``; there is no folder ``pictures``.
+        DataError: as ``prepare_fec``; the folder ``pictures`` does not exist.
     """
     folder = Path(pictures)
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; give the one that the paths in the list start from")
+        raise DataError(f"{folder}: no such folder; give the one that the paths in the list are relative to")
 
     def locate(faces: Faces, work: Path) -> tuple[dict[int, Path], dict[str, str]]:
         there = {number: folder / name for number, name in enumerate(faces.sources) if (folder / name).is_file()}
@@ -159,7 +159,7 @@ Locate = Callable[[Faces, Path], tuple[dict[int, Path], dict[str, str]]]
 
 
 class _Packing:
-    """One run from files to the packed set."""
+    """One run from annotation files to the packed data set."""
 
     def __init__(
         self,
@@ -179,12 +179,12 @@ class _Packing:
         self._overwrite = overwrite
         self._progress = progress
         self._recipe = FaceRecipe(fit="whole")
-        self._sources: dict[str, str] = {}  # what the set was made of: hashed when it was read, not hours later
+        self._sources: dict[str, str] = {}  # of the data set, hashed when read, not hours later
 
     def of_photos(self, files: Mapping[str, Path], locate: Locate) -> dict[str, Any]:
-        """Pack faces that are cut out of photos."""
+        """Pack faces extracted from photos."""
         self._check(files)
-        detector = self._extraction.build_detector()  # what is wrong with it is said before hours of fetching
+        detector = self._extraction.build_detector()  # built now, so that its errors come before hours of downloading
         self._work.mkdir(parents=True, exist_ok=True)
         with FolderLock(self._work, at_work="run"):
             tables, faces = self._open(files)
@@ -195,13 +195,13 @@ class _Packing:
                 for face, photo in enumerate(faces.photo_F.tolist())
                 if photo not in where
             }
-            pieces = FacePieces(self._work, _by_photo(faces, where), self._extraction)
+            shards = FaceShards(self._work, _by_photo(faces, where), self._extraction)
             self._sources["faces"] = self._extraction.described(detector)
             self._recipe = self._extraction.recipe(detector)
-            return self._pack(tables, faces, pieces, lost, {"photos": photos})
+            return self._pack(tables, faces, shards, lost, {"photos": photos})
 
     def of_crops(self, files: Mapping[str, Path], folder: Path) -> dict[str, Any]:
-        """Pack faces that somebody has cut."""
+        """Pack existing face crops."""
         self._check(files)
         table = read_crops(folder / "crops.csv")
         self._work.mkdir(parents=True, exist_ok=True)
@@ -213,12 +213,12 @@ class _Packing:
             photos = [
                 None if name is None else PhotoFaces(folder / name, [face], [whole]) for face, name in there.items()
             ]
-            pieces = FacePieces(self._work, photos, Extraction(size=self._extraction.size, detector=""))
+            shards = FaceShards(self._work, photos, Extraction(size=self._extraction.size, detector=""))
             self._sources["faces: crops.csv"] = hash_file(folder / "crops.csv")
-            return self._pack(tables, faces, pieces, lost, {})
+            return self._pack(tables, faces, shards, lost, {})
 
     def _check(self, files: Mapping[str, Path]) -> None:
-        """Find what is wrong before anything is written."""
+        """Validate before anything is written."""
         check_target(self._path, overwrite=self._overwrite)
         for file in files.values():
             if not file.is_file():
@@ -232,19 +232,19 @@ class _Packing:
         for split, table in tables.items():
             if not len(table.odd_T):
                 dropped = {reason: count for reason, count in table.coverage["dropped"].items() if count}
-                raise DataError(f"{files[split]}: of {table.coverage['read']} rows none can be used: {dropped}")
+                raise DataError(f"{files[split]}: none of {table.coverage['read']} rows is usable: {dropped}")
         return tables, join_faces(tables)
 
     def _pack(
         self,
         tables: Mapping[str, Annotations],
         faces: Faces,
-        pieces: FacePieces,
+        shards: FaceShards,
         lost: dict[int, str],
         coverage: dict[str, Any],
     ) -> dict[str, Any]:
-        pieces.extract(workers=self._workers, progress=self._progress)
-        lost |= pieces.reasons()
+        shards.extract(workers=self._workers, progress=self._progress)
+        lost |= shards.reasons()
         num_faces, kept = len(faces.photo_F), len(faces.photo_F) - len(lost)
         coverage = {
             "rows": {split: table.coverage for split, table in tables.items()},
@@ -252,13 +252,13 @@ class _Packing:
             "faces": {"read": num_faces, "kept": kept, "dropped": dict(Counter(lost.values()))},
         }
         if not kept:
-            raise DataError(f"{self._path}: no face is left to pack; lost: {coverage['faces']['dropped']}")
+            raise DataError(f"{self._path}: no face is left to pack; missing: {coverage['faces']['dropped']}")
         size = self._extraction.size
         writer = PackedWriter(
             self._path, num_faces=kept, height=size, width=size, channels=["R", "G", "B"], overwrite=self._overwrite
         )
         with writer:
-            row_F = _add_faces(writer, faces, pieces)
+            row_F = _add_faces(writer, faces, shards)
             coverage["triplets"] = {
                 split: _add_triplets(writer, split, table, row_F[faces.of_split[split]])
                 for split, table in tables.items()
@@ -270,7 +270,7 @@ class _Packing:
 
 
 def join_faces(tables: Mapping[str, Annotations]) -> Faces:
-    """The faces of all splits, each once, in the order in which the splits name them."""
+    """The distinct faces of all splits, in order of first appearance."""
     photos: dict[str, int] = {}
     known: dict[tuple[int, bytes], int] = {}
     boxes: list[np.ndarray] = []
@@ -290,7 +290,7 @@ def join_faces(tables: Mapping[str, Annotations]) -> Faces:
 
 
 def _by_photo(faces: Faces, where: Mapping[int, Path]) -> list[PhotoFaces | None]:
-    """Each photo with the faces wanted of it, in the order of the photos; None for those that are not there."""
+    """Each photo with its faces, in the order of the photos; None for missing photos."""
     order = np.argsort(faces.photo_F, kind="stable")
     photo, first = np.unique(faces.photo_F[order], return_index=True)
     groups = np.split(order, first[1:])
@@ -300,11 +300,11 @@ def _by_photo(faces: Faces, where: Mapping[int, Path]) -> list[PhotoFaces | None
     ]
 
 
-def _add_faces(writer: PackedWriter, faces: Faces, pieces: FacePieces) -> np.ndarray:
-    """Write the faces found; the row of each face, −1 for those that were not, shape (F,)."""
+def _add_faces(writer: PackedWriter, faces: Faces, shards: FaceShards) -> np.ndarray:
+    """Write the faces found; returns the row of each face, −1 where not found, shape (F,)."""
     row_F = np.full(len(faces.photo_F), -1, np.int64)
-    for piece in pieces.read():
-        found = piece["face"].tolist()
+    for shard in shards.read():
+        found = shard["face"].tolist()
         records = [
             {
                 "key": faces.key(face),
@@ -313,19 +313,19 @@ def _add_faces(writer: PackedWriter, faces: Faces, pieces: FacePieces) -> np.nda
                 "landmarks": " ".join(f"{value:.2f}" for value in points.ravel() if not np.isnan(value)),
                 "flags": "unaligned" if np.isnan(points).any() else "",
             }
-            for face, points in zip(found, piece["landmarks"], strict=True)
+            for face, points in zip(found, shard["landmarks"], strict=True)
         ]
-        rows = writer.add_faces(piece["image"], records)
+        rows = writer.add_faces(shard["image"], records)
         row_F[found] = rows
     return row_F
 
 
 def _add_triplets(writer: PackedWriter, split: str, table: Annotations, row_F: np.ndarray) -> dict[str, Any]:
-    """Write the triplets whose three faces are there; what was kept and dropped."""
+    """Write the triplets that have all three faces; returns the counts kept and dropped."""
     rows_T3 = row_F[table.faces_T3]
     kept_T = (rows_T3 >= 0).all(axis=1)
     if not kept_T.any():
-        raise DataError(f"split {split}: of {len(kept_T)} triplets none has all its faces; see the faces lost")
+        raise DataError(f"split {split}: none of {len(kept_T)} triplets has all its faces; see the missing faces")
     num_answers_T = np.diff(table.answer_offset)
     of_kept = np.repeat(kept_T, num_answers_T)
     writer.add_triplets(

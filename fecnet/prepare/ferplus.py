@@ -1,4 +1,4 @@
-"""Packs FER2013 with FERPlus: 48×48 grey faces, two label sets, and triplets from the vote distributions.
+"""Packs FER2013 with FERPlus: 48×48 grayscale faces, two label sets, and triplets from the vote distributions.
 
 Shape suffixes: N rows of fer2013.csv, M labelled faces of a split, K = 8 emotions of FERPlus.
 """
@@ -22,7 +22,7 @@ from fecnet.prepare.labelled.fer2013 import (
 )
 from fecnet.prepare.labelled.label_noise import SplitLabels, check_noise, write_label_noise
 from fecnet.prepare.labelled.labelled_source import TRAIN
-from fecnet.prepare.votes import MIN_GAP, half_rater_agreement, vote_triplets
+from fecnet.prepare.votes import MIN_GAP, split_half_agreement, vote_triplets
 from fecnet.prepare.writer import PackedWriter, face_key
 
 _NUM_EMOTIONS = len(FERPLUS_CLASSES)
@@ -42,30 +42,30 @@ def prepare_ferplus(
 ) -> dict[str, Any]:
     """Write the packed data set ``path`` with the splits ``train``, ``public_test`` and ``private_test``.
 
-    Every row of fer2013.csv becomes the face of the same row, flagged where something is wrong with it. Label set
-    ``fer`` is the published one, every row in it. Label set ``ferplus`` leaves out rows without a usable vote; its
-    label is the emotion with most votes, the first in class order on a tie, and its distribution is the votes for the
-    eight emotions, summing to 1. Triplets further leave out copies and ties, whose type would be a matter of order.
+    Every row of fer2013.csv becomes the face of the same row, flagged where it has a fault. Label set ``fer`` holds the
+    published labels of all rows. Label set ``ferplus`` omits rows without a usable vote; its label is the emotion with
+    most votes, the first in class order on a tie, and its distribution is the share of votes of the eight emotions.
+    Triplets also omit duplicates and faces with tied majorities, whose triplet type is undefined.
 
     Args:
         source: ``fer2013.npz`` or its folder, or one with ``fer2013.csv`` and ``fer2013new.csv``.
-        path: the folder to make.
-        seed: decides triplets and noise; each split has its own stream.
-        num_train_triplets: wanted for ``train``.
-        num_eval_triplets: wanted for each of the two test splits.
-        label_noise: share of wrong labels in a further set such as ``ferplus_noise30``, whose training split holds the
-            faces with a strict majority, more than half of the votes for emotions, and whose test splits are those of
-            ``ferplus``; 0 = no such set.
-        overwrite: replace a packed data set that stands at ``path``.
-        progress: show bars.
-        images_sha256: what the decoded images must hash to.
+        path: the folder to create.
+        seed: of triplets and label noise; each split has its own random stream.
+        num_train_triplets: for ``train``.
+        num_eval_triplets: for each of the two test splits.
+        label_noise: share of wrong labels in an additional label set such as ``ferplus_noise30``, whose training split
+            holds the faces with a strict majority (more than half of the emotion votes) and whose test splits are those
+            of ``ferplus``; 0 = none.
+        overwrite: replace an existing packed data set at ``path``.
+        progress: show progress bars.
+        images_sha256: expected sha256 of the decoded images.
 
     Returns:
-        The coverage, as in ``dataset.json``: for ``faces``, each label set and ``triplets`` what was read, kept and
-        dropped by reason; ``candidates`` of triplets by type; ``split_half_agreement``, see ``half_rater_agreement``.
+        The coverage, as in ``dataset.json``: for ``faces``, each label set and ``triplets`` the counts read, kept and
+        dropped by reason; ``candidates`` of triplets by type; ``split_half_agreement``, see ``split_half_agreement``.
 
     Raises:
-        UserError: the source is missing or not as described, an option out of range, or ``path`` exists.
+        UserError: the source is missing or invalid, an option is out of range, or ``path`` exists.
     """
     check_noise(label_noise, _NUM_EMOTIONS)
     fer = read_fer2013(source, images_sha256=images_sha256)
@@ -84,8 +84,8 @@ def prepare_ferplus(
         coverage["ferplus"] = _write_ferplus(writer, fer, flags)
         if label_noise > 0:
             coverage |= _write_noise(writer, fer, label_noise, seed)
-        wanted = dict(zip(USAGES, (num_train_triplets, num_eval_triplets, num_eval_triplets), strict=True))
-        coverage |= _write_triplets(writer, fer, wanted, seed=seed, progress=progress)
+        requested = dict(zip(USAGES, (num_train_triplets, num_eval_triplets, num_eval_triplets), strict=True))
+        coverage |= _write_triplets(writer, fer, requested, seed=seed, progress=progress)
         writer.set_faces(FaceRecipe())
         writer.set_sources({f"{FILE_NAME}: sha256 of the images": images_sha256})
         writer.set_coverage(coverage)
@@ -93,7 +93,7 @@ def prepare_ferplus(
 
 
 def _flags(fer: Fer2013) -> dict[str, np.ndarray]:
-    """What is wrong with a row, by the word that goes into the flags column of faces.csv; bool, shape (N,) each."""
+    """Faults of each row, by their flag in faces.csv; bool, shape (N,) each."""
     return {
         "duplicate": fer.duplicate_of_N != np.arange(len(fer.duplicate_of_N)),
         "duplicate_in_train": fer.in_train_N,
@@ -104,7 +104,7 @@ def _flags(fer: Fer2013) -> dict[str, np.ndarray]:
 
 
 def _label_faults(fer: Fer2013) -> dict[str, np.ndarray]:
-    """Why a row has no FERPlus label, in the order in which reasons are counted; bool, shape (N,) each."""
+    """Reasons why a row has no FERPlus label, in the order of counting; bool, shape (N,) each."""
     most_N = fer.votes_NV.argmax(axis=1)  # an emotion wins a tie against unknown or not a face
     return {
         "blank": fer.blank_N,
@@ -117,7 +117,7 @@ def _label_faults(fer: Fer2013) -> dict[str, np.ndarray]:
 
 
 def _triplet_faults(fer: Fer2013) -> dict[str, np.ndarray]:
-    """Why a row is in no triplet, in the order in which reasons are counted; bool, shape (N,) each."""
+    """Reasons why a row is in no triplet, in the order of counting; bool, shape (N,) each."""
     emotion_NK = fer.votes_NV[:, :_NUM_EMOTIONS]
     return _label_faults(fer) | {
         "duplicate_in_train": fer.in_train_N,
@@ -131,7 +131,7 @@ def _tied(emotion_NK: np.ndarray) -> np.ndarray:
 
 
 def _coverage(read_N: np.ndarray, faults: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Rows read, kept and dropped; a row with several faults counts under the first of them."""
+    """Numbers of rows read, kept and dropped; a row with several faults counts under the first one."""
     left_N, dropped = read_N.copy(), {}
     for reason, fault_N in faults.items():
         dropped[reason] = int((left_N & fault_N).sum())
@@ -148,7 +148,7 @@ def _totals(flags: dict[str, np.ndarray], rows_M: np.ndarray | slice = slice(Non
 
 
 def _records(fer: Fer2013, flags: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """Rows of faces.csv; there is no box, so the source alone makes the key."""
+    """Rows of faces.csv; without a box, the key depends on the source only."""
     records = []
     for row, first in enumerate(fer.duplicate_of_N.tolist()):
         source = f"fer2013.csv#{row}"
@@ -192,7 +192,7 @@ def _ferplus_labels(fer: Fer2013, rows_M: np.ndarray) -> SplitLabels:
 
 
 def _write_noise(writer: PackedWriter, fer: Fer2013, rate: float, seed: int) -> dict[str, Any]:
-    """A set whose wrong labels are wrong beyond doubt: most raters of each face agree on another."""
+    """A label set with noise on unambiguous faces only: most annotators of each face agree on its label."""
     emotion_NK, faults = fer.votes_NV[:, :_NUM_EMOTIONS], _label_faults(fer)
     no_majority_N = 2 * emotion_NK.max(axis=1).astype(int) <= emotion_NK.sum(axis=1)
     of_split = {split: faults | ({"no_strict_majority": no_majority_N} if split == TRAIN else {}) for split in USAGES}
@@ -206,12 +206,12 @@ def _write_noise(writer: PackedWriter, fer: Fer2013, rate: float, seed: int) -> 
 
 
 def _write_triplets(
-    writer: PackedWriter, fer: Fer2013, wanted: dict[str, int], *, seed: int, progress: bool
+    writer: PackedWriter, fer: Fer2013, requested: dict[str, int], *, seed: int, progress: bool
 ) -> dict[str, Any]:
     coverage: dict[str, Any] = {"triplets": {}, "candidates": {}, "split_half_agreement": {}}
     faults, emotion_NK = _triplet_faults(fer), fer.votes_NV[:, :_NUM_EMOTIONS]
     for usage, split in enumerate(USAGES):
-        draw_seed, halves_seed = np.random.SeedSequence([seed, usage]).spawn(2)
+        triplet_seed, halves_seed = np.random.SeedSequence([seed, usage]).spawn(2)
         read_N = fer.usage_N == usage
         rows_M = _kept_rows(read_N, faults)
         votes_MK = emotion_NK[rows_M]
@@ -219,14 +219,14 @@ def _write_triplets(
             votes_MK / votes_MK.sum(axis=1, keepdims=True),
             votes_MK.argmax(axis=1),
             rows_M,
-            num_triplets=wanted[split],
-            seed=draw_seed,
+            num_triplets=requested[split],
+            seed=triplet_seed,
             progress=progress,
         )
         writer.add_triplets(split, **triplets)
         coverage["triplets"][split] = _coverage(read_N, faults)
         coverage["candidates"][split] = counts
-        coverage["split_half_agreement"][split] = half_rater_agreement(
+        coverage["split_half_agreement"][split] = split_half_agreement(
             emotion_NK, triplets["faces_T3"], triplets["odd_T"], triplets["type_T"], seed=halves_seed, progress=progress
         )
     return coverage

@@ -1,9 +1,9 @@
-"""A data set of drawn faces: people, expressions around twelve anchors, and the votes of simulated raters.
+"""A data set of synthetic faces: identities, expressions around twelve anchors, and the votes of simulated annotators.
 
-Who a face is and what it expresses are drawn independently, and the people of the test split are not in training, so
-only the expression can tell which face is the odd one out.
+Identity and expression are sampled independently, and the test split has other identities than the training split, so
+only the expression determines the odd face.
 
-Shape suffixes: N faces, S pixels a side, E expression numbers, T triplets, R raters.
+Shape suffixes: N faces, S pixels per side, E expression parameters, T triplets, A annotators.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from tqdm import tqdm
 
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.prepare.writer import PackedWriter, face_key
-from fecnet.synthetic.annotators import NUM_RATERS, RatedTriplets, rate_triplets
-from fecnet.synthetic.expressions import EXPRESSIONS, as_seen, sample_expressions
-from fecnet.synthetic.rendering import photograph_again, render_faces, sample_identities
+from fecnet.synthetic.annotators import NUM_ANNOTATORS, AnnotatedTriplets, annotate_triplets
+from fecnet.synthetic.expressions import EXPRESSIONS, sample_expressions, to_perceptual
+from fecnet.synthetic.rendering import render_faces, resample_capture, sample_identities
 from fecnet.utils.errors import DataError
 
-GENERATOR_VERSION = 1  # raise when the same seed gives other faces, so that two sets are never taken for one
+GENERATOR_VERSION = 1  # increase when the same seed gives other faces, so that data sets are not confused
 LABEL_SET = "synthetic"
-_CHUNK = 16  # faces drawn at once: their planes stay in the processor's cache
+_CHUNK = 16  # faces rendered at once: their planes fit into the processor's cache
 
 
 def prepare_synthetic(
@@ -45,23 +45,22 @@ def prepare_synthetic(
     overwrite: bool = False,
     progress: bool = True,
 ) -> None:
-    """Draw faces, have them rated and write the packed data set.
+    """Render faces, annotate triplets and write the packed data set.
 
-    Beside the usual files it has ``expression.npy``, float32, shape (N, E): the true expressions in the raters' units,
-    from which an oracle can be scored.
+    It also has ``expression.npy``, float32, shape (N, E): the true expressions in perceptual units, for the oracle.
 
     Args:
-        path: the folder to make.
+        path: the folder to create.
         seed: the same seed gives the same arrays.
-        size: S, pixels a side.
-        num_train_identities: people in split ``train``.
-        num_val_identities: other people, in split ``val``, for choosing a checkpoint.
-        num_test_identities: yet other people, in split ``test``.
-        faces_per_identity: photographs of each person.
+        size: S, pixels per side.
+        num_train_identities: identities in split ``train``.
+        num_val_identities: other identities, in split ``val``, for selecting a checkpoint.
+        num_test_identities: further identities, in split ``test``.
+        faces_per_identity: faces rendered of each identity.
         num_train_triplets: triplets kept in ``train``, a third of each type.
         num_val_triplets: triplets kept in ``val``.
         num_test_triplets: triplets kept in ``test``.
-        overwrite: replace a packed data set that stands at ``path``.
+        overwrite: replace an existing packed data set at ``path``.
         progress: show a bar where there is a terminal.
 
     Raises:
@@ -69,23 +68,23 @@ def prepare_synthetic(
     """
     if size < 24:
         raise DataError(f"--size {size}: too small to show a face; allowed: 24 or more pixels")
-    wanted = {
+    requested = {
         "train": (num_train_identities, num_train_triplets),
         "val": (num_val_identities, num_val_triplets),
         "test": (num_test_identities, num_test_triplets),
     }
     splits, first_subject = [], 0
-    for name, (num_people, num_triplets) in wanted.items():
-        splits.append(_draw_split(name, seed, first_subject, num_people, faces_per_identity, num_triplets))
-        first_subject += num_people
+    for name, (num_identities, num_triplets) in requested.items():
+        splits.append(_sample_split(name, seed, first_subject, num_identities, faces_per_identity, num_triplets))
+        first_subject += num_identities
     shape = {"num_faces": sum(len(split.label_N) for split in splits), "height": size, "width": size}
     bar: tqdm[Any] = tqdm(
-        total=shape["num_faces"], desc="drawing faces", unit="face", disable=None if progress else True
+        total=shape["num_faces"], desc="rendering faces", unit="face", disable=None if progress else True
     )
     with PackedWriter(path, **shape, channels=["R", "G", "B"], overwrite=overwrite) as writer, bar:
         for split in splits:
             _write_split(writer, split, seed, size, bar)
-        writer.add_array("expression", np.concatenate([as_seen(split.expression_NE) for split in splits]))
+        writer.add_array("expression", np.concatenate([to_perceptual(split.expression_NE) for split in splits]))
         writer.set_coverage(_coverage(splits))
         writer.set_faces(FaceRecipe())
         writer.set_sources({"fecnet.prepare.synthetic": f"version {GENERATOR_VERSION}, seed {seed}"})
@@ -93,26 +92,28 @@ def prepare_synthetic(
 
 @dataclass(frozen=True)
 class _Split:
-    """All of one split but the pictures; rows in ``rated`` count from the split's first face."""
+    """All of one split except the images; rows in ``annotated`` count from the split's first face."""
 
     name: str
     subject_N: np.ndarray
     identity_NI: np.ndarray
     expression_NE: np.ndarray
     label_N: np.ndarray
-    rated: RatedTriplets
+    annotated: AnnotatedTriplets
 
 
-def _draw_split(name: str, seed: int, first_subject: int, num_people: int, num_each: int, num_triplets: int) -> _Split:
-    # One independent stream per purpose: more triplets, say, leave the faces as they are.
-    people, photographs, expressions, raters = (
+def _sample_split(
+    name: str, seed: int, first_subject: int, num_identities: int, num_each: int, num_triplets: int
+) -> _Split:
+    # One independent random stream per purpose: more triplets, for example, do not change the faces.
+    identities, captures, expressions, annotators = (
         int(child.generate_state(1, np.uint64)[0]) for child in np.random.SeedSequence([seed, *name.encode()]).spawn(4)
     )
-    identity = photograph_again(sample_identities(num_people, people).repeat(num_each, axis=0), photographs)
+    identity = resample_capture(sample_identities(num_identities, identities).repeat(num_each, axis=0), captures)
     expression, label = sample_expressions(len(identity), expressions)
-    rated = rate_triplets(as_seen(expression), label, num_triplets, np.random.default_rng(raters))
-    subject = np.arange(first_subject, first_subject + num_people).repeat(num_each)
-    return _Split(name, subject, identity, expression, label, rated)
+    annotated = annotate_triplets(to_perceptual(expression), label, num_triplets, np.random.default_rng(annotators))
+    subject = np.arange(first_subject, first_subject + num_identities).repeat(num_each)
+    return _Split(name, subject, identity, expression, label, annotated)
 
 
 def _write_split(writer: PackedWriter, split: _Split, seed: int, size: int, bar: tqdm[Any]) -> None:
@@ -121,23 +122,23 @@ def _write_split(writer: PackedWriter, split: _Split, seed: int, size: int, bar:
     for images in _render_in_chunks(split.identity_NI, split.expression_NE, size):
         rows.extend(writer.add_faces(images, records[len(rows) : len(rows) + len(images)]))
         bar.update(len(images))
-    row_N, rated = np.array(rows), split.rated
-    num_answers = rated.answer_TR.size
+    row_N, annotated = np.array(rows), split.annotated
+    num_answers = annotated.answer_TA.size
     writer.add_triplets(
         split.name,
-        faces_T3=row_N[rated.faces_T3],
-        odd_T=rated.odd_T,
-        type_T=rated.type_T,
-        votes_T3=rated.votes_T3,
-        answer_offset=np.arange(0, num_answers + 1, NUM_RATERS, dtype=np.int64),
-        annotator=np.tile(np.arange(NUM_RATERS, dtype=np.int32), len(rated.odd_T)),
-        answer=rated.answer_TR.reshape(-1).astype(np.int8),
+        faces_T3=row_N[annotated.faces_T3],
+        odd_T=annotated.odd_T,
+        type_T=annotated.type_T,
+        votes_T3=annotated.votes_T3,
+        answer_offset=np.arange(0, num_answers + 1, NUM_ANNOTATORS, dtype=np.int64),
+        annotator=np.tile(np.arange(NUM_ANNOTATORS, dtype=np.int32), len(annotated.odd_T)),
+        answer=annotated.answer_TA.reshape(-1).astype(np.int8),
     )
     writer.add_labels(LABEL_SET, split.name, classes=EXPRESSIONS, faces_M=row_N, label_M=split.label_N)
 
 
 def _records(subject_N: np.ndarray, seed: int) -> list[dict[str, str]]:
-    """Rows of ``faces.csv``: the source names seed, person and photograph; a drawing has no box."""
+    """Rows of ``faces.csv``: the source names seed, subject and face; there is no box."""
     records = []
     for k, subject in enumerate(subject_N):
         source = f"synthetic:{seed}/{subject}/{k - int(np.searchsorted(subject_N, subject))}"
@@ -146,21 +147,21 @@ def _records(subject_N: np.ndarray, seed: int) -> list[dict[str, str]]:
 
 
 def _render_in_chunks(identity_NI: np.ndarray, expression_NE: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Pictures in order, a chunk at a time, drawn by one thread per core (numpy lets go of the interpreter lock)."""
+    """Images in order, in chunks, rendered by one thread per core (numpy releases the GIL)."""
 
-    def draw(first: int) -> np.ndarray:
+    def render(first: int) -> np.ndarray:
         chunk = slice(first, first + _CHUNK)
         return render_faces(identity_NI[chunk], expression_NE[chunk], size)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from pool.map(draw, range(0, len(identity_NI), _CHUNK))
+        yield from pool.map(render, range(0, len(identity_NI), _CHUNK))
 
 
 def _coverage(splits: list[_Split]) -> dict[str, Any]:
-    kept = sum(len(split.rated.odd_T) for split in splits)
+    kept = sum(len(split.annotated.odd_T) for split in splits)
     dropped = {
-        "no_clear_odd_one": sum(split.rated.num_unclear for split in splits),
-        "raters_disagree": sum(split.rated.num_disagreed for split in splits),
+        "no_clear_odd_one": sum(split.annotated.num_unclear for split in splits),
+        "raters_disagree": sum(split.annotated.num_disagreed for split in splits),
     }
     faces = sum(len(split.label_N) for split in splits)
     return {

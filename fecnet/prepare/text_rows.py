@@ -1,6 +1,6 @@
-"""Rows of comma-separated text in which every line is accounted for, whatever it holds.
+"""Rows of comma-separated text; every line is counted, whatever its content.
 
-A line is a row: a quote that is never closed spoils its own line, not the rest of the file.
+A line is a row: an unclosed quote affects its own line only, not the rest of the file.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from tqdm import tqdm
 
 from fecnet.utils.errors import DataError
 
-_PROBE = 1 << 16  # bytes looked at to tell text from anything else
+_PROBE = 1 << 16  # bytes checked to recognise a text file
 _BAR_STEP = 4096  # lines between two updates of the progress bar
-_SAMPLE = 160  # characters kept of the first line that was dropped for a reason
+_SAMPLE = 160  # characters kept of the first line dropped for each reason
 
 
 class Tally:
-    """Counts of lines read, and of those dropped by reason with the first of each.
+    """Counts of lines read and of lines dropped by reason, with the first line of each reason.
 
     Args:
-        reasons: every reason there is, so that a table says 0 where nothing was dropped.
+        reasons: all reasons, so that a table shows 0 where nothing was dropped.
     """
 
     def __init__(self, reasons: tuple[str, ...]) -> None:
         self.num_read = 0
-        self.num_invalid = 0  # lines with bytes that are no UTF-8, kept or dropped
+        self.num_invalid = 0  # lines with invalid UTF-8, kept or dropped
         self._dropped = Counter(dict.fromkeys(reasons, 0))
         self._first: dict[str, dict[str, Any]] = {}
 
     def drop(self, reason: str, line: int, text: str) -> None:
-        """Count a line that is not kept."""
+        """Count a dropped line."""
         self._dropped[reason] += 1
         if reason not in self._first:
             self._first[reason] = {"line": line, "text": text.rstrip("\n")[:_SAMPLE]}
@@ -52,10 +52,10 @@ class Tally:
 
 
 def check_text_file(path: Path) -> None:
-    """Refuse what cannot be a table.
+    """Check that a file can be a table.
 
     Raises:
-        DataError: no such file, a folder, an empty file, or bytes that are no text.
+        DataError: no such file, a folder, an empty file, or a binary file.
     """
     if path.is_dir():
         raise DataError(f"{path}: is a folder; give a text file of comma-separated values")
@@ -66,20 +66,19 @@ def check_text_file(path: Path) -> None:
     if not start.removeprefix(b"\xef\xbb\xbf"):
         raise DataError(f"{path}: is empty; give a text file of comma-separated values")
     if b"\0" in start:
-        raise DataError(f"{path}: holds zero bytes, so it is no text; give comma-separated values in UTF-8")
+        raise DataError(f"{path}: contains zero bytes, so it is not text; give comma-separated values in UTF-8")
 
 
 def text_rows(path: Path, tally: Tally, *, progress: bool) -> Iterator[tuple[int, str, list[str]]]:
-    """Number from 1, text and fields of every line; counts the lines in ``tally``.
+    """Line number from 1, text and fields of every line; counts the lines in ``tally``.
 
-    Fields come without quotes and without spaces around them, and without the empty ones at the end of the line.
-    Bytes that are no UTF-8 are spelled out, as a backslash, an x and two digits: two such texts stay two, and every
-    text can be written again.
+    Fields are stripped of quotes and surrounding spaces; trailing empty fields are dropped. Invalid UTF-8 bytes are
+    escaped as a backslash, an x and two digits, so that different texts stay different and can be written again.
 
     Args:
-        path: the file; ends of lines may be LF, CRLF or CR, and a byte order mark may stand in front.
-        tally: counts the lines, and those that are no UTF-8.
-        progress: show a bar.
+        path: the file; line ends LF, CRLF or CR, with or without byte order mark.
+        tally: counts the lines, and those with invalid UTF-8.
+        progress: show a progress bar.
 
     Raises:
         DataError: as ``check_text_file``.
@@ -91,14 +90,14 @@ def text_rows(path: Path, tally: Tally, *, progress: bool) -> Iterator[tuple[int
         for line, text in enumerate(file, start=1):
             tally.num_read = line
             if not text.isascii():
-                text = _mend(text, tally)
+                text = _escape_invalid(text, tally)
             yield line, text, _fields(text)
             if line % _BAR_STEP == 0:
                 bar.update(data.tell() - bar.n)
         bar.update(size - bar.n)
 
 
-def _mend(text: str, tally: Tally) -> str:
+def _escape_invalid(text: str, tally: Tally) -> str:
     data = text.encode("utf-8", "surrogateescape")
     corrected = data.decode("utf-8", "backslashreplace")
     tally.num_invalid += corrected != text
@@ -118,5 +117,5 @@ def _fields(text: str) -> list[str]:
 def _quoted_fields(text: str) -> list[str]:
     try:
         return next(csv.reader([text], skipinitialspace=True))
-    except csv.Error:  # a field beyond the module's limit: still a line to account for
+    except csv.Error:  # a field beyond the limit of the csv module: the line is still counted
         return text.split(",")

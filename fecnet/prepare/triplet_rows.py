@@ -1,4 +1,4 @@
-"""Triplets that people answered, as arrays, and the table in which a reader collects them row by row.
+"""Annotated triplets as arrays, and the buffer in which a reader collects them row by row.
 
 Shape suffixes: F faces, T triplets; edges of a box are left, right, top, bottom.
 """
@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-ANSWERS = {"1": 0, "2": 1, "3": 2}  # files count from 1, arrays from 0
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() takes 1_0 and nan as well
+ANSWERS = {"1": 0, "2": 1, "3": 2}  # 1-based in files, 0-based in arrays
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() also accepts 1_0 and nan
 _NO_BOX = (float("nan"),) * 4
 
 Box = tuple[float, float, float, float]
@@ -22,21 +22,21 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Annotations:
-    """The triplets kept, in the order of the file; photos, faces and raters in the order in which these name them.
+    """The triplets kept, in file order; photos, faces and annotators in order of first appearance.
 
     Attributes:
-        urls: the distinct photos: addresses, or paths within a folder.
+        urls: the distinct photos: URLs, or paths relative to a folder.
         face_photo_F: index into ``urls``, int32.
         face_box_F4: left, right, top and bottom as fractions of width and height, rounded to 6 decimals, float64; NaN
-            where the whole picture is meant. A face is a photo and a box.
+            for the whole image. A face is a photo and a box.
         faces_T3: index into the faces, int32, shape (T, 3).
-        odd_T: place 0..2 of the face that most call odd, int8.
+        odd_T: index 0..2 of the odd face by majority, int8.
         type_T: ``TripletType``, int8.
-        votes_T3: raters who called face k odd, uint8, shape (T, 3); zeros where only the result is known.
+        votes_T3: number of annotators who chose face k, uint8, shape (T, 3); zeros where only the result is known.
         answer_offset: the answers to triplet t are ``answer[answer_offset[t]:answer_offset[t + 1]]``, int64, (T + 1,).
-        annotator: who gave each answer, numbered from 0, int32.
-        answer: the place 0..2 that this rater called odd, int8.
-        line_T: line of the file, from 1, int32.
+        annotator: index of the annotator of each answer, from 0, int32.
+        answer: the face 0..2 that this annotator chose, int8.
+        line_T: line number in the file, from 1, int32.
         coverage: ``read`` lines, ``kept``, ``dropped`` by reason, ``flagged``, and the ``first`` line of each reason.
     """
 
@@ -55,7 +55,7 @@ class Annotations:
 
 
 def parse_box(edges: Sequence[str]) -> Box | None:
-    """The box rounded to 6 decimals, or None where it is none."""
+    """The box rounded to 6 decimals, or None if invalid."""
     if not all(_NUMBER.fullmatch(edge) for edge in edges):
         return None
     left, right, top, bottom = (round(float(edge), 6) + 0.0 for edge in edges)  # + 0.0: no negative zero
@@ -65,19 +65,19 @@ def parse_box(edges: Sequence[str]) -> Box | None:
 
 
 class TripletRows:
-    """Rows kept so far, in plain arrays: a list of numbers would take eight times the memory."""
+    """Rows kept so far, in compact arrays: a list of ints would take eight times the memory."""
 
     def __init__(self) -> None:
         self._photos: dict[str, int] = {}
         self._faces: dict[tuple[int, Box | None], int] = {}
-        self._spellings: dict[tuple[str, ...], int] = {}  # a face as it stands in the file: most are seen many times
-        self._raters: dict[str, int] = {}
+        self._spellings: dict[tuple[str, ...], int] = {}  # cache of parsed faces: most occur many times
+        self._annotators: dict[str, int] = {}
         self._line, self._face = array("i"), array("i")
         self._odd, self._type, self._votes = array("b"), array("b"), array("B")
-        self._offset, self._rater, self._answer = array("q", [0]), array("i"), array("b")
+        self._offset, self._annotator, self._answer = array("q", [0]), array("i"), array("b")
 
     def face_of(self, fields: tuple[str, ...]) -> int | None:
-        """Number of the face with this URL and these edges, or None where they are none."""
+        """Index of the face with this URL and these edges, or None if invalid."""
         face = self._spellings.get(fields)
         if face is None:
             box = parse_box(fields[1:])
@@ -87,7 +87,7 @@ class TripletRows:
         return face
 
     def face_at(self, photo: str, box: Box | None) -> int:
-        """Number of this face, a new one where it is new; no box means the whole picture."""
+        """Index of this face, added if new; None as box means the whole image."""
         place = self._photos.setdefault(photo, len(self._photos)), box
         return self._faces.setdefault(place, len(self._faces))
 
@@ -98,22 +98,22 @@ class TripletRows:
         odd: int,
         kind: int,
         votes: list[int],
-        raters: list[str],
+        annotators: list[str],
         answers: list[str],
     ) -> None:
-        """Keep a triplet."""
-        known = self._raters
+        """Append a triplet."""
+        known = self._annotators
         self._line.append(line)
         self._face.extend(faces)
         self._odd.append(odd)
         self._type.append(kind)
         self._votes.extend(votes)
-        self._rater.extend([known.setdefault(rater, len(known)) for rater in raters])
+        self._annotator.extend([known.setdefault(annotator, len(known)) for annotator in annotators])
         self._answer.extend([ANSWERS[answer] for answer in answers])
         self._offset.append(len(self._answer))
 
     def finish(self, coverage: dict[str, Any]) -> Annotations:
-        """The arrays; faces and photos that only dropped rows name are left out."""
+        """The arrays; faces and photos that occur only in dropped rows are omitted."""
         number_T3 = np.asarray(self._face, np.int32).reshape(-1, 3)
         number_F, faces = _in_order(number_T3.reshape(-1))
         places = list(self._faces)
@@ -129,7 +129,7 @@ class TripletRows:
             type_T=np.asarray(self._type, np.int8),
             votes_T3=np.asarray(self._votes, np.uint8).reshape(-1, 3),
             answer_offset=np.asarray(self._offset, np.int64),
-            annotator=np.asarray(self._rater, np.int32),
+            annotator=np.asarray(self._annotator, np.int32),
             answer=np.asarray(self._answer, np.int8),
             line_T=np.asarray(self._line, np.int32),
             coverage=coverage,
@@ -137,7 +137,7 @@ class TripletRows:
 
 
 def _in_order(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct values in the order of their first appearance, and each value's place among them, int32."""
+    """The distinct values in order of first appearance, and the index of each value among them, int32."""
     distinct, first, inverse = np.unique(values, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(order), np.int32)

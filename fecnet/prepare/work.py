@@ -1,4 +1,4 @@
-"""The folder of work half done: what it was begun with, so that it is not gone on with on other sources."""
+"""The folder of intermediate results: records its source files, so that it is not resumed with others."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fecnet.utils.files import replace_json
 
 
 def check_sources(work: Path, hashes: Mapping[str, str], files: Mapping[str, Path]) -> None:
-    """Remember the sources of this work, or make sure that they are those it was begun with.
+    """Record the sources of this folder, or check that they are the recorded ones.
 
     Args:
         work: the folder.
         hashes: sha256 of the source by split.
-        files: its place by split, for the error.
+        files: path of the source by split, for error messages.
 
     Raises:
         DataError: a source has changed, or others are given.
@@ -28,14 +28,14 @@ def check_sources(work: Path, hashes: Mapping[str, str], files: Mapping[str, Pat
     try:
         before = json.loads(noted.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError(f"{noted}: unreadable: {error}; remove it to start anew") from error
+        raise DataError(f"{noted}: unreadable: {error}; remove it to start again") from error
     if not isinstance(before, dict):
-        raise DataError(f"{noted}: holds {before!r}, expected a mapping; remove it to start anew")
+        raise DataError(f"{noted}: holds {before!r}, expected a mapping; remove it to start again")
     for split, found in hashes.items():
         if before.get(split, found) != found:
             raise DataError(
                 f"{files[split]}: has changed since the work in {work} began; put it back, or remove "
-                f"{noted} to keep the photos that are there and start anew"
+                f"{noted} to keep the photos that are there and start again"
             )
     if before.keys() != hashes.keys():
         raise DataError(

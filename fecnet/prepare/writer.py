@@ -1,4 +1,4 @@
-"""Writes a packed data set: into a temporary folder first, then renamed, so that a name on disk is always whole."""
+"""Writes a packed data set atomically: into a temporary folder, which is then renamed."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from fecnet.utils.files import hash_file, lock_handle, named_errors, require_loc
 
 
 def face_key(source: str, box: Sequence[float] = ()) -> str:
-    """Identity of a face: sha256 of its source and its box rounded to 6 decimals, or no box for a whole picture.
+    """Identifier of a face: sha256 of its source and its box rounded to 6 decimals; no box for a whole image.
 
-    A source alone would not do: one photo holds several faces.
+    The source alone is not unique: one photo holds several faces.
     """
     return sha256(f"{source}|{','.join(f'{edge:.6f}' for edge in box)}".encode()).hexdigest()
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Make sure that a packed data set may be written at ``path``; called early where much work comes before.
+    """Check that a packed data set may be written at ``path``; called early, before long preparation.
 
     Raises:
-        DataError: ``path`` exists, and is no packed data set or may not be replaced.
+        DataError: ``path`` exists and is not a packed data set, or must not be replaced.
     """
-    _bring_back(path)
+    _restore(path)
     if path.exists() and not (overwrite and (path / "dataset.json").is_file()):
         hint = "use --overwrite to replace it" if (path / "dataset.json").is_file() else "choose another name"
         raise DataError(f"{path}: exists already; {hint}")
 
 
-def _bring_back(path: Path) -> None:
-    """Where a kill fell between the two renames of a replacement, the old set stands under another name: undo that."""
+def _restore(path: Path) -> None:
+    """Undo the first rename of a replacement where the process was killed before the second one."""
     if not path.parent.is_dir() or path.exists():
         return
     known = re.compile(rf"\.{re.escape(path.name)}\.\d+\.replaced")
@@ -53,7 +53,7 @@ def _bring_back(path: Path) -> None:
 
 
 def _reserve(path: Path) -> None:
-    """Take the file's space now: a full disk is then an error here, not a bus error when a page is written."""
+    """Allocate the file's disk space now: a full disk is then an error here, not a bus error on writing a page."""
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -62,16 +62,16 @@ def _reserve(path: Path) -> None:
 class PackedWriter:
     """Context manager that writes one packed data set (``docs/formats.md``).
 
-    Faces are streamed into ``faces.npy``, so memory does not grow with the data set. Leaving the block without an
-    exception makes the folder appear at ``path`` in one rename; an exception leaves nothing behind.
+    Faces are streamed into ``faces.npy``, so memory does not grow with the data set. On leaving the block the folder is
+    renamed to ``path``; after an exception it is deleted.
 
     Args:
-        path: the folder to make; it must not exist unless ``overwrite``.
-        num_faces: N, announced before the first face is added; ``trim_faces`` corrects what was too many.
+        path: the folder to create; it must not exist unless ``overwrite``.
+        num_faces: N, or an upper limit, to be followed by ``trim_faces``.
         height: pixels.
         width: pixels.
         channels: names in order, e.g. ``["grey"]`` or ``["R", "G", "B"]``.
-        overwrite: replace a packed data set that stands at ``path``.
+        overwrite: replace an existing packed data set at ``path``.
 
     Raises:
         DataError: ``path`` exists, or another run is writing it.
@@ -116,7 +116,7 @@ class PackedWriter:
         self._lock = os.open(self._folder, os.O_RDONLY)
         try:
             lock_handle(self._lock)
-            self._sweep()  # again: of two that began together one sees the other
+            self._sweep()  # again: of two writers started together, one finds the other
             with named_errors(self.path):
                 self._faces = np.lib.format.open_memmap(self._folder / "faces.npy", "w+", np.uint8, self._shape)
                 _reserve(self._folder / "faces.npy")
@@ -127,10 +127,10 @@ class PackedWriter:
         return self
 
     def _sweep(self) -> None:
-        """Remove what writers of this set left that were killed: a living one holds the lock of its folder.
+        """Delete temporary folders of killed writers of this data set; a running writer holds the lock of its folder.
 
         Raises:
-            DataError: another writer is at work.
+            DataError: another writer is running.
         """
         mine = re.compile(rf"\.{re.escape(self.path.name)}\.\d+\.partial")
         for partial in self.path.parent.iterdir():
@@ -153,7 +153,7 @@ class PackedWriter:
             records: n rows of ``faces.csv``; ``key`` and ``source`` are required, see ``FACE_COLUMNS``.
 
         Returns:
-            The rows they got.
+            Their rows.
         """
         first = len(self._records)
         assert image_NHWC.dtype == np.uint8, image_NHWC.dtype
@@ -163,9 +163,9 @@ class PackedWriter:
         return range(first, len(self._records))
 
     def trim_faces(self) -> None:
-        """Announce fewer faces: those added so far are all, since some pictures proved unreadable.
+        """Reduce the number of faces to those added so far, where some images were unreadable.
 
-        Only the header of ``faces.npy`` is written anew, and the space behind the last face given back.
+        Rewrites only the header of ``faces.npy`` and truncates the file.
         """
         num_faces = len(self._records)
         assert 0 < num_faces <= self._shape[0], (num_faces, self._shape)
@@ -178,7 +178,7 @@ class PackedWriter:
         self._description["num_faces"] = num_faces
         with file.open("r+b") as stream:
             header = {"descr": "|u1", "fortran_order": False, "shape": self._shape}
-            np.lib.format.write_array_header_1_0(stream, header)  # padded for growth, so its length stays
+            np.lib.format.write_array_header_1_0(stream, header)  # numpy pads it, so its length stays
             assert stream.tell() == start, (stream.tell(), start)
             stream.truncate(start + math.prod(self._shape))
         self._faces = np.lib.format.open_memmap(file, "r+")
@@ -200,7 +200,7 @@ class PackedWriter:
             faces_T3: rows of faces.npy, shape (T, 3).
             odd_T: the odd face, 0..2, shape (T,).
             type_T: ``TripletType``, shape (T,).
-            votes_T3: raters who called face k odd, shape (T, 3).
+            votes_T3: number of annotators who chose face k, shape (T, 3).
             **extra: further arrays, such as answer_offset, annotator and answer.
         """
         self._save(
@@ -230,13 +230,13 @@ class PackedWriter:
         """Write ``labels/<label_set>/<split>.npz``.
 
         Args:
-            label_set: one labelling of the faces, e.g. ``ferplus``.
+            label_set: its name, e.g. ``ferplus``.
             split: e.g. ``train``.
-            classes: names in label order, K of them; the same for every split of a set.
+            classes: K names in label order, the same for all splits of a label set.
             faces_M: rows of faces.npy, shape (M,).
-            label_M: class index, -1 = absent, shape (M,).
+            label_M: class index, -1 = missing, shape (M,).
             distribution_MK: share of the votes per class, or None.
-            valence_arousal_M2: both in -1..1, NaN = absent, shape (M, 2), or None.
+            valence_arousal_M2: both in -1..1, NaN = missing, shape (M, 2), or None.
         """
         arrays: dict[str, np.ndarray] = {"faces": faces_M.astype(np.int32), "label": label_M.astype(np.int64)}
         if distribution_MK is not None:
@@ -250,24 +250,24 @@ class PackedWriter:
         self._description["splits"].setdefault(split, {}).setdefault("labels", {})[label_set] = len(label_M)
 
     def add_array(self, name: str, array: np.ndarray) -> None:
-        """Write ``<name>.npy`` in the folder: a further array, such as the true expression of drawn faces."""
+        """Write an additional array ``<name>.npy``, such as the true expressions of synthetic faces."""
         target = self._folder / f"{name}.npy"
         assert not target.exists(), target
         np.save(target, array, allow_pickle=False)
 
     def set_coverage(self, coverage: Mapping[str, Any]) -> None:
-        """What was read, kept and dropped by reason; carried into every later table."""
+        """Set the counts read, kept and dropped by reason, which are shown with every later table."""
         self._description["coverage"] = dict(coverage)
 
     def set_faces(self, recipe: FaceRecipe) -> None:
-        """How pictures became faces; nets trained on the set carry it, so that new photos get the same.
+        """Set how images were turned into faces; nets trained on the set record it, to process new photos identically.
 
-        Pictures that are faces as they are, unless this is called.
+        By default, images are used as they are.
         """
         self._description["faces"] = recipe.to_dict()
 
     def set_sources(self, sources: Mapping[str, str]) -> None:
-        """Where the material came from: file name or generator to sha256 or version."""
+        """Set the provenance: file name or generator to sha256 or version."""
         self._description["sources"] = dict(sources)
 
     def __exit__(
@@ -286,8 +286,8 @@ class PackedWriter:
             os.close(self._lock)
 
     def _finish(self) -> None:
-        """Write what is only known at the end, then let the folder appear under its name."""
-        assert len(self._records) == self._shape[0], f"{len(self._records)} faces added, {self._shape[0]} announced"
+        """Write what is known only at the end, then rename the folder."""
+        assert len(self._records) == self._shape[0], f"{len(self._records)} faces added, {self._shape[0]} expected"
         self._faces.flush()
         with (self._folder / "faces.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, FACE_COLUMNS, restval="")
@@ -304,8 +304,8 @@ class PackedWriter:
         self._put_in_place()
 
     def _put_in_place(self) -> None:
-        """Rename the whole folder to its name; one that is replaced goes only once the new one stands."""
-        check_target(self.path, overwrite=self._overwrite)  # again: another run may have made it meanwhile
+        """Rename the folder to its final name; an existing one is moved aside and deleted last."""
+        check_target(self.path, overwrite=self._overwrite)  # again: another run may have created it meanwhile
         replaced = self.path.with_name(f".{self.path.name}.{os.getpid()}.replaced")
         if not self.path.exists():
             self._folder.rename(self.path)

@@ -1,6 +1,6 @@
-"""Expressions of synthetic faces: twelve anchors, one a class, and samples around them.
+"""Expressions of synthetic faces: twelve anchors, one per class, and samples around them.
 
-Shape suffixes: N faces, E expression numbers.
+Shape suffixes: N faces, E expression parameters.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ANCHORS: dict[str, dict[str, float]] = {
     "pout": {"brow_inner": -0.5, "mouth_curve": -0.7, "mouth_width": -0.7, "gaze_up": 0.6},
 }
 EXPRESSIONS = tuple(_ANCHORS)  # class names in label order
-# How much each number counts to a rater: about in proportion to the pixels it moves.
+# Perceptual weight of each parameter, about proportional to the pixels that it changes.
 _WEIGHT = {
     "gaze_side": 0.4,
     "gaze_up": 0.3,
@@ -52,7 +52,7 @@ _LOWEST = {"wink": 0.0, "gaze_side": 0.0, "wrinkle": 0.0, "mouth_open": 0.0, "mo
 
 
 def sample_expressions(num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Expressions around the anchors: more or less of one, a touch of another, and a little of anything.
+    """Sample expressions around the anchors: a scaled anchor, plus a small share of another one, plus noise.
 
     Args:
         num: N.
@@ -72,6 +72,6 @@ def sample_expressions(num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(expression, lowest, 1.0).astype(np.float32), label
 
 
-def as_seen(expression_NE: np.ndarray) -> np.ndarray:
-    """Expressions in the raters' units, whose Euclidean distance is what a rater without noise sees, (N, E)."""
+def to_perceptual(expression_NE: np.ndarray) -> np.ndarray:
+    """Expressions in perceptual units, whose Euclidean distance a noiseless annotator perceives, shape (N, E)."""
     return expression_NE * np.array([_WEIGHT.get(name, 0.8) for name in EXPRESSION_FIELDS], dtype=np.float32)

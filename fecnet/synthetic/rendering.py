@@ -1,10 +1,10 @@
-"""Draws faces from numbers: who it is and how it was photographed, and what the face expresses, apart from each other.
+"""Renders synthetic faces from independent parameters: identity and capture conditions, and expression.
 
-Shapes are soft-edged coverages over the pixel grid, painted back to front, all faces of a chunk at once. Coordinates
-are those of the head: p to the right and q down, the head about one unit from centre to chin. A face is a pure
-function of its two vectors: no randomness is drawn here, so neither chunks nor threads can change a pixel.
+Shapes are soft-edged coverage masks on the pixel grid, painted back to front, all faces of a chunk at once. Coordinates
+are relative to the head: p to the right and q down; from centre to chin is about one unit. A face is a deterministic
+function of its two vectors, so neither chunks nor threads change a pixel.
 
-Shape suffixes: N faces, S pixels a side, I identity numbers, E expression numbers.
+Shape suffixes: N faces, S pixels per side, I identity parameters, E expression parameters.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-Number = np.ndarray | float  # one value for all faces or one of each, shape (N, 1, 1)
-Columns = Mapping[str, np.ndarray]  # one parameter of every face, shape (N, 1, 1)
+Number = np.ndarray | float  # one value for all faces or one per face, shape (N, 1, 1)
+Columns = Mapping[str, np.ndarray]  # each parameter of all faces, shape (N, 1, 1)
 
-# Who: drawn once per person. Lengths in head units, colours and amounts in 0..1.
-_PERSON = {
+# Identity, sampled once per subject. Lengths in head units, colours and amounts in 0..1.
+_APPEARANCE = {
     "head_width": (0.66, 0.82),
     "jaw": (0.10, 0.40),  # how much the head narrows towards the chin
     "skin": (0.15, 1.0),  # dark to light
@@ -25,7 +25,7 @@ _PERSON = {
     "hair": (0.0, 1.0),
     "hair_warmth": (0.0, 1.0),
     "hair_volume": (0.06, 0.22),
-    "hair_length": (-0.2, 1.5),  # q down to which hair hangs beside the head
+    "hair_length": (-0.2, 1.5),  # lower end of the hair beside the head, q
     "fringe": (-0.84, -0.62),
     "parting": (-0.25, 0.25),
     "eye_distance": (0.33, 0.40),
@@ -47,14 +47,14 @@ _PERSON = {
     "shirt_green": (0.0, 1.0),
     "shirt_blue": (0.0, 1.0),
 }
-# How photographed: drawn anew for each face.
+# Capture conditions, sampled for each face.
 _CAPTURE = {
-    "mirror": (-1.0, 1.0),  # its sign only: which side winks or smirks says nothing
+    "mirror": (-1.0, 1.0),  # only its sign counts: the side of a wink or smirk is uninformative
     "roll": (-0.21, 0.21),  # radians, 12 degrees
-    "shift_x": (-0.05, 0.05),  # halves of the picture
+    "shift_x": (-0.05, 0.05),  # fraction of half the image side
     "shift_y": (-0.06, 0.04),
     "scale": (0.86, 0.98),
-    "yaw": (-0.10, 0.10),  # how far the features slide over the head
+    "yaw": (-0.10, 0.10),  # shift of the features over the head
     "pitch": (-0.05, 0.05),
     "light_x": (-0.3, 0.3),
     "light_y": (-0.2, 0.1),
@@ -66,10 +66,10 @@ _CAPTURE = {
     "back_blue": (-0.18, 0.18),
     "back_slope": (-0.35, 0.35),
 }
-IDENTITY_FIELDS = (*_PERSON, *_CAPTURE)
+IDENTITY_FIELDS = (*_APPEARANCE, *_CAPTURE)
 EXPRESSION_FIELDS = (
     "brow_raise",  # -1..1
-    "brow_inner",  # -1 inner ends drawn down (anger), 1 up (sadness)
+    "brow_inner",  # -1 inner ends down (anger), 1 up (sadness)
     "eye_open",  # -1 closed, 0 at rest, 1 wide
     "wink",  # 0..1, one eye closed
     "gaze_side",  # 0..1
@@ -84,30 +84,30 @@ EXPRESSION_FIELDS = (
 
 
 def sample_identities(num: int, seed: int) -> np.ndarray:
-    """People, each photographed once.
+    """Sample identities, each with its capture conditions.
 
     Args:
         num: N.
-        seed: the same seed gives the same people.
+        seed: the same seed gives the same identities.
 
     Returns:
         Identity vectors in the order of ``IDENTITY_FIELDS``, float32, shape (N, I).
     """
-    return _uniform(num, seed, {**_PERSON, **_CAPTURE})
+    return _uniform(num, seed, {**_APPEARANCE, **_CAPTURE})
 
 
-def photograph_again(identity_NI: np.ndarray, seed: int) -> np.ndarray:
-    """The same people in other poses, light and surroundings.
+def resample_capture(identity_NI: np.ndarray, seed: int) -> np.ndarray:
+    """The same identities with new pose, light and background.
 
     Args:
-        identity_NI: as ``sample_identities`` gives them, shape (N, I).
-        seed: the same seed gives the same photographs.
+        identity_NI: as from ``sample_identities``, shape (N, I).
+        seed: the same seed gives the same capture conditions.
 
     Returns:
         Identity vectors, float32, shape (N, I).
     """
     capture = _uniform(len(identity_NI), seed, _CAPTURE)
-    return np.concatenate([identity_NI[:, : len(_PERSON)], capture], axis=1)
+    return np.concatenate([identity_NI[:, : len(_APPEARANCE)], capture], axis=1)
 
 
 def _uniform(num: int, seed: int, ranges: Mapping[str, tuple[float, float]]) -> np.ndarray:
@@ -117,33 +117,33 @@ def _uniform(num: int, seed: int, ranges: Mapping[str, tuple[float, float]]) -> 
 
 
 def render_faces(identity: np.ndarray, expression: np.ndarray, size: int) -> np.ndarray:
-    """Draw faces.
+    """Render faces.
 
     Args:
-        identity: who and how photographed, shape (N, I), order ``IDENTITY_FIELDS``.
-        expression: what the face does, shape (N, E), order ``EXPRESSION_FIELDS``.
-        size: S, pixels a side.
+        identity: identity and capture conditions, shape (N, I), order ``IDENTITY_FIELDS``.
+        expression: shape (N, E), order ``EXPRESSION_FIELDS``.
+        size: S, pixels per side.
 
     Returns:
         RGB, uint8, shape (N, S, S, 3).
     """
-    wanted = (len(identity), len(IDENTITY_FIELDS)), (len(identity), len(EXPRESSION_FIELDS))
-    assert (identity.shape, expression.shape) == wanted, (identity.shape, expression.shape, wanted)
+    expected = (len(identity), len(IDENTITY_FIELDS)), (len(identity), len(EXPRESSION_FIELDS))
+    assert (identity.shape, expression.shape) == expected, (identity.shape, expression.shape, expected)
     who = _columns(identity, IDENTITY_FIELDS)
     face = _columns(expression, EXPRESSION_FIELDS)
     canvas = _Canvas(who, size)
     _paint_behind(canvas, who)
     _paint_head(canvas, who, face)
-    canvas.turn(who)
+    canvas.rotate_features(who)
     _paint_cheeks_and_nose(canvas, who, face)
     for side in (-1.0, 1.0):
         _paint_eye(canvas, who, face, side)
         _paint_brow(canvas, who, face, side)
     _paint_mouth(canvas, who, face)
     _paint_glasses(canvas, who)
-    canvas.turn_back()
+    canvas.reset_features()
     _paint_fringe(canvas, who)
-    return canvas.photograph(who)
+    return canvas.expose(who)
 
 
 def _columns(array_NK: np.ndarray, fields: tuple[str, ...]) -> Columns:
@@ -151,7 +151,7 @@ def _columns(array_NK: np.ndarray, fields: tuple[str, ...]) -> Columns:
 
 
 class _Canvas:
-    """Pictures being painted, in planes: ``rgb[c]`` is one colour of all faces, shape (N, S, S)."""
+    """Images being rendered, in planes: ``rgb[c]`` is one colour of all faces, shape (N, S, S)."""
 
     def __init__(self, who: Columns, size: int) -> None:
         axis = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1
@@ -165,7 +165,7 @@ class _Canvas:
         self.rgb = [(who["back"] + who[name]) * slope for name in ("back_red", "back_green", "back_blue")]
 
     def inside(self, distance: np.ndarray) -> np.ndarray:
-        """Share of each pixel covered by the shape whose depth below its edge is ``distance``, in head units."""
+        """Coverage of each pixel by a shape, from the signed distance to its edge (positive inside), in head units."""
         cover = distance * self._sharpness
         cover += np.float32(0.5)
         return np.clip(cover, 0, 1, out=cover)
@@ -176,28 +176,28 @@ class _Canvas:
         return self.inside((1 - radius) * np.minimum(width, height))
 
     def paint(self, cover: np.ndarray, colour: list[np.ndarray]) -> None:
-        """Lay a colour over what is there, as thick as ``cover``."""
+        """Blend a colour over the canvas with opacity ``cover``."""
         for plane, value in zip(self.rgb, colour, strict=True):
             plane += cover * (value - plane)
 
     def shade(self, cover: np.ndarray, darkness: Number) -> None:
-        """Darken what is there; a negative darkness lightens."""
+        """Darken the canvas; a negative darkness lightens."""
         factor = 1 - cover * darkness
         for plane in self.rgb:
             plane *= factor
 
-    def turn(self, who: Columns) -> None:
-        """Slide the features over the round head: most in the middle, not at all at its rim."""
+    def rotate_features(self, who: Columns) -> None:
+        """Shift the features over the round head: most in the middle, not at all at its rim."""
         p, q = self.straight
         self.p = p - who["yaw"] * np.clip(1 - np.square(p / who["head_width"]), 0, 1)
         self.q = q - who["pitch"] * np.clip(1 - np.square(q), 0, 1)
 
-    def turn_back(self) -> None:
-        """Undo ``turn``."""
+    def reset_features(self) -> None:
+        """Undo ``rotate_features``."""
         self.p, self.q = self.straight
 
-    def photograph(self, who: Columns) -> np.ndarray:
-        """Light the scene from one side and expose it."""
+    def expose(self, who: Columns) -> np.ndarray:
+        """Apply light direction, exposure and colour temperature."""
         p, q = self.straight
         light = 1 + who["light_x"] * np.clip(p, -1, 1) + who["light_y"] * np.clip(q, -1, 1)
         light *= who["exposure"]
@@ -220,7 +220,7 @@ def _skin(who: Columns, brightness: float = 1.0) -> list[np.ndarray]:
 def _hair(who: Columns, brightness: float = 1.0) -> list[np.ndarray]:
     light = _mix((0.80, 0.78, 0.76), (0.92, 0.66, 0.28), who["hair_warmth"])
     dark = 0.10, 0.08, 0.08
-    share = np.square(who["hair"])  # dark hair is the more common
+    share = np.square(who["hair"])  # dark hair is more common
     return [brightness * (a + (b - a) * share) for a, b in zip(dark, light, strict=True)]
 
 
@@ -229,7 +229,7 @@ def _plain(red: float, green: float, blue: float) -> list[np.ndarray]:
 
 
 def _paint_behind(canvas: _Canvas, who: Columns) -> None:
-    """Hair that hangs behind, shirt, neck and ears."""
+    """Hair behind the head, shirt, neck and ears."""
     width, volume = who["head_width"], who["hair_volume"]
     back = canvas.ellipse(0.0, -0.25, width + volume, 0.78 + volume)
     hanging = np.minimum(width + 0.9 * volume - np.abs(canvas.p), who["hair_length"] - canvas.q)
@@ -245,7 +245,7 @@ def _paint_behind(canvas: _Canvas, who: Columns) -> None:
 
 
 def _paint_head(canvas: _Canvas, who: Columns, face: Columns) -> None:
-    """The head with its round shading and, where there is one, the beard."""
+    """The head with its round shading, and the beard, if any."""
     below = np.clip(canvas.q, 0, None)
     chin = 1 + 0.09 * face["mouth_open"]  # the jaw drops with the mouth
     width = who["head_width"] * (1 - who["jaw"] * np.square(below))
@@ -272,7 +272,7 @@ def _paint_cheeks_and_nose(canvas: _Canvas, who: Columns, face: Columns) -> None
     tip = who["eye_height"] + who["nose_length"] + 0.06 - 0.05 * face["wrinkle"]
     width = who["nose_width"] * (1 + 0.25 * face["wrinkle"])
     lifted = np.clip(face["mouth_curve"], 0, 1) * 0.5 + face["wrinkle"] * 0.5
-    # From wing to corner of the mouth: the fold that a smile and a sneer dig.
+    # The nasolabial fold of a smile or a sneer.
     along = (canvas.q - tip) / 0.24
     for side in (-1.0, 1.0):
         cheek = canvas.ellipse(side * 0.42, 0.28 - 0.06 * lifted, 0.17, 0.12)
@@ -286,7 +286,7 @@ def _paint_cheeks_and_nose(canvas: _Canvas, who: Columns, face: Columns) -> None
     bridge = canvas.ellipse(-0.03, (tip + who["eye_height"]) / 2, 0.045, 0.17)
     canvas.shade(bridge, -0.12)
     canvas.shade(canvas.ellipse(0.0, tip - 0.03, 0.06, 0.05), -0.12)
-    # Three creases over the bridge of a wrinkled nose.
+    # Three creases on the bridge of a wrinkled nose.
     bent = canvas.q - who["eye_height"] - 0.03 + 0.25 * np.abs(canvas.p)
     crease = 0.02 - np.abs(np.mod(bent, 0.075) - 0.0375)
     patch = np.minimum(0.11 - np.abs(canvas.p), 0.11 - np.abs(bent))

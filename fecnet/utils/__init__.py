@@ -1,1 +1,1 @@
-"""Processes, environment, logging. Nothing of ours is imported here."""
+"""Distributed processes, environment, files, errors, logging. Imports no other package of fecnet."""

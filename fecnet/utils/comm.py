@@ -1,7 +1,7 @@
-"""What the ranks exchange. Every function works at world size 1 too, where it costs nothing.
+"""Collective communication. Every function also works at world size 1, at no cost.
 
-``torch.distributed`` is used here and in ``rendezvous``, and nowhere else. Collectives are called by all ranks or by
-none: no function here is called from a branch that one rank alone takes.
+``torch.distributed`` is used only here and in ``rendezvous``. Collectives must be called by all ranks: never call one
+from a branch that only some ranks take.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from fecnet.utils.errors import CheckpointError, ConfigError, DataError, FaultEl
 
 T = TypeVar("T")
 
-_hosts: dist.ProcessGroup | None = None  # for what no device need know, where the ranks have GPUs
+_hosts: dist.ProcessGroup | None = None  # gloo, for CPU values, where the ranks have GPUs
 
 
 def start(device: torch.device, described: Mapping[str, Any]) -> None:
-    """Join the process group that torchrun describes in the environment; nothing to do without torchrun.
+    """Initialise the process group from torchrun's environment variables; without torchrun, do nothing.
 
     Args:
-        device: decides between nccl and gloo.
-        described: what must be the same on all ranks, such as the settings.
+        device: selects nccl or gloo.
+        described: values that must be identical on all ranks, such as the configuration.
 
     Raises:
-        UserError: on all ranks alike: ranks that have not come within ``FECNET_TIMEOUT_S`` (default 600 seconds), a
-            port in use, or ranks that are described differently.
+        UserError: on all ranks: a rank did not join within ``FECNET_TIMEOUT_S`` (default 600 seconds), the port is in
+            use, or ``described`` differs between ranks.
     """
     global _hosts
     if rendezvous.launched_ranks() == 1 or dist.is_initialized():
@@ -51,13 +51,13 @@ def start(device: torch.device, described: Mapping[str, Any]) -> None:
 
 
 def stop() -> None:
-    """Leave the process group."""
+    """Destroy the process group."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def rank() -> int:
-    """This process's place among all, 0..world_size - 1."""
+    """Rank of this process, 0..world_size - 1."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
@@ -67,12 +67,12 @@ def world_size() -> int:
 
 
 def local_rank() -> int:
-    """This process's place on its machine, which is the number of its GPU."""
+    """Rank of this process on its machine, which is the index of its GPU."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def is_main() -> bool:
-    """Whether this process speaks and writes for all."""
+    """Whether this is rank 0, which logs and writes files."""
     return rank() == 0
 
 
@@ -92,7 +92,7 @@ def all_reduce_sum(value: Tensor) -> Tensor:
 
 
 def broadcast_object(value: T) -> T:
-    """Rank 0's plain object, on all ranks."""
+    """Broadcast rank 0's picklable object to all ranks."""
     if world_size() == 1:
         return value
     held = [value]
@@ -101,10 +101,10 @@ def broadcast_object(value: T) -> T:
 
 
 def from_main(function: Callable[[], T]) -> T:
-    """What ``function`` returns on rank 0, on all ranks; what goes wrong there is raised on all, so that none waits.
+    """Run ``function`` on rank 0 and broadcast its result; an exception is raised on all ranks, so that none waits.
 
     Raises:
-        UserError: on all ranks, of the kind and with the message of rank 0's UserError or OSError.
+        UserError: on all ranks, with the class and message of rank 0's UserError, or the message of its OSError.
         FaultElsewhereError: on the other ranks, where rank 0 raised something else.
     """
     if world_size() == 1:
@@ -115,8 +115,8 @@ def from_main(function: Callable[[], T]) -> T:
     if is_main():
         try:
             result = function()
-        except Exception as error:  # raised below, once the others know
-            raised, problem = error, _told(error)
+        except Exception as error:  # raised below, after the broadcast
+            raised, problem = error, _for_other_ranks(error)
     result, problem = broadcast_object((result, problem))
     if problem is None:
         return cast(T, result)
@@ -126,24 +126,24 @@ def from_main(function: Callable[[], T]) -> T:
     raise kind(text) from raised
 
 
-def _told(error: Exception) -> tuple[type[Exception], str]:
-    """What the other ranks raise for what rank 0 met."""
+def _for_other_ranks(error: Exception) -> tuple[type[Exception], str]:
+    """Class and message of the exception that the other ranks raise for rank 0's ``error``."""
     if not isinstance(error, (UserError, OSError)):
-        return FaultElsewhereError, f"rank 0 has failed, see what it said: {type(error).__name__}: {error}"
+        return FaultElsewhereError, f"rank 0 failed, see its output: {type(error).__name__}: {error}"
     kinds = (ConfigError, DataError, CheckpointError)
     return next((kind for kind in kinds if isinstance(error, kind)), UserError), str(error)
 
 
 def gather_rows(share: Tensor, counts: Sequence[int]) -> list[Tensor]:
-    """Every rank's rows, in rank order, on all ranks.
+    """Gather the rows of all ranks, in rank order, on all ranks.
 
     Args:
         share: this rank's rows, shape (counts[rank], ...).
-        counts: rows of each rank; known everywhere, so nothing is exchanged to learn them.
+        counts: number of rows of each rank, known on all ranks, so they need no exchange.
     """
     if world_size() == 1:
         return [share]
-    # Equal shapes for the collective; the padding never leaves this function.
+    # The collective needs equal shapes; the padding is removed below.
     padded = share.new_zeros((max(counts), *share.shape[1:]))
     padded[: share.shape[0]] = share
     held = [torch.empty_like(padded) for _ in counts]
@@ -152,7 +152,7 @@ def gather_rows(share: Tensor, counts: Sequence[int]) -> list[Tensor]:
 
 
 def all_reduce_sum_later(value: Tensor) -> Callable[[], Tensor]:
-    """Begin ``all_reduce_sum``; what is returned waits for the sum and gives it."""
+    """Start an asynchronous ``all_reduce_sum``; call the result to wait for the sum."""
     if world_size() == 1:
         return lambda: value
     total = value.clone()
@@ -160,9 +160,9 @@ def all_reduce_sum_later(value: Tensor) -> Callable[[], Tensor]:
 
 
 def agree_max_later(value: int) -> Callable[[], int]:
-    """Begin to find the largest value of any rank; what is returned waits for it and gives it.
+    """Start an asynchronous maximum over all ranks; call the result to wait for it.
 
-    Exchanged between hosts, also where the ranks have GPUs: no device is waited for.
+    Uses gloo on the CPU even where the ranks have GPUs, so it synchronises no device.
     """
     if world_size() == 1:
         return lambda: value
@@ -179,13 +179,13 @@ def _waiting(work: dist.Work, read: Callable[[], T]) -> Callable[[], T]:
 
 
 def parallel(model: nn.Module, device: torch.device, *, accumulates: bool) -> nn.Module:
-    """The model as all ranks train it, with the weights of rank 0: under DDP on GPUs, else itself.
+    """The model with the weights of rank 0, wrapped in DDP on GPUs.
 
     Args:
         model: on ``device``.
         device: of this rank.
-        accumulates: ``no_sync`` will be used, with which DDP cannot take the graph as static: the hooks that it sets in
-            the first iteration are not there.
+        accumulates: ``no_sync`` will be used. DDP's ``static_graph`` is then off: under ``no_sync`` the hooks that it
+            registers in the first iteration are missing.
     """
     if world_size() == 1:
         return model
@@ -194,33 +194,33 @@ def parallel(model: nn.Module, device: torch.device, *, accumulates: bool) -> nn
             dist.broadcast(tensor, 0)
         return model
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # broadcast_buffers has a new name from torch 2.15 on
+        warnings.simplefilter("ignore", FutureWarning)  # broadcast_buffers is renamed in torch 2.15
         return nn.parallel.DistributedDataParallel(
             model,
             device_ids=[device.index],
-            broadcast_buffers=False,  # average_gradients_and_statistics does it
+            broadcast_buffers=False,  # done by average_gradients_and_statistics
             gradient_as_bucket_view=True,
             static_graph=not accumulates,
         )
 
 
 def no_sync(net: nn.Module) -> AbstractContextManager[Any]:
-    """While inside, gradients of a parallel model are added up locally: for all micro-batches but the last."""
+    """Context in which gradients accumulate locally, without averaging: for all micro-batches but the last."""
     return net.no_sync() if isinstance(net, nn.parallel.DistributedDataParallel) else nullcontext()
 
 
 def average_gradients_and_statistics(net: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
-    """After backward: give all ranks the mean of the gradients and of the batch-norm statistics, in one exchange.
+    """After backward: average gradients and batch-norm statistics over all ranks, in one all-reduce.
 
-    DDP, where ``parallel`` took it, has averaged the gradients already, while backward went on. On a CPU there is no
-    idle core for that to happen on, and its many small exchanges cost a tenth of an iteration.
+    Under DDP the gradients are averaged already, overlapping the backward pass. On a CPU no core is idle for that, and
+    DDP's many small all-reduces take a tenth of an iteration.
 
-    Statistics are made equal after each iteration: were it done only when evaluating or saving, a run that saves once
-    more (since a signal came) would go on with other statistics than one that does not, and resume would not be exact.
+    Statistics are averaged after each iteration. If they were averaged only before evaluating or saving, an extra
+    checkpoint (after a signal) would change them, and resuming would not be exact.
 
     Args:
         net: what ``parallel`` returned.
-        parameters: of the net, the same on all ranks. One without a gradient counts as zeros if another rank has one.
+        parameters: of the net, the same on all ranks. A missing gradient counts as zero where another rank has one.
     """
     if world_size() == 1:
         return
@@ -239,7 +239,7 @@ def average_gradients_and_statistics(net: nn.Module, parameters: Sequence[nn.Par
 
 
 def _average(tensors: Sequence[Tensor]) -> None:
-    """The mean over the ranks, in place, of float32 tensors of the same shapes on all ranks."""
+    """Average float32 tensors, of equal shapes on all ranks, in place over the ranks."""
     if not tensors:
         return
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
@@ -250,13 +250,13 @@ def _average(tensors: Sequence[Tensor]) -> None:
 
 
 def _as_stored(tensor: Tensor) -> Tensor:
-    """A view with the axes in the order in which they lie in memory: flattening it copies nothing."""
+    """A view with the axes in memory order, so that flattening it copies nothing."""
     stride = tensor.stride()
     return tensor.permute(sorted(range(tensor.ndim), key=lambda axis: (-stride[axis], axis)))
 
 
 def _has_own_statistics(module: nn.Module) -> bool:
-    """Frozen ones stay to the bit: the mean of three equal numbers is not always that number."""
+    """Whether to average its statistics. Not frozen ones: a float mean of three equal numbers may differ from them."""
     batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(module, nn.SyncBatchNorm)
     return batch_norm and module.training and module.running_mean is not None
 
@@ -266,7 +266,7 @@ def _statistics(module: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def gather_counts(number: int) -> list[int]:
-    """Every rank's ``number``, in rank order, on all ranks; exchanged between hosts, so no device is waited for."""
+    """Gather every rank's ``number``, in rank order, on all ranks; on the CPU, so it synchronises no device."""
     if world_size() == 1:
         return [number]
     held = [torch.zeros(1, dtype=torch.int64) for _ in range(world_size())]
@@ -275,10 +275,10 @@ def gather_counts(number: int) -> list[int]:
 
 
 def gather_differentiable(share: Tensor, counts: Sequence[int]) -> Tensor:
-    """The rows of the global batch, in rank order, on all ranks, for a loss over the whole batch.
+    """Gather the rows of the global batch, in rank order, on all ranks, for a loss over the whole batch.
 
-    Its backward adds up what all ranks ask of a row, as the transpose of a gather does: of a loss that every rank
-    computes alike, each rank's rows receive ``world_size`` times the gradient, which averaging over ranks takes off.
+    Differentiable: the backward pass sums the gradients of all ranks. Where every rank computes the same loss, its rows
+    receive ``world_size`` times the gradient; averaging gradients over ranks divides by ``world_size`` again.
 
     Args:
         share: this rank's rows, float, shape (counts[rank], ...).
@@ -291,7 +291,7 @@ def gather_differentiable(share: Tensor, counts: Sequence[int]) -> Tensor:
 
 
 def average_gradient(value: Tensor) -> Tensor:
-    """``value``, whose gradient becomes the mean over all ranks: for what is learnt outside of a ``parallel`` model."""
+    """Identity whose gradient is averaged over all ranks: for parameters outside of a ``parallel`` model."""
     return value if world_size() == 1 else cast(Tensor, _AverageGradient.apply(value))
 
 

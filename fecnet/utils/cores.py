@@ -6,5 +6,5 @@ import os
 
 
 def usable_cores() -> int:
-    """Cores that this process may use; all of the machine's where the system does not say, as macOS and Windows."""
+    """Number of cores this process may use; on macOS and Windows, all cores of the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

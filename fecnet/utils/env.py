@@ -23,8 +23,8 @@ from fecnet.utils.errors import ConfigError
 from fecnet.utils.package import PACKAGE, VERSION
 
 _exact_lock, _exact, _tf32_before = threading.Lock(), 0, (False, False)  # of exact_float32
-_SIDE, _PRODUCTS = 512, 8  # of the matrices that tell how fast bf16 is, and how often they are multiplied
-_FAST = 1.2  # bf16 is chosen where it is so many times faster: far from what noise could turn
+_SIDE, _PRODUCTS = 512, 8  # side of the matrices that time bf16, and the number of products
+_FAST = 1.2  # bf16 is chosen from this speed-up on; well above timing noise
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -42,7 +42,7 @@ def choose_device(name: str) -> torch.device:
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise ConfigError("DEVICE: 'cuda' asked for, but torch sees no GPU; allowed here: auto, cpu")
+        raise ConfigError("DEVICE: 'cuda' requested, but torch finds no GPU; allowed here: auto, cpu")
     if comm.local_rank() >= torch.cuda.device_count():
         raise ConfigError(
             f"DEVICE: process {comm.local_rank()} has no GPU of its own; {torch.cuda.device_count()} here"
@@ -53,7 +53,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of the forward pass in training; with ``auto`` on a CPU a collective.
+    """The dtype of the forward pass in training; ``auto`` on a CPU is a collective.
 
     Args:
         name: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
@@ -73,19 +73,19 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def why_no_compile(device: torch.device) -> str:
-    """Why ``torch.compile`` does not work here, such as no C++ compiler, in one line; empty where it does."""
+    """One line why ``torch.compile`` does not work here, such as no C++ compiler; empty where it works."""
     try:
         torch.compile(lambda value: value + 1)(torch.zeros(2, device=device))
-    except Exception as error:  # of the compiler's many kinds
+    except Exception as error:  # the compiler raises many classes
         return " ".join(str(error).split())[:200] or type(error).__name__
     return ""
 
 
 def seed_device(device: torch.device, seed: int) -> None:
-    """Seed what draws on ``device``, and nothing else.
+    """Seed the random generator of ``device`` only.
 
-    ``torch.manual_seed`` seeds every kind of device, and where there is no GPU it notes down the call stack each time
-    for the day that one is used.
+    ``torch.manual_seed`` seeds every device type and, without a GPU, records the call stack each time for a later
+    lazy CUDA initialisation.
     """
     if device.type == "cuda":
         torch.cuda.default_generators[device.index or 0].manual_seed(seed)
@@ -95,9 +95,9 @@ def seed_device(device: torch.device, seed: int) -> None:
 
 @cache
 def bf16_speed() -> float:
-    """How many times faster than in fp32 this CPU multiplies matrices in bf16; measured once, on rank 0 for all.
+    """Speed of bf16 matrix products on this CPU relative to fp32; measured once, on rank 0 for all ranks.
 
-    Without instructions for it (AVX512 BF16, AMX, SVE) bf16 is slower than fp32, and no list of them stays complete.
+    Without bf16 instructions (AVX512 BF16, AMX, SVE) bf16 is slower than fp32; a list of such CPUs would go stale.
     """
 
     def seconds(matrix: torch.Tensor) -> float:
@@ -117,9 +117,9 @@ def bf16_speed() -> float:
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """Matrix products and convolutions in full float32: no TF32. Evaluation runs in it, in any number of threads.
+    """Compute matrix products and convolutions in full float32, without TF32. Used in evaluation; thread-safe.
 
-    The switches are the process's: the first thread to enter sets them and the last to leave puts them back.
+    The TF32 flags are global to the process: the first thread to enter clears them, the last to leave restores them.
     """
     global _exact, _tf32_before
     with _exact_lock:
@@ -137,7 +137,7 @@ def exact_float32() -> Iterator[None]:
 
 
 def _allow_tf32(matmul: bool, cudnn: bool) -> None:
-    """Set what differs alone: to torch, False that was said is not False that it was, and it would compile anew."""
+    """Set only flags that differ: torch.compile recompiles after any assignment, even of an equal value."""
     if torch.backends.cuda.matmul.allow_tf32 != matmul:
         torch.backends.cuda.matmul.allow_tf32 = matmul
     if torch.backends.cudnn.allow_tf32 != cudnn:
@@ -145,7 +145,7 @@ def _allow_tf32(matmul: bool, cudnn: bool) -> None:
 
 
 def provenance(device: torch.device | None = None) -> dict[str, Any]:
-    """What a number needs beside it: code version, commit, hardware, library versions."""
+    """Recorded with every result: code version, commit, hardware, library versions."""
     return {
         "fecnet": VERSION,
         "commit": _commit(),
@@ -160,12 +160,12 @@ def provenance(device: torch.device | None = None) -> dict[str, Any]:
 
 
 def now() -> str:
-    """Date and time with the zone, to the second."""
+    """Local date and time with time zone, to the second."""
     return datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def code_hash() -> str:
-    """Tells whether two machines run the same code: of all sources of fecnet, and torch's version."""
+    """Hash of all sources of fecnet with torch's version: equal where two machines run the same code."""
     root = PACKAGE
     digest = hashlib.sha256(torch.__version__.encode())
     for path in sorted(root.rglob("*.py")):
@@ -174,9 +174,9 @@ def code_hash() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of fecnet's own checkout with ``+`` where files differ from it; None where it runs from no checkout.
+    """Commit of fecnet's own checkout, with ``+`` for uncommitted changes; None outside of a checkout.
 
-    An installed copy may lie in the repository of another project, in its ``.venv``: that one's commit says nothing.
+    An installed package may lie inside another project's repository (its ``.venv``), whose commit is irrelevant.
     """
     root = PACKAGE.parent
     if not ((root / ".git").exists() and _names_fecnet(root / "pyproject.toml")):

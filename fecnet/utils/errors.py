@@ -1,27 +1,27 @@
-"""What a user can cause to go wrong, as classes of its own.
+"""Exceptions for errors that a user can cause.
 
-``run_program`` shows these and ``OSError`` as one line, with exit code 2. Everything else that is raised is a fault of
-fecnet and is shown as one, with its traceback and exit code 1: nothing catches it on the way.
+``run_program`` prints these and ``OSError`` as one line, with exit code 2. Any other exception is a fault of fecnet,
+printed with its traceback, with exit code 1; nothing catches it on the way.
 """
 
 from __future__ import annotations
 
 
 class UserError(ValueError):
-    """A mistake that a user can cause and correct; the message is one line: where, what was seen, what is allowed."""
+    """An error that a user can cause and fix; the message is one line: where, the value found, what is allowed."""
 
 
 class ConfigError(UserError):
-    """A setting that is unknown, out of range, or does not fit the others, the data or the machine."""
+    """A configuration value that is unknown, out of range, or does not fit other values, the data or the machine."""
 
 
 class DataError(UserError):
-    """A data set, or a file that one is made of, that is absent, damaged, or lacks what was asked of it."""
+    """A data set, or one of its source files, that is missing, damaged, or lacks a requested part."""
 
 
 class CheckpointError(UserError):
-    """A run, a checkpoint or an exported file that is absent, damaged, or of another net or format."""
+    """A run, a checkpoint or an exported file that is missing, damaged, or of another net or format."""
 
 
 class FaultElsewhereError(RuntimeError):
-    """A fault of fecnet in another process, which has shown its traceback; the message says which process."""
+    """A fault of fecnet in another process, which has printed its traceback; the message names the process."""

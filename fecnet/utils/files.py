@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, flushed to disk, then renamed; and reading them."""
+"""Atomic file writing (temporary file, flush to disk, rename), reading arrays, and file locks."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ import numpy as np
 
 from fecnet.utils.errors import DataError, UserError
 
-# What numpy and zipfile raise for damaged files, found by flipping bits: numpy reads a header as a Python literal.
+# Raised by numpy and zipfile for damaged files, found by flipping bits: numpy parses a header as a Python literal.
 _DAMAGES = (
     *(ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError),
     *(SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
 
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # as shared disks answer that are mounted without
-_LOOK_S = 0.1
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of file systems mounted without locks
+_POLL_S = 0.1
 
 
 @contextlib.contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Give an error of the system the name of what was written: a full disk tells none by itself.
+    """Add ``path`` to an OSError that names no file, as of a full disk.
 
     Raises:
-        OSError: as inside, with ``path`` where it named no file.
+        OSError: as raised inside, with ``path`` where it named no file.
     """
     try:
         yield
     except OSError as error:
         if error.filename is not None:
             raise
-        if error.errno is None:  # numpy counts the bytes that found no place
+        if error.errno is None:  # numpy gives only the number of bytes not written
             raise OSError(f"{path}: {error}; is the disk full?") from error
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Write and flush to disk; not atomic by itself (used inside folders that are renamed as a whole).
+    """Write and flush to disk; not atomic (used inside folders that are renamed as a whole).
 
     Raises:
         OSError: the disk is full or read-only.
@@ -65,7 +65,7 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
 
 
 def replace_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Make ``path`` hold ``data``, atomically: a reader sees the old content or the new one."""
+    """Replace the content of ``path`` atomically: a reader sees the old content or the new one."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         write_bytes(partial, data)
@@ -76,11 +76,11 @@ def replace_bytes(path: Path, data: bytes | memoryview) -> None:
 
 @contextlib.contextmanager
 def whole_or_absent(path: Path) -> Iterator[Path]:
-    """A temporary name for a file or folder, which gets ``path`` at the end, in place of what stands there.
+    """Write a file or folder under a temporary name, which replaces ``path`` on success.
 
-    All is flushed to disk before. After an error nothing is left of it, and what stood there stays. What a kill left is
-    removed by the next call, or brought back where it is the old folder and no new one stands: so one process at a time
-    may write ``path``.
+    It is flushed to disk first. On an error it is removed and the old ``path`` stays. Leftovers of a killed process are
+    removed by the next call, and the old folder is restored where the kill came between the two renames; so only one
+    process at a time may write ``path``.
 
     Raises:
         OSError: the disk is full or read-only.
@@ -92,9 +92,9 @@ def whole_or_absent(path: Path) -> Iterator[Path]:
     _remove(partial)
     try:
         yield partial
-        with ThreadPoolExecutor(16) as pool:  # a disk flushes many files at once in the time of a few
-            deque(pool.map(flush_folder, [*partial.rglob("*"), partial]), maxlen=0)  # raises what was raised there
-        if path.is_dir():  # a folder takes the place of nothing: the old one goes once the new one stands
+        with ThreadPoolExecutor(16) as pool:  # flushing many files concurrently takes little longer than a few
+            deque(pool.map(flush_folder, [*partial.rglob("*"), partial]), maxlen=0)  # raises exceptions of the workers
+        if path.is_dir():  # a rename cannot replace a folder: move the old one aside, delete it last
             path.rename(replaced)
             try:
                 partial.rename(path)
@@ -110,7 +110,7 @@ def whole_or_absent(path: Path) -> Iterator[Path]:
 
 
 def _remove(path: Path) -> None:
-    """A file or a folder with all in it, where there is one."""
+    """Delete a file or a folder with its content, if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -135,24 +135,24 @@ def replace_arrays(path: Path, **arrays: np.ndarray) -> None:
 
 
 def read_arrays(path: Path, needed: Sequence[str], *, optional: Sequence[str] = (), kind: str) -> dict[str, np.ndarray]:
-    """Arrays of an ``.npz``; others in it are not read.
+    """Read arrays of an ``.npz`` by name; others are ignored.
 
     Args:
         path: the file.
-        needed: arrays that must be in it.
-        optional: arrays that may be in it.
-        kind: what the file should be, for the error.
+        needed: required arrays.
+        optional: arrays read where present.
+        kind: what the file should be, for the error message.
 
     Raises:
         UserError: unreadable, truncated, or an array is missing.
     """
     try:
-        # Opened here, since numpy leaves a file open that is no archive.
+        # Opened here, since numpy does not close a file that is not an archive.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {name: file[name] for name in (*needed, *(name for name in optional if name in file.files))}
     except _DAMAGES as error:
-        told = " ".join(str(error).split())
-        raise DataError(f"{path}: not a {kind} with arrays {', '.join(needed or optional)}: {told}") from error
+        detail = " ".join(str(error).split())
+        raise DataError(f"{path}: not a {kind} with arrays {', '.join(needed or optional)}: {detail}") from error
 
 
 def open_array(path: Path, *, in_memory: bool = False) -> np.ndarray:
@@ -169,15 +169,15 @@ def open_array(path: Path, *, in_memory: bool = False) -> np.ndarray:
 
 
 def hash_file(path: Path) -> str:
-    """sha256 of a file in hexadecimal; read in pieces, so that memory does not grow with it."""
+    """sha256 of a file in hexadecimal, read in chunks of constant memory."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def flush_folder(path: Path) -> None:
-    """Make renames inside ``path``, or what was written to it where it is a file, survive a power cut.
+    """Flush the renames inside a folder, or the content of a file, to disk, so that it survives a power cut.
 
-    Not on Windows, which opens no folders and flushes no file that is open for reading.
+    A no-op on Windows, which cannot open folders or flush a file opened for reading.
     """
     if os.name == "nt":
         return
@@ -190,24 +190,24 @@ def flush_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, problem: str, *, wait_s: float = 0.0) -> Iterator[int]:
-    """An open file that only one process holds, with those that it has started: these may outlive it for a moment.
+    """Hold the lock of a file; child processes inherit it and may hold it a moment longer.
 
-    Its holder may remove it. On a disk that knows no locks it is open to all.
+    The holder may delete the file. On a file system without locks, nothing is locked.
 
     Args:
-        path: the file; made where absent, in a folder that exists.
-        problem: what to say where it is held.
-        wait_s: for its holder to end.
+        path: the file, created if missing, in an existing folder.
+        problem: error message where another process holds the lock.
+        wait_s: seconds to wait for the lock.
 
     Raises:
-        UserError: another process holds it, or the system has no such locks.
+        UserError: another process holds the lock, or the operating system has no such locks.
     """
     require_locks()
     limit = time.monotonic() + wait_s
     while (handle := _try_lock(path)) is None:
         if time.monotonic() > limit:
             raise UserError(problem)
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
     try:
         yield handle
     finally:
@@ -215,25 +215,25 @@ def locked(path: Path, problem: str, *, wait_s: float = 0.0) -> Iterator[int]:
 
 
 def require_locks() -> None:
-    """Make sure that this system has file locks.
+    """Check that this operating system has POSIX file locks.
 
     Raises:
-        UserError: it has none, as Windows.
+        UserError: it has none, such as Windows.
     """
     if importlib.util.find_spec("fcntl") is None:
         raise UserError(f"{sys.platform}: this needs the file locks of POSIX; allowed: Linux, macOS")
 
 
 def lock_handle(handle: int) -> None:
-    """Take the lock of an open file or folder, which the system frees when the process ends.
+    """Lock an open file or folder; the operating system releases the lock when the process ends.
 
     Raises:
-        BlockingIOError: another process holds it.
-        OSError: its disk knows no locks.
-        UserError: the system has none.
+        BlockingIOError: another process holds the lock.
+        OSError: the file system has no locks.
+        UserError: the operating system has no locks.
     """
     require_locks()
-    import fcntl  # here, since Windows lacks it, and nets are loaded and used there
+    import fcntl  # here, since Windows lacks it, where nets are loaded and used
 
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -242,7 +242,7 @@ def _try_lock(path: Path) -> int | None:
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         lock_handle(handle)
-        if os.path.samestat(os.fstat(handle), path.stat()):  # else its last holder has just removed it
+        if os.path.samestat(os.fstat(handle), path.stat()):  # else its last holder has just deleted it
             return handle
     except (BlockingIOError, FileNotFoundError):
         pass

@@ -1,7 +1,7 @@
 """Start a program on several processes of this machine: ``python -m fecnet.utils.launch NPROC SCRIPT [ARGUMENTS …]``.
 
-It is ``torchrun --standalone`` that leaves as its processes left: their exit code instead of torchrun's 1, and no
-traceback of its own below the one line that said what was wrong.
+Like ``torchrun --standalone``, but it exits with the exit code of its processes instead of 1, and prints no traceback
+of its own below their one-line error.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from fecnet.utils.program import COMMAND, command_line, run_program
 
 
 def relaunch(nproc: int) -> int:
-    """Run this very command on ``nproc`` processes, each of them told to be one; see ``launch``."""
+    """Run the command of this process on ``nproc`` processes, each with ``--nproc 1``; see ``launch``."""
     program = ["-m", "fecnet"] if own_command() == ["fecnet"] else [sys.argv[0]]
     return launch(program, [*sys.argv[1:], "--nproc", "1"], nproc=nproc)
 
 
 def launch(program: Sequence[str], arguments: Sequence[str], *, nproc: int) -> int:
-    """Run ``program`` on ``nproc`` processes; the first that fails ends the others.
+    """Run ``program`` on ``nproc`` processes; the first to fail terminates the others.
 
-    The processes share the cores of the machine; ``OMP_NUM_THREADS`` decides where it is set.
+    The cores of the machine are divided among the processes, unless ``OMP_NUM_THREADS`` is set.
 
     Args:
         program: a script, or ``-m`` and a module.
-        arguments: for it.
-        nproc: how many.
+        arguments: of the program.
+        nproc: number of processes.
 
     Returns:
-        0, the exit code of the process that failed first, or 128 + the signal that ended it or this launcher.
+        0, the exit code of the process that failed first, or 128 + the signal that terminated it or this launcher.
 
     Raises:
         UserError: ``nproc`` is not positive, or this is one of several processes already.
@@ -42,38 +42,38 @@ def launch(program: Sequence[str], arguments: Sequence[str], *, nproc: int) -> i
     if nproc < 1:
         raise UserError(f"--nproc {nproc}: expected 1 or more")
     if "LOCAL_RANK" in os.environ:
-        raise UserError(f"--nproc {nproc}: this is a process of torchrun already; give the number to torchrun alone")
-    # Imported here, so that wrong arguments are answered at once.
+        raise UserError(f"--nproc {nproc}: this is already a process of torchrun; give the number to torchrun only")
+    # Imported here, so that wrong arguments are reported at once.
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
     os.environ.setdefault(COMMAND, command_line())
-    logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)  # said below
+    logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)  # reported below
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // nproc)))
     options = parse_args(["--standalone", f"--nproc_per_node={nproc}", *program])
-    options.training_script_args = list(arguments)  # not parsed above: it would take --nproc for one of its own
+    options.training_script_args = list(arguments)  # not parsed above, where --nproc would be taken for torchrun's
     try:
         run(options)
     except ChildFailedError as error:
-        rank, failure = min(error.failures.items(), key=lambda item: _says_little(item[1].exitcode))
+        rank, failure = min(error.failures.items(), key=lambda item: _informativeness(item[1].exitcode))
         if failure.exitcode >= 0:
             return failure.exitcode
         name = signal.Signals(-failure.exitcode).name
-        print(f"error: process {rank} of {nproc} was ended by {name}", file=sys.stderr, flush=True)
+        print(f"error: process {rank} of {nproc} was terminated by {name}", file=sys.stderr, flush=True)
         return 128 - failure.exitcode
     except SignalException as error:
         return 128 + error.sigval
     return 0
 
 
-def _says_little(code: int) -> int:
-    """How little the end of a process says: torchrun ends the others by SIGTERM, and who is left alone ends with 1."""
+def _informativeness(code: int) -> int:
+    """Sort key, informative exit codes first: torchrun sends SIGTERM to the others; one that lost a rank exits 1."""
     return 2 if code in (-signal.SIGTERM, 128 + signal.SIGTERM) else int(code == 1)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``NPROC SCRIPT [ARGUMENTS …]``, as ``launch``."""
+    """Parse ``NPROC SCRIPT [ARGUMENTS …]`` and ``launch``."""
     if len(arguments) < 2 or not arguments[0].isdecimal():
         raise UserError(f"{' '.join(arguments) or 'no arguments'}; expected: NPROC SCRIPT [ARGUMENTS …]")
     nproc, script, *rest = arguments

@@ -1,4 +1,4 @@
-"""What a run records of itself for programs: ``metrics.jsonl`` and TensorBoard events."""
+"""Metrics of a run in machine-readable form: ``metrics.jsonl`` and TensorBoard events."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fecnet.utils.files import replace_text
 
 
 class MetricsFile:
-    """``metrics.jsonl``: a JSON object a line, deterministic values only, so that a resumed run's file is bit-equal.
+    """``metrics.jsonl``: one JSON object per line, deterministic values only, so that resumed runs write equal files.
 
     Args:
-        path: the file; rank 0 writes, other ranks hold a silent twin.
-        iteration: lines after this iteration are cut off (0 for a new run).
+        path: the file; only rank 0 writes.
+        iteration: lines after this iteration are removed (0 for a new run).
     """
 
     def __init__(self, path: Path, iteration: int) -> None:
@@ -38,7 +38,7 @@ class MetricsFile:
 
 
 def _within(line: str, iteration: int) -> bool:
-    """Whether a line is whole and not later than ``iteration``."""
+    """Whether a line is complete and not later than ``iteration``."""
     try:
         return line.endswith("\n") and json.loads(line)["iteration"] <= iteration
     except ValueError:
@@ -46,11 +46,11 @@ def _within(line: str, iteration: int) -> bool:
 
 
 class TensorBoard:
-    """TensorBoard events where tensorboard is installed and wanted; otherwise silent.
+    """TensorBoard events, where tensorboard is installed and ``wanted``; otherwise writes nothing.
 
     Args:
         folder: for the event files.
-        iteration: events after it, of a run that goes on from here, are hidden (0 for a new run).
+        iteration: of a resumed run; later events are hidden (0 for a new run).
         wanted: write them.
     """
 
@@ -77,6 +77,6 @@ class TensorBoard:
             self._writer.add_histogram(name, values, iteration)
 
     def close(self) -> None:
-        """Flush what is buffered."""
+        """Flush buffered events."""
         if self._writer is not None:
             self._writer.close()

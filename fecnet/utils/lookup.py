@@ -1,4 +1,4 @@
-"""Choices by name: the one place that words the error for a wrong name."""
+"""Choices by name, with one error message for an unknown name."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 
 def lookup(choices: Mapping[str, T], name: str, *, key: str) -> T:
-    """The choice called ``name``.
+    """The choice with this name.
 
     Args:
         choices: everything allowed, by name.
-        name: what the user asked for.
-        key: config key the name came from, for the error.
+        name: the name given by the user.
+        key: configuration key of the name, for the error message.
 
     Raises:
         ConfigError: no such name; the message lists the allowed ones in alphabetical order.

@@ -1,4 +1,4 @@
-"""How this process keeps the memory that it frees."""
+"""Settings of the C library's memory allocator."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ _OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what the main thread frees, in huge pages, rather than give it back to the system.
+    """Let glibc keep the memory freed by the main thread, in huge pages, instead of returning it to the system.
 
-    An iteration frees and asks for the same large pieces over and over; had they gone back, each page of them would
-    cost a fault when it is next touched. The price is memory: the process keeps the most that it ever had until it
-    ends, and some more, for freed pieces are split (``python -m benchmarks kept_memory``). A loop that leaves something
-    behind in each iteration splits more and more of them, and grows by more than it leaves; ours was not seen to.
-    ``NUMPY_MADVISE_HUGEPAGE=0`` turns huge pages off.
+    Each iteration allocates and frees the same large blocks; if they were returned, each of their pages would cost a
+    page fault when next touched. The price is memory: the process holds its peak until it ends, and somewhat more
+    through fragmentation (``python -m benchmarks kept_memory``). A loop that leaks in each iteration fragments the heap
+    further and grows by more than it leaks; training did not. ``NUMPY_MADVISE_HUGEPAGE=0`` disables huge pages.
 
-    Call it from the main thread, after data were read and sorted: arrays freed before it go back. It holds for the
-    whole process and for good; where the C library is not glibc nothing is changed.
+    Call it from the main thread after the data are loaded and sorted: arrays freed earlier are returned. It applies to
+    the whole process and cannot be undone; where the C library is not glibc, it does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is None or not mallopt(_M_MMAP_MAX, 0):  # M_MMAP_THRESHOLD cannot be set above 32 MB
@@ -33,11 +32,11 @@ def keep_freed_memory() -> None:
 
 
 def _reserve_huge_pages(size: int) -> None:
-    """Make the heap reach over ``size`` bytes more, in pages of 2 MB where the kernel has them.
+    """Grow the heap by ``size`` bytes, in 2 MB pages where the kernel has them.
 
-    They count as addresses alone until they are written to. Where the kernel counts addresses as memory, or limits
-    them, nothing is reserved and the heap grows in small pages. That is tried without malloc first: after one that
-    failed, glibc may turn to heaps that it does not keep.
+    They use address space only, until they are written to. Where the kernel counts or limits address space (strict
+    overcommit, ulimit), nothing is reserved and the heap grows in small pages. This is tested without malloc: after a
+    failed malloc, glibc may switch to heaps that it does not keep.
     """
     if _OVERCOMMIT.is_file() and _OVERCOMMIT.read_text().strip() == "2":
         return

@@ -1,4 +1,4 @@
-"""Reads ``metrics.jsonl``; torch is not needed."""
+"""Reads ``metrics.jsonl`` without importing torch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from fecnet.utils.errors import UserError
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of ``metrics.jsonl``, each with an ``iteration``; a last one that is being written now is left out.
+    """The lines of ``metrics.jsonl``, each with an ``iteration``; an incomplete last line is skipped.
 
     Empty where there is no such file: nothing was logged.
 
     Raises:
-        UserError: a line that is none.
+        UserError: a line is not such an object.
     """
     found: list[dict[str, Any]] = []
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""The package itself: its version, the only place it is written, its folder, and how it was started."""
+"""The package itself: its version (defined only here), its folder, and the command that started it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def own_command() -> list[str]:
-    """The program that this process runs, as one would type it: ``fecnet``, ``python train.py``, or a module."""
+    """The command of this process as typed: ``fecnet``, ``python train.py``, or a module."""
     path = Path(sys.argv[0])
     if path.stem == "fecnet" or path.resolve() == PACKAGE / "__main__.py":
         return ["fecnet"]

@@ -1,4 +1,4 @@
-"""How the ranks of one launch meet: the store they talk through outside of collectives, and what must be alike."""
+"""Rendezvous of the ranks of one launch: the key-value store, and the check that all ranks agree."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ import torch.distributed as dist
 
 from fecnet.utils.errors import UserError
 
-_ANSWER_S = 10.0  # how long ranks that are known to be alive may take to answer
+_ANSWER_S = 10.0  # time limit for ranks known to be alive
 _store: dist.Store | None = None  # set by meet
 
 
 def meet(described: Mapping[str, Any]) -> dist.Store:
-    """Open the store, wait for all ranks, and make sure that they are described alike.
+    """Open the store, wait for all ranks, and check that they agree.
 
     Args:
-        described: what must be the same on all ranks.
+        described: values that must be identical on all ranks.
 
     Returns:
         A store for the process group.
 
     Raises:
-        UserError: on all ranks alike: see ``comm.start``.
+        UserError: on all ranks, see ``comm.start``.
     """
     global _store
     _store = _open_store(_timeout_s())
@@ -43,14 +43,14 @@ def timeout() -> timedelta:
 
 
 def check_same(topic: str, described: Mapping[str, Any]) -> None:
-    """Make sure that all ranks have come and are described alike; rank 0 judges, all hear.
+    """Check that all ranks have joined and have identical values; rank 0 compares, all ranks get the result.
 
     Args:
         topic: a name used once.
         described: plain values by name.
 
     Raises:
-        UserError: on all ranks alike: the missing ranks, or what differs with both values.
+        UserError: on all ranks: the missing ranks, or the differing names with both values.
     """
     if _store is None:
         return
@@ -59,27 +59,27 @@ def check_same(topic: str, described: Mapping[str, Any]) -> None:
     try:
         _store.set(f"{topic}/{own}", json.dumps([socket.gethostname(), dict(described)], default=str))
         if own == 0:
-            problem = _judge(_store, topic, ranks, seconds)
+            problem = _compare(_store, topic, ranks, seconds)
             _store.set(verdict, problem or "same")
         elif _absent(_store, [verdict], seconds + _ANSWER_S):
-            raise UserError(f"rank 0 of {ranks} has not answered within {seconds + _ANSWER_S:g} s (FECNET_TIMEOUT_S)")
-        heard = _store.get(verdict).decode()
+            raise UserError(f"rank 0 of {ranks} did not answer within {seconds + _ANSWER_S:g} s (FECNET_TIMEOUT_S)")
+        result = _store.get(verdict).decode()
         _store.set(f"{read}/{own}", "")
-        if own == 0:  # it may hold the store: the others hear the verdict before it leaves
-            came = [rank for rank in range(ranks) if _store.check([f"{topic}/{rank}"])]
-            _absent(_store, [f"{read}/{rank}" for rank in came], _ANSWER_S)
+        if own == 0:  # it may host the store: the others must read the verdict before it exits
+            joined = [rank for rank in range(ranks) if _store.check([f"{topic}/{rank}"])]
+            _absent(_store, [f"{read}/{rank}" for rank in joined], _ANSWER_S)
     except dist.DistError as error:
-        raise UserError(f"rank {own}: the store of the launcher or of rank 0 is gone; see what they said") from error
-    if heard != "same":
-        raise UserError(heard)
+        raise UserError(f"rank {own}: the store of the launcher or of rank 0 is gone; see their output") from error
+    if result != "same":
+        raise UserError(result)
 
 
-def _judge(store: dist.Store, topic: str, ranks: int, seconds: float) -> str:
-    """What is wrong with what the ranks said of themselves; empty if nothing."""
+def _compare(store: dist.Store, topic: str, ranks: int, seconds: float) -> str:
+    """The missing ranks or the differing values; empty if none."""
     absent = _absent(store, [f"{topic}/{rank}" for rank in range(ranks)], seconds)
     if absent:
         missing = ", ".join(key.split("/")[1] for key in absent)
-        return f"of {ranks} ranks these have not come within {seconds:g} s (FECNET_TIMEOUT_S): {missing}"
+        return f"of {ranks} ranks these did not join within {seconds:g} s (FECNET_TIMEOUT_S): {missing}"
     first_text = store.get(f"{topic}/0")
     first_host, first = json.loads(first_text)
     for rank in range(1, ranks):
@@ -96,7 +96,7 @@ def _judge(store: dist.Store, topic: str, ranks: int, seconds: float) -> str:
 
 
 def _absent(store: dist.Store, keys: Sequence[str], seconds: float) -> list[str]:
-    """The keys that nobody has set when ``seconds`` are over; looked for until then."""
+    """The keys not set after ``seconds``; polled until then."""
     deadline = time.monotonic() + seconds
     absent = list(keys)
     while absent := [key for key in absent if not store.check([key])]:
@@ -107,27 +107,27 @@ def _absent(store: dist.Store, keys: Sequence[str], seconds: float) -> list[str]
 
 
 def _open_store(seconds: float) -> dist.Store:
-    """The key-value store of this launch: torchrun's own, or else one that rank 0 holds.
+    """The key-value store of this launch: torchrun's, or else one hosted by rank 0.
 
     Raises:
-        UserError: the port is taken, nobody answers there, or the launcher did not say where.
+        UserError: the port is taken, no answer on it, or the launcher set no address.
     """
     host, port = _announced("MASTER_ADDR"), _number("MASTER_PORT")
-    holds = _number("RANK") == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    hosts = _number("RANK") == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     try:
-        if holds:
+        if hosts:
             _check_port(port)
-        store = dist.TCPStore(host, port, is_master=holds, timeout=timedelta(seconds=seconds), wait_for_workers=False)
+        store = dist.TCPStore(host, port, is_master=hosts, timeout=timedelta(seconds=seconds), wait_for_workers=False)
     except (OSError, dist.DistError) as error:
-        if holds:
+        if hosts:
             raise UserError(f"MASTER_PORT: {port} is in use or not allowed on {host}; give another") from error
-        raise UserError(f"rank 0 has not answered at {host}:{port} within {seconds:g} s (FECNET_TIMEOUT_S)") from error
-    # torchrun keeps its store when it restarts the ranks: they must not meet what the dead ones said
+        raise UserError(f"rank 0 did not answer at {host}:{port} within {seconds:g} s (FECNET_TIMEOUT_S)") from error
+    # torchrun keeps its store when it restarts the ranks, which must not read the values of the previous ones
     return dist.PrefixStore(f"fecnet/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
 def _check_port(port: int) -> None:
-    """Raise OSError where the port is taken; TCPStore would say so in several lines."""
+    """Raise OSError where the port is taken; TCPStore would print several lines."""
     if socket.has_dualstack_ipv6():
         socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True).close()
     else:
@@ -135,7 +135,7 @@ def _check_port(port: int) -> None:
 
 
 def launched_ranks() -> int:
-    """Number of processes that the launcher announces."""
+    """Number of processes of this launch."""
     return _number("WORLD_SIZE") if "WORLD_SIZE" in os.environ else 1
 
 
@@ -163,12 +163,12 @@ def _timeout_s() -> float:
     return seconds
 
 
-def first_to_say(text: str) -> bool:
-    """Whether no rank has said ``text`` yet: what goes wrong on all ranks is told once. Not a collective."""
+def first_to_report(text: str) -> bool:
+    """Whether no rank has reported ``text`` yet, so that an error on all ranks is printed once. Not a collective."""
     try:
         if launched_ranks() == 1:
             return True
         store = _store if _store is not None else _open_store(_ANSWER_S)
-        return store.add(f"said/{hashlib.sha256(text.encode()).hexdigest()}", 1) == 1
+        return store.add(f"reported/{hashlib.sha256(text.encode()).hexdigest()}", 1) == 1
     except (UserError, dist.DistError):
-        return True  # better twice than never
+        return True  # better printed twice than never

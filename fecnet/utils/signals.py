@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a wish to stop, looked at once per iteration."""
+"""SIGINT and SIGTERM as stop requests, checked once per iteration."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fecnet.utils import comm
 
 
 class StopOnSignal:
-    """Context manager: while inside, the first SIGINT or SIGTERM is remembered instead of ending the process.
+    """Context manager: the first SIGINT or SIGTERM inside is recorded instead of ending the process.
 
-    Further signals are ignored: the checkpoint that is being written is finished.
+    Further signals are ignored, so that a checkpoint being written is completed.
     """
 
     _NUMBERS = (signal.SIGINT, signal.SIGTERM)
@@ -33,9 +33,9 @@ class StopOnSignal:
         self._seen = self._seen or number
 
     def agreed(self) -> int:
-        """The signal that any rank had seen at the last call, 0 for none; a collective.
+        """The signal that any rank had received by the previous call, 0 for none; a collective.
 
-        One call late: the ranks answer each other while the next iteration is under way.
+        One call late: the asynchronous all-reduce overlaps the next iteration.
         """
         signal_ = self._agreed()
         self._agreed = comm.agree_max_later(self._seen)
@@ -46,7 +46,7 @@ class StopOnSignal:
     ) -> None:
         if kind is None:
             self._agreed()
-        # A group that is left while an exchange of it is held may end the process with SIGABRT.
+        # Destroying a group while a handle of its work is alive may end the process with SIGABRT.
         self._agreed = lambda: 0
         for number, handler in self._before.items():
             signal.signal(number, handler)

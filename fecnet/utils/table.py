@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Sequence
 
 
 def align_columns(rows: Iterable[Sequence[object]], *, left: Collection[int] = (0,)) -> str:
-    """Rows of cells as text, a line per row, columns two spaces apart.
+    """Format rows as aligned text, one line per row, columns separated by two spaces.
 
     Args:
-        rows: of equally many cells, the column heads first.
-        left: columns that are aligned to the left; numbers read better to the right.
+        rows: of equal length, the header first.
+        left: columns aligned to the left; all others to the right.
     """
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -23,5 +23,5 @@ def align_columns(rows: Iterable[Sequence[object]], *, left: Collection[int] = (
 
 
 def decimal(value: float | None) -> str:
-    """A number to one decimal place; ``-`` where there is none, or NaN."""
+    """A number to one decimal place; ``-`` for None or NaN."""
     return "-" if value is None or math.isnan(value) else f"{value:.1f}"

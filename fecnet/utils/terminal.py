@@ -1,4 +1,4 @@
-"""Log lines for people: the standard logger ``fecnet``, shown on rank 0. Imports no torch, for a quick ``--help``."""
+"""Terminal output of the standard logger ``fecnet``, on rank 0. Imports no torch, for a quick ``--help``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class _Terminal(logging.Handler):
 
 
 def log_to_terminal(file: TextIO | None = None) -> None:
-    """Show what fecnet logs from ``INFO`` on; without it, as inside another program, only warnings are shown.
+    """Print fecnet's log records from level ``INFO``; without this, as inside another program, only warnings are shown.
 
     Args:
-        file: where it is shown; None for standard output.
+        file: where to print; None for standard output.
     """
     package = logging.getLogger("fecnet")
     package.setLevel(logging.INFO)

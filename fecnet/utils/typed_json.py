@@ -1,4 +1,4 @@
-"""JSON read into dataclasses and written from them: every field there and of its type, or one line that names it."""
+"""JSON from and to dataclasses; a missing field or a wrong type is an error that names the field."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from fecnet.utils.errors import UserError
 
 T = TypeVar("T")
 
-NOT_JSON = {"json": False}  # metadata of a field that is not written
+NOT_JSON = {"json": False}  # metadata of a field that is not serialised
 
 _SCALARS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 _SHOWN = 60  # characters of a value in a message
 
 
 def from_json(kind: type[T], value: Any, name: str, prefix: str = "") -> T:
-    """A dataclass with what stands in JSON.
+    """Build a dataclass from parsed JSON.
 
     Args:
         kind: a dataclass. Its fields are ``bool``, ``int``, ``float``, ``str``, ``Literal``, ``Any``, a dataclass, a
             ``list`` or ``dict`` of these, or one of them ``| None``; one with a default may be absent.
-        value: as ``json.loads`` gives it.
-        name: where it stands, for errors.
-        prefix: dotted key of ``value`` there.
+        value: as returned by ``json.loads``.
+        name: the file, for error messages.
+        prefix: dotted key of ``value`` in it.
 
     Raises:
-        UserError: a field is absent, unknown or of another type.
+        UserError: a field is missing, unknown or of another type.
     """
     if not isinstance(value, dict):
         _refuse(name, prefix, value, kind)
@@ -46,7 +46,7 @@ def from_json(kind: type[T], value: Any, name: str, prefix: str = "") -> T:
 
 
 def to_json(value: Any) -> Any:
-    """What ``from_json`` reads; a field that may be absent and is None is left out."""
+    """The inverse of ``from_json``; an optional field that is None is left out."""
     if not is_dataclass(value):
         return value
     held = {field.name: (getattr(value, field.name), field.default) for field in _json_fields(type(value))}
@@ -62,7 +62,7 @@ def _dotted(prefix: str, key: str) -> str:
 
 
 def _read(kind: Any, value: Any, name: str, key: str) -> Any:
-    optional = get_origin(kind) is UnionType  # with None
+    optional = get_origin(kind) is UnionType  # X | None
     inner = get_args(kind)[0] if optional else kind
     if inner is Any or (optional and value is None):
         return value
@@ -78,7 +78,7 @@ def _read(kind: Any, value: Any, name: str, key: str) -> Any:
 
 
 def _fits(kind: Any, value: Any) -> bool:
-    """Whether a value is of a type, what is inside it apart; a whole number is a number too."""
+    """Whether a value is of a type, ignoring the types of its items; an int is accepted as a float."""
     if get_origin(kind) is Literal:
         return value in get_args(kind)
     if isinstance(value, bool):

@@ -30,7 +30,7 @@ def exchange():
         "failed": failed,
         "max": comm.agree_max_later(15 if rank == ranks - 1 else 0)(),
         "sum": comm.all_reduce_sum(torch.tensor([1.0, rank])),
-        "said": rendezvous.first_to_say("it went wrong"),
+        "said": rendezvous.first_to_report("it went wrong"),
     }
 
 
@@ -122,14 +122,14 @@ def test_ranks_with_other_settings_say_which():
 def test_missing_ranks_are_named():
     found = run_ranks(4, start, None, join=False, only=[0, 2], environment={"FECNET_TIMEOUT_S": "1.5"})
     for text, seconds in found:
-        assert text == "of 4 ranks these have not come within 1.5 s (FECNET_TIMEOUT_S): 1, 3"
+        assert text == "of 4 ranks these did not join within 1.5 s (FECNET_TIMEOUT_S): 1, 3"
         assert seconds < 10
 
 
 def test_without_rank_0_nobody_answers():
     found = run_ranks(2, start, None, join=False, only=[1], environment={"FECNET_TIMEOUT_S": "1.5"})
     text, seconds = found[0]
-    assert text.startswith("rank 0 has not answered at 127.0.0.1:")
+    assert text.startswith("rank 0 did not answer at 127.0.0.1:")
     assert seconds < 30
 
 

@@ -82,5 +82,5 @@ def test_a_launch_without_its_peers_exits_with_2(recipe):
         command, env={**environment, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=90
     )
     assert done.returncode == 2
-    said = "error: of 3 ranks these have not come within 2 s (FECNET_TIMEOUT_S): 1, 2"
+    said = "error: of 3 ranks these did not join within 2 s (FECNET_TIMEOUT_S): 1, 2"
     assert [line for line in done.stderr.splitlines() if line] == [said]

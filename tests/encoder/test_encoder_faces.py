@@ -85,7 +85,7 @@ def test_another_detector_or_template_is_refused(aligned, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(recipe_module, "build_detector", lambda *_, **__: Squares())
     monkeypatch.setattr(recipe_module, "aligned_template", lambda: ((0.5, 0.5),))
-    with pytest.raises(ValueError, match="template: the faces were aligned to another one"):
+    with pytest.raises(ValueError, match="template: the faces were aligned to another template"):
         encoder.embed(pictures, align=True)
 
 
@@ -205,7 +205,7 @@ def test_real_photos_are_aligned_as_in_the_packed_set(tmp_path, detector):
         alone = list(pool.map(lambda path: encoder.embed(path, align=True), reversed(images)))
     assert np.abs(np.concatenate(alone)[::-1] - expected).max() <= 1e-5
     if detector == "yunet":
-        with pytest.raises(ValueError, match="detector yunet wants a model file"):
+        with pytest.raises(ValueError, match="detector yunet needs a model file"):
             fecnet.load(run).embed(images[0], align=True)
 
 

@@ -122,7 +122,7 @@ def test_names_tell_settings_apart():
         ("mtcnn", {"thresholds": (0.6, 0.7)}, "three numbers"),
         ("mtcnn", {"factor": 1.0}, "factor 1.0"),
         ("mtcnn", {"min_face": 0}, "min_face 0"),
-        ("yunet", {}, "wants a model file"),
+        ("yunet", {}, "needs a model file"),
         ("yunet", {"model_path": "absent.onnx"}, "absent.onnx: no such file"),
         ("yunet", {"model_path": __file__}, "does not load it as YuNet"),
     ],

@@ -7,7 +7,7 @@ import pytest
 
 from fecnet.faces.align import TEMPLATE, transform_points
 from fecnet.faces.detections import detections
-from fecnet.faces.refine import TURNS, look_turned, place_again, turn
+from fecnet.faces.refine import TURNS, detect_rotated, refine_landmarks, rotate
 
 COLOURS = 255 - 60 * np.array([[0, 4, 4], [4, 0, 4], [4, 4, 0], [0, 0, 4], [4, 0, 0]])  # of the five points
 MIRRORED = [1, 0, 2, 4, 3]
@@ -49,14 +49,14 @@ def upright_only(image_HWC):
 @pytest.mark.parametrize("degrees", [-30, 17, 90])
 def test_turned_photo_and_its_matrix_agree(degrees):
     points = at((170, 140), 5)
-    turned, matrix = turn(dotted(points), degrees)
+    turned, matrix = rotate(dotted(points), degrees)
     np.testing.assert_allclose(dots(turned), transform_points(points, matrix), atol=0.6)
 
 
 @pytest.mark.parametrize("tilt", [-35, -30, -5, 0, 8, 28])
 def test_turned_faces_are_found_once_and_where_they_are(tilt):
     points = at((170, 140), tilt)
-    found = look_turned(dotted(points), upright_only)
+    found = detect_rotated(dotted(points), upright_only)
     assert len(found.boxes_K4) == 1
     np.testing.assert_allclose(found.landmarks_K52[0], points, atol=0.8)
     middle = points.mean(axis=0)
@@ -67,7 +67,7 @@ def test_turned_faces_are_found_once_and_where_they_are(tilt):
 
 def test_two_faces_stay_two_and_nothing_stays_nothing():
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]])
-    found = look_turned(
+    found = detect_rotated(
         np.zeros((40, 40, 3), np.uint8),
         lambda image: (
             detections(boxes, [0.7, 0.8, 0.9], np.zeros((3, 5, 2)))
@@ -77,7 +77,7 @@ def test_two_faces_stay_two_and_nothing_stays_nothing():
     )
     assert found.scores_K.tolist() == pytest.approx([0.9, 0.8])
     assert found.boxes_K4.tolist() == boxes[[2, 1]].tolist()
-    empty = look_turned(np.zeros((40, 40, 3), np.uint8), lambda _: detections(np.empty(0), np.empty(0), np.empty(0)))
+    empty = detect_rotated(np.zeros((40, 40, 3), np.uint8), lambda _: detections(np.empty(0), np.empty(0), np.empty(0)))
     assert empty.landmarks_K52.shape == (0, 5, 2)
 
 
@@ -93,7 +93,7 @@ def test_points_are_placed_on_the_upright_face_and_carried_back(tilt, mirror):
         return located[:, MIRRORED] if len(seen) == 2 else located  # a net names a mirrored face's eyes by their side
 
     rough = points + np.array([[6, 0], [0, 6], [-6, 0], [0, -6], [4, 4]])
-    placed = place_again(dotted(points), rough[None], place, upright_52=TEMPLATE, size=200, mirror=mirror)
+    placed = refine_landmarks(dotted(points), rough[None], place, upright_52=TEMPLATE, size=200, mirror=mirror)
     np.testing.assert_allclose(placed[0], points, atol=0.8)
     assert placed.dtype == np.float32 and len(seen) == 1 + mirror
     eyes = dots(seen[0][0])[:2]
@@ -113,18 +113,18 @@ def test_the_mean_of_both_views_or_the_one_there_is():
             answer[1] = np.nan  # the second face is seen in one view, the third in none
         return answer
 
-    placed = place_again(dotted(points[0]), points, place, upright_52=TEMPLATE, size=100)
+    placed = refine_landmarks(dotted(points[0]), points, place, upright_52=TEMPLATE, size=100)
     for face, moved in enumerate((15, 10, 0)):
         np.testing.assert_allclose(placed[face], points[face] + [moved * 1.6, 0], atol=1e-3)
     nothing = np.empty((0, 5, 2), np.float32)
-    assert len(place_again(dotted(points[0]), nothing, place, upright_52=TEMPLATE, size=100)) == 0
+    assert len(refine_landmarks(dotted(points[0]), nothing, place, upright_52=TEMPLATE, size=100)) == 0
     assert len(calls) == 2
 
 
 def test_points_that_span_no_face_stay_and_others_are_placed():
     good_52 = at((180, 150), 10)
     given_K52 = np.stack([np.full((5, 2), 7.0), good_52 + 3, np.full((5, 2), 9.0)]).astype(np.float32)
-    placed = place_again(
+    placed = refine_landmarks(
         dotted(good_52),
         given_K52,
         lambda views: np.stack([dots(v) for v in views]),

@@ -115,7 +115,7 @@ def test_a_photo_that_comes_later_is_packed(tmp_path):
 
 def test_several_processes_cut_what_one_does(tmp_path, monkeypatch):
     files = {"train": write_csv(tmp_path / "a.csv", random_rows(60, 9))}
-    monkeypatch.setattr(extraction_module, "_PIECE", 2)
+    monkeypatch.setattr(extraction_module, "_SHARD", 2)
     for name, workers in (("one", 1), ("two", 2)):
         store(tmp_path / f"{name}.work", tmp_path, range(9))
         pack(files, tmp_path / name, workers=workers)
@@ -179,7 +179,7 @@ def kill_oneself(*_):
 def test_a_killed_worker_is_one_line(tmp_path, monkeypatch):
     files = {"train": write_csv(tmp_path / "a.csv", random_rows(60, 9))}
     store(tmp_path / "fec.work", tmp_path, range(9))
-    monkeypatch.setattr(extraction_module, "_PIECE", 2)
+    monkeypatch.setattr(extraction_module, "_SHARD", 2)
     monkeypatch.setattr(extraction_module, "_work", kill_oneself)
     with pytest.raises(ValueError, match=r"was killed, .* run the same command again"):
         pack(files, tmp_path / "fec", workers=2)
@@ -189,7 +189,7 @@ def test_a_killed_worker_is_one_line(tmp_path, monkeypatch):
 
 def test_nothing_on_disk_is_one_line(tmp_path):
     files = {"train": write_csv(tmp_path / "a.csv", random_rows(10, 4))}
-    with pytest.raises(ValueError, match=r"no face is left to pack; lost: \{'photo_not_on_disk': \d+\}"):
+    with pytest.raises(ValueError, match=r"no face is left to pack; missing: \{'photo_not_on_disk': \d+\}"):
         pack(files, tmp_path / "fec")
 
 
@@ -334,7 +334,7 @@ def test_large_photos_are_held_one_at_a_time(tmp_path, monkeypatch):
         (tmp_path / f"{k}.png").write_bytes(photo_bytes(tmp_path, k))
         photos.append(PhotoFaces(tmp_path / f"{k}.png", [k], [[0.0, 1.0, 0.0, 1.0]]))
     together = extraction_module.extract_photos(photos, Extraction(size=16), Counting())
-    monkeypatch.setattr(extraction_module, "_TOGETHER_PIXELS", 3000)  # a photo has 2048
+    monkeypatch.setattr(extraction_module, "_BATCH_PIXELS", 3000)  # a photo has 2048
     split = extraction_module.extract_photos(photos, Extraction(size=16), Counting())
     assert seen == [5, 2, 2, 1]
     for (k, one), (same, other) in zip(together, split, strict=True):

@@ -100,7 +100,7 @@ def test_other_images_are_refused(sources):
 @pytest.mark.skipif(not (REAL / "fer2013.npz").is_file(), reason=f"{REAL} is absent")
 def test_copies_and_blanks_are_those_of_the_real_set():
     real = read_fer2013(REAL)
-    duplicate_of, in_train = fer2013._copies(real.image_NHW, real.usage_N)
+    duplicate_of, in_train = fer2013._find_duplicates(real.image_NHW, real.usage_N)
     np.testing.assert_array_equal(duplicate_of, real.duplicate_of_N)
     np.testing.assert_array_equal(in_train, real.in_train_N)
     blank = np.ptp(real.image_NHW.reshape(len(real.blank_N), -1), axis=1) < fer2013._BLANK_RANGE

@@ -193,7 +193,7 @@ def test_nothing_is_left_after_a_failure(source, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("the disk is gone")
 
-    monkeypatch.setattr(ferplus, "half_rater_agreement", fail)
+    monkeypatch.setattr(ferplus, "split_half_agreement", fail)
     with pytest.raises(RuntimeError):
         prepare(source, tmp_path / "out")
     assert [entry.name for entry in tmp_path.iterdir()] == ["source"]

@@ -12,7 +12,7 @@ def test_a_line_that_found_half_its_place_leaves_nothing(tmp_path, monkeypatch):
     journal = Journal(tmp_path / "journal.jsonl")
     write = os.write
     monkeypatch.setattr(journal_module.os, "write", lambda handle, data: write(handle, data[:9]))
-    with pytest.raises(OSError, match=r"only a part of a line.*journal\.jsonl"):
+    with pytest.raises(OSError, match=r"only part of a line.*journal\.jsonl"):
         journal.write({"url": "a", "outcome": "http_404", "lasting": True})
     monkeypatch.undo()
     journal.write({"url": "b", "outcome": "http_404", "lasting": True})

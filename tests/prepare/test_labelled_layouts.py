@@ -112,7 +112,7 @@ def test_damaged_csv_is_named(tmp_path, content, message):
 
 def test_text_files_that_are_none(tmp_path):
     for read in (read_lines, lambda path: list(read_table(path, ("a",)))):
-        with pytest.raises(ValueError, match="a folder; wanted: a text file"):
+        with pytest.raises(ValueError, match="a folder; expected: a text file"):
             read(tmp_path)
         with pytest.raises(ValueError, match="no such file"):
             read(tmp_path / "gone")

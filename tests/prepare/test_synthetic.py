@@ -8,8 +8,8 @@ from fecnet.prepare import synthetic
 from fecnet.prepare.synthetic import prepare_synthetic
 from fecnet.structures import TripletType
 from fecnet.synthetic import annotators
-from fecnet.synthetic.expressions import EXPRESSIONS, as_seen, sample_expressions
-from fecnet.synthetic.rendering import EXPRESSION_FIELDS, photograph_again, render_faces, sample_identities
+from fecnet.synthetic.expressions import EXPRESSIONS, sample_expressions, to_perceptual
+from fecnet.synthetic.rendering import EXPRESSION_FIELDS, render_faces, resample_capture, sample_identities
 
 SMALL = {
     "size": 24,
@@ -110,8 +110,8 @@ def test_too_few_faces_are_refused(tmp_path):
 
 
 def test_identity_and_expression_are_independent(monkeypatch):
-    monkeypatch.setattr(synthetic, "rate_triplets", lambda seen, label, num, rng: None)
-    split = synthetic._draw_split("train", 0, 0, 600, 5, 0)
+    monkeypatch.setattr(synthetic, "annotate_triplets", lambda seen, label, num, rng: None)
+    split = synthetic._sample_split("train", 0, 0, 600, 5, 0)
     drawn = np.corrcoef(split.identity_NI.T, split.expression_NE.T)
     num = split.identity_NI.shape[1]
     across = np.abs(drawn[:num, num:])
@@ -120,7 +120,7 @@ def test_identity_and_expression_are_independent(monkeypatch):
 
 def test_photographing_again_keeps_the_person():
     before = sample_identities(3, 0)
-    after = photograph_again(before, 1)
+    after = resample_capture(before, 1)
     changed = (before != after).all(axis=0)
     assert changed.any()
     first = int(changed.argmax())
@@ -151,16 +151,16 @@ def test_drawing_does_not_depend_on_the_company():
 def test_labels_are_balanced_and_expressions_near_their_anchor():
     expression, label = sample_expressions(1200, 0)
     assert (np.bincount(label) == 100).all()
-    means = np.stack([as_seen(expression[label == k]).mean(axis=0) for k in range(len(EXPRESSIONS))])
-    nearest = np.linalg.norm(as_seen(expression)[:, None] - means, axis=-1).argmin(axis=1)
+    means = np.stack([to_perceptual(expression[label == k]).mean(axis=0) for k in range(len(EXPRESSIONS))])
+    nearest = np.linalg.norm(to_perceptual(expression)[:, None] - means, axis=-1).argmin(axis=1)
     assert (nearest == label).mean() > 0.75
 
 
 def test_raters_without_noise_name_the_face_outside_the_closest_pair(monkeypatch):
-    monkeypatch.setattr(annotators, "RATER_NOISE", np.zeros(annotators.NUM_RATERS))
+    monkeypatch.setattr(annotators, "ANNOTATOR_NOISE", np.zeros(annotators.NUM_ANNOTATORS))
     seen = np.array([[0.0], [1.0], [5.0]])
     faces = np.array([[0, 1, 2], [2, 0, 1], [1, 2, 0]])
-    answers = annotators.ask_raters(seen, faces, np.random.default_rng(0))
+    answers = annotators.simulate_answers(seen, faces, np.random.default_rng(0))
     assert answers.tolist() == [[2] * 6, [0] * 6, [1] * 6]
 
 
@@ -168,7 +168,7 @@ def test_candidates_of_every_type_are_drawn_evenly():
     by_label = [np.arange(0, 3), np.arange(3, 7), np.arange(7, 15)]
     label = np.repeat([0, 1, 2], [3, 4, 8])
     for kind in TripletType:
-        faces = annotators._draw_candidates(by_label, kind, 3000, np.random.default_rng(0))
+        faces = annotators._sample_candidates(by_label, kind, 3000, np.random.default_rng(0))
         assert (np.sort(faces, axis=1)[:, :-1] < np.sort(faces, axis=1)[:, 1:]).all()
         assert all(len(set(row)) == kind + 1 for row in label[faces].tolist())
         # Labels are equally frequent, so faces of small labels come up more often.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fecnet.prepare import votes
-from fecnet.prepare.votes import half_rater_agreement, odd_and_gap, pair_distances, vote_triplets
+from fecnet.prepare.votes import odd_and_gap, pair_distances, split_half_agreement, vote_triplets
 from fecnet.structures import TripletType
 
 NAMES = {"ONE": TripletType.ONE_CLASS, "TWO": TripletType.TWO_CLASS, "THREE": TripletType.THREE_CLASS}
@@ -122,7 +122,7 @@ def test_the_odd_face_is_in_no_favoured_place():
 
 def test_rare_labels_appear_by_the_square_root_of_their_number():
     count_K = np.array([900, 100, 0])
-    drawn_C3 = votes._draw_labels(count_K, TripletType.ONE_CLASS, 20_000, np.random.default_rng(0))
+    drawn_C3 = votes._sample_labels(count_K, TripletType.ONE_CLASS, 20_000, np.random.default_rng(0))
     share_K = np.bincount(drawn_C3[:, 0], minlength=3) / 20_000
     np.testing.assert_allclose(share_K, [0.75, 0.25, 0], atol=0.02)  # 30 : 10 : 0
 
@@ -137,7 +137,7 @@ def test_halves_add_up_and_are_fair():
     np.testing.assert_allclose(half.reshape(3, 4000, 3).mean(axis=1), expected, atol=0.05)
 
 
-def test_half_rater_agreement_equals_a_naive_loop(monkeypatch):
+def test_split_half_agreement_equals_a_naive_loop(monkeypatch):
     table = vote_table(30, num_classes=4)
     rng = np.random.default_rng(1)
     faces_T3 = np.stack([rng.permutation(30)[:3] for _ in range(200)])
@@ -145,7 +145,7 @@ def test_half_rater_agreement_equals_a_naive_loop(monkeypatch):
     halves = [votes._halve(table, np.random.default_rng(seed)) for seed in range(4)]
     remaining = iter(halves)
     monkeypatch.setattr(votes, "_halve", lambda table, rng: next(remaining))
-    found = half_rater_agreement(table, faces_T3, odd_T, type_T, seed=0, repeats=4, progress=False)
+    found = split_half_agreement(table, faces_T3, odd_T, type_T, seed=0, repeats=4, progress=False)
 
     expected = {name: dict.fromkeys(("correct", "counted", "no_answer", "matches_all_votes"), 0) for name in found}
     for predictor, judge in halves:
@@ -166,7 +166,7 @@ def test_half_rater_agreement_equals_a_naive_loop(monkeypatch):
 def test_unanimous_raters_agree_fully():
     table = np.eye(3, dtype=np.int64)[[0, 0, 1, 1, 2, 2]] * 10
     faces_T3 = np.array([[0, 1, 2], [3, 4, 5], [2, 0, 3], [0, 2, 4]])  # the last ties: nobody answers
-    found = half_rater_agreement(
+    found = split_half_agreement(
         table, faces_T3, np.array([2, 0, 1, 0]), np.array([1, 1, 1, 2]), seed=0, repeats=5, progress=False
     )
     assert found["TWO"] == {"percent": 100.0, "correct": 15, "counted": 15, "no_answer": 0, "matches_all_votes": 15}

@@ -54,7 +54,7 @@ def test_an_exception_leaves_nothing(tmp_path):
 
 
 def test_faces_missing_at_the_end_leave_no_data_set(tmp_path):
-    with pytest.raises(AssertionError, match="1 faces added, 2 announced"):
+    with pytest.raises(AssertionError, match="1 faces added, 2 expected"):
         write(tmp_path / "set", num_added=1)
     assert list(tmp_path.iterdir()) == []
 

@@ -1,1 +1,1 @@
-"""Labelled pictures: a reader per layout, and the one function that packs what they give."""
+"""Labelled images: one reader per data set layout, and one function that packs their output."""

@@ -29,7 +29,7 @@ _FOLDERS = ("Manually_Annotated_Images", "Manually_Annotated/Manually_Annotated_
 
 
 def read_affectnet(path: Path) -> LabelledSource:
-    """Faces cut out by their boxes; rows without one of the eight expressions are counted by what they say instead.
+    """Faces cropped by their boxes; rows without one of the eight expressions are counted by their other label.
 
     Args:
         path: the folder with ``training.csv`` and ``validation.csv`` (splits ``train`` and ``val``) and the pictures
@@ -62,7 +62,7 @@ def _split_files(path: Path) -> list[Path]:
 
 
 def _picture(row: dict[str, str], images: Path, split: str) -> LabelledPicture | str:
-    """The face of a row, or why there is none."""
+    """The face of a row, or the reason why there is none."""
     expression = _number(row["expression"])
     if expression in _NO_EMOTION:
         return _NO_EMOTION[int(expression)]
@@ -80,7 +80,7 @@ def _picture(row: dict[str, str], images: Path, split: str) -> LabelledPicture |
 
 
 def _box(row: dict[str, str]) -> tuple[float, ...] | None:
-    """Left, top, right, bottom; empty where the file has no boxes: its pictures are cut out already."""
+    """Left, top, right, bottom; empty where the file has no boxes: its images are face crops."""
     if "face_x" not in row:
         return ()
     x, y, width, height = (_number(row.get(f"face_{name}", "")) for name in ("x", "y", "width", "height"))
@@ -89,13 +89,13 @@ def _box(row: dict[str, str]) -> tuple[float, ...] | None:
 
 
 def _valence_arousal(row: dict[str, str]) -> tuple[float, float] | None:
-    """Both, or None where one is not in -1..1; the files write -2 for absent."""
+    """Both, or None where one is not in -1..1; the files write -2 for missing."""
     valence, arousal = (_number(row.get(name, "")) for name in ("valence", "arousal"))
     return (valence, arousal) if abs(valence) <= 1 and abs(arousal) <= 1 else None
 
 
 def _number(text: str) -> float:
-    """NaN where it is none."""
+    """NaN if not a number."""
     try:
         return float(text)
     except ValueError:

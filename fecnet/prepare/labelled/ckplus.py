@@ -1,7 +1,7 @@
 """Reads CK+, the last three frames of each labelled sequence: as published, as CK+48 folders, or as ``ckplus48.npz``.
 
-Lucey et al., "The Extended Cohn-Kanade Dataset (CK+)". There is no official split: all is in the split ``all``. Frames
-of a sequence are nearly equal, so anything that is to be measured must be split by subject.
+Lucey et al., "The Extended Cohn-Kanade Dataset (CK+)". There is no official split: all faces are in split ``all``.
+Frames of a sequence are nearly identical, so evaluation needs a split by subject.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from fecnet.utils.files import read_arrays
 CKPLUS_CLASSES = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "contempt")
 FILE_NAME = "ckplus48.npz"
 _CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")  # of *_emotion.txt
-_FRAMES = 3  # the last ones show the expression at its height
+_FRAMES = 3  # the last frames show the peak expression
 _NAME = re.compile(r"(S\d+)_(\d+)_(\d+)\.\w+$")  # S010_004_00000017.png: subject, sequence, frame
 
 
 def read_ckplus(path: Path) -> LabelledSource:
-    """CK+ in the layout that is found at ``path``.
+    """Read CK+ in any of the layouts.
 
     Raises:
         DataError: none of the layouts, or damaged.
@@ -45,8 +45,8 @@ def read_ckplus(path: Path) -> LabelledSource:
         aliases={"happiness": "happy", "sad": "sadness", "angry": "anger"},
     )
     if not source.pictures:
-        wanted = f"{FILE_NAME}, <class>/S010_004_00000017.png, or cohn-kanade-images and Emotion"
-        raise DataError(f"{path}: not a CK+ layout; wanted: {wanted}")
+        layouts = f"{FILE_NAME}, <class>/S010_004_00000017.png, or cohn-kanade-images and Emotion"
+        raise DataError(f"{path}: not a CK+ layout; expected: {layouts}")
     return replace(source, pictures=[_with_subject(picture) for picture in source.pictures])
 
 
@@ -56,7 +56,7 @@ def _folder(path: Path, name: str) -> Path | None:
 
 
 def _with_subject(picture: LabelledPicture) -> LabelledPicture:
-    """Subject and sequence from the name; a file of another name has neither."""
+    """Add subject and sequence from the file name, where it has the published form."""
     found = _NAME.search(picture.source)
     if not found:
         return picture
@@ -71,10 +71,12 @@ def _read_npz(path: Path) -> LabelledSource:
     arrays = read_arrays(path, names, kind="CK+48 file")
     images, label, classes, filename = (arrays[name] for name in names)
     if images.dtype != np.uint8 or images.ndim != 3 or not label.shape == filename.shape == (len(images),):
-        raise DataError(f"{path}: images is {images.dtype} {images.shape}, label {label.shape}, wanted uint8 (N, H, W)")
+        raise DataError(
+            f"{path}: images is {images.dtype} {images.shape}, label {label.shape}; expected uint8 (N, H, W)"
+        )
     if label.dtype.kind not in "iu" or classes.ndim != 1 or {classes.dtype.kind, filename.dtype.kind} != {"U"}:
         kinds = f"{label.dtype}, {classes.dtype} {classes.shape}, {filename.dtype}"
-        raise DataError(f"{path}: label, classes, filename are {kinds}; wanted whole numbers, texts (K,), texts")
+        raise DataError(f"{path}: label, classes, filename are {kinds}; expected integers, strings (K,), strings")
     pictures, dropped = [], Dropped()
     for image, number, name in zip(images, label.tolist(), filename.tolist(), strict=True):
         word = classes[number] if 0 <= number < len(classes) else ""
@@ -86,9 +88,9 @@ def _read_npz(path: Path) -> LabelledSource:
 
 
 def _read_published(path: Path, images: Path) -> LabelledSource:
-    """``cohn-kanade-images/S005/001/*.png`` with ``Emotion/S005/001/*_emotion.txt``; whole frames, faces not cut out.
+    """``cohn-kanade-images/S005/001/*.png`` with ``Emotion/S005/001/*_emotion.txt``; whole frames, not cropped.
 
-    Frames of sequences without a label are counted, three of each; other frames are not looked at.
+    Sequences without a label are counted with three frames each; other frames are ignored.
     """
     emotions = _folder(path, "Emotion")
     if emotions is None:
@@ -103,19 +105,19 @@ def _read_published(path: Path, images: Path) -> LabelledSource:
                 continue
             for frame in frames:
                 name = picture_name(frame, images)
-                film = f"{subject.name}_{sequence.name}"
-                pictures.append(LabelledPicture(name, frame, label, ALL, subject.name, film))
+                sequence_name = f"{subject.name}_{sequence.name}"
+                pictures.append(LabelledPicture(name, frame, label, ALL, subject.name, sequence_name))
     return LabelledSource("ckplus", path, CKPLUS_CLASSES, pictures, 128, "grey", dropped)
 
 
 def _emotion(folder: Path) -> int | str:
-    """The class of a sequence, or why there is none. The file holds one number such as ``3.0000000e+00``."""
+    """The class of a sequence, or the reason why there is none. The file holds one number such as ``3.0000000e+00``."""
     file = next(iter(sorted(folder.glob("*_emotion.txt"))), None)
     if file is None:
         return "no_emotion_label"
     try:
         code = float(file.read_text(encoding="utf-8-sig"))
-    except ValueError:  # UTF-8's too
+    except ValueError:  # includes UnicodeDecodeError
         return "unknown_label"
     word = _CODES[int(code)] if code in range(len(_CODES)) else ""
     return CKPLUS_CLASSES.index(word) if word in CKPLUS_CLASSES else "unknown_label"

@@ -1,4 +1,4 @@
-"""Reads pictures sorted into folders: ``<class>/*.jpg``, or with the split above it, ``train/<class>/*.jpg``."""
+"""Reads images in class folders: ``<class>/*.jpg``, or below split folders, ``train/<class>/*.jpg``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fecnet.utils.errors import DataError
 
 
 def read_folder(path: Path) -> LabelledSource:
-    """Pictures of any classes; these are ordered by name, over all splits together.
+    """Read images of any classes, ordered by name over all splits.
 
     Raises:
-        DataError: no such folder, or none inside it.
+        DataError: no such folder, or no folder in it.
     """
     return read_class_folders(path, "label", size=112)
 
@@ -28,25 +28,25 @@ def read_class_folders(
     classes: tuple[str, ...] | None = None,
     aliases: Mapping[str, str] | None = None,
 ) -> LabelledSource:
-    """Pictures in folders that are named after their class.
+    """Read images in folders named by class.
 
-    The first level is that of the splits where each folder there is called train, val, test or so. Pictures may lie
-    deeper below their class. Files that are no pictures and pictures beside the class folders are counted.
+    The first level is taken as splits where all its folders have names of splits (train, val, test, …). Images may be
+    in subfolders of a class. Other files, and images outside of class folders, are counted as dropped.
 
     Args:
         path: the folder.
         name: of the label set.
         size: default side of a face, pixels.
         channels: ``grey`` or ``rgb``, by default.
-        classes: in label order, lower case; pictures of others are counted. None: the folders found, by name.
-        aliases: other folder names of the classes.
+        classes: in label order, lower case; images of others are counted as dropped. None: the folders, by name.
+        aliases: alternative folder names of the classes.
 
     Raises:
-        DataError: no such folder, or none inside it.
+        DataError: no such folder, or no folder in it.
     """
     folders = subfolders(path)
     if not folders:
-        raise DataError(f"{path}: no folders in it; wanted: <class>/*.jpg or <split>/<class>/*.jpg")
+        raise DataError(f"{path}: no folders in it; expected: <class>/*.jpg or <split>/<class>/*.jpg")
     splits = {folder: split_name(folder.name) for folder in folders}
     roots = {folder: str(split) for folder, split in splits.items()} if all(splits.values()) else {path: ALL}
     of_split = {root: subfolders(root) for root in roots}

@@ -1,4 +1,4 @@
-"""Reads any list of pictures: a CSV file with the column path, a label or votes, and optionally split and subject."""
+"""Reads a CSV list of images: columns path, label or votes, and optionally split and subject."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _WHOLE = re.compile(r"-?\d+")
 
 
 def read_csv_list(path: Path) -> LabelledSource:
-    """Pictures named in a CSV file; paths are relative to its folder.
+    """Read images listed in a CSV file, with paths relative to its folder.
 
-    Classes are the labels found: whole numbers by value, words by name. Common words for a split become ``train``,
-    ``val`` and ``test``, others stay as they are; without the column all are of the split ``all``.
+    Classes are the labels found: integers ordered by value, words by name. Common names of splits become ``train``,
+    ``val`` and ``test``, others stay as they are; without the column all are in split ``all``.
 
     Raises:
         DataError: no such file, not a CSV file, or a column is missing.
@@ -39,21 +39,21 @@ def read_csv_list(path: Path) -> LabelledSource:
 
 
 def read_csv_votes(path: Path, classes: Sequence[str]) -> LabelledSource:
-    """Pictures named in a CSV file with a column per class that says how many raters chose it, or what share did.
+    """Read images listed in a CSV file with one column per class: the number or share of annotators who chose it.
 
-    The label is the class with most votes, the first of ``classes`` on a tie. Paths and splits as ``read_csv_list``.
+    The label is the class with most votes, the first of ``classes`` on a tie. Paths and splits as in ``read_csv_list``.
 
     Args:
         path: the file.
         classes: the columns, in label order.
 
     Raises:
-        DataError: as ``read_csv_list``; fewer than two classes, or one named twice or like another column.
+        DataError: as ``read_csv_list``; fewer than two classes, or a duplicate or reserved column name.
     """
     columns = [name.strip().lower() for name in classes]
     if len(columns) < 2 or len(set(columns)) < len(columns) or not all(columns) or {*columns} & {*_OTHER_COLUMNS}:
-        told = ", ".join(_OTHER_COLUMNS)
-        raise DataError(f"votes: {','.join(classes)!r}; allowed: two or more different columns, none of {told}")
+        reserved = ", ".join(_OTHER_COLUMNS)
+        raise DataError(f"votes: {','.join(classes)!r}; allowed: two or more different columns, none of {reserved}")
     pictures, dropped = [], Dropped()
     for _, row in read_table(path, ("path", *columns)):
         split, votes = _split(row), _votes([row[name] for name in columns])
@@ -74,14 +74,14 @@ def _picture(
 
 
 def _split(row: dict[str, str]) -> str:
-    """The row's split, or nothing where its word is none: it becomes a file name, so it must be a plain word."""
+    """The split of a row, or an empty string if it is not an identifier: it becomes a file name."""
     written = row.get("split", ALL)
     split = split_name(written) or written
     return split if split.isidentifier() else ""
 
 
 def _fault(row: dict[str, str], split: str) -> str:
-    """Why the row names no picture, or nothing."""
+    """Why the row has no image, or an empty string."""
     if not split:
         return "bad_split"
     if "\0" in row["path"]:
@@ -90,7 +90,7 @@ def _fault(row: dict[str, str], split: str) -> str:
 
 
 def _votes(written: Sequence[str]) -> tuple[float, ...] | str:
-    """The votes, or why they are none."""
+    """The votes, or the reason why they are invalid."""
     try:
         votes = tuple(map(float, written))
     except ValueError:

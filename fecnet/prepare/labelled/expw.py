@@ -1,4 +1,4 @@
-"""Reads ExpW, Expression in-the-Wild: ``label.lst`` with a line per face and the photos in ``origin``.
+"""Reads ExpW, Expression in-the-Wild: ``label.lst`` with one line per face, and the photos in ``origin``.
 
 Zhang et al., "From Facial Expression Recognition to Interpersonal Relation Prediction", arXiv:1609.06426.
 """
@@ -16,12 +16,12 @@ _FOLDERS = ("origin", "image/origin", "image")
 
 
 def read_expw(path: Path) -> LabelledSource:
-    """Faces cut out by their boxes. There is no official split: all is in the split ``all``.
+    """Read faces cropped by their boxes. There is no official split: all faces are in split ``all``.
 
-    A line is ``image_name face_id top left right bottom confidence label``; the confidence is not looked at.
+    A line is ``image_name face_id top left right bottom confidence label``; the confidence is ignored.
 
     Args:
-        path: the folder with the list and the photos, or the list with the photos beside it.
+        path: the folder with the list and the photos, or the list beside the photos.
 
     Raises:
         UserError: the list is missing or empty.
@@ -31,7 +31,7 @@ def read_expw(path: Path) -> LabelledSource:
         if path.is_file()
         else next((path / name for name in _LISTS if (path / name).is_file()), path / "label.lst")
     )
-    around = [file.parent, file.parent.parent]  # label/label.lst stands beside image/origin
+    around = [file.parent, file.parent.parent]  # label/label.lst is beside image/origin
     images = next((root / name for root in around for name in _FOLDERS if (root / name).is_dir()), file.parent)
     pictures, dropped = [], Dropped()
     for line in read_lines(file):

@@ -1,9 +1,9 @@
-"""Reads FER2013 with the FERPlus votes from one ``fer2013.npz``, or from the two CSV files as they are published.
+"""Reads FER2013 with the FERPlus votes from one ``fer2013.npz``, or from the two published CSV files.
 
-Nothing is filtered here, only checked and named.
+Nothing is filtered here, only checked and flagged.
 
-Sources: pixels, labels and splits of the ICML-2013 challenge set (arXiv:1307.0414); votes of ten raters per face from
-github.com/microsoft/FERPlus (arXiv:1608.01041). The pixels carry no licence to redistribute them.
+Sources: pixels, labels and splits of the ICML-2013 challenge set (arXiv:1307.0414); votes of ten annotators per face
+from github.com/microsoft/FERPlus (arXiv:1608.01041). No licence allows redistributing the pixels.
 
 Shape suffixes: N rows of fer2013.csv, H = W = 48 pixels.
 """
@@ -29,7 +29,7 @@ FERPLUS_CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disg
 NUM_VOTE_COLUMNS = len(FERPLUS_CLASSES) + 2  # then "unknown" and "not a face"
 USAGES = ("train", "public_test", "private_test")  # Training, PublicTest, PrivateTest of fer2013.csv
 
-_STRAY_ROW = 5274  # of the published files: its votes belong to another image
+_STRAY_ROW = 5274  # of the published files, whose votes belong to another image
 _BLANK_RANGE = 16  # grey values; the 13 blank images span 0 to 3, all others 48 or more
 
 # name: (dtype kind, shape after N, largest value or None)
@@ -48,18 +48,18 @@ _ARRAYS: dict[str, tuple[str, tuple[int, ...], int | None]] = {
 
 @dataclass(frozen=True)
 class Fer2013:
-    """The set in the row order of fer2013.csv.
+    """FER2013 in the row order of fer2013.csv.
 
     Attributes:
         image_NHW: uint8, shape (N, 48, 48).
         emotion_N: index into ``FER_CLASSES``.
         usage_N: index into ``USAGES``.
         votes_NV: votes for ``FERPLUS_CLASSES``, unknown, not a face: uint8, shape (N, 10).
-        named_N: whether FERPlus has an image name for the row.
+        named_N: True where FERPlus has an image name for the row.
         joined_N: False where the votes belong to another image.
         duplicate_of_N: first row with the same pixels; the row itself where it is the first.
-        in_train_N: a test row whose pixels are in Training.
-        blank_N: an image of nearly one grey value.
+        in_train_N: True for a test row whose pixels are in Training.
+        blank_N: True for an image of nearly constant grey value.
     """
 
     image_NHW: np.ndarray
@@ -74,14 +74,14 @@ class Fer2013:
 
 
 def read_fer2013(source: str | Path, *, images_sha256: str = IMAGES_SHA256) -> Fer2013:
-    """Read and check the file or the two files.
+    """Read and validate FER2013.
 
     Args:
         source: ``fer2013.npz``, or the folder that holds it, or one with ``fer2013.csv`` and ``fer2013new.csv``.
-        images_sha256: what the decoded images must hash to.
+        images_sha256: expected sha256 of the decoded images.
 
     Raises:
-        DataError: no such file, not the arrays described here, or other images.
+        DataError: no such file, other arrays than those described here, or other images.
     """
     path = Path(source)
     if (path / CSV_NAME).is_file() and not (path / FILE_NAME).is_file():
@@ -93,7 +93,7 @@ def read_fer2013(source: str | Path, *, images_sha256: str = IMAGES_SHA256) -> F
             f"a folder with it or with {CSV_NAME} and {PLUS_NAME}"
         )
     arrays = _load(path)
-    # Each pixel is stored as its difference to the neighbours, which compresses better; sums wrap around at 256.
+    # Pixels are stored as differences to their neighbours, which compress better; sums wrap around at 256.
     image_NHW = arrays["images_delta"]
     for axis in (1, 2):
         image_NHW = np.cumsum(image_NHW, axis=axis, dtype=np.uint8)
@@ -118,12 +118,12 @@ def _check_images(path: Path, image_NHW: np.ndarray, images_sha256: str) -> None
 
 
 def _read_csv_files(path: Path, plus: Path, images_sha256: str) -> Fer2013:
-    """Join the files row by row, and find what the npz file has written down: copies, blank images, stray votes."""
+    """Join the files row by row, and compute what the npz file holds: duplicates, blank images, mis-joined votes."""
     images, emotions, usages = [], [], []
     for row in read_fer2013_rows(path):
         if row.image_HW is None or row.emotion is None or row.split not in USAGES:
-            seen = f"emotion {row.emotion}, usage {row.split}, pixels {'no' if row.image_HW is None else 'yes'}"
-            raise DataError(f"{path}: line {row.line}: {seen}; the join by rows needs every row whole")
+            found = f"emotion {row.emotion}, usage {row.split}, pixels {'no' if row.image_HW is None else 'yes'}"
+            raise DataError(f"{path}: line {row.line}: {found}; joining row by row needs every row complete")
         images.append(row.image_HW)
         emotions.append(row.emotion)
         usages.append(USAGES.index(row.split))
@@ -135,7 +135,7 @@ def _read_csv_files(path: Path, plus: Path, images_sha256: str) -> Fer2013:
             raise DataError(f"{plus}: row {number}: usage {word!r}, {path.name} says {USAGES[usage]}: rows are shifted")
     image_NHW, usage_N = np.stack(images), np.array(usages, np.uint8)
     _check_images(path, image_NHW, images_sha256)
-    duplicate_of_N, in_train_N = _copies(image_NHW, usage_N)
+    duplicate_of_N, in_train_N = _find_duplicates(image_NHW, usage_N)
     return Fer2013(
         image_NHW=image_NHW,
         emotion_N=np.array(emotions, np.uint8),
@@ -149,8 +149,8 @@ def _read_csv_files(path: Path, plus: Path, images_sha256: str) -> Fer2013:
     )
 
 
-def _copies(image_NHW: np.ndarray, usage_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First row with the same pixels, and whether a row of a test has its pixels in Training."""
+def _find_duplicates(image_NHW: np.ndarray, usage_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First row with the same pixels, and whether a test row has the pixels of a row in Training."""
     first: dict[bytes, int] = {}
     keys = [image.tobytes() for image in image_NHW]
     duplicate_of_N = np.array([first.setdefault(key, row) for row, key in enumerate(keys)], np.int32)
@@ -160,7 +160,7 @@ def _copies(image_NHW: np.ndarray, usage_N: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of ``_ARRAYS``, each of the kind, shape and range it must have."""
+    """Read the arrays of ``_ARRAYS`` and check their kind, shape and range."""
     arrays = read_arrays(path, (), optional=tuple(_ARRAYS), kind="readable npz file")
     missing = [name for name in _ARRAYS if name not in arrays]
     if missing:

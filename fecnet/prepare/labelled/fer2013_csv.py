@@ -1,6 +1,6 @@
-"""Reads ``fer2013.csv`` as Kaggle gave it, and ``fer2013new.csv`` of FERPlus, joined to it row by row.
+"""Reads ``fer2013.csv`` as published on Kaggle, and ``fer2013new.csv`` of FERPlus, joined to it row by row.
 
-The image names of FERPlus are no key: their numbers drift from the rows, and four occur twice.
+The image names of FERPlus are not usable as a key: their numbers drift from the rows, and four occur twice.
 
 Shape suffixes: N rows of fer2013.csv.
 """
@@ -22,10 +22,10 @@ _VOTES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fe
 
 @dataclass(frozen=True)
 class FerRow:
-    """A row of fer2013.csv; what could not be read is None.
+    """A row of fer2013.csv; invalid values are None.
 
     Attributes:
-        line: line of the file.
+        line: line number in the file.
         image_HW: uint8, shape (48, 48).
         emotion: 0..6.
         split: ``train``, ``public_test`` or ``private_test``.
@@ -63,7 +63,7 @@ def read_ferplus_votes(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
 
     Returns:
         votes_NV: for the eight emotions of FERPlus, unknown, not a face: uint8, shape (N, 10).
-        named_N: whether the row has an image name, bool, shape (N,).
+        named_N: True where the row has an image name, bool, shape (N,).
         usages: Training, PublicTest or PrivateTest, as written.
 
     Raises:

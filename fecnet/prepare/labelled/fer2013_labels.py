@@ -21,10 +21,10 @@ _ALIASES = {
 
 
 def read_fer2013_labels(path: Path) -> LabelledSource:
-    """FER2013 in the layout that is found at ``path``; 48×48 grey.
+    """Read FER2013 in any of the layouts; 48×48 grayscale.
 
-    Files have the splits ``train``, ``public_test`` and ``private_test``. The Kaggle folders have ``train`` and
-    ``test``, which is both tests together.
+    The files have splits ``train``, ``public_test`` and ``private_test``. The Kaggle folders have ``train`` and
+    ``test``, which joins both test splits.
 
     Raises:
         DataError: none of the layouts, or damaged.
@@ -34,7 +34,7 @@ def read_fer2013_labels(path: Path) -> LabelledSource:
     if path.suffix == ".csv" or (path / CSV_NAME).is_file():
         return _read_csv(path / CSV_NAME if path.is_dir() else path)
     if not path.is_dir():
-        raise DataError(f"{path}: no such file or folder; wanted: {CSV_NAME}, {FILE_NAME}, or train and test folders")
+        raise DataError(f"{path}: no such file or folder; expected: {CSV_NAME}, {FILE_NAME}, or train and test folders")
     return read_class_folders(path, "fer", size=SIDE, channels="grey", classes=FER_CLASSES, aliases=_ALIASES)
 
 

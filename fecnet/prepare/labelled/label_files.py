@@ -1,4 +1,4 @@
-"""What the readers of labelled sources share: text files line by line, folders of pictures, names, counts."""
+"""Helpers of the readers of labelled data: text files, CSV tables, image folders, names, counts."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _SPLITS = {
 }
 
 
-_STRAY = re.compile("[\udc80-\udcff]")  # how Python reads bytes that are no UTF-8
+_STRAY = re.compile("[\udc80-\udcff]")  # how Python represents invalid UTF-8 bytes
 
 
 class Dropped(defaultdict[str, Counter[str]]):
-    """Rows that became no picture: split to reason to count."""
+    """Counts of dropped rows: split to reason to count."""
 
     def __init__(self) -> None:
         super().__init__(Counter)
@@ -45,15 +45,15 @@ class Dropped(defaultdict[str, Counter[str]]):
 
 
 def split_name(text: str) -> str | None:
-    """The split a source calls ``text``, such as ``Training`` or ``PublicTest``; None if it is no such word."""
+    """The split for a name such as ``Training`` or ``PublicTest``; None for an unknown name."""
     return _SPLITS.get(text.strip().lower())
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a UTF-8 text file, with or without byte-order mark, any line ends; empty ones are left out.
+    """Non-empty lines of a UTF-8 text file, with or without byte-order mark, any line ends.
 
     Raises:
-        DataError: no such file, not text, or nothing in it.
+        DataError: no such file, not text, or empty.
     """
     lines = [line.strip() for line in _text_of(path) if line.strip()]
     if not lines:
@@ -64,20 +64,20 @@ def read_lines(path: Path) -> list[str]:
 def read_table(
     path: Path, columns: Sequence[str], header_if_none: Sequence[str] | None = None
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows of a CSV file with a header: line number and values by column name, both stripped of spaces.
+    """Rows of a CSV file with a header: line number and values by column name, stripped of spaces.
 
-    A row that is too short has empty values; column names match whatever their case. A row with more values than
-    there are columns is refused: which of them is which cannot be told.
+    Missing values at the end of a row are empty; column names are case-insensitive. A row with more values than columns
+    is an error, since their assignment is ambiguous.
 
     Args:
         path: UTF-8, with or without byte-order mark, any line ends.
-        columns: those that must be there, in lower case.
-        header_if_none: column names of a file whose first row holds none of ``columns``.
+        columns: required columns, in lower case.
+        header_if_none: column names of a file whose first row has none of ``columns``.
 
     Raises:
         DataError: no such file, not text, empty, a column is missing, or a row is too long.
     """
-    rows = csv.reader(_text_of(path), strict=True)  # or an open quote swallows the rest of the file
+    rows = csv.reader(_text_of(path), strict=True)  # otherwise an unclosed quote swallows the rest of the file
     try:
         first = [value.strip() for value in next(rows, [])]
         header = [name.lower() for name in first]
@@ -91,8 +91,8 @@ def read_table(
         for row in chain(ready, rows):
             if any(value.strip() for value in row):
                 if any(value.strip() for value in row[len(header) :]):
-                    told = f"{len(row)} values for {len(header)} columns; quote values that hold a comma"
-                    raise DataError(f"{path}: line {rows.line_num}: {told}")
+                    problem = f"{len(row)} values for {len(header)} columns; quote values that hold a comma"
+                    raise DataError(f"{path}: line {rows.line_num}: {problem}")
                 padded = [value.strip() for value in row] + [""] * (len(header) - len(row))
                 yield rows.line_num, dict(zip(header, padded, strict=False))
     except csv.Error as error:
@@ -100,9 +100,9 @@ def read_table(
 
 
 def _text_of(path: Path) -> Iterator[str]:
-    """The lines with their ends, as the csv module wants them."""
+    """The lines with their line ends, as the csv module needs them."""
     if path.is_dir():
-        raise DataError(f"{path}: a folder; wanted: a text file")
+        raise DataError(f"{path}: a folder; expected: a text file")
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
@@ -114,7 +114,7 @@ def _text_of(path: Path) -> Iterator[str]:
 
 
 def subfolders(path: Path) -> list[Path]:
-    """The folders inside ``path`` in the order of their names, hidden ones left out.
+    """The folders in ``path``, sorted by name, without hidden ones.
 
     Raises:
         DataError: no such folder.
@@ -125,14 +125,14 @@ def subfolders(path: Path) -> list[Path]:
 
 
 def pictures_in(path: Path) -> tuple[list[Path], int]:
-    """The pictures in a folder and below in the order of their names, and the number of other files."""
+    """The images in a folder and its subfolders, sorted by name, and the number of other files."""
     files = sorted(entry for entry in path.rglob("*") if entry.is_file() and not entry.name.startswith("."))
     pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
     return pictures, len(files) - len(pictures)
 
 
 def picture_name(picture: Path, root: Path) -> str:
-    """The path of a picture relative to ``root`` with ``/``; bytes that are no UTF-8 are written as escapes."""
+    """The path of an image relative to ``root``, with ``/``; invalid UTF-8 bytes are escaped."""
     relative = picture.relative_to(root).as_posix()
     return os.fsencode(relative).decode("utf-8", "backslashreplace")
 
@@ -143,6 +143,6 @@ def hash_of(*paths: Path) -> dict[str, str]:
 
 
 def is_inside(name: str) -> bool:
-    """Whether a picture that a published list names lies in the folder of the pictures, and not somewhere else."""
+    """Whether a path in a published list stays inside the folder of the images."""
     parts = PureWindowsPath(name)  # split at both kinds of slash
     return bool(parts.name) and not parts.anchor and ".." not in parts.parts and "\0" not in name

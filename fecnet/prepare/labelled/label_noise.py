@@ -1,4 +1,4 @@
-"""Wrong labels on purpose, to measure what a method makes of them (as in Self-Cure Networks, arXiv:2002.10392).
+"""Synthetic label noise, to evaluate the robustness of a method (as in Self-Cure Networks, arXiv:2002.10392).
 
 Shape suffixes: M labels, K classes.
 """
@@ -16,7 +16,7 @@ from fecnet.utils.errors import DataError
 
 
 class SplitLabels(NamedTuple):
-    """The labels of a split, as ``PackedWriter.add_labels`` takes them."""
+    """The labels of a split, arguments of ``PackedWriter.add_labels``."""
 
     faces_M: np.ndarray
     label_M: np.ndarray
@@ -25,10 +25,10 @@ class SplitLabels(NamedTuple):
 
 
 def check_noise(rate: float, num_classes: int) -> None:
-    """Refuse a rate that means nothing.
+    """Check a noise rate.
 
     Raises:
-        DataError: the rate is not in 0..1, or there is no wrong class to choose.
+        DataError: the rate is not in 0..1, or there is only one class.
     """
     if not 0 <= rate <= 1:
         raise DataError(f"label-noise: {rate}; allowed: 0 to 1, the share of labels to replace")
@@ -39,17 +39,17 @@ def check_noise(rate: float, num_classes: int) -> None:
 def uniform_label_noise(
     label_M: np.ndarray, num_classes: int, rate: float, seed: int | np.random.SeedSequence
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Replace labels by wrong ones, uniform among the wrong classes.
+    """Replace labels by wrong ones, uniformly among the wrong classes.
 
     Args:
         label_M: class index, 0..num_classes - 1, shape (M,).
-        num_classes: classes to choose from.
+        num_classes: number of classes.
         rate: share of the labels, 0..1; exactly ``round(rate * M)`` of them are replaced.
-        seed: decides which labels and by what.
+        seed: of the random choice.
 
     Returns:
         noisy_M: the labels with their replacements, int64, shape (M,).
-        changed_M: which are replaced, bool, shape (M,).
+        changed_M: True where replaced, bool, shape (M,).
 
     Raises:
         DataError: rate out of range.
@@ -60,7 +60,7 @@ def uniform_label_noise(
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(label_M))[: round(rate * len(label_M))]
     noisy_M, changed_M = label_M.copy(), np.zeros(len(label_M), bool)
-    if len(chosen):  # a step of 1..classes - 1 around the circle of classes lands on each wrong class alike
+    if len(chosen):  # a shift by 1..classes - 1, modulo classes, gives each wrong class with equal probability
         noisy_M[chosen] = (label_M[chosen] + rng.integers(1, num_classes, len(chosen))) % num_classes
         changed_M[chosen] = True
     return noisy_M, changed_M
@@ -75,21 +75,21 @@ def write_label_noise(
     rate: float,
     seed: int,
 ) -> dict[str, Any]:
-    """Write a label set with wrong labels, named like ``rafdb_noise30``, that can be trained on and measured alone.
+    """Write a label set with label noise, named like ``rafdb_noise30``, for training and evaluation by itself.
 
-    Its split ``train`` has the labels of ``uniform_label_noise`` and nothing else: votes would tell the right ones. The
-    other splits are as in ``clean``.
+    Its split ``train`` has the labels of ``uniform_label_noise`` only: votes would reveal the clean ones. The other
+    splits are as in ``clean``.
 
     Args:
         writer: an open one.
-        label_set: the labelling that the noise is added to.
+        label_set: name of the label set that the noise is added to.
         classes: K names in label order.
-        clean: right labels by split, ``train`` among them.
-        rate: share of the training labels that are replaced, more than 0.
-        seed: decides which and by what.
+        clean: clean labels by split, with ``train``.
+        rate: share of the training labels that are replaced, above 0.
+        seed: of the random choice.
 
     Returns:
-        Coverage by the name of the set and by split: how many were kept, and of ``train`` how many ``changed``.
+        Coverage by label set and split: number of labels kept and, for ``train``, ``changed``.
     """
     stream = np.random.SeedSequence([seed, *b"label noise"])
     label_M, changed_M = uniform_label_noise(clean[TRAIN].label_M, len(classes), rate, stream)

@@ -1,6 +1,6 @@
-"""Packs labelled pictures of any source: one record, one function. The readers of the layouts are files beside it.
+"""Packs labelled images of any source. The readers of the layouts are the other modules of this package.
 
-Shape suffixes: N kept faces, M labelled faces of a split, S pixels a side, C channels.
+Shape suffixes: N kept faces, M labelled faces of a split, S pixels per side, C channels.
 """
 
 from __future__ import annotations
@@ -45,37 +45,37 @@ def prepare_labelled(
 ) -> dict[str, Any]:
     """Write the packed data set ``path`` with the label set ``source.name``.
 
-    Pictures are made square as ``load_square`` says. Those of the training split come first, each split in the order
-    of the source. A picture that is missing or does not decode is counted and left out; a row that names the same
-    picture and box again too. Faces whose squares are equal stay, flagged ``duplicate`` and, outside the training
-    split, ``duplicate_in_train``; they are in no triplet.
+    Images are cropped to squares by ``load_square``. The training split comes first, each split in the order of the
+    source. Images that are missing or do not decode, and repeated rows (same image and box), are counted as dropped.
+    Pixel-identical faces are kept, flagged ``duplicate`` and, outside the training split, ``duplicate_in_train``; they
+    are in no triplet.
 
-    Without votes triplets are of type two-class only: the odd face is the one with the other label. A label says
-    nothing about which of three faces is odd when all labels agree or all differ. With votes they are of all types,
-    see ``vote_triplets``; faces on which two classes tie are in none, and the label set has the distributions.
+    Without votes, triplets are two-class only: the odd face is the one with the other label. Labels do not determine
+    the odd face where all three agree or all differ. With votes, triplets are of all types, see ``vote_triplets``;
+    faces with tied majorities are in no triplet, and the label set has the distributions.
 
     Args:
-        source: what a reader found.
-        path: the folder to make.
+        source: output of a reader.
+        path: the folder to create.
         size: S, pixels; by default that of the source.
         channels: ``grey`` or ``rgb``; by default that of the source.
-        landmarks: makes masks or crops of the points on the squares; faces without points stay, without a mask and
-            uncropped. None = the squares as they are.
-        num_train_triplets: wanted for ``train``, or for ``all`` where the source has no splits; 0 = none.
-        num_eval_triplets: wanted for each other split; 0 = none.
-        label_noise: share of the training labels replaced by a wrong one, in a label set of its own, such as
-            ``rafdb_noise20``, with the other splits as they are; 0 = no such set.
-        seed: decides triplets and noise; each split has its own stream.
-        overwrite: replace a packed data set that stands at ``path``.
-        progress: show bars.
+        landmarks: adds a mask or crops along the landmark hull; faces without landmarks are kept, uncropped and with an
+            empty mask. None = the square crops as they are.
+        num_train_triplets: for ``train``, or for ``all`` where the source has no splits; 0 = none.
+        num_eval_triplets: for each other split; 0 = none.
+        label_noise: share of the training labels replaced by wrong ones, in an additional label set such as
+            ``rafdb_noise20``, whose other splits are unchanged; 0 = none.
+        seed: of triplets and label noise; each split has its own random stream.
+        overwrite: replace an existing packed data set at ``path``.
+        progress: show progress bars.
 
     Returns:
-        The coverage, as in ``dataset.json``: for ``faces`` and each label set what was read, kept and dropped by
-        reason, with the flagged; ``landmarks``, how many were found and not found, where they were looked for;
-        ``triplets`` and their ``candidates`` where some were made.
+        The coverage, as in ``dataset.json``: for ``faces`` and each label set the counts read, kept, dropped by reason
+        and flagged; ``landmarks`` found and not found, where detected; ``triplets`` and their ``candidates``, where
+        requested.
 
     Raises:
-        DataError: nothing readable, an option out of range, or ``path`` exists.
+        DataError: no readable image, an option is out of range, or ``path`` exists.
     """
     size, channels = source.size if size is None else size, channels or source.channels
     splits = _in_order({picture.split for picture in source.pictures})
@@ -99,9 +99,9 @@ def prepare_labelled(
         coverage = _write_labels(writer, source, written, labels)
         if label_noise > 0:
             coverage |= write_label_noise(writer, source.name, source.classes, labels, rate=label_noise, seed=seed)
-        wanted = {split: num_train_triplets if split in (TRAIN, ALL) else num_eval_triplets for split in splits}
-        if any(wanted.values()):
-            coverage |= _write_triplets(writer, source, written, wanted, seed=seed, progress=progress)
+        requested = {split: num_train_triplets if split in (TRAIN, ALL) else num_eval_triplets for split in splits}
+        if any(requested.values()):
+            coverage |= _write_triplets(writer, source, written, requested, seed=seed, progress=progress)
         writer.set_faces(landmarks.recipe if landmarks else FaceRecipe())
         writer.set_sources({**source.provenance} | ({"landmarks": landmarks.name} if landmarks else {}))
         writer.set_coverage(coverage)
@@ -141,7 +141,7 @@ def _reasons(dropped: Counter[tuple[str, str]]) -> str:
 
 
 def _labels(written: Written) -> dict[str, SplitLabels]:
-    """What the pictures say, by split; a split of which nothing was readable is absent."""
+    """The labels by split, without splits that have no readable image."""
     split_N = np.array([picture.split for picture in written.pictures])
     labels = {}
     for split in _in_order(set(split_N.tolist())):
@@ -176,7 +176,7 @@ def _in_order(splits: set[str]) -> list[str]:
 
 
 def _covered(kept: int, dropped: Mapping[tuple[str, str], int], split: str | None = None) -> dict[str, Any]:
-    """Rows read, kept and dropped by reason, of one split or of all."""
+    """Numbers of rows read, kept and dropped by reason, of one split or of all."""
     reasons: Counter[str] = Counter()
     for (of, reason), number in dropped.items():
         if split in (None, of):
@@ -189,19 +189,19 @@ def _flagged(written: Written, rows_M: np.ndarray) -> dict[str, int]:
 
 
 def _valence_arousal(pictures: Sequence[LabelledPicture]) -> np.ndarray | None:
-    """Float32, shape (M, 2), or None where no picture has any."""
+    """Float32, shape (M, 2), or None where no image has any."""
     if all(picture.valence_arousal is None for picture in pictures):
         return None
     return np.array([picture.valence_arousal or (np.nan, np.nan) for picture in pictures], np.float32)
 
 
 def _distributions(pictures: Sequence[LabelledPicture]) -> np.ndarray | None:
-    """Share of the votes per class, float64, shape (M, classes), or None where somebody was not asked."""
+    """Share of the votes per class, float64, shape (M, K), or None where votes are missing."""
     votes = [picture.votes for picture in pictures if picture.votes is not None]
     if not votes or len(votes) < len(pictures):
         return None
     votes_MK = np.array(votes, np.float64)
-    votes_MK /= votes_MK.max(axis=1, keepdims=True)  # first: a sum of large numbers may be infinite
+    votes_MK /= votes_MK.max(axis=1, keepdims=True)  # first, since the sum of large numbers may overflow
     return votes_MK / votes_MK.sum(axis=1, keepdims=True)
 
 
@@ -209,7 +209,7 @@ def _write_triplets(
     writer: PackedWriter,
     source: LabelledSource,
     written: Written,
-    wanted: Mapping[str, int],
+    requested: Mapping[str, int],
     *,
     seed: int,
     progress: bool,
@@ -223,7 +223,7 @@ def _write_triplets(
     if share_NK is not None:
         tied_N = (share_NK == share_NK.max(axis=1, keepdims=True)).sum(axis=1) > 1
     in_train_N, duplicate_N = (np.array(written.flags[flag]) for flag in ("duplicate_in_train", "duplicate"))
-    for split, number in wanted.items():
+    for split, number in requested.items():
         read_N = split_N == split
         rows_M = np.flatnonzero(read_N & ~duplicate_N & ~tied_N)
         triplets, counts = vote_triplets(
@@ -235,7 +235,7 @@ def _write_triplets(
             seed=_stream(seed, split),
             progress=progress,
         )
-        if len(triplets["odd_T"]):  # a file without triplets would only fail later
+        if len(triplets["odd_T"]):  # an empty file would fail later
             writer.add_triplets(split, **triplets)
         dropped = {
             "duplicate_in_train": int((read_N & in_train_N).sum()),
@@ -249,5 +249,5 @@ def _write_triplets(
 
 
 def _stream(seed: int, name: str) -> np.random.SeedSequence:
-    """A stream of its own for each split, whichever others there are."""
+    """An independent random stream for each split, whichever other splits exist."""
     return np.random.SeedSequence([seed, *name.encode()])

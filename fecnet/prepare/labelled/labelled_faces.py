@@ -1,4 +1,4 @@
-"""Streams labelled pictures into a packed data set: square, each once, with what is made of their landmarks."""
+"""Streams labelled images into a packed data set: square crops, without repetitions, with landmark masks or crops."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _CHUNK = 256  # faces held in memory before they are written
 
 @dataclass
 class Written:
-    """The kept faces and their flags in the order of faces.npy, and why others were dropped, by split and reason.
+    """The kept faces and their flags in the order of faces.npy, and counts of dropped ones by split and reason.
 
-    ``landmarks`` counts the kept faces whose points were ``found`` and ``not_found``, where they were looked for.
+    ``landmarks`` counts the kept faces with landmarks ``found`` and ``not_found``, where detected.
     """
 
     pictures: list[LabelledPicture] = field(default_factory=list)
@@ -39,29 +39,29 @@ def write_faces(
     landmarks: LandmarkFaces | None,
     progress: bool,
 ) -> Written:
-    """Stream the pictures into the writer, training first: so the first of equal faces is a training one.
+    """Stream the images into the writer, training split first, so that the first of identical faces is a training face.
 
     Args:
-        writer: an open one, with room for all pictures of the source.
-        source: what a reader found.
+        writer: an open one, with room for all images of the source.
+        source: output of a reader.
         size: side of a face, pixels.
         grey: one channel instead of three.
-        landmarks: what is made of the points on the squares, or None.
-        progress: show a bar.
+        landmarks: adds masks or crops, or None.
+        progress: show a progress bar.
 
     Returns:
-        What was written, for the labels.
+        The faces written, for their labels.
     """
     written = Written()
     first_row: dict[bytes, int] = {}
-    seen: set[str] = set()
+    known: set[str] = set()
     faces: list[np.ndarray] = []
     records: list[dict[str, Any]] = []
     ordered = sorted(source.pictures, key=lambda picture: picture.split != TRAIN)
     for picture in tqdm(ordered, desc="pictures", unit="picture", disable=not progress):
         key = face_key(picture.source, picture.box)
-        face = "repeated" if key in seen else load_square(picture.picture, picture.box, size, grey=grey)
-        seen.add(key)
+        face = "repeated" if key in known else load_square(picture.picture, picture.box, size, grey=grey)
+        known.add(key)
         if isinstance(face, str):
             written.dropped[picture.split, face] += 1
             continue
@@ -83,7 +83,7 @@ def _add_faces(
     landmarks: LandmarkFaces | None,
     written: Written,
 ) -> None:
-    """Write a chunk, with what is made of its landmarks."""
+    """Write a chunk of faces, with their landmarks."""
     if landmarks:
         faces, points = landmarks.make(faces)
         for record, points_52 in zip(records, points, strict=True):
@@ -94,7 +94,7 @@ def _add_faces(
 
 
 def _record(key: str, picture: LabelledPicture, first: int, written: Written) -> dict[str, Any]:
-    """Note the face in ``written`` and make its row of faces.csv; ``first`` is the first row with the same pixels."""
+    """Append the face to ``written`` and return its row of faces.csv; ``first`` is the first row of equal pixels."""
     written.pictures.append(picture)
     row = len(written.pictures) - 1
     flags = {

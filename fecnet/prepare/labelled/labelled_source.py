@@ -1,4 +1,4 @@
-"""What a reader of labelled pictures gives: the one record that ``prepare_labelled`` packs."""
+"""The output of a reader of labelled images, the input of ``prepare_labelled``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-TRAIN, ALL = "train", "all"  # names of splits; "all" where the source publishes none
+TRAIN, ALL = "train", "all"  # names of splits; "all" where the source has none
 
 
 @dataclass(frozen=True)
@@ -16,15 +16,15 @@ class LabelledPicture:
     """One labelled face.
 
     Attributes:
-        source: what names it within its source, such as a relative path or ``fer2013.csv#17``.
-        picture: a file, or the pixels: uint8, shape (H, W) grey or (H, W, 3) RGB.
+        source: its identifier within the source, such as a relative path or ``fer2013.csv#17``.
+        picture: an image file, or the pixels: uint8, shape (H, W) grey or (H, W, 3) RGB.
         label: index into the classes of its source.
         split: e.g. ``train``.
-        subject: who it is, or nothing.
-        sequence: the film it is from, or nothing.
-        box: left, top, right, bottom in pixels, where the picture shows more than the face.
-        valence_arousal: both in -1..1; NaN = absent.
-        votes: for each class of its source, 0 or more and not all 0; None where nobody was asked.
+        subject: identity of the face, or empty.
+        sequence: video or sequence of the face, or empty.
+        box: left, top, right, bottom in pixels, where the image shows more than the face.
+        valence_arousal: both in -1..1; NaN = missing.
+        votes: for each class of its source, 0 or more and not all 0; None where there are none.
     """
 
     source: str
@@ -40,16 +40,16 @@ class LabelledPicture:
 
 @dataclass(frozen=True)
 class LabelledSource:
-    """What a reader found.
+    """The labelled images of a source.
 
     Attributes:
         name: of the label set to write, e.g. ``rafdb``.
-        origin: the file or folder that was read, for messages.
+        origin: the file or folder that was read, for error messages.
         classes: names in label order.
         pictures: in the order of the source.
-        size: side of a face where none is asked for, pixels.
-        channels: ``grey`` or ``rgb``, where nothing is asked for.
-        dropped: rows that became no picture: split to reason to count.
+        size: default side of a face, pixels.
+        channels: ``grey`` or ``rgb``, the default.
+        dropped: counts of dropped rows: split to reason to count.
         provenance: file name to sha256 or version.
     """
 

@@ -11,14 +11,14 @@ from fecnet.prepare.labelled.label_files import Dropped, hash_of, is_inside, pic
 from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSource
 
 RAFDB_CLASSES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")  # labels 1..7
-_LIST = "EmoLabel/list_patition_label.txt"  # spelt so by its authors
+_LIST = "EmoLabel/list_patition_label.txt"  # published with this spelling
 
 
 def read_rafdb(path: Path) -> LabelledSource:
     """Aligned faces, 100×100 as published, with the official split: 12,271 of ``train`` and 3,068 of ``test``.
 
     Args:
-        path: the folder that holds ``EmoLabel`` and ``Image``, or the one above it with ``basic``.
+        path: the folder that holds ``EmoLabel`` and ``Image``, or its parent that holds ``basic``.
 
     Raises:
         UserError: the list is missing or empty.

@@ -1,4 +1,4 @@
-"""The sources of labelled pictures by the name that ``fecnet prepare`` gives them."""
+"""Readers of labelled images by their name in ``fecnet prepare``."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Photos from the web: polite, safe, resumable. What came is looked at before it counts as a photo."""
+"""Rate-limited, safe and resumable download of photos, each validated before it is stored."""

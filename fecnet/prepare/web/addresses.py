@@ -1,7 +1,7 @@
-"""Which addresses a download may go to: http and https only, and no machine of a private network.
+"""Allowed download addresses: http and https only, and no private networks.
 
-A name is looked up once per request and the connection goes to the very address that was checked, so a name that
-answers differently the second time (DNS rebinding) gains nothing.
+A host name is resolved once per request, and the connection uses the address that was checked, which prevents DNS
+rebinding.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # carries an IPv4 address in its last 32 bits
-_KEPT = "/%:=&?~+!$,;'@()*[]-._"  # of a path and query; all else is percent-encoded
+_KEPT = "/%:=&?~+!$,;'@()*[]-._"  # unescaped characters of path and query; all others are percent-encoded
 
 
 class RefusedError(Exception):
-    """An address that is not gone to; ``reason`` is the word it is counted under."""
+    """An address that is not allowed; ``reason`` is the outcome that is counted."""
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)
@@ -28,13 +28,13 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a URL points.
+    """The parts of a URL.
 
     Attributes:
         scheme: ``http`` or ``https``.
         host: name or address, ASCII, without brackets.
-        port: of the URL, or the scheme's.
-        target: path and query, as the request line wants it.
+        port: of the URL, or the default of the scheme.
+        target: path and query, as in the request line.
     """
 
     scheme: str
@@ -44,12 +44,12 @@ class Place:
 
     @property
     def key(self) -> str:
-        """``host:port``, what the per-host limits count by."""
+        """``host:port``, the key of the per-host limits."""
         return f"{self.host}:{self.port}"
 
 
 def split_url(url: str) -> Place:
-    """Take a URL apart.
+    """Parse a URL.
 
     Raises:
         RefusedError: another scheme (``refused_scheme``), or no usable host or port (``bad_url``).
@@ -62,7 +62,7 @@ def split_url(url: str) -> Place:
         raise RefusedError("refused_scheme", f"{url}: scheme {parts.scheme!r}, allowed are http and https")
     try:
         host, given = (parts.hostname or "").encode("idna").decode(), parts.port
-    except ValueError as error:  # idna's UnicodeError is one
+    except ValueError as error:  # includes the UnicodeError of idna
         raise RefusedError("bad_url", f"{url}: {error}") from error
     port = _DEFAULT_PORTS[parts.scheme] if given is None else given
     if not host or port == 0 or any(letter <= " " for letter in host):
@@ -74,7 +74,7 @@ def split_url(url: str) -> Place:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is of the open internet, also looking at an IPv4 address inside an IPv6 one."""
+    """Whether an IP address is public; an IPv4 address embedded in an IPv6 address is checked too."""
     found = ipaddress.ip_address(address.split("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
         if found in _NAT64:
@@ -87,12 +87,12 @@ def is_public(address: str) -> bool:
     return found.is_global and not (found.is_multicast or found.is_reserved or found.is_unspecified)
 
 
-def look_up(place: Place, *, allow_private: bool) -> list[tuple[int, Any]]:
-    """Family and socket address of every allowed address of the host, in the system's order.
+def resolve(place: Place, *, allow_private: bool) -> list[tuple[int, Any]]:
+    """Resolve the host: family and socket address of its allowed addresses, in the system's order.
 
     Raises:
-        socket.gaierror: the name has no address.
-        RefusedError: it has only addresses that are not allowed (``refused_address``).
+        socket.gaierror: the name does not resolve.
+        RefusedError: none of its addresses is allowed (``refused_address``).
     """
     found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
     allowed: list[tuple[int, Any]] = [
@@ -100,15 +100,15 @@ def look_up(place: Place, *, allow_private: bool) -> list[tuple[int, Any]]:
     ]
     if not allowed:
         seen = ", ".join(sorted({str(address[0]) for *_, address in found}))
-        raise RefusedError("refused_address", f"{place.key} is {seen}: not an address of the open internet")
+        raise RefusedError("refused_address", f"{place.key} is {seen}: not a public address")
     return allowed
 
 
 def connect(addresses: list[tuple[int, Any]], *, timeout_s: float) -> socket.socket:
-    """A connection to the first of ``addresses`` that takes one, all within ``timeout_s``.
+    """Connect to the first of ``addresses`` that accepts, within ``timeout_s`` in total.
 
     Raises:
-        OSError: none did; the error of the last.
+        OSError: none accepted; the error of the last one.
     """
     deadline = time.monotonic() + timeout_s
     last: OSError = TimeoutError("no time left to connect")
@@ -118,7 +118,9 @@ def connect(addresses: list[tuple[int, Any]], *, timeout_s: float) -> socket.soc
             break
         found = socket.socket(family, socket.SOCK_STREAM)
         try:
-            found.settimeout(left / (len(addresses) - number))  # a silent first address leaves time for the next
+            found.settimeout(
+                left / (len(addresses) - number)
+            )  # so that an unresponsive address leaves time for the next
             found.connect(address)
             return found
         except OSError as error:

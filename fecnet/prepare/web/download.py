@@ -1,7 +1,7 @@
-"""Fetches many photos, politely and safely, into a folder that can be gone on with after any interruption.
+"""Downloads many photos, rate-limited and safely, into a folder; resumes after any interruption.
 
-How the parts share the work: `host_queues.py` says which photo is next, `request.py` asks for it, `addresses.py` says
-where it may go, `pictures.py` looks at what came, `photo_store.py` keeps it, `journal.py` remembers the outcome.
+`host_queues.py` schedules the photos, `request.py` sends the request, `addresses.py` checks the address, `pictures.py`
+validates the content, `photo_store.py` stores it, `journal.py` records the outcome.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from fecnet.utils.errors import DataError
 MAX_REDIRECTS = 5
 _CONNECT_S = 10.0
 _BACKOFF_LIMIT_S = 60.0
-_IN_MEMORY = 1 << 20  # bytes of a body; more goes to a nameless file
-_BIG = 4 << 20  # bytes; bigger bodies are looked at two at a time, others eight at a time
-_JOIN_S = 5.0  # for the workers to notice a stop
-_BAR_S = 0.1  # between two looks at how far it is
+_IN_MEMORY = 1 << 20  # bytes of a body; a larger one is spooled to a temporary file
+_BIG = 4 << 20  # bytes; larger bodies are validated two at a time, others eight at a time
+_JOIN_S = 5.0  # limit for the workers to stop
+_BAR_S = 0.1  # update interval of the progress bar
 
 
 @dataclass(frozen=True)
 class FetchReport:
-    """What became of every URL.
+    """The outcome of every URL.
 
     Attributes:
-        given: URLs as given, repeated ones too.
-        counts: distinct URLs by outcome, ``stored`` or a reason, most frequent first; sums to the distinct URLs.
-        path_of: where the photo of each stored URL lies.
-        reason_of: why each other URL gave none.
+        given: number of URLs given, including repeated ones.
+        counts: number of distinct URLs by outcome, ``stored`` or a reason, most frequent first.
+        path_of: path of the photo of each stored URL.
+        reason_of: reason of failure of each other URL.
         new: photos stored by this run.
-        requests: HTTP requests of this run, redirects and retries too.
+        requests: HTTP requests of this run, including redirects and retries.
     """
 
     given: int
@@ -77,33 +77,33 @@ def fetch_photos(
     retry_failed: bool = False,
     progress: bool = True,
 ) -> FetchReport:
-    """Fetch each distinct URL once into ``folder/photos``; what ``folder/journal.jsonl`` knows is not fetched again.
+    """Download each distinct URL once into ``folder/photos``; URLs settled in ``folder/journal.jsonl`` are skipped.
 
-    Lasting failures (404, 410, no picture, …) are remembered; passing ones (time-outs, 5xx, resets, …) are tried
-    again by the next run. Ctrl-C, a kill or a full disk loses nothing that was stored.
+    Permanent failures (404, 410, not an image, …) are recorded; transient ones (time-outs, 5xx, resets, …) are retried
+    by the next run. Ctrl-C, a kill or a full disk loses no stored photo.
 
     Args:
-        urls: http or https; repeated ones are fetched once.
-        folder: made where absent; one run at a time.
-        workers: requests at once, over all hosts.
-        per_host: requests at once to one ``host:port``.
-        timeout_s: for one request, from connecting to the last byte.
+        urls: http or https; repeated ones are downloaded once.
+        folder: created if missing; one run at a time.
+        workers: concurrent requests, over all hosts.
+        per_host: concurrent requests to one ``host:port``.
+        timeout_s: of one request, from connecting to the last byte.
         max_bytes: of a photo.
-        max_tries: requests for a photo whose failures pass.
-        backoff_s: before the second try; doubles with each further one, at random between half of it and all.
-        max_pause_s: the longest Retry-After that is waited for.
-        allow_private: go to private and loopback addresses too.
-        placeholders: sha256 of contents that stand for "no photo here"; stored ones are removed.
-        check: gives the word for what is wrong with a content, None for a good one.
-        retry_failed: try lasting failures again.
-        progress: show a bar.
+        max_tries: requests for a photo with transient failures.
+        backoff_s: before the second try; doubles with each further one, with random jitter of 0.5 to 1.
+        max_pause_s: maximum wait for a Retry-After.
+        allow_private: allow private and loopback addresses too.
+        placeholders: sha256 of "photo not available" images; stored ones are deleted.
+        check: returns the fault of a content, None for a valid photo.
+        retry_failed: retry permanent failures.
+        progress: show a progress bar.
 
     Raises:
-        DataError: a bad argument, a damaged journal, or another run is at work in ``folder``.
+        DataError: an invalid argument, a damaged journal, or another run in ``folder``.
         OSError: the disk is full or read-only.
     """
     if isinstance(urls, str):
-        raise DataError("urls: a single text, expected a list of URLs")
+        raise DataError("urls: a single string, expected a list of URLs")
     for name, value in {
         "workers": workers,
         "per_host": per_host,
@@ -152,13 +152,13 @@ class _Download:
         self._limits, self._max_tries, self._backoff_s, self._max_pause_s = limits, max_tries, backoff_s, max_pause_s
         self._placeholders, self._check = placeholders, check
         self._gates = {True: threading.Semaphore(2), False: threading.Semaphore(8)}
-        self._lock = threading.Lock()  # of the numbers below
+        self._lock = threading.Lock()  # of the counters below
         self._failed: Counter[str] = Counter()
         self._new = self._done = self._shown = self._requests = 0
         self._error: BaseException | None = None
 
     def is_settled(self, url: str, *, retry_failed: bool) -> bool:
-        """Whether there is nothing to do; takes up a photo whose journal line was lost to a kill."""
+        """Whether nothing is left to do; adds a stored photo without journal entry, after a kill, to the journal."""
         path, entry = self._store.find(url), self._journal.entries.get(url)
         if path is None:
             return entry is not None and entry["lasting"] and entry["outcome"] != STORED and not retry_failed
@@ -175,16 +175,14 @@ class _Download:
         return True
 
     def run(self, todo: list[str], *, workers: int, per_host: int, progress: bool, num_settled: int) -> None:
-        """Fetch ``todo``; ends when all have an outcome, or by an exception of a worker or a signal."""
+        """Download ``todo``; returns when all have an outcome; raises the exception of a worker or signal."""
         self._queues = HostQueues(self._tasks(todo), per_host=per_host, workers=workers)
-        crew = [threading.Thread(target=self._work, daemon=True) for _ in range(min(workers, len(todo)))]
+        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(min(workers, len(todo)))]
         bar = tqdm(total=num_settled + len(todo), initial=num_settled, unit="photo", disable=not progress)
         with bar, warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", Image.DecompressionBombWarning
-            )  # such pictures are counted, see pictures.py
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # such images are counted, see pictures.py
             try:
-                for thread in crew:
+                for thread in threads:
                     thread.start()
                 while self._queues.unfinished and not self._queues.stopped:
                     time.sleep(_BAR_S)
@@ -192,7 +190,7 @@ class _Download:
             finally:
                 self._queues.stop()
                 give_up_at = time.monotonic() + _JOIN_S
-                for thread in crew:
+                for thread in threads:
                     if thread.ident is not None:
                         thread.join(max(0.0, give_up_at - time.monotonic()))
                 self._show(bar)
@@ -227,30 +225,30 @@ class _Download:
         self._shown = done
 
     def _work(self) -> None:
-        """One worker."""
+        """Loop of one worker thread."""
         try:
             while (task := self._queues.take()) is not None:
-                self._attend(task)
+                self._process(task)
         except StoppedError:
             pass
-        except BaseException as error:  # a full disk, a check that fails: the run ends with it
-            if isinstance(error, OSError) and error.filename is None:  # of a nameless file
+        except BaseException as error:  # a full disk, a failing check: ends the run
+            if isinstance(error, OSError) and error.filename is None:  # of the temporary file
                 error = OSError(error.errno, error.strerror or str(error), str(self._folder))
             self._error = self._error or error
             self._queues.stop()
 
-    def _attend(self, task: Task) -> None:
+    def _process(self, task: Task) -> None:
         with self._lock:
             self._requests += 1
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(self._folder)) as body:
             try:
                 answer = request_photo(task.at, body, self._limits, lambda: self._queues.stopped)
-                if answer.moved_to is not None:
-                    self._follow(task, answer.moved_to)
+                if answer.redirect_to is not None:
+                    self._follow(task, answer.redirect_to)
                     return
-                self._keep(task, body, sized=answer.sized)
+                self._store_photo(task, body, sized=answer.sized)
             except FaultError as fault:
-                self._stumble(task, fault)
+                self._handle_fault(task, fault)
                 return
         self._finish(task, answered=True)
 
@@ -264,15 +262,15 @@ class _Download:
             raise FaultError(error.reason, error, answered=True) from error
         self._queues.move(task, to, host)
 
-    def _keep(self, task: Task, body: IO[bytes], *, sized: bool) -> None:
-        """Look at what came, store it and write its line."""
+    def _store_photo(self, task: Task, body: IO[bytes], *, sized: bool) -> None:
+        """Validate the content, store it and write its journal entry."""
         with self._gates[body.tell() > _BIG]:
             body.seek(0)
             content = body.read()
             digest = hashlib.sha256(content).hexdigest()
             reason = "placeholder" if digest in self._placeholders else self._check(content)
             if reason is not None:
-                # A body without a declared end may have been cut by the network: that passes.
+                # A body without a declared length may have been truncated by the network, which is transient.
                 cut = reason == "truncated" and not sized
                 raise FaultError(reason, f"sha256 {digest}", again=cut, lasting=not cut, answered=True)
             if self._queues.stopped:
@@ -283,8 +281,8 @@ class _Download:
             self._new += 1
             self._done += 1
 
-    def _stumble(self, task: Task, fault: FaultError) -> None:
-        """Put the task back for another try, or write its failure."""
+    def _handle_fault(self, task: Task, fault: FaultError) -> None:
+        """Queue the task for a retry, or record its failure."""
         task.tries += 1
         task.last = (fault.reason, fault.detail)
         delay_s = min(_BACKOFF_LIMIT_S, self._backoff_s * 2 ** (task.tries - 1)) * random.uniform(0.5, 1.0)
@@ -316,7 +314,7 @@ class _Download:
 
 
 def _stored(url: str, path: Path, content: bytes, folder: Path) -> dict[str, Any]:
-    """The journal line of a stored photo."""
+    """The journal entry of a stored photo."""
     return {
         "url": url,
         "outcome": STORED,

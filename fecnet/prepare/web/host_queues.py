@@ -1,9 +1,9 @@
-"""Who is asked next: a queue per host, so that neither a slow, a pausing nor a dead host holds up the others.
+"""Download scheduling: one queue per host, so that a slow, pausing or dead host does not block the others.
 
-Workers never sleep on a host's behalf: a photo to be tried later, and a host that asked for a pause, wait in a heap of
-moments while the workers go on with other hosts. A host of which several photos in a row got no answer is *suspect*:
-it is asked one photo at a time, and all suspects together keep at most a quarter of the workers. After `GIVE_UP_AFTER`
-different photos without an answer in between its remaining photos are given up for this run.
+Workers never sleep for a host: photos to be retried and hosts that requested a pause wait in a heap ordered by time,
+while the workers process other hosts. A host with several photos in a row without a response is *suspect*: it gets one
+request at a time, and all suspect hosts together at most a quarter of the workers. After `GIVE_UP_AFTER` different
+photos without any response in between, the remaining photos of the host are given up for this run.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-GIVE_UP_AFTER = 12  # different photos of one host without an answer
+GIVE_UP_AFTER = 12  # different photos of one host without a response
 _SUSPECT_AFTER = 2  # likewise
 
 
 @dataclass(eq=False, slots=True)
 class Task:
-    """A photo on its way.
+    """A photo to download.
 
     Attributes:
         url: as given.
-        at: where it is asked for next; differs from ``url`` after a redirect.
+        at: URL of the next request; differs from ``url`` after a redirect.
         host: ``host:port`` of ``at``.
-        tries: requests so far that ended in a fault.
-        hops: redirects so far; a retry asks again where the last one led.
+        tries: failed requests so far.
+        hops: redirects so far; a retry requests the target of the last one.
         last: reason and detail of the last fault.
     """
 
@@ -46,9 +46,9 @@ class _Host:
     name: str
     queue: deque[Task] = field(default_factory=deque)
     active: int = 0
-    listed: bool = False  # stands in the line of hosts, or in the heap until its pause ends
+    listed: bool = False  # is in the line of hosts, or in the heap until its pause ends
     not_before: float = 0.0
-    silent: set[str] = field(default_factory=set)  # photos that got no answer since the last answer
+    silent: set[str] = field(default_factory=set)  # photos without a response since the last response
 
     @property
     def suspect(self) -> bool:
@@ -59,9 +59,9 @@ class HostQueues:
     """Hands tasks to workers; all methods may be called from any thread.
 
     Args:
-        tasks: all there is to do.
-        per_host: tasks of one host at work at once.
-        workers: that will call ``take``.
+        tasks: all tasks.
+        per_host: concurrent tasks of one host.
+        workers: number of threads that will call ``take``.
     """
 
     def __init__(self, tasks: Iterable[Task], *, per_host: int, workers: int) -> None:
@@ -69,7 +69,7 @@ class HostQueues:
         self._most_suspects = max(1, workers // 4)
         self._changed = threading.Condition()
         self._hosts: dict[str, _Host] = {}
-        self._line: deque[_Host] = deque()  # hosts to look at, round and round
+        self._line: deque[_Host] = deque()  # hosts with work, round-robin
         self._suspects: deque[_Host] = deque()
         self._at_suspects: set[Task] = set()
         self._later: list[tuple[float, int, _Host, Task | None]] = []  # moment, tie-breaker, host, its task if any
@@ -84,7 +84,7 @@ class HostQueues:
                 self._list(host)
 
     def take(self) -> Task | None:
-        """The next task, once there is one that may start; None when all are finished, or after ``stop``."""
+        """Block until a task may start and return it; None when all are finished, or after ``stop``."""
         with self._changed:
             while True:
                 if self._stopped or not self._unfinished:
@@ -97,10 +97,10 @@ class HostQueues:
                 self._changed.wait(self._later[0][0] - time.monotonic() if self._later else None)
 
     def finish(self, task: Task, *, answered: bool, pause_s: float = 0.0) -> list[Task]:
-        """The task is over, and the whole host rests for ``pause_s``.
+        """Finish a task; its host pauses for ``pause_s``.
 
         Returns:
-            Waiting tasks of the host that are over with it, as the host was given up.
+            The queued tasks of the host, where it was given up.
         """
         with self._changed:
             host = self._release(task, answered=answered, pause_s=pause_s)
@@ -111,7 +111,7 @@ class HostQueues:
             return given_up
 
     def retry(self, task: Task, *, answered: bool, delay_s: float, pause_s: float = 0.0) -> list[Task]:
-        """Put a task back, for ``delay_s`` from now at the earliest; the whole host rests for ``pause_s``.
+        """Queue a task again, after at least ``delay_s``; its host pauses for ``pause_s``.
 
         Returns:
             As ``finish``.
@@ -124,7 +124,7 @@ class HostQueues:
             return given_up
 
     def move(self, task: Task, at: str, host: str) -> None:
-        """A redirect: the task goes to the front of the queue of ``host``."""
+        """Redirect a task: move it to the front of the queue of ``host``."""
         with self._changed:
             self._release(task, answered=True)
             task.at, task.host = at, host
@@ -132,7 +132,7 @@ class HostQueues:
             self._list(self._host(task))
 
     def stop(self) -> None:
-        """Let every ``take`` return None from now on."""
+        """Make every ``take`` return None from now on."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -144,7 +144,7 @@ class HostQueues:
 
     @property
     def unfinished(self) -> int:
-        """Tasks that are not over."""
+        """Number of unfinished tasks."""
         return self._unfinished
 
     def _host(self, task: Task) -> _Host:
@@ -153,7 +153,7 @@ class HostQueues:
         return self._hosts[task.host]
 
     def _list(self, host: _Host) -> None:
-        """Let workers look at a host, now or when its pause ends."""
+        """Make a host available to workers, now or when its pause ends."""
         if host.listed or not host.queue or host.active >= (1 if host.suspect else self._per_host):
             return
         host.listed = True
@@ -177,7 +177,7 @@ class HostQueues:
         while line:
             host = line.popleft()
             host.listed = False
-            # what was true when it was listed may have changed: look again
+            # its state may have changed since it was listed: check again
             if host.not_before > time.monotonic() or host.suspect != (line is self._suspects):
                 self._list(host)
             elif host.queue and host.active < (1 if host.suspect else self._per_host):

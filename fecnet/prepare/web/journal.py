@@ -1,4 +1,4 @@
-"""What a download has done so far, in a file that outlives being killed, and the lock that keeps it to one process."""
+"""The journal of a download, a file that survives a kill, and the lock that limits a folder to one process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from fecnet.utils.errors import DataError
 from fecnet.utils.files import lock_handle
 
 FORMAT = 1
-STORED = "stored"  # the outcome of a photo that is there; all others are reasons for its absence
+STORED = "stored"  # outcome of a stored photo; all other outcomes are reasons of failure
 
 
 class FolderLock:
-    """Context manager: while inside, no other process gets the lock of ``folder``; the system frees it on any death."""
+    """Context manager that locks ``folder`` for this process; the system releases the lock when the process ends."""
 
     def __init__(self, folder: Path, *, at_work: str = "download") -> None:
         self._folder = folder
@@ -29,7 +29,7 @@ class FolderLock:
         """Take the lock.
 
         Raises:
-            DataError: another process has it.
+            DataError: another process holds it.
         """
         self._handle = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -48,16 +48,16 @@ class FolderLock:
 class Journal:
     """Append-only JSON lines, one per final outcome of a URL; the last line of a URL counts.
 
-    A first line names the format. A last line without its end is what a kill left: it is cut off. Threads may write.
+    The first line holds the format version. An incomplete last line, after a kill, is removed. Thread-safe.
 
     Args:
-        path: the file; made where absent.
+        path: the file; created if missing.
 
     Attributes:
         entries: the last outcome by URL.
 
     Raises:
-        DataError: another format, or a line in the middle that is no entry.
+        DataError: another format version, or an invalid line.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,9 +76,9 @@ class Journal:
             raise
 
     def write(self, entry: dict[str, Any]) -> None:
-        """Add the outcome of ``entry["url"]``, in one system call."""
+        """Append the outcome of ``entry["url"]``, in one system call."""
         with self._lock:
-            if self._handle < 0:  # closed: a worker that came too late changes nothing
+            if self._handle < 0:  # closed: ignore a late worker
                 return
             self._append(entry)
             self.entries[entry["url"]] = entry
@@ -88,9 +88,9 @@ class Journal:
         before = os.fstat(self._handle).st_size
         try:
             if os.write(self._handle, line) != len(line):
-                raise OSError(errno.ENOSPC, "the disk took only a part of a line; is it full?", str(self._path))
+                raise OSError(errno.ENOSPC, "only part of a line was written; is the disk full?", str(self._path))
         except OSError as error:
-            os.ftruncate(self._handle, before)  # or another thread's line would be joined to this part
+            os.ftruncate(self._handle, before)  # otherwise the next line would be appended to this part
             raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def close(self) -> None:
@@ -115,5 +115,5 @@ def _entries(path: Path, content: bytes) -> dict[str, dict[str, Any]]:
                 entry[key]  # KeyError where it is missing
             entries[entry["url"]] = entry
         except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}:{number}: not a journal line; delete the line to go on without it") from error
+            raise DataError(f"{path}:{number}: not a journal line; delete the line to continue without it") from error
     return entries

@@ -1,4 +1,4 @@
-"""The folder of photos by URL: ``photos/<2 hex>/<sha256 of the URL>.<ending>``, each whole or not there."""
+"""The folder of photos by URL: ``photos/<2 hex>/<sha256 of the URL>.<ending>``, written atomically."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fecnet.utils.files import replace_bytes
 
 
 class PhotoStore:
-    """Photos of a download; opening it removes what a kill left half-written.
+    """The stored photos of a download; on opening, partial files of a killed run are deleted.
 
     Args:
-        folder: of the download; made where absent.
+        folder: of the download; created if missing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,11 +29,11 @@ class PhotoStore:
                 self._paths[path.stem] = path
 
     def find(self, url: str) -> Path | None:
-        """Where the photo of ``url`` lies; None where there is none."""
+        """Path of the photo of ``url``; None where it is not stored."""
         return self._paths.get(_name(url))
 
     def put(self, url: str, content: bytes) -> Path:
-        """Store a photo, atomically and flushed to disk; one under another ending is replaced.
+        """Store a photo, atomically and flushed to disk; one with another suffix is replaced.
 
         Raises:
             OSError: the disk is full or read-only.

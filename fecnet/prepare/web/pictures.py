@@ -1,4 +1,4 @@
-"""Whether bytes that came under a photo's URL are a usable picture."""
+"""Validates downloaded content as an image."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import threading
 
 from PIL import Image, UnidentifiedImageError
 
-MIN_SIDE = 32  # pixels; below are icons, spacers and counting pixels
+MIN_SIDE = 32  # pixels; smaller ones are icons, spacers and tracking pixels
 MAX_PIXELS = 40_000_000  # 160 MB decoded at most
-_LARGE_PIXELS = 2_000_000  # above, one picture at a time is decoded
+_LARGE_PIXELS = 2_000_000  # larger images are decoded one at a time
 _LARGE = threading.Lock()
-_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")  # not all of Pillow's: one of them calls programs
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")  # not all of Pillow's: one of them starts other programs
 _SUFFIXES = {
     b"\xff\xd8\xff": ".jpg",
     b"\x89PNG\r\n\x1a\n": ".png",
@@ -24,14 +24,14 @@ _SUFFIXES = {
 
 
 def suffix_of(content: bytes) -> str:
-    """The file name's ending that fits the first bytes; empty where they are of no known picture."""
+    """File name suffix by the first bytes; empty for an unknown format."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return ".webp"
     return next((suffix for start, suffix in _SUFFIXES.items() if content.startswith(start)), "")
 
 
 def picture_fault(content: bytes) -> str | None:
-    """What is wrong with a picture: one word, or None for a good one.
+    """The fault of an image as one word, or None for a valid one.
 
     ``empty``, ``html``, ``not_an_image``, ``too_small`` (a side below ``MIN_SIDE``), ``too_many_pixels``,
     ``truncated`` (the pixels do not decode to the end), ``one_colour``.
@@ -47,14 +47,14 @@ def picture_fault(content: bytes) -> str | None:
         return "too_many_pixels"
     except UnidentifiedImageError:
         return "not_an_image"
-    except Exception:  # Pillow's readers raise all kinds of errors on damaged headers
+    except Exception:  # Pillow's readers raise various exceptions on damaged headers
         return "truncated"
     with picture:
         if min(picture.size) < MIN_SIDE:
             return "too_small"
         if picture.width * picture.height > MAX_PIXELS:
             return "too_many_pixels"
-        # A JPEG is decoded at an eighth of its side: all of the stream is read, a sixty-fourth of the memory taken.
+        # Decode a JPEG at an eighth of its side: this reads the whole stream with a sixty-fourth of the memory.
         picture.draft(None, (picture.width // 8, picture.height // 8))
         with _LARGE if picture.width * picture.height > _LARGE_PIXELS else contextlib.nullcontext():
             return _pixels_fault(picture)

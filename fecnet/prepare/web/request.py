@@ -1,8 +1,8 @@
-"""One HTTP request for one photo: a redirect, a body streamed into a file, or a fault with its word.
+"""One HTTP request for one photo: a redirect, a body streamed into a file, or a fault with its reason.
 
-Nothing here waits past the deadline of the request: not connecting, not headers, not a body that drips or never ends.
-(The system's look-up of a name keeps its own time limit.) Proxies of the environment are not used: the connection
-goes to the address that was checked.
+Everything obeys the deadline of the request: connecting, headers, and a slow or endless body. (Only name resolution has
+the system's own time limit.) Proxy settings of the environment are ignored: the connection uses the address that was
+checked.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
-from fecnet.prepare.web.addresses import Place, RefusedError, connect, look_up, split_url
+from fecnet.prepare.web.addresses import Place, RefusedError, connect, resolve, split_url
 from fecnet.utils.package import VERSION
 
 _CHUNK = 64 * 1024  # bytes
-_SLICE_S = 0.5  # how often a blocked read looks whether to stop
+_SLICE_S = 0.5  # interval at which a blocked read checks for a stop
 _REDIRECTS = (301, 302, 303, 307, 308)
-_AGAIN = (408, 425, 429)  # besides 5xx: worth another try
+_AGAIN = (408, 425, 429)  # besides 5xx: status codes to retry
 _HEADERS = {
     "User-Agent": f"fecnet/{VERSION} (photo download for research)",
     "Accept": "image/jpeg, image/png, image/*;q=0.9, */*;q=0.1",
@@ -38,13 +38,13 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may take.
+    """Limits of one request.
 
     Attributes:
         timeout_s: from connecting to the last byte, seconds.
-        connect_s: of it, to connect.
+        connect_s: share of it for connecting, seconds.
         max_bytes: of a body.
-        allow_private: go to private, loopback and reserved addresses too.
+        allow_private: allow private, loopback and reserved addresses too.
     """
 
     timeout_s: float
@@ -57,12 +57,12 @@ class FaultError(Exception):
     """Why a request gave no photo.
 
     Args:
-        reason: the word it is counted under.
-        detail: what was seen.
-        again: worth another try in this run.
-        lasting: not worth one in a later run.
-        answered: the host gave a whole answer.
-        pause_s: how long the host asks to be left alone; None where it does not ask.
+        reason: the outcome that is counted.
+        detail: details for the journal.
+        again: retry in this run.
+        lasting: permanent, do not retry in later runs.
+        answered: the host sent a complete response.
+        pause_s: pause requested by the host; None if not requested.
     """
 
     def __init__(
@@ -81,30 +81,30 @@ class FaultError(Exception):
 
 
 class StoppedError(Exception):
-    """The run ends; the request was given up."""
+    """The run was stopped; the request was aborted."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """How a request went well.
+    """A successful response.
 
     Attributes:
-        moved_to: the URL of a redirect; None where the body was written.
-        sized: the body had a declared length or end, so a cut one would have been noticed.
+        redirect_to: the URL of a redirect; None where the body was written.
+        sized: the body had a declared length or end, so that truncation is detected.
     """
 
-    moved_to: str | None
+    redirect_to: str | None
     sized: bool = True
 
 
 def request_photo(url: str, into: IO[bytes], limits: Limits, stopped: Callable[[], bool]) -> Answer:
-    """Ask for ``url`` and write the body into a file.
+    """Request ``url`` and write the body into a file.
 
     Args:
         url: http or https.
-        into: open for writing, empty.
-        limits: see there.
-        stopped: looked at while waiting.
+        into: an empty file open for writing.
+        limits: of the request.
+        stopped: polled while waiting.
 
     Raises:
         FaultError: no photo.
@@ -114,31 +114,31 @@ def request_photo(url: str, into: IO[bytes], limits: Limits, stopped: Callable[[
     deadline = time.monotonic() + limits.timeout_s
     with _network_faults():
         place = split_url(url)
-        addresses = look_up(place, allow_private=limits.allow_private)
+        addresses = resolve(place, allow_private=limits.allow_private)
     with contextlib.closing(_open_socket(place, addresses, limits, deadline)) as inner:
         connection = http.client.HTTPConnection(place.host, place.port)
-        connection.default_port = 443 if place.scheme == "https" else 80  # shapes the Host header
+        connection.default_port = 443 if place.scheme == "https" else 80  # decides the Host header
         connection.auto_open = 0
         connection.sock = _TimedSocket(inner, deadline, stopped)
         with _network_faults():
             connection.request("GET", place.target, headers=_HEADERS)
             response = connection.getresponse()
         if response.status in _REDIRECTS:
-            return Answer(moved_to=_moved_to(url, response))
+            return Answer(redirect_to=_redirect_target(url, response))
         _check_status(response)
         sized = response.chunked or response.length is not None
         for chunk in _chunks(response, limits.max_bytes):
             into.write(chunk)
-        return Answer(moved_to=None, sized=sized)
+        return Answer(redirect_to=None, sized=sized)
 
 
 @contextlib.contextmanager
 def _network_faults() -> Iterator[None]:
-    """Give what can go wrong between two machines its word."""
+    """Convert network exceptions to FaultError with a reason."""
     try:
         yield
     except RefusedError as error:
-        raise FaultError(error.reason, error, answered=True) from error  # no fault of a host
+        raise FaultError(error.reason, error, answered=True) from error  # not a fault of the host
     except socket.gaierror as error:
         raise FaultError("no_address", error, again=True) from error
     except ssl.SSLError as error:
@@ -157,7 +157,7 @@ def _network_faults() -> Iterator[None]:
 
 
 def _open_socket(place: Place, addresses: list[tuple[int, Any]], limits: Limits, deadline: float) -> socket.socket:
-    """A connection to one of the checked addresses, with TLS where the scheme asks for it."""
+    """Connect to one of the checked addresses, with TLS for https."""
     with _network_faults():
         try:
             inner = connect(addresses, timeout_s=min(limits.connect_s, limits.timeout_s))
@@ -179,7 +179,7 @@ def _tls() -> ssl.SSLContext:
 
 
 class _TimedSocket:
-    """What http.client needs of a socket, under one deadline for all of it."""
+    """The socket interface that http.client needs, with one deadline for the whole request."""
 
     def __init__(self, inner: socket.socket, deadline: float, stopped: Callable[[], bool]) -> None:
         self._inner, self._deadline, self._stopped = inner, deadline, stopped
@@ -192,11 +192,11 @@ class _TimedSocket:
         return io.BufferedReader(_TimedReader(self._inner, self._deadline, self._stopped), _CHUNK)
 
     def close(self) -> None:
-        """Nothing: http.client closes before the body is read; ``request_photo`` closes at the end."""
+        """Do nothing: http.client closes before the body is read; ``request_photo`` closes at the end."""
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads in slices of time, so that the deadline and a stop are noticed whatever the other side does."""
+    """Reads with short timeouts, so that the deadline and a stop are noticed whatever the server does."""
 
     def __init__(self, inner: socket.socket, deadline: float, stopped: Callable[[], bool]) -> None:
         self._inner, self._deadline, self._stopped = inner, deadline, stopped
@@ -216,7 +216,7 @@ class _TimedReader(io.RawIOBase):
                 return self._inner.recv_into(buffer)
 
 
-def _moved_to(url: str, response: http.client.HTTPResponse) -> str:
+def _redirect_target(url: str, response: http.client.HTTPResponse) -> str:
     location = response.headers["Location"]
     if not location:
         raise FaultError("bad_redirect", f"{response.status} without a Location", lasting=True, answered=True)
@@ -238,7 +238,7 @@ def _check_status(response: http.client.HTTPResponse) -> None:
 
 
 def retry_after_s(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for, as a number or a date; None where it is absent or neither."""
+    """Seconds of a Retry-After header, given as a number or a date; None where it is missing or invalid."""
     if value is None:
         return None
     if value.strip().isdecimal():
@@ -253,7 +253,7 @@ def retry_after_s(value: str | None) -> float | None:
 
 
 def _chunks(response: http.client.HTTPResponse, max_bytes: int) -> Iterator[bytes]:
-    """The body piece by piece; the declared length is checked at the end, the limit before and on the way."""
+    """The body in chunks; checks the size limit before and while reading, and the declared length at the end."""
     declared = response.length
     if declared is not None and declared > max_bytes:
         raise FaultError("too_many_bytes", f"{declared} declared", lasting=True, answered=True)
