@@ -41,7 +41,7 @@ def pixel_groups(faces_NHWC: np.ndarray, rows: np.ndarray | None = None) -> np.n
     return first[group_N.reshape(-1)]
 
 
-def stand_in(faces_NHWC: np.ndarray, rows_N: np.ndarray, others_M: np.ndarray) -> np.ndarray:
+def pixel_matches(faces_NHWC: np.ndarray, rows_N: np.ndarray, others_M: np.ndarray) -> np.ndarray:
     """Which faces are equal in every pixel to one of others, or are one of them: bool, shape (N,).
 
     Args:

@@ -52,7 +52,7 @@ def fold_tests(table: LabelTable, records: Sequence[Mapping[str, str]], rule: Fo
     fixed number of consecutive ones for each class and fold, the last fold counted from the end. So some faces are
     tested twice, some never, and people stand on both sides. ``corrected`` keeps that idea but tests every face once:
     each class is cut in file order into parts that differ by one sequence at most. A column keeps the faces with the
-    same value together and balances the classes (``deal_groups``).
+    same value together and balances the classes (``assign_groups``).
 
     Args:
         table: the labels of the split that is cut.
@@ -71,7 +71,7 @@ def fold_tests(table: LabelTable, records: Sequence[Mapping[str, str]], rule: Fo
     return fold_M == np.arange(rule.num_folds)[:, None]
 
 
-def deal_groups(counts_GK: np.ndarray, num_folds: int) -> np.ndarray:
+def assign_groups(counts_GK: np.ndarray, num_folds: int) -> np.ndarray:
     """The fold of each group, such that every fold has about the same share of every class.
 
     Groups come in descending order of the spread of their class counts; each goes where the folds' shares of the
@@ -128,7 +128,7 @@ def _grouped(table: LabelTable, records: Sequence[Mapping[str, str]], rule: Fold
     np.add.at(counts_GK, (group_M, table.label_M), 1)
     order_G = permuted(np.arange(len(names)), len(names), key=rule.seed)
     fold_G = np.empty(len(names), np.int64)
-    fold_G[order_G] = deal_groups(counts_GK[order_G], rule.num_folds)
+    fold_G[order_G] = assign_groups(counts_GK[order_G], rule.num_folds)
     return fold_G[group_M]
 
 

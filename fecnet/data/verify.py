@@ -19,12 +19,12 @@ from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file, open_array
 
 _TYPE_NAMES = ("one_class", "two_class", "three_class")
-_MOST_FAULTS = 20  # told of one file
+_MAX_FAULTS = 20  # told of one file
 _ANSWER_ARRAYS = ("answer_offset", "annotator", "answer")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class VerificationResult:
     """What ``verify_dataset`` found.
 
     Attributes:
@@ -38,7 +38,7 @@ class Verdict:
     faults: list[str]
 
 
-def verify_dataset(folder: str | Path) -> Verdict:
+def verify_dataset(folder: str | Path) -> VerificationResult:
     """Check all files of a packed data set; every fault is counted, not only the first.
 
     Memory stays bounded by the largest label or triplet file and the keys of the faces.
@@ -58,10 +58,10 @@ def verify_dataset(folder: str | Path) -> Verdict:
                 inside.append(fault)  # one by one: what was found stays when a later row cannot be read
         except (DataError, OSError) as error:
             inside.append(str(error))
-        faults += inside[:_MOST_FAULTS]
-        if len(inside) > _MOST_FAULTS:
-            faults.append(f"{folder / name}: {len(inside) - _MOST_FAULTS} further faults")
-    return Verdict(len(files) + 1, description["num_faces"], faults)
+        faults += inside[:_MAX_FAULTS]
+        if len(inside) > _MAX_FAULTS:
+            faults.append(f"{folder / name}: {len(inside) - _MAX_FAULTS} further faults")
+    return VerificationResult(len(files) + 1, description["num_faces"], faults)
 
 
 def _check_description(file: Path, description: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A sheet of small pictures, to look at faces with one's own eyes."""
+"""Contact sheet: a grid of small captioned images."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ _CAPTION = 13  # pixels under a picture for each line of the built-in font
 def contact_sheet(
     image_NHWC: np.ndarray, columns: int, path: str | Path, captions: Sequence[str] | None = None
 ) -> None:
-    """Write pictures as a grid, row by row.
+    """Write images as a grid, row by row.
 
     Args:
-        image_NHWC: uint8, shape (N, H, W, C); of one or two the first is shown as grey, else three as colours.
-        columns: pictures in a row.
-        path: the image file to write; its suffix names the format.
-        captions: N short texts set under the pictures, of one or more lines, or None.
+        image_NHWC: uint8, shape (N, H, W, C); with one or two channels the first is shown as grey, else the first
+            three as colour.
+        columns: images per row.
+        path: the image file to write; its suffix determines the format.
+        captions: N short captions below the images, of one or more lines, or None.
 
     Raises:
-        UserError: there is no picture, or ``columns`` is below 1.
+        UserError: there is no image, or ``columns`` is below 1.
     """
     num, height, width, channels = image_NHWC.shape
     if num == 0 or columns < 1:

@@ -48,7 +48,7 @@ def build_model(cfg: EasyDict, in_channels: int, num_classes: int = 0) -> Expres
     return net(backbone, neck, head, mean=mean, std=std, freeze_backbone=model.FREEZE_BACKBONE)
 
 
-def own_widths(cfg: EasyDict) -> tuple[list[int], list[int]]:
+def default_widths(cfg: EasyDict) -> tuple[list[int], list[int]]:
     """The widths of backbone and neck where ``MODEL.LAYER_CHANNELS`` is empty; none for a backbone that has no widths.
 
     Raises:
@@ -56,7 +56,8 @@ def own_widths(cfg: EasyDict) -> tuple[list[int], list[int]]:
     """
     settings = dict(flatten(cfg))
     of_backbone, of_neck = (
-        entry.own_widths(**entry.keywords(settings)) if entry.own_widths else [] for entry in _chosen(cfg.MODEL)[:2]
+        entry.default_widths(**entry.keywords(settings)) if entry.default_widths else []
+        for entry in _chosen(cfg.MODEL)[:2]
     )
     return of_backbone, of_neck
 
@@ -71,7 +72,7 @@ def _chosen(model: EasyDict) -> tuple[BackboneEntry, NeckEntry, HeadEntry]:
 
 def _widths(cfg: EasyDict) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
     """The keyword ``widths`` of backbone and neck, where ``MODEL.LAYER_CHANNELS`` gives them."""
-    of_backbone, of_neck = own_widths(cfg)
+    of_backbone, of_neck = default_widths(cfg)
     given, own = list(cfg.MODEL.LAYER_CHANNELS), of_backbone + of_neck
     if not given:
         return {}, {}

@@ -43,34 +43,34 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneEntry(Part):
-    """A backbone; ``build`` takes ``in_channels`` too, and ``widths`` where there are ``own_widths``.
+    """A backbone; ``build`` takes ``in_channels`` too, and ``widths`` where there are ``default_widths``.
 
     Attributes:
         build: makes it.
-        own_widths: of one that ``fecnet prune`` knows: options to the size of each of its ``channel_groups``, which
+        default_widths: of one that ``fecnet prune`` knows: options to the size of each of its ``channel_groups``, which
             ``MODEL.LAYER_CHANNELS`` replaces. None: it has no ``channel_groups``.
     """
 
     build: Callable[..., Backbone]
-    own_widths: Callable[..., list[int]] | None = None
+    default_widths: Callable[..., list[int]] | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The config keys that the part uses."""
-        return super().keys + (("MODEL.LAYER_CHANNELS",) if self.own_widths else ())
+        return super().keys + (("MODEL.LAYER_CHANNELS",) if self.default_widths else ())
 
 
 @dataclass(frozen=True, kw_only=True)
 class NeckEntry(Part):
-    """A neck; ``build`` takes ``in_channels`` too, and ``widths`` where there are ``own_widths``.
+    """A neck; ``build`` takes ``in_channels`` too, and ``widths`` where there are ``default_widths``.
 
     Attributes:
         build: makes it.
-        own_widths: options to the size of each of its ``channel_groups``; None: it has none.
+        default_widths: options to the size of each of its ``channel_groups``; None: it has none.
     """
 
     build: Callable[..., Neck]
-    own_widths: Callable[..., list[int]] | None = None
+    default_widths: Callable[..., list[int]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +96,12 @@ class CriterionEntry(Part):
     Attributes:
         reads: of a batch: ``triplets``, or names of targets. One that reads nothing can only stand beside another.
         outputs: what it reads of the net.
-        teaches_classes: logits that it reads become those of the classes.
+        trains_classes: logits that it reads become those of the classes.
     """
 
     reads: tuple[str, ...] = ()
     outputs: Set[str]
-    teaches_classes: bool = False
+    trains_classes: bool = False
 
 
 P = TypeVar("P", bound=Part)

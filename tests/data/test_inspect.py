@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fecnet.cli import main as cli
-from fecnet.data.duplicates import comparable, is_training, pixel_groups, stand_in, training_splits_of
+from fecnet.data.duplicates import comparable, is_training, pixel_groups, pixel_matches, training_splits_of
 from fecnet.data.inspect import inspect_dataset
 from fecnet.data.packed import PackedDataset
 from fecnet.data.sheet import sheet_faces
@@ -36,9 +36,9 @@ def test_faces_that_stand_among_others_against_a_loop():
     image = rng.integers(2, size=(200, 2, 1, 3), dtype=np.uint8)
     rows, others = rng.permutation(200)[:90], rng.permutation(200)[:15]
     naive = [any((image[row] == image[other]).all() for other in others) for row in rows]
-    assert stand_in(image, rows, others).tolist() == naive and 0 < sum(naive) < 90
-    assert not stand_in(image, rows, others[:0]).any()
-    assert stand_in(image, rows[:1], rows[:1]).tolist() == [True]  # a face of training is its own copy
+    assert pixel_matches(image, rows, others).tolist() == naive and 0 < sum(naive) < 90
+    assert not pixel_matches(image, rows, others[:0]).any()
+    assert pixel_matches(image, rows[:1], rows[:1]).tolist() == [True]  # a face of training is its own copy
 
 
 def test_which_splits_belong_together():
@@ -172,6 +172,6 @@ def test_the_copies_of_fer2013(tmp_path):
     assert leaked == {"public_test": 280, "private_test": 288}
     dataset = PackedDataset(tmp_path / "out")
     train, *tests = [dataset.labels("fer", split).faces_M for split in ("train", "public_test", "private_test")]
-    assert [stand_in(dataset.faces_NHWC, rows, train).sum() for rows in tests] == [280, 288]
+    assert [pixel_matches(dataset.faces_NHWC, rows, train).sum() for rows in tests] == [280, 288]
     # The triplets leave such faces out.
     assert {leak["same_pixels"] for leak in found["leaks"] if leak["use"] == "triplets"} == {0}

@@ -27,8 +27,8 @@ def criteria_read(cfg: Any) -> tuple[str, ...]:
     if not every:
         raise ConfigError(f"LOSS.CRITERIA: {names} reads neither triplets nor labels; add one that does")
     readers = [name for name, entry in chosen.items() if "logits" in entry.outputs]
-    if readers and not any(entry.teaches_classes for entry in chosen.values()):
-        teachers = ", ".join(name for name, entry in CRITERIA.items() if entry.teaches_classes)
+    if readers and not any(entry.trains_classes for entry in chosen.values()):
+        teachers = ", ".join(name for name, entry in CRITERIA.items() if entry.trains_classes)
         raise ConfigError(f"LOSS.CRITERIA: {names} teaches no classes; {readers[0]} needs one beside it: {teachers}")
     check_used(dict(flatten(cfg)), [Choice("LOSS.CRITERIA", CRITERIA, names)])
     return tuple(dict.fromkeys(every))

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from fecnet.modeling.criterion.wasserstein import FreeDistances, centroid_distances, confusion_distances
+from fecnet.modeling.criterion.wasserstein import LearnedDistances, centroid_distances, confusion_distances
 from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.files import open_array
 from fecnet.utils.lookup import lookup
 
 
-def build_distances(kind: str, classes: Sequence[str], confusion: str = "") -> Tensor | FreeDistances:
+def build_distances(kind: str, classes: Sequence[str], confusion: str = "") -> Tensor | LearnedDistances:
     """Distances between classes for the Wasserstein criterion.
 
     Args:
@@ -31,8 +31,8 @@ def build_distances(kind: str, classes: Sequence[str], confusion: str = "") -> T
         raise ConfigError(
             f"LOSS.WASSERSTEIN_CONFUSION: {confusion!r} is not used by LOSS.WASSERSTEIN_COST {kind}; allowed here: ''"
         )
-    choices: dict[str, Callable[[], Tensor | FreeDistances]] = {
-        "learned": lambda: FreeDistances(len(classes)),
+    choices: dict[str, Callable[[], Tensor | LearnedDistances]] = {
+        "learned": lambda: LearnedDistances(len(classes)),
         "centroid": lambda: centroid_distances(classes),
         "confusion": lambda: _distances_of_file(confusion, len(classes)),
     }

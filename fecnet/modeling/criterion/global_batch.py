@@ -33,6 +33,6 @@ def own_rows(value_G: Tensor, counts: list[int]) -> Tensor:
     return value_G[first : first + counts[comm.rank()]]
 
 
-def once_for_all(batch_value: Tensor) -> Tensor:
+def count_once(batch_value: Tensor) -> Tensor:
     """A number that every rank knows alike, as this rank's part of a sum over ranks."""
     return batch_value / comm.world_size()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fecnet.modeling.criterion.global_batch import once_for_all, own_rows, top_share
+from fecnet.modeling.criterion.global_batch import count_once, own_rows, top_share
 from fecnet.modeling.criterion.ranges import check_range
 from fecnet.modeling.criterion.targets import target_of
 from fecnet.structures import Batch, Outputs, Relabels
@@ -80,7 +80,7 @@ class ScnCriterion(nn.Module):
 
     def count(self, batch: Batch) -> dict[str, Tensor]:
         """The ranking counts once for all ranks."""
-        return {"scn_rank": once_for_all(torch.ones((), device=batch.row_N.device))}
+        return {"scn_rank": count_once(torch.ones((), device=batch.row_N.device))}
 
     def forward(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:
         """This rank's part of the rank regularisation over the images with a label, of all ranks."""
@@ -93,7 +93,7 @@ class ScnCriterion(nn.Module):
         if self._is_searching():
             lowest_high = importance_G.detach().masked_fill(~high_G, torch.inf).min()
             self._search(out["logits"], batch, own_rows(low_G & (importance_G < lowest_high), counts))
-        return {"scn_rank": once_for_all(rank_regularisation(importance_G, high_G, low_G, self.margin_1))}
+        return {"scn_rank": count_once(rank_regularisation(importance_G, high_G, low_G, self.margin_1))}
 
     def feedback(self) -> Relabels:
         """What was found since the last call, the same on all ranks; a collective. Of one image the latest counts."""

@@ -81,7 +81,7 @@ def confusion_distances(confusion_KK: np.ndarray) -> Tensor:
     return normalised_distances(distance_KK).float()
 
 
-class FreeDistances(nn.Module):
+class LearnedDistances(nn.Module):
     """Distances that are learnt; whatever the parameters, they stay positive, symmetric and normalised.
 
     Args:
@@ -118,10 +118,10 @@ class WassersteinCriterion(nn.Module):
 
     distance_KK: Tensor | None
 
-    def __init__(self, distances: Tensor | FreeDistances) -> None:
+    def __init__(self, distances: Tensor | LearnedDistances) -> None:
         super().__init__()
-        self.free = distances if isinstance(distances, FreeDistances) else None
-        fixed = None if isinstance(distances, FreeDistances) else distances
+        self.free = distances if isinstance(distances, LearnedDistances) else None
+        fixed = None if isinstance(distances, LearnedDistances) else distances
         self.register_buffer("distance_KK", fixed)  # kept: the file it came from may change before a resume
 
     def count(self, batch: Batch) -> dict[str, Tensor]:

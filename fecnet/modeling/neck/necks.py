@@ -51,13 +51,13 @@ class DenseBlockNeck(ReducingNeck):
     """
 
     def __init__(self, in_channels: int, channels: int = 512, widths: Sequence[int] | None = None) -> None:
-        reduced, *layers = self.own_widths(channels) if widths is None else widths
+        reduced, *layers = self.default_widths(channels) if widths is None else widths
         body = DenseBlock(reduced, _NUM_LAYERS, growth=layers[1::2], width=layers[::2])
         super().__init__(in_channels, reduced, body, body.out_channels)
         self._widths = (reduced, *layers)
 
     @staticmethod
-    def own_widths(channels: int) -> list[int]:
+    def default_widths(channels: int) -> list[int]:
         """``widths`` where none are given."""
         return [channels] + [_INNER, _GROWTH] * _NUM_LAYERS
 
@@ -91,7 +91,7 @@ class _PlainNeck(ReducingNeck):
     _last: str
 
     @staticmethod
-    def own_widths(channels: int) -> list[int]:
+    def default_widths(channels: int) -> list[int]:
         """``widths`` where none are given."""
         return [channels]
 
@@ -112,7 +112,7 @@ class Conv3x3Neck(_PlainNeck):
     _last = "body"
 
     def __init__(self, in_channels: int, channels: int = 512, widths: Sequence[int] | None = None) -> None:
-        (out_channels,) = self.own_widths(channels) if widths is None else widths
+        (out_channels,) = self.default_widths(channels) if widths is None else widths
         body = Conv3x3(channels, out_channels)
         super().__init__(in_channels, channels, body, out_channels)
 
@@ -129,7 +129,7 @@ class Conv1x1Neck(_PlainNeck):
     _last = "reduce"
 
     def __init__(self, in_channels: int, channels: int = 512, widths: Sequence[int] | None = None) -> None:
-        (channels,) = self.own_widths(channels) if widths is None else widths
+        (channels,) = self.default_widths(channels) if widths is None else widths
         super().__init__(in_channels, channels, nn.Identity(), channels)
 
 
