@@ -76,7 +76,7 @@ def test_copies_and_leaks(tmp_path):
     assert {"use": "labels mood", "split": "train", "faces": 18, "copies": 1} in copies["within"]
     assert {"use": "labels mood", "split": "test", "faces": 12, "copies": 1} in copies["within"]
     assert {"use": "labels mood", "splits": ["train", "test"], "pictures": 2} in copies["across"]
-    assert "labels mood: 3 of 12 faces of test also stand in train, pixel for pixel" in found["warnings"]
+    assert "labels mood: 3 of 12 faces of test are also in train, pixel for pixel" in found["warnings"]
     assert not any("subjects" in line for line in found["warnings"])
 
 
@@ -85,7 +85,7 @@ def test_a_subject_in_both_splits(tmp_path):
     text = (path / "faces.csv").read_text()
     (path / "faces.csv").write_text(text.replace(",p9,", ",p0,"))  # three faces of test
     found = inspect_dataset(PackedDataset(path))
-    line = "labels mood: 3 of 12 faces of test show 1 subjects who also stand in train"
+    line = "labels mood: 3 of 12 faces of test show 1 subjects who are also in train"
     assert line in found["warnings"]
     leak = next(leak for leak in found["leaks"] if leak["use"] == "labels mood")
     assert (leak["same_pixels"], leak["same_subject"], leak["subjects"]) == (0, 3, 1)
@@ -112,7 +112,7 @@ def test_text(tmp_path, capsys):
     assert "  train    3    3      3    9\n" in said
     assert "subjects: 10, known of 30 faces" in said
     assert "dropped: blurred 1\n" in said
-    assert "WARNING: labels mood: 1 of 12 faces of test also stand in train, pixel for pixel\n" in said
+    assert "WARNING: labels mood: 1 of 12 faces of test are also in train, pixel for pixel\n" in said
     assert "from top to bottom: mood calm, mood glad, mood cross" in said
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (12 * (6 + 2) + 2, 3 * (8 + 2 + 13) + 2)
@@ -134,7 +134,7 @@ def test_splits_without_a_name_for_training_are_told(tmp_path):
     for folder in ("triplets", "labels/mood"):
         (path / folder / "train.npz").rename(path / folder / "first.npz")
     found = inspect_dataset(PackedDataset(path))
-    assert found["warnings"] == ["no name of a split says train (first, test): leaks into training are not looked for"]
+    assert found["warnings"] == ["no split is named as a training split (first, test): leakage is not checked"]
 
 
 def test_the_sheet_shows_each_class_in_its_row(tmp_path):
