@@ -22,7 +22,7 @@ def train(recipe, *overrides):
         (("LOSS.WEIGHTS", "[1, 2]"), r"LOSS\.WEIGHTS: 2 numbers for 1 of LOSS\.CRITERIA"),
         (
             ("LOSS.CRITERIA", "[scn]", "MODEL.HEAD", "scn"),
-            r"\['scn'\] teaches no classes; scn needs one beside it: cross",
+            r"\['scn'\] trains no classes; scn also needs one of: cross",
         ),
         (
             ("LOSS.CCC", "true"),

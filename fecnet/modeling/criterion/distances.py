@@ -1,4 +1,4 @@
-"""The distances between classes that ``LOSS.WASSERSTEIN_COST`` names."""
+"""The distances between classes of ``LOSS.WASSERSTEIN_COST``."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def build_distances(kind: str, classes: Sequence[str], confusion: str = "") -> T
     Args:
         kind: learned, centroid or confusion.
         classes: names in label order, at least two.
-        confusion: of kind confusion: a file of counts by label and prediction on the training set, ``.npy``, or text
-            with a line per label and commas between.
+        confusion: for kind confusion: a file of counts by label and prediction on the training set, ``.npy``, or text
+            with one line per label and comma-separated values.
 
     Raises:
         UserError: an unknown kind, a class without a centroid, or a file that this kind does not use, that is missing
-            or does not fit.
+            or has the wrong shape.
     """
     if confusion and kind != "confusion":
         raise ConfigError(

@@ -52,7 +52,7 @@ CRITERIA: dict[str, CriterionEntry] = {
     "soft_targets": CriterionEntry(
         build=SoftTargetCriterion, reads=("distribution",), outputs={"logits"}, trains_classes=True
     ),
-    "scn": CriterionEntry(  # reads the logits, but only ranks importances
+    "scn": CriterionEntry(  # reads the logits for relabelling only
         build=ScnCriterion,
         options={
             "beta": "LOSS.SCN_BETA",

@@ -17,10 +17,10 @@ def concordance(found_G2: Tensor, target_G2: Tensor, weight_G: Tensor) -> Tensor
     Args:
         found_G2: predictions, float, shape (G, 2).
         target_G2: targets without NaN, float, shape (G, 2).
-        weight_G: 1 = counts, 0 = does not, float, shape (G,).
+        weight_G: 1 = counted, 0 = ignored, float, shape (G,).
 
     Returns:
-        Shape (2,); 0 for columns that do not vary.
+        Shape (2,); 0 for constant columns.
     """
     weight_G1 = weight_G[:, None] / weight_G.sum().clamp(min=1)
     mean_found_2, mean_target_2 = (weight_G1 * found_G2).sum(0), (weight_G1 * target_G2).sum(0)
@@ -34,7 +34,7 @@ class ValenceArousalCriterion(nn.Module):
 
     Args:
         ccc: add the term ``ccc``: 1 − the mean concordance of both (AffectNet, arXiv:1708.03985, reports it); 0 in a
-            batch with fewer than two such images. With several micro-batches each is measured by itself.
+            batch with fewer than two such images. It is computed separately for each of several micro-batches.
     """
 
     def __init__(self, *, ccc: bool = False) -> None:
