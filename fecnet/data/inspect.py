@@ -167,14 +167,14 @@ def format_inspection(found: Mapping[str, Any]) -> str:
     if subjects["subjects"]:
         for use, by_split in subjects["splits"].items():
             lines.append(f"  {use}: " + ", ".join(f"{split} {number:,}" for split, number in by_split.items()))
-    lines += ["", f"pictures: {copies['unique']:,} different, {copies['copies']:,} exact copies of them"]
+    lines += ["", f"faces: {copies['unique']:,} distinct, {copies['copies']:,} exact duplicates of them"]
     lines += [
-        f"  {part['use']}, {part['split']}: {part['copies']:,} copies among {part['faces']:,} faces"
+        f"  {part['use']}, {part['split']}: {part['copies']:,} duplicates among {part['faces']:,} faces"
         for part in copies["within"]
         if part["copies"]
     ]
     lines += [
-        f"  {part['use']}, {' and '.join(part['splits'])}: {part['pictures']:,} pictures in both"
+        f"  {part['use']}, {' and '.join(part['splits'])}: {part['pictures']:,} faces in both"
         for part in copies["across"]
     ]
     return "\n".join(lines)

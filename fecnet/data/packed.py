@@ -150,14 +150,14 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise DataError(f"{file}: not a data set description: lacks 'format'")
     version = description["format"]
     if version != PACKED_FORMAT:
-        raise DataError(f"{file}: format {version!r}; this version reads {PACKED_FORMAT}; prepare the set anew")
+        raise DataError(f"{file}: format {version!r}; this version reads {PACKED_FORMAT}; prepare the set again")
     lacking = [key for key in DESCRIBED if key not in description]
     if lacking:
         raise DataError(f"{file}: not a data set description: lacks {', '.join(lacking)}")
     files = description["files"]
     recorded = files.get("faces.npy") if isinstance(files, dict) else None
     if not isinstance(recorded, dict) or not isinstance(recorded.get("sha256"), str):
-        raise DataError(f"{file}: 'files' holds no sha256 of faces.npy; prepare the set anew")
+        raise DataError(f"{file}: 'files' holds no sha256 of faces.npy; prepare the set again")
     if description["channels"] not in CHANNELS:
         allowed = " or ".join(map(str, CHANNELS))
         raise DataError(f"{file}: channels {description['channels']}; allowed: {allowed}")

@@ -30,16 +30,16 @@ def sheet_faces(dataset: PackedDataset, columns: int) -> tuple[np.ndarray, list[
         picked = [_spread(part, columns) for part in np.array_split(np.arange(num), min(8, -(-num // columns)) or 1)]
         rows_of = {("faces", f"{part[0]}..{part[-1]}"): part for part in picked if len(part)}
     white = np.full((1, *dataset.faces_NHWC.shape[1:]), 255, np.uint8)
-    pictures, captions = [], []
+    images, captions = [], []
     most = max(4, dataset.faces_NHWC.shape[2] // _CHARACTER)
     for (_, name), rows in rows_of.items():
         chosen, missing = _spread(rows, columns), max(0, columns - len(rows))
-        pictures += [dataset.faces_NHWC[chosen], white.repeat(missing, axis=0)]
+        images += [dataset.faces_NHWC[chosen], white.repeat(missing, axis=0)]
         texts = [name, *(str(row) for row in chosen[1:])]
         captions += [text.encode("ascii", "replace").decode()[:most] for text in texts] + [""] * missing
-    if not pictures:
+    if not images:
         raise DataError(f"{dataset.path}: no face to show")
-    return np.concatenate(pictures), captions, [" ".join(pair) for pair in rows_of]
+    return np.concatenate(images), captions, [" ".join(pair) for pair in rows_of]
 
 
 def _rows_by_class(dataset: PackedDataset) -> dict[tuple[str, str], np.ndarray]:

@@ -102,9 +102,9 @@ class Checkpointer:
             partial.mkdir()
             contiguous = {name: value.contiguous() for name, value in weights.items()}
             write_bytes(partial / "model.safetensors", safetensors.torch.save(contiguous))
-            held = io.BytesIO()
-            torch.save(trainer, held)
-            write_bytes(partial / "trainer.pt", held.getbuffer())
+            buffer = io.BytesIO()
+            torch.save(trainer, buffer)
+            write_bytes(partial / "trainer.pt", buffer.getbuffer())
             write_bytes(partial / INFO_FILE, json.dumps(info.to_dict(), indent=2).encode())
             flush_folder(partial)
             if target.exists():  # the run was resumed from an earlier checkpoint and saves this iteration again

@@ -55,7 +55,7 @@ class TripletMetric:
 
     Attributes:
         splits: names of the splits.
-        rows: the faces that stand in any of them, int64, sorted.
+        rows: faces of all splits, int64, sorted.
     """
 
     output = "embedding"
@@ -88,7 +88,7 @@ class ClassMetric:
 
     Attributes:
         splits: names of the splits.
-        rows: the faces that stand in any of them, int64, sorted.
+        rows: faces of all splits, int64, sorted.
         classes: names in label order.
     """
 
@@ -135,7 +135,7 @@ class AffectMetric:
 
     Attributes:
         splits: names of the splits.
-        rows: the faces that stand in any of them, int64, sorted.
+        rows: faces of all splits, int64, sorted.
     """
 
     output = "valence_arousal"

@@ -110,6 +110,6 @@ def _in_order(found: list[Outputs], parts: list[slice], device: torch.device) ->
     for name, shape in shapes.items():
         share = torch.cat([batch[name] for batch in found]) if found else torch.empty((0, *shape))
         gathered = comm.gather_rows(share.to(device), [sum(size) for size in sizes])
-        dealt = [iter(rows.cpu().split(size)) for rows, size in zip(gathered, sizes, strict=True)]
-        outputs[name] = torch.cat([next(dealt[k % ranks]) for k in range(len(parts))])
+        by_rank = [iter(rows.cpu().split(size)) for rows, size in zip(gathered, sizes, strict=True)]
+        outputs[name] = torch.cat([next(by_rank[k % ranks]) for k in range(len(parts))])
     return outputs

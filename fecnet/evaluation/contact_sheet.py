@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import replace_bytes
 
-_GAP = 2  # pixels between pictures
-_CAPTION = 13  # pixels under a picture for each line of the built-in font
+_GAP = 2  # pixels between images
+_CAPTION = 13  # pixels per caption line in the built-in font
 
 
 def contact_sheet(
@@ -33,7 +33,7 @@ def contact_sheet(
     """
     num, height, width, channels = image_NHWC.shape
     if num == 0 or columns < 1:
-        raise UserError(f"a contact sheet needs pictures and columns; got {num} pictures, {columns} columns")
+        raise UserError(f"a contact sheet needs images and columns; got {num} images, {columns} columns")
     assert captions is None or len(captions) == num, (captions, num)
     image_NHWC = image_NHWC[..., :1].repeat(3, axis=3) if channels < 3 else image_NHWC[..., :3]
     lines = max(caption.count("\n") + 1 for caption in captions) if captions is not None else 0
@@ -46,7 +46,7 @@ def contact_sheet(
         sheet.paste(Image.fromarray(np.ascontiguousarray(image)), (left, top))
         if captions is not None:
             draw.text((left + 1, top + height), captions[k], fill="black")
-    held = io.BytesIO()
-    sheet.save(held, format="png", optimize=True)
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="png", optimize=True)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    replace_bytes(Path(path), held.getbuffer())
+    replace_bytes(Path(path), buffer.getbuffer())

@@ -33,14 +33,14 @@ def new_figure(width: float, height: float, **layout: Any) -> tuple[Any, Any]:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UserError(f"pictures {INSTALL}") from error
+        raise UserError(f"plots {INSTALL}") from error
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
     return figure, figure.subplots(**layout)
 
 
 def save_figure(figure: Any, path: Path) -> None:
     """Write the figure as PNG, atomically; creates the folder where it is absent."""
-    held = io.BytesIO()
-    figure.savefig(held, format="png")  # a figure without a window is rendered by Agg
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")  # a figure without a window is rendered by Agg
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_bytes(path, held.getbuffer())
+    replace_bytes(path, buffer.getbuffer())

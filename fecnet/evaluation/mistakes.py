@@ -65,10 +65,10 @@ def mistake_sheet(
     enlarge = max(1, _WIDEST // image_NHWC.shape[2])
     image_NHWC = image_NHWC.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
     most = max(8, image_NHWC.shape[2] // _CHARACTER)
-    called = logits_MK.numpy().argmax(1)[chosen]
+    predicted = logits_MK.numpy().argmax(1)[chosen]
     captions = []
-    for label, other, sure in zip(label_M[chosen], called, confidence, strict=True):
-        percent = f" {sure:.0%}"
+    for label, other, probability in zip(label_M[chosen], predicted, confidence, strict=True):
+        percent = f" {probability:.0%}"
         captions.append(f"{_ascii(classes[label], most)}\n> {_ascii(classes[other], most - 2 - len(percent))}{percent}")
     contact_sheet(image_NHWC, columns, path, captions)
     return len(chosen)

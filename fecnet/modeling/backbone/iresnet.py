@@ -17,7 +17,7 @@ _STRIDE = 16  # of the last stage's feature map
 
 
 class IBasicBlock(nn.Module):
-    """BN → 3×3 → BN → PReLU → 3×3 → BN beside a shortcut, which is a 1×1 convolution where the shape changes.
+    """BN → 3×3 → BN → PReLU → 3×3 → BN with a shortcut, which is a 1×1 convolution where the shape changes.
 
     Args:
         in_channels: channels of the input.

@@ -40,7 +40,7 @@ def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Conv2d:
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions beside a shortcut, which is a 1×1 convolution where the shape changes.
+    """Two 3×3 convolutions with a shortcut, which is a 1×1 convolution where the shape changes.
 
     Args:
         in_channels: channels of the input.
