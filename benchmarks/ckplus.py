@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.demo import ROOT, run_commands
-from fecnet.evaluation.classification import FIGURES
+from fecnet.evaluation.classification import METRICS
 
 PROTOCOLS = ("published", "corrected", "subject")  # the last is the honest one
 
@@ -49,7 +49,7 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 def gap_to(protocol: dict[str, Any], honest: dict[str, Any]) -> dict[str, float]:
     """How far the mean of each figure over the folds is above that of the other protocol, in points."""
-    return {name: round(protocol["mean"][name] - honest["mean"][name], 2) for name in FIGURES}
+    return {name: round(protocol["mean"][name] - honest["mean"][name], 2) for name in METRICS}
 
 
 def _figures(written: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def _figures(written: dict[str, Any]) -> dict[str, Any]:
     return {
         "mean": written["mean"],
         "sd": written["sd"],
-        "together": {name: written["together"][name] for name in FIGURES},
+        "together": {name: written["together"][name] for name in METRICS},
         "confusion": written["together"]["confusion"],
         "accuracy_by_fold": [fold["accuracy"] for fold in written["folds"]],
         "tested_faces": tested,

@@ -75,7 +75,7 @@ def until(
     begun, percent, iteration = time.perf_counter(), 0.0, 0
     for iteration, net in enumerate(updates(cfg), start=1):
         if iteration % period == 0:
-            percent = evaluate(net)[split].figures()["ALL"] or 0.0
+            percent = evaluate(net)[split].metrics()["ALL"] or 0.0
             if percent >= wanted or time.perf_counter() - begun > patience:
                 break
     seconds = round(time.perf_counter() - begun, 1)

@@ -1,1 +1,1 @@
-"""From the packed data set to batches on the device: reading, sampling, augmentation."""
+"""Packed data sets, samplers, batch loaders and augmentation."""

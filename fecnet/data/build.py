@@ -1,4 +1,4 @@
-"""Data from settings."""
+"""Builds loaders, labels, augmentation and views from ``cfg``."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def build_loader(
         labels: targets of the faces, or None.
         rank: this process.
         world_size: number of processes.
-        device: where the batches are needed.
+        device: of the batches.
         triplets: the items are triplets; else the faces of ``labels``.
 
     Raises:
-        UserError: the batch is larger than the data, or smaller than the number of processes; faces that are to be
-            resident where they do not fit.
+        UserError: the batch is larger than the data, or smaller than the number of processes; or the faces are to be
+            cached on the device and do not fit.
     """
     if cfg.SOLVER.GRAD_ACCUM_STEPS < 1:
         raise ConfigError(f"SOLVER.GRAD_ACCUM_STEPS: {cfg.SOLVER.GRAD_ACCUM_STEPS}; allowed: 1 or more")
@@ -53,14 +53,14 @@ def build_loader(
         raise ConfigError("DATA.BALANCE_CLASSES: true, but batches are made of triplets; allowed here: false")
     most = len(labels) if triplets and labels is not None else 0
     if not 0 <= cfg.SOLVER.LABELLED_BATCH_SIZE <= most:
-        why = f"there are {most} labelled faces" if most else "triplets and labels are not both learnt"
+        why = f"there are {most} labelled faces" if most else "triplets and labels are not both trained on"
         raise ConfigError(
             f"SOLVER.LABELLED_BATCH_SIZE: {cfg.SOLVER.LABELLED_BATCH_SIZE}, but {why}; allowed here: 0..{most}"
         )
     if not triplets and cfg.DATA.TRIPLET_GROUP_SIZE != 1:
-        together = cfg.DATA.TRIPLET_GROUP_SIZE
+        group_size = cfg.DATA.TRIPLET_GROUP_SIZE
         raise ConfigError(
-            f"DATA.TRIPLET_GROUP_SIZE: {together}, but batches are made of labelled faces; allowed here: 1"
+            f"DATA.TRIPLET_GROUP_SIZE: {group_size}, but batches are made of labelled faces; allowed here: 1"
         )
     shared = {
         "labels": labels,
@@ -69,7 +69,9 @@ def build_loader(
         "world_size": world_size,
         "pin": device.type == "cuda",
     }
-    faces = partial(place_faces, dataset.faces_NHWC, device, cfg.DATA.CACHE_ON_DEVICE)  # last: a copy may take minutes
+    faces = partial(
+        place_faces, dataset.faces_NHWC, device, cfg.DATA.CACHE_ON_DEVICE
+    )  # called last: a copy may take minutes
     batches = {"batch_size": cfg.SOLVER.BATCH_SIZE, "seed": cfg.SEED}
     if not triplets:
         assert labels is not None
@@ -82,7 +84,7 @@ def build_loader(
         **batches,
         balance=cfg.DATA.BALANCE_TRIPLET_TYPES,
         faces_T3=table.faces_T3,
-        together=cfg.DATA.TRIPLET_GROUP_SIZE,
+        group_size=cfg.DATA.TRIPLET_GROUP_SIZE,
     )
     weight_T = vote_weights(table) if cfg.DATA.WEIGHT_BY_AGREEMENT else None
     joining = None
@@ -96,7 +98,7 @@ def build_label_splits(cfg: Any, dataset: PackedDataset) -> LabelSplits:
     """The label tables of ``cfg.DATA.LABELS`` by split.
 
     Raises:
-        UserError: no label set is named, or no such fold.
+        UserError: no label set is given, or no such fold.
     """
     known = dataset.description["label_sets"]
     if not cfg.DATA.LABELS:
@@ -113,17 +115,17 @@ def build_label_splits(cfg: Any, dataset: PackedDataset) -> LabelSplits:
 
 
 def build_fold_rule(cfg: Any) -> FoldRule:
-    """How ``cfg.DATA.TRAIN_SPLIT`` is cut into folds."""
+    """How ``cfg.DATA.TRAIN_SPLIT`` is divided into folds."""
     return FoldRule(cfg.DATA.FOLD_BY, cfg.DATA.NUM_FOLDS, cfg.DATA.FOLD_SEED)
 
 
 def build_labels(cfg: Any, dataset: PackedDataset, targets: Sequence[str]) -> LabelOverlay:
-    """The labels trained on, with every class checked to be there.
+    """The labels trained on; every class must have a face.
 
     Args:
         cfg: the whole settings.
         dataset: the packed data set.
-        targets: what the criteria read: ``label``, ``distribution``, ``valence_arousal``.
+        targets: that the criteria read: ``label``, ``distribution``, ``valence_arousal``.
 
     Raises:
         UserError: no such labels in the data set, or a class without a face.
@@ -137,19 +139,19 @@ def build_labels(cfg: Any, dataset: PackedDataset, targets: Sequence[str]) -> La
     empty = [name for name, count in zip(labels.classes, labels.counts_K, strict=True) if not count]
     if empty and set(targets) != {"valence_arousal"}:
         raise DataError(
-            f"{dataset.path}: label set '{cfg.DATA.LABELS}', split '{cfg.DATA.TRAIN_SPLIT}': no face to learn the "
-            f"class '{empty[0]}' from ({len(empty)} of {len(labels.classes)} classes); allowed: one or more of each"
+            f"{dataset.path}: label set '{cfg.DATA.LABELS}', split '{cfg.DATA.TRAIN_SPLIT}': no training face for the "
+            f"class '{empty[0]}' ({len(empty)} of {len(labels.classes)} classes); allowed: one or more of each"
         )
     return labels
 
 
 def build_trained_rows(cfg: Any, dataset: PackedDataset, targets: Sequence[str], *, triplets: bool) -> np.ndarray:
-    """The faces that are learnt from, rows of ``faces.npy``, int64: what ``build_loader`` draws from.
+    """The training faces, rows of ``faces.npy``, int64: those that ``build_loader`` samples from.
 
     Args:
         cfg: the whole settings.
         dataset: the packed data set.
-        targets: what the criteria read of the labels.
+        targets: that the criteria read of the labels.
         triplets: the items are triplets; else labelled faces.
 
     Raises:
@@ -169,7 +171,7 @@ _CLASS_WEIGHTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def build_class_weights(cfg: Any, labels: LabelOverlay) -> list[float] | None:
-    """The weight of each class by ``cfg.LOSS.CLASS_WEIGHTS``; None for none.
+    """The class weights of ``cfg.LOSS.CLASS_WEIGHTS``, or None.
 
     Raises:
         UserError: an unknown rule.
@@ -182,7 +184,7 @@ def build_augment(cfg: Any, channels: list[str]) -> Augment:
     """The training augmentation for images with these channels.
 
     Raises:
-        UserError: a value of ``cfg.AUGMENT`` or ``cfg.DATA`` is out of its range.
+        UserError: a value of ``cfg.AUGMENT`` or ``cfg.DATA`` is out of range.
     """
     try:
         return Augment(
@@ -201,10 +203,10 @@ _VIEWS: dict[str, Callable[[int, float], list[View]]] = {"center": center, "flip
 
 
 def build_views(cfg: Any, height: int, width: int) -> list[View]:
-    """What is looked at of each face that is measured, by ``cfg.EVAL.TTA``.
+    """The views of each evaluated face (test-time augmentation), by ``cfg.EVAL.TTA``.
 
     Raises:
-        UserError: an unknown name, or ten crops that are all the whole face.
+        UserError: an unknown name, or ten crops that are all equal to the whole face.
     """
     views = lookup(_VIEWS, cfg.EVAL.TTA, key="EVAL.TTA")(cfg.DATA.INPUT_SIZE, cfg.DATA.CROP)
     if cfg.EVAL.TTA == "ten_crop" and (round(cfg.DATA.CROP * height), round(cfg.DATA.CROP * width)) == (

@@ -1,4 +1,4 @@
-"""Faces with the same pixels, and splits that should not share them.
+"""Duplicate faces (identical pixels), and splits that should not share them.
 
 Shape suffixes: N faces, M and T those of a split.
 """
@@ -11,20 +11,20 @@ from hashlib import blake2b
 
 import numpy as np
 
-_DIGEST_BYTES = 16  # two different faces of a million share one with a probability below 1e-26
+_DIGEST_BYTES = 16  # collision probability below 1e-26 for a million faces
 _CHUNK_BYTES = 1 << 24
 _TRAIN_WORDS = {"train", "training"}
 _SPLIT_WORDS = _TRAIN_WORDS | {"test", "testing", "val", "valid", "validation", "dev", "eval", "public", "private"}
 
 
 def pixel_groups(faces_NHWC: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-    """Which faces are equal in every pixel: for each face the first place that looks the same, int64, shape (N,).
+    """Groups of identical faces: for each face the index of the first one with the same pixels, int64, shape (N,).
 
-    A chunk of faces and 16 bytes per face are held at a time.
+    Memory: one chunk of faces and 16 bytes per face.
 
     Args:
         faces_NHWC: all faces, uint8.
-        rows: look at these alone, N of them; places are places among them. None for all.
+        rows: restrict to these N rows; indices are positions in ``rows``. None for all.
     """
     num = len(faces_NHWC) if rows is None else len(rows)
     digest_N2 = np.empty((num, 2), np.uint64)
@@ -41,34 +41,34 @@ def pixel_groups(faces_NHWC: np.ndarray, rows: np.ndarray | None = None) -> np.n
     return first[group_N.reshape(-1)]
 
 
-def stand_in(faces_NHWC: np.ndarray, rows_N: np.ndarray, others_M: np.ndarray) -> np.ndarray:
-    """Which faces are equal in every pixel to one of others, or are one of them: bool, shape (N,).
+def pixel_matches(faces_NHWC: np.ndarray, rows_N: np.ndarray, others_M: np.ndarray) -> np.ndarray:
+    """Whether each face is identical in every pixel to one of ``others_M``, or is one of them: bool, shape (N,).
 
     Args:
         faces_NHWC: all faces, uint8.
-        rows_N: faces asked about, rows.
-        others_M: faces they are compared with, rows.
+        rows_N: rows of the faces to test.
+        others_M: rows of the faces they are compared with.
     """
     group = pixel_groups(faces_NHWC, np.concatenate([rows_N, others_M]))
     return np.isin(group[: len(rows_N)], group[len(rows_N) :])
 
 
 def is_training(split: str) -> bool:
-    """Whether the name of a split says that it is for training."""
+    """Whether a split is a training split, by its name."""
     return bool(_TRAIN_WORDS & set(_words(split)))
 
 
 def training_splits_of(split: str, splits: Iterable[str]) -> list[str]:
-    """The training splits that ``split`` measures: ``fold03_train`` for ``fold03_test``, ``train`` for ``public_test``.
+    """The training splits for evaluation split ``split``: ``fold03_train`` for ``fold03_test``, ``train`` for ``test``.
 
-    Where no name fits, all training splits.
+    Where no name matches, all training splits.
     """
     training = sorted(name for name in set(splits) if is_training(name))
     return [name for name in training if comparable(name, split)] or training
 
 
 def comparable(one: str, other: str) -> bool:
-    """Whether two splits belong together: those of different folds are meant to share faces."""
+    """Whether two splits should be disjoint: splits of different folds share faces by design."""
     rests = [sorted(word for word in _words(name) if word not in _SPLIT_WORDS) for name in (one, other)]
     return rests[0] == rests[1]
 

@@ -1,6 +1,6 @@
-"""Cuts the labelled faces of a split into folds, each of them tested once by a net that learns from the others.
+"""Divides the labelled faces of a split into folds for cross-validation.
 
-Shape suffixes: M labelled faces, K classes, G groups (such as people), F folds.
+Shape suffixes: M labelled faces, K classes, G groups (such as subjects), F folds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fecnet.data.labels import LabelTable
 from fecnet.data.permutation import permuted
 from fecnet.utils.errors import ConfigError
 
-FOLD = "fold"  # name of the split that is tested
+FOLD = "fold"  # name of the test split
 PUBLISHED, CORRECTED = "published", "corrected"
 # CK+ in the order of the published code's file: class, faces, faces that a fold tests (mainpro_CK+.py, CK.py)
 _CKPLUS = (
@@ -32,12 +32,12 @@ _CKPLUS_FOLDS = 10
 
 @dataclass(frozen=True)
 class FoldRule:
-    """How a split is cut.
+    """How a split is divided into folds.
 
     Attributes:
-        by: ``published``, ``corrected``, or a column of ``faces.csv`` whose values are kept whole.
-        num_folds: how many folds.
-        seed: of the order in which groups are dealt.
+        by: ``published``, ``corrected``, or a column of ``faces.csv`` whose groups are kept in one fold.
+        num_folds: number of folds.
+        seed: of the order in which groups are assigned.
     """
 
     by: str = "subject"
@@ -46,18 +46,18 @@ class FoldRule:
 
 
 def fold_tests(table: LabelTable, records: Sequence[Mapping[str, str]], rule: FoldRule) -> np.ndarray:
-    """Which of the labelled faces each fold tests; it learns from all others.
+    """The test faces of each fold; all other faces of the split are its training faces.
 
-    ``published`` are the ten folds of CK+ as published: classes in order, faces in the order of their file names, a
-    fixed number of consecutive ones for each class and fold, the last fold counted from the end. So some faces are
-    tested twice, some never, and people stand on both sides. ``corrected`` keeps that idea but tests every face once:
-    each class is cut in file order into parts that differ by one sequence at most. A column keeps the faces with the
-    same value together and balances the classes (``deal_groups``).
+    ``published`` gives the ten folds of CK+ as published: faces of each class in the order of their file names, a fixed
+    number of consecutive ones for each class and fold, the last fold counted from the end. Some faces are therefore
+    tested twice, some never, and subjects are in both training and test. ``corrected`` keeps the scheme but tests every
+    face once: each class is divided in file order into parts that differ by at most one sequence. A column of
+    ``faces.csv`` keeps faces with the same value in one fold and balances the classes (``assign_groups``).
 
     Args:
-        table: the labels of the split that is cut.
+        table: the labels of the split to divide.
         records: the rows of ``faces.csv``.
-        rule: how it is cut.
+        rule: how it is divided.
 
     Returns:
         bool, shape (F, M).
@@ -71,12 +71,12 @@ def fold_tests(table: LabelTable, records: Sequence[Mapping[str, str]], rule: Fo
     return fold_M == np.arange(rule.num_folds)[:, None]
 
 
-def deal_groups(counts_GK: np.ndarray, num_folds: int) -> np.ndarray:
-    """The fold of each group, such that every fold has about the same share of every class.
+def assign_groups(counts_GK: np.ndarray, num_folds: int) -> np.ndarray:
+    """Assign groups to folds such that every fold has about the same share of every class.
 
-    Groups come in descending order of the spread of their class counts; each goes where the folds' shares of the
-    classes then differ least, among equals to the fold with the fewest faces. The method of scikit-learn's
-    ``StratifiedGroupKFold``, which is not among what the core needs.
+    Groups are assigned in descending order of the spread of their class counts, each to the fold that minimises the
+    difference between the folds' class shares; ties go to the fold with the fewest faces. This is the algorithm of
+    scikit-learn's ``StratifiedGroupKFold``; scikit-learn is not a required dependency.
 
     Args:
         counts_GK: faces of each group and class, shape (G, K).
@@ -91,7 +91,7 @@ def deal_groups(counts_GK: np.ndarray, num_folds: int) -> np.ndarray:
     one_FF1 = np.eye(num_folds, dtype=counts_GK.dtype)[:, :, None]
     fold_G = np.zeros(len(counts_GK), np.int64)
     for group in np.argsort(-counts_GK.std(1), kind="stable"):
-        tried_FFK = held_FK + one_FF1 * counts_GK[group]  # the first axis: which fold gets the group
+        tried_FFK = held_FK + one_FF1 * counts_GK[group]  # first axis: the fold that gets the group
         spread_F = (tried_FFK / total_K).std(1).mean(1)
         equal_F = np.isclose(spread_F, spread_F.min())
         fold = np.where(equal_F, held_FK.sum(1), np.iinfo(np.int64).max).argmin()
@@ -123,12 +123,12 @@ def _grouped(table: LabelTable, records: Sequence[Mapping[str, str]], rule: Fold
             f"DATA.NUM_FOLDS: {rule.num_folds}, but the faces have {len(names)} different '{rule.by}'; "
             f"allowed here: {f'2..{len(names)}' if len(names) > 1 else 'none, folds need two or more'}"
         )
-    # Absent labels are a class of their own: they too are dealt out evenly.
+    # Absent labels count as a separate class, so that they are distributed evenly too.
     counts_GK = np.zeros((len(names), len(table.classes) + 1), np.int64)
     np.add.at(counts_GK, (group_M, table.label_M), 1)
     order_G = permuted(np.arange(len(names)), len(names), key=rule.seed)
     fold_G = np.empty(len(names), np.int64)
-    fold_G[order_G] = deal_groups(counts_GK[order_G], rule.num_folds)
+    fold_G[order_G] = assign_groups(counts_GK[order_G], rule.num_folds)
     return fold_G[group_M]
 
 
@@ -138,7 +138,7 @@ def _corrected(table: LabelTable, records: Sequence[Mapping[str, str]], rule: Fo
     sequence_M = values_of(table, records, "sequence")
     for place in _in_file_order(table, records):
         names = sequence_M[place].tolist()
-        # a face of no known sequence is one by itself
+        # a face without a known sequence is its own sequence
         begins = [True, *(not after or after != before for before, after in pairwise(names))]
         sequence = np.cumsum(begins[: len(names)]) - 1
         if len(names):
@@ -162,7 +162,7 @@ def _published(table: LabelTable, records: Sequence[Mapping[str, str]], rule: Fo
     begin = 0
     for _, faces, tested in _CKPLUS:
         for fold in range(_CKPLUS_FOLDS):
-            # Not cut off at the class's end, as published: fear's ninth fold runs on into happy's first faces.
+            # Not limited to the class, as published: fear's ninth fold continues into happy's first faces.
             first = begin + fold * tested if fold < _CKPLUS_FOLDS - 1 else begin + faces - tested
             tests_FM[fold, filed[first : first + tested]] = True
         begin += faces
@@ -170,7 +170,7 @@ def _published(table: LabelTable, records: Sequence[Mapping[str, str]], rule: Fo
 
 
 def _in_file_order(table: LabelTable, records: Sequence[Mapping[str, str]]) -> list[np.ndarray]:
-    """Places in the table of each class's faces, by file name: without their folders, as the published code sorts."""
+    """Indices of each class's faces, sorted by file name without folder, as in the published code."""
     names = np.array([source.rpartition("/")[2] for source in values_of(table, records, "source").tolist()])
     order = np.argsort(names, kind="stable")
     return [order[table.label_M[order] == label] for label in range(len(table.classes))]

@@ -1,6 +1,6 @@
-"""What a packed data set holds, as plain values: counts, balance of the classes, copies, and faces that leak.
+"""Statistics of a packed data set: counts, class balance, duplicates, and leakage into evaluation splits.
 
-Shape suffixes: N faces, M those of a split.
+Shape suffixes: N faces, M faces of a split.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from fecnet.data.packed import PackedDataset
 from fecnet.utils.errors import DataError
 from fecnet.utils.table import align_columns
 
-# One use of the faces, "triplets" or "labels <set>", to its splits, to the different rows of faces.npy in each.
+# By use of the faces ("triplets" or "labels <set>") and split: the distinct rows of faces.npy.
 Uses = Mapping[str, Mapping[str, np.ndarray]]
 
 
 def inspect_dataset(dataset: PackedDataset) -> dict[str, Any]:
-    """All that ``fecnet data show`` says, ready for JSON.
+    """All that ``fecnet data show`` prints, ready for JSON.
 
-    Memory holds the labels and triplets and a few numbers per face, never the faces.
+    Keeps the labels, the triplets and a few numbers per face in memory, never the faces.
 
     Returns:
         ``path``, ``name``, ``num_faces``, ``height``, ``width``, ``channels``, ``sources``, ``coverage``;
@@ -54,7 +54,7 @@ def inspect_dataset(dataset: PackedDataset) -> dict[str, Any]:
 
 
 def _read_splits(dataset: PackedDataset) -> tuple[dict[str, Any], dict[str, Any], dict[str, dict[str, np.ndarray]]]:
-    """Class counts, counts of triplets by type, and the rows that each use and split has."""
+    """Class counts, triplet counts by type, and the rows of each use and split."""
     labels: dict[str, Any] = {}
     triplets: dict[str, Any] = {}
     uses: dict[str, dict[str, np.ndarray]] = {}
@@ -77,7 +77,7 @@ def _read_splits(dataset: PackedDataset) -> tuple[dict[str, Any], dict[str, Any]
 
 
 def _subjects(dataset: PackedDataset) -> tuple[np.ndarray, int]:
-    """A number per face for its subject, -1 = unknown, int32, shape (N,); and how many subjects there are."""
+    """Subject index of each face, -1 = unknown, int32, shape (N,); and the number of subjects."""
     number: dict[str, int] = {}
     subject_N = np.full(len(dataset.faces_NHWC), -1, np.int32)
     row = -1
@@ -99,7 +99,7 @@ def _known(subject_M: np.ndarray) -> np.ndarray:
 
 
 def _describe_duplicates(uses: Uses, group_N: np.ndarray) -> dict[str, Any]:
-    """Copies in all, within each split, and between splits that belong together."""
+    """Duplicates in total, within each split, and between splits that should be disjoint."""
     unique = len(np.unique(group_N))
     within, across = [], []
     for use, by_split in uses.items():
@@ -114,7 +114,7 @@ def _describe_duplicates(uses: Uses, group_N: np.ndarray) -> dict[str, Any]:
 
 
 def _leaks(uses: Uses, group_N: np.ndarray, subject_N: np.ndarray) -> list[dict[str, Any]]:
-    """Faces of an evaluation split that training sees too, in whatever use, by pixels and by subject."""
+    """Faces of each evaluation split that are also in training, for any use: identical pixels, and same subject."""
     every: dict[str, np.ndarray] = {}
     for by_split in uses.values():
         for split, rows in by_split.items():
@@ -138,21 +138,19 @@ def _warnings(uses: Uses, leaks: list[dict[str, Any]]) -> list[str]:
     splits = {split for by_split in uses.values() for split in by_split}
     lines = []
     if len(splits) > 1 and not any(is_training(split) for split in splits):
-        lines.append(
-            f"no name of a split says train ({', '.join(sorted(splits))}): leaks into training are not looked for"
-        )
+        lines.append(f"no split is named as a training split ({', '.join(sorted(splits))}): leakage is not checked")
     for leak in leaks:
         of = f"{leak['use']}: {{:,}} of {leak['faces']:,} faces of {leak['split']}"
         if leak["same_pixels"]:
-            lines.append(f"{of.format(leak['same_pixels'])} also stand in {leak['training']}, pixel for pixel")
+            lines.append(f"{of.format(leak['same_pixels'])} are also in {leak['training']}, pixel for pixel")
         if leak["same_subject"]:
-            people = f"{leak['subjects']:,} subjects who also stand in {leak['training']}"
-            lines.append(f"{of.format(leak['same_subject'])} show {people}")
+            subjects = f"{leak['subjects']:,} subjects who are also in {leak['training']}"
+            lines.append(f"{of.format(leak['same_subject'])} show {subjects}")
     return lines
 
 
 def format_inspection(found: Mapping[str, Any]) -> str:
-    """What ``inspect_dataset`` found, the coverage apart, as text."""
+    """The result of ``inspect_dataset`` as text, without the coverage."""
     size = f"{found['height']}×{found['width']}, {', '.join(found['channels'])}"
     subjects, copies = found["subjects"], found["duplicates"]
     lines = [f"{found['path']}: {found['num_faces']:,} faces, {size}"]
@@ -169,21 +167,21 @@ def format_inspection(found: Mapping[str, Any]) -> str:
     if subjects["subjects"]:
         for use, by_split in subjects["splits"].items():
             lines.append(f"  {use}: " + ", ".join(f"{split} {number:,}" for split, number in by_split.items()))
-    lines += ["", f"pictures: {copies['unique']:,} different, {copies['copies']:,} exact copies of them"]
+    lines += ["", f"faces: {copies['unique']:,} distinct, {copies['copies']:,} exact duplicates of them"]
     lines += [
-        f"  {part['use']}, {part['split']}: {part['copies']:,} copies among {part['faces']:,} faces"
+        f"  {part['use']}, {part['split']}: {part['copies']:,} duplicates among {part['faces']:,} faces"
         for part in copies["within"]
         if part["copies"]
     ]
     lines += [
-        f"  {part['use']}, {' and '.join(part['splits'])}: {part['pictures']:,} pictures in both"
+        f"  {part['use']}, {' and '.join(part['splits'])}: {part['pictures']:,} faces in both"
         for part in copies["across"]
     ]
     return "\n".join(lines)
 
 
 def _bars(counted: Mapping[str, Any]) -> list[str]:
-    """A line per class with its share of the labelled faces; the longest bar belongs to the largest class."""
+    """A bar per class with its share of the labelled faces, scaled to the largest class."""
     classes = dict(counted["classes"])
     total, largest = max(1, sum(classes.values())), max([1, *classes.values()])
     rows = [

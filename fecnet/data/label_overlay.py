@@ -1,4 +1,4 @@
-"""The labels trained on: those of the files, with an overlay of changed rows; the files are never rewritten.
+"""The training labels: those of the files with an overlay of changed labels; the files are never modified.
 
 Shape suffixes: N faces of a batch, M labelled faces, K classes.
 """
@@ -20,7 +20,7 @@ _PREPARED_BY = {"distribution": "fecnet prepare ferplus", "valence_arousal": "fe
 
 
 class Changed(NamedTuple):
-    """How many labels were changed, and how many stay since a class would have been emptied."""
+    """Number of changed labels, and of refused changes that would have emptied a class."""
 
     changed: int
     kept: int
@@ -29,23 +29,23 @@ class Changed(NamedTuple):
 class LabelOverlay:
     """Labels by row of ``faces.npy``.
 
-    What a criterion finds mislabelled in an epoch holds from its end on (SCN, arXiv:2002.10392). The overlay is the
-    same on all ranks and stands in the checkpoint.
+    Labels that a criterion changes apply from the end of the epoch on (SCN, arXiv:2002.10392). The overlay is identical
+    on all ranks and saved in the checkpoint.
 
     Args:
-        table: the labels as the files hold them.
+        table: the labels of the files.
         num_faces: rows of ``faces.npy``.
-        targets: which of ``label``, ``distribution``, ``valence_arousal`` are trained on; a face with none of
-            them is no item.
+        targets: which of ``label``, ``distribution``, ``valence_arousal`` are trained on; faces without any of them
+            are left out.
 
     Attributes:
         classes: K names in label order.
         rows_M: faces that have a target, rows of ``faces.npy``, int64.
-        class_M: the class of each: its label, else that with most votes, else -1; as in the files.
-        counts_K: faces of each class, or shares of votes added up where distributions are trained on.
+        class_M: class of each: its label, else the class with most votes, else -1; as in the files.
+        counts_K: faces of each class, or the sum of their vote shares where distributions are trained on.
 
     Raises:
-        DataError: a face stands twice in the table, or the table lacks a target.
+        DataError: a face occurs twice in the table, or the table lacks a target.
     """
 
     def __init__(self, table: LabelTable, num_faces: int, targets: Sequence[str] = ("label",)) -> None:
@@ -57,10 +57,10 @@ class LabelOverlay:
         self.rows_M = table.faces_M[present_M].astype(np.int64)
         if len(np.unique(self.rows_M)) < len(self.rows_M):
             twice = int(np.bincount(self.rows_M).argmax())
-            raise DataError(f"face {twice} stands twice in the labels; allowed: once")
+            raise DataError(f"face {twice} occurs twice in the labels; allowed: once")
         names = tuple(dict.fromkeys(("label", *targets)))
         columns = {name: _column(table, name) for name in names}
-        # One row more, which is absent, for the faces that have no label.
+        # One additional row of absent values, for faces without a label.
         self._column = {name: _with_absent(column[present_M]) for name, column in columns.items() if column is not None}
         self._place = torch.full((num_faces,), len(self.rows_M))
         self._place[torch.from_numpy(self.rows_M)] = torch.arange(len(self.rows_M))
@@ -72,7 +72,7 @@ class LabelOverlay:
         return len(self.rows_M)
 
     def targets(self, row_N: Tensor) -> dict[str, Tensor]:
-        """``Batch.targets`` of some faces; -1 and NaN = absent.
+        """``Batch.targets`` of the given faces; -1 and NaN = absent.
 
         Args:
             row_N: rows of ``faces.npy``, int64.
@@ -81,13 +81,13 @@ class LabelOverlay:
         return {name: column.index_select(0, place_N) for name, column in self._column.items()}
 
     def change(self, relabels: Relabels) -> Changed:
-        """Give faces other labels, but where that would leave a class without a face: those stay as they are.
+        """Change labels, except where a class would be left without a face.
 
-        A changed face's votes go to its new class as a whole; one that gets the label of the files back gets its votes
-        back.
+        All votes of a changed face go to its new class; a face that gets its original label back also gets its original
+        votes back.
 
         Args:
-            relabels: faces that have a label here, with their new ones, 0..K-1.
+            relabels: labelled faces with their new labels, 0..K-1.
         """
         place_P, new_P = self._place[relabels.row_M], relabels.label_M
         assert bool((place_P < len(self)).all()), "a face without a label cannot get another"
@@ -106,7 +106,7 @@ class LabelOverlay:
         return {"row": torch.from_numpy(self.rows_M)[changed_M], "label": self._column["label"][:-1][changed_M]}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over ``state_dict``; nothing has been changed here before."""
+        """Restore ``state_dict``, before any other change."""
         self._set(self._place[state["row"]], state["label"])
 
     def _set(self, place_P: Tensor, label_P: Tensor) -> None:
@@ -118,7 +118,7 @@ class LabelOverlay:
             self._column["distribution"][place_P] = votes_PK
 
     def _without_empty_classes(self, place_P: Tensor, new_P: Tensor) -> Tensor:
-        """``new_P`` with the old label where the change would take the last face of a class."""
+        """``new_P``, with the old label where the change would remove the last face of a class."""
         label, num = self._column["label"][:-1], len(self.classes)
         old_P, new_P = label[place_P], new_P.clone()
         before_K = torch.bincount(label[label >= 0], minlength=num)
@@ -128,7 +128,7 @@ class LabelOverlay:
             emptied_K = (before_K > 0) & (torch.bincount(after_M[after_M >= 0], minlength=num) == 0)
             if not bool(emptied_K.any()):
                 return new_P
-            # one more at least goes back in each turn, so this ends
+            # terminates, since each pass reverts at least one more change
             new_P = torch.where(emptied_K[old_P.clamp_min(0)] & (old_P >= 0), old_P, new_P)
 
     def _counts(self) -> np.ndarray:
@@ -156,7 +156,7 @@ def _present(table: LabelTable, name: str) -> np.ndarray:
 
 
 def _with_absent(column: np.ndarray) -> Tensor:
-    """A column as a tensor with one row more, which is absent."""
+    """A column as a tensor with one additional row of absent values."""
     if column.dtype.kind in "iu":
         return torch.cat([torch.from_numpy(column.astype(np.int64)), torch.tensor([-1])])
     values = torch.from_numpy(column.astype(np.float32))

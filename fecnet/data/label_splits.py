@@ -1,4 +1,4 @@
-"""The labelled faces of a split, with what is cut from training where the source has no such split: folds, a hold-out.
+"""The labelled faces of a split; also folds and a hold-out, taken from the training split of sets without them.
 
 Shape suffixes: M labelled faces, K classes.
 """
@@ -16,7 +16,7 @@ from fecnet.data.packed import PackedDataset
 from fecnet.data.permutation import permuted
 from fecnet.utils.errors import ConfigError, DataError
 
-HOLD_OUT = "hold_out"  # name of the split that is cut from training
+HOLD_OUT = "hold_out"  # name of the split held out from training
 CUT_BY = ("LABELS", "TRAIN_SPLIT", "HOLD_OUT", "FOLD", "FOLD_BY", "NUM_FOLDS", "FOLD_SEED")  # keys of DATA
 
 
@@ -25,14 +25,14 @@ class LabelSplits:
 
     Args:
         dataset: the packed data set.
-        label_set: name of the labelling.
+        label_set: name of the label set.
         train_split: split trained on.
-        hold_out: share of ``train_split`` that is not trained on but makes the split ``hold_out``; whole subjects
-            where ``faces.csv`` knows them, else the same share of each class. The same faces for every seed, but
-            without subjects other ones for other labels.
-        fold: fold of ``train_split`` that is not trained on but makes the split ``fold``, 1..folds; 0 = none. What is
-            held out is of the faces that remain.
-        folds: how ``train_split`` is cut into folds.
+        hold_out: share of ``train_split`` that is held out from training as the split ``hold_out``: whole subjects
+            where ``faces.csv`` has them, else the same share of each class. Independent of the seed; without subjects
+            it depends on the labels.
+        fold: fold of ``train_split`` that is held out as the split ``fold``, 1..folds; 0 = none. The hold-out is taken
+            from the remaining faces.
+        folds: how ``train_split`` is divided into folds.
 
     Raises:
         UserError: no such fold.
@@ -67,10 +67,10 @@ class LabelSplits:
 
         Args:
             split: of the data set, ``hold_out`` or ``fold``.
-            min_share: leave out faces whose label has no more than this share of the votes.
+            min_share: leave out faces whose label has at most this share of the votes.
 
         Raises:
-            UserError: no such label set or split; nothing is left; votes are asked for and there are none.
+            UserError: no such label set or split; no face is left; or votes are needed and there are none.
         """
         if split == HOLD_OUT and not self._hold_out:
             raise DataError(f"split '{HOLD_OUT}': DATA.HOLD_OUT is 0; give its share of '{self._train_split}'")
@@ -104,7 +104,7 @@ class LabelSplits:
         return (table.label_M >= 0) & (own_M > share)
 
     def _subjects(self) -> np.ndarray:
-        """Who each face of the data set is; empty = unknown."""
+        """Subject of each face of the data set; empty = unknown."""
         return np.array([row["subject"] for row in self._records()])
 
     def _records(self) -> list[dict[str, str]]:
@@ -112,39 +112,39 @@ class LabelSplits:
 
 
 def select(table: LabelTable, keep_M: np.ndarray) -> LabelTable:
-    """The rows of a table where ``keep_M``."""
+    """The rows of a table where ``keep_M`` is true."""
     names = ("faces_M", "label_M", "distribution_MK", "valence_arousal_M2")
     columns = {name: getattr(table, name) for name in names}
     return replace(table, **{name: column[keep_M] for name, column in columns.items() if column is not None})
 
 
 def held_out(table: LabelTable, share: float, subjects: np.ndarray) -> np.ndarray:
-    """Which labelled faces are held out: a function of the labels and subjects alone.
+    """Which labelled faces are held out; depends only on the labels and subjects.
 
     Args:
         table: the labels of the training split.
         share: of the faces, 0..1.
-        subjects: who each face of the data set is; empty = unknown.
+        subjects: subject of each face of the data set; empty = unknown.
 
     Returns:
         bool, shape (M,).
 
     Raises:
-        UserError: the subjects of some faces are known and those of others are not.
+        UserError: some faces have a known subject and others do not.
     """
     subject_M = subjects[table.faces_M]
     unknown = int((subject_M == "").sum())
     if 0 < unknown < len(table):
         raise ConfigError(
-            f"DATA.HOLD_OUT: of {len(table)} faces {unknown} have no subject in faces.csv, so people cannot be kept on "
-            "one side; allowed: subjects for all faces, or for none"
+            f"DATA.HOLD_OUT: of {len(table)} faces {unknown} have no subject in faces.csv, so subjects cannot be kept "
+            "in one split; allowed: subjects for all faces, or for none"
         )
     if unknown:
         return _share_of_each_class(table.label_M, share)
     names, place_M = np.unique(subject_M, return_inverse=True)
     order = permuted(np.arange(len(names)), len(names), key=0)
     faces_of = np.bincount(place_M)[order]
-    before = np.cumsum(faces_of) - faces_of  # faces held out before this subject's turn
+    before = np.cumsum(faces_of) - faces_of  # faces of the preceding subjects
     taken = order[before + faces_of / 2 <= share * len(table)]
     return np.isin(place_M, taken)
 

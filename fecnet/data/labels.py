@@ -1,4 +1,4 @@
-"""Reads the labels of a packed data set, checked.
+"""Reads and validates the labels of a packed data set.
 
 Shape suffixes: M labelled faces of a split, K classes.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import read_arrays
 
-_SUM_TOLERANCE = 1e-3  # shares are float32, and may have been rounded to four digits before
+_SUM_TOLERANCE = 1e-3  # shares are float32 and may have been rounded to four digits
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def read_labels(path: Path, classes: Sequence[str], num_faces: int) -> LabelTabl
 
 
 def _check_rows(path: Path, name: str, values_MX: np.ndarray, shape: tuple[int, int], *, low: int) -> None:
-    """Rows are NaN as a whole, or numbers in ``low``..1."""
+    """Check that each row is all NaN, or numbers in ``low``..1."""
     if values_MX.shape != shape or values_MX.dtype.kind != "f":
         raise DataError(f"{path}: '{name}' is {values_MX.dtype} of shape {values_MX.shape}; expected floats, {shape}")
     in_range_M = ((values_MX >= low) & (values_MX <= 1)).all(axis=1)

@@ -1,4 +1,4 @@
-"""Batches from packed faces, begun one iteration ahead. No decoding, no worker processes."""
+"""Batches from packed faces, prefetched one iteration ahead. No decoding, no worker processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fecnet.utils.phase import phase
 
 
 def vote_weights(table: TripletTable) -> np.ndarray:
-    """Share of the raters that agree with the odd one, divided by its mean; 1 where there were no raters.
+    """Share of the annotators who chose the odd face, divided by its mean; 1 before the division without annotators.
 
     Returns:
         float32, shape (T,).
@@ -34,11 +34,11 @@ def vote_weights(table: TripletTable) -> np.ndarray:
     agree_T = np.take_along_axis(table.votes_T3, table.odd_T[:, None].astype(np.int64), 1)[:, 0]
     weight_T = np.where(total_T > 0, agree_T / np.maximum(total_T, 1), 1.0)
     if not weight_T.any():
-        raise ConfigError("DATA.WEIGHT_BY_AGREEMENT: no rater agrees with any triplet's odd face; allowed here: false")
+        raise ConfigError("DATA.WEIGHT_BY_AGREEMENT: no annotator chose any triplet's odd face; allowed here: false")
     return (weight_T / weight_T.mean()).astype(np.float32)
 
 
-class _Begun(NamedTuple):
+class _Pending(NamedTuple):
     """A micro-batch whose faces are being fetched."""
 
     items: np.ndarray
@@ -48,28 +48,28 @@ class _Begun(NamedTuple):
 
 
 def _micro_shares(total: int, world_size: int, rank: int, num_micro: int) -> list[slice]:
-    """The items of a global batch that are in each micro-batch of this rank."""
+    """The items of the global batch in each micro-batch of this rank."""
     own = share(total, world_size, rank)
     parts = (share(own.stop - own.start, num_micro, k) for k in range(num_micro))
     return [slice(own.start + part.start, own.start + part.stop) for part in parts]
 
 
 class FaceLoader:
-    """This rank's micro-batches of every global batch; subclasses say which faces an item shows.
+    """This rank's micro-batches of every global batch; subclasses define the faces of an item.
 
     Args:
         faces: all faces of the data set.
-        sampler: which items make a global batch.
-        items: what they are called.
-        faces_per_item: faces that each item shows.
-        labels: where the targets of the faces are looked up, or None for none.
+        sampler: chooses the items of each global batch.
+        items: their name in error messages.
+        faces_per_item: number of faces per item.
+        labels: targets of the faces, or None.
         accumulate: micro-batches per iteration.
         rank: this process.
         world_size: number of processes; each takes a contiguous share of the global batch.
-        pin: what goes with the faces into pinned memory, for copies to a GPU that wait for nothing.
+        pin: put the batch's other tensors into pinned memory, for asynchronous copies to a GPU.
 
     Attributes:
-        smallest_batch: samples in the smallest micro-batch of any rank, without faces that join triplets.
+        smallest_batch: samples in the smallest micro-batch of any rank, without labelled faces added to triplets.
 
     Raises:
         ConfigError: more processes than items in a batch.
@@ -92,7 +92,7 @@ class FaceLoader:
             raise ConfigError(f"SOLVER.BATCH_SIZE: {sampler.batch_size} {items} cannot be shared by {world_size} ranks")
         self.sampler = sampler
         smallest_share = sampler.batch_size // world_size
-        # as many on all ranks: in each of them a criterion may ask the others
+        # the same number on all ranks, since a criterion may use collectives in each micro-batch
         num_micro = min(accumulate, smallest_share)
         self.smallest_batch = smallest_share // num_micro * faces_per_item
         self._faces = faces
@@ -109,8 +109,8 @@ class FaceLoader:
         with ThreadPoolExecutor(1, "gather", initializer=torch.set_num_threads, initargs=(1,)) as ahead:
             following = self._begin(first, ahead)
             for iteration in range(first, last + 1):
-                with phase("data"):  # as a profile calls it: waiting for faces, choosing the next ones
-                    batches = [self._finish(number, begun) for number, begun in enumerate(following)]
+                with phase("data"):  # name in the profile: waiting for faces and sampling the next ones
+                    batches = [self._finish(number, pending) for number, pending in enumerate(following)]
                     if iteration < last:
                         following = self._begin(iteration + 1, ahead)
                 yield iteration, batches
@@ -120,34 +120,34 @@ class FaceLoader:
         return next(self(iteration, iteration))[1]
 
     def _faces_of(self, iteration: int, number: int, items: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """What the ``number``-th micro-batch shows: rows of ``faces.npy``, and which of those each sample is.
+        """Unique faces of the ``number``-th micro-batch, rows of ``faces.npy``, and the index of each sample into them.
 
-        None: each its own.
+        The index is None where each sample is a row of its own.
         """
         raise NotImplementedError
 
     def _triplets_of(self, number: int, items: np.ndarray) -> Triplets | None:
-        """The triplets of the ``number``-th micro-batch, or None where the items are none."""
+        """The triplets of the ``number``-th micro-batch, or None where the items are not triplets."""
         return None
 
-    def _begin(self, iteration: int, ahead: Executor) -> list[_Begun]:
-        """Choose the micro-batches of an iteration, and begin to fetch their faces."""
+    def _begin(self, iteration: int, ahead: Executor) -> list[_Pending]:
+        """Sample the micro-batches of an iteration and start fetching their faces."""
         items_of_batch = self.sampler.rows(iteration)
-        begun = []
+        pending = []
         for number, part in enumerate(self._micro):
             items = items_of_batch[part]
             row_U, image_N = self._faces_of(iteration, number, items)
-            begun.append(_Begun(items, row_U, image_N, self._faces.begin(row_U, ahead)))
-        return begun
+            pending.append(_Pending(items, row_U, image_N, self._faces.begin(row_U, ahead)))
+        return pending
 
-    def _finish(self, number: int, begun: _Begun) -> Batch:
-        """The batch, with the targets that hold now: labels may change between one iteration and the next."""
+    def _finish(self, number: int, pending: _Pending) -> Batch:
+        """The batch with its current targets: labels may change between iterations."""
         batch = Batch(
-            image_UCHW=begun.take_images(),
-            row_U=begun.row_U,
+            image_UCHW=pending.take_images(),
+            row_U=pending.row_U,
             position_N=self._position_N[number],
-            triplets=self._triplets_of(number, begun.items),
-            image_N=begun.image_N,
+            triplets=self._triplets_of(number, pending.items),
+            image_N=pending.image_N,
         )
         if self._labels is not None:
             batch = replace(batch, targets=self._labels.targets(batch.row_N))
@@ -155,15 +155,15 @@ class FaceLoader:
 
 
 class TripletLoader(FaceLoader):
-    """Batches of triplets: a face goes through the net once, whatever triplets it stands in, and for both tasks.
+    """Batches of triplets: one forward pass per unique face, shared by its triplets and by both tasks.
 
     Args:
         faces: all faces of the data set.
         table: the triplets trained on.
-        sampler: which triplets make a global batch.
+        sampler: chooses the triplets of each global batch.
         weight_T: weight of each triplet, float32, or None for ones.
-        labelled: rows of ``faces.npy`` that join each global batch, behind the faces of its triplets; or None.
-        shared: as ``FaceLoader`` takes them.
+        labelled: samples rows of ``faces.npy`` that follow the faces of the triplets in each global batch; or None.
+        shared: further arguments of ``FaceLoader``.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class TripletLoader(FaceLoader):
         return torch.from_numpy(row_U.astype(np.int64)), torch.from_numpy(image_N)
 
     def _triplets_of(self, number: int, items: np.ndarray) -> Triplets:
-        face_B3, one_B = self._fixed[number]  # the same in every iteration
+        face_B3, one_B = self._fixed[number]  # identical in every iteration
         return Triplets(
             face_B3=face_B3,
             odd_B=torch.from_numpy(self._table.odd_T[items].astype(np.int64)),
@@ -212,9 +212,9 @@ class LabelledLoader(FaceLoader):
 
     Args:
         faces: all faces of the data set.
-        rows_M: rows of ``faces.npy`` that are drawn, int64.
-        sampler: which of them make a global batch.
-        shared: as ``FaceLoader`` takes them.
+        rows_M: rows of ``faces.npy`` that are sampled from, int64.
+        sampler: chooses the faces of each global batch.
+        shared: further arguments of ``FaceLoader``.
     """
 
     def __init__(self, faces: Faces, rows_M: np.ndarray, sampler: ClassSampler, **shared: Any) -> None:

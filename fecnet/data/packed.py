@@ -1,4 +1,4 @@
-"""Opens a packed data set: faces as a memory map, triplets and labels checked. The layout is in ``docs/formats.md``."""
+"""Opens a packed data set: memory-mapped faces, validated triplets and labels. The format is in ``docs/formats.md``."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fecnet.utils.files import open_array, read_arrays
 
 _TRIPLET_ARRAYS = ("faces", "odd", "type", "votes")
 
-DESCRIBED = (  # what every dataset.json says besides its format
+DESCRIBED = (  # required keys of dataset.json besides 'format'
     *("name", "num_faces", "height", "width", "channels"),
     *("splits", "label_sets", "sources", "coverage", "faces", "files"),
 )
-CHANNELS = (["grey"], ["grey", "mask"], ["R", "G", "B"], ["R", "G", "B", "mask"])  # a mask is last: no colour
+CHANNELS = (["grey"], ["grey", "mask"], ["R", "G", "B"], ["R", "G", "B", "mask"])  # a mask comes last
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class TripletTable:
 
     Attributes:
         faces_T3: rows of ``faces.npy``, int32, shape (T, 3).
-        odd_T: place 0..2 of the odd face, int8, shape (T,).
+        odd_T: index 0..2 of the odd face, int8, shape (T,).
         type_T: ``TripletType``, int8, shape (T,).
-        votes_T3: raters who called face k the odd one, uint8, shape (T, 3); zeros where there were no raters.
+        votes_T3: annotators who chose face k as the odd one, uint8, shape (T, 3); zeros without annotators.
     """
 
     faces_T3: np.ndarray
@@ -45,24 +45,24 @@ class TripletTable:
 
 
 class PackedDataset:
-    """A packed data set, opened for reading; nothing is loaded before it is asked for.
+    """A packed data set, opened for reading; data is loaded lazily.
 
     Args:
         path: the folder.
 
     Attributes:
-        description: ``dataset.json`` without its hashes: what tells one set from another.
+        description: ``dataset.json`` without its hashes: the identity of the set.
         files: recorded sha256 and size by file name.
         faces_NHWC: all faces, a memory map.
 
     Raises:
-        DataError: no data set, another format version, or ``faces.npy`` that does not hold what is announced.
+        DataError: no data set, another format version, or ``faces.npy`` differs from its description.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.description = read_description(self.path)
-        # Apart from the rest, which ranks compare: what the set holds, not the bytes of its files.
+        # Kept apart from the description, which ranks compare: content of the set, not bytes of its files.
         self.files: dict[str, Any] = self.description.pop("files")
         self.faces_NHWC = open_faces(self.path, self.description)
 
@@ -73,7 +73,7 @@ class PackedDataset:
 
     @property
     def coverage(self) -> dict[str, Any]:
-        """What was read, kept and dropped when the set was made."""
+        """What was read, kept and dropped when the set was prepared."""
         return dict(self.description["coverage"])
 
     @property
@@ -96,7 +96,7 @@ class PackedDataset:
         return TripletTable(*(arrays[name] for name in _TRIPLET_ARRAYS))
 
     def labels(self, label_set: str, split: str) -> LabelTable:
-        """The labels of ``split`` in one labelling of the faces.
+        """The labels of ``split`` in a label set.
 
         Raises:
             DataError: no such set or split, unreadable file, or values out of range.
@@ -110,7 +110,7 @@ class PackedDataset:
         return read_labels(path, classes, len(self.faces_NHWC))
 
     def classes(self, label_set: str) -> tuple[str, ...]:
-        """Names in label order of one labelling of the faces.
+        """Class names of a label set, in label order.
 
         Raises:
             DataError: no such set.
@@ -124,7 +124,7 @@ class PackedDataset:
         return tuple(known[label_set]["classes"])
 
     def array(self, name: str) -> np.ndarray | None:
-        """A further array of the set, such as ``expression`` of the synthetic faces, or None.
+        """An additional array of the set, such as ``expression`` of synthetic faces, or None.
 
         Raises:
             DataError: unreadable or truncated.
@@ -134,7 +134,7 @@ class PackedDataset:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """What ``dataset.json`` says.
+    """Read and validate ``dataset.json``.
 
     Raises:
         DataError: no data set, unreadable, or another format version.
@@ -150,14 +150,14 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise DataError(f"{file}: not a data set description: lacks 'format'")
     version = description["format"]
     if version != PACKED_FORMAT:
-        raise DataError(f"{file}: format {version!r}; this version reads {PACKED_FORMAT}; prepare the set anew")
+        raise DataError(f"{file}: format {version!r}; this version reads {PACKED_FORMAT}; prepare the set again")
     lacking = [key for key in DESCRIBED if key not in description]
     if lacking:
         raise DataError(f"{file}: not a data set description: lacks {', '.join(lacking)}")
     files = description["files"]
     recorded = files.get("faces.npy") if isinstance(files, dict) else None
     if not isinstance(recorded, dict) or not isinstance(recorded.get("sha256"), str):
-        raise DataError(f"{file}: 'files' holds no sha256 of faces.npy; prepare the set anew")
+        raise DataError(f"{file}: 'files' holds no sha256 of faces.npy; prepare the set again")
     if description["channels"] not in CHANNELS:
         allowed = " or ".join(map(str, CHANNELS))
         raise DataError(f"{file}: channels {description['channels']}; allowed: {allowed}")
@@ -168,7 +168,7 @@ def open_faces(folder: Path, description: dict[str, Any]) -> np.ndarray:
     """``faces.npy`` as a memory map.
 
     Raises:
-        DataError: unreadable, truncated, or not what ``description`` announces.
+        DataError: unreadable, truncated, or different from ``description``.
     """
     file = folder / "faces.npy"
     faces = open_array(file)
@@ -180,7 +180,7 @@ def open_faces(folder: Path, description: dict[str, Any]) -> np.ndarray:
 
 
 def read_triplets(path: Path, num_faces: int, optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """``faces``, ``odd``, ``type`` and ``votes`` of a triplet file, checked, and ``optional`` arrays where it has them.
+    """``faces``, ``odd``, ``type`` and ``votes`` of a triplet file, validated, and those ``optional`` arrays it has.
 
     Raises:
         DataError: unreadable, shapes that do not fit, or values out of range.

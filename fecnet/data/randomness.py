@@ -11,9 +11,9 @@ _Hashed = TypeVar("_Hashed", int, Tensor)
 
 
 def _mix(value: _Hashed) -> _Hashed:
-    """Scramble whole numbers in 0..2^32-1, one to one.
+    """Bijective hash of integers in 0..2^32-1.
 
-    The multipliers are odd and below 2^31: no product leaves int64, so every device computes the same bits.
+    The multipliers are odd and below 2^31: products fit int64, so every device computes the same bits.
     """
     for multiplier in (0x7FEB352D, 0x27D4EB2F, 0x165667B1):
         value = ((value ^ (value >> 16)) * multiplier) & 0xFFFFFFFF
@@ -21,13 +21,13 @@ def _mix(value: _Hashed) -> _Hashed:
 
 
 def uniforms(seed: int, iteration: int, key_N: Tensor, num: int) -> Tensor:
-    """Uniform numbers in [0, 1) that depend on nothing but the arguments.
+    """Uniform numbers in [0, 1) that depend only on the arguments.
 
     Args:
         seed: taken modulo 2^32.
         iteration: taken modulo 2^32.
         key_N: of each sample, such as its row of ``faces.npy``: int64, shape (N,).
-        num: how many independent numbers for each key.
+        num: number of independent values per key.
 
     Returns:
         float32, shape (num, N), multiples of 2^-24.

@@ -1,4 +1,4 @@
-"""Which items make the global batch of an iteration: pure functions of (seed, iteration), the same on every rank."""
+"""Samplers: the items of each global batch as a pure function of (seed, iteration), identical on every rank."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from fecnet.data.permutation import permuted
 from fecnet.data.sharing import order_by_shared_face
 from fecnet.utils.errors import ConfigError
 
-_GROUPS = 4  # least number of groups of a stream whose items stay together
-_BLOCK = 32  # iterations whose items are found together: numpy's cost per call, shared
+_MIN_GROUPS = 4  # minimum number of groups per stream
+_BLOCK = 32  # iterations sampled at a time, to amortise numpy's cost per call
 
 
 class RoundSampler:
     """Batches from endless streams of rounds; a round is a fresh permutation of the stream's items.
 
-    Slot ``s`` of the training, counted over all batches, takes the next item of stream ``s % num_streams``.
+    Slot ``s``, counted over all batches of the training, takes the next item of stream ``s % num_streams``.
 
     Args:
         streams: items of each stream, int64.
-        num_items: how many items make an epoch.
+        num_items: items per epoch.
         batch_size: items in a global batch.
-        seed: chooses the order.
-        together: so many items, neighbours in their stream, stay together in a round; where the groups begin differs
-            from round to round. What is left over by whole groups comes at the end.
+        seed: determines the order.
+        group_size: number of neighbouring items of a stream that stay adjacent in a round; the boundaries of the groups
+            differ between rounds. Items that do not fill a whole group come last.
     """
 
     def __init__(
-        self, streams: Sequence[np.ndarray], *, num_items: int, batch_size: int, seed: int, together: int = 1
+        self, streams: Sequence[np.ndarray], *, num_items: int, batch_size: int, seed: int, group_size: int = 1
     ) -> None:
         self.batch_size = batch_size
         self.iterations_per_epoch = -(-num_items // batch_size)
         self._seed = seed
         self._streams = streams
-        self._together = together
+        self._group_size = group_size
         self._block = lru_cache(maxsize=2)(self._rows_of_block)
 
     def rows(self, iteration: int) -> np.ndarray:
@@ -55,7 +55,7 @@ class RoundSampler:
         return chosen.reshape(_BLOCK, self.batch_size)
 
     def _places(self, turn: np.ndarray, size: int, stream: int) -> np.ndarray:
-        """Places in a stream of ``size`` members for its ``turn``-th draws; a batch may reach into the next round."""
+        """Indices into a stream of ``size`` items for its ``turn``-th samples; a batch may span two rounds."""
         places = np.empty_like(turn)
         for round_ in np.unique(turn // size):
             mine = turn // size == round_
@@ -64,13 +64,13 @@ class RoundSampler:
         return places
 
     def _shuffled(self, place: np.ndarray, size: int, key: int) -> np.ndarray:
-        """Where a permutation of ``0..size-1`` that keeps neighbours together sends each place."""
-        if self._together == 1:
+        """The image of each index under a permutation of ``0..size-1`` that keeps groups adjacent."""
+        if self._group_size == 1:
             return permuted(place, size, key)
-        group, within = np.divmod(place, self._together)
-        whole = group < size // self._together
+        group, within = np.divmod(place, self._group_size)
+        whole = group < size // self._group_size
         sent = place.copy()
-        sent[whole] = permuted(group[whole], size // self._together, key) * self._together + within[whole]
+        sent[whole] = permuted(group[whole], size // self._group_size, key) * self._group_size + within[whole]
         return (sent + permuted(np.zeros(1, np.int64), size, key)) % size
 
 
@@ -80,14 +80,14 @@ class TripletSampler(RoundSampler):
     Args:
         type_T: ``TripletType`` of each triplet, shape (T,).
         batch_size: triplets in a global batch.
-        seed: chooses the order.
+        seed: determines the order.
         balance: one stream per type that occurs, instead of one stream.
-        faces_T3: the faces of each triplet, where those that share one come together.
-        together: so many neighbours in the order of ``order_by_shared_face`` stay together (see ``RoundSampler``).
+        faces_T3: the faces of each triplet; needed for a ``group_size`` above 1.
+        group_size: triplets that stay adjacent in the order of ``order_by_shared_face`` (see ``RoundSampler``).
 
     Raises:
-        ConfigError: the batch is larger than the data, or its share of a type than there are of that type; too few
-            groups to shuffle.
+        ConfigError: the batch is larger than the data; the batch's share of a type exceeds the triplets of that type;
+            or there are too few groups to shuffle.
     """
 
     def __init__(
@@ -98,21 +98,21 @@ class TripletSampler(RoundSampler):
         seed: int,
         balance: bool,
         faces_T3: np.ndarray | None = None,
-        together: int = 1,
+        group_size: int = 1,
     ) -> None:
         _check_batch_size(batch_size, len(type_T), "triplets")
         order_T = np.arange(len(type_T))
-        if faces_T3 is not None and together > 1:
+        if faces_T3 is not None and group_size > 1:
             order_T = order_by_shared_face(faces_T3, seed)
         streams = [order_T[part] for part in _by_kind(type_T[order_T])] if balance else [order_T]
-        super().__init__(streams, num_items=len(type_T), batch_size=batch_size, seed=seed, together=together)
+        super().__init__(streams, num_items=len(type_T), batch_size=batch_size, seed=seed, group_size=group_size)
         fewest, share_of_type = min(map(len, streams)), -(-batch_size // len(streams))
-        most = max(1, fewest // _GROUPS)
-        if not 1 <= together <= most:
+        most = max(1, fewest // _MIN_GROUPS)
+        if not 1 <= group_size <= most:
             of = "of each type, of one there are only" if balance else "of"
             raise ConfigError(
-                f"DATA.TRIPLET_GROUP_SIZE: {together} triplets {of} {fewest}; allowed here: 1..{most}, so that there "
-                f"are {_GROUPS} groups to shuffle"
+                f"DATA.TRIPLET_GROUP_SIZE: {group_size} triplets {of} {fewest}; allowed here: 1..{most}, so that there "
+                f"are {_MIN_GROUPS} groups to shuffle"
             )
         if share_of_type > fewest:
             raise ConfigError(
@@ -124,14 +124,14 @@ class TripletSampler(RoundSampler):
 class ClassSampler(RoundSampler):
     """Batches of labelled faces: every face once per round, or each class equally often.
 
-    Each class, or all faces together, is a stream of its own. So a face of a rare class comes up more often, as with
-    the imbalanced sampler of the SCN and RAN systems, but none is drawn by chance: in each round of a class every face
-    comes once.
+    Each class (or the whole set) is one stream. With balancing, faces of rare classes occur more often, as with the
+    imbalanced sampler of the SCN and RAN systems, but sampling is without replacement: every face of a class occurs
+    once per round of that class.
 
     Args:
         class_M: class of each face, shape (M,).
         batch_size: faces in a global batch.
-        seed: chooses the order.
+        seed: determines the order.
         balance: one stream per class that occurs, instead of one stream.
 
     Raises:
@@ -150,7 +150,7 @@ def _check_batch_size(batch_size: int, num_items: int, items: str) -> None:
 
 
 def _by_kind(kind_T: np.ndarray) -> list[np.ndarray]:
-    """The places of each kind that occurs."""
+    """The indices of each kind that occurs."""
     return [np.flatnonzero(kind_T == kind) for kind in np.unique(kind_T)]
 
 

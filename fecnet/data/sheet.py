@@ -1,4 +1,4 @@
-"""Chooses the faces of a data set that a sheet shows."""
+"""Selects the faces of a data set for a contact sheet."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import numpy as np
 from fecnet.data.packed import PackedDataset
 from fecnet.utils.errors import DataError
 
-_CHARACTER = 6  # pixels, of the font under a picture
+_CHARACTER = 6  # pixels per character of the caption font
 
 
 def sheet_faces(dataset: PackedDataset, columns: int) -> tuple[np.ndarray, list[str], list[str]]:
-    """A row of faces per class where there are labels, else faces from the whole set; always spread evenly.
+    """One row of faces per class where there are labels, else faces from the whole set; evenly spaced.
 
     Args:
-        dataset: the set.
-        columns: faces in a row; a class with fewer is filled up with white.
+        dataset: the packed data set.
+        columns: faces per row; a class with fewer is padded with white images.
 
     Returns:
-        Pictures, uint8, shape (M, H, W, C); a caption each: the class, then rows of ``faces.npy``; and the name of each
-        row of the sheet, such as ``ferplus anger``.
+        Images, uint8, shape (M, H, W, C); a caption for each: the class, then rows of ``faces.npy``; and the name of
+        each row of the sheet, such as ``ferplus anger``.
 
     Raises:
         DataError: a label file is unreadable or holds values out of range, or there is no face.
@@ -30,16 +30,16 @@ def sheet_faces(dataset: PackedDataset, columns: int) -> tuple[np.ndarray, list[
         picked = [_spread(part, columns) for part in np.array_split(np.arange(num), min(8, -(-num // columns)) or 1)]
         rows_of = {("faces", f"{part[0]}..{part[-1]}"): part for part in picked if len(part)}
     white = np.full((1, *dataset.faces_NHWC.shape[1:]), 255, np.uint8)
-    pictures, captions = [], []
+    images, captions = [], []
     most = max(4, dataset.faces_NHWC.shape[2] // _CHARACTER)
     for (_, name), rows in rows_of.items():
         chosen, missing = _spread(rows, columns), max(0, columns - len(rows))
-        pictures += [dataset.faces_NHWC[chosen], white.repeat(missing, axis=0)]
-        told = [name, *(str(row) for row in chosen[1:])]
-        captions += [text.encode("ascii", "replace").decode()[:most] for text in told] + [""] * missing
-    if not pictures:
+        images += [dataset.faces_NHWC[chosen], white.repeat(missing, axis=0)]
+        texts = [name, *(str(row) for row in chosen[1:])]
+        captions += [text.encode("ascii", "replace").decode()[:most] for text in texts] + [""] * missing
+    if not images:
         raise DataError(f"{dataset.path}: no face to show")
-    return np.concatenate(pictures), captions, [" ".join(pair) for pair in rows_of]
+    return np.concatenate(images), captions, [" ".join(pair) for pair in rows_of]
 
 
 def _rows_by_class(dataset: PackedDataset) -> dict[tuple[str, str], np.ndarray]:
@@ -56,5 +56,5 @@ def _rows_by_class(dataset: PackedDataset) -> dict[tuple[str, str], np.ndarray]:
 
 
 def _spread(rows: np.ndarray, num: int) -> np.ndarray:
-    """At most ``num`` of ``rows``, at even distances."""
+    """At most ``num`` of ``rows``, evenly spaced."""
     return rows[np.linspace(0, len(rows) - 1, min(num, len(rows))).round().astype(np.int64)] if len(rows) else rows

@@ -1,6 +1,6 @@
-"""Checks a packed data set: hashes, shapes, ranges, and that its files agree with each other.
+"""Verifies a packed data set: hashes, shapes, ranges, and consistency between its files.
 
-Shape suffixes: N faces, T triplets, A answers of raters.
+Shape suffixes: N faces, T triplets, A answers of annotators.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file, open_array
 
 _TYPE_NAMES = ("one_class", "two_class", "three_class")
-_MOST_FAULTS = 20  # told of one file
+_MAX_FAULTS = 20  # reported per file
 _ANSWER_ARRAYS = ("answer_offset", "annotator", "answer")
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What ``verify_dataset`` found.
+class VerificationResult:
+    """Result of ``verify_dataset``.
 
     Attributes:
-        num_files: files of the set that are there, ``dataset.json`` included.
-        num_faces: faces announced.
-        faults: a line each, beginning with the file.
+        num_files: files of the set that exist, including ``dataset.json``.
+        num_faces: number of faces according to ``dataset.json``.
+        faults: one line each, beginning with the file.
     """
 
     num_files: int
@@ -38,13 +38,13 @@ class Verdict:
     faults: list[str]
 
 
-def verify_dataset(folder: str | Path) -> Verdict:
-    """Check all files of a packed data set; every fault is counted, not only the first.
+def verify_dataset(folder: str | Path) -> VerificationResult:
+    """Check all files of a packed data set; reports every fault, not only the first.
 
-    Memory stays bounded by the largest label or triplet file and the keys of the faces.
+    Memory is bounded by the largest label or triplet file and the keys of the faces.
 
     Raises:
-        DataError: there is no data set, or its ``dataset.json`` cannot be used, so that nothing can be checked.
+        DataError: there is no data set, or its ``dataset.json`` is invalid, so that nothing can be checked.
     """
     folder = Path(folder)
     description = read_description(folder)
@@ -55,17 +55,17 @@ def verify_dataset(folder: str | Path) -> Verdict:
         inside: list[str] = []
         try:
             for fault in _content_faults(folder, name, description):
-                inside.append(fault)  # one by one: what was found stays when a later row cannot be read
+                inside.append(fault)  # one by one: keeps the faults found before a row that cannot be read
         except (DataError, OSError) as error:
             inside.append(str(error))
-        faults += inside[:_MOST_FAULTS]
-        if len(inside) > _MOST_FAULTS:
-            faults.append(f"{folder / name}: {len(inside) - _MOST_FAULTS} further faults")
-    return Verdict(len(files) + 1, description["num_faces"], faults)
+        faults += inside[:_MAX_FAULTS]
+        if len(inside) > _MAX_FAULTS:
+            faults.append(f"{folder / name}: {len(inside) - _MAX_FAULTS} further faults")
+    return VerificationResult(len(files) + 1, description["num_faces"], faults)
 
 
 def _check_description(file: Path, description: dict[str, Any]) -> None:
-    """Raise DataError unless the parts of ``dataset.json`` that all checks rest on have their form."""
+    """Raise DataError unless the parts of ``dataset.json`` that the checks depend on are well-formed."""
     for key in ("num_faces", "height", "width"):
         if type(description[key]) is not int or description[key] < 0:
             raise DataError(f"{file}: '{key}' is {description[key]!r}; allowed: a whole number, 0 or more")
@@ -86,7 +86,7 @@ def _check_description(file: Path, description: dict[str, Any]) -> None:
 
 
 def _announced_files(description: dict[str, Any]) -> set[str]:
-    """Files that must be there by what ``dataset.json`` says, hashes apart."""
+    """Files that must exist according to ``dataset.json``, apart from its list of hashes."""
     names = {"faces.npy", "faces.csv"}
     for split, parts in description["splits"].items():
         names |= {f"triplets/{split}.npz"} if "triplets" in parts else set()
@@ -95,7 +95,7 @@ def _announced_files(description: dict[str, Any]) -> set[str]:
 
 
 def _file_faults(folder: Path, files: set[str], description: dict[str, Any]) -> Iterator[str]:
-    """Files that are missing, too many, or not those that were written."""
+    """Files that are missing, unexpected, or modified."""
     announced, recorded = _announced_files(description), description["files"]
     for name in sorted((announced | set(recorded)) - files):
         yield f"{folder / name}: missing"
@@ -117,7 +117,7 @@ def _hash_faults(path: Path, expected: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _content_faults(folder: Path, name: str, description: dict[str, Any]) -> Iterator[str]:
-    """What is wrong inside one file; reading it raises DataError for the first thing that bars further checks."""
+    """Faults inside one file; raises DataError at a fault that prevents further checks."""
     path, parts = folder / name, Path(name).parts
     if name == "faces.npy":
         open_faces(folder, description)
@@ -164,7 +164,7 @@ def _triplet_faults(path: Path, description: dict[str, Any]) -> Iterator[str]:
 
 
 def _answer_faults(path: Path, arrays: dict[str, np.ndarray]) -> Iterator[str]:
-    """The raters' answers: one run per triplet, and as many of each as there are votes."""
+    """Faults of the annotators' answers: one run per triplet, consistent with the votes."""
     lacking = [name for name in _ANSWER_ARRAYS if name not in arrays]
     if lacking:
         yield f"{path}: lacks {', '.join(lacking)}; allowed: all of {', '.join(_ANSWER_ARRAYS)}, or none"
@@ -186,8 +186,8 @@ def _answer_faults(path: Path, arrays: dict[str, np.ndarray]) -> Iterator[str]:
         wrong_T = (counted_T3 != arrays["votes"]).any(axis=1)
         if wrong_T.any():
             bad = int(wrong_T.argmax())
-            told = f"votes {arrays['votes'][bad].tolist()}, answers {counted_T3[bad].tolist()}"
-            yield f"{path}: triplet {bad}: {told}; allowed: the same"
+            counts = f"votes {arrays['votes'][bad].tolist()}, answers {counted_T3[bad].tolist()}"
+            yield f"{path}: triplet {bad}: {counts}; allowed: the same"
 
 
 def _label_faults(path: Path, description: dict[str, Any]) -> Iterator[str]:
@@ -199,7 +199,7 @@ def _label_faults(path: Path, description: dict[str, Any]) -> Iterator[str]:
     table = read_labels(path, known[label_set]["classes"], description["num_faces"])
     face, times = np.unique(table.faces_M, return_counts=True)
     if (times > 1).any():
-        yield f"{path}: face {face[times.argmax()]} stands in it {times.max()} times; allowed: once"
+        yield f"{path}: face {face[times.argmax()]} occurs {times.max()} times; allowed: once"
     announced = description["splits"].get(split, {}).get("labels", {}).get(label_set)
     if announced != len(table):
         yield f"{path}: {len(table)} labels; dataset.json announces {announced}"

@@ -1,1 +1,1 @@
-"""The loop: train, checkpoint, resume, predict. It receives built models, criteria and loaders."""
+"""The training loop, checkpoints, evaluation and prediction, for models, criteria and loaders built elsewhere."""

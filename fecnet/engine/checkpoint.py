@@ -1,6 +1,6 @@
-"""Checkpoints on disk: which one is meant, the run that holds it, and what it says of itself; torch is not needed.
+"""Checkpoints on disk: finds one, the run it belongs to, and reads its ``meta.json``; does not import torch.
 
-``checkpoints/<iteration>/`` is whole or absent. It holds ``model.safetensors`` (the weights for inference),
+``checkpoints/<iteration>/`` is complete or absent. It holds ``model.safetensors`` (the weights for inference),
 ``trainer.pt`` (what only training needs, plain dicts, read with ``weights_only=True``) and ``meta.json``
 (``fecnet.engine.description``). ``checkpoints/last`` and ``checkpoints/best`` are one-line text files naming an
 iteration.
@@ -25,14 +25,14 @@ def read_pointer(path: Path) -> int | None:
 
 
 def find_checkpoint(path: str | Path, checkpoint: str) -> Path:
-    """The checkpoint folder meant by a run folder or a checkpoint folder.
+    """The checkpoint folder that a run folder or a checkpoint folder refers to.
 
     Args:
         path: ``result/<run>`` or ``result/<run>/checkpoints/<iteration>``.
         checkpoint: ``last`` or ``best`` (``last`` where there is no best), for a run folder.
 
     Raises:
-        CheckpointError: nothing there.
+        CheckpointError: there is no checkpoint.
     """
     path = Path(path).resolve() if str(path) == "." else Path(path)
     if (path / INFO_FILE).is_file():
@@ -47,23 +47,23 @@ def find_checkpoint(path: str | Path, checkpoint: str) -> Path:
 
 
 def run_of(checkpoint: Path) -> Path:
-    """The run folder that holds a checkpoint.
+    """The run folder that a checkpoint belongs to.
 
     Raises:
-        CheckpointError: the checkpoint does not lie in a run.
+        CheckpointError: the checkpoint is not inside a run folder.
     """
     if checkpoint.resolve().parent.name != "checkpoints":
         raise CheckpointError(f"{checkpoint}: not inside a run, as result/<run>/checkpoints/<iteration> is")
     return checkpoint.parent.parent if len(checkpoint.parts) > 2 else checkpoint.resolve().parents[1]
 
 
-def home_of(checkpoint: Path) -> Path:
-    """The run folder that holds a checkpoint; the checkpoint's own where it lies alone."""
+def containing_folder(checkpoint: Path) -> Path:
+    """The run folder of a checkpoint, or the checkpoint folder itself where it is not inside a run."""
     return run_of(checkpoint) if checkpoint.resolve().parent.name == "checkpoints" else checkpoint
 
 
 def load_info(checkpoint: Path) -> CheckpointInfo:
-    """What ``meta.json`` of a checkpoint says.
+    """Reads ``meta.json`` of a checkpoint.
 
     Raises:
         CheckpointError: missing, not JSON, of another format version, or with a field absent, unknown or mistyped.

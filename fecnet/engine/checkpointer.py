@@ -1,4 +1,4 @@
-"""Writes checkpoints, whole or not at all, and loads the tensors of one."""
+"""Writes checkpoints atomically and loads their tensors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TRAINER_KEYS = ("progress", "labels", "optimizer", "schedule", "scaler", "sums"
 
 
 def make_folder(folder: Path) -> None:
-    """Make a run's ``checkpoints`` folder and remove what a process killed while saving has left there.
+    """Create a run's ``checkpoints`` folder and remove partial checkpoints of a process that was killed while saving.
 
     Raises:
         CheckpointError: it cannot be written.
@@ -42,11 +42,11 @@ def make_folder(folder: Path) -> None:
 
 
 class Checkpointer:
-    """Writes the checkpoints of one run, in a thread, so that training goes on; only rank 0 holds one.
+    """Writes the checkpoints of one run in a background thread while training continues; exists on rank 0 only.
 
     Args:
-        folder: the run's ``checkpoints`` folder, which ``make_folder`` has made.
-        keep: how many of the latest stay besides the best; 0 = all.
+        folder: the run's ``checkpoints`` folder, created by ``make_folder``.
+        keep: number of latest checkpoints to keep besides the best; 0 = all.
     """
 
     def __init__(self, folder: Path, *, keep: int) -> None:
@@ -63,34 +63,35 @@ class Checkpointer:
         trainer: Mapping[str, Any],
         best: bool,
     ) -> None:
-        """Copy everything now and write it meanwhile: one checkpoint, then ``last`` (and ``best``) pointed at it.
+        """Copy everything to the CPU now and write it in the background; then point ``last`` (and ``best``) to it.
 
-        Waits for the save before this one.
+        Waits for the previous save first.
 
         Raises:
-            CheckpointError: the save before this one met a full or read-only disk, or a weight or batch-norm statistic
-                is not finite; checkpoints before it are as they were.
+            CheckpointError: the previous save failed (full or read-only disk), or a weight or batch-norm statistic is
+                not finite; earlier checkpoints are intact.
         """
         self.finish()
         bad = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
         if bad:
             raise CheckpointError(
-                f"{self.folder / str(info.iteration)}: not saved: {bad[0]} is not finite; earlier ones are good"
+                f"{self.folder / str(info.iteration)}: not saved: {bad[0]} is not finite; "
+                "earlier checkpoints are intact"
             )
         self._pending = self._writer.submit(self._write, info, _snapshot(weights), _snapshot(trainer), best)
 
     def finish(self) -> None:
-        """Wait until what was saved is on disk.
+        """Wait until the pending save is on disk.
 
         Raises:
-            CheckpointError: it could not be written; earlier checkpoints are as they were.
+            CheckpointError: it could not be written; earlier checkpoints are intact.
         """
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
 
     def close(self) -> None:
-        """Wait for the thread and end it; does not raise."""
+        """Wait for the background thread and shut it down; does not raise."""
         self._writer.shutdown(wait=True)
 
     def _write(self, info: CheckpointInfo, weights: Mapping[str, Tensor], trainer: dict[str, Any], best: bool) -> None:
@@ -101,12 +102,12 @@ class Checkpointer:
             partial.mkdir()
             contiguous = {name: value.contiguous() for name, value in weights.items()}
             write_bytes(partial / "model.safetensors", safetensors.torch.save(contiguous))
-            held = io.BytesIO()
-            torch.save(trainer, held)
-            write_bytes(partial / "trainer.pt", held.getbuffer())
+            buffer = io.BytesIO()
+            torch.save(trainer, buffer)
+            write_bytes(partial / "trainer.pt", buffer.getbuffer())
             write_bytes(partial / INFO_FILE, json.dumps(info.to_dict(), indent=2).encode())
             flush_folder(partial)
-            if target.exists():  # saved at this iteration before, by a run that was resumed from an earlier one
+            if target.exists():  # the run was resumed from an earlier checkpoint and saves this iteration again
                 shutil.rmtree(target)
             partial.rename(target)
             replace_text(self.folder / "last", f"{iteration}\n")
@@ -119,18 +120,18 @@ class Checkpointer:
         self._retire(iteration)
 
     def rewind(self, iteration: int, best: int | None) -> None:
-        """Go on from ``iteration``: the pointers name nothing later, so what is saved anew may replace it."""
+        """Prepare to resume from ``iteration``: ``last`` and ``best`` point to nothing later."""
         replace_text(self.folder / "last", f"{iteration}\n")
-        if best is None or not (self.folder / str(best)).is_dir():  # retired since, for a better one
+        if best is None or not (self.folder / str(best)).is_dir():  # removed after a better one was saved
             (self.folder / "best").unlink(missing_ok=True)
         else:
             replace_text(self.folder / "best", f"{best}\n")
 
     def _retire(self, iteration: int) -> None:
-        """Remove all but the best and the latest ``keep`` up to ``iteration``.
+        """Remove all checkpoints up to ``iteration`` except the best and the latest ``keep``.
 
-        Later ones are left by a run that was resumed from an earlier checkpoint; counted in, they would push out
-        what ``last`` names.
+        Later ones may remain from before a resume. They do not count towards ``keep``; otherwise the checkpoint that
+        ``last`` points to could be removed.
         """
         if not self._keep:
             return
@@ -143,7 +144,7 @@ class Checkpointer:
 
 
 def _snapshot(value: Any) -> Any:
-    """A copy on the CPU, all the way down: the next update writes into the very tensors that are given."""
+    """A deep copy on the CPU, since the next update modifies the given tensors in place."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, Mapping):
@@ -185,13 +186,13 @@ def load_trainer(checkpoint: Path) -> dict[str, Any]:
     file = checkpoint / "trainer.pt"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is wrong is told below, in one line
+            warnings.simplefilter("ignore")  # the error below reports the problem in one line
             state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{file}: holds more than tensors and plain values; not loaded, since it may be unsafe"
         ) from error
-    except Exception as error:  # a damaged file fails in any of a dozen ways
+    except Exception as error:  # a damaged file can raise many different exceptions
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{file}: unreadable or truncated: {reason}") from error
     if not isinstance(state, dict) or any(key not in state for key in _TRAINER_KEYS):

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself: the one definition of ``meta.json``, read and checked once; torch is not needed."""
+"""Metadata of a checkpoint: the definition of ``meta.json``, read and validated here only; does not import torch."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Kind = Literal["embedding", "classifier", "joint", "affect"]
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """What images a net takes.
+    """Input images that a net expects.
 
     Attributes:
         height: of a stored face, pixels.
-        width: likewise.
+        width: of a stored face, pixels.
         channels: of a stored face, in order.
-        faces: how pictures became faces: ``FaceRecipe.to_dict``.
-        crop: side of the part that the net sees, as a fraction of the stored side.
+        faces: how faces were extracted from photos: ``FaceRecipe.to_dict``.
+        crop: side of the crop that is the net's input, as a fraction of the stored side.
         input_size: side of the net's input, pixels.
         mean: subtracted from each channel of the image in 0..1, inside the net.
         std: divides each channel after that, inside the net.
@@ -44,7 +44,7 @@ class Preprocessing:
 
 @dataclass(frozen=True, kw_only=True)
 class DataInfo:
-    """What tells a data set from another, wherever it lies: what ``dataset.json`` says, and the hash of its pixels."""
+    """Identity of a data set, independent of its path: the content of ``dataset.json`` and the hash of its pixels."""
 
     name: str
     sources: dict[str, str]
@@ -58,7 +58,7 @@ class DataInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Code, versions and hardware of the training: ``fecnet.utils.env.provenance``, and the precision of the net."""
+    """Code, versions and hardware of the training (``fecnet.utils.env.provenance``), and the numerical precision."""
 
     fecnet: str
     commit: str | None
@@ -74,7 +74,13 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The split and the figure that select the best checkpoint, and what it was here, per cent."""
+    """The split and the metric that select the best checkpoint, and the metric's value here.
+
+    Attributes:
+        split: name of the split.
+        figure: name of the metric.
+        percent: its value, %.
+    """
 
     split: str
     figure: str
@@ -83,12 +89,12 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """The last evaluation in training.
+    """The last evaluation during training.
 
     Attributes:
-        iteration: when.
-        selection: None where nothing selects.
-        splits: what was measured of each.
+        iteration: at which it took place.
+        selection: None where no metric selects the best checkpoint.
+        splits: metrics of each split.
     """
 
     iteration: int
@@ -98,16 +104,16 @@ class Accuracy:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """What became of an export.
+    """An exported net.
 
     Attributes:
         name: of the file or folder.
         kind: its format.
-        raw: the preprocessing is in the graph.
+        raw: the preprocessing is part of the graph.
         source: run and iteration.
         fecnet: version.
-        date: when.
-        checked: what the comparison with the net found; absent before it.
+        date: of the export.
+        checked: result of the comparison with the original net; None before the comparison.
     """
 
     name: str
@@ -121,27 +127,27 @@ class Export:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointInfo:
-    """All that is needed to use the weights, in the order of ``meta.json``.
+    """Everything needed to use the weights, in the order of ``meta.json``.
 
     Attributes:
-        format: version.
-        iteration: updates made; 0 of a pruned net.
-        command: that started the training.
-        started: when.
-        kind: what the net gives.
+        format: version of the format.
+        iteration: number of updates; 0 for a pruned net.
+        command: command line that started the training.
+        started: date and time of the start.
+        kind: task of the net.
         classes: in the order of the logits; empty where there are none.
-        preprocessing: what images the net takes.
+        preprocessing: input images that the net expects.
         data: the data set trained on.
-        coverage: what of it was read, kept and dropped.
-        config: all settings, plain; see ``settings``.
+        coverage: what was read, kept and dropped when it was made.
+        config: all settings as plain values; see ``settings``.
         provenance: code and hardware.
-        pretraining: what the weights were trained on before; None = nothing.
-        length: of the whole training, iterations; 0 of a pruned net.
+        pretraining: what the weights were pretrained on; None = nothing.
+        length: of the whole training, iterations; 0 for a pruned net.
         accuracy: None before the first evaluation.
-        seconds: of training so far.
-        pruned: what was removed, of a net that was pruned and not trained since.
-        export: of an exported file.
-        origin: file that says all this, for errors.
+        seconds: training time so far.
+        pruned: what was removed, for a net that was pruned and not trained since.
+        export: of an exported net.
+        origin: file that this was read from, for error messages.
     """
 
     format: int
@@ -165,21 +171,21 @@ class CheckpointInfo:
 
     @property
     def place(self) -> str:
-        """The checkpoint folder or exported file, for errors."""
+        """The checkpoint folder or exported file, for error messages."""
         return self.origin.removesuffix(f"/{INFO_FILE}")
 
     @property
     def is_finished(self) -> bool:
-        """The training has reached its length."""
+        """Whether training has reached its full length."""
         return self.iteration >= self.length
 
     @property
     def selection(self) -> Selection | None:
-        """What selects the best checkpoint; None where nothing does, or before the first evaluation."""
+        """The selection of the best checkpoint; None where there is none, or before the first evaluation."""
         return None if self.accuracy is None else self.accuracy.selection
 
     def settings(self, overrides: Sequence[str] = ()) -> Frozen:
-        """The settings of the training, checked; ``overrides`` as of ``load_config``.
+        """The settings of the training, validated; ``overrides`` as in ``load_config``.
 
         Raises:
             CheckpointError: unknown keys or ill-typed values.
@@ -187,17 +193,17 @@ class CheckpointInfo:
         return load_config(overrides=overrides, base=self.config, base_name=self.origin)
 
     def to_dict(self) -> dict[str, Any]:
-        """What ``parse_info`` reads, for JSON."""
+        """Plain values for JSON, as ``parse_info`` reads them."""
         described: dict[str, Any] = to_json(self)
         return described if self.accuracy else {**described, "accuracy": {}}
 
 
 def parse_info(text: str, origin: str) -> CheckpointInfo:
-    """What a checkpoint, or a file that was exported from one, says of itself.
+    """Parse the metadata of a checkpoint or of an exported net.
 
     Args:
         text: JSON.
-        origin: where it stands, for errors.
+        origin: file it was read from, for error messages.
 
     Raises:
         CheckpointError: not JSON, another format version, or a field that is absent, unknown or of another type.

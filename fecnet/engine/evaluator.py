@@ -1,4 +1,4 @@
-"""Measures splits: each face goes through the net once, however many triplets, splits and tasks it stands in."""
+"""Evaluates splits: one forward pass per face, however many triplets, splits and tasks it belongs to."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ TripletArrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # faces_T3, odd_T, ty
 LabelArrays = tuple[np.ndarray, np.ndarray]  # faces_M, label_M or valence_arousal_M2
 
 
-class Measured(Protocol):
-    """What was measured on one split."""
+class SplitResult(Protocol):
+    """Evaluation results on one split."""
 
-    def figures(self) -> dict[str, float | None]:
-        """Per cent by name, as logged; one of them selects the best checkpoint."""
+    def metrics(self) -> dict[str, float | None]:
+        """Metrics in % by name, as logged; one of them selects the best checkpoint."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """All results, for JSON."""
 
 
 class Metric(Protocol):
-    """What is measured of one of a model's outputs."""
+    """Evaluates one output of a model."""
 
     @property
     def splits(self) -> list[str]:
@@ -39,23 +39,23 @@ class Metric(Protocol):
 
     @property
     def rows(self) -> np.ndarray:
-        """The faces that stand in any of them, int64, sorted."""
+        """Faces of all splits, int64, sorted."""
 
-    output: str  # name of the output that is measured
+    output: str  # name of the output that is evaluated
 
-    def measure(self, output_NX: Tensor) -> Mapping[str, Measured]:
-        """What is measured of each split, from that output of ``self.rows``."""
+    def measure(self, output_NX: Tensor) -> Mapping[str, SplitResult]:
+        """Results of each split, from that output for ``self.rows``."""
 
 
 class TripletMetric:
-    """Judges triplets by embeddings.
+    """Triplet accuracy of embeddings.
 
     Args:
         splits: the arrays of each split's triplets, by name.
 
     Attributes:
         splits: names of the splits.
-        rows: the faces that stand in any of them, int64, sorted.
+        rows: faces of all splits, int64, sorted.
     """
 
     output = "embedding"
@@ -80,7 +80,7 @@ class TripletMetric:
 
 
 class ClassMetric:
-    """Judges classes by logits.
+    """Classification accuracy of logits.
 
     Args:
         splits: faces and labels of each split, by name.
@@ -88,7 +88,7 @@ class ClassMetric:
 
     Attributes:
         splits: names of the splits.
-        rows: the faces that stand in any of them, int64, sorted.
+        rows: faces of all splits, int64, sorted.
         classes: names in label order.
     """
 
@@ -113,14 +113,14 @@ class ClassMetric:
         }
 
     def parts(self, logits_NK: Tensor) -> dict[str, tuple[np.ndarray, np.ndarray, Tensor]]:
-        """Faces, their labels (-1 = unknown) and their logits by split, from logits of ``self.rows``."""
+        """Faces, their labels (-1 = unknown) and their logits by split, from logits for ``self.rows``."""
         return {
             split: (faces_M, label_M, logits_NK[np.searchsorted(self.rows, faces_M)])
             for split, (faces_M, label_M) in self._splits.items()
         }
 
     def labels(self) -> np.ndarray:
-        """The label of ``self.rows`` in the first split that holds each face, -1 = unknown, int64."""
+        """The label of each of ``self.rows`` in the first split that contains it, -1 = unknown, int64."""
         label_N = np.full(len(self.rows), -1)
         for faces_M, label_M in reversed(list(self._splits.values())):
             label_N[np.searchsorted(self.rows, faces_M)] = label_M
@@ -128,14 +128,14 @@ class ClassMetric:
 
 
 class AffectMetric:
-    """Judges valence and arousal.
+    """Accuracy of predicted valence and arousal.
 
     Args:
         splits: faces and their values of each split, by name; NaN = unknown.
 
     Attributes:
         splits: names of the splits.
-        rows: the faces that stand in any of them, int64, sorted.
+        rows: faces of all splits, int64, sorted.
     """
 
     output = "valence_arousal"
@@ -159,16 +159,16 @@ class AffectMetric:
 
 
 def _check_finite(name: str, found_NX: Tensor, rows_N: np.ndarray, splits: Mapping[str, np.ndarray]) -> None:
-    """Refuse NaN and infinity, which would count as some class or distance.
+    """Reject NaN and infinity, which would otherwise be counted as a class or a distance.
 
     Args:
         name: of the output.
         found_NX: the output, shape (N, X).
-        rows_N: of ``faces.npy``.
+        rows_N: rows of ``faces.npy``.
         splits: the faces of each split.
 
     Raises:
-        UserError: an output is not finite; the first such face is named, with a split that holds it.
+        UserError: an output is not finite; names the first such face and a split that contains it.
     """
     bad_rows = rows_N[~torch.isfinite(found_NX).all(1).numpy()]
     if len(bad_rows):
@@ -179,34 +179,34 @@ def _check_finite(name: str, found_NX: Tensor, rows_N: np.ndarray, splits: Mappi
         )
 
 
-class Together:
-    """What several metrics measured on one split, under distinct names."""
+class CombinedResult:
+    """Results of several metrics on one split, under distinct names."""
 
-    def __init__(self, parts: Sequence[Measured]) -> None:
+    def __init__(self, parts: Sequence[SplitResult]) -> None:
         self.parts = list(parts)
 
-    def figures(self) -> dict[str, float | None]:
-        """Per cent by name, of all parts."""
-        return {name: value for part in self.parts for name, value in part.figures().items()}
+    def metrics(self) -> dict[str, float | None]:
+        """Metrics in % by name, of all parts."""
+        return {name: value for part in self.parts for name, value in part.metrics().items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, of all parts."""
+        """All results of all parts, for JSON."""
         return {name: value for part in self.parts for name, value in part.to_dict().items()}
 
 
 class Evaluator:
-    """Predicts the faces that the metrics ask for, and evaluates them.
+    """Predicts the outputs for all faces that the metrics need, and evaluates them.
 
     Args:
         faces_NHWC: all faces, uint8.
         metrics: at least one; all of the same splits.
-        views: each makes the net's input of stored images; the outputs are averaged over them.
+        views: each turns stored images into the net's input; the outputs are averaged over the views.
         batch_size: faces per forward pass.
-        device: where the model is.
-        progress: show a bar.
+        device: of the model.
+        progress: show a progress bar.
 
     Attributes:
-        rows: the faces that any metric asks for, int64, sorted.
+        rows: the faces that any metric needs, int64, sorted.
         metrics: as given.
         views: as given.
     """
@@ -238,15 +238,15 @@ class Evaluator:
             views=self.views,
             batch_size=self._batch_size,
             device=self._device,
-            progress="looking at faces" if self._progress else "",
+            progress="predicting faces" if self._progress else "",
         )
 
     def part(self, outputs: Outputs, metric: Metric) -> Tensor:
-        """What ``metric`` reads of the outputs for ``self.rows``."""
+        """The part of the outputs for ``self.rows`` that ``metric`` needs."""
         return outputs[metric.output][np.searchsorted(self.rows, metric.rows)]
 
-    def __call__(self, model: nn.Module) -> dict[str, Measured]:
-        """Predict, then measure; what is measured of each split.
+    def __call__(self, model: nn.Module) -> dict[str, SplitResult]:
+        """Predict and evaluate; returns the results of each split.
 
         Raises:
             UserError: an output is not finite.
@@ -255,4 +255,4 @@ class Evaluator:
         measured = [metric.measure(self.part(outputs, metric)) for metric in self.metrics]
         if len(measured) == 1:
             return dict(measured[0])
-        return {split: Together([found[split] for found in measured]) for split in self.metrics[0].splits}
+        return {split: CombinedResult([found[split] for found in measured]) for split in self.metrics[0].splits}

@@ -1,4 +1,4 @@
-"""Sharded prediction: every embedding anywhere is computed here."""
+"""Prediction sharded over ranks: all outputs of a net on stored faces are computed here."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Net = Callable[[Tensor], Outputs]  # a model in evaluation mode, or an exported 
 
 @torch.inference_mode()
 def predict_batch(model: Net, faces_NHWC: np.ndarray, *, views: Sequence[View], device: torch.device) -> Outputs:
-    """Outputs of a model in evaluation mode for one batch, in fp32; of this process alone, in any number of threads.
+    """Outputs of a model in evaluation mode for one batch, in fp32; local to this process and thread-safe.
 
     Args:
         model: maps images to outputs.
         faces_NHWC: uint8, shape (n, H, W, C).
-        views: each makes the net's input of stored images, uint8 (n, C, H, W); see ``average_views``.
-        device: where the model is.
+        views: each turns stored images, uint8 (n, C, H, W), into the net's input; see ``average_views``.
+        device: of the model.
 
     Returns:
         Each output, shape (n, …), on the CPU.
@@ -46,18 +46,18 @@ def predict(
     device: torch.device,
     progress: str = "",
 ) -> Outputs:
-    """Outputs of the model for some faces, in fp32.
+    """Outputs of the model for the given faces, in fp32.
 
-    The rows are cut into the same batches whatever the number of processes, and whole batches are dealt to the ranks;
-    so a face's output does not depend on who computes it.
+    The batches do not depend on the number of processes, and whole batches are distributed over the ranks; so a face's
+    output does not depend on the rank that computes it.
 
     Args:
         model: maps images to outputs; put into evaluation mode for the call.
         faces_NHWC: all faces, uint8.
-        rows: which of them, int64, shape (n,).
-        views: each makes the net's input of stored images, uint8 (b, C, H, W); see ``average_views``.
+        rows: rows of the faces to predict, int64, shape (n,).
+        views: each turns stored images, uint8 (b, C, H, W), into the net's input; see ``average_views``.
         batch_size: faces per forward pass.
-        device: where the model is.
+        device: of the model.
         progress: label of the progress bar; empty = none.
 
     Returns:
@@ -78,10 +78,10 @@ def predict(
 
 
 def average_views(model: Net, image_NCHW: Tensor, views: Sequence[View]) -> Outputs:
-    """Outputs on the CPU, of several views their mean; the embedding is brought back to unit length.
+    """Outputs on the CPU, averaged over the views; the mean embedding is normalised to unit length.
 
-    So logits are averaged, not probabilities, as by the published systems of FER2013. One forward pass per view: what
-    is held does not grow with their number.
+    Logits are averaged, not probabilities, as in the published FER2013 systems. Each view is one forward pass, so
+    memory does not grow with the number of views.
 
     Args:
         model: maps images to outputs.
@@ -100,7 +100,7 @@ def average_views(model: Net, image_NCHW: Tensor, views: Sequence[View]) -> Outp
 
 
 def _in_order(found: list[Outputs], parts: list[slice], device: torch.device) -> Outputs:
-    """Bring the batches of all ranks together and undo the dealing."""
+    """Gather the batches of all ranks and restore the order of the rows."""
     ranks = comm.world_size()
     if ranks == 1:
         return {name: torch.cat([batch[name] for batch in found]) for name in (found[0] if found else {})}
@@ -110,6 +110,6 @@ def _in_order(found: list[Outputs], parts: list[slice], device: torch.device) ->
     for name, shape in shapes.items():
         share = torch.cat([batch[name] for batch in found]) if found else torch.empty((0, *shape))
         gathered = comm.gather_rows(share.to(device), [sum(size) for size in sizes])
-        dealt = [iter(rows.cpu().split(size)) for rows, size in zip(gathered, sizes, strict=True)]
-        outputs[name] = torch.cat([next(dealt[k % ranks]) for k in range(len(parts))])
+        by_rank = [iter(rows.cpu().split(size)) for rows, size in zip(gathered, sizes, strict=True)]
+        outputs[name] = torch.cat([next(by_rank[k % ranks]) for k in range(len(parts))])
     return outputs

@@ -17,20 +17,20 @@ from fecnet.utils.phase import phase
 
 Augment = Callable[[Batch, int], Batch]
 GradientRule = Callable[[nn.Module], None]
-CountRight = Callable[[Outputs, Batch], tuple[Tensor, Tensor]]  # items that are right, and items that could be
+CountCorrect = Callable[[Outputs, Batch], tuple[Tensor, Tensor]]  # correct items, and items counted
 
 PHASES = ("data", "augment", "forward", "criterion", "backward", "reduce", "step")  # marked; the loader has "data"
-_LEAST_COUNT = 1e-12  # of a term whose items are all absent: its total is 0, and 0 / 0 would be NaN
-_RIGHT = ("right/items", "right/of")  # names of the sums of ``count_right``
+_MIN_COUNT = 1e-12  # for a term without items: its total is 0, and 0 / 0 would be NaN
+_RIGHT = ("right/items", "right/of")  # names of the sums of ``count_correct``
 CUDA_GRAPHS = "reduce-overhead"  # mode of torch.compile that replays kernels as CUDA graphs
-_LEAST_SCALE = 2.0**-10  # an fp16 loss scale below it has backed off 26 times: no overflow, but NaN
+_MIN_SCALE = 2.0**-10  # an fp16 loss scale below it was halved 26 times: not overflow, but NaN
 
 
 class Criterion(Protocol):
-    """What is minimised, and what it counts (``fecnet.modeling.criterion``).
+    """A loss as sums and counts of its terms (``fecnet.modeling.criterion``).
 
     It may also have ``begin(iteration)``, called before each iteration, ``feedback()``, called after each epoch, and a
-    ``state_dict``, which is kept in checkpoints.
+    ``state_dict``, which is saved in checkpoints.
     """
 
     def count(self, batch: Batch) -> dict[str, Tensor]:
@@ -47,10 +47,10 @@ class Schedule(Protocol):
         """Factor on the base learning rates at ``iteration``, counted from 1."""
 
     def feedback(self, metric: float) -> None:
-        """Hear the selection metric of an evaluation."""
+        """Take the selection metric of an evaluation into account."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What ``factor`` depends on besides the iteration."""
+        """The state that ``factor`` depends on besides the iteration."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over ``state_dict``."""
@@ -60,10 +60,10 @@ class Guard(Protocol):
     """Blocks updates from the first gradient that is not finite."""
 
     def update(self, gradients: Iterable[Tensor], iteration: int) -> None:
-        """Look at the gradients of these parameters, before any rule changes them."""
+        """Check the gradients of these parameters, before any rule changes them."""
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Make the update, unless blocked."""
+        """Update the parameters, unless blocked."""
 
     def first_bad(self) -> int:
         """The first iteration with a gradient that is not finite, or 0."""
@@ -75,30 +75,30 @@ class Average(Protocol):
     model: nn.Module
 
     def update(self, model: nn.Module) -> None:
-        """Take in the weights after an update."""
+        """Update the average with the current weights."""
 
 
 class Stepper:
-    """Normalises, differentiates and updates; keeps the sums that are logged.
+    """Forward pass, backward pass and update of one iteration; accumulates the sums that are logged.
 
-    The loss is ``Σ total · world_size / count`` over terms, ``count`` summed over all ranks and micro-batches: since
-    gradients are *averaged* over ranks, the update is that of one process with the whole batch, whatever the weights,
-    uneven shares or accumulation.
+    The loss is ``Σ total · world_size / count`` over terms, ``count`` summed over all ranks and micro-batches. Since
+    gradients are *averaged* over ranks, the update equals that of one process with the whole batch, for any item
+    weights, uneven shares and gradient accumulation.
 
     Args:
-        model: the bare model.
+        model: the model itself, not wrapped for distributed training.
         criterion: totals and counts of a batch.
         optimizer: its groups hold ``base_lr``.
         schedule: factor on ``base_lr``.
         rules: applied to the gradients, in order.
         guard: blocks updates from gradients that are not finite.
         average: running average of the weights, or None.
-        seed: of dropout, with iteration and rank.
+        seed: for dropout, together with iteration and rank.
         precision: dtype of the forward pass.
         compile_mode: mode of ``torch.compile`` for the forward pass; empty where it is not compiled.
         accumulates: an iteration may have several micro-batches.
-        device: where the model is.
-        count_right: of a batch the net has seen, for the accuracy that is logged; or None.
+        device: of the model.
+        count_correct: correct items of a training batch, for the logged accuracy; or None.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Stepper:
         compile_mode: str = "",
         accumulates: bool = False,
         device: torch.device,
-        count_right: CountRight | None = None,
+        count_correct: CountCorrect | None = None,
     ) -> None:
         self.model = model.train()
         self.schedule = schedule
@@ -129,28 +129,28 @@ class Stepper:
         self._seed = seed
         self.precision = precision
         self._device = device
-        self._count_right = count_right
+        self._count_correct = count_correct
         self._parameters = list(model.parameters())
         self._compile_mode = compile_mode
         net = cast(nn.Module, torch.compile(model, mode=compile_mode)) if compile_mode else model
         self._net = comm.parallel(net, device, accumulates=accumulates)
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-        self._sums: dict[str, Tensor] = {}  # totals of this rank and counts of all, since the last reading
+        self._sums: dict[str, Tensor] = {}  # totals of this rank, counts of all; reset by ``read_terms``
 
     @property
     def inference_model(self) -> nn.Module:
-        """The model whose weights are evaluated and used: the average where there is one."""
+        """The model that is evaluated and saved for inference: the average where there is one."""
         return self.model if self._average is None else self._average.model
 
     @property
     def learning_rate(self) -> float:
-        """Of the first group."""
+        """Learning rate of the first parameter group."""
         return self._optimizer.param_groups[0]["lr"]
 
     def step(self, batches: Sequence[Batch], augment: Augment, iteration: int) -> None:
-        """Update the weights from this rank's micro-batches; nothing is read back from the device.
+        """Update the weights from this rank's micro-batches, without synchronising with the device.
 
-        What ``PHASES`` names is marked for ``torch.profiler``.
+        The phases in ``PHASES`` are marked for ``torch.profiler``.
         """
         # Dropout is a function of (seed, iteration, rank), so no generator state needs to be saved.
         seed_device(self._device, ((self._seed * 1_000_003 + iteration) * 4099 + comm.rank()) % 2**63)
@@ -158,7 +158,7 @@ class Stepper:
         for group in self._optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         self._optimizer.zero_grad()  # to None; apex optimizers take no argument
-        if not self.model.training:  # an evaluation came between; walking through the modules takes time
+        if not self.model.training:  # after an evaluation only: visiting all modules takes time
             self.model.train()
         if self._begin is not None:
             self._begin(iteration)
@@ -178,7 +178,7 @@ class Stepper:
     def read_terms(self) -> dict[str, float]:
         """Mean of each term over all items since the last call, and their sum as ``loss``; a collective.
 
-        Where right items are counted, ``batch_accuracy`` is their share in these batches, per cent.
+        Where correct items are counted, ``batch_accuracy`` is their share in these batches, %.
         """
         names = sorted(name for name in self._sums if name.startswith("total/"))
         counted = [name for name in _RIGHT if name in self._sums]
@@ -193,27 +193,30 @@ class Stepper:
         return {"loss": sum(means.values()), **means, **accuracy}
 
     def feedback(self) -> Relabels | None:
-        """What the criterion found mislabelled since the last call; None where it does not look. A collective."""
+        """The labels that the criterion wants to change since the last call; None where it does not relabel.
+
+        A collective.
+        """
         feedback: Callable[[], Relabels | None] | None = getattr(self._criterion, "feedback", None)
         return None if feedback is None else feedback()
 
     def check_finite(self) -> None:
-        """Raise if an update was blocked; one read-back.
+        """Raise if an update was blocked; synchronises with the device once.
 
         Raises:
             UserError: names the iteration.
         """
         iteration = self._guard.first_bad()
-        if self._scaler.is_enabled() and self._scaler.get_scale() < _LEAST_SCALE:
+        if self._scaler.is_enabled() and self._scaler.get_scale() < _MIN_SCALE:
             raise UserError("fp16: every recent gradient was not finite; try SOLVER.PRECISION bf16 or fp32")
         if iteration:
             raise UserError(
                 f"iteration {iteration}: the loss or a gradient is not finite; no update was made from there on; "
-                "checkpoints hold good weights; try a lower SOLVER.BASE_LR, SOLVER.CLIP_NORM or SOLVER.PRECISION fp32"
+                "saved checkpoints are intact; try a lower SOLVER.BASE_LR, SOLVER.CLIP_NORM or SOLVER.PRECISION fp32"
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain dicts; holds the raw weights where an average is what is used. A collective."""
+        """Plain dicts, with the raw weights where their average is used for inference. A collective."""
         return {
             "optimizer": self._optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -224,7 +227,7 @@ class Stepper:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over ``state_dict``; ``inference_model`` holds its weights already."""
+        """Restore ``state_dict``; the weights of ``inference_model`` are loaded before."""
         if self._average is not None:
             self.model.load_state_dict(state["raw"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -235,7 +238,7 @@ class Stepper:
         self._sums = {name: _of_this_rank(name, value).to(self._device) for name, value in state["sums"].items()}
 
     def _count(self, batches: Sequence[Batch]) -> Callable[[], dict[str, Tensor]]:
-        """Begin to count each term over all ranks and micro-batches; the ranks are asked while the net is busy."""
+        """Start counting each term over all ranks and micro-batches; overlaps with the forward pass."""
         own = [self._criterion.count(batch) for batch in batches]
         names = list(own[0])
         summed = comm.all_reduce_sum_later(
@@ -245,26 +248,26 @@ class Stepper:
 
     def _backward(self, batch: Batch, count: Callable[[], dict[str, Tensor]]) -> None:
         use = torch.autocast(self._device.type, self.precision, enabled=self.precision != torch.float32)
-        if self._compile_mode and batch.image_N is not None:  # the more faces the triplets share, the fewer images
+        if self._compile_mode and batch.image_N is not None:  # the number of unique images varies
             torch._dynamo.maybe_mark_dynamic(batch.image_UCHW, 0)
         if self._compile_mode == CUDA_GRAPHS:
-            torch.compiler.cudagraph_mark_step_begin()  # what the last iteration gave may be written over
+            torch.compiler.cudagraph_mark_step_begin()  # outputs of the last iteration may be overwritten
         with phase("forward"), use:
             out = {name: batch.of_samples(value_U) for name, value_U in self._net(batch.image_UCHW).items()}
         with phase("criterion"):
             totals = self._criterion(out, batch)
             counts = count()
-            scale = {name: comm.world_size() / number.clamp_min(_LEAST_COUNT) for name, number in counts.items()}
+            scale = {name: comm.world_size() / number.clamp_min(_MIN_COUNT) for name, number in counts.items()}
             loss = torch.stack([total * scale[name] for name, total in totals.items()]).sum()
         with phase("backward"):
             self._scaler.scale(loss).backward()
         self._add({f"total/{name}": total.detach() for name, total in totals.items()})
-        if self._count_right is not None:
-            self._add(dict(zip(_RIGHT, self._count_right(out, batch), strict=True)))
+        if self._count_correct is not None:
+            self._add(dict(zip(_RIGHT, self._count_correct(out, batch), strict=True)))
 
     def _update(self, iteration: int) -> None:
         if self._scaler.is_enabled():
-            # In fp16 an overflow is expected now and then: the scaler skips the update and lowers the scale.
+            # In fp16 occasional overflows are expected: the scaler skips the update and lowers the scale.
             self._scaler.unscale_(self._optimizer)
             self._apply_rules()
             self._scaler.step(self._optimizer)
@@ -286,14 +289,14 @@ class Stepper:
 
 
 def _of_all_ranks(sum_: Tensor) -> Tensor:
-    """A sum as each rank holds it, shape (world_size,): adding them up now would round otherwise than later."""
+    """The sum of each rank, shape (world_size,): not reduced, since an earlier reduction would round differently."""
     return torch.cat(comm.gather_rows(sum_.view(1), [1] * comm.world_size())).cpu()
 
 
 def _of_this_rank(name: str, sum_R: Tensor) -> Tensor:
-    """This rank's part of what ``_of_all_ranks`` kept, also where the number of ranks has changed."""
+    """This rank's part of ``_of_all_ranks``, also where the number of ranks has changed."""
     if len(sum_R) == comm.world_size():
         return sum_R[comm.rank()]
-    if name.startswith("count/"):  # the same on all ranks
+    if name.startswith("count/"):  # identical on all ranks
         return sum_R[0]
     return sum_R.sum() if comm.is_main() else torch.zeros_like(sum_R[0])

@@ -1,4 +1,4 @@
-"""The loop: one page, top to bottom."""
+"""The training loop."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from fecnet.engine.checkpointer import Checkpointer
 from fecnet.engine.description import Accuracy, CheckpointInfo
-from fecnet.engine.evaluator import Measured
+from fecnet.engine.evaluator import SplitResult
 from fecnet.engine.stepper import Augment, Stepper
-from fecnet.evaluation.scales import scale_figures
+from fecnet.evaluation.scales import scale_metrics
 from fecnet.structures import Batch, Relabels
 from fecnet.utils import comm
 from fecnet.utils.logging import MetricsFile, TensorBoard
@@ -26,7 +26,7 @@ from fecnet.utils.typed_json import from_json
 logger = logging.getLogger(__name__)
 
 Loader = Callable[[int, int], Iterator[tuple[int, list[Batch]]]]
-Evaluate = Callable[[nn.Module], dict[str, Measured]]
+Evaluate = Callable[[nn.Module], dict[str, SplitResult]]
 Scales = Callable[[nn.Module], Tensor]
 
 
@@ -34,10 +34,10 @@ class Labels(Protocol):
     """The labels trained on, which may change between epochs (``fecnet.data.label_overlay``)."""
 
     def change(self, relabels: Relabels) -> tuple[int, int]:
-        """Give faces other labels; how many were changed, and how many had to stay."""
+        """Change labels; returns how many were changed, and how many changes were refused."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What differs from the files."""
+        """The labels that differ from the files."""
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take over ``state_dict``."""
@@ -45,7 +45,7 @@ class Labels(Protocol):
 
 @dataclass(frozen=True)
 class Periods:
-    """Lengths in iterations; 0 = only at the end, and of an epoch never."""
+    """Periods in iterations; 0 = only at the end, for ``epoch`` never."""
 
     last: int
     log: int
@@ -56,7 +56,7 @@ class Periods:
 
 @dataclass
 class Progress:
-    """What training knows of itself besides weights; kept in every checkpoint."""
+    """State of the training loop besides weights; saved in every checkpoint."""
 
     iteration: int = 0
     best_iteration: int | None = None
@@ -67,7 +67,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Where a run is written.
+    """Output files of a run.
 
     Attributes:
         checkpointer: on rank 0; None elsewhere.
@@ -80,34 +80,34 @@ class RunFiles:
     tensorboard: TensorBoard
 
     def write(self, values: dict[str, Any]) -> None:
-        """One line of numbers."""
+        """Log one line of metrics."""
         self.metrics.write(values)
         self.tensorboard.write(values)
 
     def finish(self) -> None:
-        """Wait until the last checkpoint is on disk; all ranks learn if it is not."""
+        """Wait until the last checkpoint is on disk; a failure raises on all ranks."""
         comm.from_main(lambda: self.checkpointer.finish() if self.checkpointer is not None else None)
 
     def close(self) -> None:
-        """Let a checkpoint that is being written become whole, however training ended."""
+        """Finish writing a pending checkpoint, however training ended."""
         if self.checkpointer is not None:
             self.checkpointer.close()
         self.tensorboard.close()
 
 
 class Trainer:
-    """Trains, evaluates, saves; the same code on one process and on many.
+    """Trains, evaluates and saves, on one process or many.
 
     Args:
         stepper: makes one update from the micro-batches of one iteration.
-        loader: iterations ``first`` to ``last`` with this rank's micro-batches.
-        augment: uint8 batch on the device to the net's input.
-        evaluate: what is measured of each split; the first split selects the best checkpoint.
-        info: what each checkpoint says of itself; iteration, accuracy and seconds are filled in.
-        periods: when what is due.
-        select: the figure of the first split that selects the best checkpoint; empty = nothing does.
-        labels: the labels trained on, changed after an epoch where the criterion finds wrong ones; or None.
-        scales: the absolute batch-norm scales of a model that is trained sparse, logged with each evaluation; or None.
+        loader: yields iterations ``first`` to ``last`` with this rank's micro-batches.
+        augment: turns a uint8 batch on the device into the net's input.
+        evaluate: returns the results of each split; the first split selects the best checkpoint.
+        info: metadata of the checkpoints; iteration, accuracy and seconds are filled in.
+        periods: of logging, evaluation and saving.
+        select: the metric of the first split that selects the best checkpoint; empty = none.
+        labels: the labels trained on, which the criterion may change after an epoch; or None.
+        scales: returns the absolute batch-norm scales under sparsity training, logged at each evaluation; or None.
     """
 
     def __init__(
@@ -169,14 +169,14 @@ class Trainer:
         return self._periods.last
 
     def updates(self, first: int, last: int) -> Iterator[int]:
-        """Make the updates of these iterations (both included) one after the other, and nothing else."""
+        """Run the updates of iterations ``first`` to ``last`` (both included) without logging, evaluation or saving."""
         for iteration, batches in self.loader(first, last):
             self.stepper.step(batches, self._augment, iteration)
             self.progress.iteration = iteration
             yield iteration
 
     def state_dict(self) -> dict[str, Any]:
-        """All that only training needs, as plain dicts; weights where they differ from those for inference.
+        """The training state as plain dicts, with the raw weights where they differ from those for inference.
 
         A collective.
         """
@@ -184,7 +184,7 @@ class Trainer:
         return {"progress": dict(vars(self.progress)), "labels": labels, **self.stepper.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly where ``state`` was taken; the model's weights are loaded before."""
+        """Restore ``state`` to resume training; the model's weights are loaded before."""
         self.progress = Progress(**state["progress"])
         self.stepper.load_state_dict(state)
         if self._labels is not None:
@@ -201,7 +201,7 @@ class Trainer:
         bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
 
     def _relabel(self, labels: Labels, files: RunFiles) -> None:
-        """Let what the criterion found mislabelled in this epoch hold from the next iteration on."""
+        """Apply the label changes that the criterion found in this epoch, from the next iteration on."""
         relabels = self.stepper.feedback()
         if relabels is None:
             return
@@ -211,24 +211,24 @@ class Trainer:
             logger.info(f"iteration {self.progress.iteration}: {kept} relabels refused: a class would be empty")
 
     def _measure(self, files: RunFiles) -> bool:
-        """Evaluate; whether the first split is better than ever."""
+        """Evaluate; returns whether the selection metric is the best so far."""
         self.stepper.check_finite()
         measured = self._evaluate(self.stepper.inference_model)
         iteration, split = self.progress.iteration, next(iter(measured))
-        selecting = measured[split].figures()[self._select] if self._select else None
+        selecting = measured[split].metrics()[self._select] if self._select else None
         self.progress.accuracy = {
             "iteration": iteration,
             "selection": {"split": split, "figure": self._select, "percent": selecting} if self._select else None,
             "splits": {name: found.to_dict() for name, found in measured.items()},
         }
         for name, found in measured.items():
-            figures = found.figures()
-            files.write({"iteration": iteration, **{f"{name}/{figure}": value for figure, value in figures.items()}})
-            said = "  ".join(f"{figure} {_percent(value)}" for figure, value in figures.items())
-            logger.info(f"iteration {iteration}: {name} {said}")
+            metrics = found.metrics()
+            files.write({"iteration": iteration, **{f"{name}/{metric}": value for metric, value in metrics.items()}})
+            line = "  ".join(f"{metric} {_percent(value)}" for metric, value in metrics.items())
+            logger.info(f"iteration {iteration}: {name} {line}")
         if self._scales is not None:
             scale_S = self._scales(self.stepper.inference_model)
-            files.write({"iteration": iteration, **scale_figures(scale_S)})
+            files.write({"iteration": iteration, **scale_metrics(scale_S)})
             files.tensorboard.write_histogram("scales", scale_S, iteration)
         if not self._select:
             return False
@@ -257,7 +257,7 @@ class Trainer:
         comm.from_main(save)
 
     def _accuracy(self) -> Accuracy | None:
-        """The last evaluation, None before the first; progress holds plain values, as ``trainer.pt`` does."""
+        """The last evaluation, None before the first; ``progress`` keeps it as plain values for ``trainer.pt``."""
         measured = self.progress.accuracy
         return from_json(Accuracy, measured, "accuracy") if measured else None
 
@@ -267,6 +267,6 @@ def _percent(value: float | None) -> str:
 
 
 def _bar(first: int, last: int) -> tqdm[Any]:
-    """Shown by rank 0, twice a second: writing it takes as long as several kernels."""
+    """Progress bar of rank 0, updated at most twice a second since writing it takes as long as several kernels."""
     silent = not comm.is_main()
     return tqdm(total=last, initial=first - 1, unit="it", dynamic_ncols=True, mininterval=0.5, disable=silent)

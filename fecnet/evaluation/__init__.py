@@ -1,1 +1,1 @@
-"""Agreement with people, and the pictures of it."""
+"""Evaluation metrics, their tables and their plots."""

@@ -1,4 +1,4 @@
-"""How well valence and arousal are predicted.
+"""Accuracy of predicted valence and arousal.
 
 Shape suffix: N faces.
 """
@@ -15,42 +15,43 @@ from fecnet.utils.errors import UserError
 from fecnet.utils.table import align_columns
 
 DIMENSIONS = ("valence", "arousal")
-FIGURES = ("ccc", "valence_ccc", "arousal_ccc")
+METRICS = ("ccc", "valence_ccc", "arousal_ccc")
 
 
 @dataclass(frozen=True)
 class AffectAccuracy:
-    """Measured on the faces that have both values.
+    """Accuracy over the faces for which both values are known.
 
     Attributes:
-        num_faces: how many.
-        ccc: Lin's concordance of valence and of arousal, -1..1; NaN where neither side varies.
-        rmse: root mean squared error of both.
+        num_faces: number of these faces.
+        ccc: Lin's concordance correlation coefficient of valence and of arousal, -1..1; NaN where neither predictions
+            nor targets vary.
+        rmse: root mean squared error of valence and of arousal.
     """
 
     num_faces: int
     ccc: tuple[float, float]
     rmse: tuple[float, float]
 
-    def figures(self) -> dict[str, float | None]:
-        """Concordances in per cent of the possible 1: the mean of both, and each; None where there is none."""
+    def metrics(self) -> dict[str, float | None]:
+        """Concordance × 100: the mean of valence and arousal, and each; None where undefined."""
         values = (sum(self.ccc) / 2, *self.ccc)
-        return {name: _rounded(100 * value) for name, value in zip(FIGURES, values, strict=True)}
+        return {name: _rounded(100 * value) for name, value in zip(METRICS, values, strict=True)}
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: the figures, the errors and the number of faces."""
+        """For JSON: the metrics, the errors and the number of faces."""
         errors = {f"{name}_rmse": _rounded(value) for name, value in zip(DIMENSIONS, self.rmse, strict=True)}
-        return {**self.figures(), **errors, "affect_faces": self.num_faces}
+        return {**self.metrics(), **errors, "affect_faces": self.num_faces}
 
 
 def affect_accuracy(predicted_N2: Tensor, target_N2: np.ndarray) -> AffectAccuracy:
-    """Compare predictions with what people said.
+    """Compare predictions with annotations.
 
     The concordance ``2 cov / (var + var + (difference of means)²)`` is what AffectNet reports (arXiv:1708.03985).
 
     Args:
         predicted_N2: valence and arousal, float, shape (N, 2).
-        target_N2: in -1..1; a row of NaN is not counted, shape (N, 2).
+        target_N2: annotated values in -1..1; rows with NaN are not counted, shape (N, 2).
 
     Raises:
         UserError: a prediction is not finite.

@@ -1,4 +1,4 @@
-"""Embeddings without a net, to be scored beside one: what pixels alone, and a linear map of them, can tell.
+"""Baseline embeddings without a net: the pixels themselves, and a linear map of them.
 
 Shape suffixes: N faces, T triplets, P principal components, D embedding dimensions.
 """
@@ -12,18 +12,18 @@ from torch.nn import functional
 
 from fecnet.structures import opposite_distances
 
-MAX_LINEAR_TRIPLETS = 150_000  # more do not help a linear map, and its faces are held in memory
-_SIDE = 48  # pixels a side at least, after averaging; pictures alone tell no more at a finer grain
+MAX_LINEAR_TRIPLETS = 150_000  # more do not improve a linear map, and its faces are kept in memory
+_SIDE = 48  # minimum side in pixels after averaging; a finer resolution does not improve the baselines
 _MARGIN = 0.2  # squared L2 between unit vectors, as for the net
 _BATCH = 512  # triplets
 
 
 def small_faces(faces_NHWC: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Some faces, averaged over square blocks to 48..95 pixels a side, a few at a time: memory stays bounded.
+    """The given faces, averaged over square blocks to 48..95 pixels a side, in chunks so that memory stays bounded.
 
     Args:
         faces_NHWC: all faces, uint8.
-        rows: which of them, shape (n,).
+        rows: rows of the given faces, shape (n,).
 
     Returns:
         uint8, shape (n, h, w, C).
@@ -40,7 +40,7 @@ def small_faces(faces_NHWC: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def pixel_embedding(image_NHWC: np.ndarray) -> np.ndarray:
-    """The pixels themselves, so that the distance of two faces is that of their pictures.
+    """The pixels as an embedding: the distance of two faces is their pixel distance.
 
     Args:
         image_NHWC: uint8, shape (N, H, W, C).
@@ -62,20 +62,20 @@ def linear_embedding(
     epochs: int = 30,
     seed: int = 0,
 ) -> np.ndarray:
-    """A linear map of the pixels to unit vectors, trained on triplets with the net's double hinge.
+    """A linear map of the pixels to unit vectors, trained on triplets with the net's double hinge loss.
 
-    Pixels are standardised and whitened on the training faces first: the map is as free as before, up to the
-    components left out, but Adam finds it sooner.
+    Pixels are first standardised and whitened on the training faces: the map remains as expressive, up to the
+    components left out, but Adam converges faster.
 
     Args:
-        train_NHWC: faces to learn from, uint8, shape (N, H, W, C).
+        train_NHWC: training faces, uint8, shape (N, H, W, C).
         faces_T3: rows of ``train_NHWC``, shape (T, 3).
-        odd_T: place 0..2 of the odd face, shape (T,).
+        odd_T: index 0..2 of the odd face, shape (T,).
         test_NHWC: faces to embed, uint8.
         dim: D.
-        components: P, at most N and H·W·C are used.
+        components: P, capped at N and H·W·C.
         epochs: passes over the triplets.
-        seed: of the map's start and the order of the triplets.
+        seed: for the initial map and the order of the triplets.
 
     Returns:
         Unit vectors of the test faces, float32, shape (number of test faces, D).
@@ -102,19 +102,19 @@ def _double_hinge(emb_B3D: Tensor, odd_B: Tensor) -> Tensor:
     distance_B3 = opposite_distances(emb_B3D)
     close_B = distance_B3.gather(1, odd_B[:, None])
     hinge_B3 = torch.relu(close_B - distance_B3 + _MARGIN)
-    return (hinge_B3.sum(1) - _MARGIN).mean()  # the pair compared with itself adds one margin
+    return (hinge_B3.sum(1) - _MARGIN).mean()  # the closest pair compared with itself adds one margin
 
 
 def _whiten(train_NK: np.ndarray, test_NK: np.ndarray, components: int) -> tuple[Tensor, Tensor]:
-    """Standardise every pixel, then keep the strongest directions of the training faces at unit variance."""
+    """Standardise each pixel, then project on the principal components of the training faces with unit variance."""
     train, test = torch.from_numpy(train_NK), torch.from_numpy(test_NK)
     mean, std = train.mean(0), train.std(0).clamp_min(1e-3)
     train, test = (train - mean) / std, (test - mean) / std
     components = min(components, *train.shape)
-    # Seeded apart from the caller's generator: the randomised factorisation draws from torch's own.
+    # svd_lowrank uses torch's global generator: seed it here, without changing the caller's state.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         _, strength_P, basis_KP = torch.svd_lowrank(train, q=components, niter=2)
     basis_KP = basis_KP * (len(train) ** 0.5 / strength_P.clamp_min(1e-6))
-    # A constant beside the components: without it, faces along one direction could only be told by their sign.
+    # A constant feature: without it, faces along one direction would differ only by their sign after normalisation.
     return functional.pad(train @ basis_KP, (0, 1), value=1.0), functional.pad(test @ basis_KP, (0, 1), value=1.0)

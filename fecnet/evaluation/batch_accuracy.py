@@ -1,4 +1,4 @@
-"""How many faces of a training batch are classed right: counted on the device, so that training never waits for it."""
+"""Accuracy on training batches, counted on the device without synchronisation."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor
 from fecnet.structures import Batch, Outputs
 
 
-def count_right(out: Outputs, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Faces whose likeliest class is the label they are trained on, and faces that have one; float32, no shape.
+def count_correct(out: Outputs, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Number of faces whose predicted class equals the training label, and number of labelled faces; float32 scalars.
 
-    What the net said while it learnt: of augmented faces, with dropout, by weights that moved meanwhile.
+    Predictions are those of the training step: of augmented faces, with dropout, while the weights change.
 
     Args:
         out: has ``logits``, shape (N, K).

@@ -1,4 +1,4 @@
-"""Whether a net is right as often as it is confident.
+"""Calibration: whether a classifier's confidence matches its accuracy.
 
 Shape suffixes: N faces, K classes, B bins.
 """
@@ -16,14 +16,14 @@ NUM_BINS = 15  # of equal width, as in arXiv:1706.04599
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Labelled faces by confidence, the probability (softmax) of the class called.
+    """Labelled faces by confidence, the softmax probability of the predicted class.
 
-    Bins are of equal width: bin b of B holds confidences above b/B up to (b+1)/B.
+    Bins have equal width: bin b of B holds confidences above b/B up to (b+1)/B.
 
     Attributes:
         count_B: faces in each bin, int64.
-        confidence_B: their mean confidence, 0..1; NaN where there is no face.
-        accuracy_B: the share of them that is right, 0..1; NaN where there is no face.
+        confidence_B: their mean confidence, 0..1; NaN for an empty bin.
+        accuracy_B: their accuracy, 0..1; NaN for an empty bin.
     """
 
     count_B: np.ndarray
@@ -31,19 +31,19 @@ class Calibration:
     accuracy_B: np.ndarray
 
     def ece(self) -> float | None:
-        """Expected calibration error, per cent: the mean gap |accuracy - confidence| of the bins, weighted by faces."""
+        """Expected calibration error, %: the mean of |accuracy - confidence| over the bins, weighted by faces."""
         return self._mean(np.abs(self.accuracy_B - self.confidence_B))
 
     def confidence(self) -> float | None:
-        """Mean confidence, per cent."""
+        """Mean confidence, %."""
         return self._mean(self.confidence_B)
 
     def accuracy(self) -> float | None:
-        """Share that is right, per cent."""
+        """Accuracy, %."""
         return self._mean(self.accuracy_B)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: ``ece`` and mean ``confidence``, per cent; ``binning`` and ``bins``, whose values are in 0..1."""
+        """For JSON: ``ece`` and mean ``confidence``, %; ``binning`` and ``bins``, whose values are in 0..1."""
         bins = [
             {"count": int(count), "confidence": round(float(confidence), 6), "accuracy": round(float(accuracy), 6)}
             if count
@@ -59,7 +59,7 @@ class Calibration:
         }
 
     def _mean(self, value_B: np.ndarray) -> float | None:
-        """Mean over the faces of what the bins have, per cent; None where there is no face."""
+        """Mean of the bins' values weighted by faces, %; None where there is no face."""
         there_B = self.count_B > 0
         if not there_B.any():
             return None
@@ -67,7 +67,7 @@ class Calibration:
 
 
 def calibration(logits_NK: Tensor, label_N: np.ndarray, num_bins: int = NUM_BINS) -> Calibration:
-    """Sort faces by confidence, arXiv:1706.04599.
+    """Bin faces by confidence (arXiv:1706.04599).
 
     Args:
         logits_NK: finite, shape (N, K).
@@ -89,7 +89,7 @@ def calibration(logits_NK: Tensor, label_N: np.ndarray, num_bins: int = NUM_BINS
 
 
 def format_calibration(found: Calibration) -> str:
-    """One line: the error, how it was binned, and whether confidence or accuracy is higher."""
+    """One line: the calibration error, its binning, and whether the net is over- or underconfident."""
     ece, confidence, accuracy = found.ece(), found.confidence(), found.accuracy()
     if ece is None or confidence is None or accuracy is None:
         return "calibration: no face"

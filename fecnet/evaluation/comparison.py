@@ -1,4 +1,4 @@
-"""Settings compared over seeds: mean and spread of each, differences of every two, and what may be claimed of them."""
+"""Comparison of settings over seeds: mean and spread of each, and pairwise differences with confidence intervals."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Any
 from fecnet.utils.errors import UserError
 from fecnet.utils.table import align_columns
 
-_LEAST_SD = 1e-6  # figures are rounded to 1e-4: what is below is no spread
+_MIN_SD = 1e-6  # metrics are rounded to 1e-4: a smaller deviation is a rounding error
 CONFIDENCE = 0.95
 
-BySeed = Mapping[int, float]  # a figure by the seed of its run
+BySeed = Mapping[int, float]  # value of a metric by the seed of the run
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better one setting is than another, seed by seed: the two runs of a seed start from the same weights.
+    """Paired difference of two settings: the two runs of a seed start from the same weights.
 
     Attributes:
         first: name of a setting.
-        second: name of the setting it is held against.
-        by_seed: figure of ``first`` minus that of ``second``, for the seeds both have.
+        second: name of the setting it is compared with.
+        by_seed: metric of ``first`` minus that of ``second``, for the common seeds.
         confidence: of the interval ``mean`` ± ``margin``.
-        margin: half width of Student's t interval; None where no interval can be made.
+        margin: half width of Student's t interval; None where there is no interval.
     """
 
     first: str
@@ -48,16 +48,16 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """What the runs show: a claim only where the interval leaves out 0."""
+        """The result in words: a difference is reported only where the confidence interval excludes 0."""
         if self.mean is None or self.margin is None:
-            return f"no verdict: {self._lacking()}"
+            return f"no verdict: {self._why_no_interval()}"
         if abs(self.mean) <= self.margin:
             return f"no difference shown (spread ±{self.margin:.2f})"
         better, worse = (self.first, self.second) if self.mean > 0 else (self.second, self.first)
         return f"{better} better than {worse} by {abs(self.mean):.2f} ± {self.margin:.2f}"
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: all of it."""
+        """All attributes and the verdict, for JSON."""
         return {
             "first": self.first,
             "second": self.second,
@@ -69,10 +69,10 @@ class Difference:
             "verdict": self.verdict,
         }
 
-    def _lacking(self) -> str:
+    def _why_no_interval(self) -> str:
         if len(self.by_seed) < 2:
             return f"{len(self.by_seed)} common seed{'s' * (len(self.by_seed) != 1)}, a spread needs two or more"
-        return "the difference is the same for all seeds, which tells no spread; more seeds or more faces would"
+        return "the difference is identical for all seeds, so it has no spread; use more seeds or more faces"
 
 
 def standard_deviation(values: Sequence[float]) -> float | None:
@@ -80,38 +80,42 @@ def standard_deviation(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
-def compare_settings(figures: Mapping[str, BySeed]) -> list[Difference]:
-    """The difference of every two settings.
+def compare_settings(metric: Mapping[str, BySeed]) -> list[Difference]:
+    """The difference of each pair of settings.
 
-    The intervals hold *together* with a confidence of 95 per cent (Bonferroni: each misses with 0.05 / number of
-    pairs): of many pairs one would else differ by chance.
+    All intervals hold simultaneously with 95 % confidence (Bonferroni correction: each has an error rate of
+    0.05 / number of pairs); otherwise one of many pairs would differ by chance.
 
     Args:
-        figures: by setting and seed; higher is better.
+        metric: values by setting and seed; higher is better.
 
     Raises:
         UserError: scipy is absent.
     """
-    pairs = list(itertools.combinations(figures, 2))
+    pairs = list(itertools.combinations(metric, 2))
     confidence = 1 - (1 - CONFIDENCE) / max(1, len(pairs))
-    return [_difference(first, second, figures, confidence) for first, second in pairs]
+    return [_difference(first, second, metric, confidence) for first, second in pairs]
 
 
-def _difference(first: str, second: str, figures: Mapping[str, BySeed], confidence: float) -> Difference:
-    common = sorted(figures[first].keys() & figures[second].keys())
-    by_seed = {seed: figures[first][seed] - figures[second][seed] for seed in common}
+def _difference(first: str, second: str, metric: Mapping[str, BySeed], confidence: float) -> Difference:
+    common = sorted(metric[first].keys() & metric[second].keys())
+    by_seed = {seed: metric[first][seed] - metric[second][seed] for seed in common}
     sd = standard_deviation(list(by_seed.values()))
     margin = None
-    if sd is not None and (sd > _LEAST_SD or not any(by_seed.values())):
+    if sd is not None and (sd > _MIN_SD or not any(by_seed.values())):
         margin = student_t(confidence, len(common) - 1) * sd / math.sqrt(len(common))
     return Difference(first, second, by_seed, confidence, margin)
 
 
 def student_t(confidence: float, freedom: int) -> float:
-    """The number of standard errors that leaves out 1 − ``confidence`` on both sides together, for Student's t.
+    """Two-sided quantile of Student's t distribution: half width of the interval in standard errors.
+
+    Args:
+        confidence: of the interval, 0..1.
+        freedom: degrees of freedom.
 
     Raises:
-        UserError: scipy is absent.
+        UserError: scipy is not installed.
     """
     try:
         from scipy import stats
@@ -120,23 +124,23 @@ def student_t(confidence: float, freedom: int) -> float:
     return float(stats.t.ppf((1 + confidence) / 2, freedom))
 
 
-def format_settings(figures: Mapping[str, Mapping[str, BySeed]]) -> str:
-    """An aligned table: a line per setting, mean ± sd over seeds of each column.
+def format_settings(metrics: Mapping[str, Mapping[str, BySeed]]) -> str:
+    """An aligned table: a row per setting, mean ± sd over seeds of each column.
 
     Args:
-        figures: by column, setting and seed; all columns have the same settings.
+        metrics: values by column, setting and seed; all columns have the same settings.
     """
-    settings = list(next(iter(figures.values())))
-    heads = ["setting", "seeds", *figures]
+    settings = list(next(iter(metrics.values())))
+    heads = ["setting", "seeds", *metrics]
     rows = [
-        [name, str(len(next(iter(figures.values()))[name])), *(_mean_sd(column[name]) for column in figures.values())]
+        [name, str(len(next(iter(metrics.values()))[name])), *(_mean_sd(column[name]) for column in metrics.values())]
         for name in settings
     ]
     return align_columns([heads, *rows])
 
 
 def format_differences(differences: Sequence[Difference]) -> str:
-    """An aligned table: a line per pair with mean, sd and verdict."""
+    """An aligned table: a row per pair with mean, sd and verdict."""
     rows = [
         [f"{pair.first} − {pair.second}", _number(pair.mean, "+"), _number(pair.sd), pair.verdict]
         for pair in differences

@@ -1,4 +1,4 @@
-"""What was read, kept and dropped when a data set was made, for people to read."""
+"""Coverage of a data set as text: what was read, kept and dropped when it was made."""
 
 from __future__ import annotations
 

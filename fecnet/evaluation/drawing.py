@@ -1,4 +1,4 @@
-"""Pictures drawn with matplotlib, which the rest of the house does without."""
+"""Matplotlib figures; matplotlib is an optional dependency, imported here only."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ def can_plot() -> bool:
 
 
 def new_figure(width: float, height: float, **layout: Any) -> tuple[Any, Any]:
-    """A figure that no window shows, whatever the machine has, and its axes.
+    """A figure without a window (Agg backend), and its axes.
 
     Args:
         width: inches.
         height: inches.
-        layout: of ``Figure.subplots``.
+        layout: arguments of ``Figure.subplots``.
 
     Raises:
-        UserError: matplotlib is absent.
+        UserError: matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UserError(f"pictures {INSTALL}") from error
+        raise UserError(f"plots {INSTALL}") from error
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
     return figure, figure.subplots(**layout)
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Write the figure as PNG, whole or not at all, in a folder that is made where it is absent."""
-    held = io.BytesIO()
-    figure.savefig(held, format="png")  # a figure without a window is drawn by Agg
+    """Write the figure as PNG, atomically; creates the folder where it is absent."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")  # a figure without a window is rendered by Agg
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_bytes(path, held.getbuffer())
+    replace_bytes(path, buffer.getbuffer())

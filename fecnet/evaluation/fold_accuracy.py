@@ -1,4 +1,4 @@
-"""What several folds say together: mean and spread of their figures, and the sum of their confusion matrices.
+"""Cross-validation results: mean and spread of the metrics over folds, and the sum of their confusion matrices.
 
 Shape suffixes: F folds, M labelled faces, K classes.
 """
@@ -11,81 +11,81 @@ from typing import Any
 
 import numpy as np
 
-from fecnet.evaluation.classification import FIGURES, ClassAccuracy, format_classes
+from fecnet.evaluation.classification import METRICS, ClassAccuracy, format_classes
 from fecnet.utils.table import align_columns
 
 
 @dataclass(frozen=True, eq=False)
 class FoldAccuracy:
-    """One fold, measured.
+    """Results of one fold.
 
     Attributes:
         number: of the fold, from 1.
-        accuracy: on the faces that it tests.
-        learnt: how many faces the net learnt from.
-        seen_subjects: how many of the tested faces are of people it learnt from, or None where people are unknown.
+        accuracy: on the test faces of the fold.
+        num_trained: number of training faces.
+        seen_subjects: number of test faces whose subject is also in training; None where subjects are unknown.
     """
 
     number: int
     accuracy: ClassAccuracy
-    learnt: int
+    num_trained: int
     seen_subjects: int | None = None
 
     @property
     def absent(self) -> list[str]:
-        """Classes of which the fold tests no face."""
+        """Classes without a test face in the fold."""
         return [name for name, total in zip(self.accuracy.classes, self.accuracy.total_K, strict=True) if not total]
 
 
 def summarise_folds(folds: Sequence[FoldAccuracy]) -> dict[str, Any]:
-    """For JSON: each fold, ``mean`` and ``sd`` of the figures over the folds, and ``together`` of the summed matrix.
+    """For JSON: each fold, ``mean`` and ``sd`` of the metrics over folds, and ``together`` for the summed matrix.
 
-    ``sd`` is that of a sample (n − 1), None for one fold. Folds share most of what they learn from, so it is the spread
-    of the folds and no error of the mean.
+    ``sd`` is the sample standard deviation (n − 1), None for one fold. The folds share most of their training faces, so
+    it describes the spread over folds and is not an error of the mean.
     """
-    figures_FX = np.array([[fold.accuracy.figures()[name] for name in FIGURES] for fold in folds], np.float64)
-    sd_X = figures_FX.std(0, ddof=1) if len(folds) > 1 else [None] * len(FIGURES)
+    metrics_FX = np.array([[fold.accuracy.metrics()[name] for name in METRICS] for fold in folds], np.float64)
+    sd_X = metrics_FX.std(0, ddof=1) if len(folds) > 1 else [None] * len(METRICS)
     return {
         "folds": [
             {
                 "fold": fold.number,
-                "learnt": fold.learnt,
+                "learnt": fold.num_trained,
                 "seen_subjects": fold.seen_subjects,
                 "classes_not_tested": fold.absent,
                 **fold.accuracy.to_dict(),
             }
             for fold in folds
         ],
-        "mean": {name: round(float(value), 4) for name, value in zip(FIGURES, figures_FX.mean(0), strict=True)},
-        "sd": {name: None if sd is None else round(float(sd), 4) for name, sd in zip(FIGURES, sd_X, strict=True)},
+        "mean": {name: round(float(value), 4) for name, value in zip(METRICS, metrics_FX.mean(0), strict=True)},
+        "sd": {name: None if sd is None else round(float(sd), 4) for name, sd in zip(METRICS, sd_X, strict=True)},
         "together": sum_folds(folds).to_dict(),
     }
 
 
 def format_folds(folds: Sequence[FoldAccuracy]) -> str:
-    """A line per fold, mean ± sd, and the table of classes of all folds together."""
-    heads = ("fold", "learnt", "tested", "seen subjects", *(name.replace("_", " ") for name in FIGURES))
+    """A row per fold, mean ± sd, and the table of classes over all folds."""
+    heads = ("fold", "trained on", "tested", "seen subjects", *(name.replace("_", " ") for name in METRICS))
     rows = [
         (
             str(fold.number),
-            str(fold.learnt),
+            str(fold.num_trained),
             str(int(fold.accuracy.total_K.sum())),
             "-" if fold.seen_subjects is None else str(fold.seen_subjects),
-            *(f"{fold.accuracy.figures()[name]:.1f}" for name in FIGURES),
+            *(f"{fold.accuracy.metrics()[name]:.1f}" for name in METRICS),
         )
         for fold in folds
     ]
     summary = summarise_folds(folds)
-    spread = [(summary["mean"][name], summary["sd"][name]) for name in FIGURES]
-    together = ("mean ± sd", "", "", "", *(f"{m:.1f}" + ("" if sd is None else f" ± {sd:.1f}") for m, sd in spread))
-    lines = [align_columns([heads, *rows, together], left=())]
+    spread = [(summary["mean"][name], summary["sd"][name]) for name in METRICS]
+    overall = ("mean ± sd", "", "", "", *(f"{m:.1f}" + ("" if sd is None else f" ± {sd:.1f}") for m, sd in spread))
+    lines = [align_columns([heads, *rows, overall], left=())]
     lines += [f"fold {fold.number} tests no face of: {', '.join(fold.absent)}" for fold in folds if fold.absent]
-    lines += ["", "the faces of these folds, in one confusion matrix", format_classes(sum_folds(folds))]
+    lines += ["", "confusion matrix over all folds", format_classes(sum_folds(folds))]
     return "\n".join(lines)
 
 
 def count_tests(tests_FM: np.ndarray, label_M: np.ndarray, classes: Sequence[str]) -> dict[str, dict[str, int]]:
-    """How many labelled faces are tested ``never``, ``once`` and ``more`` often, by class; zeros are left out.
+    """Number of labelled faces tested ``never``, ``once`` and ``more`` than once, by class; zeros are left out.
 
     Args:
         tests_FM: which faces each fold tests, bool, shape (F, M).
@@ -114,5 +114,5 @@ def format_tests(tested: dict[str, dict[str, int]]) -> str:
 
 
 def sum_folds(folds: Sequence[FoldAccuracy]) -> ClassAccuracy:
-    """The faces of all folds in one confusion matrix; a face that two folds test counts twice."""
+    """The sum of the folds' confusion matrices; a face tested in two folds counts twice."""
     return ClassAccuracy(folds[0].accuracy.classes, np.sum([fold.accuracy.confusion_KK for fold in folds], axis=0))

@@ -1,4 +1,4 @@
-"""Learning curves of several settings with their spread over runs, as one picture.
+"""Learning curves of several settings with their spread over runs, as one figure.
 
 Shape suffixes: P points of a curve, R runs.
 """
@@ -14,23 +14,23 @@ import numpy as np
 
 from fecnet.evaluation.drawing import new_figure, save_figure
 
-# Okabe and Ito's colours, told apart by colour-blind people too; their yellow is too pale for a line
+# Okabe and Ito's colour-blind-safe palette, without its yellow, which is too pale for lines
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_DASHES = ("-", "--", ":")  # further settings take the colours again
-_LABEL_GAP = 0.062  # least distance of two labels, fraction of the panel's height
-_MOST_PERCENT = 101.0  # a band of mean ± sd may reach above what can be
-_LEAST_RATE = 1e-5  # lowest learning rate shown, fraction of the highest: a cosine ends at 0
+_DASHES = ("-", "--", ":")  # further settings reuse the colours with another dash
+_LABEL_GAP = 0.062  # minimum distance of two labels, as a fraction of the panel's height
+_MAX_PERCENT = 101.0  # mean + sd may exceed 100
+_MIN_RATE = 1e-5  # lowest learning rate shown, as a fraction of the highest: a cosine ends at 0
 
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """The runs of one setting.
+    """Mean curve and spread of one setting.
 
     Attributes:
         place_P: iterations or epochs.
-        mean_P: over the runs.
-        low_P: a standard deviation over the runs (n − 1) below the mean; of one run the mean.
-        high_P: as much above.
+        mean_P: mean over the runs.
+        low_P: mean − standard deviation over the runs (n − 1); the mean for a single run.
+        high_P: mean + standard deviation.
     """
 
     place_P: np.ndarray
@@ -41,14 +41,14 @@ class Band:
 
 @dataclass(frozen=True)
 class Panel:
-    """One of the pictures.
+    """One panel of the figure.
 
     Attributes:
-        title: what is shown, with its unit.
-        bands: by setting; a setting may be missing, so that it has the same colour everywhere.
-        logarithmic: as a learning rate is shown.
-        percent: a share, which ends at 100.
-        missing: what to say where no setting has a curve.
+        title: quantity and unit.
+        bands: by setting; a setting without a curve keeps its colour in other panels.
+        logarithmic: logarithmic axis, as for a learning rate.
+        percent: the axis ends at 100.
+        missing: text shown where no setting has a curve.
     """
 
     title: str
@@ -64,10 +64,10 @@ def make_band(
     """Mean and spread over runs; None without a point.
 
     Args:
-        place_P: where the values stand, increasing.
-        value_PR: a number for each run at each place.
-        points: where there are more, each run's values are averaged over this many stretches first; 0 = as they are.
-        logarithmic: mean and deviation of the logarithms, since on their scale mean − sd may be below all that is.
+        place_P: iterations or epochs of the values, increasing.
+        value_PR: value of each run at each place.
+        points: maximum number of points; more are averaged within this many bins of each run first; 0 = no limit.
+        logarithmic: compute mean and deviation of the logarithms, so that mean − sd stays positive.
     """
     if not len(place_P):
         return None
@@ -85,17 +85,17 @@ def make_band(
 
 
 def plot_curves(panels: Sequence[Panel], settings: Sequence[str], path: Path, *, title: str, unit: str) -> None:
-    """Write the panels, two in a row, as PNG.
+    """Write the panels as PNG, two per row.
 
     Args:
-        panels: the pictures.
+        panels: of the figure.
         settings: names in the order of their colours.
         path: the file to write.
-        title: above all.
+        title: of the figure.
         unit: of the horizontal axis.
 
     Raises:
-        UserError: matplotlib is absent.
+        UserError: matplotlib is not installed.
     """
     rows = -(-len(panels) // 2)
     figure, axes_RC = new_figure(13, 4.2 * rows + 0.6, nrows=rows, ncols=2, squeeze=False)
@@ -119,14 +119,14 @@ def _draw(axes: Any, panel: Panel, settings: Sequence[str], unit: str) -> None:
     if panel.logarithmic:
         top = max(band.mean_P.max() for band in panel.bands.values())
         axes.set_yscale("log", nonpositive="clip")
-        axes.set_ylim(top * _LEAST_RATE, top * 2)
+        axes.set_ylim(top * _MIN_RATE, top * 2)
     for name, band in panel.bands.items():
         colour, dashes = _style(settings.index(name))
         axes.plot(band.place_P, band.mean_P, color=colour, linestyle=dashes, linewidth=1.7)
         axes.fill_between(band.place_P, band.low_P, band.high_P, color=colour, alpha=0.18, linewidth=0)
     axes.set_xlim(left=0)
-    if panel.percent and axes.get_ylim()[1] > _MOST_PERCENT:
-        axes.set_ylim(top=_MOST_PERCENT)
+    if panel.percent and axes.get_ylim()[1] > _MAX_PERCENT:
+        axes.set_ylim(top=_MAX_PERCENT)
     _label(axes, panel.bands, settings)
 
 
@@ -135,7 +135,7 @@ def _style(number: int) -> tuple[str, str]:
 
 
 def _label(axes: Any, bands: Mapping[str, Band], settings: Sequence[str]) -> None:
-    """Each line's name at its end, pushed apart where lines end close to each other."""
+    """Label each line at its end, without overlapping labels."""
     axes.autoscale_view()
     to_fraction = axes.transData + axes.transAxes.inverted()
     ends = {name: to_fraction.transform((band.place_P[-1], band.mean_P[-1])) for name, band in bands.items()}
@@ -159,9 +159,9 @@ def _label(axes: Any, bands: Mapping[str, Band], settings: Sequence[str]) -> Non
 
 
 def spread_apart(height: Sequence[float], gap: float) -> list[float]:
-    """The heights, increasing, moved as little as keeps ``gap`` between neighbours and all of them within 0..1.
+    """Move increasing heights as little as possible to keep ``gap`` between neighbours and all of them within 0..1.
 
-    Neighbours that are too close are centred on their mean, which may bring them to the next: repeated until none are.
+    Neighbours that are too close become a group centred on their mean; groups that then overlap are merged.
     """
     groups = [(value, 1) for value in height]  # centre and number of labels
     place = 0

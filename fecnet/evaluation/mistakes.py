@@ -1,4 +1,4 @@
-"""The sheet that shows where a classifier is surest and wrong.
+"""Contact sheet of a classifier's most confident mistakes.
 
 Shape suffixes: M faces of a split, K classes.
 """
@@ -13,17 +13,17 @@ from torch import Tensor
 
 from fecnet.evaluation.contact_sheet import contact_sheet
 
-_CHARACTER = 6  # pixels, of the font under a picture
-_WIDEST = 96  # smaller faces are shown larger
+_CHARACTER = 6  # pixels per character of the caption font
+_WIDEST = 96  # pixels; smaller faces are enlarged up to this width
 
 
 def most_confident_mistakes(label_M: np.ndarray, logits_MK: Tensor, num: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places of faces whose likeliest class is not their label, the surest first; and the confidence of each.
+    """Indices of misclassified faces in decreasing confidence, and the confidence of each.
 
     Args:
         label_M: class of each face, -1 = unknown.
         logits_MK: finite.
-        num: at most so many.
+        num: maximum number of faces.
     """
     confidence_M = logits_MK.double().softmax(1).amax(1).numpy()
     wrong = np.flatnonzero((label_M >= 0) & (logits_MK.numpy().argmax(1) != label_M))
@@ -42,7 +42,7 @@ def mistake_sheet(
     num: int = 40,
     columns: int = 8,
 ) -> int:
-    """Write the faces most confidently wrong: under each its label, then the class called and the confidence.
+    """Write the most confident mistakes: below each face its label, then the predicted class and the confidence.
 
     Args:
         faces_NHWC: all faces, uint8.
@@ -50,12 +50,12 @@ def mistake_sheet(
         label_M: their classes, -1 = unknown.
         logits_MK: finite.
         classes: K names in label order.
-        path: PNG to write; removed where no face is wrong.
-        num: faces shown at most.
-        columns: faces in a row.
+        path: PNG to write; removed where no face is misclassified.
+        num: maximum number of faces shown.
+        columns: faces per row.
 
     Returns:
-        How many faces are shown.
+        Number of faces shown.
     """
     chosen, confidence = most_confident_mistakes(label_M, logits_MK, num)
     if not len(chosen):
@@ -65,15 +65,15 @@ def mistake_sheet(
     enlarge = max(1, _WIDEST // image_NHWC.shape[2])
     image_NHWC = image_NHWC.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
     most = max(8, image_NHWC.shape[2] // _CHARACTER)
-    called = logits_MK.numpy().argmax(1)[chosen]
+    predicted = logits_MK.numpy().argmax(1)[chosen]
     captions = []
-    for label, other, sure in zip(label_M[chosen], called, confidence, strict=True):
-        percent = f" {sure:.0%}"
+    for label, other, probability in zip(label_M[chosen], predicted, confidence, strict=True):
+        percent = f" {probability:.0%}"
         captions.append(f"{_ascii(classes[label], most)}\n> {_ascii(classes[other], most - 2 - len(percent))}{percent}")
     contact_sheet(image_NHWC, columns, path, captions)
     return len(chosen)
 
 
 def _ascii(name: str, most: int) -> str:
-    """What the font under a picture can draw, cut to its width."""
+    """ASCII characters only, as the caption font supports, cut to ``most`` characters."""
     return name.encode("ascii", "replace").decode()[:most]

@@ -1,4 +1,4 @@
-"""The sheet people look at first: faces and those the embedding puts nearest to them.
+"""Contact sheet of query faces and their nearest neighbours in the embedding.
 
 Shape suffixes: Q queries, K cells of a row.
 """
@@ -18,17 +18,17 @@ from fecnet.evaluation.contact_sheet import contact_sheet
 def neighbour_sheet(
     faces_NHWC: np.ndarray, rows: np.ndarray, embedding_ND: Tensor, path: Path, *, num_queries: int = 6, num: int = 7
 ) -> None:
-    """Write a picture: in each row a query face, then its nearest faces with their squared distances.
+    """Write a contact sheet: in each row a query face, then its nearest neighbours with their squared distances.
 
-    Queries are chosen far from each other (farthest-point order), so the sheet shows the range of expressions.
+    Queries are chosen by farthest-point sampling, so the sheet covers the range of expressions.
 
     Args:
         faces_NHWC: all faces, uint8.
-        rows: which faces were embedded, shape (N,).
+        rows: rows of the embedded faces, shape (N,).
         embedding_ND: their embeddings, shape (N, D).
         path: PNG to write.
         num_queries: rows of the sheet.
-        num: neighbours beside each query.
+        num: neighbours per query.
     """
     chosen = [0]
     while len(chosen) < min(num_queries, len(rows)):
@@ -43,11 +43,11 @@ def neighbour_sheet(
 
 
 def sheet_of_rows(face_QKHWC: np.ndarray, captions: Sequence[Sequence[str]], path: Path) -> None:
-    """Write a picture with a row for each query: its face and those of its neighbours; small faces are shown larger.
+    """Write a contact sheet with a row per query: its face and its neighbours; small faces are enlarged.
 
     Args:
         face_QKHWC: uint8.
-        captions: K short texts for each row.
+        captions: K short captions for each row.
         path: PNG to write.
     """
     image_NHWC = face_QKHWC.reshape(-1, *face_QKHWC.shape[2:])

@@ -1,4 +1,4 @@
-"""Pictures of what was measured of classes. They need matplotlib, the rest of the house does not.
+"""Plots of classification results; they need matplotlib, an optional dependency.
 
 Shape suffixes: K classes, B bins.
 """
@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from fecnet.evaluation.calibration import Calibration, format_calibration
-from fecnet.evaluation.classification import ClassAccuracy, format_figures
+from fecnet.evaluation.classification import ClassAccuracy, format_metrics
 from fecnet.evaluation.drawing import new_figure, save_figure
 
 _INCHES_PER_CLASS = 0.78
 
 
 def confusion_plot(accuracy: ClassAccuracy, title: str, path: Path) -> None:
-    """Write the confusion matrix: in each cell the faces and, in per cent, their share of the label's faces.
+    """Write the confusion matrix: each cell has the number of faces and their share of the label's faces in %.
 
     Args:
-        accuracy: counts by label (row) and class called (column).
-        title: over the picture.
+        accuracy: counts by label (row) and predicted class (column).
+        title: of the plot.
         path: PNG to write.
     """
     num = len(accuracy.classes)
@@ -36,18 +36,18 @@ def confusion_plot(accuracy: ClassAccuracy, title: str, path: Path) -> None:
     names = [f"{name} ({total})" for name, total in zip(accuracy.classes, accuracy.total_K, strict=True)]
     axes.set_xticks(range(num), accuracy.classes, rotation=40, ha="right")
     axes.set_yticks(range(num), names)
-    axes.set_xlabel("called")
+    axes.set_xlabel("predicted class")
     axes.set_ylabel("label (faces)")
-    axes.set_title(f"{title}\n{format_figures(accuracy)}", fontsize=10)
+    axes.set_title(f"{title}\n{format_metrics(accuracy)}", fontsize=10)
     save_figure(figure, path)
 
 
 def reliability_plot(found: Calibration, title: str, path: Path) -> None:
-    """Write the reliability diagram: accuracy by confidence, and how many faces each bin has (arXiv:1706.04599).
+    """Write the reliability diagram: accuracy by confidence, and the number of faces in each bin (arXiv:1706.04599).
 
     Args:
         found: the bins.
-        title: over the picture.
+        title: of the plot.
         path: PNG to write.
     """
     num, there_B = len(found.count_B), found.count_B > 0
@@ -57,13 +57,13 @@ def reliability_plot(found: Calibration, title: str, path: Path) -> None:
     above.plot(
         found.confidence_B[there_B], found.accuracy_B[there_B], "o", color="#222222", ms=4, label="mean confidence"
     )
-    above.plot([0, 1], [0, 1], "--", color="#888888", lw=1, label="as right as confident")
+    above.plot([0, 1], [0, 1], "--", color="#888888", lw=1, label="perfect calibration")
     above.set_xlim(0, 1)
     above.set_ylim(0, 1.02)
-    above.set_ylabel("share that is right")
+    above.set_ylabel("accuracy")
     above.legend(loc="upper left", fontsize=8)
     above.set_title("\n".join([title, *format_calibration(found).split("; ")]), fontsize=10)
     below.bar(middle_B, found.count_B, 0.94 / num, color="#b0b0b0")
     below.set_ylabel("faces")
-    below.set_xlabel("confidence: probability of the class called")
+    below.set_xlabel("confidence: probability of the predicted class")
     save_figure(figure, path)

@@ -1,6 +1,6 @@
-"""Whether faces of the same class are found, when each face asks for those that are nearest to it.
+"""Retrieval metrics: whether the nearest neighbours of a query face have its class.
 
-Shape suffixes: N faces, Q of them that ask, K nearest, C classes, D numbers of each embedding.
+Shape suffixes: N faces, Q query faces, K nearest neighbours, C classes, D embedding dimensions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fecnet.evaluation.classification import ClassAccuracy, class_accuracy, format_figures
+from fecnet.evaluation.classification import ClassAccuracy, class_accuracy, format_metrics
 from fecnet.utils.table import align_columns, decimal
 
 RANKS = (1, 5, 10)  # of recall@k
@@ -21,12 +21,12 @@ _CELLS = 1 << 23  # distances at a time
 
 
 class Ranking(NamedTuple):
-    """Some faces that ask, and all others in the order of their distance.
+    """Query faces, and all faces ranked by distance to each.
 
     Attributes:
-        query_Q: places of the faces that ask.
-        order_QN: places of all faces, the nearest first; those that do not count come last.
-        counts_QN: which of them count.
+        query_Q: indices of the queries.
+        order_QN: indices of all faces, the nearest first; excluded faces come last.
+        counts_QN: whether the face at each rank counts (is not excluded).
     """
 
     query_Q: np.ndarray
@@ -35,12 +35,12 @@ class Ranking(NamedTuple):
 
 
 def rankings(embedding_ND: Tensor, query_Q: np.ndarray, group_N: np.ndarray) -> Iterator[Ranking]:
-    """All faces by squared Euclidean distance to each face that asks, some queries at a time.
+    """Rank all faces by squared Euclidean distance to each query, a chunk of queries at a time.
 
     Args:
         embedding_ND: float32.
-        query_Q: places of the faces that ask.
-        group_N: faces of the same group do not count for each other; each face is in a group.
+        query_Q: indices of the queries.
+        group_N: group of each face; faces of the query's own group are excluded.
     """
     square_N = embedding_ND.square().sum(1)
     for part_Q in np.array_split(query_Q, -(-len(query_Q) * len(group_N) // _CELLS) or 1):
@@ -53,18 +53,18 @@ def rankings(embedding_ND: Tensor, query_Q: np.ndarray, group_N: np.ndarray) -> 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """What faces that ask found.
+    """Retrieval results of the query faces.
 
     Attributes:
         classes: C names in label order.
-        query_Q: places of the faces that ask.
+        query_Q: indices of the queries.
         label_Q: their classes.
-        hit_QR: whether one of the nearest 1, 5, 10 (``RANKS``) has its class.
-        precision_Q: average precision over all faces.
-        chance_Q: share of its class among the faces that count.
-        neighbour_QK: places of the nearest, -1 where fewer faces count.
-        voted: what k-nearest-neighbour classification makes of the faces.
-        alone: faces that do not ask, as no other that counts has their class.
+        hit_QR: whether one of the nearest 1, 5, 10 (``RANKS``) has the query's class.
+        precision_Q: average precision over the whole ranking.
+        chance_Q: share of the query's class among the faces that count.
+        neighbour_QK: indices of the nearest neighbours, -1 where fewer faces count.
+        knn: accuracy of k-nearest-neighbour classification.
+        alone: number of queries left out since no other face that counts has their class.
     """
 
     classes: tuple[str, ...]
@@ -74,14 +74,14 @@ class Retrieval:
     precision_Q: np.ndarray
     chance_Q: np.ndarray
     neighbour_QK: np.ndarray
-    voted: ClassAccuracy
+    knn: ClassAccuracy
     alone: int
 
-    def figures(self, label: int | None = None) -> dict[str, float | int | None]:
-        """``faces`` that ask, and per cent ``recall@k``, ``mAP`` and ``chance``: the share of the class in the others.
+    def metrics(self, label: int | None = None) -> dict[str, float | int | None]:
+        """Number of query ``faces``; ``recall@k``, ``mAP`` and ``chance`` (share of the class among the others) in %.
 
         Args:
-            label: of faces of this class; None: of all. Without a face that asks per cent are None.
+            label: queries of this class only; None: all queries. Without a query the metrics are None.
         """
         asks_Q = np.ones(len(self.label_Q), bool) if label is None else self.label_Q == label
         columns = {f"recall@{rank}": self.hit_QR[:, place] for place, rank in enumerate(RANKS)}
@@ -92,15 +92,15 @@ class Retrieval:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: the figures of all faces and of each class, the mean over classes of mAP, and the vote."""
-        by_class = {name: self.figures(label) for label, name in enumerate(self.classes)}
+        """For JSON: the metrics of all queries and of each class, the mean of mAP over classes, and k-NN accuracy."""
+        by_class = {name: self.metrics(label) for label, name in enumerate(self.classes)}
         means = [row["mAP"] for row in by_class.values() if row["mAP"] is not None]
         return {
-            "all": self.figures(),
+            "all": self.metrics(),
             "classes": by_class,
             "mean_class_mAP": round(sum(means) / len(means), 4) if means else None,
             "alone": self.alone,
-            "k_nn": self.voted.to_dict(),
+            "k_nn": self.knn.to_dict(),
         }
 
 
@@ -113,15 +113,16 @@ def retrieval(
     num: int,
     group_N: np.ndarray | None = None,
 ) -> Retrieval:
-    """Let faces ask for the nearest others.
+    """Retrieve the nearest neighbours of each query and evaluate them.
 
     Args:
         embedding_ND: finite, float32.
         label_N: class of each face, 0..C-1.
         classes: C names in label order.
-        query_Q: places of the faces that ask.
-        num: K, for the vote and ``neighbour_QK``.
-        group_N: such as people: faces of one group do not count for each other. None: all but the face itself count.
+        query_Q: indices of the queries.
+        num: K, for k-NN classification and ``neighbour_QK``.
+        group_N: group of each face, such as its subject: faces of the query's group are excluded. None: only the query
+            itself is excluded.
     """
     group_N = np.arange(len(label_N)) if group_N is None else group_N
     asked, hits, precisions, chances, neighbours = [], [], [], [], []
@@ -143,36 +144,36 @@ def retrieval(
         precision_Q=np.concatenate(precisions),
         chance_Q=np.concatenate(chances),
         neighbour_QK=neighbour_QK,
-        voted=class_accuracy(torch.from_numpy(votes_QC), label_N[asked_Q], classes),
+        knn=class_accuracy(torch.from_numpy(votes_QC), label_N[asked_Q], classes),
         alone=len(query_Q) - len(asked_Q),
     )
 
 
 def format_retrieval(found: Retrieval) -> str:
-    """The table of classes as text, per cent, and the vote in a line."""
-    rows = {f"{label} {name}": found.figures(label) for label, name in enumerate(found.classes)} | {
-        "all": found.figures()
+    """Table of the classes as text, in %, and one line for k-NN classification."""
+    rows = {f"{label} {name}": found.metrics(label) for label, name in enumerate(found.classes)} | {
+        "all": found.metrics()
     }
     table = [
         [name, *(str(value) if head == "faces" else decimal(value) for head, value in row.items())]
         for name, row in rows.items()
     ]
-    vote = f"by the vote of the {found.neighbour_QK.shape[1]} nearest: {format_figures(found.voted)}"
-    return f"{align_columns([['', *rows['all']], *table])}\n{vote}"
+    knn = f"k-NN classification, k = {found.neighbour_QK.shape[1]}: {format_metrics(found.knn)}"
+    return f"{align_columns([['', *rows['all']], *table])}\n{knn}"
 
 
 def average_precision(hit_QN: np.ndarray) -> np.ndarray:
-    """Mean over the hits of the share of hits up to each, shape (Q,); every query needs a hit.
+    """Average precision of each ranking, shape (Q,); every query needs a hit.
 
     Args:
-        hit_QN: whether each face is one that is looked for, the nearest first.
+        hit_QN: whether the face at each rank is relevant, the nearest first.
     """
     precision_QN = hit_QN.cumsum(1) / np.arange(1, hit_QN.shape[1] + 1)
     return (precision_QN * hit_QN).sum(1) / hit_QN.sum(1)
 
 
 def _votes(neighbour_QK: np.ndarray, label_N: np.ndarray, num_classes: int) -> np.ndarray:
-    """Votes of the nearest for each class, shape (Q, C); of equal ones the class of the nearest gets a bit more."""
+    """Votes of the nearest neighbours for each class, shape (Q, C); ties go to the class of the nearest one."""
     there_QK = neighbour_QK >= 0
     rank_QK = np.broadcast_to(np.arange(1, neighbour_QK.shape[1] + 1), neighbour_QK.shape)
     voted_QKC = (label_N[neighbour_QK][..., None] == np.arange(num_classes)) & there_QK[..., None]

@@ -1,4 +1,4 @@
-"""The scales of batch norms while they are trained sparse: figures, histogram and plot. S scales."""
+"""Batch-norm scales under sparsity training: metrics, histogram and plot. S scales."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from fecnet.evaluation.drawing import new_figure, save_figure
 
-SCALE_EDGES = np.linspace(0, 1.5, 61)  # of the histogram's bins; larger scales count in the last
-_SMALL = 0.01  # a scale below it has as good as gone out
+SCALE_EDGES = np.linspace(0, 1.5, 61)  # histogram bin edges; larger scales count in the last bin
+_SMALL = 0.01  # a smaller scale is practically zero
 
 
-def scale_figures(scale_S: Tensor) -> dict[str, Any]:
-    """Mean, share of those gone out, and counts in the bins between ``SCALE_EDGES``, under names for metrics.jsonl.
+def scale_metrics(scale_S: Tensor) -> dict[str, Any]:
+    """Mean, share of near-zero scales, and histogram over ``SCALE_EDGES``, by their names in ``metrics.jsonl``.
 
     Args:
         scale_S: |γ|, float, shape (S,).
@@ -33,19 +33,19 @@ def scale_figures(scale_S: Tensor) -> dict[str, Any]:
 def plot_scales(
     scale_S: Tensor, path: Path, *, threshold: float | None = None, history: Sequence[Mapping[str, Any]] = ()
 ) -> None:
-    """Write the histogram of |γ|, and beside it how it came about where ``history`` tells.
+    """Write the histogram of |γ|, and beside it its evolution during training where ``history`` has it.
 
     Args:
         scale_S: |γ|, float, shape (S,).
         path: the image file.
-        threshold: drawn as a line; None = none.
-        history: lines of metrics.jsonl; those with a histogram are drawn.
+        threshold: shown as a line; None = none.
+        history: lines of ``metrics.jsonl``; those with a histogram are plotted.
 
     Raises:
         UserError: matplotlib is not installed.
     """
     past = [line for line in history if "scales/histogram" in line]
-    past = past if len(past) > 1 else []  # one alone is the histogram itself
+    past = past if len(past) > 1 else []  # a single one is the histogram itself
     figure, axes_12 = new_figure(10 if past else 5, 4, ncols=2 if past else 1, squeeze=False)
     axes = axes_12[0]
     axes[0].hist(np.minimum(scale_S.cpu().numpy(), SCALE_EDGES[-1]), SCALE_EDGES)
@@ -57,5 +57,5 @@ def plot_scales(
         counts = np.array([line["scales/histogram"] for line in past]).T
         iterations = [line["iteration"] for line in past]
         axes[1].pcolormesh(iterations, (SCALE_EDGES[:-1] + SCALE_EDGES[1:]) / 2, np.log1p(counts), shading="nearest")
-        axes[1].set(xlabel="iteration", ylabel="scale |γ|", title="in training, darker is fewer")
+        axes[1].set(xlabel="iteration", ylabel="scale |γ|", title="during training, darker is fewer")
     save_figure(figure, path)

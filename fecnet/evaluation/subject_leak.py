@@ -1,9 +1,9 @@
-"""Whether the nearest faces are the same person rather than the same expression.
+"""Identity leakage: whether nearest neighbours share the query's subject rather than its expression.
 
-An embedding of expressions should find another person's smile before the same person's frown. Every share stands beside
-what chance gives: faces drawn from the same choice in place of the neighbours.
+An expression embedding should rank another subject's smile before the same subject's frown. Each share is reported
+beside the chance level, that of faces sampled at random from the same candidates.
 
-Shape suffixes: N faces, Q of them that asked, K nearest.
+Shape suffixes: N faces, Q query faces, K nearest neighbours.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from fecnet.utils.table import align_columns, decimal
 
 @dataclass(frozen=True)
 class Share:
-    """A share of some neighbours.
+    """Share of neighbours with a property.
 
     Attributes:
-        neighbours: how many were counted.
-        percent: of them that are of the kind; None where none was counted.
-        chance: per cent, if each had been drawn at random from the faces it was chosen from.
+        neighbours: number of neighbours counted.
+        percent: share of them with the property, %; None where none was counted.
+        chance: the same for neighbours sampled at random from their candidates, %.
     """
 
     neighbours: int
@@ -31,7 +31,7 @@ class Share:
 
     @property
     def times(self) -> float | None:
-        """How many times as often as by chance; None where chance gives none."""
+        """Ratio of the share to chance; None where chance is 0."""
         return self.percent / self.chance if self.percent is not None and self.chance else None
 
     def to_dict(self) -> dict[str, float | int | None]:
@@ -42,32 +42,32 @@ class Share:
 def subject_leak(
     query_Q: np.ndarray, neighbour_QK: np.ndarray, label_N: np.ndarray, subject_N: np.ndarray
 ) -> dict[str, Share]:
-    """How often the nearest are of the same subject, and how often of the same class.
+    """Share of nearest neighbours with the query's subject, and with the query's class.
 
     Args:
-        query_Q: places of the faces that asked.
-        neighbour_QK: places of the nearest others.
+        query_Q: indices of the queries.
+        neighbour_QK: indices of their nearest neighbours.
         label_N: class of each face.
-        subject_N: who each face is, text or numbers.
+        subject_N: subject of each face, text or numbers.
 
     Returns:
-        ``subject``: the same person among all the nearest; ``subject_in_class``: among those of the same class;
-        ``subject_in_other_classes``: among those of other classes, which no likeness of expressions explains;
-        ``class``: the same class among all; ``class_of_others``: among those of other people.
+        ``subject``: same subject among all neighbours; ``subject_in_class``: among neighbours of the same class;
+        ``subject_in_other_classes``: among neighbours of other classes, which similar expressions do not explain;
+        ``class``: same class among all neighbours; ``class_of_others``: among neighbours of other subjects.
     """
     same_class_QK = label_N[neighbour_QK] == label_N[query_Q][:, None]
     same_subject_QK = subject_N[neighbour_QK] == subject_N[query_Q][:, None]
-    everyone_QK = np.ones_like(same_class_QK)
-    # how many others there are to choose from, for each face that asked
+    all_QK = np.ones_like(same_class_QK)
+    # number of candidates for each query
     label, subject = _numbered(label_N), _numbered(subject_N)
     both = _numbered(label * (subject.max() + 1) + subject)
     total = len(label_N) - 1
     of_class, of_subject, of_both = (np.bincount(part)[part][query_Q] - 1 for part in (label, subject, both))
     return {
-        "subject": _share(same_subject_QK, everyone_QK, of_subject, np.full_like(of_subject, total)),
+        "subject": _share(same_subject_QK, all_QK, of_subject, np.full_like(of_subject, total)),
         "subject_in_class": _share(same_subject_QK, same_class_QK, of_both, of_class),
         "subject_in_other_classes": _share(same_subject_QK, ~same_class_QK, of_subject - of_both, total - of_class),
-        "class": _share(same_class_QK, everyone_QK, of_class, np.full_like(of_class, total)),
+        "class": _share(same_class_QK, all_QK, of_class, np.full_like(of_class, total)),
         "class_of_others": _share(same_class_QK, ~same_subject_QK, of_class - of_both, total - of_subject),
     }
 
@@ -77,7 +77,7 @@ def _numbered(value_N: np.ndarray) -> np.ndarray:
 
 
 def _share(same_QK: np.ndarray, counted_QK: np.ndarray, wanted_Q: np.ndarray, choice_Q: np.ndarray) -> Share:
-    """The share of ``same`` in what is counted; chance has each query weigh as much as it was counted."""
+    """Share of ``same`` among the counted neighbours; chance weighs each query by its counted neighbours."""
     counted_Q = counted_QK.sum(1)
     num = int(counted_Q.sum())
     if not num:
@@ -87,17 +87,17 @@ def _share(same_QK: np.ndarray, counted_QK: np.ndarray, wanted_Q: np.ndarray, ch
 
 
 _ROWS = {
-    "subject": "the same person",
-    "subject_in_class": "  of those of the same class",
-    "subject_in_other_classes": "  of those of other classes",
-    "class": "the same class",
-    "class_of_others": "  of those of other people",
+    "subject": "same subject",
+    "subject_in_class": "  among the same class",
+    "subject_in_other_classes": "  among other classes",
+    "class": "same class",
+    "class_of_others": "  among other subjects",
 }
 
 
 def format_leak(leak: dict[str, Share]) -> str:
-    """The shares as a table of text."""
-    rows: list[tuple[object, ...]] = [("", "neighbours", "per cent", "chance", "times")]
+    """The shares as a text table."""
+    rows: list[tuple[object, ...]] = [("", "neighbours", "%", "chance", "times")]
     for name, text in _ROWS.items():
         share = leak[name]
         rows.append((text, share.neighbours, decimal(share.percent), decimal(share.chance), decimal(share.times)))

@@ -1,4 +1,4 @@
-"""How often an embedding names the odd face that people named, per triplet type."""
+"""Triplet accuracy: how often an embedding picks the same odd face as the annotators, per triplet type."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fecnet.utils.errors import UserError
 from fecnet.utils.table import align_columns
 
 ROWS = ("ONE", "TWO", "THREE", "ALL")
-_CHUNK = 1 << 18  # triplets judged at a time: about 50 MB at 16 dimensions
+_CHUNK = 1 << 18  # triplets per chunk: about 50 MB at 16 dimensions
 
 
 @dataclass(frozen=True)
@@ -23,26 +23,26 @@ class TripletAccuracy:
     """Counts by triplet type.
 
     Attributes:
-        right: triplets judged as people did, for ONE, TWO, THREE.
-        total: triplets judged.
+        right: triplets whose odd face agrees with the annotators', for ONE, TWO, THREE.
+        total: all triplets.
     """
 
     right: tuple[int, int, int]
     total: tuple[int, int, int]
 
     def counts(self, row: str) -> tuple[int, int]:
-        """Right and total of a row of ``ROWS``."""
+        """Correct triplets and all triplets of a row of ``ROWS``."""
         if row == "ALL":
             return sum(self.right), sum(self.total)
         return self.right[ROWS.index(row)], self.total[ROWS.index(row)]
 
     def percent(self, row: str = "ALL") -> float:
-        """Per cent right of a row of ``ROWS``; NaN where there is no triplet."""
+        """Accuracy of a row of ``ROWS``, %; NaN where there is no triplet."""
         right, total = self.counts(row)
         return 100 * right / total if total else float("nan")
 
-    def figures(self) -> dict[str, float | None]:
-        """Per cent right by row of ``ROWS``; None where there is no triplet."""
+    def metrics(self) -> dict[str, float | None]:
+        """Accuracy by row of ``ROWS``, %; None where there is no triplet."""
         return {row: table["percent"] for row, table in self.to_dict().items()}
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def is_correct(embedding_ND: Tensor, faces_B3: Tensor, odd_B: Tensor) -> Tensor:
     Args:
         embedding_ND: float, shape (N, D).
         faces_B3: index into the N faces, int64, shape (B, 3).
-        odd_B: the odd face by people, 0..2, int64, shape (B,).
+        odd_B: the annotators' odd face, 0..2, int64, shape (B,).
 
     Returns:
         bool, shape (B,).
@@ -73,12 +73,12 @@ def is_correct(embedding_ND: Tensor, faces_B3: Tensor, odd_B: Tensor) -> Tensor:
 def triplet_accuracy(
     embedding_ND: Tensor, faces_T3: np.ndarray, odd_T: np.ndarray, type_T: np.ndarray
 ) -> TripletAccuracy:
-    """Counts of right triplets by type.
+    """Count correct triplets by type.
 
     Args:
         embedding_ND: float, shape (N, D).
         faces_T3: index into the N faces, shape (T, 3).
-        odd_T: the odd face by people, 0..2, shape (T,).
+        odd_T: the annotators' odd face, 0..2, shape (T,).
         type_T: ``TripletType``, shape (T,).
 
     Raises:
@@ -101,7 +101,7 @@ def format_table(columns: Mapping[str, TripletAccuracy]) -> str:
     """The ONE/TWO/THREE/ALL table as text, a row per name, with the counts of triplets.
 
     Args:
-        columns: what was measured, by name; all over the same triplets.
+        columns: accuracies by name, all over the same triplets.
     """
     totals = next(iter(columns.values()))
     percent = [[name, *(f"{accuracy.percent(row):.1f}" for row in ROWS)] for name, accuracy in columns.items()]

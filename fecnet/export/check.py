@@ -51,7 +51,7 @@ def _percent(evaluator: Evaluator | None, outputs: Arrays) -> dict[str, float]:
         part = evaluator.part({metric.output: torch.from_numpy(outputs[metric.output])}, metric)  # type: ignore[union-attr]
         (measured,) = metric.measure(part).values()
         name = _FIGURES[metric.output]
-        value = measured.figures()[name]
+        value = measured.metrics()[name]
         if value is not None:
             found["triplets ALL" if name == "ALL" else name] = value
     return found

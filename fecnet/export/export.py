@@ -15,7 +15,7 @@ from torch import nn
 
 from fecnet.encoder.build import load_encoder
 from fecnet.encoder.encoder import Encoder
-from fecnet.engine.checkpoint import find_checkpoint, home_of, load_info
+from fecnet.engine.checkpoint import containing_folder, find_checkpoint, load_info
 from fecnet.engine.description import Export
 from fecnet.export.agreement import Agreement
 from fecnet.export.bundle import is_bundle_alone, make_bundle
@@ -117,7 +117,7 @@ def export_run(
         name=target.name,
         kind=kind,
         raw=raw,
-        source=f"{home_of(folder).resolve().name}, iteration {info.iteration}",
+        source=f"{containing_folder(folder).resolve().name}, iteration {info.iteration}",
         fecnet=VERSION,
         date=now(),
     )
@@ -141,7 +141,7 @@ def _is_file(path: str | Path) -> bool:
 
 def _target(output: str, checkpoint: Path, form: _Format, *, overwrite: bool) -> Path:
     """Where to write, checked before any work is done."""
-    base = home_of(checkpoint)
+    base = containing_folder(checkpoint)
     target = Path(output) if output else base.with_name(f"{base.name}{form.name}")
     if target.suffix != form.ending and (form.ending or _is_file(target)):
         raise UserError(f"{target}: allowed for this format: {f'a file *{form.ending}' if form.ending else 'a folder'}")

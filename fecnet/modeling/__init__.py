@@ -1,1 +1,1 @@
-"""Nets and what they are trained on: backbone, neck, head, criterion."""
+"""Models (backbone, neck, head) and training criteria."""

@@ -1,4 +1,4 @@
-"""From settings to nets. ``cfg`` stops here: constructors take plain keywords."""
+"""Builds models from ``cfg``; constructors take plain keyword arguments."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def build_model(cfg: EasyDict, in_channels: int, num_classes: int = 0) -> Expres
     """The net that ``cfg.MODEL`` describes, untrained, in training mode, on the CPU.
 
     Args:
-        cfg: the whole settings; ``MODEL`` is read, and ``DATA.INPUT_SIZE`` by a backbone that is made for one size.
+        cfg: the whole settings; reads ``MODEL``, and ``DATA.INPUT_SIZE`` for a backbone of fixed input size.
         in_channels: channels of the data: 1 grey, 2 grey and mask, 3 colour, 4 colour and mask.
-        num_classes: of the labels; 0 for an embedding alone.
+        num_classes: number of classes; 0 for an embedding only.
 
     Raises:
-        UserError: an unknown name, a value out of range or that no part of this net uses, or a head for classes
-            without two of them.
+        UserError: an unknown name, a value that is out of range or not used by this net, or a classification head with
+            fewer than two classes.
     """
     model, settings = cfg.MODEL, dict(flatten(cfg))
     backbone_entry, neck_entry, head_entry = _chosen(model)
@@ -48,15 +48,16 @@ def build_model(cfg: EasyDict, in_channels: int, num_classes: int = 0) -> Expres
     return net(backbone, neck, head, mean=mean, std=std, freeze_backbone=model.FREEZE_BACKBONE)
 
 
-def own_widths(cfg: EasyDict) -> tuple[list[int], list[int]]:
-    """The widths of backbone and neck where ``MODEL.LAYER_CHANNELS`` is empty; none for a backbone that has no widths.
+def default_widths(cfg: EasyDict) -> tuple[list[int], list[int]]:
+    """The channel counts of backbone and neck where ``MODEL.LAYER_CHANNELS`` is empty; empty lists where fixed.
 
     Raises:
-        UserError: an unknown backbone or neck, or a setting of theirs out of its range.
+        UserError: an unknown backbone or neck, or one of their settings out of range.
     """
     settings = dict(flatten(cfg))
     of_backbone, of_neck = (
-        entry.own_widths(**entry.keywords(settings)) if entry.own_widths else [] for entry in _chosen(cfg.MODEL)[:2]
+        entry.default_widths(**entry.keywords(settings)) if entry.default_widths else []
+        for entry in _chosen(cfg.MODEL)[:2]
     )
     return of_backbone, of_neck
 
@@ -70,8 +71,8 @@ def _chosen(model: EasyDict) -> tuple[BackboneEntry, NeckEntry, HeadEntry]:
 
 
 def _widths(cfg: EasyDict) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
-    """The keyword ``widths`` of backbone and neck, where ``MODEL.LAYER_CHANNELS`` gives them."""
-    of_backbone, of_neck = own_widths(cfg)
+    """The argument ``widths`` of backbone and neck, where ``MODEL.LAYER_CHANNELS`` is set."""
+    of_backbone, of_neck = default_widths(cfg)
     given, own = list(cfg.MODEL.LAYER_CHANNELS), of_backbone + of_neck
     if not given:
         return {}, {}
@@ -101,16 +102,16 @@ def _check(model: EasyDict, settings: Mapping[str, Any]) -> None:
 
 
 def per_channel(values: Sequence[float], channels: int, *, mask: float, key: str) -> list[float]:
-    """A setting of one value per channel, spelled out.
+    """Expand a setting to one value per channel.
 
-    The statistics of colours say nothing about a mask, which is a picture of 0..1 already. So where ``values`` has one
-    value, or one per colour, the mask has ``mask``; only a value of its own changes it.
+    Colour statistics do not apply to a mask, which is in 0..1 already. So where ``values`` has one value, or one per
+    colour channel, the mask channel gets ``mask``.
 
     Args:
         values: one value, one per colour channel, or one per channel.
         channels: of the data; 2 is grey and mask, 4 is colour and mask.
-        mask: for a mask that has no value of its own.
-        key: the setting, for the error.
+        mask: value for a mask channel that is not in ``values``.
+        key: the setting, for the error message.
 
     Raises:
         UserError: another number of values.

@@ -1,7 +1,7 @@
-"""Which channels of a net can be removed, and where each of them is written and read.
+"""Prunable channels of a net, and the layers that write and read each of them.
 
-Each room of a net describes its own: a backbone, a neck and a head have ``channel_groups`` or ``readers`` of their
-own, ``ExpressionNet`` joins them. ``MODEL.LAYER_CHANNELS`` lists the sizes of the groups in this order.
+Each part of a net describes its own: backbone, neck and head have ``channel_groups`` or ``readers``, and
+``ExpressionNet`` combines them. ``MODEL.LAYER_CHANNELS`` lists the sizes of the groups in this order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Span:
-    """A group's channels in a layer that may hold others too.
+    """Position of a group's channels in a layer, which may have further channels.
 
     Attributes:
         layer: name of the layer in the net.
@@ -25,19 +25,19 @@ class Span:
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Channels of which each is kept or removed everywhere at once.
+    """Channels shared by several layers: each channel is kept or removed in all of them.
 
-    A channel whose scales and shifts are zero in all ``norms`` is zero wherever ``readers`` read it, since each norm is
-    followed by a rectifier or added to others of the group: so removing it changes no output.
+    A channel whose scales and shifts are zero in all ``norms`` is zero in the input of all ``readers``, since each norm
+    is followed by a ReLU or added to others of the group. So removing it does not change any output.
 
     Attributes:
-        name: for people.
-        size: channels.
+        name: for messages.
+        size: number of channels.
         norms: batch norms of the channels.
-        writers: convolutions whose outputs they are.
-        readers: convolutions and linear layers that take them in.
-        is_residual: they are the sum of a stage of residual blocks, which all of its blocks write.
-        output: index of the first of them in the map that the module returns; None where they stay inside.
+        writers: convolutions that output them.
+        readers: convolutions and linear layers that have them as input.
+        is_residual: they are the residual stream of a stage, which all of its blocks write to.
+        output: index of the first of them in the feature map that the module returns; None where they are internal.
     """
 
     name: str
@@ -49,19 +49,19 @@ class ChannelGroup:
     output: int | None = None
 
 
-def renamed(group: ChannelGroup, prefix: str) -> ChannelGroup:
-    """The group with ``prefix`` before the names of its layers."""
+def with_prefix(group: ChannelGroup, prefix: str) -> ChannelGroup:
+    """The group with ``prefix`` prepended to its layer names."""
     return replace(
         group,
         name=prefix + group.name,
-        norms=prefixed(group.norms, prefix),
-        writers=prefixed(group.writers, prefix),
-        readers=prefixed(group.readers, prefix),
+        norms=prefix_spans(group.norms, prefix),
+        writers=prefix_spans(group.writers, prefix),
+        readers=prefix_spans(group.readers, prefix),
     )
 
 
-def joined(groups: Sequence[ChannelGroup], readers: Sequence[Span]) -> list[ChannelGroup]:
-    """Groups of a module followed by layers that read its map: what was its output is read by them."""
+def connect(groups: Sequence[ChannelGroup], readers: Sequence[Span]) -> list[ChannelGroup]:
+    """Groups of a module whose output feature map is the input of ``readers``."""
     return [
         group
         if group.output is None
@@ -74,6 +74,6 @@ def joined(groups: Sequence[ChannelGroup], readers: Sequence[Span]) -> list[Chan
     ]
 
 
-def prefixed(spans: Sequence[Span], prefix: str) -> tuple[Span, ...]:
-    """The spans with ``prefix`` before the names of their layers."""
+def prefix_spans(spans: Sequence[Span], prefix: str) -> tuple[Span, ...]:
+    """The spans with ``prefix`` prepended to their layer names."""
     return tuple(replace(span, layer=prefix + span.layer) for span in spans)

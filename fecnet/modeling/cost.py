@@ -1,4 +1,4 @@
-"""What a net costs: parameters, and multiplications and activations of one image."""
+"""Cost of a net: number of parameters, multiply-accumulate operations and activations."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_parameters(net: nn.Module) -> int:
-    """Numbers that are learnt; batch norms' statistics are not."""
+    """Number of learnable parameters; batch-norm statistics do not count."""
     return sum(parameter.numel() for parameter in net.parameters())
 
 
 def count_macs(net: nn.Module, image_NCHW: Tensor) -> int:
-    """Multiply-accumulate operations of all convolutions and linear layers that see ``image_NCHW``.
+    """Multiply-accumulate operations of all convolutions and linear layers for ``image_NCHW``.
 
-    Norms, rectifiers, pooling and the addition of biases do not count, as is the custom.
+    Norms, activation functions, pooling and biases do not count, by convention.
 
     Args:
         net: put into evaluation mode for the call.
-        image_NCHW: as the net takes it; of N images the sum counts.
+        image_NCHW: input of the net; the result is the sum over its N images.
     """
     return sum(macs_by_layer(net, image_NCHW).values())
 
 
 @torch.no_grad()
 def macs_by_layer(net: nn.Module, image_NCHW: Tensor) -> dict[str, int]:
-    """The part of each convolution and linear layer in ``count_macs``, by its name."""
+    """``count_macs`` of each convolution and linear layer, by name."""
     with _in_evaluation_mode(net), FlopCounterMode(display=False) as counter:
         net(image_NCHW)
     flops, root = counter.get_flop_counts(), type(net).__name__
     return {
-        name: sum(flops.get(f"{root}.{name}", {}).values()) // 2  # a multiplication and an addition
+        name: sum(flops.get(f"{root}.{name}", {}).values()) // 2  # one MAC is two FLOPs
         for name, layer in net.named_modules()
         if isinstance(layer, (nn.Conv2d, nn.Linear))
     }
@@ -42,13 +42,13 @@ def macs_by_layer(net: nn.Module, image_NCHW: Tensor) -> dict[str, int]:
 
 @torch.no_grad()
 def count_activations(net: nn.Module, image_NCHW: Tensor) -> int:
-    """Numbers that the layers of ``net`` take in and give out in a forward pass, all added up.
+    """Total number of input and output elements of all layers of ``net`` in a forward pass.
 
-    What lies between layers, such as the sum of a residual block, does not count.
+    Operations between layers, such as the addition in a residual block, do not count.
 
     Args:
         net: put into evaluation mode for the call.
-        image_NCHW: as the net takes it; of N images the sum counts.
+        image_NCHW: input of the net; the result is the sum over its N images.
     """
     total = 0
 

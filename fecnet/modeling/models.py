@@ -1,4 +1,4 @@
-"""Whole nets: from the image as stored to what a criterion or a user reads."""
+"""The complete model: normalisation, backbone, neck and head."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fecnet.modeling.backbone.base import Backbone
-from fecnet.modeling.channels import ChannelGroup, Span, joined, prefixed, renamed
+from fecnet.modeling.channels import ChannelGroup, Span, connect, prefix_spans, with_prefix
 from fecnet.modeling.neck.base import Neck
 from fecnet.structures import Outputs
 
@@ -18,12 +18,12 @@ class ExpressionNet(nn.Module):
     """Normalise → backbone → neck → head.
 
     Args:
-        backbone: image to map.
-        neck: map to map.
-        head: map to outputs.
+        backbone: image to feature map.
+        neck: feature map to feature map.
+        head: feature map to outputs.
         mean: subtracted from the image in 0..1, one value per channel.
         std: divides the image after that, one value per channel.
-        freeze_backbone: no gradient in the backbone, and its batch norms keep their statistics under ``train()`` too.
+        freeze_backbone: no gradients in the backbone, and fixed batch-norm statistics, also in training mode.
     """
 
     mean: Tensor
@@ -43,7 +43,7 @@ class ExpressionNet(nn.Module):
         self.backbone = backbone
         self.neck = neck
         self.head = head
-        # buffers, so that weights never part from the preprocessing they were trained with
+        # buffers, so that the normalisation is saved with the weights trained with it
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
         self.freeze_backbone = freeze_backbone
@@ -51,7 +51,7 @@ class ExpressionNet(nn.Module):
             backbone.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode everywhere but in a frozen backbone."""
+        """Set the training mode, except in a frozen backbone."""
         super().train(mode)
         if self.freeze_backbone:
             self.backbone.eval()
@@ -70,23 +70,23 @@ class ExpressionNet(nn.Module):
         else:
             map_NCHW = self.backbone(image)
         map_NCHW = self.neck(map_NCHW)
-        # Embeddings start close together: in bf16 what sets them apart is rounded away, and a net may never leave.
+        # In float32: initial embeddings are close to each other, and bf16 would round their differences away.
         with torch.autocast(map_NCHW.device.type, enabled=False):
             return self.head(map_NCHW.float())
 
     def channel_groups(self) -> list[ChannelGroup]:
-        """The channels that can be removed, the backbone's and the neck's.
+        """The prunable channels of backbone and neck.
 
-        None where the backbone has none, or where neck or head do not say in ``readers`` what takes in their map.
+        Empty where the backbone has none, or where neck or head do not define ``readers``.
         """
-        backbone = [renamed(group, "backbone.") for group in self.backbone.channel_groups()]
+        backbone = [with_prefix(group, "backbone.") for group in self.backbone.channel_groups()]
         readers: tuple[Span, ...] | None = getattr(self.head, "readers", None)
         if not backbone or readers is None or self.neck.readers is None:
             return []
-        neck = [renamed(group, "neck.") for group in self.neck.channel_groups()]
-        of_head = prefixed(readers, "head.")
-        of_neck = prefixed(self.neck.readers, "neck.") or of_head
-        return joined(backbone, of_neck) + joined(neck, of_head)
+        neck = [with_prefix(group, "neck.") for group in self.neck.channel_groups()]
+        of_head = prefix_spans(readers, "head.")
+        of_neck = prefix_spans(self.neck.readers, "neck.") or of_head
+        return connect(backbone, of_neck) + connect(neck, of_head)
 
     def _normalise(self, image_NCHW: Tensor) -> Tensor:
         image = to_unit_range(image_NCHW, self.mean.dtype)
@@ -95,9 +95,10 @@ class ExpressionNet(nn.Module):
 
 
 def _along_rows(value_1C11: Tensor, image_NCHW: Tensor) -> Tensor:
-    """Repeated along a row of the image, in its memory format, shape (1, C, 1, W).
+    """Repeat a per-channel value along a row of the image, in its memory format, shape (1, C, 1, W).
 
-    Interleaved channels are too short a vector for CPU kernels: three of them took as long as a small convolution.
+    In channels-last memory, three channels are too short for vectorised CPU kernels: broadcasting them took as long as
+    a small convolution.
     """
     last = image_NCHW.is_contiguous(memory_format=torch.channels_last)
     row_1C1W = value_1C11.expand(-1, -1, -1, image_NCHW.shape[3])
@@ -105,6 +106,6 @@ def _along_rows(value_1C11: Tensor, image_NCHW: Tensor) -> Tensor:
 
 
 def to_unit_range(image_NCHW: Tensor, dtype: torch.dtype) -> Tensor:
-    """An image, uint8 or float in 0..1, as ``dtype`` in 0..1."""
+    """Convert an image, uint8 or float in 0..1, to ``dtype`` in 0..1."""
     image = image_NCHW.to(dtype)
     return image / 255 if image_NCHW.dtype == torch.uint8 else image

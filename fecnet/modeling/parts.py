@@ -1,7 +1,7 @@
-"""What a registration says of a backbone, neck, head or criterion, and how one is added from outside the package.
+"""Registration of backbones, necks, heads and criteria, also from outside the package.
 
-The registrations themselves are the dicts ``BACKBONES``, ``NECKS``, ``HEADS`` and ``CRITERIA``, each in the
-``registry.py`` of its package. Everything that has to know a part by name reads it there.
+The registries are the dicts ``BACKBONES``, ``NECKS``, ``HEADS`` and ``CRITERIA``, each in the ``registry.py`` of its
+package. All code that looks up a part by name uses them.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from fecnet.utils.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What all registrations have.
+    """Base of all registrations.
 
     Attributes:
-        build: makes the part, of keywords alone; which ones besides ``options`` the kinds of parts say.
-        options: config key by keyword of ``build``. One of them set, without a chosen part that has it, is an error.
+        build: constructs the part from keyword arguments: ``options``, and those that the subclasses list.
+        options: config key by keyword of ``build``. Setting a key that no chosen part uses is an error.
     """
 
     build: Callable[..., nn.Module]
@@ -37,49 +37,49 @@ class Part:
         return tuple(self.options.values())
 
     def keywords(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The options as keywords, from settings by dotted key."""
+        """The options as keyword arguments, from settings by dotted key."""
         return {keyword: settings[key] for keyword, key in self.options.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneEntry(Part):
-    """A backbone; ``build`` takes ``in_channels`` too, and ``widths`` where there are ``own_widths``.
+    """A backbone; ``build`` takes ``in_channels`` too, and ``widths`` where there are ``default_widths``.
 
     Attributes:
-        build: makes it.
-        own_widths: of one that ``fecnet prune`` knows: options to the size of each of its ``channel_groups``, which
-            ``MODEL.LAYER_CHANNELS`` replaces. None: it has no ``channel_groups``.
+        build: constructs it.
+        default_widths: for a prunable backbone: maps its options to the size of each of its ``channel_groups``, which
+            ``MODEL.LAYER_CHANNELS`` overrides. None: it has no ``channel_groups``.
     """
 
     build: Callable[..., Backbone]
-    own_widths: Callable[..., list[int]] | None = None
+    default_widths: Callable[..., list[int]] | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The config keys that the part uses."""
-        return super().keys + (("MODEL.LAYER_CHANNELS",) if self.own_widths else ())
+        return super().keys + (("MODEL.LAYER_CHANNELS",) if self.default_widths else ())
 
 
 @dataclass(frozen=True, kw_only=True)
 class NeckEntry(Part):
-    """A neck; ``build`` takes ``in_channels`` too, and ``widths`` where there are ``own_widths``.
+    """A neck; ``build`` takes ``in_channels`` too, and ``widths`` where there are ``default_widths``.
 
     Attributes:
-        build: makes it.
-        own_widths: options to the size of each of its ``channel_groups``; None: it has none.
+        build: constructs it.
+        default_widths: maps its options to the size of each of its ``channel_groups``; None: it has none.
     """
 
     build: Callable[..., Neck]
-    own_widths: Callable[..., list[int]] | None = None
+    default_widths: Callable[..., list[int]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadEntry(Part):
-    """A head; ``build`` takes ``in_channels`` too, and ``num_classes`` where it gives ``logits``.
+    """A head; ``build`` takes ``in_channels`` too, and ``num_classes`` where its outputs include ``logits``.
 
     Attributes:
-        outputs: what a criterion may read of it, besides ``feature``.
-        sees_regions: the net shows it six regions of each face (``RegionNet``).
+        outputs: names of its outputs besides ``feature``.
+        sees_regions: the net applies it to six regions of each face (``RegionNet``).
     """
 
     outputs: Set[str]
@@ -88,31 +88,32 @@ class HeadEntry(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class CriterionEntry(Part):
-    """A criterion; ``build`` takes its options alone.
+    """A criterion; ``build`` takes its options only.
 
-    Three of them arrive as what they mean for the data: ``DATA.LABELS`` as the names of the classes in label order,
-    ``LOSS.CLASS_WEIGHTS`` as one number for each or None, ``LOSS.SCN_RELABEL_AFTER`` as iterations or None.
+    Three options are resolved before: ``DATA.LABELS`` to the class names in label order, ``LOSS.CLASS_WEIGHTS`` to one
+    number per class or None, ``LOSS.SCN_RELABEL_AFTER`` to iterations or None.
 
     Attributes:
-        reads: of a batch: ``triplets``, or names of targets. One that reads nothing can only stand beside another.
-        outputs: what it reads of the net.
-        teaches_classes: logits that it reads become those of the classes.
+        reads: inputs from a batch: ``triplets``, or names of targets. A criterion without any must be combined with
+            another one.
+        outputs: outputs of the net that it reads.
+        trains_classes: it trains the logits that it reads to predict the classes.
     """
 
     reads: tuple[str, ...] = ()
     outputs: Set[str]
-    teaches_classes: bool = False
+    trains_classes: bool = False
 
 
 P = TypeVar("P", bound=Part)
 
 
 def register(parts: dict[str, P], name: str, part: P) -> None:
-    """Add a part from outside the package, before settings that name it are used.
+    """Add a part from outside the package; call it before settings that use its name.
 
     Args:
         parts: ``BACKBONES``, ``NECKS``, ``HEADS`` or ``CRITERIA``.
-        name: as settings give it.
+        name: as used in settings.
         part: its registration.
 
     Raises:
@@ -125,12 +126,12 @@ def register(parts: dict[str, P], name: str, part: P) -> None:
 
 @dataclass(frozen=True)
 class Choice:
-    """What settings choose of one kind of part.
+    """The chosen parts of one kind.
 
     Attributes:
         key: config key of the choice.
-        parts: all there are, by name.
-        names: those chosen.
+        parts: all registered parts, by name.
+        names: of the chosen parts.
     """
 
     key: str
@@ -139,14 +140,14 @@ class Choice:
 
 
 def check_used(settings: Mapping[str, Any], choices: Iterable[Choice]) -> None:
-    """Refuse options of parts that are not chosen.
+    """Reject options of parts that are not chosen.
 
     Args:
-        settings: all of them, by dotted key.
+        settings: all settings, by dotted key.
         choices: of all kinds of parts that share a section of the settings.
 
     Raises:
-        UserError: keys with another value than the default that no chosen part uses, a line each.
+        UserError: keys with a non-default value that no chosen part uses, one line each.
     """
     choices, default = list(choices), dict(flatten(_C))
     used = {key for choice in choices for name in choice.names for key in choice.parts[name].keys}

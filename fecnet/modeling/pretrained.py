@@ -1,6 +1,6 @@
-"""Weights made elsewhere into a backbone: torchvision, facenet-pytorch, other projects' checkpoints, our own.
+"""Loads pretrained weights into a backbone: torchvision, facenet-pytorch, other projects' or fecnet's checkpoints.
 
-Matched by names and shapes. Nothing is left out in silence: the report lists what was not used and what is missing.
+Tensors are matched by name and shape. The report lists tensors that were not used and those that are missing.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from torch import Tensor, nn
 
 from fecnet.utils.errors import UserError
 
-_NESTED = ("state_dict", "model", "net")  # keys under which training codes put the weights beside other things
+_NESTED = ("state_dict", "model", "net")  # keys of the state dict in checkpoints with further content
 _SHOWN = 6  # names printed per line of a report
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of each tensor.
+    """Result of loading, by tensor.
 
     Attributes:
         path: the file.
         prefix: removed from the names in the file.
-        loaded: names now filled from the file.
-        converted: of these, the ones adapted to the input channels, and how.
+        loaded: names in the module that were loaded from the file.
+        converted: those of them that were adapted to the input channels, and how.
         skipped: names in the file that were not used, and why.
-        missing: names in the module that the file does not fill; they keep their values.
+        missing: names in the module that are not in the file; they keep their values.
     """
 
     path: Path
@@ -51,20 +51,20 @@ class LoadReport:
 
 
 def load_pretrained(module: nn.Module, path: str | Path) -> LoadReport:
-    """Fill ``module`` with the tensors of a state dict that agree in name and shape.
+    """Load the tensors of a state dict that match ``module`` in name and shape.
 
-    The state dict may lie under ``state_dict``, ``model`` or ``net``, and its names may carry any common prefix
-    (``module.``, ``_orig_mod.``, ``backbone.``, …): the one under which most names match is removed. What CIFAR nets
-    call ``shortcut`` is ``downsample`` here. Convolutions that read the image are adapted from three input channels to
-    one by summing over them, which answers to grey as to the same grey in three channels. A mask as a further channel
-    starts with zeros: at first it changes nothing.
+    The state dict may be nested under ``state_dict``, ``model`` or ``net``, and its names may have any common prefix
+    (``module.``, ``_orig_mod.``, ``backbone.``, …): the prefix whose removal matches most names is removed.
+    ``shortcut`` in CIFAR nets is ``downsample`` here. Convolutions that read the image are adapted from three input
+    channels to one by summing over them, which is equivalent for a grey image repeated in three channels. The weights
+    of an additional mask channel are initialised to zero, so that it has no effect at first.
 
     Args:
         module: the backbone.
         path: ``.safetensors``, or a file of ``torch.save`` that holds tensors only.
 
     Raises:
-        UserError: no such file, not readable without running code from it, or no tensor agrees.
+        UserError: no such file, not loadable without executing code from it, or no tensor matches.
     """
     path = Path(path)
     tensors = _tensors(_read(path), path)
@@ -87,14 +87,14 @@ def load_pretrained(module: nn.Module, path: str | Path) -> LoadReport:
         filled[name] = fitting
         if how:
             converted[name] = how
-    # batch norms' counters fit every net that has batch norms: they alone are no match
+    # batch-norm counters match any net with batch norms: they alone do not count as a match
     if all(_is_counter(name) for name in filled):
         raise UserError(
             f"{path}: none of its {len(tensors)} tensors fits {type(module).__name__}: "
             f"the file has {_short(tensors, 3)}; expected {_short(targets, 3)}"
         )
     module.load_state_dict(filled, strict=False)
-    # older files lack the batch norms' counters, and nothing here reads them
+    # older files lack the batch-norm counters, which are not used here
     missing = tuple(name for name in targets if name not in filled and not _is_counter(name))
     return LoadReport(path, prefix, tuple(filled), converted, skipped, missing)
 
@@ -106,13 +106,13 @@ def _read(path: Path) -> Any:
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file fails in any of a dozen ways, and all are the same to the user
+    except Exception as error:  # a damaged file can raise many different exceptions
         why = "damaged" if path.suffix == ".safetensors" else "damaged, or refused because it holds more than tensors"
         raise UserError(f"{path}: cannot be read: {why} ({type(error).__name__})") from error
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    """The named tensors of a file, unwrapped from what a training code puts around them."""
+    """The named tensors of a file, without the surrounding content of a training checkpoint."""
     while isinstance(content, Mapping):
         inner = next((content[key] for key in _NESTED if isinstance(content.get(key), Mapping)), None)
         if inner is None:
@@ -127,7 +127,7 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _best_prefix(tensors: Mapping[str, Tensor], targets: Mapping[str, Tensor], image_convs: set[str]) -> str:
-    """The prefix whose removal makes most names and shapes agree; the shortest of equals."""
+    """The prefix whose removal matches most names and shapes; the shortest in a tie."""
     votes: Counter[str] = Counter()
     for source, tensor in tensors.items():
         parts = source.split(".")
@@ -140,12 +140,12 @@ def _best_prefix(tensors: Mapping[str, Tensor], targets: Mapping[str, Tensor], i
 
 
 def _our_name(name: str) -> str:
-    """The FER2013 system's ResNet18 names its shortcuts as the well-known CIFAR code does; torchvision, as we do."""
+    """Our name of a tensor: ``shortcut``, as in CIFAR code and the FER2013 system's ResNet18, is ``downsample``."""
     return name.replace(".shortcut.", ".downsample.")
 
 
 def _fit(tensor: Tensor, shape: torch.Size, *, may_convert: bool) -> tuple[Tensor | None, str]:
-    """``tensor`` in the wanted shape and how it was converted, or None where it cannot be."""
+    """``tensor`` in the required shape and how it was converted, or None where that is impossible."""
     if tensor.shape == shape:
         return tensor, ""
     if may_convert and tensor.ndim == 4 and tensor.shape[1] == 3 and len(shape) == 4:
@@ -165,7 +165,7 @@ def _fit(tensor: Tensor, shape: torch.Size, *, may_convert: bool) -> tuple[Tenso
 
 
 def _image_conv_weights(module: nn.Module) -> set[str]:
-    """Of the first convolution and those with as many input channels: Deep-Emotion looks at the image twice."""
+    """Weights of the first convolution and those with as many input channels: Deep-Emotion reads the image twice."""
     convs = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)}
     num_channels = next((layer.in_channels for layer in convs.values()), 0)
     return {f"{name}.weight".removeprefix(".") for name, layer in convs.items() if layer.in_channels == num_channels}

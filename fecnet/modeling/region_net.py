@@ -1,4 +1,4 @@
-"""A net that looks at a face and at its regions (Region Attention Network)."""
+"""Model that processes a face and its regions (Region Attention Network)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fecnet.structures import Outputs
 
 
 class RegionNet(ExpressionNet):
-    """N images → 6N regions → backbone → neck → a head that joins them to N again, such as ``RanHead``."""
+    """N images → 6N regions → backbone → neck → a head that fuses the regions of each image, such as ``RanHead``."""
 
     def forward(self, image_NCHW: Tensor) -> Outputs:
         """Outputs of the head for a batch of images.

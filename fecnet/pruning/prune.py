@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fecnet.config.node import Frozen, dump_config, load_config, plain
 from fecnet.encoder.saved_net import build_saved_net, open_saved_net
-from fecnet.engine.checkpoint import home_of, run_of
+from fecnet.engine.checkpoint import containing_folder, run_of
 from fecnet.engine.checkpointer import Checkpointer, make_folder
 from fecnet.engine.description import CheckpointInfo
 from fecnet.evaluation.scales import plot_scales
@@ -157,7 +157,7 @@ def _output_folder(checkpoint: Path, output: str) -> Path:
 
 def _settings(cfg: Frozen, folder: Path, checkpoint: Path, info: CheckpointInfo, choice: Choice) -> Frozen:
     """The run's settings, for a net of the widths that are left, starting from its weights."""
-    origin = f"{info.data.name}, iteration {info.iteration} of {home_of(checkpoint).resolve().name}"
+    origin = f"{info.data.name}, iteration {info.iteration} of {containing_folder(checkpoint).resolve().name}"
     told = f"{origin}; {choice.removed} of {choice.total} channels removed"
     if info.pruned is not None:  # pruned twice without training: what it came from is told too
         told += f"; before that: {cfg.MODEL.PRETRAINED_ON}"
@@ -230,7 +230,7 @@ def _print(groups: list[ChannelGroup], choice: Choice, before: Mapping[str, int]
 
 def _plot(folder: Path, scale_S: Tensor, choice: Choice, checkpoint: Path) -> None:
     """``scales.png``; without matplotlib a line that says so."""
-    history = read_metrics(home_of(checkpoint) / "metrics.jsonl")
+    history = read_metrics(containing_folder(checkpoint) / "metrics.jsonl")
     try:
         plot_scales(scale_S, folder / "scales.png", threshold=choice.threshold, history=history)
     except UserError as error:

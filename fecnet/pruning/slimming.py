@@ -231,6 +231,6 @@ def removable_groups(net: nn.Module, backbone: str) -> list[ChannelGroup]:
     if not groups:
         norms = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in net.modules())
         why = "its channels are not described for it" if norms else "it has no batch norm, whose scales would choose"
-        allowed = ", ".join(name for name, entry in BACKBONES.items() if entry.own_widths)
+        allowed = ", ".join(name for name, entry in BACKBONES.items() if entry.default_widths)
         raise ConfigError(f"MODEL.BACKBONE: '{backbone}' cannot be pruned: {why}; allowed: {allowed}")
     return groups

@@ -75,7 +75,7 @@ def _class_table(accuracy: ClassAccuracy) -> Markup:
         [name, f"{total:,}", _bar(recall), _bar(precision), _bar(f1)]
         for name, total, recall, precision, f1 in zip(accuracy.classes, *columns, strict=True)
     ]
-    figures = accuracy.figures()
+    figures = accuracy.metrics()
     total = int(accuracy.total_K.sum())
     largest = 100 * int(accuracy.total_K.max()) / total if total else math.nan
     said = ", ".join(f"{said} {number(figures[name])}" for name, said in _FIGURES.items())

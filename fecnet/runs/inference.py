@@ -12,11 +12,11 @@ import torch
 
 from fecnet.config.node import Frozen, flatten, load_config
 from fecnet.data.build import build_trained_rows
-from fecnet.data.duplicates import stand_in
+from fecnet.data.duplicates import pixel_matches
 from fecnet.data.folds import FOLD
 from fecnet.data.label_splits import CUT_BY, HOLD_OUT
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.checkpoint import find_checkpoint, home_of, load_info
+from fecnet.engine.checkpoint import containing_folder, find_checkpoint, load_info
 from fecnet.engine.checkpointer import load_weights
 from fecnet.engine.description import CheckpointInfo
 from fecnet.engine.evaluator import AffectMetric, ClassMetric, Evaluator, TripletMetric
@@ -137,7 +137,7 @@ def _copies_in_training(
 
     def find() -> np.ndarray:
         learnt_from = build_trained_rows(trained, dataset, task.targets, triplets=task.has_triplets)
-        return stand_in(dataset.faces_NHWC, metric.rows, learnt_from)
+        return pixel_matches(dataset.faces_NHWC, metric.rows, learnt_from)
 
     return comm.from_main(find)
 
@@ -178,7 +178,7 @@ def _check_hold_out(cfg: Frozen, trained: Frozen, splits: Sequence[str]) -> None
 
 def _write(checkpoint: Path, reports: Sequence[Report], results: dict[str, dict[str, Any]]) -> None:
     """Into the run's folder, or into that of a checkpoint which lies alone."""
-    folder = home_of(checkpoint) / "evaluation"
+    folder = containing_folder(checkpoint) / "evaluation"
     folder.mkdir(exist_ok=True)
     names = [name for report in reports for name in report.write(folder, results[report.name])]
     logger.info(f"{checkpoint}: written to {folder}: {', '.join(names)}")

@@ -14,7 +14,7 @@ from fecnet.data.label_splits import CUT_BY, HOLD_OUT
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import load_info
 from fecnet.engine.description import INFO_FILE, CheckpointInfo
-from fecnet.modeling.build import own_widths
+from fecnet.modeling.build import default_widths
 from fecnet.modeling.models import ExpressionNet
 from fecnet.modeling.pretrained import LoadReport, load_pretrained
 from fecnet.utils.errors import ConfigError
@@ -81,8 +81,8 @@ def _check_widths(cfg: Frozen) -> None:
     before = origin.settings()
     if before.MODEL.BACKBONE != cfg.MODEL.BACKBONE or not (before.MODEL.LAYER_CHANNELS or cfg.MODEL.LAYER_CHANNELS):
         return
-    of_backbone, _ = own_widths(before)
-    theirs, ours = (list(of.MODEL.LAYER_CHANNELS) or list(chain(*own_widths(of))) for of in (before, cfg))
+    of_backbone, _ = default_widths(before)
+    theirs, ours = (list(of.MODEL.LAYER_CHANNELS) or list(chain(*default_widths(of))) for of in (before, cfg))
     if cfg.MODEL.PRETRAINED_PARTS == "backbone":
         theirs, ours = theirs[: len(of_backbone)], ours[: len(of_backbone)]
     if theirs != ours:

@@ -15,7 +15,7 @@ from fecnet.data.packed import PackedDataset
 from fecnet.engine.evaluator import AffectMetric, ClassMetric, TripletMetric
 from fecnet.evaluation.affect import format_affect
 from fecnet.evaluation.calibration import calibration, format_calibration
-from fecnet.evaluation.classification import ClassAccuracy, class_accuracy, format_classes, format_figures
+from fecnet.evaluation.classification import ClassAccuracy, class_accuracy, format_classes, format_metrics
 from fecnet.evaluation.drawing import INSTALL, can_plot
 from fecnet.evaluation.mistakes import mistake_sheet
 from fecnet.evaluation.neighbours import neighbour_sheet
@@ -143,7 +143,7 @@ class ClassReport:
             copies, others = self._without[split]
             where = f"in {self._training_split}, pixel for pixel"
             lines.append(
-                f"without the {copies} faces that also stand {where}: {format_figures(others)}"
+                f"without the {copies} faces that also stand {where}: {format_metrics(others)}"
                 if copies
                 else f"none of these faces also stands {where}"
             )

@@ -171,7 +171,7 @@ def selecting_figure(cfg: Frozen, task: Task) -> str:
         UserError: an unknown choice, or a figure that is not measured in this task.
     """
     figures = {"triplet_accuracy": "ALL"} if task.has_triplets else {}
-    figures |= {name: name for name in classification.FIGURES} if task.has_classes else {}
+    figures |= {name: name for name in classification.METRICS} if task.has_classes else {}
     figures |= {"ccc": "ccc"} if task.has_affect else {}
     if cfg.EVAL.BEST_METRIC == _LAST and cfg.SOLVER.SCHEDULE == "plateau":
         raise ConfigError("EVAL.BEST_METRIC: 'last' leaves the plateau schedule without a metric; choose another")

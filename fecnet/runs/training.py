@@ -21,7 +21,7 @@ from fecnet.engine.checkpointer import Checkpointer, load_trainer, load_weights
 from fecnet.engine.description import CHECKPOINT_FORMAT, CheckpointInfo, Preprocessing, Provenance
 from fecnet.engine.stepper import CUDA_GRAPHS, Criterion, Stepper
 from fecnet.engine.trainer import Periods, Progress, RunFiles, Trainer
-from fecnet.evaluation.batch_accuracy import count_right
+from fecnet.evaluation.batch_accuracy import count_correct
 from fecnet.modeling.build import build_model, per_channel
 from fecnet.modeling.criterion.build import build_criterion
 from fecnet.modeling.models import ExpressionNet
@@ -232,7 +232,7 @@ def build_trainer(
         compile_mode=_compile_mode(cfg, device),
         accumulates=cfg.SOLVER.GRAD_ACCUM_STEPS > 1,
         device=device,
-        count_right=count_right if task.has_classes else None,
+        count_correct=count_correct if task.has_classes else None,
     )
     trainer = Trainer(
         stepper,

@@ -1,4 +1,4 @@
-"""NVIDIA apex as an optional source of optimizers: a package to build from source, for GPUs only."""
+"""Optional optimizers of NVIDIA apex, a package that is built from source and runs on GPUs only."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def apex_optimizer(
     Args:
         name: ``FusedAdam`` or ``FusedLAMB``.
         groups: parameter groups.
-        instead: what torch offers, for the message.
-        options: for its constructor.
+        instead: alternative in torch, for the error message.
+        options: of its constructor.
 
     Raises:
-        ConfigError: no apex, one that is not NVIDIA's (the package of this name on PyPI is a web toolkit), one built
-            without its GPU part, or parameters that are not on a GPU.
+        ConfigError: apex is not installed, is another package (``apex`` on PyPI is a web toolkit), or was built without
+            GPU support; or the parameters are not on a GPU.
     """
 
     def refusal(why: str) -> ConfigError:

@@ -1,4 +1,4 @@
-"""From the SOLVER settings to optimizer, schedule and gradient rules; ``cfg`` goes no further."""
+"""Builds optimizer, schedule, gradient rules and weight average from ``cfg.SOLVER``."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")  # elsewhere foreach
 
 
 def build_optimizer(cfg: EasyDict, model: nn.Module, criterion: nn.Module | None = None) -> torch.optim.Optimizer:
-    """The optimizer over all parameters that take a gradient.
+    """The optimizer over all trainable parameters.
 
-    Up to four groups: backbone or the rest (``model.backbone``), with or without weight decay; and one without decay
-    for what a criterion learns. Each holds its "base_lr", which the schedule's factor multiplies.
+    Up to four groups: the backbone (``model.backbone``) and the rest, each with and without weight decay; and one
+    without weight decay for the criterion's parameters. Each has a "base_lr", which the schedule's factor multiplies.
 
     Raises:
-        UserError: a setting is unknown or impossible, or nothing is left to train.
+        UserError: a setting is unknown or out of range, or no parameter is trainable.
     """
     solver = cfg.SOLVER
     build = lookup(_OPTIMIZERS, solver.OPTIMIZER, key="SOLVER.OPTIMIZER")
@@ -40,13 +40,13 @@ def build_optimizer(cfg: EasyDict, model: nn.Module, criterion: nn.Module | None
     _check("MOMENTUM", solver.MOMENTUM, 0 <= solver.MOMENTUM < 1, "0 or more, below 1")
     _check("BACKBONE_LR_FACTOR", solver.BACKBONE_LR_FACTOR, 0 <= solver.BACKBONE_LR_FACTOR < math.inf, "0 or more")
     groups = _parameter_groups(solver, model)
-    if criterion is not None and (learnt := list(criterion.parameters())):
-        groups.append({"params": learnt, "lr": solver.BASE_LR, "base_lr": solver.BASE_LR, "weight_decay": 0.0})
+    if criterion is not None and (parameters := list(criterion.parameters())):
+        groups.append({"params": parameters, "lr": solver.BASE_LR, "base_lr": solver.BASE_LR, "weight_decay": 0.0})
     return build(solver, groups)
 
 
 def _parameter_groups(solver: EasyDict, model: nn.Module) -> _Groups:
-    """Parameter groups in the model's order, none of them empty."""
+    """Non-empty parameter groups in the model's order."""
     backbone = getattr(model, "backbone", None)
     if backbone is None and solver.BACKBONE_LR_FACTOR != 1:
         raise ConfigError(
@@ -56,7 +56,7 @@ def _parameter_groups(solver: EasyDict, model: nn.Module) -> _Groups:
     grouped: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:
-            decays = solver.DECAY_BIAS_NORM or parameter.ndim > 1  # biases and norms are vectors
+            decays = solver.DECAY_BIAS_NORM or parameter.ndim > 1  # biases and norm parameters are vectors
             grouped.setdefault((id(parameter) in in_backbone, decays), []).append(parameter)
     if not grouped:
         raise UserError("no parameter takes a gradient; allowed: a MODEL.FREEZE_BACKBONE that leaves some to train")
@@ -82,8 +82,8 @@ def _sgd(solver: EasyDict, groups: _Groups) -> torch.optim.Optimizer:
     fused = _can_fuse(groups)
     optimizer = torch.optim.SGD(groups, momentum=solver.MOMENTUM, fused=fused, foreach=not fused)
     if solver.MOMENTUM:
-        # Starting from zeros is what the first step does anyway, but a fused first step that the finite guard
-        # blocks would leave its fresh buffers uninitialised, and a checkpoint would carry them on.
+        # Equivalent to the buffers of the first step. But if the finite guard blocks a fused first step, its new
+        # buffers stay uninitialised, and a checkpoint would save them.
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
@@ -103,7 +103,7 @@ def _fused_adam(solver: EasyDict, groups: _Groups) -> torch.optim.Optimizer:
 
 
 def _fused_lamb(solver: EasyDict, groups: _Groups) -> torch.optim.Optimizer:
-    # Its own clipping, at norm 1 unless told otherwise, is off: SOLVER.CLIP_NORM is the one place for that.
+    # Its built-in clipping (norm 1 by default) is off: SOLVER.CLIP_NORM controls clipping.
     instead = "torch has no LAMB; use 'adamw', the nearest, which torch fuses itself"
     return apex_optimizer("FusedLAMB", groups, instead=instead, max_grad_norm=math.inf)
 
@@ -120,20 +120,20 @@ _OPTIMIZERS: dict[str, Callable[[EasyDict, _Groups], torch.optim.Optimizer]] = {
 
 
 def _can_fuse(groups: _Groups) -> bool:
-    """Whether torch has fused adam, adamw and sgd where the parameters are."""
+    """Whether torch has fused adam, adamw and sgd on the parameters' device."""
     parameters = groups[0]["params"]
     assert isinstance(parameters, list)
     return parameters[0].device.type in _FUSED_DEVICES
 
 
 def length_in_iterations(value: float, unit: str, iterations_per_epoch: int, *, key: str = "length") -> int:
-    """A length from the settings in iterations; a fraction of an epoch is rounded up to whole iterations.
+    """Convert a length in the settings to iterations; a fraction of an epoch is rounded up to whole iterations.
 
     Args:
         value: in ``unit``.
         unit: "iteration" or "epoch", the setting SOLVER.UNIT.
-        iterations_per_epoch: how many iterations show the training split once.
-        key: the setting the value came from, for the message.
+        iterations_per_epoch: iterations of one pass over the training split.
+        key: the setting, for the error message.
 
     Raises:
         UserError: the unit is unknown, or the value is negative, not finite or not a whole number of iterations.
@@ -143,14 +143,14 @@ def length_in_iterations(value: float, unit: str, iterations_per_epoch: int, *, 
         raise UserError(f"{key}: {value}; allowed: 0 or more {unit}s")
     if unit == "iteration" and value != int(value):
         raise UserError(f"{key}: {value}; allowed: whole iterations, since SOLVER.UNIT is 'iteration'")
-    return math.ceil(Fraction(str(value)) * scale)  # as written: 0.1 epochs of 30 iterations are 3, not 4
+    return math.ceil(Fraction(str(value)) * scale)  # exact decimals: 0.1 epochs of 30 iterations are 3, not 4
 
 
 def build_schedule(cfg: EasyDict, iterations_per_epoch: int) -> Schedule:
-    """The schedule, with all lengths turned into iterations.
+    """The learning-rate schedule, with all lengths in iterations.
 
     Raises:
-        UserError: a setting is unknown or impossible.
+        UserError: a setting is unknown or out of range.
     """
     solver = cfg.SOLVER
 
@@ -193,14 +193,14 @@ def build_schedule(cfg: EasyDict, iterations_per_epoch: int) -> Schedule:
 
 
 def build_gradient_rules(cfg: EasyDict, scales: Sequence[str] = ()) -> list[GradientRule]:
-    """The rules that are on: clip_value, clip_norm, then l1_on_scales.
+    """The active gradient rules, in order: clip_value, clip_norm, l1_on_scales.
 
     Args:
         cfg: the whole settings.
-        scales: names of the batch norms whose scales ``SOLVER.BN_L1`` shrinks.
+        scales: names of the batch norms whose scales ``SOLVER.BN_L1`` penalises.
 
     Raises:
-        UserError: a limit is negative or not finite; sparsity is asked for and there are no scales.
+        UserError: a limit is negative or not finite; or sparsity is requested and there are no scales.
     """
     solver = cfg.SOLVER
     _check("CLIP_VALUE", solver.CLIP_VALUE, 0 <= solver.CLIP_VALUE < math.inf, "0 = off, or above 0")
@@ -219,7 +219,7 @@ def build_gradient_rules(cfg: EasyDict, scales: Sequence[str] = ()) -> list[Grad
 
 
 def build_ema(cfg: EasyDict, model: nn.Module) -> EMA | None:
-    """The average of the weights, None where SOLVER.EMA_DECAY is 0.
+    """The exponential moving average of the weights, None where SOLVER.EMA_DECAY is 0.
 
     Raises:
         UserError: the decay is not in 0..1.

@@ -1,7 +1,7 @@
 """Exponential moving average of the weights.
 
-Own, since torch's ``AveragedModel`` truncates integer buffers, reads its counter back each time and adds a prefix to
-the state's names.
+Used in place of torch's ``AveragedModel``, which truncates integer buffers, synchronises with the device at each update
+and adds a prefix to the names in the state dict.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 class EMA:
     """A second model whose weights follow the trained ones: average ← decay · average + (1 − decay) · weights.
 
-    Batch-norm statistics are averaged alike, integer buffers are copied. Save ``ema.model.state_dict()``: its names
-    are the model's own.
+    Batch-norm statistics are averaged too, integer buffers are copied. ``ema.model.state_dict()`` has the names of the
+    original model.
 
     Args:
-        model: the net itself, not wrapped for distribution; the average starts as its copy.
-        decay: share of the average that each update keeps, 0..1.
+        model: the model itself, not wrapped for distributed training; the average is initialised as its copy.
+        decay: weight of the average in each update, 0..1.
 
     Attributes:
         model: the averaged net, in evaluation mode and without gradients.
@@ -32,7 +32,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Move the average towards ``model``, once after each iteration."""
+        """Update the average with the weights of ``model``, once per iteration."""
         averages, weights = [], []
         for average, weight in zip(_tensors(self.model), _tensors(model), strict=True):
             if average.is_floating_point():

@@ -1,4 +1,4 @@
-"""What is done to the gradients between backward and update; nothing here reads back from the device."""
+"""Rules applied to the gradients between backward pass and update; none synchronises with the device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GradientRule = Callable[[nn.Module], None]
 def clip_value(limit: float) -> GradientRule:
     """Clamp each element of each gradient to ±``limit``.
 
-    It makes an infinite gradient finite, so ``FiniteGuard.update`` must have looked before.
+    This makes an infinite gradient finite, so ``FiniteGuard.update`` must be called before.
     """
 
     def rule(model: nn.Module) -> None:
@@ -34,12 +34,12 @@ def clip_norm(limit: float) -> GradientRule:
 def l1_on_scales(strength: float, names: Sequence[str]) -> GradientRule:
     """Add the subgradient of ``strength · Σ|γ|`` to the gradients of batch norms' scales (arXiv:1708.06519).
 
-    It belongs after the clipping, as in the published code: what clips the gradient of the loss leaves it whole. Rules
-    see gradients that are averaged over ranks, summed over micro-batches and unscaled, so it counts once.
+    It is applied after clipping, as in the published code, so that clipping does not affect it. Rules receive gradients
+    that are averaged over ranks, summed over micro-batches and unscaled, so it is added once.
 
     Args:
         strength: λ.
-        names: of the batch norms in the model.
+        names: names of the batch norms in the model.
     """
 
     @torch.no_grad()
@@ -54,19 +54,19 @@ def l1_on_scales(strength: float, names: Sequence[str]) -> GradientRule:
 
 
 class FiniteGuard:
-    """Blocks every update from the first gradient on that is not finite; sticky, and without synchronisation.
+    """Blocks all updates from the first non-finite gradient on, without synchronisation.
 
-    A magnitude above 1e19 counts as not finite: its square is not, in float32.
+    A magnitude above 1e19 counts as not finite, since its square overflows float32.
 
-    Fused optimizers leave parameters and state alone on the device where their ``found_inf`` is 1, so the loop can
-    run on and ask ``first_bad`` when it reads back anyway. Call ``update`` on the reduced gradients, before the
-    gradient rules, and ``step`` in place of ``optimizer.step()``.
+    Fused optimizers do not change parameters and state where ``found_inf`` is 1, so the training loop can continue and
+    check ``first_bad`` whenever it synchronises anyway. Call ``update`` on the reduced gradients, before the gradient
+    rules, and ``step`` in place of ``optimizer.step()``.
 
     Args:
-        device: where the gradients are.
+        device: of the gradients.
 
     Attributes:
-        found_inf: 0 or 1, float32, shape (); 1 for good once a gradient was not finite.
+        found_inf: 0 or 1, float32, shape (); stays 1 after the first non-finite gradient.
     """
 
     def __init__(self, device: torch.device | str) -> None:
@@ -75,11 +75,11 @@ class FiniteGuard:
 
     @torch.no_grad()
     def update(self, gradients: Tensor | Iterable[Tensor], iteration: int) -> None:
-        """Look at the gradients of one iteration.
+        """Check the gradients of one iteration.
 
         Args:
-            gradients: parameters whose ``grad`` is looked at, or the norm of all gradients, shape ().
-            iteration: 1-based, remembered if it is the first bad one.
+            gradients: parameters whose ``grad`` is checked, or the norm of all gradients, shape ().
+            iteration: 1-based, recorded if it is the first with a non-finite gradient.
         """
         if isinstance(gradients, Tensor):
             peak = gradients
@@ -87,14 +87,14 @@ class FiniteGuard:
             grads = [parameter.grad for parameter in gradients if parameter.grad is not None]
             if not grads:
                 return
-            # L2 costs half of L2 in double and a sixth of the largest magnitude.
+            # The L2 norm takes half the time of L2 in float64 and a sixth of that of the maximum norm.
             peak = torch.stack(torch._foreach_norm(grads, 2)).sum()
         is_bad = ~torch.isfinite(peak)
         self._first_bad.masked_fill_(is_bad & (self._first_bad == 0), iteration)
         self.found_inf.masked_fill_(is_bad, 1.0)
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Update unless blocked; optimizers that are not fused cost one read-back."""
+        """Update unless blocked; an optimizer that is not fused synchronises once."""
         if optimizer.defaults.get("fused"):
             optimizer.found_inf = self.found_inf  # type: ignore[attr-defined]
             optimizer.step()
@@ -102,5 +102,5 @@ class FiniteGuard:
             optimizer.step()
 
     def first_bad(self) -> int:
-        """Iteration of the first gradient that was not finite, 0 = none; waits for the device."""
+        """Iteration of the first non-finite gradient, 0 = none; synchronises with the device."""
         return int(self._first_bad.item())

@@ -1,4 +1,4 @@
-"""Learning-rate factors. All but the plateau are pure functions of the iteration, so resuming needs no state."""
+"""Learning-rate schedules. All but the plateau schedule are pure functions of the iteration and have no state."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 from fecnet.utils.errors import UserError
 
-Decay = Callable[[int], float]  # iterations already done -> factor
+Decay = Callable[[int], float]  # completed iterations -> factor
 
 
 def constant() -> Decay:
-    """1 throughout."""
+    """Constant factor 1."""
     return lambda done: 1.0
 
 
 def multistep(milestones: Sequence[int], gamma: float) -> Decay:
-    """Multiplied by ``gamma`` once each of the increasing ``milestones`` (iterations) is done."""
+    """Multiplied by ``gamma`` after each of the increasing ``milestones`` (iterations)."""
     return lambda done: gamma ** bisect_right(milestones, done)
 
 
@@ -28,7 +28,7 @@ def step(size: int, gamma: float) -> Decay:
 
 
 def exponential(size: int, gamma: float) -> Decay:
-    """Falls smoothly, by ``gamma`` over every ``size`` iterations."""
+    """Exponential decay by ``gamma`` per ``size`` iterations."""
     return lambda done: gamma ** (done / size)
 
 
@@ -41,7 +41,7 @@ class Schedule:
     """Factor on every group's base learning rate: linear warm-up × decay.
 
     Args:
-        decay: factor by the number of iterations already done.
+        decay: factor by the number of completed iterations.
         warmup: length of the warm-up in iterations; 0 = none.
         warmup_factor: factor of the first iteration; it reaches 1 after ``warmup`` iterations.
     """
@@ -52,7 +52,7 @@ class Schedule:
         self._warmup_factor = warmup_factor
 
     def factor(self, iteration: int) -> float:
-        """The factor to run ``iteration`` (1-based) with."""
+        """The factor for ``iteration`` (1-based)."""
         done = iteration - 1
         factor = self._decay(done)
         if done < self._warmup:
@@ -60,14 +60,14 @@ class Schedule:
         return factor
 
     def feedback(self, metric: float) -> None:
-        """Hear the selection metric of an evaluation, the same on all ranks; most schedules ignore it."""
+        """Take the selection metric of an evaluation, identical on all ranks; most schedules ignore it."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run cannot compute from the iteration; plain values."""
+        """The state that cannot be computed from the iteration, as plain values."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a ``state_dict``.
+        """Restore a ``state_dict``.
 
         Raises:
             UserError: it is the state of another kind of schedule.
@@ -80,10 +80,10 @@ class Schedule:
 
 
 class PlateauSchedule(Schedule):
-    """Multiplies by ``gamma`` whenever the metric has not risen for more than ``patience`` evaluations in a row.
+    """Multiplies by ``gamma`` whenever the metric has not improved for more than ``patience`` evaluations in a row.
 
     Args:
-        patience: evaluations without a new best that change nothing.
+        patience: evaluations without improvement that are tolerated.
         gamma: factor of each reduction.
         warmup: see ``Schedule``.
         warmup_factor: see ``Schedule``.
@@ -98,7 +98,7 @@ class PlateauSchedule(Schedule):
         self._factor = 1.0
 
     def feedback(self, metric: float) -> None:
-        """Hear the metric of an evaluation; higher is better.
+        """Take the metric of an evaluation; higher is better.
 
         Raises:
             UserError: the metric is not a number.
@@ -114,10 +114,10 @@ class PlateauSchedule(Schedule):
             self._wait = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Best metric, evaluations waited, factor reached."""
+        """Best metric, evaluations since then, current factor."""
         return {"best": self._best, "wait": self._wait, "factor": self._factor}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a ``state_dict``; see ``Schedule``."""
+        """Restore a ``state_dict``; see ``Schedule``."""
         super().load_state_dict(state)
         self._best, self._wait, self._factor = state["best"], state["wait"], state["factor"]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fecnet.encoder.saved_net import open_saved_net
-from fecnet.engine.checkpoint import home_of
+from fecnet.engine.checkpoint import containing_folder
 from fecnet.engine.description import CheckpointInfo
 from fecnet.evaluation.drawing import new_figure, save_figure
 from fecnet.modeling.cost import count_macs, count_parameters
@@ -142,7 +142,7 @@ def _percent(checkpoint: Path, info: CheckpointInfo) -> dict[str, float]:
     for split, figures in info.accuracy.splits.items() if info.accuracy else ():
         percent[split] = figures["accuracy"] if "accuracy" in figures else figures.get("ALL", {}).get("percent")
     wanted = {"iteration": info.iteration, "views": info.settings().EVAL.TTA, "coverage": info.coverage}
-    tables = Run(home_of(checkpoint)).tables
+    tables = Run(containing_folder(checkpoint)).tables
     for name in ("triplets", "classes"):
         if name in tables and {key: tables[name][key] for key in wanted} == wanted:
             for split, columns in tables[name]["splits"].items():

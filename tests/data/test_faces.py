@@ -19,7 +19,7 @@ def stored():
 
 @pytest.mark.parametrize("kind", [MappedFaces, ResidentFaces])
 def test_faces_by_row(stored, kind, monkeypatch):
-    monkeypatch.setattr(faces, "_PIECE", 7 * stored[0].nbytes)  # copied in eight pieces
+    monkeypatch.setattr(faces, "_CHUNK_BYTES", 7 * stored[0].nbytes)  # copied in eight chunks
     row_U = torch.tensor([49, 0, 7, 8, 7])
     with ThreadPoolExecutor(1) as ahead:
         image_UCHW = kind(stored, CPU).begin(row_U, ahead)()

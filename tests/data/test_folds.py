@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fecnet.data.folds import CORRECTED, PUBLISHED, FoldRule, deal_groups, fold_tests, values_of
+from fecnet.data.folds import CORRECTED, PUBLISHED, FoldRule, assign_groups, fold_tests, values_of
 from fecnet.data.label_splits import LabelSplits
 from fecnet.data.labels import LabelTable
 from fecnet.data.packed import PackedDataset
@@ -143,17 +143,17 @@ def test_dealt_as_scikit_learn_deals():
         group_M = np.repeat(np.arange(25), counts_GK.sum(1))
         label_M = np.concatenate([np.repeat(np.arange(3), counts) for counts in counts_GK])
         theirs = {frozenset(group_M[test].tolist()) for _, test in splitter.split(label_M, label_M, group_M)}
-        fold_G = deal_groups(counts_GK, 4)
+        fold_G = assign_groups(counts_GK, 4)
         assert {frozenset(np.flatnonzero(fold_G == fold).tolist()) for fold in range(4)} == theirs
 
 
 def test_dealt_by_hand():
     """The two groups of one class come first and apart; then each fold gets what it lacks of the other."""
     counts_GK = np.array([[0, 2], [8, 0], [0, 2], [8, 0]])
-    fold_G = deal_groups(counts_GK, 2)
+    fold_G = assign_groups(counts_GK, 2)
     assert {fold_G[1], fold_G[3]} == {0, 1} and {fold_G[0], fold_G[2]} == {0, 1}
     # a class that nobody has changes nothing
-    assert deal_groups(np.insert(counts_GK, 1, 0, axis=1), 2).tolist() == fold_G.tolist()
+    assert assign_groups(np.insert(counts_GK, 1, 0, axis=1), 2).tolist() == fold_G.tolist()
 
 
 def test_any_column_is_kept_whole():

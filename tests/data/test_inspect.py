@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fecnet.cli import main as cli
-from fecnet.data.duplicates import comparable, is_training, pixel_groups, stand_in, training_splits_of
+from fecnet.data.duplicates import comparable, is_training, pixel_groups, pixel_matches, training_splits_of
 from fecnet.data.inspect import inspect_dataset
 from fecnet.data.packed import PackedDataset
 from fecnet.data.sheet import sheet_faces
@@ -36,9 +36,9 @@ def test_faces_that_stand_among_others_against_a_loop():
     image = rng.integers(2, size=(200, 2, 1, 3), dtype=np.uint8)
     rows, others = rng.permutation(200)[:90], rng.permutation(200)[:15]
     naive = [any((image[row] == image[other]).all() for other in others) for row in rows]
-    assert stand_in(image, rows, others).tolist() == naive and 0 < sum(naive) < 90
-    assert not stand_in(image, rows, others[:0]).any()
-    assert stand_in(image, rows[:1], rows[:1]).tolist() == [True]  # a face of training is its own copy
+    assert pixel_matches(image, rows, others).tolist() == naive and 0 < sum(naive) < 90
+    assert not pixel_matches(image, rows, others[:0]).any()
+    assert pixel_matches(image, rows[:1], rows[:1]).tolist() == [True]  # a face of training is its own copy
 
 
 def test_which_splits_belong_together():
@@ -76,7 +76,7 @@ def test_copies_and_leaks(tmp_path):
     assert {"use": "labels mood", "split": "train", "faces": 18, "copies": 1} in copies["within"]
     assert {"use": "labels mood", "split": "test", "faces": 12, "copies": 1} in copies["within"]
     assert {"use": "labels mood", "splits": ["train", "test"], "pictures": 2} in copies["across"]
-    assert "labels mood: 3 of 12 faces of test also stand in train, pixel for pixel" in found["warnings"]
+    assert "labels mood: 3 of 12 faces of test are also in train, pixel for pixel" in found["warnings"]
     assert not any("subjects" in line for line in found["warnings"])
 
 
@@ -85,7 +85,7 @@ def test_a_subject_in_both_splits(tmp_path):
     text = (path / "faces.csv").read_text()
     (path / "faces.csv").write_text(text.replace(",p9,", ",p0,"))  # three faces of test
     found = inspect_dataset(PackedDataset(path))
-    line = "labels mood: 3 of 12 faces of test show 1 subjects who also stand in train"
+    line = "labels mood: 3 of 12 faces of test show 1 subjects who are also in train"
     assert line in found["warnings"]
     leak = next(leak for leak in found["leaks"] if leak["use"] == "labels mood")
     assert (leak["same_pixels"], leak["same_subject"], leak["subjects"]) == (0, 3, 1)
@@ -112,7 +112,7 @@ def test_text(tmp_path, capsys):
     assert "  train    3    3      3    9\n" in said
     assert "subjects: 10, known of 30 faces" in said
     assert "dropped: blurred 1\n" in said
-    assert "WARNING: labels mood: 1 of 12 faces of test also stand in train, pixel for pixel\n" in said
+    assert "WARNING: labels mood: 1 of 12 faces of test are also in train, pixel for pixel\n" in said
     assert "from top to bottom: mood calm, mood glad, mood cross" in said
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (12 * (6 + 2) + 2, 3 * (8 + 2 + 13) + 2)
@@ -134,7 +134,7 @@ def test_splits_without_a_name_for_training_are_told(tmp_path):
     for folder in ("triplets", "labels/mood"):
         (path / folder / "train.npz").rename(path / folder / "first.npz")
     found = inspect_dataset(PackedDataset(path))
-    assert found["warnings"] == ["no name of a split says train (first, test): leaks into training are not looked for"]
+    assert found["warnings"] == ["no split is named as a training split (first, test): leakage is not checked"]
 
 
 def test_the_sheet_shows_each_class_in_its_row(tmp_path):
@@ -172,6 +172,6 @@ def test_the_copies_of_fer2013(tmp_path):
     assert leaked == {"public_test": 280, "private_test": 288}
     dataset = PackedDataset(tmp_path / "out")
     train, *tests = [dataset.labels("fer", split).faces_M for split in ("train", "public_test", "private_test")]
-    assert [stand_in(dataset.faces_NHWC, rows, train).sum() for rows in tests] == [280, 288]
+    assert [pixel_matches(dataset.faces_NHWC, rows, train).sum() for rows in tests] == [280, 288]
     # The triplets leave such faces out.
     assert {leak["same_pixels"] for leak in found["leaks"] if leak["use"] == "triplets"} == {0}

@@ -93,5 +93,5 @@ def test_nothing_found_changes_nothing():
 
 
 def test_a_face_that_stands_twice_is_named():
-    with pytest.raises(ValueError, match="face 11 stands twice in the labels; allowed: once"):
+    with pytest.raises(ValueError, match="face 11 occurs twice in the labels; allowed: once"):
         LabelOverlay(table([0, 1, 2], faces=[10, 11, 11]), 20)

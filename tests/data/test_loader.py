@@ -198,8 +198,8 @@ def test_where_no_labelled_faces_can_join(moods):
     for count, given, triplets, why in (
         (36, labels, True, "there are 35 labelled faces; allowed here: 0..35"),
         (-1, labels, True, "there are 35 labelled faces; allowed here: 0..35"),
-        (1, None, True, "triplets and labels are not both learnt; allowed here: 0..0"),
-        (1, labels, False, "triplets and labels are not both learnt; allowed here: 0..0"),
+        (1, None, True, "triplets and labels are not both trained on; allowed here: 0..0"),
+        (1, labels, False, "triplets and labels are not both trained on; allowed here: 0..0"),
     ):
         with pytest.raises(ValueError, match=rf"^SOLVER\.LABELLED_BATCH_SIZE: {count}, but {why}$"):
             build(count, given, triplets=triplets)

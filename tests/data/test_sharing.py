@@ -34,7 +34,7 @@ def test_a_round_shows_every_triplet_once_and_keeps_neighbours(size, data):
     together = data.draw(st.integers(1, size // 4))
     faces_T3 = many_triplets(size, 12)
     sampler = TripletSampler(
-        np.zeros(size, np.int8), batch_size=1, seed=1, balance=False, faces_T3=faces_T3, together=together
+        np.zeros(size, np.int8), batch_size=1, seed=1, balance=False, faces_T3=faces_T3, group_size=together
     )
     place_of = np.argsort(order_by_shared_face(faces_T3, 1))
     drawn = np.concatenate([sampler.rows(iteration) for iteration in range(1, 2 * size + 1)])
@@ -48,7 +48,7 @@ def test_a_round_shows_every_triplet_once_and_keeps_neighbours(size, data):
 def test_groups_are_shuffled_anew_and_begin_elsewhere_in_every_round():
     type_T = np.arange(600) % 3
     faces_T3 = many_triplets(600, 60)
-    sampler = TripletSampler(type_T, batch_size=600, seed=0, balance=True, faces_T3=faces_T3, together=10)
+    sampler = TripletSampler(type_T, batch_size=600, seed=0, balance=True, faces_T3=faces_T3, group_size=10)
     first, second = ([[row for row in sampler.rows(k) if type_T[row] == kind] for kind in range(3)] for k in (1, 2))
     place_of = np.argsort(order_by_shared_face(faces_T3, 0))
     orders = [np.argsort(place_of[rows[::10]]).tolist() for rows in (*first, *second)]  # of the groups' first triplets
@@ -62,7 +62,7 @@ def test_batches_show_fewer_faces(balance):
     type_T = np.arange(3000) % 3
 
     def faces_a_batch(together):
-        sampler = TripletSampler(type_T, batch_size=30, seed=0, balance=balance, faces_T3=faces_T3, together=together)
+        sampler = TripletSampler(type_T, batch_size=30, seed=0, balance=balance, faces_T3=faces_T3, group_size=together)
         return np.mean([len(np.unique(faces_T3[sampler.rows(iteration)])) for iteration in range(1, 101)])
 
     plain, *grouped = map(faces_a_batch, (1, 2, 5, 10))

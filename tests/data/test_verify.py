@@ -112,7 +112,7 @@ BREAKS = {
     "label": ("labels/mood/train.npz", {"label": put(7, 3)}, r"place 7: 'label' is 3; allowed: -1\.\.2"),
     "label_low": ("labels/mood/train.npz", {"label": put(7, -2)}, r"place 7: 'label' is -2; allowed: -1\.\.2"),
     "face": ("labels/mood/test.npz", {"faces": put(2, 30)}, r"place 2: 'faces' is 30; allowed: 0\.\.29"),
-    "twice": ("labels/mood/test.npz", {"faces": put(2, 18)}, r"face 18 stands in it 2 times; allowed: once"),
+    "twice": ("labels/mood/test.npz", {"faces": put(2, 18)}, r"face 18 occurs 2 times; allowed: once"),
     "lengths": ("labels/mood/test.npz", {"label": lambda label: label[:-1]}, r"shapes \(12,\), \(11,\)"),
     "fractions": ("labels/mood/test.npz", {"label": lambda label: label / 2}, "must hold whole numbers"),
     "sum": ("labels/mood/test.npz", {"distribution": put((1, 0), 0.5)}, r"place 1: 'distribution' sums to 1\.5"),

@@ -30,7 +30,7 @@ def test_figures_by_hand():
     assert found.recall_K()[:3].tolist() == [75, 50, 0] and np.isnan(found.recall_K()[3])
     assert found.precision_K()[[0, 1, 3]].tolist() == [75, 50, 0] and np.isnan(found.precision_K()[2])
     # F1: 2·3/(4+4), 2·1/(2+2), 0/(2+0); proud has no face and stands in no mean
-    assert found.figures() == {
+    assert found.metrics() == {
         "accuracy": 50.0,
         "mean_class_accuracy": pytest.approx((75 + 50 + 0) / 3, abs=1e-4),
         "macro_f1": pytest.approx((75 + 50 + 0) / 3, abs=1e-4),
@@ -39,12 +39,12 @@ def test_figures_by_hand():
     assert lines[1].split() == ["0", "calm", "4", "75.0", "75.0", "75.0", "|", "3", "1", "0", "0"]
     assert lines[4].split() == ["3", "proud", "0", "-", "0.0", "0.0", "|", "0", "0", "0", "0"]
     assert lines[5].startswith("accuracy 50.0  mean class accuracy 41.7  macro f1 41.7  of 8 faces")
-    assert lines[5].endswith("(always calling the largest class: 50.0)")
+    assert lines[5].endswith("(always predicting the largest class: 50.0)")
 
 
 def test_nothing_labelled_has_no_figures():
     found = class_accuracy(torch.zeros(2, 4), np.array([-1, -1]), CLASSES)
-    assert set(found.figures().values()) == {None}
+    assert set(found.metrics().values()) == {None}
     assert "accuracy -" in format_classes(found)
 
 

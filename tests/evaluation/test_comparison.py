@@ -61,7 +61,7 @@ def test_intervals_of_many_pairs_hold_together():
     [
         ({0: 50.0}, {0: 60.0}, "no verdict: 1 common seed, a spread needs two or more"),
         ({0: 50.0, 1: 51.0}, {2: 60.0, 3: 61.0}, "no verdict: 0 common seeds, a spread needs two or more"),
-        ({0: 50.0, 1: 60.0}, {0: 40.0, 1: 50.0}, "no verdict: the difference is the same for all seeds"),
+        ({0: 50.0, 1: 60.0}, {0: 40.0, 1: 50.0}, "no verdict: the difference is identical for all seeds"),
         ({0: 50.0, 1: 60.0}, {0: 50.0, 1: 60.0}, r"no difference shown (spread ±0.00)"),
     ],
 )

@@ -46,7 +46,7 @@ def test_a_loop_counts_the_same(monkeypatch, grouped):
     called = np.zeros((3, 3), int)
     for query, (*_, voted) in zip(asks, expected, strict=True):
         called[label[query], voted] += 1
-    assert np.array_equal(found.voted.confusion_KK, called)
+    assert np.array_equal(found.knn.confusion_KK, called)
 
 
 def test_average_precision_by_hand():
@@ -68,10 +68,10 @@ def test_equal_faces_are_found_and_the_face_itself_is_not():
     emb = torch.zeros(3, 2)
     found = retrieval(emb, np.array([0, 0, 0]), CLASSES, np.arange(3), num=2)
     assert all(query not in near for query, near in enumerate(found.neighbour_QK.tolist()))
-    assert found.figures()["recall@1"] == 100
+    assert found.metrics()["recall@1"] == 100
 
 
 def test_nobody_else_no_figures():
     found = retrieval(torch.zeros(3, 2), np.array([0, 0, 0]), CLASSES, np.arange(3), num=2, group_N=np.zeros(3))
-    assert found.alone == 3 and found.figures()["mAP"] is None
+    assert found.alone == 3 and found.metrics()["mAP"] is None
     assert format_retrieval(found)

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from fecnet.evaluation.scales import SCALE_EDGES, scale_figures
+from fecnet.evaluation.scales import SCALE_EDGES, scale_metrics
 
 
 def test_figures_by_hand():
     scales = torch.tensor([0.0, 0.004, 0.011, 0.03, 0.99, 1.5, 7.0])
-    found = scale_figures(scales)
+    found = scale_metrics(scales)
     assert found["scales/mean"] == pytest.approx(float(scales.mean()), abs=1e-6)
     assert found["scales/below_0.01"] == pytest.approx(2 / 7, abs=1e-6)
     counts = found["scales/histogram"]

@@ -61,4 +61,4 @@ def test_chance_weighs_faces_as_their_neighbours_were_counted():
     # 1→2 and 2→0 have another class: person 1 has 1 of 2 such faces for face 1, and 2 of 2 for face 2
     assert leak["subject_in_other_classes"].percent == 100
     assert leak["subject_in_other_classes"].chance == pytest.approx(100 * (1 / 2 + 1) / 2)
-    assert re.search(r"^the same person +4 +75\.0 +50\.0 +1\.5$", format_leak(leak), re.MULTILINE)
+    assert re.search(r"^same subject +4 +75\.0 +50\.0 +1\.5$", format_leak(leak), re.MULTILINE)

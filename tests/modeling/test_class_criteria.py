@@ -17,7 +17,7 @@ from fecnet.modeling.criterion.soft_targets import SoftTargetCriterion
 from fecnet.modeling.criterion.triplet import TripletCriterion
 from fecnet.modeling.criterion.valence_arousal import ValenceArousalCriterion, concordance
 from fecnet.modeling.criterion.wasserstein import (
-    FreeDistances,
+    LearnedDistances,
     WassersteinCriterion,
     centroid_distances,
     confusion_distances,
@@ -109,7 +109,7 @@ def check_distances(distance):
 
 
 def test_distances_are_symmetric_hollow_and_normalised():
-    for distance in (centroid_distances(FERPLUS), confusion_distances(np.eye(4) + 1), FreeDistances(4)()):
+    for distance in (centroid_distances(FERPLUS), confusion_distances(np.eye(4) + 1), LearnedDistances(4)()):
         check_distances(distance)
     far, near = centroid_distances(["happy", "sad", "Angry", "disgust"])[[0, 2], [1, 3]].tolist()
     # √(.3273² + 1.3013²) and √(.1095² + .241²)
@@ -213,7 +213,7 @@ def test_weighted_criteria_refuse_what_makes_no_sum():
 
 
 def test_distances_are_saved_learnt_or_fixed():
-    free = WeightedCriteria([(WassersteinCriterion(FreeDistances(3)), 1.0)])
+    free = WeightedCriteria([(WassersteinCriterion(LearnedDistances(3)), 1.0)])
     assert list(free.state_dict()) == ["criteria.0.free.raw_P"]
     fixed, resumed = (WassersteinCriterion(distances) for distances in (centroid_distances(FERPLUS), torch.zeros(8, 8)))
     resumed.load_state_dict(fixed.state_dict())  # whatever the file says by then

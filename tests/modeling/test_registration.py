@@ -133,7 +133,7 @@ def test_one_of_each_from_outside_trains_and_is_measured(tmp_path, registries, c
 def test_a_classifier_from_outside_trains_and_is_measured(tmp_path, registries, capsys):
     add_net()
     register(HEADS, "max_classes", HeadEntry(build=lambda **sizes: MaxHead("logits", 0, **sizes), outputs={"logits"}))
-    squared = CriterionEntry(build=Squared, reads=("label",), outputs={"logits"}, teaches_classes=True)
+    squared = CriterionEntry(build=Squared, reads=("label",), outputs={"logits"}, trains_classes=True)
     register(CRITERIA, "squared", squared)
     chosen = (
         "MODEL.HEAD",

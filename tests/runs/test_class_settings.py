@@ -22,7 +22,7 @@ def train(recipe, *overrides):
         (("LOSS.WEIGHTS", "[1, 2]"), r"LOSS\.WEIGHTS: 2 numbers for 1 of LOSS\.CRITERIA"),
         (
             ("LOSS.CRITERIA", "[scn]", "MODEL.HEAD", "scn"),
-            r"\['scn'\] teaches no classes; scn needs one beside it: cross",
+            r"\['scn'\] trains no classes; scn also needs one of: cross",
         ),
         (
             ("LOSS.CCC", "true"),
@@ -87,7 +87,7 @@ def test_a_set_without_votes_says_which_has_them(tmp_path):
 def test_a_class_without_a_face_to_learn_from_is_named(tmp_path):
     write_labelled(tmp_path / "moods", classes=(*CLASSES, "proud"))
     recipe = write_recipe(tmp_path, "classifier")
-    with pytest.raises(ValueError, match=r"'mood', split 'train': no face to learn the class 'proud' from \(1 of 4"):
+    with pytest.raises(ValueError, match=r"'mood', split 'train': no training face for the class 'proud' \(1 of 4"):
         train(recipe)
 
 

@@ -1,4 +1,4 @@
-"""What the rest of the net may rely on in a backbone."""
+"""Interface of a backbone."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from fecnet.modeling.channels import ChannelGroup
 class Backbone(nn.Module):
     """Image to feature map.
 
-    ``forward`` takes a normalised float image (N, in_channels, H, W), H and W at least 48, and returns a map
-    (N, out_channels, h, w). ``out_channels`` is what the neck is wired with. A backbone that ends with linear layers
-    returns their output as a map of one position.
+    ``forward`` takes a normalised float image (N, in_channels, H, W), H and W at least 48, and returns a feature map
+    (N, out_channels, h, w). ``out_channels`` determines the neck's input. A backbone that ends with linear layers
+    returns their output as a 1×1 feature map.
     """
 
     out_channels: int

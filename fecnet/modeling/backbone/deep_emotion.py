@@ -1,7 +1,7 @@
-"""Deep-Emotion (arXiv:1902.01019) as its published code builds it; parameter names are that code's.
+"""Deep-Emotion (arXiv:1902.01019) as in its published code, with the same parameter names.
 
-A small convolutional net behind a spatial transformer (arXiv:1506.02025), which looks at the face and then turns,
-shifts and scales it.
+A small convolutional net behind a spatial transformer (arXiv:1506.02025), which predicts an affine transform of the
+face and applies it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from fecnet.layers.initialise import init_convolutions
 from fecnet.modeling.backbone.base import Backbone
 from fecnet.utils.errors import UserError
 
-MIN_SIZE = 48  # pixels; the published size, and the least from which both linear layers get their 9×9 and 8×8 map
-_MAP_SIDE = 9  # of the map that the hidden layer reads
-_LOCALISATION_SIDE = 8  # of the map that the transformer's linear layers read
+MIN_SIZE = 48  # pixels; the published size, and the minimum for the 9×9 and 8×8 feature maps of the linear layers
+_MAP_SIDE = 9  # of the hidden layer's input feature map
+_LOCALISATION_SIDE = 8  # of the input feature map of the transformer's linear layers
 
 
 class DeepEmotion(Backbone):
     """Spatial transformer → two pairs of 3×3 convolutions of 10 channels → dropout → FC 50 → ReLU.
 
     The hidden layer is part of the backbone: with a linear layer 50 → 7 behind it the net is the published one of
-    66,877 parameters. Larger images than 48 px are averaged to the maps the linear layers are made for, where 48 px
-    arrive by themselves.
+    66,877 parameters. For images larger than 48 px, the feature maps are average-pooled to the sizes that the linear
+    layers expect; 48 px give these sizes without pooling.
 
     Args:
         in_channels: 1 grey, 2 grey and mask, 3 colour, 4 colour and mask.
@@ -53,7 +53,7 @@ class DeepEmotion(Backbone):
         self.fc1 = nn.Linear(10 * _MAP_SIDE**2, 50)
         self.out_channels = 50
         init_convolutions(self)
-        # the identity: at first the transformer leaves every image as it is
+        # initialised as the identity transform
         nn.init.zeros_(last.weight)
         last.bias.data = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
 
@@ -74,7 +74,7 @@ class DeepEmotion(Backbone):
         return F.relu(self.fc1(self.dropout(flat_NF)))[:, :, None, None]
 
     def transform(self, image_NCHW: Tensor) -> Tensor:
-        """The image as the body sees it: sampled along the affine map found for it, zeros outside; same shape."""
+        """The image under the predicted affine transform, zeros outside; same shape."""
         map_NCHW = F.adaptive_avg_pool2d(self.localization(image_NCHW), _LOCALISATION_SIDE)
         theta_N23 = self.fc_loc(map_NCHW.flatten(1)).to(image_NCHW.dtype).view(-1, 2, 3)
         height, width = image_NCHW.shape[-2:]
@@ -82,10 +82,10 @@ class DeepEmotion(Backbone):
 
 
 def _affine_grid(theta_N23: Tensor, height: int, width: int) -> Tensor:
-    """Where each pixel's middle goes, x and y in -1..1 from edge to edge, shape (N, height, width, 2).
+    """Sampling position of each pixel centre, x and y in -1..1 from edge to edge, shape (N, height, width, 2).
 
-    ``torch.nn.functional.affine_grid`` multiplies matrices, which mixed precision does in bfloat16: right to half a
-    pixel of 112 only.
+    ``torch.nn.functional.affine_grid`` uses a matrix product, which mixed precision computes in bfloat16, with errors
+    of up to half a pixel at 112 pixels.
     """
     x_W = (2 * torch.arange(width, device=theta_N23.device, dtype=theta_N23.dtype) + 1) / width - 1
     y_H = (2 * torch.arange(height, device=theta_N23.device, dtype=theta_N23.dtype) + 1) / height - 1

@@ -23,11 +23,11 @@ _STAGES = {
 
 
 class InceptionNN2(Backbone):
-    """FaceNet NN2 up to 4e: 1024 channels, the map is 1/32 of the input, rounded up.
+    """FaceNet NN2 up to 4e: 1024 channels, stride 32 (rounded up).
 
     Args:
         in_channels: 1 grey, 3 colour, 4 colour and mask.
-        batch_norm: batch norm after every convolution; published without it, when it hardly learns from scratch.
+        batch_norm: batch norm after every convolution; without it, as published, it hardly trains from scratch.
     """
 
     def __init__(self, *, in_channels: int = 3, batch_norm: bool = True) -> None:

@@ -1,6 +1,6 @@
 """Inception-ResNet-v1 (arXiv:1602.07261) in FaceNet's variant.
 
-Parameter names are facenet-pytorch's, so that its files load.
+Parameter names are those of facenet-pytorch, so that its weights load.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from fecnet.layers.initialise import init_convolutions
 from fecnet.modeling.backbone.base import Backbone
 from fecnet.utils.errors import UserError
 
-MIN_SIZE = 43  # pixels; the side that leaves one position after the second of the three reductions
+MIN_SIZE = 43  # pixels; gives a 1×1 feature map after the second of the three reductions
 
-_conv = partial(ConvBNReLU, eps=1e-3)  # the epsilon the published weights were trained with
+_conv = partial(ConvBNReLU, eps=1e-3)  # epsilon of the published weights
 
 
 class ResidualInception(nn.Module):
@@ -27,8 +27,8 @@ class ResidualInception(nn.Module):
     Args:
         channels: channels of input and output.
         branches: parallel paths, registered as branch0, branch1, …
-        branch_channels: their output channels together.
-        scale: factor on the branches; keeps deep stacks stable.
+        branch_channels: total of their output channels.
+        scale: factor on the branches; stabilises deep stacks.
         relu: whether a ReLU follows.
     """
 
@@ -50,7 +50,7 @@ class ResidualInception(nn.Module):
 
 
 class Reduction(nn.Module):
-    """Parallel stride-2 paths and a max pooling, side by side in the channels.
+    """Parallel stride-2 paths and a max pooling, concatenated along the channels.
 
     Args:
         branches: the convolutional paths, registered as branch0, branch1, …
@@ -118,7 +118,7 @@ def _mixed_7a() -> Reduction:
 
 
 class InceptionResnetV1(Backbone):
-    """Inception-ResNet-v1 up to the last block: 1792 channels, 3×3 positions at 160 px.
+    """Inception-ResNet-v1 up to the last block: 1792 channels, a 3×3 feature map at 160 px.
 
     Args:
         in_channels: 1 grey, 3 colour, 4 colour and mask.
@@ -146,7 +146,7 @@ class InceptionResnetV1(Backbone):
         """Image (N, in_channels, H, W) to map (N, 1792, h, w).
 
         Raises:
-            UserError: a side below ``MIN_SIZE``: the unpadded convolutions would leave nothing.
+            UserError: a side is below ``MIN_SIZE``, so that the unpadded convolutions have no output.
         """
         height, width = image_NCHW.shape[-2:]
         if min(height, width) < MIN_SIZE:
@@ -160,7 +160,7 @@ class InceptionResnetV1(Backbone):
 
 
 def _at_least_3x3(map_NCHW: Tensor) -> Tensor:
-    """Repeat positions until the last, unpadded reduction has its 3×3 window; nothing changes from 75 px on."""
+    """Pad by replication to the 3×3 window of the last, unpadded reduction; no change from 75 px on."""
     height, width = map_NCHW.shape[-2:]
     if min(height, width) >= 3:
         return map_NCHW

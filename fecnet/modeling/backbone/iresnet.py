@@ -1,4 +1,4 @@
-"""The residual nets of face recognition (arXiv:1801.07698, insightface). Parameter names are insightface's."""
+"""IResNet, the residual net of face recognition (arXiv:1801.07698), with insightface's parameter names."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fecnet.utils.errors import UserError
 IRESNET18_BLOCKS = (2, 2, 2, 2)
 IRESNET50_BLOCKS = (3, 4, 14, 3)
 _CHANNELS = (64, 128, 256, 512)
-_STRIDE = 16  # of the last stage's map
+_STRIDE = 16  # of the last stage's feature map
 
 
 class IBasicBlock(nn.Module):
-    """BN → 3×3 → BN → PReLU → 3×3 → BN beside a shortcut, which is a 1×1 convolution where the shape changes.
+    """BN → 3×3 → BN → PReLU → 3×3 → BN with a shortcut, which is a 1×1 convolution where the shape changes.
 
     Args:
         in_channels: channels of the input.
@@ -45,16 +45,17 @@ class IBasicBlock(nn.Module):
 
 
 class IResNet(Backbone):
-    """3×3 stem, four stages that each halve the map, BN; then flatten → FC → BN1d, as faces were learnt with.
+    """3×3 stem, four stages of stride 2, BN; then flatten → FC → BN1d, as in face recognition.
 
-    The FC is part of the backbone, so that it comes with the pretrained weights; its output is a map of one position,
-    which any neck, global pooling and head take. Published for 112 px: 24,025,600 parameters with 2 blocks in each
-    stage, 43,590,848 with 3, 4, 14 and 3.
+    The FC is part of the backbone, so that it is loaded with the pretrained weights; its output is a 1×1 feature map,
+    which any neck and head accept. Published for 112 px: 24,025,600 parameters with 2 blocks in each stage, 43,590,848
+    with 3, 4, 14 and 3.
 
     Args:
         blocks: in each stage, ``IRESNET18_BLOCKS`` or ``IRESNET50_BLOCKS``.
         in_channels: 1 grey, 2 grey and mask, 3 colour, 4 colour and mask.
-        input_size: side of the images in pixels, which sizes the FC; None leaves FC and BN1d out and takes any size.
+        input_size: side of the images in pixels, which determines the FC's size; None omits FC and BN1d and accepts any
+            size.
         feature_dim: outputs of the FC.
     """
 
@@ -82,10 +83,10 @@ class IResNet(Backbone):
         init_convolutions(self)
 
     def forward(self, image_NCHW: Tensor) -> Tensor:
-        """Image (N, in_channels, H, W) to (N, feature_dim, 1, 1); without FC to a map of 512 channels, 1/16 rounded up.
+        """Image (N, in_channels, H, W) to (N, feature_dim, 1, 1); without FC to 512 channels at stride 16 (rounded up).
 
         Raises:
-            UserError: the FC is sized for another image, or its batch norm is to learn from one image alone.
+            UserError: the FC was built for another image size, or its batch norm gets a single image in training.
         """
         if self._input_size is not None:
             self._check(image_NCHW, self._input_size)

@@ -23,7 +23,7 @@ def _resnet18(
     return ResNet18(in_channels=in_channels, width=width, blocks=blocks, cifar_stem=cifar_stem, widths=widths)
 
 
-def _resnet18_widths(*, width: float, blocks: Sequence[int], stem: str) -> list[int]:
+def _resnet18_default_widths(*, width: float, blocks: Sequence[int], stem: str) -> list[int]:
     if width <= 0:
         raise UserError(f"MODEL.WIDTH_MULT: {width}; must be above 0")
     if not 1 <= len(blocks) <= 4 or min(blocks) < 1:
@@ -32,7 +32,7 @@ def _resnet18_widths(*, width: float, blocks: Sequence[int], stem: str) -> list[
 
 
 def _vgg(stages: Sequence[int]) -> BackboneEntry:
-    return BackboneEntry(build=partial(VGG, stages), own_widths=partial(vgg_widths, stages))
+    return BackboneEntry(build=partial(VGG, stages), default_widths=partial(vgg_widths, stages))
 
 
 def _iresnet(blocks: Sequence[int]) -> BackboneEntry:
@@ -52,7 +52,7 @@ BACKBONES: dict[str, BackboneEntry] = {
     "resnet18": BackboneEntry(
         build=_resnet18,
         options={"width": "MODEL.WIDTH_MULT", "blocks": "MODEL.BLOCKS", "stem": "MODEL.STEM"},
-        own_widths=_resnet18_widths,
+        default_widths=_resnet18_default_widths,
     ),
     "vgg16": _vgg(VGG16_STAGES),
     "vgg19": _vgg(VGG19_STAGES),

@@ -1,4 +1,4 @@
-"""ResNet-18 (arXiv:1512.03385). Parameter names are torchvision's, so that its files load."""
+"""ResNet-18 (arXiv:1512.03385). Parameter names are those of torchvision, so that its weights load."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def _conv(in_channels: int, out_channels: int, size: int, stride: int) -> nn.Con
 
 
 class _NarrowShortcut(nn.Conv2d):
-    """1×1 convolution of every ``stride``-th pixel, picked before and not by the convolution.
+    """1×1 convolution that subsamples by ``stride`` before the convolution.
 
-    The backward pass of torch 2.15's own can end the process on CPUs where there are few channels, and pruned nets are
-    often so narrow.
+    With few channels, as in pruned nets, the backward pass of torch 2.15's strided convolution can crash the process on
+    a CPU.
     """
 
     def forward(self, map_NCHW: Tensor) -> Tensor:
@@ -40,13 +40,13 @@ def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Conv2d:
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions beside a shortcut, which is a 1×1 convolution where the shape changes.
+    """Two 3×3 convolutions with a shortcut, which is a 1×1 convolution where the shape changes.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
         stride: of the first convolution and the shortcut.
-        inner_channels: between the two convolutions.
+        inner_channels: channels between the two convolutions.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, *, inner_channels: int) -> None:
@@ -68,21 +68,21 @@ class BasicBlock(nn.Module):
 
 
 def resnet_widths(width: float, blocks: Sequence[int]) -> list[int]:
-    """Channels of each stage, and after it those inside each of its blocks, as published times ``width``."""
+    """Published channel counts times ``width``: of each stage, followed by those inside each of its blocks."""
     channels = [max(1, round(count * width)) for count in (64, 128, 256, 512)]
     return [count for count, number in zip(channels, blocks, strict=False) for _ in range(1 + number)]
 
 
 class ResNet18(Backbone):
-    """ResNet-18 without pooling and classifier; the map is 1/32 of the input, rounded up, with the CIFAR stem 1/8.
+    """ResNet-18 without pooling and classifier; stride 32, or 8 with the CIFAR stem (rounded up).
 
     Args:
         in_channels: 1 grey, 2 grey and mask, 3 colour, 4 colour and mask.
         width: factor on all channel counts; 1.0 gives 512 channels out.
-        blocks: residual blocks in each stage, at most four stages; (1, 1, 1, 1) is ResNet-10. Shallow nets learn
-            sooner, and fewer stages keep a finer map of small faces.
+        blocks: residual blocks in each stage, at most four stages; (1, 1, 1, 1) is ResNet-10. Shallow nets converge
+            faster, and fewer stages give a feature map of higher resolution for small faces.
         cifar_stem: 3×3 convolution without pooling, for small faces, in place of the 7×7 one of stride 2 and max pool.
-        widths: channels in the order of ``resnet_widths``, where they are not those; ``width`` does not count then.
+        widths: channel counts in the order of ``resnet_widths``; overrides ``width``.
     """
 
     def __init__(
@@ -113,17 +113,17 @@ class ResNet18(Backbone):
     def forward(self, image_NCHW: Tensor) -> Tensor:
         """Image (N, in_channels, H, W) to map (N, out_channels, h, w).
 
-        After four stages h and w are those of the image by 32, with the CIFAR stem by 8, rounded up.
+        After four stages h and w are H / 32 and W / 32, with the CIFAR stem H / 8 and W / 8, rounded up.
         """
-        # Published the other way round. The largest rectified value is the largest value rectified, gradients are the
-        # same too, and there is a quarter to rectify.
+        # Published as ReLU before max pooling. The two commute, with identical gradients, and ReLU after pooling
+        # processes a quarter of the values.
         map_NCHW = self.relu(self.maxpool(self.bn1(self.conv1(image_NCHW))))
         for k in range(len(self._blocks)):
             map_NCHW = self.get_submodule(f"layer{k + 1}")(map_NCHW)
         return map_NCHW
 
     def channel_groups(self) -> list[ChannelGroup]:
-        """Of each stage the sum that its blocks, and before them the stem or a shortcut, add to; then their insides."""
+        """For each stage the residual stream (written by its blocks and the stem or a shortcut), then its blocks."""
         groups = []
         for k, count in enumerate(self._blocks):
             blocks = [f"layer{k + 1}.{i}" for i in range(count)]

@@ -1,6 +1,7 @@
-"""VGG-16 and VGG-19 with batch norm (arXiv:1409.1556). Parameter names are torchvision's, so that its files load.
+"""VGG-16 and VGG-19 with batch norm (arXiv:1409.1556). Parameter names are those of torchvision.
 
-The FER2013 system's VGG19 has the same layers and names, and one linear layer behind them.
+So torchvision's weights load. The published FER2013 system's VGG19 has the same layers and names, followed by one
+linear layer.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ _CHANNELS = (64, 128, 256, 512, 512)
 
 
 def vgg_widths(stages: Sequence[int]) -> list[int]:
-    """Channels of each convolution as published."""
+    """Published channel counts of each convolution."""
     return [channels for number, channels in zip(stages, _CHANNELS, strict=True) for _ in range(number)]
 
 
 class VGG(Backbone):
-    """Five stages of 3×3 convolution (with bias), batch norm and ReLU, each ended by a 2×2 max pool.
+    """Five stages of 3×3 convolution (with bias), batch norm and ReLU, each followed by a 2×2 max pool.
 
-    Built for colour: a grey image is repeated three times, so that parameters and published weights stay the same
-    whatever the data. The map is 1/32 of the input, rounded down; 44 px of FER2013 give 1×1, 32 px are the least.
+    Built for colour: a grey image is repeated three times, so that parameters and published weights fit either. Stride
+    32, rounded down: the 44 px of FER2013 give a 1×1 feature map; the minimum is 32 px.
 
     Args:
         stages: convolutions in each stage, ``VGG16_STAGES`` or ``VGG19_STAGES``.
         in_channels: 1 grey, 2 grey and mask, 3 colour, 4 colour and mask.
-        widths: channels of each convolution, where they are not ``vgg_widths``.
+        widths: channels of each convolution, in place of ``vgg_widths``.
     """
 
     def __init__(self, stages: Sequence[int], *, in_channels: int = 3, widths: Sequence[int] | None = None) -> None:
@@ -62,7 +63,7 @@ class VGG(Backbone):
         return self.features(image_NCHW)
 
     def channel_groups(self) -> list[ChannelGroup]:
-        """One of each convolution."""
+        """One group per convolution."""
         convs = [(number, layer) for number, layer in enumerate(self.features) if isinstance(layer, nn.Conv2d)]
         names = [f"features.{number}" for number, _ in convs]
         return [

@@ -1,4 +1,4 @@
-"""Criteria from settings."""
+"""Builds criteria from ``cfg.LOSS``."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from fecnet.utils.lookup import lookup
 
 
 def criteria_read(cfg: Any) -> tuple[str, ...]:
-    """What the criteria read of a batch: ``triplets`` and names of targets, each once.
+    """Inputs that the criteria read from a batch: ``triplets`` and names of targets, each once.
 
     Raises:
-        ConfigError: an unknown criterion, none that reads what people said, one that needs another beside it, or a
-            setting that none reads.
+        ConfigError: an unknown criterion, none that reads annotations, one that requires another criterion, or a
+            setting that none of them uses.
     """
     names, chosen = list(cfg.LOSS.CRITERIA), _chosen(cfg)
     every = [name for entry in chosen.values() for name in entry.reads]
     if not every:
         raise ConfigError(f"LOSS.CRITERIA: {names} reads neither triplets nor labels; add one that does")
     readers = [name for name, entry in chosen.items() if "logits" in entry.outputs]
-    if readers and not any(entry.teaches_classes for entry in chosen.values()):
-        teachers = ", ".join(name for name, entry in CRITERIA.items() if entry.teaches_classes)
-        raise ConfigError(f"LOSS.CRITERIA: {names} teaches no classes; {readers[0]} needs one beside it: {teachers}")
+    if readers and not any(entry.trains_classes for entry in chosen.values()):
+        trainers = ", ".join(name for name, entry in CRITERIA.items() if entry.trains_classes)
+        raise ConfigError(f"LOSS.CRITERIA: {names} trains no classes; {readers[0]} also needs one of: {trainers}")
     check_used(dict(flatten(cfg)), [Choice("LOSS.CRITERIA", CRITERIA, names)])
     return tuple(dict.fromkeys(every))
 
@@ -46,16 +46,16 @@ def build_criterion(
     class_weights: Sequence[float] | None = None,
     relabel_after: int | None = None,
 ) -> nn.Module:
-    """The criteria of ``cfg.LOSS``, added up where there are several.
+    """The criterion of ``cfg.LOSS``: a weighted sum where there are several.
 
     Args:
         cfg: the whole settings.
         classes: names in label order; empty where no criterion reads labels.
         class_weights: weight of each class, or None for 1.
-        relabel_after: iterations before SCN's search for wrong labels begins; None = never.
+        relabel_after: iterations before SCN's relabelling starts; None = never.
 
     Raises:
-        ConfigError: an unknown name, weights that do not fit the names, or a setting out of its range.
+        ConfigError: an unknown name, weights that do not match the names, or a setting out of range.
     """
     names, weights = list(cfg.LOSS.CRITERIA), list(cfg.LOSS.WEIGHTS)
     if len(names) != len(weights):

@@ -1,4 +1,4 @@
-"""Cross-entropy against labels: smoothing, class weights, hard examples. N images, G of all ranks, K classes."""
+"""Cross-entropy with label smoothing, class weights and OHEM. N images, G images of all ranks, K classes."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from fecnet.utils import comm
 class CrossEntropyCriterion(nn.Module):
     """Weighted mean of the cross-entropy over the images with a label (label -1 = absent).
 
-    An image weighs what its class weighs, smoothed or not. With ``hardest`` below 1 only the images with the largest
-    weighted losses are averaged (online hard example mining, arXiv:1604.03540): that share of the global batch, over
-    all ranks; with several micro-batches each is ranked by itself.
+    An image has the weight of its class, with label smoothing too. With ``hardest`` below 1 only the images with the
+    largest weighted losses are averaged (online hard example mining, OHEM, arXiv:1604.03540): that share of the global
+    batch over all ranks; each of several micro-batches is ranked separately.
 
     Args:
-        label_smoothing: share of the target spread evenly over all classes (arXiv:1512.00567).
+        label_smoothing: share of the target distributed evenly over all classes (arXiv:1512.00567).
         class_weights: K weights, or None for 1.
-        hardest: share kept, above 0, at most 1.
+        hardest: share of images kept by OHEM, above 0, at most 1.
 
     Raises:
-        UserError: a value out of range.
+        UserError: a value is out of range.
     """
 
     class_weight_K: Tensor | None
@@ -70,7 +70,7 @@ class CrossEntropyCriterion(nn.Module):
         return self.class_weight_K[label_N.clamp(min=0)] * present_N
 
     def _weight_of_hardest(self, loss_N: Tensor, weight_N: Tensor) -> Tensor:
-        """The weight of all images of the global batch, dealt out to the hardest: ``count`` stays as it is."""
+        """The total weight of the global batch distributed over the hardest images, so that ``count`` is unchanged."""
         counts = comm.gather_counts(len(loss_N))
         both_G2 = torch.cat(comm.gather_rows(torch.stack([loss_N, weight_N], dim=1), counts))
         weight_G = both_G2[:, 1]

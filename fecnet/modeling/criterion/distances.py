@@ -1,4 +1,4 @@
-"""The distances between classes that ``LOSS.WASSERSTEIN_COST`` names."""
+"""The distances between classes of ``LOSS.WASSERSTEIN_COST``."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from fecnet.modeling.criterion.wasserstein import FreeDistances, centroid_distances, confusion_distances
+from fecnet.modeling.criterion.wasserstein import LearnedDistances, centroid_distances, confusion_distances
 from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.files import open_array
 from fecnet.utils.lookup import lookup
 
 
-def build_distances(kind: str, classes: Sequence[str], confusion: str = "") -> Tensor | FreeDistances:
+def build_distances(kind: str, classes: Sequence[str], confusion: str = "") -> Tensor | LearnedDistances:
     """Distances between classes for the Wasserstein criterion.
 
     Args:
         kind: learned, centroid or confusion.
         classes: names in label order, at least two.
-        confusion: of kind confusion: a file of counts by label and prediction on the training set, ``.npy``, or text
-            with a line per label and commas between.
+        confusion: for kind confusion: a file of counts by label and prediction on the training set, ``.npy``, or text
+            with one line per label and comma-separated values.
 
     Raises:
         UserError: an unknown kind, a class without a centroid, or a file that this kind does not use, that is missing
-            or does not fit.
+            or has the wrong shape.
     """
     if confusion and kind != "confusion":
         raise ConfigError(
             f"LOSS.WASSERSTEIN_CONFUSION: {confusion!r} is not used by LOSS.WASSERSTEIN_COST {kind}; allowed here: ''"
         )
-    choices: dict[str, Callable[[], Tensor | FreeDistances]] = {
-        "learned": lambda: FreeDistances(len(classes)),
+    choices: dict[str, Callable[[], Tensor | LearnedDistances]] = {
+        "learned": lambda: LearnedDistances(len(classes)),
         "centroid": lambda: centroid_distances(classes),
         "confusion": lambda: _distances_of_file(confusion, len(classes)),
     }

@@ -12,7 +12,7 @@ from fecnet.structures import Batch, Outputs
 class RegionBiasCriterion(nn.Module):
     """Mean of ``max(0, m − (largest importance of a crop − importance of the whole face))``, arXiv:1905.04075.
 
-    It needs no label: all images count.
+    It uses no labels: all images count.
 
     Args:
         margin: m; 0.02 in the paper, 0.1 in its code.

@@ -1,4 +1,4 @@
-"""The one wording for a setting of a criterion that is out of its range."""
+"""Range check of the criteria's settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def check_range(name: str, value: object, is_allowed: bool, allowed: str) -> Non
     """Raise unless ``LOSS.name`` is allowed.
 
     Raises:
-        ConfigError: it is not; the message says what is.
+        ConfigError: it is not allowed; the message gives the allowed range.
     """
     if not is_allowed:
         raise ConfigError(f"LOSS.{name}: {value}; allowed: {allowed}")

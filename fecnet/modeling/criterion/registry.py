@@ -47,12 +47,12 @@ CRITERIA: dict[str, CriterionEntry] = {
         },
         reads=("label",),
         outputs={"logits"},
-        teaches_classes=True,
+        trains_classes=True,
     ),
     "soft_targets": CriterionEntry(
-        build=SoftTargetCriterion, reads=("distribution",), outputs={"logits"}, teaches_classes=True
+        build=SoftTargetCriterion, reads=("distribution",), outputs={"logits"}, trains_classes=True
     ),
-    "scn": CriterionEntry(  # reads the logits, but only ranks importances
+    "scn": CriterionEntry(  # reads the logits for relabelling only
         build=ScnCriterion,
         options={
             "beta": "LOSS.SCN_BETA",
@@ -71,7 +71,7 @@ CRITERIA: dict[str, CriterionEntry] = {
         options={"classes": "DATA.LABELS", "kind": "LOSS.WASSERSTEIN_COST", "confusion": "LOSS.WASSERSTEIN_CONFUSION"},
         reads=("label",),
         outputs={"logits"},
-        teaches_classes=True,
+        trains_classes=True,
     ),
     "valence_arousal": CriterionEntry(
         build=ValenceArousalCriterion,

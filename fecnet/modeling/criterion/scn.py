@@ -1,4 +1,4 @@
-"""Self-Cure Network: ranked importances and relabelling. N images, G of all ranks, K classes, M found mislabelled."""
+"""Self-Cure Network: rank regularisation and relabelling. N images, G of all ranks, K classes, M relabelled images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fecnet.modeling.criterion.global_batch import once_for_all, own_rows, top_share
+from fecnet.modeling.criterion.global_batch import count_once, own_rows, top_share
 from fecnet.modeling.criterion.ranges import check_range
 from fecnet.modeling.criterion.targets import target_of
 from fecnet.structures import Batch, Outputs, Relabels
@@ -21,7 +21,7 @@ def rank_regularisation(importance_G: Tensor, high_G: Tensor, low_G: Tensor, mar
     Args:
         importance_G: importances, float, shape (G,).
         high_G: the high group, bool, shape (G,).
-        low_G: the low group, bool, shape (G,); where it is empty there is nothing to rank, and the loss is 0.
+        low_G: the low group, bool, shape (G,); the loss is 0 where it is empty.
         margin: δ1.
     """
     mean_high, mean_low = ((importance_G * group_G).sum() / group_G.sum().clamp(min=1) for group_G in (high_G, low_G))
@@ -29,29 +29,29 @@ def rank_regularisation(importance_G: Tensor, high_G: Tensor, low_G: Tensor, mar
 
 
 class ScnCriterion(nn.Module):
-    """Rank regularisation of SCN (CVPR 2020, arXiv:2002.10392), and the search for wrong labels.
+    """Rank regularisation and relabelling of SCN (CVPR 2020, arXiv:2002.10392).
 
-    Its published use is beside the cross-entropy of ``logits = importance · linear(feature)``, both with weight 1. The
-    global batch is ranked over all ranks; with several micro-batches each is ranked by itself.
+    Published together with the cross-entropy of ``logits = importance · linear(feature)``, both with weight 1. The
+    global batch is ranked over all ranks; each of several micro-batches is ranked separately.
 
-    An image is found mislabelled when it is in the low group and the largest probability exceeds that of its label by
-    more than δ2. (The published code looks at the whole batch.) Importances that equal the lowest of the high group
-    are not low: where all are equal, nothing tells a bad label from a good one.
+    An image is relabelled when it is in the low group and the largest probability exceeds that of its label by more
+    than δ2. (The published code considers the whole batch.) Importances equal to the lowest of the high group are not
+    in the low group: where all are equal, they do not distinguish wrong labels from correct ones.
 
-    ``begin`` hears of every iteration when relabelling is on; ``feedback`` is asked after every epoch. What was found
-    meanwhile is part of ``state_dict``, which is a collective.
+    With relabelling on, ``begin`` is called before every iteration and ``feedback`` after every epoch. Labels found in
+    between are part of ``state_dict``, which is a collective.
 
     Args:
         beta: share of the images in the high group.
         margin_1: δ1, between the groups' mean importances; 0.15 for batches of 1024, 0.07 for 64.
         margin_2: δ2, between two probabilities.
-        relabel_after: iterations before the search begins; None = never.
+        relabel_after: iterations before relabelling starts; None = never.
 
     Raises:
-        UserError: a value out of range.
+        UserError: a value is out of range.
     """
 
-    nothing_04: Tensor
+    empty_04: Tensor
 
     def __init__(
         self,
@@ -70,17 +70,19 @@ class ScnCriterion(nn.Module):
         self.margin_2 = margin_2
         self.relabel_after = relabel_after
         self._iteration = 0
-        # of each image seen: row, iteration, place in the global batch, new label (-1 = the old one stays)
+        # for each processed image: row, iteration, index in the global batch, new label (-1 = unchanged)
         self._seen: list[Tensor] = []
-        self.register_buffer("nothing_04", torch.zeros(0, 4, dtype=torch.int64), persistent=False)  # knows the device
+        self.register_buffer(
+            "empty_04", torch.zeros(0, 4, dtype=torch.int64), persistent=False
+        )  # follows the module's device
 
     def begin(self, iteration: int) -> None:
-        """Hear which iteration comes next, counted from 1."""
+        """Set the next iteration, counted from 1."""
         self._iteration = iteration
 
     def count(self, batch: Batch) -> dict[str, Tensor]:
         """The ranking counts once for all ranks."""
-        return {"scn_rank": once_for_all(torch.ones((), device=batch.row_N.device))}
+        return {"scn_rank": count_once(torch.ones((), device=batch.row_N.device))}
 
     def forward(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:
         """This rank's part of the rank regularisation over the images with a label, of all ranks."""
@@ -93,10 +95,10 @@ class ScnCriterion(nn.Module):
         if self._is_searching():
             lowest_high = importance_G.detach().masked_fill(~high_G, torch.inf).min()
             self._search(out["logits"], batch, own_rows(low_G & (importance_G < lowest_high), counts))
-        return {"scn_rank": once_for_all(rank_regularisation(importance_G, high_G, low_G, self.margin_1))}
+        return {"scn_rank": count_once(rank_regularisation(importance_G, high_G, low_G, self.margin_1))}
 
     def feedback(self) -> Relabels:
-        """What was found since the last call, the same on all ranks; a collective. Of one image the latest counts."""
+        """The new labels since the last call, identical on all ranks; the latest for each image. A collective."""
         found_M4 = self._found_by_all().numpy()
         self._seen = []
         row_M, iteration_M, position_M, label_M = found_M4.T
@@ -106,22 +108,22 @@ class ScnCriterion(nn.Module):
         return Relabels(torch.from_numpy(row_M[chosen]), torch.from_numpy(label_M[chosen]))
 
     def get_extra_state(self) -> dict[str, Any]:
-        """What was found since the last feedback, for a resume in the middle of an epoch; a collective."""
+        """The new labels since the last ``feedback``, for resuming within an epoch; a collective."""
         return {"found": self._found_by_all()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Go on from ``get_extra_state``, on as many ranks as there are now: the first one keeps what was found."""
-        self._seen = [state["found"].to(self.nothing_04.device)] if comm.is_main() else []
+        """Restore ``get_extra_state`` for any number of ranks: rank 0 keeps the new labels."""
+        self._seen = [state["found"].to(self.empty_04.device)] if comm.is_main() else []
 
     def _is_searching(self) -> bool:
         if self.relabel_after is None or not self.training:
             return False
-        assert self._iteration > 0, "begin(iteration) comes before the forward pass"
+        assert self._iteration > 0, "begin(iteration) must be called before the forward pass"
         return self._iteration > self.relabel_after
 
     @torch.no_grad()
     def _search(self, logits_NK: Tensor, batch: Batch, low_N: Tensor) -> None:
-        """Remember every image of the batch, mislabelled or not: which ones are is not read back in each iteration."""
+        """Store the result for every image of the batch, since selecting the relabelled ones would synchronise."""
         label_N = batch.targets["label"]
         share_NK = logits_NK.float().softmax(dim=1)
         largest_N, predicted_N = share_NK.max(dim=1)
@@ -131,7 +133,7 @@ class ScnCriterion(nn.Module):
         self._seen.append(torch.stack([batch.row_N, iteration_N, batch.position_N, new_N], dim=1))
 
     def _found_by_all(self) -> Tensor:
-        seen_M4 = torch.cat([self.nothing_04, *self._seen])
+        seen_M4 = torch.cat([self.empty_04, *self._seen])
         found_M4 = seen_M4[seen_M4[:, 3] >= 0]
         counts = comm.gather_counts(len(found_M4))
         return torch.cat(comm.gather_rows(found_M4, counts)).cpu()

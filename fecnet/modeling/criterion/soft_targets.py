@@ -1,4 +1,4 @@
-"""Cross-entropy against the distribution of the raters' votes. N images, K classes."""
+"""Cross-entropy with the distribution of the annotators' votes as soft targets. N images, K classes."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ class SoftTargetCriterion(nn.Module):
         """Sum of the cross-entropy over the images with votes."""
         share_NK = target_of(batch, "distribution", "soft_targets")
         assert out["logits"].shape == share_NK.shape, (out["logits"].shape, share_NK.shape)
-        # absent rows are zeros, so that neither they nor their gradient are NaN
+        # absent rows are set to zero, so that neither the loss nor its gradient is NaN
         return {"soft_targets": -(share_NK.nan_to_num(0.0) * out["logits"].float().log_softmax(dim=1)).sum()}

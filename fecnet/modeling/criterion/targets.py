@@ -1,4 +1,4 @@
-"""A batch's targets."""
+"""Access to a batch's targets."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from fecnet.structures import Batch
 
 
 def target_of(batch: Batch, name: str, criterion: str) -> Tensor:
-    """The target called ``name``.
+    """The target ``name``.
 
     Args:
         batch: this rank's images.
         name: ``label``, ``distribution`` or ``valence_arousal``.
-        criterion: who asks; what it reads is in the batch, or was refused before training began.
+        criterion: name of the caller. Missing targets are reported before training starts, so the batch has them here.
     """
     assert name in batch.targets, f"'{criterion}' reads '{name}'; the batch has {sorted(batch.targets)}"
     return batch.targets[name]

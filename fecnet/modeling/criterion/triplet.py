@@ -24,8 +24,8 @@ def triplet_loss(emb_B3D: Tensor, odd_B: Tensor, margin_B: Tensor) -> Tensor:
     assert emb_B3D.shape[:2] == (len(odd_B), 3), (emb_B3D.shape, odd_B.shape)
     assert odd_B.shape == margin_B.shape, (odd_B.shape, margin_B.shape)
     opposite_B3 = opposite_distances(emb_B3D)
-    # The pair opposite the odd face is (a, p); the pairs opposite a and p are those of the odd face. The third column
-    # compares (a, p) with itself: exactly the margin, taken off again, which is cheaper than a mask.
+    # The pair opposite the odd face is (a, p); the pairs opposite a and p contain the odd face. The third column
+    # compares (a, p) with itself and equals the margin, which is subtracted: cheaper than a mask.
     hinge_B3 = (opposite_B3.gather(1, odd_B[:, None]) - opposite_B3 + margin_B[:, None]).relu()
     return hinge_B3.sum(1) - margin_B
 
@@ -52,7 +52,7 @@ class TripletCriterion(nn.Module):
         """Sum of weight × loss over the batch's triplets."""
         assert batch.triplets is not None
         triplets = batch.triplets
-        # index_select, since its backward adds in a fixed order on the CPU.
+        # index_select, since its backward pass is deterministic on the CPU.
         face = triplets.face_B3.flatten()
         emb_B3D = out["embedding"].float().index_select(0, face).unflatten(0, (-1, 3))
         loss_B = triplet_loss(emb_B3D, triplets.odd_B, self.margin_3[triplets.type_B])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fecnet.modeling.criterion.global_batch import once_for_all
+from fecnet.modeling.criterion.global_batch import count_once
 from fecnet.modeling.criterion.targets import present_rows, target_of
 from fecnet.structures import Batch, Outputs
 from fecnet.utils import comm
@@ -17,10 +17,10 @@ def concordance(found_G2: Tensor, target_G2: Tensor, weight_G: Tensor) -> Tensor
     Args:
         found_G2: predictions, float, shape (G, 2).
         target_G2: targets without NaN, float, shape (G, 2).
-        weight_G: 1 = counts, 0 = does not, float, shape (G,).
+        weight_G: 1 = counted, 0 = ignored, float, shape (G,).
 
     Returns:
-        Shape (2,); 0 for columns that do not vary.
+        Shape (2,); 0 for constant columns.
     """
     weight_G1 = weight_G[:, None] / weight_G.sum().clamp(min=1)
     mean_found_2, mean_target_2 = (weight_G1 * found_G2).sum(0), (weight_G1 * target_G2).sum(0)
@@ -34,7 +34,7 @@ class ValenceArousalCriterion(nn.Module):
 
     Args:
         ccc: add the term ``ccc``: 1 − the mean concordance of both (AffectNet, arXiv:1708.03985, reports it); 0 in a
-            batch with fewer than two such images. With several micro-batches each is measured by itself.
+            batch with fewer than two such images. It is computed separately for each of several micro-batches.
     """
 
     def __init__(self, *, ccc: bool = False) -> None:
@@ -45,7 +45,7 @@ class ValenceArousalCriterion(nn.Module):
         """Number of images with both values; the concordance counts once for all ranks."""
         present_N = present_rows(target_of(batch, "valence_arousal", "valence_arousal"))
         terms = {"valence_arousal": present_N.sum()}
-        return {**terms, "ccc": once_for_all(present_N.new_ones(()))} if self.ccc else terms
+        return {**terms, "ccc": count_once(present_N.new_ones(()))} if self.ccc else terms
 
     def forward(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Sum of the squared error, the mean of both values, over the images that have them."""
@@ -54,7 +54,7 @@ class ValenceArousalCriterion(nn.Module):
         found_N2 = out["valence_arousal"].float()
         terms = {"valence_arousal": ((found_N2 - target_N2).square().mean(dim=1) * present_N).sum()}
         if self.ccc:
-            terms["ccc"] = once_for_all(self._discordance(found_N2, target_N2, present_N))
+            terms["ccc"] = count_once(self._discordance(found_N2, target_N2, present_N))
         return terms
 
     def _discordance(self, found_N2: Tensor, target_N2: Tensor, present_N: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Penalty on probability that lies far from the label. N images, K classes, P = K(K − 1)/2 pairs of classes."""
+"""Wasserstein loss between predicted classes and label. N images, K classes, P = K(K − 1)/2 pairs of classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fecnet.structures import Batch, Outputs
 from fecnet.utils import comm
 from fecnet.utils.errors import ConfigError, UserError
 
-CENTROIDS = {  # of the classes in the valence-arousal plane, as the published loss has them
+CENTROIDS = {  # of the classes in the valence-arousal plane, as in the published loss
     "neutral": (-0.0196, -0.0627),
     "happy": (0.0703, 0.6643),
     "sad": (-0.2570, -0.6370),
@@ -44,7 +44,7 @@ def centroid_distances(classes: Sequence[str]) -> Tensor:
         classes: K names in label order, at least two.
 
     Raises:
-        UserError: a class whose centroid is not known.
+        UserError: a class has no known centroid.
     """
     names = [_SYNONYMS.get(name.lower(), name.lower()) for name in classes]
     unknown = [given for given, name in zip(classes, names, strict=True) if name not in CENTROIDS]
@@ -56,9 +56,9 @@ def centroid_distances(classes: Sequence[str]) -> Tensor:
 
 
 def confusion_distances(confusion_KK: np.ndarray) -> Tensor:
-    """1 − how often two classes are taken for each other, normalised, shape (K, K): what is confused lies near.
+    """1 − the rate at which two classes are confused, normalised, shape (K, K): confused classes are close.
 
-    The matrix must be that of the *training* set: one of the test set would tell the loss what it is tested on.
+    The matrix must be that of the *training* set: one of the test set would leak test labels into training.
 
     Args:
         confusion_KK: counts by label (row) and prediction (column).
@@ -77,12 +77,12 @@ def confusion_distances(confusion_KK: np.ndarray) -> Tensor:
     rate_KK = confusion_KK / images_K[:, None]
     distance_KK = 1 - torch.from_numpy(rate_KK + rate_KK.T) / 2
     if not distance_KK.fill_diagonal_(0.0).any():
-        raise UserError("confusion matrix: every image is taken for another class; no distance is left")
+        raise UserError("confusion matrix: every image is predicted as another class; no distance is left")
     return normalised_distances(distance_KK).float()
 
 
-class FreeDistances(nn.Module):
-    """Distances that are learnt; whatever the parameters, they stay positive, symmetric and normalised.
+class LearnedDistances(nn.Module):
+    """Learnable distances, parametrised to be positive, symmetric and normalised.
 
     Args:
         num_classes: K.
@@ -95,11 +95,11 @@ class FreeDistances(nn.Module):
         self.num_classes = num_classes
         pair_2P = torch.triu_indices(num_classes, num_classes, offset=1)
         self.register_buffer("pair_2P", pair_2P, persistent=False)
-        self.raw_P = nn.Parameter(torch.zeros(pair_2P.shape[1]))  # all classes equally far
+        self.raw_P = nn.Parameter(torch.zeros(pair_2P.shape[1]))  # all classes equidistant
 
     def forward(self) -> Tensor:
         """Distances, shape (K, K)."""
-        # the criterion is not part of the parallel model, which would average its gradients
+        # the criterion is not part of the distributed model, so its gradients are averaged here
         raw_P = comm.average_gradient(self.raw_P)
         distance_KK = raw_P.new_zeros(self.num_classes, self.num_classes)
         first_P, second_P = self.pair_2P
@@ -107,22 +107,22 @@ class FreeDistances(nn.Module):
 
 
 class WassersteinCriterion(nn.Module):
-    """Mean of ``Σ_c W[y, c] p_c`` over the images with a label: the distance that probability has to move.
+    """Mean of ``Σ_c W[y, c] p_c`` over the images with a label.
 
-    For a single label y this is the Wasserstein distance between p and y under the ground distance W. Its published
-    use is beside the cross-entropy, with the weight 0.0125.
+    For a single label y this is the Wasserstein distance between p and y under the ground distance W. Published
+    together with the cross-entropy, with weight 0.0125.
 
     Args:
-        distances: W, fixed, shape (K, K), or learnt.
+        distances: W, fixed, shape (K, K), or learned.
     """
 
     distance_KK: Tensor | None
 
-    def __init__(self, distances: Tensor | FreeDistances) -> None:
+    def __init__(self, distances: Tensor | LearnedDistances) -> None:
         super().__init__()
-        self.free = distances if isinstance(distances, FreeDistances) else None
-        fixed = None if isinstance(distances, FreeDistances) else distances
-        self.register_buffer("distance_KK", fixed)  # kept: the file it came from may change before a resume
+        self.free = distances if isinstance(distances, LearnedDistances) else None
+        fixed = None if isinstance(distances, LearnedDistances) else distances
+        self.register_buffer("distance_KK", fixed)  # saved: the file it was read from may change before resuming
 
     def count(self, batch: Batch) -> dict[str, Tensor]:
         """Number of images with a label."""

@@ -1,4 +1,4 @@
-"""Several criteria at once: cross-entropy beside SCN's ranking, or triplets beside classes (joint training)."""
+"""Weighted sum of criteria, such as cross-entropy with SCN's ranking, or triplets with classes (joint training)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fecnet.utils.errors import ConfigError
 
 
 class WeightedCriteria(nn.Module):
-    """The sum of several criteria, each times its weight. Each term keeps its own count: a mean over its own items.
+    """The weighted sum of several criteria; each term is averaged over its own items.
 
     Args:
         weighted: criteria and their weights.
@@ -51,14 +51,14 @@ class WeightedCriteria(nn.Module):
         )
 
     def begin(self, iteration: int) -> None:
-        """Tell the criteria that want to know which iteration comes next."""
+        """Pass the next iteration to the criteria that need it."""
         for criterion in self.criteria:
             begin: Callable[[int], None] | None = getattr(criterion, "begin", None)
             if begin is not None:
                 begin(iteration)
 
     def feedback(self) -> Relabels | None:
-        """What the criterion that relabels has found since the last call; None without one. A collective."""
+        """The new labels of the criterion that relabels since the last call; None without one. A collective."""
         for criterion in self.criteria:
             feedback: Callable[[], Relabels] | None = getattr(criterion, "feedback", None)
             if feedback is not None:

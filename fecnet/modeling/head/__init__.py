@@ -1,1 +1,1 @@
-"""Feature map to what a task reads: an embedding, logits, or both."""
+"""Heads: feature map to an embedding, logits, or both."""

@@ -1,10 +1,10 @@
-"""Feature map to class logits, to valence and arousal, or to logits beside one of these or an embedding."""
+"""Feature map to class logits, to valence and arousal, or to logits with either an embedding or valence and arousal."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fecnet.modeling.channels import Span, prefixed
+from fecnet.modeling.channels import Span, prefix_spans
 from fecnet.modeling.head.embedding import EmbeddingHead
 from fecnet.structures import Outputs
 
@@ -12,15 +12,15 @@ from fecnet.structures import Outputs
 class ClassifierHead(nn.Module):
     """Global average pool → dropout → linear.
 
-    Pools globally, whatever the map's size: a fixed window, as in the published FER2013 systems, sees a corner of it.
+    Pools globally for any feature map size; a fixed window, as in the published FER2013 systems, covers only a corner.
 
     Args:
-        in_channels: channels of the map.
+        in_channels: channels of the feature map.
         num_classes: K.
         dropout: probability, before the linear layer.
 
     Attributes:
-        readers: what takes in the pooled map.
+        readers: layers that read the pooled feature map.
     """
 
     readers = (Span("classifier"),)
@@ -29,28 +29,28 @@ class ClassifierHead(nn.Module):
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(in_channels, num_classes)
-        nn.init.normal_(self.classifier.weight, std=0.01)  # logits start near 0: no class is favoured
+        nn.init.normal_(self.classifier.weight, std=0.01)  # initial logits are near 0: no class is favoured
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, map_NCHW: Tensor) -> Outputs:
-        """Map of any size, (N, in_channels, H, W).
+        """Feature map of any size, (N, in_channels, H, W).
 
         Returns:
-            ``logits``: shape (N, K); ``feature``: the pooled map, before dropout, shape (N, in_channels).
+            ``logits``: shape (N, K); ``feature``: the pooled feature map before dropout, shape (N, in_channels).
         """
         feature_NC = map_NCHW.mean(dim=(2, 3))
         return {"logits": self.classifier(self.dropout(feature_NC)), "feature": feature_NC}
 
 
 class AffectHead(nn.Module):
-    """Global average pool → dropout → linear to valence and arousal, which nothing keeps within -1..1.
+    """Global average pool → dropout → linear to valence and arousal, not limited to -1..1.
 
     Args:
-        in_channels: channels of the map.
+        in_channels: channels of the feature map.
         dropout: probability, before the linear layer.
 
     Attributes:
-        readers: what takes in the pooled map.
+        readers: layers that read the pooled feature map.
     """
 
     readers = (Span("affect"),)
@@ -61,21 +61,21 @@ class AffectHead(nn.Module):
         self.affect = nn.Linear(in_channels, 2)
 
     def forward(self, map_NCHW: Tensor) -> Outputs:
-        """Map of any size, (N, in_channels, H, W).
+        """Feature map of any size, (N, in_channels, H, W).
 
         Returns:
-            ``valence_arousal``: shape (N, 2); ``feature``: the pooled map, before dropout, shape (N, in_channels).
+            ``valence_arousal``: shape (N, 2); ``feature``: pooled feature map before dropout, shape (N, in_channels).
         """
         feature_NC = map_NCHW.mean(dim=(2, 3))
         return {"valence_arousal": self.affect(self.dropout(feature_NC)), "feature": feature_NC}
 
 
 class JointHead(nn.Module):
-    """Class logits, and an embedding or valence and arousal, from one map.
+    """Class logits, and an embedding or valence and arousal, from one feature map.
 
     Args:
-        classifier: map to logits.
-        other: map to the rest.
+        classifier: feature map to logits.
+        other: feature map to the other outputs.
     """
 
     def __init__(self, classifier: ClassifierHead, other: EmbeddingHead | AffectHead) -> None:
@@ -85,9 +85,9 @@ class JointHead(nn.Module):
 
     @property
     def readers(self) -> tuple[Span, ...]:
-        """What takes in the pooled map."""
-        return prefixed(self.classifier.readers, "classifier.") + prefixed(self.other.readers, "other.")
+        """Layers that read the pooled feature map."""
+        return prefix_spans(self.classifier.readers, "classifier.") + prefix_spans(self.other.readers, "other.")
 
     def forward(self, map_NCHW: Tensor) -> Outputs:
-        """Map of any size to the outputs of both; ``feature`` is that of ``other``."""
+        """Feature map of any size to the outputs of both; ``feature`` is that of ``other``."""
         return {**self.classifier(map_NCHW), **self.other(map_NCHW)}

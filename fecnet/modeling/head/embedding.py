@@ -14,13 +14,13 @@ class EmbeddingHead(nn.Module):
     """Global average pool → linear → ReLU6 → dropout → linear → unit length (arXiv:1811.11283).
 
     Args:
-        in_channels: channels of the map.
+        in_channels: channels of the feature map.
         feature_dim: units before the embedding.
         embedding_dim: dimensions of the embedding.
         dropout: probability, before the embedding layer.
 
     Attributes:
-        readers: what takes in the pooled map.
+        readers: layers that read the pooled feature map.
     """
 
     readers = (Span("feature"),)
@@ -37,10 +37,10 @@ class EmbeddingHead(nn.Module):
         init_centred_linear(self.embedding)
 
     def forward(self, map_NCHW: Tensor) -> Outputs:
-        """Map of any size, (N, in_channels, H, W).
+        """Feature map of any size, (N, in_channels, H, W).
 
         Returns:
-            ``embedding``: unit length, float32, shape (N, embedding_dim); ``feature``: what the embedding layer reads,
+            ``embedding``: unit length, float32, shape (N, embedding_dim); ``feature``: input of the embedding layer
             before dropout, shape (N, feature_dim).
         """
         pooled_NC = map_NCHW.mean(dim=(2, 3))

@@ -19,7 +19,7 @@ class RegionAttention(nn.Module):
     """Two-level attention over regions (arXiv:1905.04075).
 
     ``α = σ(linear(v))``; ``v̄ = Σαv / Σα``; ``β = σ(linear([v; v̄]))``; the fused feature is ``Σαβ[v; v̄] / Σαβ``.
-    The shares are made of logarithms: where all six importances are too small for a float, they would be 0 / 0.
+    Weights are normalised in log space, since they would be 0 / 0 where all six importances underflow.
 
     Args:
         in_features: F.
@@ -34,7 +34,7 @@ class RegionAttention(nn.Module):
         """Features of the regions, (N, R, F).
 
         Returns:
-            The fused feature, shape (N, 2F), and α in 0..1 as the region-biased loss reads it, shape (N, R).
+            The fused feature, shape (N, 2F), and α in 0..1 for the region-biased loss, shape (N, R).
         """
         log_alpha_NR1 = self.alpha.log(region_NRF)
         mean_N1F = _weighted_mean(region_NRF, log_alpha_NR1)
@@ -44,18 +44,18 @@ class RegionAttention(nn.Module):
 
 
 def _weighted_mean(value_NRF: Tensor, log_weight_NR1: Tensor) -> Tensor:
-    """Mean over the regions by the logarithms of their weights, shape (N, 1, F)."""
+    """Weighted mean over the regions, given log weights, shape (N, 1, F)."""
     return (value_NRF * log_weight_NR1.softmax(dim=1)).sum(dim=1, keepdim=True)
 
 
 class RanHead(nn.Module):
-    """Global average pool → two-level attention over regions → dropout → logits; ``RegionNet`` shows it the regions.
+    """Global average pool → two-level attention over regions → dropout → logits; the head of a ``RegionNet``.
 
     Args:
-        in_channels: channels of the map.
+        in_channels: channels of the feature map.
         num_classes: K.
         dropout: probability, before the logits.
-        scn: read the fused feature with ``ScnClassifier``: SCN and RAN together.
+        scn: classify the fused feature with ``ScnClassifier`` (SCN and RAN combined).
     """
 
     def __init__(self, in_channels: int, num_classes: int, *, dropout: float = 0.0, scn: bool = False) -> None:
@@ -68,14 +68,14 @@ class RanHead(nn.Module):
 
     @property
     def readers(self) -> tuple[Span, ...]:
-        """What takes in the pooled maps; but for α each layer reads a channel twice, its value and its mean."""
+        """Layers that read the pooled feature maps; all but α's read each channel twice: its value and its mean."""
         one = isinstance(self.classifier, nn.Linear)
         last = ("classifier",) if one else ("classifier.importance", "classifier.classes")
         twice = [Span(name, at) for name in ("attention.beta", *last) for at in (0, self._in_channels)]
         return (Span("attention.alpha"), *twice)
 
     def forward(self, map_NCHW: Tensor) -> Outputs:
-        """Maps of the regions of N images, image after image, (N · R, in_channels, H, W).
+        """Feature maps of the regions of N images, grouped by image, (N · R, in_channels, H, W).
 
         Returns:
             ``logits``, shape (N, K); ``region_importance``, shape (N, R); ``feature``: the fused one, before dropout,

@@ -36,12 +36,12 @@ class ScnHead(nn.Module):
     """Global average pool → dropout → ``ScnClassifier``.
 
     Args:
-        in_channels: channels of the map.
+        in_channels: channels of the feature map.
         num_classes: K.
         dropout: probability, before importance and logits.
 
     Attributes:
-        readers: what takes in the pooled map.
+        readers: layers that read the pooled feature map.
     """
 
     readers = (Span("classifier.importance"), Span("classifier.classes"))
@@ -52,10 +52,10 @@ class ScnHead(nn.Module):
         self.classifier = ScnClassifier(in_channels, num_classes)
 
     def forward(self, map_NCHW: Tensor) -> Outputs:
-        """Map of any size, (N, in_channels, H, W).
+        """Feature map of any size, (N, in_channels, H, W).
 
         Returns:
-            ``logits``, ``importance`` and ``feature``: what both read, before dropout, shape (N, in_channels).
+            ``logits``, ``importance`` and ``feature``: the input of both before dropout, shape (N, in_channels).
         """
         feature_NF = map_NCHW.mean(dim=(2, 3))
         return {**self.classifier(self.dropout(feature_NF)), "feature": feature_NF}

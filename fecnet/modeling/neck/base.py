@@ -1,4 +1,4 @@
-"""What the rest of the net may rely on in a neck."""
+"""Interface of a neck."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from fecnet.modeling.channels import ChannelGroup, Span
 
 
 class Neck(nn.Module):
-    """Map to map.
+    """Feature map to feature map.
 
-    ``forward`` takes the backbone's map (N, in_channels, H, W) and returns one of (N, out_channels, H, W).
-    ``out_channels`` is what the head is wired with.
+    ``forward`` takes the backbone's feature map (N, in_channels, H, W) and returns one of (N, out_channels, H, W).
+    ``out_channels`` determines the head's input.
 
     Attributes:
-        readers: what takes in the backbone's map, as ``fecnet prune`` must know; empty where the map passes through;
-            None: not described, and a net with this neck cannot be pruned.
+        readers: layers that read the backbone's feature map, for ``fecnet prune``; empty where it is passed through
+            unchanged; None: not described, so that a net with this neck cannot be pruned.
     """
 
     out_channels: int

@@ -1,4 +1,4 @@
-"""The necks of the expression embedding: 1×1 reduction, a body, then BN and ReLU6 (arXiv:1811.11283)."""
+"""Necks of the expression embedding (arXiv:1811.11283): 1×1 reduction, a body, BN and ReLU6."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class ReducingNeck(Neck):
     """1×1 convolution without bias → ``body`` → batch norm → ReLU6.
 
     Args:
-        in_channels: channels of the backbone's map.
-        channels: output of the 1×1 convolution, input of ``body``.
-        body: map to map of the same size.
-        out_channels: channels ``body`` returns.
+        in_channels: channels of the backbone's feature map.
+        channels: output channels of the 1×1 convolution, input of ``body``.
+        body: feature map to feature map of the same size.
+        out_channels: output channels of ``body``.
     """
 
     readers = (Span("reduce"),)
@@ -42,30 +42,30 @@ class ReducingNeck(Neck):
 
 
 class DenseBlockNeck(ReducingNeck):
-    """The paper's: a dense block of five layers, growth 64, 1×1 width 256; 512 channels become 832.
+    """The paper's neck: a dense block of five layers, growth rate 64, bottleneck width 256; 512 channels become 832.
 
     Args:
-        in_channels: channels of the backbone's map.
-        channels: output of the 1×1 reduction.
-        widths: of the reduction, then of each layer inside and appended, where not as the paper has them.
+        in_channels: channels of the backbone's feature map.
+        channels: output channels of the 1×1 reduction.
+        widths: channels of the reduction, then of each layer's bottleneck and growth, in place of the paper's.
     """
 
     def __init__(self, in_channels: int, channels: int = 512, widths: Sequence[int] | None = None) -> None:
-        reduced, *layers = self.own_widths(channels) if widths is None else widths
+        reduced, *layers = self.default_widths(channels) if widths is None else widths
         body = DenseBlock(reduced, _NUM_LAYERS, growth=layers[1::2], width=layers[::2])
         super().__init__(in_channels, reduced, body, body.out_channels)
         self._widths = (reduced, *layers)
 
     @staticmethod
-    def own_widths(channels: int) -> list[int]:
+    def default_widths(channels: int) -> list[int]:
         """``widths`` where none are given."""
         return [channels] + [_INNER, _GROWTH] * _NUM_LAYERS
 
     def channel_groups(self) -> list[ChannelGroup]:
-        """The reduction; then of each layer the inside and what it appends.
+        """The reduction; then the bottleneck and the growth of each layer.
 
-        What is appended, and the reduction, is normalised anew by every later layer: it goes where all of them, and
-        the norm at the end, have no use for it.
+        The outputs of the reduction and of each layer are normalised separately by every later layer: a channel is
+        removed where the scales of all of these, and of the final norm, allow it.
         """
         reduced, *layers = self._widths
         groups = [self._shared("reduce", reduced, layer=0, offset=0)]
@@ -79,65 +79,65 @@ class DenseBlockNeck(ReducingNeck):
 
     @staticmethod
     def _shared(writer: str, size: int, *, layer: int, offset: int) -> ChannelGroup:
-        """Channels that the layers from ``layer`` on and the last norm find at ``offset``."""
+        """Channels at ``offset`` in the input of the layers from ``layer`` on and of the final norm."""
         norms = [Span(f"body.{i}.norm1", offset) for i in range(layer, _NUM_LAYERS)] + [Span("norm", offset)]
         readers = tuple(Span(f"body.{i}.conv1", offset) for i in range(layer, _NUM_LAYERS))
         return ChannelGroup(writer, size, tuple(norms), (Span(writer),), readers, output=offset)
 
 
 class _PlainNeck(ReducingNeck):
-    """A neck whose only removable channels are those of its last convolution."""
+    """A neck whose only prunable channels are those of its last convolution."""
 
     _last: str
 
     @staticmethod
-    def own_widths(channels: int) -> list[int]:
+    def default_widths(channels: int) -> list[int]:
         """``widths`` where none are given."""
         return [channels]
 
     def channel_groups(self) -> list[ChannelGroup]:
-        """Those of the norm at the end."""
+        """The channels of the final norm."""
         return [ChannelGroup(self._last, self.out_channels, (Span("norm"),), (Span(self._last),), output=0)]
 
 
 class Conv3x3Neck(_PlainNeck):
-    """One 3×3 convolution in place of the dense block: the best published figures.
+    """One 3×3 convolution in place of the dense block; it has the best published accuracy.
 
     Args:
-        in_channels: channels of the backbone's map.
-        channels: output of the 1×1 reduction, which no norm follows.
-        widths: one, of the 3×3 convolution, where it is not ``channels``.
+        in_channels: channels of the backbone's feature map.
+        channels: output channels of the 1×1 reduction, which has no norm.
+        widths: one value: channels of the 3×3 convolution, in place of ``channels``.
     """
 
     _last = "body"
 
     def __init__(self, in_channels: int, channels: int = 512, widths: Sequence[int] | None = None) -> None:
-        (out_channels,) = self.own_widths(channels) if widths is None else widths
+        (out_channels,) = self.default_widths(channels) if widths is None else widths
         body = Conv3x3(channels, out_channels)
         super().__init__(in_channels, channels, body, out_channels)
 
 
 class Conv1x1Neck(_PlainNeck):
-    """Nothing between reduction and batch norm.
+    """The 1×1 reduction without a body.
 
     Args:
-        in_channels: channels of the backbone's map.
-        channels: output of the 1×1 reduction.
-        widths: one, of the reduction, in place of ``channels``.
+        in_channels: channels of the backbone's feature map.
+        channels: output channels of the 1×1 reduction.
+        widths: one value: channels of the reduction, in place of ``channels``.
     """
 
     _last = "reduce"
 
     def __init__(self, in_channels: int, channels: int = 512, widths: Sequence[int] | None = None) -> None:
-        (channels,) = self.own_widths(channels) if widths is None else widths
+        (channels,) = self.default_widths(channels) if widths is None else widths
         super().__init__(in_channels, channels, nn.Identity(), channels)
 
 
 class NoNeck(Neck):
-    """The backbone's map as it is, as classifiers have it.
+    """Identity: passes the backbone's feature map on unchanged, as in classifiers.
 
     Args:
-        in_channels: channels of the backbone's map.
+        in_channels: channels of the backbone's feature map.
     """
 
     readers = ()
@@ -147,5 +147,5 @@ class NoNeck(Neck):
         self.out_channels = in_channels
 
     def forward(self, map_NCHW: Tensor) -> Tensor:
-        """The map itself."""
+        """Returns the feature map unchanged."""
         return map_NCHW

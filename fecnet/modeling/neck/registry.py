@@ -8,8 +8,8 @@ from fecnet.modeling.parts import NeckEntry
 _CHANNELS = {"channels": "MODEL.NECK_CHANNELS"}
 
 NECKS: dict[str, NeckEntry] = {
-    "dense_block": NeckEntry(build=DenseBlockNeck, options=_CHANNELS, own_widths=DenseBlockNeck.own_widths),
-    "conv3x3": NeckEntry(build=Conv3x3Neck, options=_CHANNELS, own_widths=Conv3x3Neck.own_widths),
-    "conv1x1": NeckEntry(build=Conv1x1Neck, options=_CHANNELS, own_widths=Conv1x1Neck.own_widths),
+    "dense_block": NeckEntry(build=DenseBlockNeck, options=_CHANNELS, default_widths=DenseBlockNeck.default_widths),
+    "conv3x3": NeckEntry(build=Conv3x3Neck, options=_CHANNELS, default_widths=Conv3x3Neck.default_widths),
+    "conv1x1": NeckEntry(build=Conv1x1Neck, options=_CHANNELS, default_widths=Conv1x1Neck.default_widths),
     "none": NeckEntry(build=NoNeck),
 }
