@@ -193,13 +193,6 @@ def test_numbers_of_classes_that_disagree_are_a_fault_and_no_loss():
         SoftTargetCriterion()(out, batch_of(distribution=torch.zeros(2, 8)))
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "soft_targets", "scn", "wasserstein", "valence_arousal"])
-def test_a_data_set_without_the_target_is_one_line(name):
-    out = {"logits": torch.zeros(2, 8), "importance": torch.zeros(2), "valence_arousal": torch.zeros(2, 2)}
-    with pytest.raises(ValueError, match=rf"LOSS.CRITERIA: '{name}' needs the target '\w+'; DATA.LABELS gives: fake"):
-        build_criterion(load_config(None, ["LOSS.CRITERIA", f"[{name}]"]), FERPLUS)(out, batch_of(fake=torch.zeros(2)))
-
-
 def test_weighted_criteria_refuse_what_makes_no_sum():
     with pytest.raises(ValueError, match=r"LOSS\.CRITERIA: no name"):
         WeightedCriteria([])
