@@ -30,7 +30,7 @@ from fecnet.evaluation.fold_accuracy import (
 )
 from fecnet.evaluation.plots import confusion_plot
 from fecnet.runs.inference import infer_run
-from fecnet.runs.tasks import Task, find_task, selecting_figure
+from fecnet.runs.tasks import Task, find_task, selection_metric
 from fecnet.runs.training import open_dataset
 from fecnet.studies.scheduler import PlannedRun, train_all
 from fecnet.utils.env import choose_device, provenance
@@ -94,7 +94,7 @@ def cross_validate(
     task = find_task(cfg, dataset)
     if not task.has_classes:
         raise ConfigError(f"LOSS.CRITERIA: {list(cfg.LOSS.CRITERIA)}; allowed for folds: criteria that learn classes")
-    selecting_figure(cfg, task)  # a schedule that needs one is refused
+    selection_metric(cfg, task)  # a schedule that needs one is refused
     settings = {number: [*overrides, *_of_fold(number)] for number in numbers}
     planned = [_plan(load_config(recipe, settings[number]), dataset, number) for number in numbers]
     runs = [PlannedRun(f"fold_{number}", tuple(settings[number])) for number in numbers]

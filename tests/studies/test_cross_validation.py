@@ -64,7 +64,7 @@ def test_folds_are_trained_measured_and_summed(moods, tmp_path, capfd):
     (folder / "fold_2/checkpoints/last").write_text("2\n")
     assert fecnet(command) == 0
     assert (folder / "fold_1/checkpoints/6/model.safetensors").stat().st_mtime_ns == whole
-    assert "going on after iteration 2" in (folder / "fold_2.log").read_text()
+    assert "resumed after iteration 2" in (folder / "fold_2.log").read_text()
     again = json.loads((folder / "folds.json").read_text())
     assert again["folds"] == found["folds"] and again["together"] == found["together"]
 
