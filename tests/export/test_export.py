@@ -240,7 +240,7 @@ def test_other_onnx_files_and_other_versions_are_told_apart(exported, tmp_path, 
         fecnet.load(tmp_path / "new.onnx")
     del proto.metadata_props[:]
     onnx.save(proto, tmp_path / "bare.onnx")
-    with pytest.raises(ValueError, match=r"bare\.onnx: says nothing of its preprocessing"):
+    with pytest.raises(ValueError, match=r"bare\.onnx: has no description of its preprocessing"):
         fecnet.load(tmp_path / "bare.onnx")
     with pytest.raises(ValueError, match="ONNX files run on the CPU here; allowed: auto, cpu"):
         fecnet.load(path, device="cuda")
