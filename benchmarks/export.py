@@ -84,7 +84,7 @@ def _row(exported: Exported) -> dict[str, Any]:
     """How the file and the net agree on real faces, and the size of the file."""
     found = exported.agreement
     lost = {name: before - after for name, (before, after) in found.percent.items()}
-    alike = {name: each.percent for name, each in found.alike.items()}
+    alike = {name: each.percent for name, each in found.same.items()}
     difference = found.differences.get("embedding", found.differences.get("logits"))
     values = (difference, alike.get("triplets"), alike.get("classes"), lost.get("triplets ALL"), lost.get("accuracy"))
     return dict(zip(FIGURES, (*values, exported.megabytes), strict=True))

@@ -20,7 +20,7 @@ BROAD = {"ValueError", "Exception", "BaseException"}
 ALLOWED = {
     "fecnet.encoder.onnx_net.OnnxNet.__init__": "onnxruntime's errors share no class",
     "fecnet.engine.checkpointer.load_trainer": "torch.load of a damaged file raises nearly anything",
-    "fecnet.export.graph.capture": "torch.export raises whatever it met",
+    "fecnet.export.graph.export_graph": "torch.export raises whatever it met",
     "fecnet.export.int8.make_int8": "onnxruntime's errors share no class",
     "fecnet.export.onnx.onnx_graph": "torch's exporter raises whatever it met",
     "fecnet.faces.decode._decode": "Pillow's readers raise nearly anything",

@@ -128,7 +128,7 @@ def test_recipes_are_listed_and_copied(installed):
 def test_the_demo_trains_and_is_measured(installed):
     told = installed.run("fecnet", "train", "demo", "DATA.PATH", "demo", *NEW_RUN, "--nproc", "2")
     assert "2 process(es)" in told
-    assert "measure it with: fecnet evaluate result/demo\n" in told
+    assert "evaluate it with: fecnet evaluate result/demo\n" in told
     info = load_info(find_checkpoint(installed.folder / "result" / "demo", "last"))
     assert info.iteration == 2
     assert info.command.startswith("fecnet train demo DATA.PATH demo SOLVER.LENGTH 2 ")

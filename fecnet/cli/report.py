@@ -37,7 +37,7 @@ def _report(options: argparse.Namespace) -> int:
     for run in runs:
         lacking = [name for name in run.expected if name not in run.tables]
         if lacking:
-            print(f"{run.path}: {' and '.join(lacking)} not measured: fecnet evaluate {run.path}")
+            print(f"{run.path}: {' and '.join(lacking)} not evaluated: fecnet evaluate {run.path}")
         elif run.dataset is None:
             print(f"{run.path}: a page without faces: {run.no_faces}")
     print(f"{output}: {len(data) / 1e6:.1f} MB in {time.monotonic() - started:.0f} s; opens in any browser, offline")

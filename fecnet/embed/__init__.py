@@ -1,1 +1,1 @@
-"""Pictures, folders and videos to vectors on disk, at any scale."""
+"""Embeds images, folders and videos to files, at any scale."""

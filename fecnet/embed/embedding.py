@@ -1,7 +1,7 @@
-"""``fecnet embed``: sources to vectors on disk, by one process or several of any number of machines.
+"""``fecnet embed``: embeds sources to files, with one process or several on any number of machines.
 
-Processes share nothing but the disk: each does the pieces that fall to it, whenever it comes to them. So none waits for
-another in an exchange, which for hours of photos would run out of time.
+Processes communicate only through the disk: each completes its own pieces independently. A collective operation would
+time out over hours of photos.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from fecnet.utils.files import locked, replace_text
 
 logger = logging.getLogger(__name__)
 
-_SEEN_S = 30.0  # for what one machine wrote to be seen by another
+_VISIBLE_S = 30.0  # time for a file to become visible on other machines
 _LOOK_S = 0.5
 _LOCK = "lock"
 
@@ -48,10 +48,10 @@ def embed_sources(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
-    """Write what the net says of all sources.
+    """Write the outputs of the net for all sources.
 
-    What is done so far lies in ``<output>.shards``: after a kill the same command goes on. Under torchrun the pieces
-    are dealt to the processes; a vector does not depend on who computes it.
+    Finished pieces are kept in ``<output>.shards``: the same command resumes an interrupted one. Under torchrun the
+    pieces are distributed over the processes; a vector does not depend on the process that computes it.
 
     Args:
         encoder: the net.
@@ -60,7 +60,7 @@ def embed_sources(
         kind: ``npy``, ``csv`` or ``mirrored``.
         name: output of the net, ``embedding`` or ``feature``.
         align: find faces and align them as in training.
-        overwrite: replace what stands at ``output``.
+        overwrite: replace an existing ``output``.
         progress: show a bar.
 
     Returns:
@@ -91,13 +91,13 @@ def embed_into(
     align: bool = False,
     progress: bool = True,
 ) -> None:
-    """Do the pieces of all sources, then have one process write what they are to become.
+    """Complete the pieces of all sources, then let one process write the result.
 
     Args:
         encoder: the net.
         sources: what to read.
-        path: what ``write`` makes; the pieces lie in ``<path>.shards`` until then.
-        write: is given all rows in order, and how many pictures have each status.
+        path: what ``write`` makes; the pieces are in ``<path>.shards`` until then.
+        write: called with all rows in order, and the number of images by status.
         name: see ``embed_sources``.
         align: see ``embed_sources``.
         progress: see ``embed_sources``.
@@ -112,10 +112,10 @@ def embed_into(
         encoder.check_align()
     comm.from_main(sources.check)
     work = path.with_name(f"{path.name}.shards")
-    with contextlib.closing(_Together(work)) as together:
+    with contextlib.closing(_Launch(work)) as launch:
         shards = Shards(work / _folder_name(encoder, name, align))
         stems = _complete(encoder, sources, shards, name, align=align, progress=progress)
-        if not together.finish(stems):
+        if not launch.finish(stems):
             return
         status = Counter(word for rows in _rows(shards, stems) for word in rows.status.tolist())
         write(_rows(shards, stems), status)
@@ -147,7 +147,7 @@ def _check_packed(encoder: Encoder, sources: Sources, *, align: bool) -> None:
 
 
 def _clear(work: Path) -> None:
-    """Remove what this command put there."""
+    """Remove the files of this command."""
     for shards in work.glob("shards-*"):
         shutil.rmtree(shards)
     for file in [*_of_launches(work), work / _LOCK]:
@@ -155,12 +155,12 @@ def _clear(work: Path) -> None:
 
 
 def _of_launches(work: Path) -> list[Path]:
-    """What launches say to their processes there, and began to say when they were killed."""
+    """Token files of launches, including partial ones of killed launches."""
     return [file for name in ("done-*", "launch-*", ".*.partial") for file in work.glob(name)]
 
 
 def _folder_name(encoder: Encoder, name: str, align: bool) -> str:
-    """Pieces that another net made, or in another way, are never taken for these."""
+    """Folder of the pieces, unique to the net and its options."""
     how = [encoder.identity, name, align, encoder.batch_size, encoder.device.type, encoder.detector_device]
     return f"shards-{hashlib.sha256(json.dumps(how).encode()).hexdigest()[:16]}"
 
@@ -168,7 +168,7 @@ def _folder_name(encoder: Encoder, name: str, align: bool) -> str:
 def _complete(
     encoder: Encoder, sources: Sources, shards: Shards, name: str, *, align: bool, progress: bool
 ) -> dict[str, str]:
-    """Do this process's pieces; the stems of all in order, each with its prefix."""
+    """Complete this process's pieces; returns the stems of all in order, each with its prefix."""
     stems: dict[str, str] = {}
     with tqdm(desc="pictures", unit="picture", disable=not progress or not comm.is_main()) as bar:
         for number, piece in enumerate(sources.pieces()):
@@ -180,14 +180,14 @@ def _complete(
     return stems
 
 
-class _Together:
-    """The processes of a launch, which meet on the disk alone.
+class _Launch:
+    """The processes of a launch, which synchronise through the disk.
 
     Args:
         work: folder they share; made where absent.
 
     Raises:
-        UserError: this process does not see what the first one wrote there.
+        UserError: the file that rank 0 wrote there is not visible to this process.
     """
 
     def __init__(self, work: Path) -> None:
@@ -199,7 +199,7 @@ class _Together:
         comm.from_main(self._begin)
         begun = time.monotonic()
         while not self._token.exists():
-            if time.monotonic() - begun > _SEEN_S:
+            if time.monotonic() - begun > _VISIBLE_S:
                 raise UserError(f"{work}: not seen by process {comm.rank()}: all machines must share the output")
             time.sleep(_LOOK_S)
 
@@ -212,17 +212,17 @@ class _Together:
         replace_text(self._token, "")
 
     def close(self) -> None:
-        """Let another launch begin; the folder goes where nothing is left in it."""
+        """Release the folder for another launch; remove it if it is empty."""
         self._held.close()
         if comm.is_main():
             with contextlib.suppress(OSError):
                 self._work.rmdir()
 
     def finish(self, stems: Iterable[str]) -> bool:
-        """Say that this process has done its pieces; the first one waits for the others and then goes on.
+        """Mark this process as finished; rank 0 waits for the others.
 
         Raises:
-            UserError: the processes saw different pictures, or another launch has taken the place of this one.
+            UserError: the processes found different images, or another launch has taken over the folder.
         """
         digest = hashlib.sha256(json.dumps(list(stems)).encode()).hexdigest()
         if not comm.is_main():
@@ -236,8 +236,8 @@ class _Together:
         return True
 
     def _are_done(self) -> bool:
-        """Whether all others have done theirs."""
-        if not self._token.exists():  # not every shared disk knows locks
+        """Whether all other processes have finished."""
+        if not self._token.exists():  # not every shared disk supports locks
             raise UserError(f"{self._work}: another command has begun to work here; this one gives way")
         return all(file.exists() for file in self._done[1:])
 

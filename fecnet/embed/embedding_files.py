@@ -1,4 +1,4 @@
-"""What ``fecnet embed`` leaves: one array and its table, one table, or a file for each picture.
+"""The output formats of ``fecnet embed``: one array and its table, one table, or a file for each image.
 
 Each is written from a stream of rows under a temporary name, then renamed. Shape suffixes: N pictures, D numbers each.
 """
@@ -24,7 +24,7 @@ Write = Callable[[Path, Iterable[Rows], int, int], None]
 
 
 def output_path(output: str | Path, kind: str) -> Path:
-    """Where the format writes, checked before any work is done.
+    """The output path for the format, checked before any work is done.
 
     Args:
         output: as the user gave it; empty for ``embeddings`` in the current folder.
@@ -41,12 +41,12 @@ def output_path(output: str | Path, kind: str) -> Path:
 
 
 def written(path: Path, kind: str) -> list[Path]:
-    """All that the format makes at ``path``."""
+    """All files that the format writes for ``path``."""
     return [path, path.with_suffix(".csv")] if kind == "npy" else [path]
 
 
 def made_here(folder: Path) -> bool:
-    """Whether format ``mirrored`` made a folder, and nothing else was put into it."""
+    """Whether a folder was written by format ``mirrored`` and holds nothing else."""
     table = folder / "status.csv"
     if folder.is_symlink() or not table.is_file():
         return False
@@ -60,7 +60,7 @@ def made_here(folder: Path) -> bool:
 
 
 def write_rows(path: Path, kind: str, rows: Iterable[Rows], num: int, dims: int) -> None:
-    """Write all rows at ``path``; what stands there is replaced.
+    """Write all rows to ``path``, replacing what is there.
 
     Args:
         path: see ``output_path``.
@@ -80,7 +80,7 @@ def write_rows(path: Path, kind: str, rows: Iterable[Rows], num: int, dims: int)
 
 
 def _write_npy(path: Path, rows: Iterable[Rows], num: int, dims: int) -> None:
-    """The vectors, float32, shape (N, D), and beside them a table of what each is of."""
+    """The vectors, float32, shape (N, D), and a table with the source of each."""
     with (
         whole_or_absent(path) as array,
         whole_or_absent(path.with_suffix(".csv")) as table,
@@ -100,7 +100,7 @@ def _write_npy(path: Path, rows: Iterable[Rows], num: int, dims: int) -> None:
 
 
 def _write_csv(path: Path, rows: Iterable[Rows], num: int, dims: int) -> None:
-    """One table: what a vector is of, then its numbers, so that float32 is read back to the bit."""
+    """One table: the source of each vector, then its values, which restore float32 exactly."""
     with whole_or_absent(path) as table, table.open("w", newline="", encoding="utf-8") as lines:
         writer = csv.writer(lines)
         writer.writerow([*COLUMNS, *(f"v{place}" for place in range(dims))])
@@ -111,7 +111,7 @@ def _write_csv(path: Path, rows: Iterable[Rows], num: int, dims: int) -> None:
 
 
 def _write_mirrored(path: Path, rows: Iterable[Rows], num: int, dims: int) -> None:
-    """The tree of the photos with a vector, float32, shape (D,), in each one's place; ``status.csv`` names all."""
+    """The folder tree of the photos, with a vector, float32, shape (D,), for each; ``status.csv`` lists all."""
     with whole_or_absent(path) as folder:
         folder.mkdir(parents=True)
         with (folder / "status.csv").open("w", newline="", encoding="utf-8") as lines:
@@ -139,7 +139,7 @@ _FORMATS: dict[str, tuple[Write, str]] = {
 
 
 def shown(name: str) -> str:
-    """A file's name for people: bytes that are no UTF-8 as escapes."""
+    """A file's name for display: bytes that are not UTF-8 as escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 

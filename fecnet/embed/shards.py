@@ -1,4 +1,4 @@
-"""What the net says of pieces, a file each: work that outlives being killed, done by one process or many.
+"""Outputs of pieces, one file each: work that survives interruption, by one process or many.
 
 Shape suffixes: N pictures, D numbers of each.
 """
@@ -26,7 +26,7 @@ _ARRAYS = ("vector", "status", "name", "place", "number", "time_s")
 
 @dataclass(frozen=True)
 class Rows:
-    """Pictures in order, and what was made of them.
+    """Images in order, with their outputs.
 
     Attributes:
         vector_ND: float32; rows of NaN where there is no face.
@@ -46,10 +46,10 @@ class Rows:
 
 
 def embedded(encoder: Encoder, frames: Iterator[Frame], output: str, *, align: bool) -> Iterator[Rows]:
-    """What the net says of a stream of pictures, ``PIECE`` at a time; memory does not grow with the stream.
+    """The outputs for a stream of images, ``PIECE`` at a time; memory does not grow with the stream.
 
-    Detector and net begin anew with each ``PIECE``, so that one who goes on there shows them the same pictures together
-    and gets the same to the bit.
+    Batches never cross the boundary of a ``PIECE``, so that a resumed command forms the same batches and gets identical
+    results, bit for bit.
 
     Args:
         encoder: the net.
@@ -85,7 +85,7 @@ def _rows(encoder: Encoder, some: Iterator[Frame], output: str, *, align: bool) 
 
 
 class Shards:
-    """The files of the pieces that are done.
+    """The files of finished pieces.
 
     Args:
         folder: where they are; made where absent.
@@ -96,11 +96,11 @@ class Shards:
         folder.mkdir(parents=True, exist_ok=True)
 
     def stem(self, number: int, piece: Piece) -> str:
-        """Names a piece by its place and by what is in it, so that another is never taken for it."""
+        """The name of a piece, unique by position and contents."""
         return f"{number:08d}-{hashlib.sha256(json.dumps(piece.key).encode()).hexdigest()[:16]}"
 
     def complete(self, stem: str, piece: Piece, encoder: Encoder, output: str, *, align: bool) -> Iterator[int]:
-        """Do what is not done of a piece.
+        """Complete a piece.
 
         Args:
             stem: of the piece.
@@ -110,7 +110,7 @@ class Shards:
             align: see ``embedded``.
 
         Returns:
-            How many pictures each of its files holds, as soon as it is there.
+            The number of images in each of its files, as soon as it is written.
 
         Raises:
             UserError: a file is damaged.
@@ -131,7 +131,7 @@ class Shards:
         replace_json(self._end(stem), {"parts": part, "note": piece.note})
 
     def read(self, stem: str, prefix: str) -> Iterator[Rows]:
-        """What was made of a piece.
+        """The rows of a piece.
 
         Args:
             stem: of the piece.
@@ -146,7 +146,7 @@ class Shards:
             yield Rows(*(held[name] for name in _ARRAYS))
 
     def note(self, stem: str) -> str:
-        """What is to be told of a piece; empty where all was well."""
+        """A message about a piece; empty if there is none."""
         return str(self._ended(stem)["note"])
 
     def _ended(self, stem: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What ``fecnet embed`` reads: photos, folders, lists, packed sets and videos, cut into pieces without reading them.
 
-A piece is what one process does at a time and what a kill costs at most. Its key says what is in it.
+A piece is the unit of work of one process, and the most that an interruption loses. Its key identifies its contents.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _LISTS = (".txt", ".lst", ".csv")
 
 
 class Frame(NamedTuple):
-    """A picture and where it is from.
+    """An image and its source.
 
     Attributes:
         name: of the photo, packed set or video, as it was given.
-        place: a path for what is made of it, relative to the folder of its source, with ``/``.
+        place: path of its output, relative to the folder of its source, with ``/``.
         number: row of the packed set or frame of the video, from 0; -1 of a photo.
         time_s: in the video; NaN elsewhere.
         picture: what an ``Encoder`` takes.
@@ -49,18 +49,18 @@ class Piece(Protocol):
 
     @property
     def prefix(self) -> str:
-        """Of the places of its pictures: a folder for each source, where there are several.
+        """Prefix of the places of its images: a folder for each source, if there are several.
 
-        It is neither in the key nor in the places that ``frames`` gives: with another source more or less they stay.
+        It is neither in the key nor in the places that ``frames`` gives: these do not depend on the other sources.
         """
 
     @property
     def key(self) -> list[str]:
-        """What tells it from any other piece."""
+        """Identifies the piece."""
 
     @property
     def note(self) -> str:
-        """What is to be told once it was read; empty where all was well."""
+        """A message for after reading; empty if there is none."""
 
     def frames(self, first: int) -> Iterator[Frame]:
         """Its pictures, without the first ``first``."""
@@ -68,7 +68,7 @@ class Piece(Protocol):
 
 @dataclass(frozen=True)
 class PhotoPiece:
-    """Photos: where each lies, and its place."""
+    """Photos: path and place of each."""
 
     photos: tuple[tuple[str, str], ...]
     prefix: str
@@ -136,7 +136,7 @@ class VideoPiece:
 
 
 class Sources:
-    """All sources of a command, as pieces in an order that every process finds alike.
+    """All sources of a command, as pieces in an order that is the same in every process.
 
     Args:
         paths: photos, folders, lists of photos (``.txt``, ``.lst``, ``.csv``), packed sets and videos.
@@ -144,7 +144,7 @@ class Sources:
 
     Attributes:
         paths: the sources as given.
-        passed_over: files in folders that are no pictures by their names, counted while pieces are made.
+        passed_over: files in folders that are not images by their suffix, counted while pieces are made.
 
     Raises:
         UserError: a source that is not there, or is nothing that can be read.
@@ -176,10 +176,10 @@ class Sources:
             yield from self._pieces_of(path, prefix)
 
     def check(self) -> None:
-        """Look at the first pictures of each source, so that what is wrong is said before any work is done.
+        """Read the first images of each source, so that errors come before any work is done.
 
         Raises:
-            UserError: a folder or list without a picture, or something that is no list.
+            UserError: a folder or list without a picture, or a file that is not a list.
         """
         for path in self.paths:
             self.passed_over = 0
@@ -237,7 +237,7 @@ class Sources:
             yield str(path), path.name
 
     def _below(self, folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
-        """The pictures in a folder and below, by name; hidden ones are not seen, nor a link to what it lies in."""
+        """The images in a folder and below, by name, without hidden files and links to a parent folder."""
         real = os.path.realpath(folder)
         if real in above:
             return
@@ -277,5 +277,5 @@ def _listed(path: Path) -> Iterator[str]:
 
 
 def _inside(name: str) -> str:
-    """The path of a listed photo without what leads out of a folder."""
+    """The path of a listed photo without parts that lead out of a folder."""
     return "/".join(part for part in PurePath(name).parts if part not in ("/", "..", "\\"))

@@ -15,7 +15,7 @@ from fecnet.utils.errors import UserError
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts")
 _INSTALL = "videos need OpenCV; install it with: pip install opencv-python-headless"
-_MOST_CAMERAS = 100  # OpenCV takes larger numbers apart: 200 is no camera but a way to open one
+_MOST_CAMERAS = 100  # OpenCV decodes larger numbers: 200 selects a backend, not a camera
 
 
 class VideoFrame(NamedTuple):
@@ -35,7 +35,7 @@ class _Frames:
         self.read = 0
 
     def frames(self, every: int = 1, first: int = 0) -> Generator[VideoFrame, None, None]:
-        """Every ``every``-th frame from the 0th on, to the end or to where no further one can be read.
+        """Every ``every``-th frame from frame 0 to the end, or to the last readable one.
 
         Args:
             every: 1 or more.
@@ -66,8 +66,8 @@ class Video(_Frames):
 
     Attributes:
         name: the path as it was given.
-        announced: how many frames the file says it has; 0 where it does not say.
-        rate: frames a second, as the file says it.
+        announced: number of frames according to the file; 0 = unknown.
+        rate: frames per second according to the file.
         read: how many were read so far.
 
     Raises:
@@ -81,9 +81,9 @@ class Video(_Frames):
 
     @property
     def note(self) -> str:
-        """What to tell of a file that was read to its end and has fewer frames than it says; else nothing.
+        """A message if the file ended before its announced number of frames; else empty.
 
-        One frame fewer is no news: where the number is not stored it follows from length and rate.
+        One frame fewer is normal: where the number is not stored it follows from length and rate.
         """
         if self.read >= self.announced - 1:
             return ""
@@ -97,7 +97,7 @@ class Video(_Frames):
 
 
 class Camera(_Frames):
-    """A camera of this machine, which goes on until it is no longer asked for frames.
+    """A camera of this machine; its frames do not end.
 
     Args:
         number: 0 for the first one.
@@ -105,8 +105,8 @@ class Camera(_Frames):
     Attributes:
         name: ``camera`` and its number.
         announced: 0: its frames have no number.
-        note: what to tell where it gives no more frames.
-        rate: frames a second, as the camera says it; 0 where it does not.
+        note: the message if it stops giving frames.
+        rate: frames per second according to the camera; 0 = unknown.
         read: how many were read so far.
 
     Raises:
@@ -138,7 +138,7 @@ def cv2() -> Any:
     Raises:
         UserError: it is missing.
     """
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its own lines about broken files; ours say it
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # suppress its messages about broken files; ours suffice
     try:
         import cv2
     except ImportError as error:
@@ -148,7 +148,7 @@ def cv2() -> Any:
 
 @contextmanager
 def silent() -> Iterator[Any]:
-    """OpenCV without its own lines about what it cannot open or write."""
+    """OpenCV without its own error messages."""
     logging = cv2().utils.logging
     level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
     try:

@@ -1,1 +1,1 @@
-"""A trained net with its preprocessing: from pictures to outputs."""
+"""A trained net with its preprocessing: maps images to outputs."""

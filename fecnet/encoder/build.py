@@ -1,4 +1,4 @@
-"""From a checkpoint, or a file that was exported from one, to an ``Encoder``: the settings stop here."""
+"""Builds an ``Encoder`` from a checkpoint or an exported file; settings are read only here."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def load_encoder(
 
 
 class OpenedNet(NamedTuple):
-    """A net, and what it says of itself.
+    """An opened net with its description.
 
     Attributes:
-        name: where it is.
-        file: with its weights.
-        info: what it says of itself.
+        name: its path.
+        file: the file with its weights.
+        info: its description.
         net: maps images to outputs.
         device: where it runs.
     """
@@ -78,13 +78,13 @@ def build_encoder(
     """The net with its preprocessing; see ``fecnet.load``.
 
     Raises:
-        UserError: what it says of itself lacks something.
+        UserError: its description is incomplete.
     """
     info = opened.info
-    cfg, seen = info.settings(), info.preprocessing
+    cfg, preprocessing = info.settings(), info.preprocessing
     maker = FaceMaker(
-        size=seen.height,
-        channels=seen.channels,
+        size=preprocessing.height,
+        channels=preprocessing.channels,
         recipe=_recipe(info),
         origin=opened.name,
         detector_model=detector_model,
@@ -94,12 +94,12 @@ def build_encoder(
     return Encoder(
         opened.net,
         maker,
-        views=[_channels_last] if inside else build_views(cfg, seen.height, seen.width),
+        views=[_channels_last] if inside else build_views(cfg, preprocessing.height, preprocessing.width),
         device=opened.device,
         batch_size=batch_size or cfg.EVAL.BATCH_SIZE,
         classes=info.classes,
         name=opened.name,
-        identity=_identity(opened.file, {**to_json(seen), "views": cfg.EVAL.TTA}),
+        identity=_identity(opened.file, {**to_json(preprocessing), "views": cfg.EVAL.TTA}),
     )
 
 
@@ -121,21 +121,21 @@ def _open_onnx(path: Path, device: str) -> OpenedNet:
         raise ConfigError(f"DEVICE: {device!r} with {path}: ONNX files run on the CPU here; allowed: auto, cpu")
     net = OnnxNet(path)
     if META not in net.extra:
-        raise CheckpointError(f"{path}: says nothing of its preprocessing; allowed: files that `fecnet export` made")
+        raise CheckpointError(f"{path}: has no description of its preprocessing; allowed: files of `fecnet export`")
     info = parse_info(net.extra[META], str(path))
     check_square(info)
     return OpenedNet(str(path), path, info, net, torch.device("cpu"))
 
 
 def _channels_last(image_NCHW: Tensor) -> Tensor:
-    """The view of a file that has its preprocessing inside: faces as they are stored."""
+    """The view for a graph with the preprocessing inside: stored faces, channels last."""
     return image_NCHW.permute(0, 2, 3, 1)
 
 
 def _identity(file: Path, preprocessing: Mapping[str, Any]) -> str:
-    """The weights and what they are shown, wherever they lie."""
-    shown = hashlib.sha256(json.dumps(preprocessing, sort_keys=True).encode()).hexdigest()
-    return f"{hash_file(file)[:16]}-{shown[:8]}"
+    """A hash of the weights and the preprocessing, independent of paths."""
+    digest = hashlib.sha256(json.dumps(preprocessing, sort_keys=True).encode()).hexdigest()
+    return f"{hash_file(file)[:16]}-{digest[:8]}"
 
 
 def _recipe(info: CheckpointInfo) -> FaceRecipe:

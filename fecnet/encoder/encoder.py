@@ -1,4 +1,4 @@
-"""A trained net with the preprocessing of its training data: pictures in, numbers out.
+"""A trained net with the preprocessing of its training data.
 
 Shape suffixes: N pictures, D embedding dimensions, F features, K classes; H, W, C height, width and channels.
 """
@@ -25,7 +25,7 @@ Boxes = Iterable[Box | None]
 
 
 class Encoded(NamedTuple):
-    """What the net says of some pictures.
+    """The outputs for some pictures.
 
     Attributes:
         outputs: each output of the net by name, float32, shape (N, …); rows of NaN where there is no face.
@@ -37,7 +37,7 @@ class Encoded(NamedTuple):
 
 
 class Classified(NamedTuple):
-    """The classes of some pictures.
+    """The predicted classes of some pictures.
 
     Attributes:
         names: the most probable class of each, None where there is no face.
@@ -55,35 +55,35 @@ class Encoder:
 
     A picture is a path; a uint8 array, shape (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA; or a torch tensor, uint8 or
     float in 0..1, shape (H, W) or (C, H, W). Several are given as arrays (N, H, W, C), tensors (N, C, H, W), lists or
-    iterators, also of one another. Each becomes a face just as ``fecnet prepare`` made those of the training data:
+    iterators, also nested. Each is converted to a face as ``fecnet prepare`` did for the training data:
     orientation applied, transparency on white, of several frames the first, any size, resized the same way. An array of
-    exactly the stored shape is a face of a packed set and goes in as it is.
+    exactly the stored shape is a face of a packed set and is used unchanged.
 
-    With ``align`` the face is found in the picture and aligned as in training: in the box that is given for it, or
-    else the largest face of the picture. Without it, what is in the box is cut out as in data sets with boxes. Pictures
+    With ``align`` the face is detected and aligned as in training: the one in the given box, or else the largest face
+    of the picture. Without it, the box is cropped as in data sets with boxes. Pictures
     without a face get a status and a row of NaN, not an exception.
 
     All methods may be called from several threads at once. Batches are computed in float32.
 
     Args:
         model: the net: a module in evaluation mode, or an exported one.
-        maker: makes faces of pictures.
-        views: each makes the net's input of stored faces, uint8 (n, C, H, W); outputs are their mean.
+        maker: converts pictures to faces.
+        views: each maps stored faces, uint8 (n, C, H, W), to an input of the net; outputs are averaged over views.
         device: where the model is.
         batch_size: faces per forward pass, and the most that ``stream`` holds.
-        classes: names in the order of the logits; empty without.
+        classes: names in the order of the logits; empty for a net without.
         name: the checkpoint, for errors.
-        identity: tells the net with its preprocessing from any other.
+        identity: a hash of the weights and the preprocessing.
 
     Attributes:
-        classes: names in the order of the logits; empty without.
+        classes: names in the order of the logits; empty for a net without.
         batch_size: faces per forward pass.
         face_shape: of a stored face: height, width, channels.
         channels: their names in order.
-        aligned: the training faces were aligned, and it is known how; else ``align`` is refused.
+        aligned: the training faces were aligned in a known way; else ``align`` is an error.
         name: the checkpoint.
-        identity: tells the net with its preprocessing from any other.
-        detector_device: where faces are looked for.
+        identity: a hash of the weights and the preprocessing.
+        detector_device: where the detector runs.
     """
 
     def __init__(
@@ -118,11 +118,11 @@ class Encoder:
     def embed(
         self, items: Items, *, align: bool = False, boxes: Boxes | None = None, return_status: bool = False
     ) -> np.ndarray | tuple[np.ndarray, list[str]]:
-        """Embeddings: the closer two are, the more alike people call the expressions.
+        """Embeddings: the closer two are, the more similar the expressions are to human annotators.
 
         Args:
             items: one picture or several, see the class; an iterator is read a batch at a time.
-            align: find the face and align it as in training; else a picture is a face as it is.
+            align: detect the face and align it as in training; else each picture is a face.
             boxes: where the face is in each picture: x1, y1, x2, y2 in pixels, or None.
             return_status: return the status of each picture too.
 
@@ -131,7 +131,7 @@ class Encoder:
             words: ``ok``, or another key of ``fecnet.encoder.pictures.STATUS``.
 
         Raises:
-            UserError: the net has no embedding; something that is no picture; or ``align`` cannot be done.
+            UserError: the net has no embedding; something that is not a picture; or ``align`` is not possible.
         """
         found = self._gathered("embedding", items, align, boxes)
         return (found.outputs["embedding"], found.status) if return_status else found.outputs["embedding"]
@@ -147,7 +147,7 @@ class Encoder:
     def features(
         self, items: Items, *, align: bool = False, boxes: Boxes | None = None, return_status: bool = False
     ) -> np.ndarray | tuple[np.ndarray, list[str]]:
-        """What the last layer reads, float32, shape (N, F); everything else as ``embed``."""
+        """The input of the last layer, float32, shape (N, F); everything else as ``embed``."""
         found = self._gathered("feature", items, align, boxes)
         return (found.outputs["feature"], found.status) if return_status else found.outputs["feature"]
 
@@ -171,7 +171,7 @@ class Encoder:
         return Classified(names, probability_NK, found.status)
 
     def distance(self, a: Item, b: Item, *, align: bool = False) -> float:
-        """How unlike two expressions are: squared Euclidean distance of the embeddings, as in training, 0 to 4.
+        """Dissimilarity of two expressions: squared Euclidean distance of the embeddings, as in training, 0 to 4.
 
         NaN where one of them has no face.
 
@@ -187,7 +187,7 @@ class Encoder:
         return float(np.square(first_D - second_D).sum())
 
     def odd_one_out(self, a: Item, b: Item, c: Item, *, align: bool = False) -> int | None:
-        """Which of three expressions people would call unlike the other two.
+        """The odd one out of three expressions.
 
         Args:
             a: a picture.
@@ -196,7 +196,7 @@ class Encoder:
             align: see ``embed``.
 
         Returns:
-            0, 1 or 2: the one outside the closest pair. None where one of them has no face, or two pairs are as close.
+            0, 1 or 2: the one outside the closest pair. None if one has no face, or two pairs are equally close.
 
         Raises:
             UserError: not one picture each; else as ``embed``.
@@ -209,8 +209,7 @@ class Encoder:
     def find_faces(self, picture: Item) -> Detections:
         """All faces of a picture, best score first; their boxes are what ``boxes`` takes.
 
-        Found with the detector of the training data; where none was at work, with YuNet if its model was given, else
-        with MTCNN.
+        Uses the detector of the training data; where there was none, YuNet if its model is given, else MTCNN.
 
         Args:
             picture: one picture, see the class.
@@ -243,14 +242,14 @@ class Encoder:
         return Encoded(outputs, [status for part in parts for status in part.status])
 
     def faces(self, items: Items, *, align: bool = False) -> list[np.ndarray | str]:
-        """The faces that the net gets of some pictures, to look at.
+        """The preprocessed faces of some pictures, for inspection.
 
         Args:
             items: see ``embed``.
             align: see ``embed``.
 
         Returns:
-            For each picture uint8 of ``face_shape``, or the status that says why there is none.
+            For each picture uint8 of ``face_shape``, or the status if there is none.
 
         Raises:
             UserError: as ``embed``.
@@ -258,7 +257,7 @@ class Encoder:
         return list(self._maker.make(_paired(items, None), align=align))
 
     def stream(self, items: Items, *, align: bool = False, boxes: Boxes | None = None) -> Iterator[Encoded]:
-        """``encode`` of a stream of any length, a batch at a time: no more than ``batch_size`` faces are held.
+        """``encode`` for a stream of any length, a batch at a time; at most ``batch_size`` faces are in memory.
 
         Args:
             items: see ``embed``.
@@ -269,7 +268,7 @@ class Encoder:
             UserError: as ``embed``.
         """
         if boxes is None and not align and isinstance(items, np.ndarray) and self._are_stored(items):
-            for first in range(0, len(items), self.batch_size):  # nothing is to be made of them one by one
+            for first in range(0, len(items), self.batch_size):  # no conversion needed
                 some = np.ascontiguousarray(items[first : first + self.batch_size])
                 yield Encoded(self._forward(some), [OK] * len(some))
             return
@@ -283,7 +282,7 @@ class Encoder:
             yield self._encoded(held)
 
     def _are_stored(self, items: np.ndarray) -> bool:
-        """Whether an array holds faces just as a packed set does."""
+        """Whether an array holds faces in the format of a packed set."""
         return items.dtype == np.uint8 and items.shape[1:] == self.face_shape
 
     def _encoded(self, faces: Sequence[np.ndarray | str]) -> Encoded:
@@ -306,13 +305,13 @@ class Encoder:
 
     @cached_property
     def _shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each output of one face."""
+        """The shape of each output for one face."""
         return {
             name: value.shape[1:] for name, value in self._forward(np.zeros((1, *self.face_shape), np.uint8)).items()
         }
 
     def check_align(self) -> None:
-        """Raise UserError unless faces can be aligned as in training: it is known how, and the detector is here."""
+        """Raise UserError unless faces can be aligned as in training: the method is known, the detector available."""
         self._maker.check_align()
 
     def check_faces(self, dataset: PackedDataset) -> None:
@@ -324,7 +323,7 @@ class Encoder:
             )
 
     def dims(self, name: str) -> int:
-        """Numbers in an output of one face, such as D of ``embedding``; see ``check_output``."""
+        """Dimension of an output for one face, such as D of ``embedding``; see ``check_output``."""
         self.check_output(name)
         return int(np.prod(self._shapes[name]))
 
@@ -349,7 +348,7 @@ class Encoder:
 
 
 def probabilities(logits_NK: np.ndarray) -> np.ndarray:
-    """Of each class, float32, shape (N, K)."""
+    """Probability of each class, float32, shape (N, K)."""
     return torch.from_numpy(logits_NK).softmax(dim=1).numpy()
 
 

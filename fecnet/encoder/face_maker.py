@@ -1,4 +1,4 @@
-"""From pictures to faces as the training data have them, a few at a time.
+"""Converts pictures to faces as in the training data, a few at a time.
 
 Shape suffixes: H, W pixels of a picture, S pixels a side of a face, C channels.
 """
@@ -19,25 +19,25 @@ from fecnet.faces.recipe import FaceRecipe
 from fecnet.faces.square_faces import load_square
 from fecnet.utils.errors import UserError
 
-_TOGETHER = 8  # pictures that the detector sees at once
-_TOGETHER_PIXELS = 40_000_000  # fewer where they are larger: bounds memory, 120 MB and the last picture
+_BATCH = 8  # pictures per call of the detector
+_BATCH_PIXELS = 40_000_000  # fewer if they are larger: bounds memory to 120 MB and the last picture
 
 Picture = tuple[Item, Box | None]
 Made = list[np.ndarray | str]  # uint8 (S, S, C) each, or a key of STATUS
 _Held = tuple[np.ndarray, Box | None] | np.ndarray | str  # a picture, a face or a key of STATUS
-_Together = Callable[[Sequence[np.ndarray], Sequence[Box | None]], Made]
+_MakeFaces = Callable[[Sequence[np.ndarray], Sequence[Box | None]], Made]
 
 
 class FaceMaker:
-    """Makes of pictures what ``fecnet prepare`` makes of them.
+    """Converts pictures to faces as ``fecnet prepare`` does.
 
     Args:
         size: S.
         channels: of the stored faces, in order.
         recipe: how the faces of the training data were made.
         origin: the checkpoint, for errors.
-        detector_model: YuNet's ``.onnx`` file, where the faces were found with it; where they were found with no
-            detector, ``find`` uses it instead of MTCNN.
+        detector_model: YuNet's ``.onnx`` file, if it was the detector; without a detector in training, ``find`` uses it
+            instead of MTCNN.
         detector_device: where MTCNN runs.
 
     Attributes:
@@ -64,49 +64,49 @@ class FaceMaker:
         self._detector: Detector | None = None
 
     def make(self, pictures: Iterable[Picture], *, align: bool) -> Iterator[np.ndarray | str]:
-        """The face of each picture in turn; at most ``_TOGETHER`` pictures are held.
+        """The face of each picture in turn; at most ``_BATCH`` pictures are held.
 
         Args:
-            pictures: a picture, and perhaps the box in it, x1, y1, x2, y2 in pixels.
-            align: find the face, in the box where there is one, and align it; else the box is cut out as data sets
-                with boxes are, and without one the picture is a face as it is.
+            pictures: a picture and optionally a box in it, x1, y1, x2, y2 in pixels.
+            align: detect the face, in the box if there is one, and align it; else the box is cropped as in data sets
+                with boxes, and without a box the picture is the face.
 
         Returns:
             uint8, shape (S, S, C) each, or a key of ``STATUS``.
 
         Raises:
-            UserError: no picture at all; or ``align``, and the training faces were not, or the detector is missing.
+            UserError: not a picture; ``align``, but the training faces were not aligned or the detector is missing.
         """
-        together = self._together(align)
+        make_faces = self._face_function(align)
         held: list[_Held] = []
         pixels = 0
         for item, box in pictures:
             if isinstance(item, np.ndarray) and item.shape == self.shape and box is None and not align:
-                held.append(item.copy())  # a face just as the data set stores it; the caller may write over his
+                held.append(item.copy())  # already a stored face; copied, since the caller may overwrite it
             else:
-                seen = as_rgb(item)
-                held.append(seen if isinstance(seen, str) else (seen, box))
-                pixels += 0 if isinstance(seen, str) else seen.shape[0] * seen.shape[1]
-            if len(held) == _TOGETHER or pixels > _TOGETHER_PIXELS:
-                yield from _in_order(held, together)
+                rgb = as_rgb(item)
+                held.append(rgb if isinstance(rgb, str) else (rgb, box))
+                pixels += 0 if isinstance(rgb, str) else rgb.shape[0] * rgb.shape[1]
+            if len(held) == _BATCH or pixels > _BATCH_PIXELS:
+                yield from _in_order(held, make_faces)
                 held, pixels = [], 0
-        yield from _in_order(held, together)
+        yield from _in_order(held, make_faces)
 
     def check_align(self) -> None:
         """Raise UserError where ``make`` with ``align`` would."""
-        self._together(align=True)
+        self._face_function(align=True)
 
-    def _together(self, align: bool) -> _Together:
+    def _face_function(self, align: bool) -> _MakeFaces:
         if align:
             self._check_aligned()
             return self._aligned_by(self._built_detector())
-        return self._as_they_are
+        return self._crop
 
     def find(self, image_HWC: np.ndarray) -> Detections:
-        """All faces of a picture, uint8 RGB, with the detector of the training data where one was at work.
+        """All faces of a picture, uint8 RGB, with the detector of the training data if there was one.
 
         Raises:
-            UserError: the detector is missing, or is another one than was recorded.
+            UserError: the detector is missing, or differs from the recorded one.
         """
         return self._built_detector().detect(image_HWC)
 
@@ -129,7 +129,7 @@ class FaceMaker:
                 raise UserError(f"{self._origin}: {error}") from error
         return self._detector
 
-    def _aligned_by(self, detector: Detector) -> _Together:
+    def _aligned_by(self, detector: Detector) -> _MakeFaces:
         recipe = self._recipe
 
         def aligned(images: Sequence[np.ndarray], boxes: Sequence[Box | None]) -> Made:
@@ -140,7 +140,7 @@ class FaceMaker:
 
         return aligned
 
-    def _as_they_are(self, images: Sequence[np.ndarray], boxes: Sequence[Box | None]) -> Made:
+    def _crop(self, images: Sequence[np.ndarray], boxes: Sequence[Box | None]) -> Made:
         made: Made = []
         for image_HWC, box in zip(images, boxes, strict=True):
             box_4 = None if box is None else np.asarray(box, np.float64)
@@ -162,9 +162,9 @@ class FaceMaker:
         return landmarks.make([face])[0][0]
 
 
-def _in_order(held: Sequence[_Held], together: _Together) -> Iterator[np.ndarray | str]:
-    """The faces of those that are pictures, and the others as they are, in order."""
+def _in_order(held: Sequence[_Held], make_faces: _MakeFaces) -> Iterator[np.ndarray | str]:
+    """Faces in order: pictures are converted, stored faces and statuses passed through."""
     pairs = [picture for picture in held if isinstance(picture, tuple)]
-    made = iter(together([image_HWC for image_HWC, _ in pairs], [box for _, box in pairs]) if pairs else [])
+    made = iter(make_faces([image_HWC for image_HWC, _ in pairs], [box for _, box in pairs]) if pairs else [])
     for picture in held:
         yield next(made) if isinstance(picture, tuple) else picture

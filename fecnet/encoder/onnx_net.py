@@ -15,8 +15,8 @@ from fecnet.utils.errors import CheckpointError
 class OnnxNet:
     """An ONNX graph; calling it maps images to outputs, in any number of threads at once.
 
-    As many threads compute as torch would take (``OMP_NUM_THREADS``). The file is handed over as bytes, so that one
-    which refers to further files reads none.
+    Uses as many threads as torch would (``OMP_NUM_THREADS``). The file is passed as bytes, so that it cannot refer to
+    external files.
 
     Args:
         path: the file.
@@ -35,12 +35,12 @@ class OnnxNet:
         options.log_severity_level = 3  # errors: they are raised too
         try:
             self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's errors share no class
+        except Exception as error:  # onnxruntime's errors share no base class
             raise CheckpointError(f"{path}: not an ONNX file that onnxruntime reads: {first_line(error)}") from error
         self.extra: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self._names = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, image: Tensor) -> Outputs:
-        """Outputs of a batch of images, as the graph wants them, on the CPU."""
+        """Outputs for a batch of images in the graph's input format, on the CPU."""
         found = self._session.run(self._names, {INPUT: image.contiguous().numpy()})
         return {name: torch.from_numpy(value) for name, value in zip(self._names, found, strict=True)}

@@ -1,4 +1,4 @@
-"""What a user may give as a picture, and what becomes of it: RGB pixels, or the word that says why there are none.
+"""Converts what a user may pass as a picture to RGB pixels, or to a status if that fails.
 
 Shape suffixes: N pictures, H, W, C height, width and channels.
 """
@@ -19,7 +19,7 @@ from fecnet.utils.errors import UserError
 
 OK = "ok"
 STATUS = {
-    OK: "there is a face, and what the net says of it",
+    OK: "there is a face with its outputs",
     **decode.REASONS,
     **extract.REASONS,
     "missing_file": "no such file",
@@ -33,10 +33,10 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def each_item(items: Items) -> Iterator[Item]:
-    """One picture after the other, of any nesting that ``Encoder`` takes; arrays and tensors as uint8 (H, W, C).
+    """Each picture in turn, from any nesting that ``Encoder`` accepts; arrays and tensors as uint8 (H, W, C).
 
     Raises:
-        UserError: an array or tensor that is no picture: see ``as_pixels``; or something else altogether.
+        UserError: an array or tensor that is not a picture, or another type.
     """
     if isinstance(items, str | Path):
         yield items

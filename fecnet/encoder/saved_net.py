@@ -19,7 +19,7 @@ class SavedNet(NamedTuple):
 
     Attributes:
         checkpoint: its folder.
-        info: what it says of itself.
+        info: its description.
         cfg: settings of its training.
         net: in evaluation mode, on the CPU.
     """
@@ -55,7 +55,7 @@ def build_saved_net(cfg: Frozen, info: CheckpointInfo) -> ExpressionNet:
 
 
 def check_square(info: CheckpointInfo) -> None:
-    """Pictures become square faces; what was trained on others cannot take them.
+    """Check that the net was trained on square faces, the only ones that pictures are converted to.
 
     Raises:
         CheckpointError: the faces are not square.

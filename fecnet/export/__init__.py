@@ -1,1 +1,1 @@
-"""A trained net as a file for other programs, checked against the net."""
+"""Exports a trained net to other formats and verifies the file against the net."""

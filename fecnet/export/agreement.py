@@ -1,4 +1,4 @@
-"""How alike two nets see the same faces: an exported one and the one it was made of.
+"""How closely the outputs of an exported net agree with those of the original.
 
 Shape suffixes: N faces, T triplets, D embedding dimensions, K classes.
 """
@@ -22,7 +22,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def timed_outputs(encoder: Encoder, faces_NHWC: np.ndarray, rows_N: np.ndarray, label: str) -> tuple[Arrays, float]:
-    """All outputs of some stored faces, by name, and faces per second.
+    """All outputs for some stored faces, by name, and faces per second.
 
     Args:
         encoder: the net.
@@ -41,9 +41,9 @@ def timed_outputs(encoder: Encoder, faces_NHWC: np.ndarray, rows_N: np.ndarray, 
 
 
 def largest_differences(ours: Arrays, theirs: Arrays) -> dict[str, float]:
-    """Of each output the largest difference, as a share of its largest value where that is above 1.
+    """The largest difference of each output, relative to its largest value where that is above 1.
 
-    Of embeddings, which are unit vectors, it is the difference itself. NaN anywhere is infinitely far.
+    For embeddings, which are unit vectors, it is absolute. NaN anywhere counts as infinite.
 
     Raises:
         UserError: other outputs or shapes.
@@ -59,25 +59,25 @@ def largest_differences(ours: Arrays, theirs: Arrays) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Alike:
-    """What two nets judge alike.
+class SamePredictions:
+    """On how many triplets or faces two nets give the same prediction.
 
     Attributes:
-        alike: triplets of which both name the same odd face, or faces that both give the same class.
-        total: of how many.
+        same: triplets with the same odd face, or faces with the same predicted class.
+        total: number of triplets or faces.
     """
 
-    alike: int
+    same: int
     total: int
 
     @property
     def percent(self) -> float:
-        """Per cent alike."""
-        return 100 * self.alike / self.total
+        """Share with the same prediction, %."""
+        return 100 * self.same / self.total
 
 
-def judged_alike(ours: Arrays, theirs: Arrays, faces_T3: np.ndarray) -> dict[str, Alike]:
-    """Triplets and classes judged alike, as far as the nets judge them.
+def prediction_agreement(ours: Arrays, theirs: Arrays, faces_T3: np.ndarray) -> dict[str, SamePredictions]:
+    """Agreement on triplets and classes, for the outputs that the nets have.
 
     Args:
         ours: outputs of one net.
@@ -87,10 +87,10 @@ def judged_alike(ours: Arrays, theirs: Arrays, faces_T3: np.ndarray) -> dict[str
     found = {}
     if "embedding" in ours:
         odd_T, other_T = (_odd(each["embedding"], faces_T3) for each in (ours, theirs))
-        found["triplets"] = Alike(int((odd_T == other_T).sum()), len(faces_T3))
+        found["triplets"] = SamePredictions(int((odd_T == other_T).sum()), len(faces_T3))
     if "logits" in ours:
         class_N, other_N = (each["logits"].argmax(1) for each in (ours, theirs))
-        found["classes"] = Alike(int((class_N == other_N).sum()), len(class_N))
+        found["classes"] = SamePredictions(int((class_N == other_N).sum()), len(class_N))
     return found
 
 
@@ -101,20 +101,20 @@ def _odd(emb_ND: np.ndarray, faces_T3: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Agreement:
-    """An exported net beside the one it was made of.
+    """The comparison of an exported net with the original.
 
     Attributes:
-        faces: what they were shown, in words.
+        faces: the compared faces, in words.
         differences: see ``largest_differences``.
-        alike: see ``judged_alike``.
-        percent: by figure, before and after, on the same faces; empty where nothing says what is right.
-        faces_per_s: before and after, on this machine, once: rough.
-        threads: that computed.
+        same: see ``prediction_agreement``.
+        percent: each metric before and after, on the same faces; empty without ground truth.
+        faces_per_s: before and after, measured once on this machine: approximate.
+        threads: CPU threads.
     """
 
     faces: str
     differences: dict[str, float]
-    alike: dict[str, Alike]
+    same: dict[str, SamePredictions]
     percent: dict[str, tuple[float, float]]
     faces_per_s: tuple[float, float]
     threads: int
@@ -124,7 +124,7 @@ class Agreement:
         return {
             "faces": self.faces,
             "largest_difference": self.differences,
-            "percent_alike": {name: round(alike.percent, 4) for name, alike in self.alike.items()},
+            "percent_alike": {name: round(each.percent, 4) for name, each in self.same.items()},
             "percent": {name: list(pair) for name, pair in self.percent.items()},
             "faces_per_s": [round(rate, 1) for rate in self.faces_per_s],
             "threads": self.threads,
@@ -132,12 +132,12 @@ class Agreement:
         }
 
     def text(self) -> str:
-        """What people read of it."""
-        lines = [f"checked on {self.faces}"]
+        """The comparison as text."""
+        lines = [f"verified on {self.faces}"]
         differences = ", ".join(f"{name} {value:.1e}" for name, value in self.differences.items())
         lines.append(f"largest difference: {differences}")
-        alike = (f"{name} {each.percent:.2f} % of {each.total:,}" for name, each in self.alike.items())
-        lines += [f"judged alike: {', '.join(alike)}"] if self.alike else []
+        same = (f"{name} {each.percent:.2f} % of {each.total:,}" for name, each in self.same.items())
+        lines += [f"same predictions: {', '.join(same)}"] if self.same else []
         for name, (before, after) in self.percent.items():
             lines.append(f"{name}: {after:.2f} % (the net: {before:.2f} %, {before - after:+.2f} points lost)")
         before, after = self.faces_per_s

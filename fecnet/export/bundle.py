@@ -1,4 +1,4 @@
-"""``fecnet export --format bundle``: a folder with weights, what they need to be used, and a model card."""
+"""``fecnet export --format bundle``: a folder with weights, their description and a model card."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WEIGHTS, _CARD = "model.safetensors", "README.md"
 
 
 def is_bundle_alone(path: Path) -> bool:
-    """Whether a folder is a bundle, here or anywhere made, and holds nothing else."""
+    """Whether a folder is a bundle and holds nothing else."""
     names = {file.name for file in path.iterdir()}
     if path.is_symlink() or names != {_WEIGHTS, INFO_FILE, _CARD}:
         return False
@@ -24,10 +24,10 @@ def is_bundle_alone(path: Path) -> bool:
 
 
 def make_bundle(source: Source) -> Save:
-    """``model.safetensors`` as it is, ``meta.json`` and ``README.md``: a checkpoint that lies alone.
+    """``model.safetensors`` unchanged, ``meta.json`` and ``README.md``: a checkpoint without a run.
 
     Raises:
-        UserError: a graph is asked for, which a bundle has not.
+        UserError: ``--raw``, which needs a graph; a bundle has none.
     """
     if source.raw:
         raise UserError("--raw: a bundle has weights and no graph; allowed with onnx, torch, int8")

@@ -1,4 +1,4 @@
-"""Holds an exported file against the net that it was made of: outputs, accuracy, rate."""
+"""Compares an exported file with the original net: outputs, metrics, throughput."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import torch
 
 from fecnet.encoder.encoder import Encoder
 from fecnet.engine.evaluator import Evaluator
-from fecnet.export.agreement import Agreement, Arrays, judged_alike, largest_differences, timed_outputs
+from fecnet.export.agreement import Agreement, Arrays, largest_differences, prediction_agreement, timed_outputs
 from fecnet.export.faces import CheckFaces
 from fecnet.utils.errors import UserError
 
-TOLERANCE = 1e-5  # largest difference of what a file says that computes in float32: see _FIGURES
-TOLERANCE_INSIDE = 1e-3  # and of its other outputs, such as the feature, whose rounding the last layer evens out
-ALIKE = 99.9  # least per cent of triplets and classes on which such a file agrees with the net
-_FIGURES = {"embedding": "ALL", "logits": "accuracy", "valence_arousal": "ccc"}  # by output
+TOLERANCE = 1e-5  # largest difference of the predictions of a float32 file: the outputs in _METRICS
+TOLERANCE_INSIDE = 1e-3  # of its other outputs, such as the feature: the last layer averages out their rounding errors
+MIN_AGREEMENT = 99.9  # least % of triplets and classes with the same prediction as the net's
+_METRICS = {"embedding": "ALL", "logits": "accuracy", "valence_arousal": "ccc"}  # by output
 
 
 def compare(encoder: Encoder, exported: Encoder, faces: CheckFaces, *, progress: bool) -> Agreement:
-    """How alike a net and its exported file are on the same faces.
+    """Compare a net and its exported file on the same faces.
 
     Args:
         encoder: the net.
@@ -35,9 +35,9 @@ def compare(encoder: Encoder, exported: Encoder, faces: CheckFaces, *, progress:
     theirs, their_rate = timed_outputs(exported, *stored, "the file" if progress else "")
     before, after = (_percent(faces.evaluator, outputs) for outputs in (ours, theirs))
     return Agreement(
-        faces.told,
+        faces.description,
         largest_differences(ours, theirs),
-        judged_alike(ours, theirs, faces.triplets_T3),
+        prediction_agreement(ours, theirs, faces.triplets_T3),
         {name: (before[name], after[name]) for name in before},
         (our_rate, their_rate),
         torch.get_num_threads(),
@@ -50,7 +50,7 @@ def _percent(evaluator: Evaluator | None, outputs: Arrays) -> dict[str, float]:
     for metric in evaluator.metrics if evaluator else ():
         part = evaluator.part({metric.output: torch.from_numpy(outputs[metric.output])}, metric)  # type: ignore[union-attr]
         (measured,) = metric.measure(part).values()
-        name = _FIGURES[metric.output]
+        name = _METRICS[metric.output]
         value = measured.metrics()[name]
         if value is not None:
             found["triplets ALL" if name == "ALL" else name] = value
@@ -58,15 +58,15 @@ def _percent(evaluator: Evaluator | None, outputs: Arrays) -> dict[str, float]:
 
 
 def check_tolerances(agreement: Agreement, target: Path) -> None:
-    """Hold a file that computes in float32 against what it may differ.
+    """Check a float32 file against the tolerances.
 
     Raises:
         UserError: it differs by more; names ``target``.
     """
-    said = agreement.text().replace("\n", "; ")
+    text = agreement.text().replace("\n", "; ")
     for name, difference in agreement.differences.items():
-        allowed = TOLERANCE if name in _FIGURES else TOLERANCE_INSIDE
+        allowed = TOLERANCE if name in _METRICS else TOLERANCE_INSIDE
         if not difference <= allowed:
-            raise UserError(f"{target}: not written: '{name}' differs from the net's by more than {allowed:g}: {said}")
-    if any(alike.percent < ALIKE for alike in agreement.alike.values()):
-        raise UserError(f"{target}: not written: less than {ALIKE:g} % judged alike: {said}")
+            raise UserError(f"{target}: not written: '{name}' differs from the net's by more than {allowed:g}: {text}")
+    if any(same.percent < MIN_AGREEMENT for same in agreement.same.values()):
+        raise UserError(f"{target}: not written: less than {MIN_AGREEMENT:g} % of the predictions are the same: {text}")

@@ -1,4 +1,4 @@
-"""``fecnet export``: a trained net as a file for others, held against the net it was made of before it is there."""
+"""``fecnet export``: a trained net in another format, verified against the original before the file gets its name."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ logger = logging.getLogger(__name__)
 
 class _Format(NamedTuple):
     make: Callable[[Source], Save]
-    ending: str  # of its file; empty = a folder
-    name: str  # of what is written where no other is given, after that of the run
+    ending: str  # suffix of its file; empty = a folder
+    name: str  # default name, appended to that of the run
     exact: bool  # computes in float32
-    open: Callable[[Path], Encoder] = partial(load_encoder, device="cpu")  # what was just written
+    open: Callable[[Path], Encoder] = partial(load_encoder, device="cpu")  # opens what was just written
 
 
 FORMATS = {
@@ -56,7 +56,7 @@ class Exported(NamedTuple):
     Attributes:
         path: file or folder.
         megabytes: on disk.
-        agreement: with the net it was made of.
+        agreement: with the original net.
     """
 
     path: Path
@@ -91,12 +91,12 @@ def export_run(
 
     Raises:
         UserError: no checkpoint, one of another format version, something that cannot be exported, or a file that
-            does not see faces as the net does: then none is left.
+            does not agree with the net: then none is left.
         OSError: the disk is full or read-only.
     """
     form = lookup(FORMATS, kind, key="format")
     if _is_file(path):
-        raise UserError(f"{path}: an exported file; allowed: the run or checkpoint folder that it was made of")
+        raise UserError(f"{path}: an exported file; allowed: the run or checkpoint folder that it was exported from")
     folder = find_checkpoint(path, checkpoint)
     info = load_info(folder)
     cfg = info.settings()
@@ -135,12 +135,12 @@ def export_run(
 
 
 def _is_file(path: str | Path) -> bool:
-    """Whether the name is that of a file of ``fecnet export``; what else it writes is a folder."""
+    """Whether the name is that of a file of ``fecnet export``; its other formats are folders."""
     return Path(path).suffix in {form.ending for form in FORMATS.values() if form.ending}
 
 
 def _target(output: str, checkpoint: Path, form: _Format, *, overwrite: bool) -> Path:
-    """Where to write, checked before any work is done."""
+    """The output path, checked before any work is done."""
     base = containing_folder(checkpoint)
     target = Path(output) if output else base.with_name(f"{base.name}{form.name}")
     if target.suffix != form.ending and (form.ending or _is_file(target)):
@@ -155,7 +155,7 @@ def _target(output: str, checkpoint: Path, form: _Format, *, overwrite: bool) ->
 
 @contextmanager
 def _beside(target: Path) -> Iterator[Path]:
-    """A path of the same name in a folder that is gone at the end."""
+    """A path of the same name in a temporary folder beside it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".partial", dir=target.parent) as folder:
         yield Path(folder) / target.name

@@ -1,4 +1,4 @@
-"""The faces that an export is checked on, and those that int8 is calibrated on.
+"""The faces that an export is verified on, and those that int8 is calibrated on.
 
 Shape suffixes: N faces, T triplets, H, W, C height, width and channels of stored faces, S their side.
 """
@@ -26,23 +26,23 @@ from fecnet.utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 _CALIBRATION = 512  # faces for int8
-_RENDERED = 300  # faces to check with where there are none
-_UNJUDGED = 5000  # faces, about, of a set that does not say what is right
-_RANDOM = 10_000  # triplets of faces that nobody judged
+_RENDERED = 300  # synthetic faces, where the run's data are not here
+_UNLABELLED = 5000  # faces, about, of a set without ground truth
+_RANDOM = 10_000  # triplets of faces without annotated triplets
 
 
 class CheckFaces(NamedTuple):
     """Faces to compare two nets on.
 
     Attributes:
-        told: which, in words.
+        description: which, in words.
         faces_NHWC: stored faces, uint8.
         rows_N: which of them.
         triplets_T3: of rows, as indices into ``rows_N``.
-        evaluator: says what is right about ``rows_N``; None where nothing does.
+        evaluator: of ``rows_N``; None without ground truth.
     """
 
-    told: str
+    description: str
     faces_NHWC: np.ndarray
     rows_N: np.ndarray
     triplets_T3: np.ndarray
@@ -50,7 +50,7 @@ class CheckFaces(NamedTuple):
 
 
 def choose_faces(cfg: Frozen, encoder: Encoder, info: CheckpointInfo, check: str) -> CheckFaces:
-    """The faces of the last split that the run reports; rendered ones where its data are not here.
+    """The faces of the last split that the run reports; synthetic ones where its data are not here.
 
     Args:
         cfg: settings of the run.
@@ -59,11 +59,11 @@ def choose_faces(cfg: Frozen, encoder: Encoder, info: CheckpointInfo, check: str
         check: another packed set to take them from; empty for that of the run.
 
     Raises:
-        UserError: another set is asked for, and is not there or has other faces.
+        UserError: another set is given, and is not there or has other faces.
     """
     path = Path(check or cfg.DATA.PATH)
     if not check and not (path / "dataset.json").is_file():
-        logger.info(f"{path}: not here, so the file is checked on rendered faces; --check DATASET takes real ones")
+        logger.info(f"{path}: not here, so the file is verified on synthetic faces; --check DATASET takes real ones")
         return _rendered_faces(encoder)
     dataset = PackedDataset(path)
     encoder.check_faces(dataset)
@@ -73,20 +73,22 @@ def choose_faces(cfg: Frozen, encoder: Encoder, info: CheckpointInfo, check: str
         check_classes(info, dataset, task)
         evaluator = build_evaluator(cfg, dataset, [split], torch.device("cpu"), task=task)
     except UserError as error:
-        logger.info(f"{error}; so accuracy is not measured")
-        rows_N = np.arange(0, len(dataset.faces_NHWC), max(1, len(dataset.faces_NHWC) // _UNJUDGED))
+        logger.info(f"{error}; so metrics are not computed")
+        rows_N = np.arange(0, len(dataset.faces_NHWC), max(1, len(dataset.faces_NHWC) // _UNLABELLED))
         return CheckFaces(
             f"{len(rows_N):,} faces of {path}", dataset.faces_NHWC, rows_N, _random_triplets(len(rows_N)), None
         )
     rows_N = evaluator.rows
-    judged = any(isinstance(metric, TripletMetric) for metric in evaluator.metrics)
-    triplets_T3 = np.searchsorted(rows_N, dataset.triplets(split).faces_T3) if judged else _random_triplets(len(rows_N))
-    told = f"{len(rows_N):,} faces of {path}, split {split}"
-    return CheckFaces(told, dataset.faces_NHWC, rows_N, triplets_T3, evaluator)
+    has_triplets = any(isinstance(metric, TripletMetric) for metric in evaluator.metrics)
+    triplets_T3 = _random_triplets(len(rows_N))
+    if has_triplets:
+        triplets_T3 = np.searchsorted(rows_N, dataset.triplets(split).faces_T3)
+    description = f"{len(rows_N):,} faces of {path}, split {split}"
+    return CheckFaces(description, dataset.faces_NHWC, rows_N, triplets_T3, evaluator)
 
 
 def _rendered_faces(encoder: Encoder) -> CheckFaces:
-    """Faces as ``fecnet prepare synthetic`` renders them, in the channels of the net; a mask is all there."""
+    """Faces as ``fecnet prepare synthetic`` renders them, in the channels of the net; a mask is 255 everywhere."""
     rendered_NSS3 = render_faces(
         sample_identities(_RENDERED, 0), sample_expressions(_RENDERED, 0)[0], size=encoder.face_shape[0]
     )
@@ -96,8 +98,8 @@ def _rendered_faces(encoder: Encoder) -> CheckFaces:
     }
     by_channel |= {name: rendered_NSS3[..., place] for place, name in enumerate("RGB")}
     faces_NHWC = np.stack([by_channel[name] for name in encoder.channels], axis=-1)
-    told = f"{_RENDERED:,} RENDERED faces, no real ones"
-    return CheckFaces(told, faces_NHWC, np.arange(_RENDERED), _random_triplets(_RENDERED), None)
+    description = f"{_RENDERED:,} SYNTHETIC faces, no real ones"
+    return CheckFaces(description, faces_NHWC, np.arange(_RENDERED), _random_triplets(_RENDERED), None)
 
 
 def _random_triplets(num: int) -> np.ndarray:
@@ -107,7 +109,7 @@ def _random_triplets(num: int) -> np.ndarray:
 
 
 def calibration_faces(cfg: Frozen, encoder: Encoder, calibrate: str) -> np.ndarray:
-    """Stored faces that were learnt from, evenly spread, uint8; of another set any.
+    """Training faces, evenly sampled, uint8; of another data set all its faces.
 
     Args:
         cfg: settings of the run.

@@ -1,4 +1,4 @@
-"""A net as one graph of torch's operators: what ONNX and ``torch.export`` files are made of.
+"""A net as one graph of torch's operators, for ONNX and ``torch.export`` files.
 
 Shape suffixes: N faces, H, W, C height, width and channels of stored faces, V views.
 """
@@ -26,7 +26,7 @@ from fecnet.utils.errors import UserError
 
 _BATCH = 64  # faces for calibration at a time
 
-Save = Callable[[Path, CheckpointInfo], None]  # writes a net to a path, with what it says of itself
+Save = Callable[[Path, CheckpointInfo], None]  # writes a net and its description to a path
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Source:
         model: in evaluation mode, on the CPU.
         views: see ``Encoder``.
         face_shape: of a stored face: height, width, channels.
-        raw: a graph takes stored faces, uint8 (N, H, W, C); else what a view makes of them, float (N, C, S, S).
+        raw: the graph takes stored faces, uint8 (N, H, W, C); else a view of them, float (N, C, S, S).
         name: the checkpoint, for errors.
         files: of its weights and description: ``model.safetensors`` in this folder.
         calibration_NHWC: stored faces like those trained on, uint8, for int8 alone.
@@ -55,25 +55,25 @@ class Source:
         """The net as a graph.
 
         Raises:
-            UserError: it does what no graph can hold.
+            UserError: it cannot be exported as a graph.
         """
         net = StoredFaces(self.model, self.views) if self.raw else self.model
         try:
-            return capture(net, self.graph_input(self.blank(2)))
+            return export_graph(net, self.graph_input(self.blank(2)))
         except UserError as error:
             raise UserError(f"{self.name}: {error}") from error
 
     def blank(self, num: int) -> np.ndarray:
-        """Stored faces without anything on them, for tracing."""
+        """Blank stored faces, for tracing."""
         return np.zeros((num, *self.face_shape), np.uint8)
 
     def graph_input(self, faces_NHWC: np.ndarray) -> Tensor:
-        """What the graph takes in of stored faces; of several views the first."""
+        """The graph's input for stored faces; of several views the first."""
         image = torch.from_numpy(faces_NHWC)
         return image if self.raw else self.views[0](image.permute(0, 3, 1, 2)).contiguous()
 
     def calibration(self) -> Iterator[np.ndarray]:
-        """What the graph takes in of the faces for calibration, a batch at a time."""
+        """The graph's input for the calibration faces, a batch at a time."""
         assert self.calibration_NHWC is not None
         for first in range(0, len(self.calibration_NHWC), _BATCH):
             yield self.graph_input(np.ascontiguousarray(self.calibration_NHWC[first : first + _BATCH])).numpy()
@@ -94,7 +94,7 @@ class StoredFaces(nn.Module):
     def forward(self, image: Tensor) -> Outputs:
         """Outputs of faces, uint8, shape (N, H, W, C); see ``engine.predict.average_views``."""
         image_NCHW = image.permute(0, 3, 1, 2).contiguous()
-        # all views at once: a pass for each would write the whole net into the graph as many times
+        # all views in one pass: a pass for each would repeat the whole net in the graph
         outputs: Outputs = self.model(torch.cat([view(image_NCHW) for view in self.views]))
         if len(self.views) == 1:
             return outputs
@@ -104,7 +104,7 @@ class StoredFaces(nn.Module):
         return outputs
 
 
-def capture(model: nn.Module, image: Tensor) -> ExportedProgram:
+def export_graph(model: nn.Module, image: Tensor) -> ExportedProgram:
     """The graph of a net in evaluation mode, for any number of faces.
 
     Args:
@@ -112,15 +112,15 @@ def capture(model: nn.Module, image: Tensor) -> ExportedProgram:
         image: an input of two faces, on the CPU.
 
     Raises:
-        UserError: the net does what no graph can hold.
+        UserError: the net cannot be exported as a graph.
     """
     try:
         with quiet(), torch.no_grad():
             program = torch.export.export(model, (image,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
             program = program.run_decompositions(_DECOMPOSED)
-    except Exception as error:  # torch raises whatever it met, of many kinds
+    except Exception as error:  # torch.export raises many types
         raise UserError(f"cannot be written as a graph: {first_line(error)}") from error
-    for node in program.graph.nodes:  # the lines of this machine's source files
+    for node in program.graph.nodes:  # stack traces with this machine's paths
         for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node"):
             node.meta.pop(key, None)
     return program
@@ -135,9 +135,9 @@ def _avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Any:
-    """An average over another number than that of the window, which the ONNX exporter of torch 2.15 passes over."""
+    """``divisor_override`` of average pooling, which the ONNX exporter of torch 2.15 ignores."""
     if divisor_override is None:
-        return NotImplemented  # stays as it is
+        return NotImplemented  # unchanged
     mean = torch.ops.aten.avg_pool2d.default(x, kernel_size, stride, padding, ceil_mode, True)
     return mean * (math.prod(kernel_size) / divisor_override)
 

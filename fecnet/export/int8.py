@@ -17,20 +17,20 @@ from fecnet.export.onnx import onnx_graph, saved
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import write_bytes
 
-# Most of the time goes here. Norms, roots and softmax stay in float.
+# These take most of the time. Norms, roots and softmax stay in float.
 _FOLLOWING = ("Relu", "Clip", "PRelu", "MaxPool")
 _IMAGE_CHANNELS = 4
 _QUANTISED = ["Conv", "Gemm", "MatMul", "Relu", "Clip", "Add", "Concat", "MaxPool", "AveragePool"]
 
 
 def make_int8(source: Source) -> Save:
-    """The graph of the net, quantised by what it says to the faces for calibration, to be written as ``.onnx``.
+    """The graph of the net, quantised with the calibration faces, to be written as ``.onnx``.
 
-    Static: the range of every activation is that of these faces. Weights have a scale for each output channel, and 7
-    bits: with 8, CPUs without VNNI instructions add up products to more than 16 bits hold, and cut them off.
+    Static quantisation: the range of every activation is that of these faces. Weights have a scale for each output
+    channel and 7 bits: with 8, sums of products saturate in 16 bits on CPUs without VNNI instructions.
 
     Raises:
-        UserError: a package is missing, or the net has an operator that ONNX has not.
+        UserError: a package is missing, or the net has an operator that ONNX lacks.
     """
     import_or_tell("onnxruntime", source.name)
     proto = onnx_graph(source)
@@ -44,7 +44,7 @@ def make_int8(source: Source) -> Save:
         try:
             quant_pre_process(whole, fused, skip_symbolic_shape=True)  # batch norms into convolutions
             proto = onnx.load(fused)
-            in_float = _left_in_float(proto.graph)
+            in_float = _float_nodes(proto.graph)
             quantization.quantize_static(
                 proto,
                 done,
@@ -63,7 +63,7 @@ def make_int8(source: Source) -> Save:
 
 
 class _Faces:
-    """What onnxruntime asks for the next batch for calibration."""
+    """Calibration data reader for onnxruntime."""
 
     def __init__(self, batches: Iterator[np.ndarray]) -> None:
         self._batches = batches
@@ -74,20 +74,20 @@ class _Faces:
         return None if batch is None else {INPUT: batch}
 
 
-def _left_in_float(graph: Any) -> list[str]:
-    """Names of the nodes that are not quantised: those that look at the image, and those that decide where to look."""
+def _float_nodes(graph: Any) -> list[str]:
+    """Names of the nodes that are not quantised: the first layers, and the sampling grid of a spatial transformer."""
     maker = {output: node for node in graph.node for output in node.output}
-    seeing = _seeing_the_image(graph, maker)
-    left = {node.name for node in (*seeing, *_making_the_grid(graph, maker))}
-    _stop_before_pools(graph, [node for node in seeing if node.op_type == "MaxPool"])
+    first = _first_layers(graph, maker)
+    left = {node.name for node in (*first, *_grid_nodes(graph, maker))}
+    _block_before_pools(graph, [node for node in first if node.op_type == "MaxPool"])
     return sorted(left)
 
 
-def _seeing_the_image(graph: Any, maker: dict[str, Any]) -> list[Any]:
-    """The first convolution, and what follows it up to the next one.
+def _first_layers(graph: Any, maker: dict[str, Any]) -> list[Any]:
+    """The first convolution, and the nodes after it up to the next one.
 
-    Over 1 to 4 channels onnxruntime gathers every window before it multiplies. For 7×7 that takes longer than the
-    convolution in float, so much that the whole net may not be faster; for 3×3 about as long.
+    With 1 to 4 input channels onnxruntime gathers every window before it multiplies. For 7×7 kernels that is slower
+    than the float convolution, so much that the whole net may not be faster; for 3×3 about equal.
     """
     channels = {weight.name: weight.dims[1] for weight in graph.initializer if len(weight.dims) == 4}
     found: list[Any] = []
@@ -98,11 +98,11 @@ def _seeing_the_image(graph: Any, maker: dict[str, Any]) -> list[Any]:
     return found
 
 
-def _stop_before_pools(graph: Any, pools: list[Any]) -> None:
-    """Keep onnxruntime from quantising before a pool instead of behind it.
+def _block_before_pools(graph: Any, pools: list[Any]) -> None:
+    """Keep onnxruntime from quantising before a pooling layer instead of after it.
 
-    It moves that step up past a pool, and a pool of 8-bit numbers is slow unless a quantised convolution is right
-    before it. It does not move past a maximum, here with the lowest number there is, which changes nothing.
+    It moves quantisation ahead of pooling, and 8-bit pooling is slow unless a quantised convolution comes right
+    before. It does not move it past a maximum; a maximum with the lowest float changes no value.
     """
     from onnx import helper, numpy_helper
 
@@ -115,8 +115,8 @@ def _stop_before_pools(graph: Any, pools: list[Any]) -> None:
         graph.node.insert(list(graph.node).index(pool) + 1, stop)
 
 
-def _making_the_grid(graph: Any, maker: dict[str, Any]) -> list[Any]:
-    """What a spatial transformer has its grid from: 256 levels are too few to name a place in a face."""
+def _grid_nodes(graph: Any, maker: dict[str, Any]) -> list[Any]:
+    """The nodes that compute a spatial transformer's sampling grid: 256 levels are too coarse for coordinates."""
     found: dict[str, Any] = {}
     wanted = [node.input[1] for node in graph.node if node.op_type == "GridSample"]
     while wanted:
@@ -129,7 +129,7 @@ def _making_the_grid(graph: Any, maker: dict[str, Any]) -> list[Any]:
 
 @contextmanager
 def _no_advice() -> Iterator[None]:
-    """Keep what onnxruntime logs about its own steps from the user's terminal."""
+    """Suppress onnxruntime's own log messages."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""The model card of an exported net: what it was learnt from, how well it does, what it must be shown."""
+"""The model card of an exported net: training data, metrics, preprocessing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fecnet.engine.description import CheckpointInfo, Export
 from fecnet.evaluation.coverage import format_coverage
 
 _OUTPUTS = {
-    "embedding": "an embedding of facial expressions: unit vectors, close where people call expressions alike",
+    "embedding": "an embedding of facial expressions: unit vectors, close where annotators see similar expressions",
     "classifier": "a classifier of facial expressions",
     "joint": "an embedding of facial expressions and a classifier of them, from one backbone",
     "affect": "valence and arousal of facial expressions",
@@ -18,7 +18,7 @@ _OUTPUTS = {
 
 
 def model_card(info: CheckpointInfo) -> str:
-    """Markdown of what an exported net says of itself.
+    """The model card in Markdown.
 
     Args:
         info: of the checkpoint, with ``export``.
@@ -36,13 +36,13 @@ def _lines(info: CheckpointInfo, export: Export) -> Iterator[str]:
     yield f"Net: `{model.BACKBONE}`, neck `{model.NECK}`, head `{model.HEAD}`.\n"
     yield "## Use\n"
     yield '```python\nimport fecnet\n\nencoder = fecnet.load("THIS_FOLDER")\n```\n'
-    yield "What it says is what the raters of its data would say of a picture, not what anybody feels.\n"
+    yield "It predicts what the annotators of its data would say of an image, not what anybody feels.\n"
     yield "## Data\n"
-    yield f"Learnt from `{data.name}`, {data.num_faces:,} faces, of:\n"
+    yield f"Trained on `{data.name}`, {data.num_faces:,} faces, of:\n"
     yield from (f"- {name}: `{value}`" for name, value in data.sources.items())
     yield f"\nPretrained weights: {info.pretraining or 'none'}.\n"
     yield f"```text\n{format_coverage(info.coverage)}\n```\n"
-    yield "## Measured\n"
+    yield "## Metrics\n"
     yield from _measured(info)
     yield "## Preprocessing\n"
     yield from _preprocessing(info)
@@ -55,10 +55,10 @@ def _lines(info: CheckpointInfo, export: Export) -> Iterator[str]:
 
 def _measured(info: CheckpointInfo) -> Iterator[str]:
     if info.accuracy is None:
-        yield "In training: nothing.\n"
+        yield "Not evaluated in training.\n"
         return
-    yield "In training, per cent:\n"
-    yield "| split | figure | per cent | of |\n| --- | --- | --- | --- |"
+    yield "In training, %:\n"
+    yield "| split | metric | % | of |\n| --- | --- | --- | --- |"
     for split, figures in info.accuracy.splits.items():
         if "ALL" in figures:
             rows = {row: figures[row] for row in ("ONE", "TWO", "THREE", "ALL")}
@@ -66,8 +66,8 @@ def _measured(info: CheckpointInfo) -> Iterator[str]:
         if "accuracy" in figures:
             yield f"| {split} | classes | {figures['accuracy']:.1f} | {sum(figures['total'])} |"
     selection = info.accuracy.selection
-    told = f"Selected by {selection.figure} of {selection.split}" if selection else "Not selected by any figure"
-    yield f"\n{told}: where a split selected, figures on it are higher than on faces that nothing was chosen by.\n"
+    how = f"Selected by {selection.figure} of {selection.split}" if selection else "Not selected by any metric"
+    yield f"\n{how}. Metrics on a split that selected the checkpoint are biased upwards.\n"
 
 
 def _percent(cell: Mapping[str, Any]) -> str:
@@ -75,11 +75,11 @@ def _percent(cell: Mapping[str, Any]) -> str:
 
 
 def _preprocessing(info: CheckpointInfo) -> Iterator[str]:
-    seen = info.preprocessing
+    pre = info.preprocessing
     yield (
-        f"Faces of {seen.height}×{seen.width} pixels, channels {', '.join(seen.channels)}, made by: "
-        f"`{json.dumps(seen.faces)}`. The net sees {seen.crop:g} of each side, resized to "
-        f"{seen.input_size} pixels, as 0..1, minus {seen.mean}, divided by {seen.std} (these two inside the "
+        f"Faces of {pre.height}×{pre.width} pixels, channels {', '.join(pre.channels)}, made by: "
+        f"`{json.dumps(pre.faces)}`. The net's input is {pre.crop:g} of each side, resized to "
+        f"{pre.input_size} pixels, as 0..1, minus {pre.mean}, divided by {pre.std} (these two inside the "
         f"net); views: {info.settings().EVAL.TTA}.\n"
     )
 

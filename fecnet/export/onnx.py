@@ -22,7 +22,7 @@ def make_onnx(source: Source) -> Save:
     """The graph of the net, to be written as ``.onnx``.
 
     Raises:
-        UserError: a package is missing, or the net has an operator that ONNX has not.
+        UserError: a package is missing, or the net has an operator that ONNX lacks.
     """
     return saved(onnx_graph(source))
 
@@ -31,7 +31,7 @@ def onnx_graph(source: Source) -> Any:
     """An ``onnx.ModelProto`` with the weights inside.
 
     Raises:
-        UserError: a package is missing, or the net has an operator that ONNX has not.
+        UserError: a package is missing, or the net has an operator that ONNX lacks.
     """
     for package in ("onnx", "onnxscript", "onnxruntime"):
         import_or_tell(package, source.name)
@@ -50,12 +50,12 @@ def onnx_graph(source: Source) -> Any:
                 external_data=False,
                 verbose=False,
             )
-    except Exception as error:  # the exporter raises whatever it met
+    except Exception as error:  # the exporter raises many types
         raise UserError(f"{source.name}: cannot be written as ONNX: {_reason(error)}") from error
     assert made is not None
     proto = made.model_proto
     for part in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.initializer):
-        del part.metadata_props[:]  # what the exporter did, with the lines of this machine's source files
+        del part.metadata_props[:]  # stack traces with this machine's paths
     for node in proto.graph.node:
         node.doc_string = ""
     return proto
@@ -74,7 +74,7 @@ def saved(proto: Any) -> Save:
 
 
 def _reason(error: BaseException) -> str:
-    """The first cause, in which the exporter names the operator."""
+    """The first cause, which names the operator."""
     while error.__cause__ is not None:
         error = error.__cause__
     return first_line(error)

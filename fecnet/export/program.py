@@ -21,7 +21,7 @@ def make_program(source: Source) -> Save:
     """The graph of the net, to be written as ``.pt2``, which ``torch.export.load`` opens.
 
     Raises:
-        UserError: the net does what no graph can hold.
+        UserError: the net cannot be exported as a graph.
     """
     program = source.graph()
 
@@ -35,9 +35,9 @@ def make_program(source: Source) -> Save:
 
 
 def open_program(path: Path) -> Encoder:
-    """The net of a ``.pt2`` that this process has just written, as it lies on disk, on the CPU.
+    """The net of a ``.pt2`` file that this process has just written, on the CPU.
 
-    ``torch.export.load`` runs what a file tells it to, so this is for no other file.
+    ``torch.export.load`` runs code from the file, so this is for no other file.
     """
     extra = {META: ""}
     with quiet():

@@ -1,1 +1,1 @@
-"""Network slimming: which channels go, and the smaller run that is left."""
+"""Network slimming: channel selection, and the run of the pruned net."""

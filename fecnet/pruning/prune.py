@@ -1,4 +1,4 @@
-"""From a trained run to a smaller one: channels with small scales removed, weights and settings written anew."""
+"""Prunes a trained run: removes channels with small scales and writes the weights and settings of the smaller net."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ from fecnet.utils.table import align_columns
 logger = logging.getLogger(__name__)
 
 _ALIKE = 0.2  # standard deviation of scales over their mean; a choice: VGG19 had 0.03 where pruning failed, else 0.6
-_THIN = 0.1  # of the channels of a layer; a choice
+_THIN = 0.1  # of the channels of a layer; chosen by hand
 
 
 @dataclass(frozen=True)
 class Goal:
-    """How much is removed; one of the first three.
+    """How much to remove; exactly one of the first three.
 
     Attributes:
         ratio: of the channels, between 0 and 1.
         parameters: of the pruned net, at most.
         macs: multiplications of the pruned net for one image, at most.
-        least: share of each layer's channels that stays, whatever their scales; one channel stays anyway.
+        least: minimum share of each layer's channels to keep; at least one channel is kept.
     """
 
     ratio: float | None = None
@@ -59,23 +59,23 @@ class Goal:
 
 
 def prune_run(path: str, goal: Goal, *, checkpoint: str = "best", inner: bool = False, output: str = "") -> Path:
-    """Write the pruned net of a checkpoint as a run of its own, which has not been trained yet.
+    """Write the pruned net of a checkpoint as a new, untrained run.
 
-    ``config.yaml`` in it is the recipe that trains it on: the run's settings with the pruned net's weights and
+    Its ``config.yaml`` is the recipe for fine-tuning: the run's settings with the pruned net's weights and
     ``MODEL.LAYER_CHANNELS``.
 
     Args:
         path: a run or checkpoint folder.
         goal: how much is removed.
         checkpoint: ``best`` or ``last``, for a run folder.
-        inner: leave the sums of residual blocks as they are and prune inside them, as the published code does.
+        inner: prune only inside residual blocks, not their sums, as the published code does.
         output: folder to write; empty for the run's name with ``-pruned``.
 
     Returns:
         The folder.
 
     Raises:
-        UserError: no checkpoint, a goal out of range, a net that cannot be pruned, or a folder that is taken.
+        UserError: no checkpoint, a goal out of range, a net that cannot be pruned, or a folder that exists.
     """
     source, info, cfg, net = open_saved_net(path, checkpoint)
     groups = removable_groups(net, cfg.MODEL.BACKBONE)
@@ -103,14 +103,14 @@ def prune_run(path: str, goal: Goal, *, checkpoint: str = "best", inner: bool = 
     _print(groups, choice, before, after)
     _plot(folder, scale_S, choice, source)
     logger.info(
-        f"\n{folder}: written, not trained since; measure it with: fecnet evaluate {folder}\n"
+        f"\n{folder}: written, not trained since; evaluate it with: fecnet evaluate {folder}\n"
         f"fine-tune it with: fecnet train {folder}/config.yaml SOLVER.BN_L1 0"
     )
     return folder
 
 
 def _warn_of_scales(checkpoint: Path, scale_S: Tensor, sparsity: float) -> None:
-    """Say so where which scales are the smallest tells little."""
+    """Warn where the scales say little about importance."""
     mean, deviation = float(scale_S.mean()), float(scale_S.std(correction=0))
     if not sparsity:
         logger.info(
@@ -126,7 +126,7 @@ def _warn_of_scales(checkpoint: Path, scale_S: Tensor, sparsity: float) -> None:
 
 
 def _is_frozen(net: nn.Module, group: ChannelGroup) -> bool:
-    """Whether its scales were not trained, so that they say nothing: ``MODEL.FREEZE_BACKBONE``."""
+    """Whether its scales were frozen by ``MODEL.FREEZE_BACKBONE`` and so carry no information."""
     return not all(net.get_submodule(norm.layer).get_parameter("weight").requires_grad for norm in group.norms)
 
 
@@ -156,15 +156,15 @@ def _output_folder(checkpoint: Path, output: str) -> Path:
 
 
 def _settings(cfg: Frozen, folder: Path, checkpoint: Path, info: CheckpointInfo, choice: Choice) -> Frozen:
-    """The run's settings, for a net of the widths that are left, starting from its weights."""
+    """The run's settings for the pruned net, initialised with its weights."""
     origin = f"{info.data.name}, iteration {info.iteration} of {containing_folder(checkpoint).resolve().name}"
-    told = f"{origin}; {choice.removed} of {choice.total} channels removed"
-    if info.pruned is not None:  # pruned twice without training: what it came from is told too
-        told += f"; before that: {cfg.MODEL.PRETRAINED_ON}"
+    history = f"{origin}; {choice.removed} of {choice.total} channels removed"
+    if info.pruned is not None:  # pruned twice without training: include the first net's origin
+        history += f"; before that: {cfg.MODEL.PRETRAINED_ON}"
     model = {
         "LAYER_CHANNELS": choice.widths,
         "PRETRAINED": str(folder / "checkpoints" / "0" / "model.safetensors"),
-        "PRETRAINED_ON": told,
+        "PRETRAINED_ON": history,
         "PRETRAINED_PARTS": "all",
     }
     run = {"NAME": f"{folder.resolve().name}-tuned", "OUTPUT_DIR": str(folder.parent)}
@@ -192,7 +192,7 @@ def _write(folder: Path, net: nn.Module, cfg: Frozen, info: CheckpointInfo) -> N
     folder.mkdir(parents=True, exist_ok=True)
     make_folder(folder / "checkpoints")
     checkpointer = Checkpointer(folder / "checkpoints", keep=0)
-    # not measured and not trained, whatever its origin was
+    # neither evaluated nor trained, unlike its origin
     described = replace(info, iteration=0, config=plain(cfg), accuracy=None, seconds=0.0, length=0)
     try:
         checkpointer.save(described, weights=net.state_dict(), trainer={}, best=False)
@@ -221,7 +221,7 @@ def _print(groups: list[ChannelGroup], choice: Choice, before: Mapping[str, int]
     ]
     if thin:
         logger.info(
-            f"nearly emptied: {', '.join(thin)}; fine-tuning may not mend it: --min-keep 0.25 leaves each a quarter"
+            f"nearly emptied: {', '.join(thin)}; fine-tuning may not recover it: --min-keep 0.25 leaves each a quarter"
         )
     for key, name in (("parameters", "parameters"), ("macs", "MACs per face")):
         ratio = before[key] / after[key]
@@ -229,9 +229,9 @@ def _print(groups: list[ChannelGroup], choice: Choice, before: Mapping[str, int]
 
 
 def _plot(folder: Path, scale_S: Tensor, choice: Choice, checkpoint: Path) -> None:
-    """``scales.png``; without matplotlib a line that says so."""
+    """Plot ``scales.png``; without matplotlib log that it was skipped."""
     history = read_metrics(containing_folder(checkpoint) / "metrics.jsonl")
     try:
         plot_scales(scale_S, folder / "scales.png", threshold=choice.threshold, history=history)
     except UserError as error:
-        logger.info(f"scales.png: not drawn: {error}")
+        logger.info(f"scales.png: not written: {error}")

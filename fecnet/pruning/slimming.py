@@ -1,4 +1,4 @@
-"""Network slimming (arXiv:1708.06519): which channels to remove by the scales of their batch norms, and removing them.
+"""Network slimming (arXiv:1708.06519): selects channels by the scales of their batch norms, and removes them.
 
 C channels of a group.
 """
@@ -22,15 +22,15 @@ Keep = list[Tensor]  # of each group which channels stay, bool, shape (C,)
 
 @dataclass(frozen=True)
 class Choice:
-    """What is kept.
+    """The channels to keep.
 
     Attributes:
-        keep: of each group which channels stay, bool.
-        threshold: the largest importance that was removed, 0 where nothing was.
-        removed: channels.
+        keep: mask of the kept channels of each group, bool.
+        threshold: the largest removed importance; 0 if nothing is removed.
+        removed: number of removed channels.
         total: channels that could be removed, the last of each group among them.
-        spared: channels among the smallest that stay, so that their group keeps its least share.
-        asked: channels that were to be removed.
+        spared: channels among the smallest that are kept for the minimum share of their group.
+        asked: number of channels to remove.
     """
 
     keep: Keep
@@ -47,7 +47,7 @@ class Choice:
 
 
 def scale_names(groups: Sequence[ChannelGroup]) -> list[str]:
-    """The batch norms whose scales decide, each once, in the order of the groups."""
+    """The batch norms whose scales rank the channels, each once, in the order of the groups."""
     return list(dict.fromkeys(norm.layer for group in groups for norm in group.norms))
 
 
@@ -76,7 +76,7 @@ def by_ratio(importances: Sequence[Tensor], ratio: float, *, least: float = 0.0)
         least: share of each group that stays whatever its importances, rounded up; one channel at least.
 
     Raises:
-        UserError: the ratio is not between 0 and 1, or no channel goes; an impossible share.
+        UserError: the ratio is not between 0 and 1, or removes no channel; an impossible share.
     """
     _check_least(least)
     if not 0 < ratio < 1:
@@ -136,9 +136,9 @@ def _removable(importances: Sequence[Tensor]) -> int:
 
 
 def _choose(importances: Sequence[Tensor], count: int, least: float) -> Choice:
-    """The choice that removes the ``count`` smallest that may go, or all of these; of equals the first goes.
+    """Remove the ``count`` smallest removable channels, or all of them; the first of equal ones.
 
-    Of each group the share ``least`` with the largest importances stays, rounded up, and one channel anyway.
+    Each group keeps its share ``least`` with the largest importances, rounded up, and at least one channel.
     """
     every = torch.cat(list(importances))
     stays = torch.cat([_must_stay(value_C, least) for value_C in importances])
@@ -156,7 +156,7 @@ def _choose(importances: Sequence[Tensor], count: int, least: float) -> Choice:
 
 
 def _must_stay(value_C: Tensor, least: float) -> Tensor:
-    """Where the largest share ``least`` of a group is, bool, shape (C,); of equals the first."""
+    """Mask of the largest share ``least`` of a group, bool, shape (C,); the first of equal ones."""
     count = max(1, math.ceil(least * len(value_C) - 1e-6))  # 0.07 of 100 are 7, also where it comes out a little larger
     stays_C = torch.zeros(len(value_C), dtype=torch.bool)
     stays_C[torch.argsort(value_C, descending=True, stable=True)[:count]] = True
@@ -201,7 +201,7 @@ def kept_macs(net: nn.Module, groups: Sequence[ChannelGroup], keep: Keep, macs: 
 
 
 def _axes(net: nn.Module, groups: Sequence[ChannelGroup], keep: Keep) -> Mapping[tuple[str, int], Tensor]:
-    """What stays along the axes of the layers: channels written and normalised along 0, read along 1."""
+    """Masks of what is kept along the axes of the layers: output channels along 0, input channels along 1."""
     axes: dict[tuple[str, int], Tensor] = {}
 
     def cut(spans: Sequence[Span], dim: int, keep_C: Tensor) -> None:
@@ -221,7 +221,7 @@ def _weight(net: nn.Module, layer: str) -> Tensor:
 
 
 def removable_groups(net: nn.Module, backbone: str) -> list[ChannelGroup]:
-    """The channel groups of a net of ours.
+    """The channel groups of a net.
 
     Raises:
         UserError: it has none.

@@ -1,1 +1,1 @@
-"""One HTML page of training runs (``fecnet report``). It reads what runs have written; it measures nothing itself."""
+"""One HTML page of training runs (``fecnet report``), from the files of the runs; no metric is computed here."""

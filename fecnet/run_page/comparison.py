@@ -1,4 +1,4 @@
-"""Several runs side by side: one table, curves over each other, and whether their figures can be compared at all."""
+"""Several runs side by side: a table, overlaid curves, and whether their metrics are comparable."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from fecnet.run_page.provenance import duration, iterations
 from fecnet.run_page.run_record import RunRecord
 from fecnet.run_page.tables import number, table
 
-_HEADLINES = {  # of each table: the figure to quote, and how it is said
-    "triplets": ("ALL", "of triplets judged as people do"),
-    "classes": ("accuracy", "of faces called their label"),
-    "affect": ("ccc", "of the possible concordance"),
+_HEADLINES = {  # of each table: the metric to quote, and its description
+    "triplets": ("ALL", "triplet accuracy"),
+    "classes": ("accuracy", "class accuracy"),
+    "affect": ("ccc", "mean CCC"),
 }
-_CUT = ("TRAIN_SPLIT", "HOLD_OUT", "FOLD", "FOLD_BY", "NUM_FOLDS", "FOLD_SEED")  # decide which faces a part holds
+_CUT = ("TRAIN_SPLIT", "HOLD_OUT", "FOLD", "FOLD_BY", "NUM_FOLDS", "FOLD_SEED")  # decide which faces a split holds
 
 
 def comparison_section(runs: Sequence[RunRecord], names: Sequence[str]) -> Markup:
-    """What is said above the runs.
+    """The section above the runs.
 
     Args:
         runs: two or more.
-        names: what each is called.
+        names: of the runs.
     """
     rows: list[list[Child]] = []
     for run, name in zip(runs, names, strict=True):
         info = run.best
-        figures = [element("li", f"{percent} % {said}: {split}") for split, percent, said in headline_figures(run)]
-        measured = element("ul", figures) if figures else "not measured"
+        metrics = [element("li", f"{percent} % {text}: {split}") for split, percent, text in headline_metrics(run)]
+        measured = element("ul", metrics) if metrics else "not evaluated"
         rows.append([name, info.kind, info.data.name, iterations(run), duration(info.seconds), measured])
     unlike = _unlike(runs)
-    notes = ["One run each: how much a figure changes from seed to seed is not on this page."]
+    notes = ["One run each: this page does not show the variation over seeds."]
     if unlike:
-        said = f"{', '.join(unlike[:-1])} and {unlike[-1]}" if len(unlike) > 1 else unlike[0]
-        notes.insert(0, f"The runs differ in {said}: a figure of one cannot be held against that of another.")
-    head = ["run", "kind", "data", "checkpoint", "time", "measured"]
+        what = f"{', '.join(unlike[:-1])} and {unlike[-1]}" if len(unlike) > 1 else unlike[0]
+        notes.insert(0, f"The runs differ in {what}: their metrics are not comparable.")
+    head = ["run", "kind", "data", "checkpoint", "time", "metrics"]
     return element(
         "section",
         element("h2", "Side by side"),
@@ -49,7 +49,7 @@ def comparison_section(runs: Sequence[RunRecord], names: Sequence[str]) -> Marku
 
 
 def _unlike(runs: Sequence[RunRecord]) -> list[str]:
-    """What differs so that figures cannot be compared."""
+    """The differences that make metrics incomparable."""
 
     def differ(values: list[Any]) -> bool:
         return any(value != values[0] for value in values)
@@ -66,17 +66,17 @@ def _unlike(runs: Sequence[RunRecord]) -> list[str]:
     found["views"] = [{name: run.tables[name]["views"] for name in tables} for run in runs]
     if {"fold", "hold_out"} & {split for _, split in shared}:
         found["folds or held-out faces"] = [{key: run.config.DATA[key] for key in _CUT} for run in runs]
-    found["what was counted"] = [{key: count[key] for key in shared} for count in counts]
+    found["numbers of triplets or faces"] = [{key: count[key] for key in shared} for count in counts]
     return [what for what, values in found.items() if differ(values)]
 
 
 def _coverage(run: RunRecord) -> Any:
-    """Of the data that was measured, else of the data trained on."""
+    """Coverage of the evaluated data, else of the training data."""
     return next((measured["coverage"] for measured in run.tables.values()), run.best.coverage)
 
 
 def _counts(run: RunRecord) -> dict[tuple[str, str], Any]:
-    """How many triplets or faces of each kind every measured split had."""
+    """The number of triplets or faces of each kind in every evaluated split."""
     counts: dict[tuple[str, str], Any] = {}
     for name, measured in run.tables.items():
         for split, values in measured["splits"].items():
@@ -85,13 +85,13 @@ def _counts(run: RunRecord) -> dict[tuple[str, str], Any]:
     return counts
 
 
-def headline_figures(run: RunRecord) -> list[tuple[str, str, str]]:
-    """Split, per cent and what it is, of all that was measured."""
+def headline_metrics(run: RunRecord) -> list[tuple[str, str, str]]:
+    """Split, value in % and description of the main metric of each table and split."""
     found = []
     for name, measured in run.tables.items():
-        key, said = _HEADLINES[name]
+        key, text = _HEADLINES[name]
         for split, values in measured["splits"].items():
             percent = values["fecnet"][key]["percent"] if name == "triplets" else values[key]
             selecting = " (this split selected the checkpoint)" if split == run.selecting_split else ""
-            found.append((split, number(percent), said + selecting))
+            found.append((split, number(percent), text + selecting))
     return found

@@ -1,4 +1,4 @@
-"""Learning curves as SVG, drawn from the lines of ``metrics.jsonl``."""
+"""Learning curves of ``metrics.jsonl`` as SVG."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from fecnet.run_page.markup import Markup, element
 from fecnet.run_page.run_record import RunRecord
 
 Points = list[tuple[float, float]]  # iteration and value
-Place = Callable[[float, float], tuple[float, float]]  # of a point on the drawing
+Place = Callable[[float, float], tuple[float, float]]  # maps a point to SVG coordinates
 
 _WIDTH, _HEIGHT = 480, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 30  # margins around the plot
 _COLOURS = 8  # of the style sheet: .line0 to .line7
-_MAX_POINTS = 1500  # of a line; more are not seen
+_MAX_POINTS = 1500  # of a line; more could not be distinguished
 _RELABELS = ("relabelled", "relabels_refused")
 _BATCH = "batch_accuracy"
 _NOT_TERMS = ("iteration", "lr", _BATCH, *_RELABELS)
 
 
 def run_curves(run: RunRecord) -> Markup:
-    """All that one run logged: loss and its terms, learning rate, relabels, and what was measured by split."""
+    """All that one run logged: loss and its terms, learning rate, relabels, and the metrics by split."""
     logged = [name for name in _names(run) if "/" not in name and name not in _NOT_TERMS]
     losses = {name: points(run, name) for name in logged}
     same = {name for name, line in losses.items() if name != "loss" and line == losses.get("loss")}
     charts = [line_chart("Loss", {name: line for name, line in losses.items() if name not in same})]
     charts.append(line_chart("Learning rate", {"lr": points(run, "lr")}))
-    charts.append(line_chart("Accuracy on training batches, per cent", {"accuracy": points(run, _BATCH)}))
+    charts.append(line_chart("Accuracy on training batches, %", {"accuracy": points(run, _BATCH)}))
     relabels = {name.replace("_", " "): points(run, name) for name in _RELABELS}
     charts.append(line_chart("Faces relabelled after an epoch", relabels))
     for split in dict.fromkeys(name.split("/")[0] for name in _names(run) if "/" in name):
-        figures = [name for name in _names(run) if name.startswith(f"{split}/")]
-        lines = {figure_name(name): points(run, name) for name in figures}
-        charts.append(line_chart(f"Measured on {split}, per cent", lines))
-    drawn = [chart for chart in charts if chart]
-    return element("div", drawn or [element("p", "No metrics were logged.", class_="absent")], class_="charts")
+        metrics = [name for name in _names(run) if name.startswith(f"{split}/")]
+        lines = {metric_name(name): points(run, name) for name in metrics}
+        charts.append(line_chart(f"Metrics on {split}, %", lines))
+    shown = [chart for chart in charts if chart]
+    return element("div", shown or [element("p", "No metrics were logged.", class_="absent")], class_="charts")
 
 
 def compared_curves(runs: Sequence[RunRecord], names: Sequence[str]) -> Markup:
-    """Several runs in one chart each: loss, learning rate, and every figure that at least two of them measured.
+    """Overlaid curves of several runs: loss, learning rate, and every metric that at least two of them logged.
 
     Args:
         runs: the runs.
-        names: what each is called.
+        names: of the runs.
     """
     shared = [name for name in dict.fromkeys(name for run in runs for name in _names(run)) if "/" in name]
     shared = [name for name in shared if sum(name in _names(run) for run in runs) > 1]
     titles = {"loss": "Loss", "lr": "Learning rate"}
-    titles |= {name: f"{name.split('/')[0]}: {figure_name(name)}, per cent" for name in shared}
+    titles |= {name: f"{name.split('/')[0]}: {metric_name(name)}, %" for name in shared}
     charts = [
         line_chart(title, {name: points(run, key) for name, run in zip(names, runs, strict=True)})
         for key, title in titles.items()
@@ -58,25 +58,25 @@ def compared_curves(runs: Sequence[RunRecord], names: Sequence[str]) -> Markup:
 
 
 def points(run: RunRecord, name: str) -> Points:
-    """The values of ``name`` by iteration; what is absent or not finite is left out."""
+    """The values of ``name`` by iteration; absent and non-finite values are left out."""
     found = [(line["iteration"], line[name]) for line in run.metrics if isinstance(line.get(name), (int, float))]
     return [(float(iteration), float(value)) for iteration, value in found if math.isfinite(value)]
 
 
-def figure_name(name: str) -> str:
-    """``val/mean_class_accuracy`` as people say it."""
+def metric_name(name: str) -> str:
+    """The metric of ``val/mean_class_accuracy`` in words."""
     return name.split("/")[-1].replace("_", " ").replace("f1", "F1").replace("ccc", "CCC")
 
 
 def reliability_chart(calibration: Mapping[str, Any]) -> Markup | None:
-    """How often the net is right by how sure it is (arXiv:1706.04599); None where no face was counted.
+    """Reliability diagram: accuracy over confidence (arXiv:1706.04599); None without a face.
 
     Args:
         calibration: of one split of ``classes.json``.
     """
     line = [(100 * of["confidence"], 100 * of["accuracy"]) for of in calibration["bins"] if of["count"]]
-    title = f"Calibration: per cent right by confidence; expected error {tick(calibration['ece'])}" if line else ""
-    lines = {"right": line, "as right as confident": [(0.0, 0.0), (100.0, 100.0)]} if line else {}
+    title = f"Calibration: accuracy over confidence, %; ECE {tick(calibration['ece'])}" if line else ""
+    lines = {"accuracy": line, "perfect calibration": [(0.0, 0.0), (100.0, 100.0)]} if line else {}
     return line_chart(title, lines, by="confidence")
 
 
@@ -86,7 +86,7 @@ def line_chart(title: str, lines: Mapping[str, Points], by: str = "iteration") -
     Args:
         title: above it.
         lines: points by the name of their line.
-        by: what the horizontal axis, from 0 on, is.
+        by: label of the horizontal axis, which starts at 0.
     """
     lines = {name: line for name, line in lines.items() if line}
     if not lines:
@@ -100,9 +100,9 @@ def line_chart(title: str, lines: Mapping[str, Points], by: str = "iteration") -
         up = (y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
         return _LEFT + across * (_WIDTH - _LEFT - _RIGHT), _HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM)
 
-    drawn = _grid(place, x_ticks, y_ticks)
-    drawn += [_line([place(*point) for point in _thinned(line)], number) for number, line in enumerate(lines.values())]
-    svg = element("svg", drawn, viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=f"{title}, by {by}")
+    shapes = _grid(place, x_ticks, y_ticks)
+    shapes += [_line([place(*point) for point in _thinned(line)], number) for number, line in enumerate(lines.values())]
+    svg = element("svg", shapes, viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=f"{title}, by {by}")
     return element("figure", element("figcaption", title), svg, _legend(lines), class_="chart")
 
 
@@ -122,7 +122,7 @@ def _names(run: RunRecord) -> list[str]:
 
 
 def _thinned(line: Points) -> Points:
-    """At most ``_MAX_POINTS`` of the points at even distances, the last among them."""
+    """At most ``_MAX_POINTS`` evenly spaced points, including the last."""
     step = -(-len(line) // _MAX_POINTS)
     return line[::-1][::step][::-1]
 

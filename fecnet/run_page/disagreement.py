@@ -1,4 +1,4 @@
-"""The section of faces on which net and people disagree, of all that a run measured."""
+"""The section of triplets and faces on which net and annotators disagree, of all evaluated splits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fecnet.run_page.markup import Child, Markup, element
 from fecnet.run_page.run_record import RunRecord
 from fecnet.utils.errors import UserError
 
-_LEGEND = "shown are the net's surest mistakes of each type, with whom people and whom the net call the odd one."
+_LEGEND = "shown are the most confident errors of each type, with the odd face of the annotators and of the net."
 
 
 def disagreement_section(run: RunRecord) -> list[Child]:
@@ -20,7 +20,7 @@ def disagreement_section(run: RunRecord) -> list[Child]:
     if run.dataset is None:
         return [no_faces(run)]
     parts = [*_triplets(run, run.dataset), *_labelled_faces(run, run.dataset)]
-    return parts or [element("p", "Neither triplets nor classes were measured.", class_="absent")]
+    return parts or [element("p", "Neither triplets nor classes were evaluated.", class_="absent")]
 
 
 def no_faces(run: RunRecord) -> Markup:
@@ -40,8 +40,8 @@ def _triplets(run: RunRecord, dataset: PackedDataset) -> list[Child]:
         except UserError as error:
             raise UserError(f"{run.path / 'evaluation' / 'embeddings.npz'}: {error}") from error
         counted = ", ".join(f"{row} {count:,}" for row, count in counts.items())
-        said = f"Judged otherwise than by people: {counted} of {len(triplets):,}; {_LEGEND}"
-        parts += [element("h4", f"{split}: triplets"), element("p", said, class_="note")]
+        text = f"Wrong triplets: {counted} of {len(triplets):,}; {_LEGEND}"
+        parts += [element("h4", f"{split}: triplets"), element("p", text, class_="note")]
         parts.append(triplet_sheet(dataset, failures))
     return parts
 
@@ -52,12 +52,12 @@ def _labelled_faces(run: RunRecord, dataset: PackedDataset) -> list[Child]:
         return []
     faces, num = wrong_faces(predicted["rows"], predicted["label"], predicted["probability"])
     known = int((predicted["label"] >= 0).sum())
-    said = (
-        f"{num:,} of {known:,} labelled faces of all measured splits are called another class than their label; the "
-        "surest mistakes, at most three of a kind. First the label, then the class called."
+    text = (
+        f"{num:,} of {known:,} labelled faces of all evaluated splits are misclassified; shown are the most confident "
+        "errors, at most three for each pair of label and predicted class. First the label, then the prediction."
     )
     return [
-        element("h4", "Faces: label and class called"),
-        element("p", said, class_="note"),
+        element("h4", "Faces: label and predicted class"),
+        element("p", text, class_="note"),
         wrong_face_sheet(dataset, faces, run.best.classes),
     ]

@@ -1,6 +1,6 @@
-"""The face map: measured faces laid out on a plane, made of the faces themselves.
+"""The face map: the evaluated faces as thumbnails on a two-dimensional layout of their outputs.
 
-Each face takes the free cell of a grid that is nearest to its place, so that none covers another.
+Each face takes the free grid cell nearest to its coordinates, so that no face covers another.
 
 Shape suffixes: N faces, D dimensions.
 """
@@ -15,12 +15,12 @@ from PIL import Image, ImageDraw
 
 from fecnet.run_page.pictures import visible
 
-MAX_FACES = 4000  # on a map; more are thinned out evenly: the time of t-SNE grows faster than their number
+MAX_FACES = 4000  # on a map; more are subsampled evenly: the time of t-SNE grows faster than linearly
 _SEED = 0
 _PERPLEXITY = 30.0
 _TSNE_ITERATIONS = 500
-_ANGLE = 0.7  # how coarsely far faces are summed up: 0.5, the default, takes a third longer for the same divergence
-_ROOM = 2.2  # cells per face
+_ANGLE = 0.7  # Barnes-Hut angle of t-SNE: 0.5, the default, takes a third longer for the same divergence
+_CELLS_PER_FACE = 2.2
 _SIDE = 2400  # pixels of the whole picture
 _CELLS = (14, 64)  # pixels of a cell
 _FRAME = 2  # pixels, in the colour of the face's class
@@ -28,11 +28,11 @@ _FRAME = 2  # pixels, in the colour of the face's class
 
 @dataclass(frozen=True)
 class Layout:
-    """Where faces stand.
+    """Coordinates of faces.
 
     Attributes:
         place_N2: coordinates, any unit.
-        method: how they were found, for people.
+        method: how they were computed, in words.
     """
 
     place_N2: np.ndarray
@@ -40,7 +40,7 @@ class Layout:
 
 
 def lay_out(value_ND: np.ndarray) -> Layout:
-    """t-SNE (arXiv:1301.3342), or PCA of very few faces and without scikit-learn; the same every time.
+    """t-SNE (arXiv:1301.3342), or PCA for very few faces or without scikit-learn; deterministic.
 
     Args:
         value_ND: finite, at least one face.
@@ -51,7 +51,7 @@ def lay_out(value_ND: np.ndarray) -> Layout:
     if num < 4:
         return Layout(principal(value_ND), "PCA; t-SNE is for 4 faces or more")
     if not np.ptp(value_ND, 0).max() > 0:  # nothing to lay out, and t-SNE would divide by zero
-        return Layout(principal(value_ND), "PCA; to the net all faces are alike")
+        return Layout(principal(value_ND), "PCA; all faces have the same output")
     try:
         from sklearn.manifold import TSNE
     except ImportError:
@@ -62,7 +62,7 @@ def lay_out(value_ND: np.ndarray) -> Layout:
 
 
 def principal(value_ND: np.ndarray) -> np.ndarray:
-    """The two directions in which the faces differ most, shape (N, 2); signs are fixed."""
+    """The first two principal components, shape (N, 2); signs are fixed."""
     centred_ND = value_ND - value_ND.mean(0)
     _, directions_DD = np.linalg.eigh(centred_ND.T @ centred_ND)
     top_D2 = directions_DD[:, ::-1][:, :2]
@@ -71,13 +71,13 @@ def principal(value_ND: np.ndarray) -> np.ndarray:
 
 
 def evenly(num: int, most: int) -> np.ndarray:
-    """At most ``most`` of ``num`` places, at even distances."""
+    """At most ``most`` of ``num`` indices, evenly spaced."""
     return np.arange(num) if num <= most else np.linspace(0, num - 1, most).round().astype(np.int64)
 
 
 def grid_size(num_faces: int) -> int:
     """Cells a side."""
-    return max(2, int(np.ceil(np.sqrt(_ROOM * num_faces))))
+    return max(2, int(np.ceil(np.sqrt(_CELLS_PER_FACE * num_faces))))
 
 
 def to_cells(place_N2: np.ndarray, side: int) -> np.ndarray:
@@ -107,7 +107,7 @@ def to_cells(place_N2: np.ndarray, side: int) -> np.ndarray:
 
 
 def _nearest_free(free: np.ndarray, down: np.ndarray, across: np.ndarray, x: float, y: float) -> tuple[int, int]:
-    """The free cell nearest to a place; windows around it are searched, each twice as wide as the one before."""
+    """The free cell nearest to a point; searches windows around it, each twice as wide as the one before."""
     side, reach = len(free), 2
     while True:
         top, left = max(0, int(y) - reach), max(0, int(x) - reach)
@@ -130,15 +130,15 @@ def paint(
     frame_N: Sequence[str | None],
     band_N: Sequence[str | None],
 ) -> Image.Image:
-    """The map as a picture, clear where no face is.
+    """The map as an image, transparent where there is no face.
 
     Args:
         faces_NHWC: all faces, uint8.
-        rows_N: which of them stand on the map.
+        rows_N: those on the map.
         cell_N: their cells.
         side: cells a side.
         frame_N: colours of their frames, or None for no frame.
-        band_N: colours of bands across their feet, or None for no band.
+        band_N: colours of bands along their lower edges, or None for no band.
     """
     size = int(np.clip(_SIDE // side, *_CELLS))
     sheet = Image.new("RGBA", (side * size, side * size))

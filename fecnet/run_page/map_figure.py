@@ -1,4 +1,4 @@
-"""The face map of a run as a figure: what is laid out, what colours mean, and what a pointer is told.
+"""The face map of a run as a figure: layout, legend and tooltips.
 
 Shape suffixes: N faces on the map, K classes.
 """
@@ -17,7 +17,7 @@ from fecnet.run_page.pictures import data_uri
 from fecnet.run_page.run_record import RunRecord
 from fecnet.utils.errors import UserError
 
-# Told apart on faces, on white and on black.
+# Distinguishable on faces, on white and on black.
 _COLOURS = (
     *("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#a855f7", "#8b5a2b"),
     *("#ec4899", "#14b8a6", "#84cc16", "#6366f1", "#f97316", "#9ca3af"),
@@ -27,17 +27,17 @@ _LEAST_PROBABILITY = 1e-6  # before the logarithm
 
 @dataclass(frozen=True)
 class MapFaces:
-    """What is known of the faces on a map.
+    """The faces on a map, with labels and predictions.
 
     Attributes:
         rows_N: of ``faces.npy``.
-        value_ND: what they are laid out by.
-        by: what that is, for people.
+        value_ND: the outputs that the layout is computed from.
+        by: what these outputs are, in words.
         classes: names in label order; empty = unknown.
         label_N: their labels, -1 = unknown.
-        called_N: the classes the net calls them, -1 = unknown.
+        predicted_N: their predicted classes, -1 = unknown.
         percent_N: the probability of those.
-        num_measured: how many were measured; those on the map are some of them.
+        num_measured: how many were evaluated; the map may show a subset.
     """
 
     rows_N: np.ndarray
@@ -45,13 +45,13 @@ class MapFaces:
     by: str
     classes: tuple[str, ...]
     label_N: np.ndarray
-    called_N: np.ndarray
+    predicted_N: np.ndarray
     percent_N: np.ndarray
     num_measured: int
 
 
 def map_faces(run: RunRecord, dataset: PackedDataset) -> MapFaces | None:
-    """The measured faces of a run with their labels; None where inference has written no values of them.
+    """The evaluated faces of a run with their labels; None where no outputs of single faces were written.
 
     Raises:
         UserError: a file of the run is damaged or does not fit the data.
@@ -61,7 +61,7 @@ def map_faces(run: RunRecord, dataset: PackedDataset) -> MapFaces | None:
         return None
     rows_N, value_ND, by = laid_out
     if len(rows_N) == 0:
-        raise UserError(f"{run.path / 'evaluation'}: holds no face; measure the run anew")
+        raise UserError(f"{run.path / 'evaluation'}: holds no face; evaluate the run again")
     num_measured = len(rows_N)
     some = evenly(num_measured, MAX_FACES)
     rows_N, value_ND = rows_N[some], value_ND[some]
@@ -72,13 +72,13 @@ def map_faces(run: RunRecord, dataset: PackedDataset) -> MapFaces | None:
         return MapFaces(rows_N, value_ND, by, classes, label_N, unknown_N, np.zeros(len(rows_N)), num_measured)
     place_N, there_N = _places(predicted["rows"], rows_N)
     label_N = np.where(there_N, predicted["label"][place_N], -1)
-    called_N = np.where(there_N, predicted["prediction"][place_N], -1)
+    predicted_N = np.where(there_N, predicted["prediction"][place_N], -1)
     percent_N = 100 * predicted["probability"][place_N].max(1)
-    return MapFaces(rows_N, value_ND, by, tuple(run.best.classes), label_N, called_N, percent_N, num_measured)
+    return MapFaces(rows_N, value_ND, by, tuple(run.best.classes), label_N, predicted_N, percent_N, num_measured)
 
 
 def _values(run: RunRecord) -> tuple[np.ndarray, np.ndarray, str] | None:
-    """Rows, what to lay them out by, and what that is called."""
+    """Rows, the outputs to lay them out by, and a description of these."""
     embedded = run.arrays("embeddings", ("embedding",))
     if embedded is not None:
         return embedded["rows"], embedded["embedding"], "embedding"
@@ -93,7 +93,7 @@ def _values(run: RunRecord) -> tuple[np.ndarray, np.ndarray, str] | None:
 
 
 def _labels_of(run: RunRecord, dataset: PackedDataset, rows_N: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    """Labels from the data set, for a net that learnt none: of the set of the settings, or of the first there is."""
+    """Labels from the data set, for a net trained without: the label set of the settings, or else the first one."""
     sets = list(dataset.description["label_sets"])
     label_N = np.full(len(rows_N), -1)
     if not sets:
@@ -110,13 +110,13 @@ def _labels_of(run: RunRecord, dataset: PackedDataset, rows_N: np.ndarray) -> tu
 
 
 def _places(known_M: np.ndarray, wanted_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where ``wanted_N`` stands in the increasing ``known_M``, and whether it does."""
+    """Indices of ``wanted_N`` in the increasing ``known_M``, and which are there."""
     place_N = np.minimum(np.searchsorted(known_M, wanted_N), len(known_M) - 1)
     return place_N, known_M[place_N] == wanted_N
 
 
 def map_figure(faces: MapFaces, dataset: PackedDataset, *, name: str) -> Markup:
-    """The picture, its legend, and what is told of each face under the pointer.
+    """The map with its legend and the data of its tooltips.
 
     Args:
         faces: those on the map.
@@ -128,20 +128,20 @@ def map_figure(faces: MapFaces, dataset: PackedDataset, *, name: str) -> Markup:
     cell_N = to_cells(layout.place_N2, side)
     coloured = 0 < len(faces.classes) <= len(_COLOURS)
     frame_N = [_COLOURS[label] if coloured and label >= 0 else None for label in faces.label_N.tolist()]
-    wrong_N = (faces.called_N >= 0) & (faces.label_N >= 0) & (faces.called_N != faces.label_N)
-    calls = zip(faces.called_N.tolist(), wrong_N.tolist(), strict=True)
-    band_N = [_COLOURS[called] if coloured and wrong else None for called, wrong in calls]
+    wrong_N = (faces.predicted_N >= 0) & (faces.label_N >= 0) & (faces.predicted_N != faces.label_N)
+    predictions = zip(faces.predicted_N.tolist(), wrong_N.tolist(), strict=True)
+    band_N = [_COLOURS[label] if coloured and wrong else None for label, wrong in predictions]
     picture = paint(dataset.faces_NHWC, faces.rows_N, cell_N, side, frame_N=frame_N, band_N=band_N)
-    some = "" if len(faces.rows_N) == faces.num_measured else f" of {faces.num_measured:,}, evenly chosen"
-    told = f"{len(faces.rows_N):,} faces{some}, by {faces.by}; {layout.method}. Near means alike to the net"
+    some = "" if len(faces.rows_N) == faces.num_measured else f" of {faces.num_measured:,}, evenly sampled"
+    text = f"{len(faces.rows_N):,} faces{some}, by {faces.by}; {layout.method}. Near faces have similar outputs"
     alt = f"Map of {len(faces.rows_N)} faces"
     parts = (
-        element("p", f"{told}; each face has a cell of its own.", class_="note"),
+        element("p", f"{text}; each face has a cell of its own.", class_="note"),
         _legend(faces) if coloured else None,
         element("input", type="checkbox", id=f"{name}-full", class_="full"),
         element("label", "actual size", for_=f"{name}-full"),
         element("div", element("img", src=data_uri(picture, quality=80), alt=alt), class_="wide", tabindex=0),
-        _told_under_pointer(faces, cell_N, side),
+        _tooltip_data(faces, cell_N, side),
     )
     return element("div", parts, class_="face-map")
 
@@ -151,16 +151,16 @@ def _legend(faces: MapFaces) -> Markup:
         element("li", element("i", style=f"background:{colour}"), name)
         for name, colour in zip(faces.classes, _COLOURS, strict=False)
     ]
-    band = "frame: label; a face called another class has a band in that class's colour"
-    said = band if (faces.called_N >= 0).any() else "frame: label"
-    return element("ul", items, element("li", element("small", said)), class_="legend")
+    band = "frame: label; a misclassified face has a band in the colour of the predicted class"
+    text = band if (faces.predicted_N >= 0).any() else "frame: label"
+    return element("ul", items, element("li", element("small", text)), class_="legend")
 
 
-def _told_under_pointer(faces: MapFaces, cell_N: np.ndarray, side: int) -> Markup:
-    """Data for ``page.js``: of each cell the face's row, label, class called and probability in per cent."""
-    columns = (faces.rows_N, faces.label_N, faces.called_N, faces.percent_N.round().astype(int))
-    told = zip(*(column.tolist() for column in columns), strict=True)
-    cells = dict(zip(cell_N.tolist(), told, strict=True))
+def _tooltip_data(faces: MapFaces, cell_N: np.ndarray, side: int) -> Markup:
+    """Data for ``page.js``: of each cell the face's row, label, predicted class and probability in %."""
+    columns = (faces.rows_N, faces.label_N, faces.predicted_N, faces.percent_N.round().astype(int))
+    values = zip(*(column.tolist() for column in columns), strict=True)
+    cells = dict(zip(cell_N.tolist(), values, strict=True))
     text = json.dumps({"side": side, "classes": faces.classes, "cells": cells}, separators=(",", ":"))
-    # no "<" can end the element, and JSON reads the escape as that character
+    # an escaped "<" cannot end the element; JSON decodes it to the same character
     return element("script", as_it_is(text.replace("<", "\\u003c")), type="application/json")

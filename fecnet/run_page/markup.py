@@ -1,4 +1,4 @@
-"""HTML from Python in which all text is escaped, whoever wrote it: only what ``element`` made is taken as markup."""
+"""HTML from Python; all text is escaped, only results of ``element`` count as markup."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _VOID = {"br", "img", "input", "meta"}  # HTML elements that are never closed
 
 
 class Markup(str):
-    """Text that is HTML already."""
+    """HTML, already escaped."""
 
 
 Child: TypeAlias = "str | int | float | Iterable[Child] | None"
@@ -21,9 +21,9 @@ def element(name: str, /, *children: Child, **attributes: str | int | float | bo
 
     Args:
         name: of the element.
-        children: text, which is escaped; ``Markup``, which is not; None, which is nothing; or several of these.
-        attributes: ``class_`` and ``for_`` lose their underscore, others have hyphens for underscores; True is an
-            attribute without a value, False or None none at all.
+        children: text, which is escaped; ``Markup``, which is not; None, which is skipped; or several of these.
+        attributes: ``class_`` and ``for_`` lose their underscore, others have hyphens for underscores; True gives an
+            attribute without a value, False and None omit it.
     """
     return Markup(f"<{name}{_attributes(attributes)}>" + ("" if name in _VOID else f"{join(children)}</{name}>"))
 

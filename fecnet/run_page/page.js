@@ -1,7 +1,7 @@
-// Tells which face is under the pointer on a face map. The page is whole without it.
+// Tooltips on face maps. The page is complete without them.
 for (const map of document.querySelectorAll(".face-map")) {
   const image = map.querySelector("img");
-  const told = JSON.parse(map.querySelector("script").textContent);
+  const data = JSON.parse(map.querySelector("script").textContent);
   const tip = document.createElement("div");
   const canvas = document.createElement("canvas");
   const text = document.createElement("p");
@@ -14,16 +14,16 @@ for (const map of document.querySelectorAll(".face-map")) {
   image.addEventListener("pointerleave", hide);
   image.addEventListener("pointermove", (event) => {
     const box = image.getBoundingClientRect();
-    const column = Math.floor((event.clientX - box.left) / box.width * told.side);
-    const row = Math.floor((event.clientY - box.top) / box.height * told.side);
-    const face = told.cells[row * told.side + column];
+    const column = Math.floor((event.clientX - box.left) / box.width * data.side);
+    const row = Math.floor((event.clientY - box.top) / box.height * data.side);
+    const face = data.cells[row * data.side + column];
     if (!face) return hide();
-    const [number, label, called, percent] = face;
-    const size = image.naturalWidth / told.side;
+    const [number, label, predicted, percent] = face;
+    const size = image.naturalWidth / data.side;
     canvas.getContext("2d").drawImage(image, column * size, row * size, size, size, 0, 0, 96, 96);
     const lines = [`face ${number}`];
-    if (label >= 0) lines.push(`label: ${told.classes[label]}`);
-    if (called >= 0) lines.push(`called: ${told.classes[called]}, ${percent} %`);
+    if (label >= 0) lines.push(`label: ${data.classes[label]}`);
+    if (predicted >= 0) lines.push(`predicted: ${data.classes[predicted]}, ${percent} %`);
     text.textContent = lines.join("\n");
     tip.hidden = false;
     const left = Math.min(event.clientX + 16, document.documentElement.clientWidth - tip.offsetWidth - 8);

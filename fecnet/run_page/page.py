@@ -1,4 +1,4 @@
-"""The page: runs one below the other, beneath what compares them; style, script and pictures are inside."""
+"""The page: a comparison, then the runs one below the other; style, script and images are inline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from fecnet.run_page.comparison import comparison_section, headline_figures
+from fecnet.run_page.comparison import comparison_section, headline_metrics
 from fecnet.run_page.curves import reliability_chart, run_curves
 from fecnet.run_page.disagreement import disagreement_section, no_faces
 from fecnet.run_page.map_figure import map_faces, map_figure
@@ -46,8 +46,8 @@ def build_page(runs: Sequence[RunRecord], *, made: datetime.datetime) -> str:
         body.append(comparison_section(runs, names))
     heads = [element("h2", name) for name in names] if len(runs) > 1 else [None]
     body += [_run(run, head, place) for place, (run, head) in enumerate(zip(runs, heads, strict=True), 1)]
-    said = f"Made by fecnet {VERSION} on {made:%Y-%m-%d %H:%M} from what the runs have written."
-    body += [element("footer", said), element("script", as_it_is(script))]
+    footer = f"Made by fecnet {VERSION} on {made:%Y-%m-%d %H:%M} from what the runs have written."
+    body += [element("footer", footer), element("script", as_it_is(script))]
     html = element("html", element("head", head), element("body", element("main", body)), lang="en")
     return f"<!doctype html>\n{html}\n"
 
@@ -57,14 +57,14 @@ def _file(name: str) -> str:
 
 
 def _policy(script: str) -> str:
-    """Nothing is fetched, and no script runs but ours, whatever a file of the run may hold."""
+    """Content security policy: nothing is fetched and only our script runs, whatever a file of the run holds."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     allowed = ("style-src 'unsafe-inline'", "img-src data:", f"script-src 'sha256-{digest}'")
     return "; ".join(("default-src 'none'", *allowed, "base-uri 'none'", "form-action 'none'"))
 
 
 def _names(runs: Sequence[RunRecord]) -> list[str]:
-    """Of their folders; with those above where two are called alike."""
+    """Folder names; whole paths where two are the same."""
     names = [run.name for run in runs]
     return [str(run.path) if names.count(name) > 1 else name for run, name in zip(runs, names, strict=True)]
 
@@ -78,16 +78,16 @@ def _contents(names: Sequence[str]) -> Markup | None:
 
 def _run(run: RunRecord, head: Markup | None, place: int) -> Markup:
     info = run.best
-    said = f"{info.kind} · {info.data.name} · {run.config.MODEL.BACKBONE}"
+    summary = f"{info.kind} · {info.data.name} · {run.config.MODEL.BACKBONE}"
     parts: list[Child] = [
         head,
-        element("p", f"{said} · checkpoint of iteration {info.iteration:,}", class_="note"),
+        element("p", f"{summary} · checkpoint of iteration {info.iteration:,}", class_="note"),
         _cards(run),
         element("h3", "Curves"),
         run_curves(run),
         element("h3", "Tables"),
         _tables(run),
-        element("h3", "Where net and people disagree"),
+        element("h3", "Where net and annotators disagree"),
         disagreement_section(run),
         element("h3", "Face map"),
         _map(run, f"run{place}"),
@@ -99,19 +99,19 @@ def _run(run: RunRecord, head: Markup | None, place: int) -> Markup:
 
 def _cards(run: RunRecord) -> Markup | None:
     cards = [
-        element("div", element("b", f"{percent} %"), element("span", said), element("small", split), class_="figure")
-        for split, percent, said in headline_figures(run)
+        element("div", element("b", f"{percent} %"), element("span", text), element("small", split), class_="figure")
+        for split, percent, text in headline_metrics(run)
     ]
     return element("div", cards, class_="figures") if cards else None
 
 
 def _tables(run: RunRecord) -> list[Child]:
-    parts: list[Child] = [_not_measured(run, name) for name in run.expected if name not in run.tables]
+    parts: list[Child] = [_not_evaluated(run, name) for name in run.expected if name not in run.tables]
     for name, measured in run.tables.items():
         if measured["iteration"] != run.best.iteration:
-            said = f"The {name} below are of iteration {measured['iteration']}; the checkpoint to use is now "
+            note = f"The {name} below are of iteration {measured['iteration']}; the best checkpoint is now of "
             again = element("code", f"fecnet evaluate {shlex.quote(str(run.path))}")
-            parts.append(element("p", said, f"{run.best.iteration}: measure anew: ", again, class_="absent"))
+            parts.append(element("p", note, f"{run.best.iteration}; evaluate it with: ", again, class_="absent"))
         for split, found in measured["splits"].items():
             selected = " (selected the checkpoint)" if split == run.selecting_split else ""
             views = measured["views"]
@@ -128,9 +128,9 @@ def _tables(run: RunRecord) -> list[Child]:
     return parts
 
 
-def _not_measured(run: RunRecord, what: str) -> Markup:
+def _not_evaluated(run: RunRecord, what: str) -> Markup:
     command = element("code", f"fecnet evaluate {shlex.quote(str(run.path))}")
-    return element("p", f"{what.capitalize()} not measured: ", command, class_="absent")
+    return element("p", f"{what.capitalize()} not evaluated: ", command, class_="absent")
 
 
 def _map(run: RunRecord, name: str) -> Markup:
@@ -138,5 +138,5 @@ def _map(run: RunRecord, name: str) -> Markup:
         return no_faces(run)
     faces = map_faces(run, run.dataset)
     if faces is None:
-        return element("p", "No values of single faces were written: measure the run anew.", class_="absent")
+        return element("p", "No outputs of single faces were written: evaluate the run again.", class_="absent")
     return map_figure(faces, run.dataset, name=name)

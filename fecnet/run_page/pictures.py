@@ -1,4 +1,4 @@
-"""Pictures inside the page: faces as data URIs, so that nothing need be fetched."""
+"""Inline images: faces as data URIs, so that nothing is fetched."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image, features
 
 from fecnet.run_page.markup import Markup, element
 
-_SHOWN = 96  # pixels; larger faces are made smaller
+_SHOWN = 96  # pixels; larger faces are scaled down
 
 
 def face_picture(image_HWC: np.ndarray, alt: str) -> Markup:
@@ -18,7 +18,7 @@ def face_picture(image_HWC: np.ndarray, alt: str) -> Markup:
 
     Args:
         image_HWC: uint8, of one to four channels as stored.
-        alt: what it is, for those who cannot see it.
+        alt: alternative text.
     """
     image = Image.fromarray(visible(image_HWC))
     image.thumbnail((_SHOWN, _SHOWN))
@@ -31,7 +31,7 @@ def visible(image_HWC: np.ndarray) -> np.ndarray:
 
 
 def data_uri(image: Image.Image, *, quality: int) -> str:
-    """The picture in a text, as WebP, or as PNG where Pillow was built without it."""
+    """The image as a data URI: WebP, or PNG where Pillow lacks WebP."""
     form = "WEBP" if features.check("webp") else "PNG"
     held = io.BytesIO()
     image.save(held, form, quality=quality)

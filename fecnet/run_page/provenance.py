@@ -1,4 +1,4 @@
-"""Where a run's numbers come from: command, code, hardware, time, data, settings."""
+"""Provenance of a run's results: command, code, hardware, time, data, settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AGAIN = ("fecnet", "train")
 
 
 def provenance_section(run: RunRecord) -> list[Markup]:
-    """All that is known of how the run came about."""
+    """Everything that is recorded of how the run was made."""
     info, made = run.best, to_json(run.best.provenance)
     facts: list[tuple[str, Child]] = [
         ("trained by", element("code", info.command)),
@@ -27,11 +27,11 @@ def provenance_section(run: RunRecord) -> list[Markup]:
         ("hardware", _hardware(made)),
         ("iteration", iterations(run)),
         ("selected by", run.selecting_split or "nothing: the last iteration"),
-        ("trained before", info.pretraining or "no"),
+        ("pretraining", info.pretraining or "no"),
         ("data", _data(run)),
     ]
     for name, table in run.tables.items():
-        facts.append((f"{name} measured", _measured(table)))
+        facts.append((f"{name} evaluated", _measured(table)))
     return [
         _definitions(facts),
         _folded("Coverage of the data: what was read, kept and dropped", format_coverage(info.coverage)),
@@ -40,12 +40,12 @@ def provenance_section(run: RunRecord) -> list[Markup]:
 
 
 def iterations(run: RunRecord) -> str:
-    """Of the checkpoint that is used, and of the whole training."""
+    """Iteration of the best checkpoint, and the length of the training."""
     return f"{run.best.iteration:,} of {run.best.length or '?'}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """A duration in a fitting unit."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
@@ -56,8 +56,8 @@ def _definitions(facts: Iterable[tuple[str, Child]]) -> Markup:
 
 
 def _version(known: Mapping[str, Any]) -> str:
-    said = f"commit {known['commit']}" if known["commit"] else "commit unknown"
-    return f"fecnet {known['fecnet']}, {said}, torch {known['torch']}, Python {known['python']}"
+    commit = f"commit {known['commit']}" if known["commit"] else "commit unknown"
+    return f"fecnet {known['fecnet']}, {commit}, torch {known['torch']}, Python {known['python']}"
 
 
 def _hardware(known: Mapping[str, Any]) -> str:
@@ -79,13 +79,13 @@ def _measured(table: Mapping[str, Any]) -> list[Child]:
 
 
 def _settings(config: Mapping[str, Any]) -> Markup:
-    """All settings, those apart first that are not the defaults."""
+    """All settings, those that differ from the defaults first."""
     defaults = dict(flatten(load_config()))
     every = dict(flatten(config))
     other = {key: value for key, value in every.items() if key not in defaults or defaults[key] != value}
     lines = [f"{key}: {value!r}" for key, value in other.items()]
     rest = [f"{key}: {value!r}" for key, value in every.items() if key not in other]
-    text = "\n".join([*lines, "", f"# as the defaults ({len(rest)})", *rest])
+    text = "\n".join([*lines, "", f"# defaults ({len(rest)})", *rest])
     return _folded(f"Settings: {len(other)} of {len(every)} differ from the defaults", text)
 
 

@@ -1,4 +1,4 @@
-"""A run as its page shows it: with the faces that were measured, where they still are."""
+"""A run as its page shows it: with the evaluated faces, where they are still there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RunRecord(Run):
 
     @property
     def expected(self) -> tuple[str, ...]:
-        """Which of ``tables`` a run of this kind has when it is measured."""
+        """The ``tables`` that evaluating a run of this kind writes."""
         if self.best.kind == "embedding":
             return ("triplets",)
         kinds = {"joint": ("triplets", "classes"), "classifier": ("classes",), "affect": ()}
@@ -27,12 +27,12 @@ class RunRecord(Run):
 
     @property
     def selecting_split(self) -> str | None:
-        """The split that selected the best checkpoint, or None where nothing selected."""
+        """The split that selected the best checkpoint, or None without a selection."""
         return None if self.best.selection is None else self.best.selection.split
 
     @property
     def dataset(self) -> PackedDataset | None:
-        """The faces that were measured, or None."""
+        """The evaluated faces, or None."""
         return self._faces[0]
 
     @property
@@ -42,9 +42,9 @@ class RunRecord(Run):
 
     @cached_property
     def _faces(self) -> tuple[PackedDataset | None, str]:
-        """The data set that was measured, if it still is what it was; else the reason."""
+        """The evaluated data set if it is unchanged; else the reason."""
         if not self.tables:
-            return None, "nothing is measured yet"
+            return None, "nothing is evaluated yet"
         table = next(iter(self.tables.values()))
         path, trained = table["data"], self.best.data
         try:
@@ -55,11 +55,11 @@ class RunRecord(Run):
         if table["coverage"] != dataset.coverage or (
             path == self.config.DATA.PATH and (trained.sources, trained.num_faces) != (now["sources"], now["num_faces"])
         ):
-            return None, f"{path}: holds other data than was measured"
+            return None, f"{path}: holds other data than were evaluated"
         return dataset, ""
 
     def arrays(self, name: str, needed: Sequence[str]) -> dict[str, np.ndarray] | None:
-        """As of ``Run``, of rows that the faces have.
+        """As ``Run.arrays``, with all rows inside the data set.
 
         Raises:
             UserError: likewise, or a row beyond them.
@@ -68,5 +68,5 @@ class RunRecord(Run):
         rows_N = np.zeros(0) if arrays is None else arrays["rows"]
         if len(rows_N) and self.dataset and not 0 <= rows_N[0] <= rows_N[-1] < len(self.dataset.faces_NHWC):
             file = self.path / "evaluation" / f"{name}.npz"
-            raise UserError(f"{file}: rows that {self.dataset.path} does not have; measure the run anew")
+            raise UserError(f"{file}: rows that {self.dataset.path} does not have; evaluate the run again")
         return arrays

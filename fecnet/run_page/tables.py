@@ -1,4 +1,4 @@
-"""Tables of what inference measured: triplets, classes with their confusion matrix, valence and arousal."""
+"""Tables of the evaluation: triplets, classes with their confusion matrix, valence and arousal."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fecnet.evaluation.classification import ClassAccuracy
 from fecnet.evaluation.triplet_accuracy import ROWS
 from fecnet.run_page.markup import Child, Markup, element
 
-_FIGURES = {"accuracy": "accuracy", "mean_class_accuracy": "mean class accuracy", "macro_f1": "macro F1"}
-_DARK = 0.55  # share from which a cell needs light text
+_METRICS = {"accuracy": "accuracy", "mean_class_accuracy": "mean class accuracy", "macro_f1": "macro F1"}
+_DARK = 0.55  # share of the row above which a cell needs light text
 
 
 def table(head: Sequence[Child], rows: Sequence[Sequence[Child]], *, caption: str, class_: str = "") -> Markup:
@@ -28,20 +28,20 @@ def table(head: Sequence[Child], rows: Sequence[Sequence[Child]], *, caption: st
         )
         for row in rows
     ]
-    drawn = element("table", element("thead", first), element("tbody", body), class_=class_ or None, aria_label=caption)
-    return element("div", element("p", caption, class_="note"), element("div", drawn, class_="wide", tabindex=0))
+    html = element("table", element("thead", first), element("tbody", body), class_=class_ or None, aria_label=caption)
+    return element("div", element("p", caption, class_="note"), element("div", html, class_="wide", tabindex=0))
 
 
 def triplet_table(columns: Mapping[str, Mapping[str, Any]]) -> Markup:
-    """Per cent of triplets judged as people judged them, a row for what was measured.
+    """Triplet accuracy in %, a row for each method.
 
     Args:
-        columns: ``ROWS`` with right, total and percent, by the name of what was measured.
+        columns: ``ROWS`` with right, total and percent, by the name of the method.
     """
     rows: list[list[Child]] = [[name, *(_percent_of(found[row]) for row in ROWS)] for name, found in columns.items()]
     counted = next(iter(columns.values()))
     rows.append(["triplets", *(f"{counted[row]['total']:,}" for row in ROWS)])
-    caption = "Triplets judged as people judged them, per cent"
+    caption = "Triplet accuracy, %"
     return table(["", *ROWS], rows, caption=caption)
 
 
@@ -56,7 +56,7 @@ def class_tables(found: Mapping[str, Any]) -> Markup:
 
 
 def copies_note(found: Mapping[str, Any]) -> Markup | None:
-    """The figures without the faces that were also learnt, where there are such.
+    """The metrics without faces that are also in the training split, where there are such.
 
     Args:
         found: one split of ``classes.json``.
@@ -64,9 +64,9 @@ def copies_note(found: Mapping[str, Any]) -> Markup | None:
     copies, others = found.get("copies_in_training"), found.get("without_copies")
     if not copies or not others:
         return None
-    figures = ", ".join(f"{said} {number(others[name])}" for name, said in _FIGURES.items())
-    where = f"that also stand in {found.get('training_split', 'training')}, pixel for pixel"
-    return element("p", f"Without the {copies:,} faces {where}: {figures} per cent.", class_="note")
+    metrics = ", ".join(f"{label} {number(others[name])}" for name, label in _METRICS.items())
+    where = f"that are also in {found.get('training_split', 'training')}, pixel for pixel"
+    return element("p", f"Without the {copies:,} faces {where}: {metrics} %.", class_="note")
 
 
 def _class_table(accuracy: ClassAccuracy) -> Markup:
@@ -75,22 +75,22 @@ def _class_table(accuracy: ClassAccuracy) -> Markup:
         [name, f"{total:,}", _bar(recall), _bar(precision), _bar(f1)]
         for name, total, recall, precision, f1 in zip(accuracy.classes, *columns, strict=True)
     ]
-    figures = accuracy.metrics()
+    metrics = accuracy.metrics()
     total = int(accuracy.total_K.sum())
     largest = 100 * int(accuracy.total_K.max()) / total if total else math.nan
-    said = ", ".join(f"{said} {number(figures[name])}" for name, said in _FIGURES.items())
-    caption = f"{said} per cent of {total:,} faces (always calling the largest class: {number(largest)})"
+    text = ", ".join(f"{label} {number(metrics[name])}" for name, label in _METRICS.items())
+    caption = f"{text} % of {total:,} faces (always predicting the largest class: {number(largest)})"
     return table(["class", "faces", "recall", "precision", "F1"], rows, caption=caption)
 
 
 def confusion_table(accuracy: ClassAccuracy) -> Markup:
-    """Faces by label (row) and class called (column), shaded by their share of the row."""
+    """Faces by label (row) and predicted class (column), shaded by their share of the row."""
     share_KK = accuracy.confusion_KK / np.maximum(accuracy.total_K, 1)[:, None]
     rows: list[list[Child]] = []
     for name, counts, shares in zip(accuracy.classes, accuracy.confusion_KK.tolist(), share_KK.tolist(), strict=True):
         rows.append([name, *(_shaded(count, share) for count, share in zip(counts, shares, strict=True))])
     heads = [element("span", name) for name in accuracy.classes]
-    caption = "Confusion: faces by label (row) and class called (column); per cent of the row below the count"
+    caption = "Confusion matrix: faces by label (row) and predicted class (column); % of the row below the count"
     return table(["", *heads], rows, caption=caption, class_="confusion")
 
 
@@ -99,14 +99,13 @@ def affect_table(found: Mapping[str, Any]) -> Markup:
     rows: list[list[Child]] = [
         [name, _over_100(found[f"{name}_ccc"]), number(found[f"{name}_rmse"], 3)] for name in DIMENSIONS
     ]
-    caption = (
-        f"Valence and arousal of {found['affect_faces']:,} faces: concordance (1 = equal) and root mean squared error"
-    )
+    faces = f"{found['affect_faces']:,} faces"
+    caption = f"Valence and arousal of {faces}: concordance correlation (1 = identical), root mean squared error"
     return table(["", "CCC", "RMSE"], rows, caption=caption)
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """With that many decimals; a dash where there is none."""
+    """A number with that many decimals; a dash for None and NaN."""
     return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
@@ -115,8 +114,8 @@ def _over_100(value: float | None) -> str:
 
 
 def _percent_of(cell: Mapping[str, Any]) -> Markup:
-    said = f"{cell['right']:,} of {cell['total']:,}"
-    return element("td", number(cell["percent"]), title=said)
+    count = f"{cell['right']:,} of {cell['total']:,}"
+    return element("td", number(cell["percent"]), title=count)
 
 
 def _bar(percent: float) -> Markup:

@@ -1,4 +1,4 @@
-"""The folders of runs: a new one, one to go on with, and what must be the same when a run goes on."""
+"""Run folders: a new one, one to resume, and what must not change on resuming."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.files import replace_text
 from fecnet.utils.typed_json import from_json, to_json
 
-# What may differ when a run is taken up again; everything else decides what its iterations mean.
+# Settings that may change on resuming; everything else changes what the run trains.
 _FREE_ON_RESUME = (
     "OUTPUT_DIR",
     "NAME",
     "DEVICE",
-    "DATA.PATH",  # the data may have moved; that they are the same is checked by what they say of themselves
+    "DATA.PATH",  # the data may have moved; their identity is checked by their description
     "DATA.SOURCE",
     "DATA.CACHE_ON_DEVICE",
     "SOLVER.LENGTH",
@@ -34,7 +34,7 @@ _FREE_ON_RESUME = (
 
 
 def find_resumed(cfg: Frozen, recipe: str, resume: str) -> Path | None:
-    """The checkpoint to go on from, the same on all ranks."""
+    """The checkpoint to resume from, the same on all ranks; None for a new run."""
     if not resume:
         return None
     if resume != "auto":
@@ -64,12 +64,12 @@ def _number(path: Path, recipe: str) -> int:
 
 
 def run_folder(cfg: Frozen, recipe: str, checkpoint: Path | None, *, restart: bool) -> Path:
-    """The folder of the run that goes on, or of a new one, with its settings written.
+    """The folder of the resumed run, or of a new one with its settings written.
 
     Args:
         cfg: resolved settings.
         recipe: names the run where ``cfg.NAME`` is empty.
-        checkpoint: of the run that goes on, or None.
+        checkpoint: of the resumed run, or None.
         restart: take the folder of a run that ended before its first checkpoint, if there is one.
 
     Raises:
@@ -84,7 +84,7 @@ def run_folder(cfg: Frozen, recipe: str, checkpoint: Path | None, *, restart: bo
         if restart and not cfg.NAME and taken and _ended_early(taken[-1]):
             run = taken[-1]
         if run.exists() and any(run.iterdir()) and not (restart and _ended_early(run)):
-            hint = "--resume auto starts it anew" if _ended_early(run) else f"go on with --resume {run}"
+            hint = "--resume auto restarts it" if _ended_early(run) else f"resume it with --resume {run}"
             raise UserError(f"{run}: holds another run; {hint}, or give another NAME")
         run.mkdir(parents=True, exist_ok=True)
         replace_text(run / "config.yaml", dump_config(cfg))
@@ -93,7 +93,7 @@ def run_folder(cfg: Frozen, recipe: str, checkpoint: Path | None, *, restart: bo
 
 
 def fixed_differences(cfg: Frozen, info: CheckpointInfo) -> list[str]:
-    """Where ``cfg`` differs from the settings of a checkpoint and may not, a line each."""
+    """Settings in which ``cfg`` differs from a checkpoint but must not, a line each."""
     before = dict(flatten(info.settings()))
     return [
         f"{info.place}: cannot resume with another '{key}': {before[key]!r} there, {value!r} given"
@@ -103,13 +103,13 @@ def fixed_differences(cfg: Frozen, info: CheckpointInfo) -> list[str]:
 
 
 def _ended_early(run: Path) -> bool:
-    """Whether a run ended before its first checkpoint: it has settings, or not even those, and nothing to keep."""
+    """Whether a run ended before its first checkpoint: at most its settings are there, nothing worth keeping."""
     visible = [path.name for path in run.iterdir() if not path.name.startswith(".")]
     return not (run / "checkpoints" / "last").exists() and (not visible or "config.yaml" in visible)
 
 
 def check_same_data(info: CheckpointInfo, dataset: PackedDataset) -> None:
-    """Compare what the data set says of itself with what the checkpoint was trained on.
+    """Compare the data set's description with that of the checkpoint's training data.
 
     Raises:
         UserError: they differ.
@@ -124,24 +124,24 @@ def check_same_data(info: CheckpointInfo, dataset: PackedDataset) -> None:
 
 
 def data_differences(info: CheckpointInfo, dataset: PackedDataset) -> list[tuple[str, Any, Any]]:
-    """Where a data set differs from that of a checkpoint: what of it, there, and here."""
+    """Where a data set differs from that of a checkpoint: key, value there, value here."""
     before = data_facts(info.data, info.coverage)
     now = data_facts(describe_data(dataset), dataset.coverage)
     return [(key, value, now.get(key)) for key, value in before.items() if value != now.get(key)]
 
 
 def data_facts(data: DataInfo, coverage: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be the same of two data sets by dotted key; not the name, since a folder may be renamed."""
+    """The description that must be the same, by dotted key; without the name, since a folder may be renamed."""
     described = dict(flatten({**to_json(data), "coverage": coverage}))
     described.pop("name")
     return described
 
 
 def check_widths(cfg: Frozen, info: CheckpointInfo) -> None:
-    """A pruned net is opened with its own widths.
+    """Check that ``cfg`` has the layer widths of the checkpoint's net.
 
     Raises:
-        UserError: others are asked for.
+        UserError: it has others.
     """
     before, now = list(info.settings().MODEL.LAYER_CHANNELS), list(cfg.MODEL.LAYER_CHANNELS)
     if before != now:
@@ -150,10 +150,10 @@ def check_widths(cfg: Frozen, info: CheckpointInfo) -> None:
 
 
 def check_trained(info: CheckpointInfo) -> None:
-    """A run that only pruned another has no training to go on with.
+    """Check that a run was trained: one that was only pruned cannot be resumed.
 
     Raises:
-        UserError: it is one.
+        UserError: it was only pruned.
     """
     if info.pruned is not None:
         run = run_of(Path(info.place))
@@ -163,7 +163,7 @@ def check_trained(info: CheckpointInfo) -> None:
 
 
 def describe_data(dataset: PackedDataset) -> DataInfo:
-    """What tells a data set from another, wherever it lies: what it says of itself, and the hash of its pixels.
+    """The identity of a data set, whatever its path: its description and the hash of its pixels.
 
     Raises:
         UserError: ``dataset.json`` lacks a part of it.

@@ -1,4 +1,4 @@
-"""From a checkpoint to the tables of triplets and classes, and to what is written beside them."""
+"""Evaluates a checkpoint: prints the tables of triplets and classes and writes the reports."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ logger = logging.getLogger(__name__)
 
 
 def newest_run(folder: Path) -> Path:
-    """The run in ``folder`` that saved last.
+    """The run in ``folder`` with the newest checkpoint.
 
     Raises:
-        UserError: no run has saved yet.
+        UserError: no run has a checkpoint yet.
     """
     saved = sorted(folder.glob("*/checkpoints/last"), key=lambda path: path.stat().st_mtime)
     if not saved:
@@ -56,21 +56,21 @@ def infer_run(
     baselines: bool = False,
     overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Measure a checkpoint, print the tables and write them beside it.
+    """Evaluate a checkpoint, print the tables and write the reports.
 
-    Writes into the run's folder what the reports say: ``evaluation/triplets.json``, ``classes.json`` and
-    ``affect.json``, each where it is learnt.
+    The run's folder gets ``evaluation/triplets.json``, ``classes.json`` and ``affect.json``, as far as the net is
+    trained on them.
 
     Args:
         path: a run or checkpoint folder; empty for the newest run.
         checkpoint: ``best`` or ``last``, for a run folder.
         splits: of triplets or labels; empty for ``DATA.REPORT_SPLITS``.
-        baselines: measure pixels, a linear map and an untrained net; where they are known, also half of the raters
-            against the other half, and an oracle with the true expressions. Triplets only.
+        baselines: also evaluate pixel distance, a linear map and an untrained net; where known, also split-half
+            agreement and an oracle with the true expressions. Triplets only.
         overrides: ``KEY VALUE`` pairs, such as ``DATA.PATH``.
 
     Returns:
-        What the JSON files hold, by their names.
+        The contents of the JSON files by name.
 
     Raises:
         UserError: no checkpoint, or one that does not fit the data or the code.
@@ -89,7 +89,7 @@ def infer_run(
     _check_fit(info, dataset, task)
     check_widths(cfg, info)
     if baselines and not task.has_triplets:
-        raise UserError(f"--baselines: {folder} learnt no triplets, on which baselines are measured")
+        raise UserError(f"--baselines: {folder} is not trained on triplets, which the baselines are evaluated on")
     splits = list(splits) or list(cfg.DATA.REPORT_SPLITS)
     evaluator = build_evaluator(cfg, dataset, splits, device, task=task, progress=True)
     model = build_model(cfg, len(dataset.channels), len(task.classes)).to(device)
@@ -112,9 +112,8 @@ def infer_run(
     _print(info, dataset, reports, splits, cfg.EVAL.TTA)
     shared = {"checkpoint": str(folder), "iteration": info.iteration, "data": str(dataset.path)}
     shared["views"] = cfg.EVAL.TTA
-    told = {"command": command_line(), "date": now(), "provenance": provenance(device)}
-    known = {"coverage": dataset.coverage, **told}
-    results = {report.name: {**shared, **report.to_dict(), **known} for report in reports}
+    origin = {"coverage": dataset.coverage, "command": command_line(), "date": now(), "provenance": provenance(device)}
+    results = {report.name: {**shared, **report.to_dict(), **origin} for report in reports}
     comm.from_main(lambda: _write(folder, reports, results))
     return results
 
@@ -122,22 +121,22 @@ def infer_run(
 def _copies_in_training(
     info: CheckpointInfo, trained: Frozen, dataset: PackedDataset, metric: ClassMetric
 ) -> np.ndarray | None:
-    """Which of the metric's faces also stand, pixel for pixel, among those learnt from; None where these are not here.
+    """Which of the metric's faces are, pixel for pixel, training faces too; None where the training data are not here.
 
-    Found on rank 0 alone.
+    Computed on rank 0 alone.
     """
     differences = data_differences(info, dataset)
     if differences:
         logger.info(
-            f"{dataset.path}: not the data that were trained on ('{differences[0][0]}' differs), so faces that "
-            "also stand in training are not looked for"
+            f"{dataset.path}: not the training data ('{differences[0][0]}' differs), so evaluated faces are not "
+            "compared with training faces"
         )
         return None
     task = find_task(trained, dataset)
 
     def find() -> np.ndarray:
-        learnt_from = build_trained_rows(trained, dataset, task.targets, triplets=task.has_triplets)
-        return pixel_matches(dataset.faces_NHWC, metric.rows, learnt_from)
+        training_rows = build_trained_rows(trained, dataset, task.targets, triplets=task.has_triplets)
+        return pixel_matches(dataset.faces_NHWC, metric.rows, training_rows)
 
     return comm.from_main(find)
 
@@ -151,19 +150,17 @@ def _print(
         for report in reports:
             logger.info(f"\n{split}{selected}: {report.table(split)}")
     if splits and set(splits) == {selecting}:
-        logger.info(
-            f"\n{selecting} selected the checkpoint: figures on it are higher than on faces that nothing was chosen by"
-        )
+        logger.info(f"\n{selecting} selected the checkpoint: metrics on it are biased upwards; report another split")
     if views != "center":
         logger.info(f"\nEVAL.TTA {views}: outputs are the mean over the views of a face")
     logger.info("\n" + format_coverage(dataset.coverage))
 
 
 def _check_hold_out(cfg: Frozen, trained: Frozen, splits: Sequence[str]) -> None:
-    """Which faces were held out, or make a fold, depends on the labels: with others it holds faces trained on.
+    """Check the hold-out or fold: with settings other than in training it would contain training faces.
 
     Raises:
-        UserError: a part of the training split is measured, and was cut in another way when it was trained on.
+        UserError: a part of the training split is evaluated, and training divided it in another way.
     """
     parts = (HOLD_OUT, FOLD, trained.DATA.TRAIN_SPLIT)
     if not any(data.HOLD_OUT or data.FOLD for data in (cfg.DATA, trained.DATA)) or not set(parts) & set(splits):
@@ -177,7 +174,7 @@ def _check_hold_out(cfg: Frozen, trained: Frozen, splits: Sequence[str]) -> None
 
 
 def _write(checkpoint: Path, reports: Sequence[Report], results: dict[str, dict[str, Any]]) -> None:
-    """Into the run's folder, or into that of a checkpoint which lies alone."""
+    """Write into the run's folder, or into that of a checkpoint without a run."""
     folder = containing_folder(checkpoint) / "evaluation"
     folder.mkdir(exist_ok=True)
     names = [name for report in reports for name in report.write(folder, results[report.name])]
@@ -202,7 +199,7 @@ def _baselines(
     metric: TripletMetric,
     device: torch.device,
 ) -> dict[str, dict[str, TripletAccuracy]]:
-    """What the data give away without a trained net, on the same triplets."""
+    """Baselines without a trained net, on the same triplets."""
     images = small_faces(dataset.faces_NHWC, metric.rows)
     table = dataset.triplets(cfg.DATA.TRAIN_SPLIT)
     some = slice(None, None, -(-len(table) // MAX_LINEAR_TRIPLETS))
@@ -221,17 +218,17 @@ def _baselines(
         "pixel distance": metric.measure(torch.from_numpy(pixel_embedding(images))),
         "linear map": metric.measure(torch.from_numpy(linear)),
     }
-    split_half_agreement = dataset.coverage.get("split_half_agreement")  # measured where faces have rater votes
+    split_half_agreement = dataset.coverage.get("split_half_agreement")  # computed where faces have annotators' votes
     if split_half_agreement is not None:
         found["split-half agreement"] = {split: _from_coverage(split_half_agreement[split]) for split in metric.splits}
-    expression = dataset.array("expression")  # known where the faces were drawn
+    expression = dataset.array("expression")  # known for synthetic faces
     if expression is not None:
         found["oracle"] = metric.measure(torch.from_numpy(expression[metric.rows]))
     return found
 
 
 def _from_coverage(rows: dict[str, Any]) -> TripletAccuracy:
-    """Split-half agreement against the other half, counted over several splits of the raters."""
+    """Split-half agreement, summed over several splits of the annotators."""
     right = (rows["ONE"]["correct"], rows["TWO"]["correct"], rows["THREE"]["correct"])
     total = (rows["ONE"]["counted"], rows["TWO"]["counted"], rows["THREE"]["counted"])
     return TripletAccuracy(right, total)

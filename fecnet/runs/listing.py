@@ -1,4 +1,4 @@
-"""The runs of a folder at a glance, from their JSON and text files alone: torch is not imported here."""
+"""The table of the runs in a folder, from JSON and text files alone: torch is not imported here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HEAD = ("run", "state", "iteration", "best", "data", "last checkpoint")
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """The runs in ``folder``, the one that saved last at the end.
+    """The runs in ``folder``, ordered by their last checkpoint, the newest at the end.
 
     Raises:
         UserError: there is no such folder.
@@ -31,7 +31,7 @@ def format_runs(runs: Sequence[Run]) -> str:
 
 
 def describe_run(run: Run) -> tuple[str, ...]:
-    """A line of the table: name, state, iteration, accuracy of the best checkpoint, data, date or what is damaged."""
+    """A line of the table: name, state, iteration, accuracy of the best checkpoint, data, date or damage."""
     if run.problem or not run.has_checkpoint:
         return (run.name, run.state, "-", "-", "-", run.problem or "-")
     last = run.last

@@ -1,4 +1,4 @@
-"""The weights a run starts from, and what its checkpoints say of them."""
+"""Pretrained weights, and their disclosure in the checkpoints."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset) -> Non
     """Fill the parts of ``model`` that ``MODEL.PRETRAINED_PARTS`` names from ``MODEL.PRETRAINED``, and report.
 
     Raises:
-        ConfigError: the file cannot be used or is not described; it is of a net of other widths, or of one that has
-            learnt faces which are held out here; or all parts are asked for and a weight does not fit.
+        ConfigError: the file cannot be used or is not described; its net has other widths, or was trained on faces that
+            are held out here; or all parts are to be loaded and a weight does not fit.
     """
     if not cfg.MODEL.PRETRAINED_ON:
         raise ConfigError("MODEL.PRETRAINED_ON: empty; say what the file was trained on, checkpoints disclose it")
@@ -43,7 +43,7 @@ def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset) -> Non
 
 
 def disclose_pretraining(cfg: Frozen, resumed: CheckpointInfo | None) -> str | None:
-    """What the weights were trained on before this run, with what stands in the checkpoint they were taken from."""
+    """What the weights were trained on before this run, including what their own checkpoint discloses."""
     if resumed is not None:
         return resumed.pretraining
     if not cfg.MODEL.PRETRAINED:
@@ -54,7 +54,7 @@ def disclose_pretraining(cfg: Frozen, resumed: CheckpointInfo | None) -> str | N
 
 
 def _load_all(model: ExpressionNet, path: str) -> LoadReport:
-    """Every weight, each of the same name and shape; the preprocessing, which is in buffers, must be the same too."""
+    """Load every weight by name and shape; the preprocessing, which is in buffers, must be the same too."""
     mean, std = model.mean.clone(), model.std.clone()
     report = load_pretrained(model, path)
     unfit = [*report.missing, *report.skipped, *report.converted]
@@ -70,10 +70,10 @@ def _load_all(model: ExpressionNet, path: str) -> LoadReport:
 
 
 def _check_widths(cfg: Frozen) -> None:
-    """A pruned net's weights fit its widths alone: by name and shape only odd ones would be found.
+    """Check the layer widths: a pruned net's weights fit no others, and errors by name and shape would be unclear.
 
     Raises:
-        ConfigError: the file lies in a checkpoint whose backbone has other widths.
+        ConfigError: the file is of a checkpoint whose backbone has other widths.
     """
     origin = _info_beside(cfg.MODEL.PRETRAINED)
     if origin is None:
@@ -93,25 +93,25 @@ def _check_widths(cfg: Frozen) -> None:
 
 
 def _check_held_out(cfg: Frozen, dataset: PackedDataset) -> None:
-    """What is held out here must not have been learnt there.
+    """Check that no face held out here was trained on there.
 
     Raises:
-        ConfigError: the file lies in a checkpoint trained on these faces, which were cut in another way.
+        ConfigError: the file is of a checkpoint trained on these faces with another hold-out.
     """
     origin = _info_beside(cfg.MODEL.PRETRAINED)
-    measured = [part for part in (HOLD_OUT, FOLD) if part in (*cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS)]
-    if origin is None or not measured or origin.data.faces_sha256 != dataset.faces_sha256:
+    evaluated = [part for part in (HOLD_OUT, FOLD) if part in (*cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS)]
+    if origin is None or not evaluated or origin.data.faces_sha256 != dataset.faces_sha256:
         return
     before = origin.settings().DATA
     for key in CUT_BY:
         if cfg.DATA[key] != before[key]:
             raise ConfigError(
                 f"DATA.{key}: {cfg.DATA[key]!r}; {cfg.MODEL.PRETRAINED} was trained on the same faces with "
-                f"{before[key]!r} and may have learnt some of '{measured[0]}'; allowed: the same"
+                f"{before[key]!r} and possibly on some of '{evaluated[0]}'; allowed: the same"
             )
 
 
 def _info_beside(weights: str) -> CheckpointInfo | None:
-    """What the checkpoint says of itself in which the file lies, or None where it lies in none."""
+    """The description of the checkpoint that the file belongs to, or None where it belongs to none."""
     folder = Path(weights).parent
     return load_info(folder) if (folder / INFO_FILE).is_file() else None

@@ -1,4 +1,4 @@
-"""Where an iteration's time goes, phase by phase, and how near the net comes to what the machine can compute."""
+"""Profiles an iteration phase by phase, and compares the throughput with the machine's peak."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from fecnet.utils.errors import UserError
 from fecnet.utils.memory import keep_freed_memory
 from fecnet.utils.table import align_columns
 
-_WARM = 5  # first iterations, not counted: memory is asked for, kernels are chosen, nets are compiled
-_OPERATIONS = 10  # costliest ones that are named
-_TRAINING = 3  # times the forward pass: it, and the gradients of inputs and of weights
+_WARM = 5  # warm-up iterations: memory is allocated, kernels are chosen, nets are compiled
+_OPERATIONS = 10  # most expensive ones listed
+_TRAINING = 3  # times the forward pass: itself, and the gradients of inputs and of weights
 _SIDE = {"cpu": 2048, "cuda": 8192}  # of the square matrices whose product is the ceiling
 _TRIES = 5  # of each ceiling
 _COPIED = {"cpu": 2**28, "cuda": 2**31}  # bytes of the tensor whose copying is the ceiling
 
 
 def profile_run(cfg: Frozen, *, iterations: int = 20, trace: str | Path = "") -> dict[str, Any]:
-    """Train a recipe for some iterations, first without the profiler and then with it; nothing of the run is kept.
+    """Train a recipe for some iterations, first without the profiler and then with it; nothing is saved.
 
     Args:
         cfg: resolved settings.
-        iterations: measured each time, after some that are not.
+        iterations: measured each time, after a warm-up.
         trace: file for rank 0's events in Chrome's trace format, which ui.perfetto.dev opens; empty for none. One that
             ends in ``.gz`` is compressed.
 
@@ -59,7 +59,7 @@ def profile_run(cfg: Frozen, *, iterations: int = 20, trace: str | Path = "") ->
     if not Path(trace).parent.is_dir():
         raise UserError(f"--trace {trace}: no folder {Path(trace).parent}")
     device = choose_device(cfg.DEVICE)
-    _peak_memory_mb(device)  # what the system does not tell is said before anything is measured
+    _peak_memory_mb(device)  # an unsupported system fails before anything is measured
     comm.start(device, {**dict(flatten(cfg)), "code": code_hash()})
     dataset = open_dataset(cfg)
     task = find_task(cfg, dataset)
@@ -110,7 +110,7 @@ def profile_run(cfg: Frozen, *, iterations: int = 20, trace: str | Path = "") ->
 
 
 def phase_times(events: EventList, total_ms: float, iterations: int) -> dict[str, float]:
-    """Milliseconds per iteration of each of ``PHASES``, and what is left of the whole as ``rest``."""
+    """Milliseconds per iteration of each of ``PHASES``, and the remainder as ``rest``."""
     spent = dict.fromkeys(PHASES, 0.0)
     for event in events:
         if event.name in spent and event.device_type == torch.autograd.DeviceType.CPU:
@@ -119,7 +119,7 @@ def phase_times(events: EventList, total_ms: float, iterations: int) -> dict[str
 
 
 def format_profile(found: dict[str, Any]) -> str:
-    """What ``profile_run`` found, as tables."""
+    """The result of ``profile_run`` as tables."""
     whole = sum(found["phases_ms"].values())
     phases = [(name, f"{spent:.2f}", f"{100 * spent / whole:.1f} %") for name, spent in found["phases_ms"].items()]
     operations = [(op["name"][:43], f"{op['calls']:.0f}", f"{op['ms']:.2f}") for op in found["operations"]]
@@ -140,14 +140,14 @@ def format_profile(found: dict[str, Any]) -> str:
 
 
 def _seconds(updates: Iterator[int], number: int, device: torch.device) -> list[float]:
-    """Of each of the next iterations, from the end of the one before; of the first one from the call."""
+    """Duration of each of the next iterations, from the end of the one before; of the first from the call."""
     ended = [_now(device)]
     ended += [_now(device) for _ in islice(updates, number)]
     return [after - before for before, after in pairwise(ended)]
 
 
 def _write_trace(recorded: profile, path: Path) -> None:
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")  # the end of the name says whether to compress
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")  # the suffix decides on compression
     try:
         recorded.export_chrome_trace(str(partial))
         partial.replace(path)
@@ -165,7 +165,7 @@ def _operations(averages: EventList, iterations: int) -> list[dict[str, Any]]:
 
 
 def _product_flops_per_s(device: torch.device, dtype: torch.dtype) -> float:
-    """What one large matrix product reaches here."""
+    """The throughput of one large matrix product here."""
     side = _SIDE[device.type]
     left, right = (torch.rand(side, side, device=device, dtype=dtype) for _ in range(2))
     return 2 * side**3 / _least_seconds(lambda: left @ right, device)
@@ -179,7 +179,7 @@ def _copy_bytes_per_s(device: torch.device) -> float:
 
 
 def _least_seconds(run: Callable[[], object], device: torch.device) -> float:
-    """The best of a few, after one that does not count."""
+    """The shortest of a few, after one warm-up."""
     taken = []
     for _ in range(_TRIES + 1):
         begun = _now(device)
@@ -194,7 +194,7 @@ def _peak_memory_mb(device: torch.device) -> float:
     try:
         import resource  # here, since Windows lacks it
     except ImportError as error:
-        raise UserError("the peak of memory: this system does not tell it; allowed: Linux, macOS") from error
+        raise UserError("peak memory: not available on this system; allowed: Linux, macOS") from error
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 

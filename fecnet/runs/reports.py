@@ -1,4 +1,4 @@
-"""What is printed and written of a measured checkpoint: the tables of triplets, of classes, of valence and arousal."""
+"""Reports of an evaluated checkpoint, printed and written: triplets, classes, valence and arousal."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ logger = logging.getLogger(__name__)
 
 
 class Report(Protocol):
-    """One task's part of what a checkpoint is measured on."""
+    """The results of one task."""
 
     name: str  # of its JSON file
 
     def table(self, split: str) -> str:
-        """A headline and a table for people."""
+        """A headline and a table as text."""
 
     def to_dict(self) -> dict[str, Any]:
-        """What the JSON file holds besides what all reports have in common."""
+        """The fields of the JSON file besides those that all reports share."""
 
     def write(self, folder: Path, result: Mapping[str, Any]) -> list[str]:
-        """Write ``<name>.json`` with ``result``, and what belongs to it; the names of all files."""
+        """Write ``<name>.json`` with ``result`` and its other files; returns the names of all files."""
 
 
 class TripletReport:
     """The ONE/TWO/THREE-CLASS table, the embeddings and a sheet of nearest neighbours.
 
     Args:
-        dataset: shows the faces.
+        dataset: with the faces.
         metric: the triplets.
         embedding_ND: of ``metric.rows``.
-        baselines: what else was measured on them, by name.
+        baselines: accuracy of the baselines by name and split.
     """
 
     name = "triplets"
@@ -69,10 +69,10 @@ class TripletReport:
     def table(self, split: str) -> str:
         """A headline and the table of ``split``."""
         table = format_table({name: accuracy[split] for name, accuracy in self._columns.items()})
-        return f"per cent of triplets judged as people judged them\n{table}"
+        return f"triplet accuracy, %\n{table}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Counts and per cent by split and column."""
+        """Counts and percentages by split and column."""
         columns = self._columns.items()
         return {
             "faces_embedded": len(self._rows),
@@ -89,14 +89,14 @@ class TripletReport:
 
 
 class ClassReport:
-    """The table of classes, calibration, confusion matrices, what is called wrong, and the predictions.
+    """The table of classes, calibration, confusion matrices, misclassified faces, and the predictions.
 
     Args:
-        dataset: shows the faces.
+        dataset: with the faces.
         metric: the labelled faces.
         logits_NK: of ``metric.rows``.
-        training_split: what the net learnt from.
-        copy_N: which of ``metric.rows`` also stand in it, pixel for pixel; None where that is not known.
+        training_split: the split that the net was trained on.
+        copy_N: which of ``metric.rows`` are also in it, pixel for pixel; None where unknown.
     """
 
     name = "classes"
@@ -120,9 +120,9 @@ class ClassReport:
         self._without = {} if copy_N is None else self._without_copies(copy_N)
 
     def _without_copies(self, copy_N: np.ndarray) -> dict[str, tuple[int, ClassAccuracy]]:
-        """By split, how many labelled faces also stand in training, and the accuracy on the others.
+        """By split, how many labelled faces are also in the training split, and the accuracy on the others.
 
-        Of the training split itself nothing would be left.
+        The training split is left out: all its faces are.
         """
         found = {}
         for split, (faces_M, label_M, logits_MK) in self._parts.items():
@@ -133,9 +133,9 @@ class ClassReport:
         return found
 
     def table(self, split: str) -> str:
-        """A headline, the table of ``split``, its calibration, and the figures without faces that were learnt."""
+        """A headline, the table of ``split``, its calibration, and the metrics without training faces."""
         lines = [
-            "classes, per cent; right of the bar faces by label (row) and class called",
+            "classes, %; right of the bar: faces by label (row) and predicted class (column)",
             format_classes(self._accuracy[split]),
             format_calibration(self._calibration[split]),
         ]
@@ -143,14 +143,14 @@ class ClassReport:
             copies, others = self._without[split]
             where = f"in {self._training_split}, pixel for pixel"
             lines.append(
-                f"without the {copies} faces that also stand {where}: {format_metrics(others)}"
+                f"without the {copies} faces that are also {where}: {format_metrics(others)}"
                 if copies
-                else f"none of these faces also stands {where}"
+                else f"none of these faces is also {where}"
             )
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Figures, counts, confusion matrix, calibration and figures without copies, by split."""
+        """Metrics, counts, confusion matrix, calibration and metrics without copies, by split."""
         return {
             "faces_predicted": len(self._metric.rows),
             "classes": list(self._metric.classes),
@@ -175,7 +175,7 @@ class ClassReport:
 
         The predictions are ``rows`` of faces.npy, the ``label`` in the first split that holds the face (-1 = unknown),
         the ``prediction`` and the ``probability`` of each class. Of each split there are ``classes_<split>.json``,
-        ``confusion_<split>.csv`` (counts), ``misclassified_<split>.png`` where a face is called wrong, and
+        ``confusion_<split>.csv`` (counts), ``misclassified_<split>.png`` where a face is misclassified, and
         ``confusion_<split>.png`` and ``reliability_<split>.png`` where matplotlib is installed.
         """
         replace_json(folder / "classes.json", result)
@@ -199,15 +199,15 @@ class ClassReport:
         path = folder / f"misclassified_{split}.png"
         shown = mistake_sheet(self._dataset.faces_NHWC, faces_M, label_M, logits_MK, self._metric.classes, path)
         if not shown:
-            logger.info(f"{path.name}: not made, no face of {split} is called wrong")
+            logger.info(f"{path.name}: not written, no face of {split} is misclassified")
         return [path.name] if shown else []
 
     def _plot(self, folder: Path) -> list[str]:
         names = [f"{kind}_{split}.png" for split in self._accuracy for kind in ("confusion", "reliability")]
         if not can_plot():
             for name in names:
-                (folder / name).unlink(missing_ok=True)  # it would show an earlier measurement
-            logger.info(f"{', '.join(names)}: not made, they {INSTALL}")
+                (folder / name).unlink(missing_ok=True)  # it would show an earlier evaluation
+            logger.info(f"{', '.join(names)}: not written, they {INSTALL}")
             return []
         for split, accuracy in self._accuracy.items():
             confusion_plot(accuracy, split, folder / f"confusion_{split}.png")
@@ -220,7 +220,7 @@ class AffectReport:
 
     Args:
         metric: the faces.
-        predicted_N2: of ``metric.rows``.
+        predicted_N2: predictions for ``metric.rows``.
     """
 
     name = "affect"
@@ -235,7 +235,7 @@ class AffectReport:
         return f"valence and arousal\n{format_affect(self._accuracy[split])}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Figures and errors by split."""
+        """CCC and errors by split."""
         splits = {split: accuracy.to_dict() for split, accuracy in self._accuracy.items()}
         return {"faces_predicted": len(self._rows), "splits": splits}
 

@@ -1,4 +1,4 @@
-"""One run on disk, read when it is asked for; torch is not needed."""
+"""One run on disk, read lazily; torch is not needed."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from fecnet.utils.errors import UserError
 from fecnet.utils.files import read_arrays
 from fecnet.utils.metrics import read_metrics
 
-Curve = dict[int, float]  # a number by iteration
+Curve = dict[int, float]  # value by iteration
 
-TABLES = {  # evaluation/<name>.json, and what each of its splits holds at least
+TABLES = {  # evaluation/<name>.json, and the required keys of each split
     "triplets": ("fecnet",),
     "classes": ("classes", "confusion", "accuracy", "total", "calibration"),
     "affect": ("ccc", "valence_ccc", "arousal_ccc", "valence_rmse", "arousal_rmse", "affect_faces"),
 }
 OF_TABLE = ("iteration", "splits", "data", "views", "coverage", "checkpoint", "command", "date", "provenance")
-_RECENT_S = 300.0  # a run that wrote within this time may be running: nothing on disk tells for sure
+_RECENT_S = 300.0  # a run that wrote within this time may still be running; nothing on disk proves it
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is that of a run."""
+    """Whether a folder is a run folder."""
     return (path / "config.yaml").is_file() or (path / "checkpoints").is_dir()
 
 
@@ -48,12 +48,12 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """The folder's name."""
         return self.path.resolve().name
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether anything was saved yet."""
+        """Whether a checkpoint was saved yet."""
         return (self.path / "checkpoints" / "last").is_file()
 
     @property
@@ -63,7 +63,7 @@ class Run:
 
     @cached_property
     def last(self) -> CheckpointInfo:
-        """What the last checkpoint says.
+        """The description of the last checkpoint.
 
         Raises:
             UserError: there is none, or it cannot be read.
@@ -72,7 +72,7 @@ class Run:
 
     @cached_property
     def best(self) -> CheckpointInfo:
-        """What the best checkpoint says, the one to use; the last where nothing selects.
+        """The description of the best checkpoint, the one to use; of the last where none is selected.
 
         Raises:
             UserError: there is none, or it cannot be read.
@@ -91,7 +91,7 @@ class Run:
 
     @cached_property
     def curves(self) -> dict[str, Curve]:
-        """The numbers of ``metrics.jsonl`` by name.
+        """The curves of ``metrics.jsonl`` by name.
 
         Raises:
             UserError: a number that is not finite.
@@ -112,7 +112,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """What became of it.
+        """The state of the run.
 
         ``finished``; ``pruned`` and not trained since; ``stopped`` before its last iteration; ``running?`` where it
         wrote a moment ago; ``empty`` before the first checkpoint; ``damaged``.
@@ -126,7 +126,7 @@ class Run:
 
     @cached_property
     def problem(self) -> str:
-        """What is wrong with ``last`` or ``best``, in one line; empty where nothing is."""
+        """The damage to ``last`` or ``best`` in one line; empty without any."""
         try:
             if self.has_checkpoint:
                 _check_files(self.last)
@@ -144,7 +144,7 @@ class Run:
 
     @cached_property
     def tables(self) -> dict[str, dict[str, Any]]:
-        """What inference wrote, by ``TABLES``; what it did not measure is absent.
+        """The evaluation's reports by ``TABLES``; what was not evaluated is absent.
 
         Raises:
             UserError: a table is damaged.
@@ -153,7 +153,7 @@ class Run:
         return {name: _read_table(file, TABLES[name]) for name, file in files.items() if file.is_file()}
 
     def arrays(self, name: str, needed: Sequence[str]) -> dict[str, np.ndarray] | None:
-        """Arrays of ``evaluation/<name>.npz``, a row per measured face, or None where there is no such file.
+        """Arrays of ``evaluation/<name>.npz``, a row per evaluated face, or None where there is no such file.
 
         Raises:
             UserError: unreadable, values that are not finite, or rows that do not increase or fit the values.
@@ -184,11 +184,11 @@ def _read_table(file: Path, needed: Sequence[str]) -> dict[str, Any]:
     try:
         table = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise UserError(f"{file}: not JSON: {error}; measure the run anew with: fecnet evaluate") from error
+        raise UserError(f"{file}: not JSON: {error}; evaluate the run again with: fecnet evaluate") from error
     if not isinstance(table, dict) or not isinstance(table.get("splits"), dict) or set(OF_TABLE) - set(table):
         raise UserError(f"{file}: not a table of fecnet evaluate, which has {', '.join(OF_TABLE)}")
     for split, found in table["splits"].items():
         lacking = [key for key in needed if not isinstance(found, Mapping) or key not in found]
         if lacking:
-            raise UserError(f"{file}: split '{split}' lacks {', '.join(lacking)}; measure the run anew")
+            raise UserError(f"{file}: split '{split}' lacks {', '.join(lacking)}; evaluate the run again")
     return table

@@ -1,4 +1,4 @@
-"""What differs between tasks: an embedding from triplets, classes or affect from labels, or both of one backbone."""
+"""Tasks: an embedding from triplets, classes or affect from labels, or both on one backbone."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _LAST = "last"
 
 @dataclass(frozen=True)
 class Task:
-    """What a run learns.
+    """The task of a run.
 
     Attributes:
-        targets: what the criteria read of the labels: names of ``Batch.targets``; empty for an embedding.
+        targets: the labels that the criteria use: names of ``Batch.targets``; empty for an embedding.
         classes: names in label order; empty for an embedding.
-        outputs: what the criteria read of the net.
+        outputs: outputs of the net that the criteria use.
     """
 
     targets: tuple[str, ...]
@@ -46,33 +46,33 @@ class Task:
 
     @property
     def has_triplets(self) -> bool:
-        """Whether triplets are learnt."""
+        """Whether the net is trained on triplets."""
         return "embedding" in self.outputs
 
     @property
     def has_classes(self) -> bool:
-        """Whether classes are learnt."""
+        """Whether the net is trained on classes."""
         return "logits" in self.outputs
 
     @property
     def has_affect(self) -> bool:
-        """Whether valence and arousal are learnt."""
+        """Whether the net is trained on valence and arousal."""
         return "valence_arousal" in self.outputs
 
     @property
     def kind(self) -> Kind:
-        """``embedding``, ``classifier``, ``joint`` or ``affect``: what a checkpoint says of itself."""
+        """``embedding``, ``classifier``, ``joint`` or ``affect``, as in a checkpoint's description."""
         if self.has_triplets:
             return "joint" if self.has_classes else "embedding"
         return "classifier" if self.has_classes else "affect"
 
 
 def find_task(cfg: Frozen, dataset: PackedDataset) -> Task:
-    """What ``LOSS.CRITERIA`` asks for, with the classes of the data set.
+    """The task that ``LOSS.CRITERIA`` defines, with the classes of the data set.
 
     Raises:
-        UserError: an unknown criterion; a head that gives other outputs than the criteria read; no such labels; a
-            fold or hold-out that cannot be made or that nobody measures.
+        UserError: an unknown criterion; a head with other outputs than the criteria use; no such labels; a
+            fold or hold-out that cannot be made or is not evaluated.
     """
     read = criteria_read(cfg)
     _check_head(cfg)
@@ -98,7 +98,7 @@ def _check_head(cfg: Frozen) -> None:
     given, needed = lookup(HEADS, cfg.MODEL.HEAD, key="MODEL.HEAD").outputs, criteria_outputs(cfg)
 
     def fits(outputs: Set[str]) -> bool:
-        # What nothing reads gets no gradient; an importance is learnt through the logits too.
+        # An output that no criterion uses gets no gradient; importances also get one through the logits.
         return needed <= outputs and not (outputs - needed) & {"embedding", "logits", "valence_arousal"}
 
     if fits(given):
@@ -119,10 +119,10 @@ def build_evaluator(
     task: Task | None = None,
     progress: bool = False,
 ) -> Evaluator:
-    """Measures ``splits`` in the views of ``cfg``: triplets, classes or both, as ``task`` says.
+    """The evaluator of ``splits`` with the views of ``cfg``: triplets, classes or both, as ``task`` says.
 
     Raises:
-        UserError: no such split, or views that cannot be had.
+        UserError: no such split, or impossible views.
     """
     task = task or find_task(cfg, dataset)
     metrics: list[Metric] = []
@@ -137,7 +137,7 @@ def build_evaluator(
         for split, table in found.items() if cfg.DATA.EVAL_MIN_VOTE_SHARE else ():
             labelled = int((labels.table(split).label_M >= 0).sum())
             logger.info(
-                f"{split}: measured on the {len(table)} of {labelled} labelled faces whose label has more than "
+                f"{split}: evaluated on the {len(table)} of {labelled} labelled faces whose label has more than "
                 f"{cfg.DATA.EVAL_MIN_VOTE_SHARE:g} of the votes"
             )
         if task.has_classes:
@@ -164,24 +164,24 @@ def _affect(dataset: PackedDataset, split: str, table: LabelTable) -> tuple[np.n
     return table.faces_M, table.valence_arousal_M2
 
 
-def selecting_figure(cfg: Frozen, task: Task) -> str:
-    """The figure of the first of ``DATA.EVAL_SPLITS`` that selects the best checkpoint; empty = nothing selects.
+def selection_metric(cfg: Frozen, task: Task) -> str:
+    """The metric of the first of ``DATA.EVAL_SPLITS`` that selects the best checkpoint; empty = no selection.
 
     Raises:
-        UserError: an unknown choice, or a figure that is not measured in this task.
+        UserError: an unknown choice, or a metric that this task does not have.
     """
-    figures = {"triplet_accuracy": "ALL"} if task.has_triplets else {}
-    figures |= {name: name for name in classification.METRICS} if task.has_classes else {}
-    figures |= {"ccc": "ccc"} if task.has_affect else {}
+    metrics = {"triplet_accuracy": "ALL"} if task.has_triplets else {}
+    metrics |= {name: name for name in classification.METRICS} if task.has_classes else {}
+    metrics |= {"ccc": "ccc"} if task.has_affect else {}
     if cfg.EVAL.BEST_METRIC == _LAST and cfg.SOLVER.SCHEDULE == "plateau":
         raise ConfigError("EVAL.BEST_METRIC: 'last' leaves the plateau schedule without a metric; choose another")
     return lookup(
-        {"auto": next(iter(figures.values())), _LAST: "", **figures}, cfg.EVAL.BEST_METRIC, key="EVAL.BEST_METRIC"
+        {"auto": next(iter(metrics.values())), _LAST: "", **metrics}, cfg.EVAL.BEST_METRIC, key="EVAL.BEST_METRIC"
     )
 
 
 def check_classes(info: CheckpointInfo, dataset: PackedDataset, task: Task) -> None:
-    """Compare the classes of a checkpoint with those of the data: a net's outputs have an order.
+    """Compare the classes of a checkpoint with those of the data, including their order.
 
     Raises:
         UserError: other names or another order.
@@ -195,14 +195,14 @@ def check_classes(info: CheckpointInfo, dataset: PackedDataset, task: Task) -> N
 
 
 def check_batch_norm(model: nn.Module, smallest_batch: int) -> None:
-    """Batch norm has no variance to learn from in a batch of one face.
+    """Check that no batch norm gets a batch of one face, which has no variance.
 
     Args:
         model: in training mode.
         smallest_batch: faces in the smallest micro-batch of any rank.
 
     Raises:
-        UserError: a batch norm that takes its own statistics would see one face.
+        UserError: a batch norm that computes batch statistics would get one face.
     """
     takes_statistics = any(
         isinstance(layer, nn.modules.batchnorm._BatchNorm)

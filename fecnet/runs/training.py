@@ -1,4 +1,4 @@
-"""A training run: its folder, its parts put together from settings, training started or taken up again."""
+"""A training run: builds its parts from the settings, starts or resumes training, and writes its folder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from fecnet.runs.folders import (
     run_folder,
 )
 from fecnet.runs.pretraining import disclose_pretraining, load_start
-from fecnet.runs.tasks import Task, build_evaluator, check_batch_norm, check_classes, find_task, selecting_figure
+from fecnet.runs.tasks import Task, build_evaluator, check_batch_norm, check_classes, find_task, selection_metric
 from fecnet.solver.build import (
     build_ema,
     build_gradient_rules,
@@ -114,7 +114,7 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
         check_same_data(resumed, dataset)
         check_classes(resumed, dataset, task)
     torch.manual_seed(cfg.SEED)
-    # What is wrong is found before anything is written.
+    # All checks come before anything is written.
     trainer = build_trainer(cfg, dataset, task, device, checkpoint)
     if trainer.progress.iteration > trainer.length:
         raise ConfigError(
@@ -134,22 +134,22 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
     comm.barrier()
     if ended_by:
         logger.info(
-            f"{signal.Signals(ended_by).name}: saved iteration {trainer.progress.iteration}; go on with: "
+            f"{signal.Signals(ended_by).name}: saved iteration {trainer.progress.iteration}; resume it with: "
             f"fecnet train --resume {run}"
         )
         return 128 + ended_by
     progress = trainer.progress
-    best = "no split selects, the last iteration is what is used"
+    best = "no split selects, the last iteration is used"
     if progress.best_iteration is not None:
         best = (
             f"best {progress.best_accuracy:.1f} % on {cfg.DATA.EVAL_SPLITS[0]} at iteration {progress.best_iteration}"
         )
-    logger.info(f"{run}: done in {progress.seconds:.0f} s; {best}; measure it with: fecnet evaluate {run}")
+    logger.info(f"{run}: done in {progress.seconds:.0f} s; {best}; evaluate it with: fecnet evaluate {run}")
     return 0
 
 
 def _check_same_confusion(cfg: Frozen) -> None:
-    """All ranks read the same confusion matrix; a setting names only its file."""
+    """Check that all ranks read the same confusion matrix: the setting is only its path."""
     path = Path(cfg.LOSS.WASSERSTEIN_CONFUSION)
     if cfg.LOSS.WASSERSTEIN_CONFUSION:
         content = hash_file(path) if path.is_file() else "absent"
@@ -157,7 +157,7 @@ def _check_same_confusion(cfg: Frozen) -> None:
 
 
 def _open_files(cfg: Frozen, run: Path, progress: Progress) -> RunFiles:
-    """What the run writes to, cut back to where it goes on."""
+    """The files the run writes to, truncated to the resumed iteration."""
     checkpointer = None
     if comm.is_main():
         checkpointer = Checkpointer(run / "checkpoints", keep=cfg.CHECKPOINT.KEEP)
@@ -175,9 +175,9 @@ def _summary(cfg: Frozen, dataset: PackedDataset, trainer: Trainer, device: torc
     precision = str(trainer.stepper.precision).removeprefix("torch.")
     if cfg.SOLVER.PRECISION == "auto" and device.type == "cpu":
         precision += f" (here bf16 multiplies matrices {bf16_speed():.1f} × as fast as fp32)"
-    going_on = f"going on after iteration {trainer.progress.iteration}; " if trainer.progress.iteration else ""
+    resumed = f"resumed after iteration {trainer.progress.iteration}; " if trainer.progress.iteration else ""
     return (
-        f"{going_on}{cfg.MODEL.BACKBONE}, {parameters:,} parameters, {len(dataset.faces_NHWC):,} faces, {device}, "
+        f"{resumed}{cfg.MODEL.BACKBONE}, {parameters:,} parameters, {len(dataset.faces_NHWC):,} faces, {device}, "
         f"{precision}, {comm.world_size()} process(es)"
     )
 
@@ -197,11 +197,11 @@ def _build_model(cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.
 def build_trainer(
     cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, checkpoint: Path | None
 ) -> Trainer:
-    """All parts put together, as the checkpoint left them where there is one; nothing is written."""
+    """Build the trainer, with the state of the checkpoint if there is one; nothing is written."""
     labels = build_labels(cfg, dataset, task.targets) if task.targets else None
     if labels is not None:
         counts = ", ".join(f"{name} {count:.0f}" for name, count in zip(labels.classes, labels.counts_K, strict=True))
-        logger.info(f"{cfg.DATA.TRAIN_SPLIT}: {len(labels)} labelled faces to learn from: {counts}")
+        logger.info(f"{cfg.DATA.TRAIN_SPLIT}: {len(labels)} labelled training faces: {counts}")
     model = _build_model(cfg, dataset, task, device, resumed=checkpoint is not None)
     loader = build_loader(
         cfg,
@@ -245,7 +245,7 @@ def build_trainer(
             length=periods.last,
         ),
         periods=periods,
-        select=selecting_figure(cfg, task),
+        select=selection_metric(cfg, task),
         labels=labels,
         scales=partial(absolute_scales, names=scales) if cfg.SOLVER.BN_L1 else None,
     )
@@ -256,7 +256,7 @@ def build_trainer(
 
 
 def _choose_precision(cfg: Frozen, device: torch.device, resumed: CheckpointInfo | None) -> torch.dtype:
-    """What ``auto`` chose for a run that goes on on the like of its machine: a second measurement must not matter."""
+    """The precision; a run resumed on similar hardware keeps what ``auto`` chose, since measuring could change it."""
     if resumed is not None and cfg.SOLVER.PRECISION == "auto":
         before, here = resumed.provenance, provenance(device)
         if (before.device, before.processor) == (here["device"], here["processor"]):
@@ -265,9 +265,9 @@ def _choose_precision(cfg: Frozen, device: torch.device, resumed: CheckpointInfo
 
 
 def _compile_mode(cfg: Frozen, device: torch.device) -> str:
-    """Mode of ``torch.compile``; empty where the net is not compiled, or, with one line that says why, cannot be."""
+    """Mode of ``torch.compile``; empty where the net is not compiled, or cannot be, which is logged with the reason."""
     if cfg.SOLVER.CUDA_GRAPHS:
-        # Gradients that lie in a graph's memory would be written over by the next micro-batch (pytorch issue 169545).
+        # Gradients in a graph's memory would be overwritten by the next micro-batch (pytorch issue 169545).
         for met, wanted in (
             (cfg.SOLVER.COMPILE, "SOLVER.COMPILE true"),
             (device.type == "cuda", f"a GPU, and this run is on {device.type}"),
@@ -278,13 +278,13 @@ def _compile_mode(cfg: Frozen, device: torch.device) -> str:
     if not cfg.SOLVER.COMPILE:
         return ""
     if why := why_no_compile(device):
-        logger.info(f"SOLVER.COMPILE: not possible here, going on without: {why}")
+        logger.info(f"SOLVER.COMPILE: not possible here, continuing without: {why}")
         return ""
     return CUDA_GRAPHS if cfg.SOLVER.CUDA_GRAPHS else "default"
 
 
 def _trained_scales(model: nn.Module) -> list[str]:
-    """The batch norms whose scales decide what `fecnet prune` removes, but for those of a frozen backbone."""
+    """The batch norms whose scales select what `fecnet prune` removes, except those of a frozen backbone."""
     names = scale_names(cast(ExpressionNet, model).channel_groups())
     return [name for name in names if model.get_submodule(name).get_parameter("weight").requires_grad]
 
@@ -312,7 +312,7 @@ def _periods(cfg: Frozen, iterations_per_epoch: int) -> Periods:
 def _describe(
     cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, precision: torch.dtype
 ) -> CheckpointInfo:
-    """What a checkpoint of this run says of itself before anything is trained."""
+    """The description of this run's checkpoints, before any training."""
     return CheckpointInfo(
         format=CHECKPOINT_FORMAT,
         iteration=0,

@@ -1,1 +1,1 @@
-"""Finding the faces whose expressions are most alike: an index of embeddings on disk, queries, and how good it is."""
+"""Retrieval of the most similar expressions: an index of embeddings on disk, queries, evaluation."""

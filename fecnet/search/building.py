@@ -1,4 +1,4 @@
-"""``fecnet search build``: sources to an index, by the pieces of ``fecnet embed``."""
+"""``fecnet search build``: builds an index from sources, with the resumable pieces of ``fecnet embed``."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def build_index(
         sources: what to read.
         path: folder to make.
         kind: ``auto``, ``flat``, ``ivf``, ``hnsw`` or ``pq``.
-        align: find faces and align them as in training.
-        overwrite: replace the index that stands there.
+        align: detect faces and align them as in training.
+        overwrite: replace an existing index.
         progress: show a bar.
 
     Raises:
@@ -46,13 +46,13 @@ def build_index(
         OSError: the disk is full or read-only.
     """
     comm.from_main(lambda: _check_target(path, sources, overwrite=overwrite))
-    choose_kind(kind, 0)  # what is not installed is said before any work
+    choose_kind(kind, 0)  # fails before any work if faiss is missing
 
     def write(rows: Iterator[Rows], status: Counter[str]) -> None:
         left_out = {word: number for word, number in sorted(status.items()) if word != OK}
         if not status[OK]:
-            told = ", ".join(f"{word} {number}" for word, number in left_out.items())
-            raise UserError(f"{path}: not made: none of {status.total()} pictures has a face: {told}")
+            reasons = ", ".join(f"{word} {number}" for word, number in left_out.items())
+            raise UserError(f"{path}: not made: none of {status.total()} pictures has a face: {reasons}")
         about = {
             "model": {"name": encoder.name, "identity": encoder.identity},
             "align": align,

@@ -1,4 +1,4 @@
-"""An index on disk: vectors, what each is of, and what faiss made of them. The layout is in ``docs/formats.md``.
+"""An index on disk: vectors, the source of each, and the index of faiss. The format is in ``docs/formats.md``.
 
 Shape suffixes: N vectors, Q queries, K nearest, D numbers of each vector.
 """
@@ -30,11 +30,11 @@ FORMAT = 1
 COLUMNS = ("name", "frame", "time_s")  # of names.csv; frame: of a video, or row of a packed set
 DESCRIPTION, VECTORS, NAMES, FAISS = "index.json", "vectors.npy", "names.csv", "nearest.faiss"
 _KEYS = ("kind", "num", "dims", "model", "align", "folder", "packed", "files")
-_TOGETHER = 1024  # queries
+_BATCH = 1024  # queries
 
 
 class Name(NamedTuple):
-    """What a vector is of.
+    """The source of a vector.
 
     Attributes:
         file: photo, packed set or video, as it was given.
@@ -54,7 +54,7 @@ def is_index_alone(path: Path) -> bool:
 
 
 def write_index(path: Path, rows: Iterable[Rows], num: int, dims: int, kind: str, about: dict[str, Any]) -> None:
-    """Write an index folder, whole or not at all; what stands there is replaced.
+    """Write an index folder atomically, replacing an existing one.
 
     Args:
         path: the folder.
@@ -62,7 +62,7 @@ def write_index(path: Path, rows: Iterable[Rows], num: int, dims: int, kind: str
         num: N, those with a face.
         dims: D.
         kind: ``auto``, ``flat``, ``ivf``, ``hnsw`` or ``pq``.
-        about: what else ``index.json`` says: ``model``, ``align``, ``folder``, ``packed`` and more.
+        about: further fields of ``index.json``: ``model``, ``align``, ``folder``, ``packed`` and more.
 
     Raises:
         UserError: the kind cannot be built.
@@ -106,14 +106,14 @@ class Index:
     Args:
         path: the folder.
         device: where to search.
-        exact: compare with every vector, whatever the kind. Then faiss reads no file, which makes this the way to open
-            an index from a stranger.
+        exact: exhaustive search, whatever the kind. Then faiss reads no file, so this is the way to open an index from
+            an untrusted source.
 
     Attributes:
         description: ``index.json``.
-        kind: how the vectors are kept.
+        kind: the type of index.
         vector_ND: all vectors, float32, mapped from the disk.
-        align: faces were found and aligned.
+        align: faces were detected and aligned.
 
     Raises:
         UserError: no index, another format version, or files that are damaged or do not fit together.
@@ -137,26 +137,26 @@ class Index:
 
     @property
     def model(self) -> str:
-        """The net it was built with, as it was named then."""
+        """The net it was built with, as named then."""
         return str(self.description["model"]["name"])
 
     def check_model(self, encoder: Encoder) -> None:
-        """Raise UserError unless the index was built with this very net, shown pictures in the same way."""
+        """Raise UserError unless the index was built with the same net and preprocessing."""
         built = self.description["model"]["identity"]
         if encoder.identity != built:
             raise UserError(
                 f"{self.path}: built with {self.model} ({built}); {encoder.name} is another net ({encoder.identity}); "
-                "distances between the two mean nothing; give the net it was built with, or build an index anew"
+                "distances between the two are meaningless; give the net it was built with, or rebuild the index"
             )
 
     def search(self, query_QD: np.ndarray, num: int) -> Found:
         """The nearest vectors of each query, by exact squared Euclidean distance.
 
-        Kinds other than ``flat`` may miss some of the nearest; no vector is given twice.
+        Kinds other than ``flat`` may miss some of the nearest; no vector is returned twice.
 
         Args:
             query_QD: float, shape (Q, D).
-            num: how many; all where there are fewer.
+            num: how many; all if there are fewer.
 
         Raises:
             UserError: queries of another dimension or not finite, or ``num`` below 1.
@@ -170,7 +170,7 @@ class Index:
         if num < 1:
             raise UserError(f"k: {num}; allowed: 1 or more")
         num = min(num, len(self))
-        parts = [self._search(query_QD[first : first + _TOGETHER], num) for first in range(0, len(query_QD), _TOGETHER)]
+        parts = [self._search(query_QD[first : first + _BATCH], num) for first in range(0, len(query_QD), _BATCH)]
         if not parts:
             return Found(np.empty((0, num), np.int64), np.empty((0, num), np.float32))
         return Found(*map(np.concatenate, zip(*parts, strict=True)))
@@ -180,7 +180,7 @@ class Index:
             return self._exact(query_QD, num)
         candidates = KINDS[self.kind].candidates * num if self.kind in KINDS else num
         _, row_QR = self._faiss.search(np.ascontiguousarray(query_QD), min(candidates, len(self)))
-        lacking_Q = (row_QR < 0).any(1)  # the lists that were searched hold fewer
+        lacking_Q = (row_QR < 0).any(1)  # the searched lists hold fewer
         if not lacking_Q.any():
             return nearest_of(self.vector_ND, query_QD, row_QR, num)
         found = Found(np.empty((len(query_QD), num), np.int64), np.empty((len(query_QD), num), np.float32))
@@ -196,7 +196,7 @@ class Index:
 
     @cached_property
     def _faiss(self) -> Any | None:
-        """The index of faiss; None where torch compares with every vector."""
+        """The index of faiss; None for exhaustive search in torch."""
         faiss = find_faiss()
         if faiss is None:
             if self.kind in KINDS:
@@ -207,7 +207,7 @@ class Index:
         return read_faiss(self.kind, self.vector_ND, self.path / FAISS, self._device)
 
     def names(self, rows: Iterable[int]) -> dict[int, Name]:
-        """What the vectors of some rows are of.
+        """The sources of the vectors in some rows.
 
         Raises:
             UserError: the table is damaged.
@@ -216,7 +216,7 @@ class Index:
         return {row: name for row, name in enumerate(self.every_name()) if row in wanted}
 
     def every_name(self) -> Iterator[Name]:
-        """What each vector is of, in order.
+        """The source of each vector, in order.
 
         Raises:
             UserError: the table is damaged.
@@ -256,7 +256,7 @@ def _description(path: Path) -> dict[str, Any]:
         raise UserError(f"{file}: not a description of an index: lacks 'format'")
     version = description["format"]
     if version != FORMAT:
-        raise UserError(f"{file}: format {version!r}; this version reads {FORMAT}; build the index anew")
+        raise UserError(f"{file}: format {version!r}; this version reads {FORMAT}; rebuild the index")
     lacking = [key for key in _KEYS if key not in description]
     if lacking:
         raise UserError(f"{file}: not a description of an index: lacks {', '.join(lacking)}")
@@ -266,9 +266,9 @@ def _description(path: Path) -> dict[str, Any]:
 
 
 def _check_files(path: Path, files: dict[str, Any], needed: Iterable[str]) -> None:
-    """Raise UserError where a file is not the one that was written: faiss must not be given a damaged one."""
+    """Raise UserError if a file is not the one that was written: faiss must not read a damaged one."""
     for name in needed:
         if name not in files or not (path / name).is_file():
-            raise UserError(f"{path / name}: missing, or not described in {DESCRIPTION}; build the index anew")
+            raise UserError(f"{path / name}: missing, or not described in {DESCRIPTION}; rebuild the index")
         if hash_file(path / name) != files[name]["sha256"]:
-            raise UserError(f"{path / name}: not the file that was written: its checksum differs; build the index anew")
+            raise UserError(f"{path / name}: not the file that was written: its checksum differs; rebuild the index")

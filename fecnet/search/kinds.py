@@ -1,4 +1,4 @@
-"""Kinds of an index: what faiss builds for each, and how its file is read.
+"""Kinds of index: how faiss builds each and reads its file.
 
 Shape suffixes: N vectors, D numbers of each.
 """
@@ -20,20 +20,20 @@ logger = logging.getLogger(__name__)
 
 
 FLAT = "flat"
-AUTO_FLAT = 200_000  # vectors, up to which comparing with every one answers thousands of queries/s
+AUTO_FLAT = 200_000  # vectors up to which exhaustive search answers thousands of queries/s
 _BLAS_FROM = 20  # queries; faiss 1.15 multiplies matrices from 128,000 on: with 16 numbers that is nine times slower
-_TRAIN_EACH = 50  # vectors that place one of the centroids
+_TRAIN_EACH = 50  # training vectors per centroid
 _PQ_BITS = 8
 
 
 class Kind(NamedTuple):
-    """How vectors are kept.
+    """A type of index.
 
     Attributes:
         magic: the first four bytes of faiss's file.
         make: an empty index of faiss for (faiss, N, D).
-        candidates: how many are taken for each neighbour that is asked for, to choose from by exact distance.
-        on_gpu: faiss has it on GPUs too.
+        candidates: how many are retrieved per requested neighbour, for re-ranking by exact distance.
+        on_gpu: faiss supports it on GPUs.
     """
 
     magic: bytes
@@ -43,7 +43,7 @@ class Kind(NamedTuple):
 
 
 def _ivf(faiss: Any, num: int, dims: int) -> Any:
-    """Lists around centroids, of which the nearest few are searched."""
+    """Inverted lists around centroids, of which the nearest few are searched."""
     return _trained_on_few(faiss.IndexIVFFlat(faiss.IndexFlatL2(dims), dims, _lists(num)))
 
 
@@ -51,22 +51,22 @@ def _hnsw(faiss: Any, num: int, dims: int) -> Any:
     """A graph of neighbours, arXiv:1603.09320: three times the memory, and slow to build."""
     index = faiss.IndexHNSWFlat(dims, 16)
     index.hnsw.efConstruction = 80
-    index.hnsw.efSearch = 20  # places that a walk remembers; or as many as candidates are asked for
+    index.hnsw.efSearch = 20  # size of the candidate queue; at least the number of candidates
     return index
 
 
 def _pq(faiss: Any, num: int, dims: int) -> Any:
-    """Lists of compressed vectors, a byte for two numbers: the least memory. The best are compared anew."""
+    """Inverted lists of product-quantised vectors, a byte for two dimensions; results are re-ranked."""
     bytes_each = dims // 2 if dims % 2 == 0 else dims
     if num < 2**_PQ_BITS:
         raise UserError(f"kind pq: {num} vectors; it needs {2**_PQ_BITS} or more; allowed here: flat, ivf, hnsw")
     index = _trained_on_few(faiss.IndexIVFPQ(faiss.IndexFlatL2(dims), dims, _lists(num), bytes_each, _PQ_BITS))
-    index.pq.cp.min_points_per_centroid = 1  # else it complains on stderr of small sets
+    index.pq.cp.min_points_per_centroid = 1  # otherwise faiss warns about small sets on stderr
     return index
 
 
 def _lists(num: int) -> int:
-    """4√N lists: then the centroids and the vectors of a few lists are about as many."""
+    """4√N lists, which balances the numbers of centroids and of vectors searched."""
     return max(1, min(round(4 * math.sqrt(num)), num // _TRAIN_EACH))
 
 
@@ -94,10 +94,10 @@ def find_faiss() -> Any | None:
 
 
 def choose_kind(kind: str, num: int) -> str:
-    """The kind that ``auto`` stands for, or the one that was asked for.
+    """The kind that ``auto`` selects, or the given one.
 
     Raises:
-        UserError: an unknown kind; or one that only faiss builds, and it is not installed.
+        UserError: an unknown kind; or one that needs faiss, which is not installed.
     """
     if kind not in ("auto", FLAT, *KINDS):
         raise UserError(f"kind: unknown name '{kind}'; allowed: auto, {FLAT}, {', '.join(KINDS)}")
@@ -112,7 +112,7 @@ def choose_kind(kind: str, num: int) -> str:
 
 
 def write_faiss(kind: str, vector_ND: np.ndarray, path: Path) -> None:
-    """Build what faiss needs for a kind of ``KINDS`` and write it to ``path``; not atomic by itself.
+    """Build faiss's index of a kind of ``KINDS`` and write it to ``path``; not atomic.
 
     Raises:
         UserError: too few vectors for it.
@@ -126,10 +126,10 @@ def write_faiss(kind: str, vector_ND: np.ndarray, path: Path) -> None:
 
 
 def read_faiss(kind: str, vector_ND: np.ndarray, path: Path, device: torch.device) -> Any:
-    """The index of faiss in ``path``, or for ``flat`` one of the vectors themselves; on the GPU where faiss has them.
+    """The index of faiss in ``path``, or for ``flat`` one of the vectors themselves; on the GPU if faiss supports it.
 
-    faiss trusts what it reads: a file made to do harm could. So the caller has compared its checksum, which tells
-    damage but not malice, and nothing but the expected kind is given to faiss.
+    faiss does not validate its files, so a malicious one could do harm. The caller has compared the checksum, which
+    detects damage but not malice, and faiss reads only the expected kind.
 
     Raises:
         UserError: a file of another kind, or one that does not fit the vectors.

@@ -1,6 +1,6 @@
-"""``fecnet search measure``: what the index misses, and what the nearest faces of a packed set have in common.
+"""``fecnet search measure``: recall of the index, and what the nearest neighbours in a packed set share.
 
-Shape suffixes: N faces, Q of them that ask, M labelled faces.
+Shape suffixes: N faces, Q queries among them, M labelled faces.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fecnet.utils.errors import UserError
 
 
 def recall_of_exact(index: Index, exact: Index, query_QD: np.ndarray, num: int) -> float:
-    """The share of the nearest that the index finds: those not farther than the last of the exact ones.
+    """Recall: the share of results not farther than the last exact neighbour.
 
     Args:
         index: of any kind.
@@ -35,20 +35,20 @@ def recall_of_exact(index: Index, exact: Index, query_QD: np.ndarray, num: int) 
 
 
 def spread(num: int, most: int) -> np.ndarray:
-    """At most so many of ``num`` places, at even distances."""
+    """At most so many of ``num`` indices, evenly spaced."""
     return np.linspace(0, num - 1, min(num, most)).round().astype(np.int64)
 
 
 @dataclass(frozen=True)
 class SplitMeasure:
-    """What faces of a split found.
+    """Retrieval metrics of a split.
 
     Attributes:
-        faces: that have a label and are in the index.
-        absent: that have a label and are not in the index.
-        everyone: all other faces count.
-        others: faces of other people count; None where people are not known.
-        leak: see ``subject_leak``; None where people are not known.
+        faces: labelled faces in the index.
+        absent: labelled faces not in the index.
+        everyone: metrics among all other faces.
+        others: metrics among faces of other subjects; None if subjects are unknown.
+        leak: see ``subject_leak``; None if subjects are unknown.
     """
 
     faces: int
@@ -71,29 +71,27 @@ class SplitMeasure:
         """All tables of a split."""
         absent = f", {self.absent} more are not in the index" if self.absent else ""
         parts = [
-            f"{split}: {self.faces} labelled faces{absent}; each asks for the nearest other faces; per cent",
+            f"{split}: {self.faces} labelled faces{absent}; each is a query for its nearest other faces; %",
             format_retrieval(self.everyone),
         ]
         if self.others is None or self.leak is None:
-            return "\n".join(
-                [*parts, "people are not known: whether they are found instead of expressions is not told"]
-            )
-        told = f"of the {self.everyone.neighbour_QK.shape[1]} nearest"
+            return "\n".join([*parts, "subjects are unknown, so subject leakage is not computed"])
+        what = f"of the {self.everyone.neighbour_QK.shape[1]} nearest"
         return "\n".join(
             [
                 *parts,
-                f"{split}: the same among faces of other people",
+                f"{split}: the same among faces of other subjects",
                 format_retrieval(self.others),
-                f"{split}: subject leak, {told}",
+                f"{split}: subject leak, {what}",
                 format_leak(self.leak),
             ]
         )
 
 
 def measured_set(index: Index) -> tuple[PackedDataset, np.ndarray] | None:
-    """The packed set that an index was built of, and its row of each vector, int64, shape (N,).
+    """The packed set that an index was built from, and the row of each vector in it, int64, shape (N,).
 
-    None where it was built of something else, or of more than one packed set.
+    None if it was built from something else, or from more than one packed set.
 
     Raises:
         UserError: the set changed since.
@@ -105,7 +103,7 @@ def measured_set(index: Index) -> tuple[PackedDataset, np.ndarray] | None:
 
 
 def choose_labels(dataset: PackedDataset, label_set: str, split: str) -> tuple[str, list[str]]:
-    """The label set and splits that are meant, where the user named none; no splits where there are no labels.
+    """The label set and splits to use if the user named none; no splits without labels.
 
     Raises:
         UserError: there is no such label set, or more than one and none is named.
@@ -124,16 +122,16 @@ def choose_labels(dataset: PackedDataset, label_set: str, split: str) -> tuple[s
 def measure_split(
     index: Index, dataset: PackedDataset, row_N: np.ndarray, label_set: str, split: str, *, num: int, queries: int
 ) -> SplitMeasure:
-    """Let labelled faces of a split ask for the others.
+    """Query the index with the labelled faces of a split.
 
     Args:
         index: holds their vectors.
-        dataset: holds their labels, and who they are.
+        dataset: with their labels and subjects.
         row_N: row in the set of each vector.
         label_set: name of the labelling.
         split: name of the split.
         num: neighbours of each face.
-        queries: at most so many faces ask.
+        queries: at most so many queries.
 
     Raises:
         UserError: no such label set or split, or fewer than two of its faces are in the index.
@@ -161,14 +159,14 @@ def measure_split(
 
 
 def _subjects(dataset: PackedDataset) -> np.ndarray:
-    """Who each face is; empty = unknown."""
+    """The subject of each face; empty = unknown."""
     return np.array([row["subject"] for row in face_rows(dataset.path)])
 
 
 def measure_kind(index: Index, exact: Index, *, num: int, queries: int) -> tuple[str, float | None]:
-    """What the index misses of the exact answer, in words and per cent; None of an index that is exact."""
+    """Recall against exhaustive search, in words and in %; None for an exact index."""
     if index.kind == FLAT:
-        return f"{index.path}: kind {FLAT}: compares with every vector, so nothing is missed", None
+        return f"{index.path}: kind {FLAT}: exhaustive search, so recall is 100 %", None
     query_QD = index.vector_ND[spread(len(index), queries)]
     percent = 100 * recall_of_exact(index, exact, query_QD, num)
     return (

@@ -1,4 +1,4 @@
-"""The nearest vectors by comparing with every one, in torch; and exact distances to those that anything found.
+"""Exhaustive nearest-neighbour search in torch, and re-ranking of candidates by exact distance.
 
 Shape suffixes: N vectors of the index, Q queries, K nearest, R candidates, D numbers of each vector.
 """
@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-_QUERIES, _ROWS = 256, 8192  # compared at a time: 8 MB of distances, whatever the size of the index
+_QUERIES, _ROWS = 256, 8192  # block size: 8 MB of distances, whatever the size of the index
 
 
 class Found(NamedTuple):
-    """The nearest vectors of some queries, the nearest first; of equally near ones the lower row.
+    """The nearest vectors of some queries, the nearest first; ties by the lower row.
 
     Attributes:
         row_QK: of the index, int64.
@@ -45,7 +45,7 @@ def _rows_of_some(vector_ND: np.ndarray, query_QD: np.ndarray, num: int, device:
     rows = torch.empty(len(query), 0, dtype=torch.int64, device=device)
     for first in range(0, len(vector_ND), _ROWS):
         some = torch.tensor(vector_ND[first : first + _ROWS], device=device)
-        # without the query's own square, which is the same for all of them
+        # without the query's squared norm, which is constant
         distance = torch.addmm(some.square().sum(1), query, some.T, alpha=-2)
         near = distance.topk(min(num, len(some)), largest=False)
         best, rows = torch.cat([best, near.values], 1), torch.cat([rows, near.indices + first], 1)
@@ -55,7 +55,7 @@ def _rows_of_some(vector_ND: np.ndarray, query_QD: np.ndarray, num: int, device:
 
 
 def nearest_of(vector_ND: np.ndarray, query_QD: np.ndarray, row_QR: np.ndarray, num: int) -> Found:
-    """The nearest of some candidates, with distances computed from differences: the same whoever found them.
+    """Re-rank candidates by distances computed from differences: identical for every kind of index.
 
     Libraries compute |a|² + |b|² − 2ab, which rounds distances near 0, or compare compressed vectors.
 

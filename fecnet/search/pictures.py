@@ -1,4 +1,4 @@
-"""The pictures that vectors are of: photos, rows of packed sets, frames of videos."""
+"""The source images of vectors: photos, rows of packed sets, frames of videos."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from fecnet.utils.errors import UserError
 
 
 def open_packed(index: Index, name: str) -> PackedDataset:
-    """A packed set that an index was built of.
+    """A packed set that an index was built from.
 
     Raises:
-        UserError: it is gone, or its faces are others by now.
+        UserError: it is missing, or its faces have changed.
     """
     dataset = PackedDataset(Path(index.description["folder"], name))
     if dataset.faces_sha256 != index.description["packed"].get(name):
-        raise UserError(f"{dataset.path}: its faces changed since {index.path} was built; build the index anew")
+        raise UserError(f"{dataset.path}: its faces changed since {index.path} was built; rebuild the index")
     return dataset
 
 
 class Pictures:
-    """Finds pictures again, for a sheet.
+    """Opens source images, for a contact sheet.
 
     Args:
         index: that they are in; None: pictures as a user named them.

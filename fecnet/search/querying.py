@@ -28,11 +28,11 @@ SHEET_ROWS = 20  # queries that a sheet shows
 
 @dataclass(frozen=True)
 class Answer:
-    """What one picture found.
+    """The result of one query.
 
     Attributes:
         query: the picture.
-        status: ``ok``, or why there is no answer.
+        status: ``ok``, or why there is no result.
         neighbours: the nearest first, each with its squared distance.
     """
 
@@ -50,14 +50,14 @@ class Answer:
 
 
 def ask(index: Index, encoder: Encoder, sources: Sources, num: int, *, align: bool = False) -> list[Answer]:
-    """Look up all pictures of the sources.
+    """Query with all images of the sources.
 
     Args:
-        index: where to look.
+        index: the index to search.
         encoder: the net it was built with.
         sources: the pictures.
         num: neighbours of each.
-        align: find faces and align them as in training.
+        align: detect faces and align them as in training.
 
     Raises:
         UserError: another net, a source that does not fit, or none of the pictures has a face.
@@ -97,9 +97,9 @@ def format_answer(answer: Answer) -> str:
 
 
 def write_sheet(index: Index, encoder: Encoder, answers: list[Answer], path: Path, *, align: bool) -> None:
-    """Write a picture with a row for each query and its neighbours, as the net gets their faces.
+    """Write a contact sheet: a row for each query and its neighbours, as preprocessed for the net.
 
-    A picture that is gone leaves a white place with its status.
+    A missing image leaves a white cell with its status.
 
     Args:
         index: where the neighbours are from.

@@ -15,7 +15,7 @@ from fecnet.utils.program import run_program
 
 
 def train_one(recipe: str, *overrides: str) -> int:
-    """Train one run, or resume it; ends as by SIGTERM when the process at the other end of standard input is gone.
+    """Train one run, or resume it; ends as by SIGTERM when the parent process is gone (end of standard input).
 
     Args:
         recipe: path of a YAML recipe.
@@ -32,7 +32,7 @@ def train_one(recipe: str, *overrides: str) -> int:
 
 
 def _end_with_parent() -> None:
-    os.read(0, 1)  # returns when the other end is closed: nothing is ever written to it
+    os.read(0, 1)  # returns when the parent closes it: nothing is ever written to it
     os.kill(os.getpid(), signal.SIGTERM)
 
 

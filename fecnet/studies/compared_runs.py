@@ -1,4 +1,4 @@
-"""Trained runs as they are compared: read from their folders, checked against each other, grouped by settings."""
+"""Reads trained runs for a comparison, checks that they are comparable, groups them by settings."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from fecnet.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# What a run is called and where it lies, how it is saved and logged: no setting to compare.
+# Names, paths, saving and logging: not compared.
 _NO_SETTING = (
     "SEED",
     "NAME",
     "OUTPUT_DIR",
     "DEVICE",
-    "DATA.PATH",  # that the data are the same is checked by what they say of themselves
+    "DATA.PATH",  # the data's identity is checked by their description
     "DATA.SOURCE",
     "DATA.REPORT_SPLITS",
     "EVAL.BATCH_SIZE",
     "CHECKPOINT.",
     "LOG.",
 )
-# What the figures are measured on: where it differs, so do the questions.
+# What the metrics are computed on: where it differs, runs are not comparable.
 _SAME = ("DATA.LABELS", "DATA.HOLD_OUT", "DATA.FOLD", "DATA.EVAL_SPLITS", "DATA.EVAL_MIN_VOTE_SHARE")
-_SAME_OF_FOLDS = ("DATA.FOLD_BY", "DATA.NUM_FOLDS", "DATA.FOLD_SEED", "DATA.TRAIN_SPLIT")  # where a fold is left out
-_MADE_ON = ("commit", "torch", "device", "precision")  # told where it differs, since it moves figures too
+_SAME_OF_FOLDS = ("DATA.FOLD_BY", "DATA.NUM_FOLDS", "DATA.FOLD_SEED", "DATA.TRAIN_SPLIT")  # if a fold is held out
+_MADE_ON = ("commit", "torch", "device", "precision")  # reported if different, since they change metrics too
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ComparedRun(Run):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings that can make a difference, besides the seed."""
+        """The settings that are compared, without the seed."""
         return {key: value for key, value in self.values.items() if not key.startswith(_NO_SETTING)}
 
     @property
@@ -69,10 +69,10 @@ class ComparedRun(Run):
         return (selection.split, selection.figure) if selection else ("", "")
 
     def metric(self, split: str, name: str) -> float:
-        """A metric of the used checkpoint, per cent.
+        """A metric of the used checkpoint, %.
 
         Raises:
-            UserError: it was not measured.
+            UserError: it was not evaluated.
         """
         iteration = self.best.accuracy.iteration if self.best.accuracy else 0
         value = self.curves.get(f"{split}/{name}", {}).get(iteration)
@@ -80,7 +80,7 @@ class ComparedRun(Run):
             known = sorted(key.removeprefix(f"{split}/") for key in self.curves if key.startswith(f"{split}/"))
             raise UserError(
                 f"{self.path}: no metric '{name}' of '{split}' at iteration {iteration}; "
-                f"measured there: {', '.join(known) or 'nothing'}"
+                f"evaluated there: {', '.join(known) or 'nothing'}"
             )
         return value
 
@@ -98,12 +98,12 @@ def read_run(path: Path) -> ComparedRun:
             f"{path}: unfinished, at iteration {run.last.iteration} of {run.last.length}; "
             f"finish it with: fecnet train --resume {path}"
         )
-    _ = run.values, run.curves  # what is wrong with them is told now
+    _ = run.values, run.curves  # fail now if they are damaged
     return run
 
 
 def find_run_folders(paths: Sequence[Path]) -> list[Path]:
-    """Runs as given, and those inside the folders that are none, but for nets that were only pruned; each once.
+    """The given runs, and those inside other folders except runs that were only pruned; each once.
 
     Raises:
         UserError: a folder holds no run.
@@ -147,10 +147,10 @@ def group_runs(runs: Sequence[ComparedRun]) -> dict[str, dict[int, ComparedRun]]
 
 
 def check_comparable(first: ComparedRun, other: ComparedRun) -> None:
-    """Whether two runs answer the same question.
+    """Check that two runs are comparable.
 
     Raises:
-        UserError: says what differs.
+        UserError: they are not; says what differs.
     """
     pairs: list[tuple[str, Any, Any]] = [("classes", first.best.classes, other.best.classes)]
     before, now = (data_facts(run.best.data, run.best.coverage) for run in (first, other))
@@ -163,7 +163,7 @@ def check_comparable(first: ComparedRun, other: ComparedRun) -> None:
 
 
 def made_differently(runs: Sequence[ComparedRun]) -> dict[str, list[str]]:
-    """What of code and hardware differs between runs, and between which values."""
+    """Differences of code and hardware between runs: key and values."""
     found = {key: sorted({str(getattr(run.best.provenance, key)) for run in runs}) for key in _MADE_ON}
     return {key: values for key, values in found.items() if len(values) > 1}
 

@@ -1,4 +1,4 @@
-"""A comparison of trained runs put together: what is measured of each, what differs, the picture and the JSON."""
+"""Compares trained runs: metrics of each, differences, plot and JSON."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def compare_runs(folders: Sequence[Path], output: Path, *, split: str = "", metr
     replace_json(output / "comparison.json", written)
     selecting = {run.selecting[0] for run in runs}
     columns = {f"{name} (selects)" if name in selecting else name: column for name, column in metrics.items()}
-    tables = [f"{metric}, per cent, mean ± sd over seeds", format_settings(columns)]
+    tables = [f"{metric}, %, mean ± sd over seeds", format_settings(columns)]
     if differences:
-        tables += ["", f"{split}: differences of the runs of a seed", format_differences(differences)]
+        tables += ["", f"{split}: paired differences by seed", format_differences(differences)]
     return "\n".join([*tables, "", *notes, f"{output}: comparison.json, comparison.png"])
 
 
@@ -87,18 +87,18 @@ def _choose_split(runs: Sequence[ComparedRun], wanted: str) -> str:
     if wanted and wanted not in splits:
         raise UserError(f"--split {wanted}: not measured while training; there are: {', '.join(splits)}")
     selecting = {run.selecting[0] for run in runs}
-    unseen = [split for split in splits if split not in _learnt(runs)]
+    unseen = [split for split in splits if split not in _trained_on(runs)]
     free = [split for split in unseen if split not in selecting]
     return wanted or (free or unseen or splits)[-1]
 
 
-def _learnt(runs: Sequence[ComparedRun]) -> set[str]:
+def _trained_on(runs: Sequence[ComparedRun]) -> set[str]:
     """The splits that any of the runs was trained on."""
     return {run.values["DATA.TRAIN_SPLIT"] for run in runs}
 
 
 def _choose_metric(runs: Sequence[ComparedRun]) -> str:
-    """The metric that selected, where all runs agree; else what selects by default."""
+    """The metric that selected, if all runs agree; else the default one."""
     selecting = {run.selecting[1] for run in runs} - {""}
     if len(selecting) == 1:
         return selecting.pop()
@@ -107,15 +107,15 @@ def _choose_metric(runs: Sequence[ComparedRun]) -> str:
 
 
 def _notes(runs: Sequence[ComparedRun], differences: Sequence[Difference], split: str) -> list[str]:
-    """What must be known beside the numbers."""
+    """Notes that the numbers need."""
     selecting = sorted({run.selecting[0] for run in runs} - {""})
     used = [f"the checkpoint that was best on {name}" for name in selecting]
     used += ["the last iteration of a run that selects none"] * any(not run.selecting[0] for run in runs)
     notes = [f"measured at {' or '.join(used)}"]
     if split in selecting:
-        notes.append(f"{split} also selected the checkpoints, so its metrics are too good; quote another split")
-    if split in _learnt(runs):
-        notes.append(f"{split} was trained on: its metrics say nothing of other faces; measure another split")
+        notes.append(f"{split} also selected the checkpoints, so its metrics are biased upwards; report another split")
+    if split in _trained_on(runs):
+        notes.append(f"{split} was trained on: its metrics say nothing of other faces; evaluate another split")
     if differences:
         each = 100 * differences[0].confidence
         together = f"; the {len(differences)} pairs together 95 %" if len(differences) > 1 else ""
@@ -145,9 +145,9 @@ def _panels(groups: Groups, split: str, metric: str) -> list[Panel]:
     runs = [run for found in groups.values() for run in found.values()]
     train = f"{runs[0].values['DATA.TRAIN_SPLIT']}/{metric}"
     measured = all(train in run.curves for run in runs)
-    title = f"{metric} on {runs[0].values['DATA.TRAIN_SPLIT']}, per cent"
+    title = f"{metric} on {runs[0].values['DATA.TRAIN_SPLIT']}, %"
     if not measured:
-        title = "accuracy on training batches, per cent: augmented, with dropout"
+        title = "accuracy on training batches, %: augmented, with dropout"
     missing = f"not measured: add '{runs[0].values['DATA.TRAIN_SPLIT']}' to DATA.EVAL_SPLITS"
     return [
         Panel("training loss", _bands(groups, "loss", points=_POINTS)),
@@ -158,7 +158,7 @@ def _panels(groups: Groups, split: str, metric: str) -> list[Panel]:
             percent=True,
             missing=missing,
         ),
-        Panel(f"{metric} on {split}, per cent", _bands(groups, f"{split}/{metric}"), percent=True),
+        Panel(f"{metric} on {split}, %", _bands(groups, f"{split}/{metric}"), percent=True),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Trained runs side by side: what their nets cost, and how good they are."""
+"""Trained runs side by side: computational cost and accuracy of their nets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fecnet.runs.run import Run
 from fecnet.utils.errors import UserError
 from fecnet.utils.table import align_columns
 
-_WARM = 3  # first forward passes, not counted
+_WARM = 3  # warm-up forward passes
 
 
 def measure_costs(
@@ -29,7 +29,7 @@ def measure_costs(
 ) -> list[dict[str, Any]]:
     """Costs and accuracy of the nets of several runs; the first is what the others are compared with.
 
-    Times are taken on the CPU with the nets in turn, so that all of them meet the same state of the machine; the
+    Times are measured on the CPU with the nets in turn, so that all run under the same conditions; the
     speed-up is the median of the ratios of neighbours.
 
     Args:
@@ -101,7 +101,7 @@ def plot_costs(found: Sequence[dict[str, Any]], path: Path) -> None:
     """
     splits = list(dict.fromkeys(split for costs in found for split in costs["percent"]))
     if not splits:
-        raise UserError("--plot: no accuracy is known of these runs; measure them first: fecnet evaluate RUN")
+        raise UserError("--plot: no accuracy is known of these runs; evaluate them first: fecnet evaluate RUN")
     figure, both_axes = new_figure(11, 4.5, ncols=2, sharey=True)
     for axes, (key, name) in zip(both_axes, (("parameters", "parameters"), ("macs", "MACs of a face")), strict=True):
         for split in splits:
@@ -112,7 +112,7 @@ def plot_costs(found: Sequence[dict[str, Any]], path: Path) -> None:
                 said = f"{Path(costs['run']).name} ({costs['times_faster']:.1f}×)"
                 axes.annotate(said, (costs[key], percent), (4, 4), textcoords="offset points", fontsize=7)
         axes.set(xscale="log", xlabel=name)
-    both_axes[0].set(ylabel="accuracy, per cent", title="beside a name: times faster than the first")
+    both_axes[0].set(ylabel="accuracy, %", title="beside a name: times faster than the first")
     both_axes[0].legend()
     save_figure(figure, path)
 

@@ -1,4 +1,4 @@
-"""K-fold: a run for each fold of the training split, measured at its last iteration, and all folds together."""
+"""K-fold: a run for each fold of the training split, evaluated at its last iteration, and all folds pooled."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from fecnet.evaluation.fold_accuracy import (
 )
 from fecnet.evaluation.plots import confusion_plot
 from fecnet.runs.inference import infer_run
-from fecnet.runs.tasks import Task, find_task, selecting_figure
+from fecnet.runs.tasks import Task, find_task, selection_metric
 from fecnet.runs.training import open_dataset
 from fecnet.studies.scheduler import PlannedRun, train_all
 from fecnet.utils.env import choose_device, provenance
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class _Fold:
-    """What is known of a fold before it is trained."""
+    """A fold before training."""
 
     number: int
     learnt: int
@@ -58,7 +58,7 @@ def cross_validate(
     jobs: int = 1,
     devices: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Train a net for each fold of ``DATA.TRAIN_SPLIT`` and measure it on that fold.
+    """Train a net for each fold of ``DATA.TRAIN_SPLIT`` and evaluate it on that fold.
 
     The runs are ``OUTPUT_DIR/<recipe>_<by>/fold_<number>`` (``NAME`` replaces the folder's name). What is finished is
     not trained again and what was interrupted goes on. Each net is measured at its last iteration: nothing is selected
@@ -94,7 +94,7 @@ def cross_validate(
     task = find_task(cfg, dataset)
     if not task.has_classes:
         raise ConfigError(f"LOSS.CRITERIA: {list(cfg.LOSS.CRITERIA)}; allowed for folds: criteria that learn classes")
-    selecting_figure(cfg, task)  # a schedule that needs one is refused
+    selection_metric(cfg, task)  # a schedule that needs one is refused
     settings = {number: [*overrides, *_of_fold(number)] for number in numbers}
     planned = [_plan(load_config(recipe, settings[number]), dataset, number) for number in numbers]
     runs = [PlannedRun(f"fold_{number}", tuple(settings[number])) for number in numbers]
@@ -117,7 +117,7 @@ def cross_validate(
 
 
 def _of_fold(number: int) -> list[str]:
-    """Settings that leave nothing selected: the fold is measured, and no more."""
+    """Settings without checkpoint selection: only the fold is evaluated."""
     measured = ["DATA.EVAL_SPLITS", f"[{FOLD}]", "DATA.REPORT_SPLITS", f"[{FOLD}]", "EVAL.BEST_METRIC", "last"]
     return ["DATA.FOLD", str(number), "DATA.HOLD_OUT", "0", *measured]
 
@@ -152,7 +152,7 @@ def _plan(cfg: Frozen, dataset: PackedDataset, number: int) -> _Fold:
 
 
 def _seen_subjects(dataset: PackedDataset, learnt: LabelTable, tested: LabelTable) -> int | None:
-    """How many of the tested faces are of people who are also learnt from; None where people are unknown."""
+    """Number of test faces whose subjects are also in training; None if subjects are unknown."""
     records = list(face_rows(dataset.path))
     before, now = (values_of(table, records, "subject")[table.label_M >= 0] for table in (learnt, tested))
     if not (before != "").all() or not (now != "").all():
@@ -161,7 +161,7 @@ def _seen_subjects(dataset: PackedDataset, learnt: LabelTable, tested: LabelTabl
 
 
 def _measure(folder: Path, fold: _Fold, cfg: Frozen, task: Task) -> FoldAccuracy:
-    """The fold at its last iteration; its table goes to its log."""
+    """Evaluate the fold at its last iteration; its table goes to its log."""
     how = ("DATA.PATH", "DEVICE", "EVAL.BATCH_SIZE")  # these may have changed since it was trained
     overrides = [text for key, value in flatten(cfg) if key in how for text in (key, str(value))]
     name = f"fold_{fold.number}"
@@ -193,11 +193,11 @@ def _report(folder: Path, found: Sequence[FoldAccuracy], result: dict[str, Any],
         confusion_plot(sum_folds(found), f"{len(found)} folds by {result['by']}", picture)
         names.append(picture.name)
     else:
-        picture.unlink(missing_ok=True)  # it would show an earlier measurement
-        logger.info(f"{picture.name}: not made, pictures {INSTALL}")
+        picture.unlink(missing_ok=True)  # it would show an earlier evaluation
+        logger.info(f"{picture.name}: not written, plots {INSTALL}")
     logger.info(
         f"\n{result['recipe']}: {len(found)} of {result['num_folds']} folds by '{result['by']}' of {result['split']}; "
-        "per cent at the last iteration, nothing was selected; seen subjects: tested faces of people learnt from"
+        "% at the last iteration, no selection; seen subjects: test faces of subjects that are also in training"
     )
     logger.info(format_folds(found))
     if whole:

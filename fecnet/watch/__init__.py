@@ -1,1 +1,1 @@
-"""What a net says of every face that a camera, a video or a picture shows."""
+"""Predictions for every face in a camera stream, a video or an image."""

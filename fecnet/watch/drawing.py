@@ -1,4 +1,4 @@
-"""Faces drawn into a frame: a box around each, and beside it what the net says."""
+"""Draws into a frame a box around each face, labelled with its predictions."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fecnet.encoder.pictures import OK
-from fecnet.watch.faces import SeenFace
+from fecnet.watch.faces import FacePrediction
 
-_COLOURS = {True: "lime", False: "silver"}  # of a face of which the net says something, or nothing
+_COLOURS = {True: "lime", False: "silver"}  # of a face with, and without predictions
 
 
-def draw_faces(image_HWC: np.ndarray, faces: Sequence[SeenFace], corner: str = "") -> np.ndarray:
-    """The frame with its faces marked.
+def draw_faces(image_HWC: np.ndarray, faces: Sequence[FacePrediction], corner: str = "") -> np.ndarray:
+    """A copy of the frame with annotated faces.
 
     Args:
-        image_HWC: uint8, shape (H, W, 3), RGB; stays as it is.
+        image_HWC: uint8, shape (H, W, 3), RGB; not modified.
         faces: of that frame.
         corner: a text for the lower left corner.
 
@@ -39,8 +39,8 @@ def draw_faces(image_HWC: np.ndarray, faces: Sequence[SeenFace], corner: str = "
     return np.asarray(image)
 
 
-def describe(face: SeenFace) -> list[str]:
-    """What the net says of a face, in lines; of one it could not be shown, why."""
+def describe(face: FacePrediction) -> list[str]:
+    """The predictions for a face as lines of text, or the reason why there are none."""
     if face.status != OK:
         return [face.status]
     lines = []
@@ -55,7 +55,7 @@ def describe(face: SeenFace) -> list[str]:
     return lines
 
 
-def _label(pen: Any, face: SeenFace, frame_width: int) -> None:
+def _label(pen: Any, face: FacePrediction, frame_width: int) -> None:
     """Above the box, or in it where there is no room, and never beyond the frame's left, right and upper edge."""
     text = "\n".join(describe(face))
     if not text:

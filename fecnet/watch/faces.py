@@ -1,4 +1,4 @@
-"""The faces of a frame, and what the net says of each.
+"""The faces of a frame, with the predictions for each.
 
 Shape suffixes: K faces, D embedding dimensions; H, W, C height, width and channels.
 """
@@ -17,16 +17,16 @@ from fecnet.faces.decode import decode_image
 from fecnet.faces.detections import overlap
 from fecnet.utils.errors import UserError
 
-_SAME = 0.3  # intersection over union of a face with itself a frame later, at least; YuNet's for one face found twice
+_SAME = 0.3  # least intersection over union of a face in successive frames; YuNet's NMS threshold
 
 
 @dataclass(frozen=True)
-class SeenFace:
-    """One face of a frame; what the net does not say is None.
+class FacePrediction:
+    """One face of a frame; outputs that the net does not have are None.
 
     Attributes:
         box_4: x1, y1, x2, y2 in pixels of the frame; may reach beyond it.
-        status: ``ok`` or another key of ``fecnet.encoder.pictures.STATUS``: then the net says nothing.
+        status: ``ok``, or another key of ``fecnet.encoder.pictures.STATUS``, without predictions.
         expression: the most probable class.
         probability: of that class.
         affect: valence and arousal, -1..1.
@@ -46,7 +46,7 @@ class SeenFace:
 
 
 class FaceWatcher:
-    """Finds all faces of frames, aligns or cuts them, and asks the net.
+    """Detects all faces of frames, aligns or crops them, and predicts.
 
     Where the training faces were aligned, each face that the detector finds is given to the encoder as a box with
     ``align``. Otherwise the square around it is cut as in data sets with boxes, with nothing added: the boxes of both
@@ -54,11 +54,11 @@ class FaceWatcher:
 
     Args:
         encoder: the net.
-        whole: a frame is a face as it is; nothing is looked for.
-        reference: a photo; the distance to its largest face is told.
+        whole: each frame is one face; no detection.
+        reference: a photo; distances to its largest face are computed.
 
     Attributes:
-        note: what is to be told of the way the faces are cut; empty where it is that of the training.
+        note: a warning if faces are cropped in another way than in training; else empty.
 
     Raises:
         UserError: the detector is missing; no face in the reference, or a net without an embedding for it.
@@ -67,7 +67,7 @@ class FaceWatcher:
 
     def __init__(self, encoder: Encoder, *, whole: bool = False, reference: Path | None = None) -> None:
         self._encoder, self._whole = encoder, whole
-        self._before: Sequence[SeenFace] = ()
+        self._before: Sequence[FacePrediction] = ()
         self._check()
         self.note = (
             ""
@@ -77,14 +77,14 @@ class FaceWatcher:
         )
         self._reference_D = None if reference is None else self._embedding_of(reference)
 
-    def look(self, image_HWC: np.ndarray) -> list[SeenFace]:
-        """The faces of the next frame, uint8 RGB, the detector's surest first."""
+    def process(self, image_HWC: np.ndarray) -> list[FacePrediction]:
+        """The faces of the next frame, uint8 RGB, the highest detector score first."""
         faces = [self._compared(face) for face in self._faces(image_HWC)]
         self._before = faces
         return faces
 
     def _check(self) -> None:
-        """What cannot be done is told before the first face comes, perhaps after minutes."""
+        """Fail now, not at the first face, which may come minutes later."""
         blank_HWC = np.zeros((9, 9, 3), np.uint8)
         if not self._whole:
             self._encoder.find_faces(blank_HWC)
@@ -93,13 +93,13 @@ class FaceWatcher:
         else:
             self._encoder.encode([blank_HWC], boxes=[None if self._whole else (0, 0, 9, 9)])
 
-    def _faces(self, image_HWC: np.ndarray) -> list[SeenFace]:
+    def _faces(self, image_HWC: np.ndarray) -> list[FacePrediction]:
         if self._whole:
             whole_4 = np.array([0, 0, image_HWC.shape[1], image_HWC.shape[0]], np.float32)
-            return _seen(self._encoder.encode([image_HWC]), [whole_4], self._encoder.classes)
+            return _predictions(self._encoder.encode([image_HWC]), [whole_4], self._encoder.classes)
         boxes = list(self._encoder.find_faces(image_HWC).boxes_K4)
         encoded = self._encoder.encode([image_HWC] * len(boxes), align=self._encoder.aligned, boxes=boxes)
-        return _seen(encoded, boxes, self._encoder.classes)
+        return _predictions(encoded, boxes, self._encoder.classes)
 
     def _embedding_of(self, path: Path) -> np.ndarray:
         self._encoder.check_output("embedding")
@@ -110,7 +110,7 @@ class FaceWatcher:
         assert largest.embedding_D is not None
         return largest.embedding_D
 
-    def _compared(self, face: SeenFace) -> SeenFace:
+    def _compared(self, face: FacePrediction) -> FacePrediction:
         return replace(
             face,
             to_reference=_distance(face.embedding_D, self._reference_D),
@@ -118,13 +118,13 @@ class FaceWatcher:
         )
 
 
-def _seen(encoded: Encoded, boxes: Sequence[np.ndarray], classes: Sequence[str]) -> list[SeenFace]:
-    """What the net says of the face in each box."""
+def _predictions(encoded: Encoded, boxes: Sequence[np.ndarray], classes: Sequence[str]) -> list[FacePrediction]:
+    """The predictions for the face in each box."""
     found = encoded.outputs
     probability_KC = probabilities(found["logits"]) if "logits" in found else None  # K faces, C classes
     faces = []
     for row, (box_4, status) in enumerate(zip(boxes, encoded.status, strict=True)):
-        face = SeenFace(box_4, status)
+        face = FacePrediction(box_4, status)
         if status == OK and probability_KC is not None:
             best = int(probability_KC[row].argmax())
             face = replace(face, expression=classes[best], probability=float(probability_KC[row, best]))
@@ -137,8 +137,8 @@ def _seen(encoded: Encoded, boxes: Sequence[np.ndarray], classes: Sequence[str])
     return faces
 
 
-def _same_face(box_4: np.ndarray, before: Sequence[SeenFace]) -> np.ndarray | None:
-    """The embedding of the face that was about there; None where there was none."""
+def _same_face(box_4: np.ndarray, before: Sequence[FacePrediction]) -> np.ndarray | None:
+    """The embedding of the overlapping face in the previous frame; None without one."""
     if not before:
         return None
     overlap_K = overlap(np.stack([face.box_4 for face in before]), box_4)

@@ -1,6 +1,6 @@
-"""Where watched frames go: a window, a film, a picture, and a table of the faces.
+"""Outputs for annotated frames: a window, a video, an image, and a table of the faces.
 
-Files grow under a temporary name and get their own when they are closed, also where the work ends early.
+Files are written under a temporary name and renamed on closing, also when interrupted.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from PIL import Image
 from fecnet.embed.videos import Video, VideoFrame, cv2, silent
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import named_errors, replace_bytes
-from fecnet.watch.faces import SeenFace
+from fecnet.watch.faces import FacePrediction
 
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-FILMS = {".mp4": "mp4v", ".avi": "MJPG"}  # what OpenCV's own packages can write everywhere
-_RATE = 25.0  # frames a second of a film whose source does not say it
-_RATES = (0.01, 240.0)  # what is believed
+VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # codecs that every build of OpenCV on PyPI can write
+_RATE = 25.0  # frames/s of a video whose source has no valid rate
+_RATES = (0.01, 240.0)  # valid rates
 _PROBE_S = 30
 _LARGEST_WINDOW = 1280  # pixels of its longer side when it opens
 _KEYS_TO_END = {ord("q"), ord("Q"), 27}  # 27: Esc
@@ -34,13 +34,13 @@ _WHERE = ("frame", "time_s", "x1", "y1", "x2", "y2", "status")
 _WHAT = ("expression", "probability", "valence", "arousal", "to_reference", "change")
 
 
-class Film:
-    """An annotated video, with as many frames a second as are looked at; without sound.
+class VideoFile:
+    """An annotated video at the rate of the processed frames; without sound.
 
     Args:
         path: ``.mp4`` or ``.avi``; replaced.
-        rate: frames a second, of what is looked at; not believed where no film has it.
-        live: frames come when they can: each is repeated until the next, or left out, so that the film keeps the time.
+        rate: processed frames per second; an implausible one is replaced by a default.
+        live: frames arrive irregularly: they are repeated or dropped so that the video keeps real time.
     """
 
     def __init__(self, path: Path, rate: float, *, live: bool) -> None:
@@ -71,7 +71,7 @@ class Film:
             self._written += 1
 
     def close(self) -> None:
-        """Finish the film and give it its name; without a frame there is none.
+        """Finish the video and rename it; without a frame there is no file.
 
         Raises:
             OSError: not all of it could be written.
@@ -89,7 +89,7 @@ class Film:
     def _opened(self, image_HWC: np.ndarray) -> Any:
         height, width = image_HWC.shape[:2]
         with silent() as opencv:
-            code = opencv.VideoWriter_fourcc(*FILMS[self.path.suffix.lower()])
+            code = opencv.VideoWriter_fourcc(*VIDEO_CODECS[self.path.suffix.lower()])
             writer = opencv.VideoWriter(str(self._partial), code, self._rate, (width, height))
         if not writer.isOpened():
             self._partial.unlink(missing_ok=True)
@@ -97,7 +97,7 @@ class Film:
         return writer
 
     def _check(self) -> None:
-        """OpenCV says nothing of a full disk."""
+        """OpenCV does not report a full disk."""
         try:
             there = Video(self._partial).announced
         except UserError:
@@ -131,7 +131,7 @@ class Picture:
 
 
 class Table:
-    """A row for each face of each frame, as CSV; what the net does not say is empty.
+    """A row for each face of each frame, as CSV; outputs that the net does not have are empty.
 
     Args:
         path: ``.csv``; replaced.
@@ -141,7 +141,7 @@ class Table:
         self.path, self._partial = path, _partial(path)
         self._file: TextIO | None = None
 
-    def add(self, frame: VideoFrame, faces: Sequence[SeenFace]) -> None:
+    def add(self, frame: VideoFrame, faces: Sequence[FacePrediction]) -> None:
         """Write the faces of a frame.
 
         Raises:
@@ -161,7 +161,7 @@ class Table:
                 rows.writerow([*where, face.expression or "", *cells])
 
     def close(self) -> None:
-        """Finish the table and give it its name; without a frame there is none.
+        """Finish the table and rename it; without a frame there is no file.
 
         Raises:
             OSError: the disk is full.
@@ -177,11 +177,11 @@ class Table:
 
 
 class Window:
-    """A window of OpenCV's.
+    """An OpenCV window.
 
     Args:
         title: above it.
-        still: of one picture: it stays until a key is pressed.
+        still: one image: the window stays until a key is pressed.
     """
 
     def __init__(self, title: str, *, still: bool) -> None:
@@ -190,10 +190,10 @@ class Window:
         self._begun: float | None = None  # when a frame of time 0 was due
 
     def show(self, image_HWC: np.ndarray, time_s: float) -> bool:
-        """Show a frame, uint8, RGB, no earlier than it is due ``time_s`` after the first one.
+        """Show a frame, uint8, RGB, no earlier than ``time_s`` after the first one.
 
         Returns:
-            Whether to go on: neither q nor Esc was pressed, and the window is still there.
+            Whether to continue: neither q nor Esc was pressed, and the window is still open.
         """
         cv2().imshow(self._title, np.ascontiguousarray(image_HWC[..., ::-1]))
         if self._begun is None:
@@ -217,7 +217,7 @@ class Window:
 def why_no_window() -> str:
     """Why no window can be opened here; empty where one can.
 
-    Tried in another process: without a display that answers, some window systems end the process that asks.
+    Tried in another process: without a responding display, some window systems end the calling process.
     """
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return "there is no display"
@@ -234,5 +234,5 @@ def why_no_window() -> str:
 
 
 def _partial(path: Path) -> Path:
-    """A temporary name; it ends as ``path`` does, from which OpenCV reads the format."""
+    """A temporary name with the suffix of ``path``, which tells OpenCV the format."""
     return path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")

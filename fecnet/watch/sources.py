@@ -1,4 +1,4 @@
-"""What ``fecnet watch`` looks at: a camera, a video or one picture, by the word the user gave."""
+"""Sources of ``fecnet watch``: a camera, a video or one image."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """For what is told."""
+        """For messages."""
 
     @property
     def rate(self) -> float:
-        """Frames a second; 0 where that is not known."""
+        """Frames per second; 0 = unknown."""
 
     @property
     def announced(self) -> int:
-        """How many frames there are; 0 where that is not known."""
+        """Number of frames; 0 = unknown."""
 
     @property
     def note(self) -> str:
-        """What is to be told once all frames were read; empty where all was well."""
+        """A message for after the last frame; empty if there is none."""
 
     def frames(self, every: int = 1) -> Generator[VideoFrame, None, None]:
-        """Every so many frames."""
+        """Every ``every``-th frame."""
 
 
 class Photo:

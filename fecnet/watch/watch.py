@@ -1,4 +1,4 @@
-"""``fecnet watch``: frame after frame from a source to the faces in it, drawn, shown and kept."""
+"""``fecnet watch``: processes a source frame by frame; shows and writes the annotated frames."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fecnet.embed.videos import Camera, VideoFrame
 from fecnet.utils.errors import UserError
 from fecnet.utils.signals import StopOnSignal
 from fecnet.watch.drawing import draw_faces
-from fecnet.watch.faces import FaceWatcher, SeenFace
-from fecnet.watch.output import FILMS, PICTURES, Film, Picture, Table, Window, why_no_window
+from fecnet.watch.faces import FacePrediction, FaceWatcher
+from fecnet.watch.output import PICTURES, VIDEO_CODECS, Picture, Table, VideoFile, Window, why_no_window
 from fecnet.watch.sources import Photo, Source
 
 logger = logging.getLogger(__name__)
@@ -26,36 +26,36 @@ _RECENT = 10  # frames over which frames/s is measured
 
 
 class Views:
-    """All that frames go to.
+    """All outputs of frames.
 
     Args:
         window: shows them.
-        film: keeps them.
-        table: keeps the faces.
+        video: writes them.
+        table: writes the faces.
     """
 
     def __init__(
-        self, *, window: Window | None = None, film: Film | Picture | None = None, table: Table | None = None
+        self, *, window: Window | None = None, video: VideoFile | Picture | None = None, table: Table | None = None
     ) -> None:
-        self._window, self._film, self._table = window, film, table
+        self._window, self._video, self._table = window, video, table
 
     @property
     def files(self) -> list[Path]:
-        """What is written."""
-        return [view.path for view in (self._film, self._table) if view is not None]
+        """Paths of the files."""
+        return [view.path for view in (self._video, self._table) if view is not None]
 
-    def add(self, frame: VideoFrame, drawn_HWC: np.ndarray, faces: Sequence[SeenFace]) -> bool:
-        """Show and keep a frame; whether to go on."""
+    def add(self, frame: VideoFrame, drawn_HWC: np.ndarray, faces: Sequence[FacePrediction]) -> bool:
+        """Show and write a frame; returns whether to continue."""
         if self._table is not None:
             self._table.add(frame, faces)
-        if self._film is not None:
-            self._film.add(drawn_HWC, frame.time_s)
+        if self._video is not None:
+            self._video.add(drawn_HWC, frame.time_s)
         return self._window is None or self._window.show(drawn_HWC, frame.time_s)
 
     def close(self) -> None:
-        """Finish what was begun; further signals wait."""
+        """Close all outputs; further signals are deferred."""
         with StopOnSignal(), ExitStack() as stack:
-            for view in (self._window, self._table, self._film):
+            for view in (self._window, self._table, self._video):
                 if view is not None:
                     stack.callback(view.close)
 
@@ -69,47 +69,47 @@ def open_views(
     every: int = 1,
     overwrite: bool = False,
 ) -> Views:
-    """A window where there can be one, else a file; both where a file is asked for.
+    """Open a window if possible, else a file; both if a file is given.
 
     Args:
-        source: what is looked at.
-        output: annotated film or picture; None for one beside the source where there is no window.
+        source: the frames.
+        output: annotated video or image; None for one beside the source if there is no window.
         table: of faces; None for none.
-        window: open one where it can be.
-        every: frames of the source for each that is looked at.
+        window: open one if possible.
+        every: process every so many frames.
         overwrite: replace what stands at ``output`` and ``table``.
 
     Raises:
-        UserError: a name that does not end as such files do, or that of a file that is there.
+        UserError: a wrong suffix, or a file that exists.
         OSError: a folder that cannot be written.
     """
     problem = why_no_window() if window else "--no-window"
     if problem and output is None:
         output = _beside(source)
     if problem and window:
-        logger.info(f"no window: {problem}; drawn into {output}")
-    for path, endings in ((output, PICTURES if isinstance(source, Photo) else FILMS), (table, {".csv": ""})):
+        logger.info(f"no window: {problem}; writing to {output}")
+    for path, endings in ((output, PICTURES if isinstance(source, Photo) else VIDEO_CODECS), (table, {".csv": ""})):
         if path is not None:
             _check(path, list(endings), Path(source.name), overwrite=overwrite)
     still, live = isinstance(source, Photo), isinstance(source, Camera)
-    film: Film | Picture | None = None
+    video: VideoFile | Picture | None = None
     if output is not None:
-        film = Picture(output) if still else Film(output, source.rate / every, live=live)
+        video = Picture(output) if still else VideoFile(output, source.rate / every, live=live)
     return Views(
         window=None if problem else Window(f"fecnet: {source.name}", still=still),
-        film=film,
+        video=video,
         table=None if table is None else Table(table),
     )
 
 
 def watch(watcher: FaceWatcher, source: Source, views: Views, *, every: int = 1) -> None:
-    """Look at every frame until the source or the user ends it; what was kept so far stays, whatever ends it.
+    """Process every frame until the source or the user ends it; what was written so far is kept in any case.
 
     Args:
-        watcher: finds the faces and asks the net.
+        watcher: detects faces and predicts.
         source: the frames.
         views: where frames go; closed at the end.
-        every: look at every so many frames.
+        every: process every so many frames.
 
     Raises:
         UserError: not one frame could be read.
@@ -123,18 +123,18 @@ def watch(watcher: FaceWatcher, source: Source, views: Views, *, every: int = 1)
             tqdm(desc=source.name, total=-(-source.announced // every) or None, unit="frame", disable=still) as bar,
         ):
             for frame in frames:
-                faces = watcher.look(frame.image_HWC)
-                seen_s = time.monotonic()  # before a window waits for the user
-                corner = "" if still else f"{tally.rate(seen_s):.1f} frames/s"
-                go_on = views.add(frame, draw_faces(frame.image_HWC, faces, corner), faces)
-                tally.add(faces, seen_s)
+                faces = watcher.process(frame.image_HWC)
+                done_s = time.monotonic()  # before a window waits for the user
+                corner = "" if still else f"{tally.rate(done_s):.1f} frames/s"
+                proceed = views.add(frame, draw_faces(frame.image_HWC, faces, corner), faces)
+                tally.add(faces, done_s)
                 bar.set_postfix(faces=len(faces), refresh=False)
                 bar.update()
-                if not go_on:
+                if not proceed:
                     break
             else:
                 if not tally.frames:
-                    raise UserError(f"{source.name}: not one picture can be read from it")
+                    raise UserError(f"{source.name}: no frame can be read from it")
                 if source.note:
                     logger.info(source.note)
     finally:
@@ -144,22 +144,22 @@ def watch(watcher: FaceWatcher, source: Source, views: Views, *, every: int = 1)
 
 
 class _Tally:
-    """What was seen, and how fast."""
+    """Counts of frames and faces, and the frame rate."""
 
     def __init__(self) -> None:
         self.frames = self.with_faces = self.faces = 0
         self._begun = time.monotonic()
-        self._recent = deque([self._begun], maxlen=_RECENT)  # when the last frames were seen
+        self._recent = deque([self._begun], maxlen=_RECENT)  # when the last frames were done
 
-    def add(self, faces: Sequence[SeenFace], seen_s: float) -> None:
-        """Count a frame that is done, and was seen then."""
+    def add(self, faces: Sequence[FacePrediction], done_s: float) -> None:
+        """Count a frame that was done at that time."""
         self.frames, self.faces = self.frames + 1, self.faces + len(faces)
         self.with_faces += bool(faces)
-        self._recent.append(seen_s)
+        self._recent.append(done_s)
 
-    def rate(self, seen_s: float) -> float:
-        """Frames a second of late, with the one that is seen now."""
-        return len(self._recent) / max(seen_s - self._recent[0], 1e-6)
+    def rate(self, done_s: float) -> float:
+        """Recent frames per second, including the one done now."""
+        return len(self._recent) / max(done_s - self._recent[0], 1e-6)
 
     def summary(self, name: str, files: Sequence[Path]) -> str:
         """One line."""

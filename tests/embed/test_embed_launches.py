@@ -53,11 +53,11 @@ def test_processes_that_saw_other_pictures_are_told(run, photos, tmp_path):
 
 def disk_not_shared(run, photos, output):
     """What is said where rank 1 writes to a disk of its own."""
-    embedding._SEEN_S = 0.1
+    embedding._VISIBLE_S = 0.1
     if comm.rank() == 1:
         output = output.with_name("elsewhere.npy")
     try:
-        embedding._Together(output.with_name(f"{output.name}.shards"))
+        embedding._Launch(output.with_name(f"{output.name}.shards"))
     except ValueError as error:
         return str(error)
     return ""
@@ -110,14 +110,14 @@ def test_without_locks_the_first_launch_gives_way_to_the_second(encoder, photos,
 
 def another_begins(output):
     """What the first process says, which waits for the second one, when another launch takes its place."""
-    together = embedding._Together(output.with_name(f"{output.name}.shards"))
+    launch = embedding._Launch(output.with_name(f"{output.name}.shards"))
     comm.barrier()  # both have begun
     if comm.rank() == 1:
         for token in output.parent.rglob("launch-*"):
             token.unlink()
         return ""
     try:
-        together.finish([])
+        launch.finish([])
     except ValueError as error:
         return str(error)
 

@@ -44,7 +44,7 @@ def test_without_a_compiler_it_goes_on_with_one_line(tmp_path, monkeypatch, caps
 
     monkeypatch.setattr(torch, "compile", compile_)
     assert train(write_recipe(tmp_path, "classifier"), "SOLVER.LENGTH", "2") == 0
-    assert "SOLVER.COMPILE: not possible here, going on without: no C++ compiler at all\n" in capsys.readouterr().out
+    assert "SOLVER.COMPILE: not possible here, continuing without: no C++ compiler at all\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from fecnet.data.packed import PackedDataset
 from fecnet.encoder.exported_files import META
 from fecnet.engine.checkpoint import find_checkpoint
 from fecnet.export import export as exporting
-from fecnet.export.agreement import judged_alike, largest_differences
+from fecnet.export.agreement import largest_differences, prediction_agreement
 from fecnet.runs.training import train_run
 from tests.classes import write_recipe
 from tests.conftest import ROOT
@@ -90,7 +90,7 @@ def test_each_format_is_used_like_the_run(kind, raw, exported, run, faces, capsy
         assert theirs.classify(faces).names == ours.classify(faces).names
     with pytest.raises(ValueError, match=r"align: the faces it was trained on were not aligned"):
         theirs.embed(faces[:1], align=True)
-    assert "checked on 12 faces of" in said and "split test" in said
+    assert "verified on 12 faces of" in said and "split test" in said
     assert kind == "int8" or "triplets 100.00 % of 20, classes 100.00 % of 12" in said
     assert "points lost" in said and "faces/s" in said
 
@@ -117,7 +117,7 @@ def test_files_say_what_they_are_and_nothing_of_this_machine(exported, capsys):
     card = (bundle / "README.md").read_text()
     for section in (
         "## Data",
-        "## Measured",
+        "## Metrics",
         "## Preprocessing",
         "## This export",
         "## Licences",
@@ -169,12 +169,12 @@ def test_without_its_data_rendered_faces_are_used_and_told(place, run, tmp_path,
     (tmp_path / "alone" / "model.safetensors").write_bytes((checkpoint / "model.safetensors").read_bytes())
     assert export(tmp_path / "alone", "bundle", tmp_path / "bundle") == 0
     said = capsys.readouterr().out
-    assert "elsewhere: not here, so the file is checked on rendered faces" in said
-    assert "checked on 300 RENDERED faces, no real ones" in said
+    assert "elsewhere: not here, so the file is verified on synthetic faces" in said
+    assert "verified on 300 SYNTHETIC faces, no real ones" in said
     assert export(tmp_path / "alone", "int8", tmp_path / "int8.onnx") == 2
     assert "elsewhere: not here, but int8 is calibrated on training faces; give --calibrate" in capsys.readouterr().err
     assert export(tmp_path / "alone", "bundle", tmp_path / "bundle", "--overwrite", "--check", place / "moods") == 0
-    assert "checked on 12 faces of" in capsys.readouterr().out
+    assert "verified on 12 faces of" in capsys.readouterr().out
 
 
 def refused(capsys, *arguments):
@@ -240,7 +240,7 @@ def test_other_onnx_files_and_other_versions_are_told_apart(exported, tmp_path, 
         fecnet.load(tmp_path / "new.onnx")
     del proto.metadata_props[:]
     onnx.save(proto, tmp_path / "bare.onnx")
-    with pytest.raises(ValueError, match=r"bare\.onnx: says nothing of its preprocessing"):
+    with pytest.raises(ValueError, match=r"bare\.onnx: has no description of its preprocessing"):
         fecnet.load(tmp_path / "bare.onnx")
     with pytest.raises(ValueError, match="ONNX files run on the CPU here; allowed: auto, cpu"):
         fecnet.load(path, device="cuda")
@@ -250,9 +250,9 @@ def test_agreement_by_hand():
     ours = {"embedding": np.array([[0.0], [1.0], [3.0]], np.float32), "logits": np.array([[0, 2], [8, 0.0]])}
     theirs = {"embedding": np.array([[0.0], [1.0], [1.5]], np.float32), "logits": np.array([[1, 2], [7, 7.5]])}
     assert largest_differences(ours, theirs) == {"embedding": 0.5, "logits": 7.5 / 8}  # shares of 3 and of 8
-    alike = judged_alike(ours, theirs, np.array([[0, 1, 2], [0, 0, 1]]))
-    assert (alike["triplets"].alike, alike["triplets"].total) == (1, 2)  # of the first, 2 is odd, then 0
-    assert (alike["classes"].alike, alike["classes"].percent) == (1, 50.0)
+    alike = prediction_agreement(ours, theirs, np.array([[0, 1, 2], [0, 0, 1]]))
+    assert (alike["triplets"].same, alike["triplets"].total) == (1, 2)  # of the first, 2 is odd, then 0
+    assert (alike["classes"].same, alike["classes"].percent) == (1, 50.0)
     assert largest_differences(ours, {**theirs, "embedding": np.full((3, 1), np.nan)})["embedding"] == float("inf")
     with pytest.raises(ValueError, match="outputs"):
         largest_differences(ours, {"embedding": theirs["embedding"]})
@@ -276,5 +276,5 @@ def test_a_run_of_another_set_is_checked_on_its_faces_alone(place, run, tmp_path
             (other / file.name).write_bytes(file.read_bytes())
     assert export(trained, "bundle", tmp_path / "bundle", "--check", other) == 0
     said = capsys.readouterr().out
-    assert "no triplet split 'train'" in said and "so accuracy is not measured" in said
-    assert "checked on 64 faces of" in said and "triplets 100.00 %" in said and "points lost" not in said
+    assert "no triplet split 'train'" in said and "so metrics are not computed" in said
+    assert "verified on 64 faces of" in said and "triplets 100.00 %" in said and "points lost" not in said

@@ -73,7 +73,7 @@ def test_a_term_that_is_the_whole_loss_is_not_drawn_twice(record):
     batches = run_curves(record({"iteration": 1, "loss": 2.0, "cross_entropy": 2.0, "batch_accuracy": 40.0}))
     loss, accuracy = batches.split("<figcaption>")[1:]
     assert loss.startswith("Loss") and "accuracy" not in loss and accuracy.startswith("Accuracy on training batches")
-    assert "triplet" in two and "votes" in two and "Measured on val, per cent" in two
+    assert "triplet" in two and "votes" in two and "Metrics on val, %" in two
 
 
 def test_a_long_run_is_thinned_and_keeps_its_end():
@@ -90,7 +90,7 @@ def test_reliability_is_accuracy_by_confidence_of_the_bins_with_faces():
         {"count": 1, "confidence": 1.0, "accuracy": 1.0},
     ]
     chart = reliability_chart({"ece": 18.75, "bins": bins})
-    assert "expected error 18.75" in chart and "by confidence" in chart
+    assert "ECE 18.75" in chart and "by confidence" in chart
     left, right, bottom, top = _LEFT, _WIDTH - _RIGHT, _HEIGHT - _BOTTOM, _TOP
     measured, diagonal = (
         [tuple(map(float, point.split(","))) for point in line.split()]

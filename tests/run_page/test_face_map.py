@@ -89,9 +89,9 @@ def test_without_scikit_learn_pca_and_a_line(monkeypatch):
     assert layout.method == "PCA; scikit-learn is absent, t-SNE needs it: pip install 'fecnet[viz]'"
 
 
-def test_faces_that_are_all_alike():
+def test_faces_with_identical_outputs():
     layout = lay_out(np.ones((9, 5)))
-    assert np.isfinite(layout.place_N2).all() and "alike" in layout.method
+    assert np.isfinite(layout.place_N2).all() and "same output" in layout.method
     assert len(set(to_cells(layout.place_N2, 5).tolist())) == 9
 
 

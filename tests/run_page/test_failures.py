@@ -31,9 +31,9 @@ def naive(table, rows, embedding):
         apart = {}
         for k, m in combinations(range(3), 2):
             apart[3 - k - m] = ((value[faces[k]] - value[faces[m]]) ** 2).sum()
-        net, people = min(apart, key=apart.get), int(table.odd_T[number])
-        if net != people:
-            wrong[int(table.type_T[number])].append((apart[people] - apart[net], number, net))
+        net, annotated = min(apart, key=apart.get), int(table.odd_T[number])
+        if net != annotated:
+            wrong[int(table.type_T[number])].append((apart[annotated] - apart[net], number, net))
     return {kind: sorted(found, reverse=True) for kind, found in wrong.items()}
 
 
@@ -41,12 +41,12 @@ def test_the_surest_mistakes_of_each_type_are_found():
     table, rows, embedding = random_table()
     wanted = naive(table, rows, embedding)
     found, counts = triplet_failures(table, rows, embedding, per_type=5)
-    assert [(f.number, f.called) for f in found] == [(n, net) for kind in range(3) for _, n, net in wanted[kind][:5]]
+    assert [(f.number, f.predicted) for f in found] == [(n, net) for kind in range(3) for _, n, net in wanted[kind][:5]]
     assert [counts[row] for row in ("ONE", "TWO", "THREE")] == [len(wanted[kind]) for kind in range(3)]
     assert counts["ALL"] == sum(map(len, wanted.values()))
     for failure in found:
         assert failure.rows == tuple(table.faces_T3[failure.number])
-        assert failure.odd == table.odd_T[failure.number] != failure.called
+        assert failure.odd == table.odd_T[failure.number] != failure.predicted
         assert failure.votes == tuple(table.votes_T3[failure.number])
 
 
@@ -67,7 +67,7 @@ def test_a_tie_is_a_mistake_without_a_choice():
     )
     found, counts = triplet_failures(table, np.array([3, 5, 9]), np.zeros((3, 2), np.float32))
     assert counts == {"ONE": 0, "TWO": 0, "THREE": 1, "ALL": 1}
-    assert found[0].called is None
+    assert found[0].predicted is None
 
 
 def test_a_face_without_an_embedding_is_an_error():
@@ -83,6 +83,6 @@ def test_wrong_faces_are_the_surest_and_few_of_a_kind():
     )
     found, num = wrong_faces(np.arange(10, 17), label, probability, same=2)
     assert num == 5
-    assert [(f.row, f.label, f.called) for f in found] == [(10, 0, 1), (11, 0, 1), (16, 0, 2), (13, 1, 0)]
+    assert [(f.row, f.label, f.predicted) for f in found] == [(10, 0, 1), (11, 0, 1), (16, 0, 2), (13, 1, 0)]
     assert found[0].probability == pytest.approx(0.9)
     assert len(wrong_faces(np.arange(10, 17), label, probability, limit=1)[0]) == 1

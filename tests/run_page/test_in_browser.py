@@ -82,18 +82,18 @@ def test_the_map_tells_the_face_under_the_pointer(browser, page):
         place = opened.evaluate(
             """(() => {
               const map = document.querySelectorAll(".face-map")[1], image = map.querySelector("img");
-              const told = JSON.parse(map.querySelector("script").textContent);
-              const [cell, face] = Object.entries(told.cells)[0];
+              const data = JSON.parse(map.querySelector("script").textContent);
+              const [cell, face] = Object.entries(data.cells)[0];
               const box = image.getBoundingClientRect();
-              const x = box.left + (cell % told.side + 0.5) / told.side * box.width;
-              const y = box.top + (Math.floor(cell / told.side) + 0.5) / told.side * box.height;
+              const x = box.left + (cell % data.side + 0.5) / data.side * box.width;
+              const y = box.top + (Math.floor(cell / data.side) + 0.5) / data.side * box.height;
               scrollBy(0, y - 300);
-              return [x, 300, face[0], told.classes[face[1]] ?? "", told.classes[face[2]], face[3]];
+              return [x, 300, face[0], data.classes[face[1]] ?? "", data.classes[face[2]], face[3]];
             })()"""
         )
-        x, y, row, label, called, percent = place
+        x, y, row, label, predicted, percent = place
         opened.mouse.move(x, y)
-        wanted = [f"face {row}", *([f"label: {label}"] if label else []), f"called: {called}, {percent} %"]
+        wanted = [f"face {row}", *([f"label: {label}"] if label else []), f"predicted: {predicted}, {percent} %"]
         assert opened.locator(".tip:visible").all_text_contents() == ["\n".join(wanted)]
         assert told == []
         opened.mouse.move(1, 1)

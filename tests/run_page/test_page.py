@@ -29,16 +29,16 @@ def copy(runs, tmp_path):
     return make
 
 
-HEADINGS = ("Curves", "Tables", "Where net and people disagree", "Face map", "Provenance")
+HEADINGS = ("Curves", "Tables", "Where net and annotators disagree", "Face map", "Provenance")
 
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [
-        ("embedding", ("of triplets judged as people do", "untrained net", "pixel distance", "linear map", "Triplets")),
-        ("classifier", ("of faces called their label", "mean class accuracy", "Confusion", "Calibration: per cent")),
-        ("joint", ("of triplets judged as people do", "of faces called their label", "test: triplets", "Confusion")),
-        ("affect", ("of the possible concordance", "Valence and arousal of", "RMSE")),
+        ("embedding", ("triplet accuracy", "untrained net", "pixel distance", "linear map", "Triplet accuracy")),
+        ("classifier", ("class accuracy", "mean class accuracy", "Confusion", "Calibration: accuracy")),
+        ("joint", ("triplet accuracy", "class accuracy", "test: triplets", "Confusion")),
+        ("affect", ("mean CCC", "Valence and arousal of", "RMSE")),
     ],
 )
 def test_every_kind_of_run_has_its_page(runs, tmp_path, name, wanted):
@@ -47,7 +47,7 @@ def test_every_kind_of_run_has_its_page(runs, tmp_path, name, wanted):
         assert f"<h3>{heading}</h3>" in page
     for text in wanted:
         assert text in page
-    assert "data:image/webp;base64," in page and "not measured" not in page
+    assert "data:image/webp;base64," in page and "not evaluated" not in page
 
 
 def test_figures_are_those_of_inference(runs, tmp_path):
@@ -98,7 +98,7 @@ def test_the_map_tells_every_measured_face_once(runs, tmp_path):
 def test_a_map_of_some_faces_says_so(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(maps, "MAX_FACES", 10)
     page = make_page(runs / "classifier", output=tmp_path / "page.html")
-    assert "10 faces of 24, evenly chosen" in page
+    assert "10 faces of 24, evenly sampled" in page
 
 
 def test_an_embedding_takes_its_labels_from_the_data(runs, tmp_path):
@@ -109,16 +109,16 @@ def test_an_embedding_takes_its_labels_from_the_data(runs, tmp_path):
 def test_what_was_not_measured_says_the_command(runs, tmp_path, capsys):
     run = runs / "unmeasured"
     page = make_page(run, output=tmp_path / "page.html")
-    assert f"Classes not measured: <code>fecnet evaluate {run}</code>" in page
+    assert f"Classes not evaluated: <code>fecnet evaluate {run}</code>" in page
     assert "<h3>Curves</h3>" in page and "<polyline" in page
-    assert f"{run}: classes not measured: fecnet evaluate {run}\n" in capsys.readouterr().out
+    assert f"{run}: classes not evaluated: fecnet evaluate {run}\n" in capsys.readouterr().out
 
 
 def test_a_table_of_an_earlier_checkpoint_is_told(copy, tmp_path):
     run = copy("classifier")
     file = run / "evaluation" / "classes.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "iteration": 1}))
-    assert "The classes below are of iteration 1; the checkpoint to use is now" in make_page(
+    assert "The classes below are of iteration 1; the best checkpoint is now of" in make_page(
         run, output=tmp_path / "page.html"
     )
 
@@ -137,17 +137,17 @@ def test_other_data_under_the_same_name_show_no_faces(copy, tmp_path):
     run = copy("classifier")
     file = run / "evaluation" / "classes.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "coverage": {"faces": {"read": 9}}}))
-    assert "holds other data than was measured" in make_page(run, output=tmp_path / "page.html")
+    assert "holds other data than were evaluated" in make_page(run, output=tmp_path / "page.html")
 
 
 def test_several_runs_stand_side_by_side(runs, tmp_path):
     page = make_page(runs / "classifier", runs / "unmeasured", output=tmp_path / "page.html")
     head, *sections = page.split('<section id="run')
     assert "<h2>Side by side</h2>" in head and len(sections) == 2
-    assert head.count("<polyline") == 2 * 5  # loss, learning rate and three figures of val, of both runs
+    assert head.count("<polyline") == 2 * 5  # loss, learning rate and three metrics of val, of both runs
     assert "The runs differ" not in head
     other = make_page(runs / "classifier", runs / "joint", output=tmp_path / "page.html")
-    assert "The runs differ in task: a figure of one cannot be held against that of another." in other
+    assert "The runs differ in task: their metrics are not comparable." in other
 
 
 def test_runs_that_were_measured_on_other_faces_are_told(runs, copy, tmp_path):
@@ -157,8 +157,8 @@ def test_runs_that_were_measured_on_other_faces_are_told(runs, copy, tmp_path):
     table["splits"]["test"]["total"][0] += 1
     file.write_text(json.dumps(table))
     page = make_page(runs / "classifier", run, output=tmp_path / "page.html")
-    assert "The runs differ in what was counted: " in page
-    assert f">{run}</a>" in page  # both are called classifier
+    assert "The runs differ in numbers of triplets or faces: " in page
+    assert f">{run}</a>" in page  # both are named classifier
 
 
 def test_how_it_was_measured_is_told(runs, copy, tmp_path):
@@ -171,7 +171,7 @@ def test_how_it_was_measured_is_told(runs, copy, tmp_path):
     file.write_text(json.dumps(table))
     page = make_page(run, runs / "classifier", output=tmp_path / "page.html")
     assert page.count("mean over the views ten_crop") == 2 and "The runs differ in views" in page
-    assert "Without the 5 faces that also stand in train, pixel for pixel: accuracy 12.3" in page
+    assert "Without the 5 faces that are also in train, pixel for pixel: accuracy 12.3" in page
 
 
 def test_other_folds_with_as_many_faces_are_told(runs, copy, tmp_path):

@@ -24,8 +24,8 @@ def test_classes():
     markup = class_tables({"classes": ["a", "<script>", "none"], "confusion": [[3, 1, 0], [2, 0, 0], [0, 0, 0]]})
     assert "<script>" not in markup
     # 3 of 6 right; recall 75 and 0; F1 of a: 2·3 / (4 + 5); F1 of the other 0
-    assert "accuracy 50.0, mean class accuracy 37.5, macro F1 33.3 per cent of 6 faces" in markup
-    assert "always calling the largest class: 66.7" in markup
+    assert "accuracy 50.0, mean class accuracy 37.5, macro F1 33.3 % of 6 faces" in markup
+    assert "always predicting the largest class: 66.7" in markup
     table, confusion = markup.split("Confusion", 1)
     assert cells(table)[1:] == [
         [["a"], ["4"], ["75.0"], ["60.0"], ["66.7"]],

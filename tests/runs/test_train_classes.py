@@ -85,7 +85,7 @@ def test_a_classifier_learns_and_its_table_is_written(tmp_path, capsys):
     recipe = write_recipe(tmp_path, "classifier")
     options = ("SOLVER.LENGTH", 60, "SOLVER.BASE_LR", 0.01, "MODEL.DROPOUT", 0.0, "EVAL.PERIOD", 20)
     assert train(recipe, *options) == 0
-    assert "train: 35 labelled faces to learn from: calm 12, glad 11, cross 12" in capsys.readouterr().out
+    assert "train: 35 labelled training faces: calm 12, glad 11, cross 12" in capsys.readouterr().out
     run = run_folder(recipe, "classifier")
     info = load_info(find_checkpoint(run, "best"))
     assert (info.kind, info.classes) == ("classifier", list(CLASSES))
@@ -109,7 +109,7 @@ def test_a_classifier_learns_and_its_table_is_written(tmp_path, capsys):
         np.testing.assert_allclose(file["probability"].sum(1), 1, rtol=1e-5)
         np.testing.assert_array_equal(file["probability"].argmax(1), file["prediction"])
     infer_run(str(run), overrides=["DATA.EVAL_MIN_VOTE_SHARE", "0.5"])
-    assert "test: measured on the 10 of 10 labelled faces whose label has more than 0.5" in capsys.readouterr().out
+    assert "test: evaluated on the 10 of 10 labelled faces whose label has more than 0.5" in capsys.readouterr().out
     (found,) = find_runs(recipe.parent / "result")
     assert f"{percent:.1f} % at {info.iteration}" in describe_run(found)
 
@@ -121,7 +121,7 @@ def test_faces_that_also_stand_in_training_are_told_and_left_out(tmp_path, capsy
     faces[55] = faces[4]
     np.save(path / "faces.npy", faces)
     recipe = write_recipe(tmp_path, "classifier")
-    assert train(recipe, "SOLVER.LENGTH", 3) == 0  # some are called wrong
+    assert train(recipe, "SOLVER.LENGTH", 3) == 0  # some are misclassified
     run = run_folder(recipe, "classifier")
     capsys.readouterr()
     splits = infer_run(str(run), splits=["train", "val", "test"])["classes"]["splits"]
@@ -140,10 +140,8 @@ def test_faces_that_also_stand_in_training_are_told_and_left_out(tmp_path, capsy
     for row in (53, 57):
         expected[row % 3, called[row]] -= 1
     assert without["confusion"] == expected.tolist() and sum(without["total"]) == 8
-    assert (
-        f"without the 2 faces that also stand in train, pixel for pixel: accuracy {without['accuracy']:.1f}" in printed
-    )
-    assert printed.count("none of these faces also stands in train, pixel for pixel") == 1
+    assert f"without the 2 faces that are also in train, pixel for pixel: accuracy {without['accuracy']:.1f}" in printed
+    assert printed.count("none of these faces is also in train, pixel for pixel") == 1
 
     other = write_labelled(tmp_path / "other", subjects=True)  # the same description, so the same data
     assert (
@@ -155,12 +153,12 @@ def test_faces_that_also_stand_in_training_are_told_and_left_out(tmp_path, capsy
     capsys.readouterr()
     found = infer_run(str(run), overrides=["DATA.PATH", str(other)])["classes"]["splits"]["test"]
     assert found["copies_in_training"] is found["without_copies"] is None
-    assert "not the data that were trained on ('coverage.faces.read' differs)" in capsys.readouterr().out
+    assert "not the training data ('coverage.faces.read' differs)" in capsys.readouterr().out
 
 
 def test_pictures_and_files_of_each_split(tmp_path, capsys, monkeypatch):
     recipe = write_recipe(tmp_path, "classifier")
-    assert train(recipe, "SOLVER.LENGTH", 3) == 0  # some are called wrong
+    assert train(recipe, "SOLVER.LENGTH", 3) == 0  # some are misclassified
     folder = run_folder(recipe, "classifier") / "evaluation"
     result = infer_run(str(run_folder(recipe, "classifier")))["classes"]
     for split in ("val", "test"):
@@ -176,9 +174,9 @@ def test_pictures_and_files_of_each_split(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("fecnet.runs.reports.can_plot", lambda: False)
     capsys.readouterr()
     infer_run(str(run_folder(recipe, "classifier")))
-    said = f"{', '.join(plots)}: not made, they need matplotlib; install it with: pip install 'matplotlib>=3.9'"
+    said = f"{', '.join(plots)}: not written, they need matplotlib; install it with: pip install 'matplotlib>=3.9'"
     assert said in capsys.readouterr().out.splitlines()
-    assert not any((folder / name).exists() for name in plots)  # they would show an earlier measurement
+    assert not any((folder / name).exists() for name in plots)  # they would show an earlier evaluation
 
 
 def test_views_are_averaged_when_measured_and_in_training(tmp_path, capsys):
@@ -301,7 +299,7 @@ def test_a_hold_out_selects_and_the_last_iteration_can_be_taken_instead(tmp_path
     printed = capsys.readouterr().out
     assert "checkpoints/6: written" in printed and "selected" not in printed
     infer_run(str(run_folder(recipe, "held")), splits=["hold_out"])
-    assert "hold_out selected the checkpoint: figures on it are higher" in capsys.readouterr().out
+    assert "hold_out selected the checkpoint: metrics on it are biased upwards" in capsys.readouterr().out
 
 
 def test_checkpoint_and_data_must_have_the_same_classes_in_the_same_order(tmp_path):
@@ -333,5 +331,5 @@ def test_an_embedding_is_not_measured_as_a_classifier(tmp_path):
     run = str(run_folder(recipe, "classifier"))
     with pytest.raises(ValueError, match=r"kind 'classifier'; LOSS\.CRITERIA asks for 'embedding'"):
         infer_run(run, overrides=["LOSS.CRITERIA", "[triplet]", "MODEL.HEAD", "embedding"])
-    with pytest.raises(ValueError, match=r"--baselines: .* learnt no triplets"):
+    with pytest.raises(ValueError, match=r"--baselines: .* is not trained on triplets"):
         infer_run(run, baselines=True)

@@ -108,7 +108,7 @@ def test_runs_get_their_own_folders(recipe):
     assert train(recipe, "SOLVER.LENGTH", 1) == 0
     assert sorted(path.name for path in run_folder(recipe).parent.iterdir()) == ["tiny", "tiny-2"]
     before = (run_folder(recipe) / "config.yaml").read_bytes()
-    with pytest.raises(ValueError, match=r"result/tiny: holds another run; go on with --resume"):
+    with pytest.raises(ValueError, match=r"result/tiny: holds another run; resume it with --resume"):
         train(recipe, "NAME", "tiny", "SEED", 5)
     assert (run_folder(recipe) / "config.yaml").read_bytes() == before
 

@@ -178,7 +178,7 @@ def test_faiss_gets_no_file_of_another_kind(tmp_path, faiss, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": 9}, r"index.json: format 9; this version reads 1; build the index anew"),
+        ({"format": 9}, r"index.json: format 9; this version reads 1; rebuild the index"),
         ({"kind": "lsh"}, r"index.json: kind 'lsh'; allowed: flat, ivf, hnsw, pq"),
         ({"dims": 8}, r"vectors.npy: holds float32 \(20, 16\); index.json announces float32 \(20, 8\)"),
     ],

@@ -238,8 +238,8 @@ def test_accuracy_on_training_faces_is_shown_where_it_was_measured(recipe, runs,
     assert json.loads((runs.parent / "out" / "comparison.json").read_text())["split"] == "test"
     batches, measured = (panels[2] for panels in shown)
     assert batches.title.startswith("accuracy on training batches") and len(batches.bands) == 2
-    assert measured.title == "accuracy on train, per cent" and list(measured.bands["measured"].place_P) == [3, 6]
-    assert [panel.title for panel in shown[0]][::3] == ["training loss", "accuracy on test, per cent"]
+    assert measured.title == "accuracy on train, %" and list(measured.bands["measured"].place_P) == [3, 6]
+    assert [panel.title for panel in shown[0]][::3] == ["training loss", "accuracy on test, %"]
     logged = [run.curves["batch_accuracy"] for run in map(read_run, (runs / "cosine-seed0", runs / "cosine-seed1"))]
     assert list(batches.bands["cosine"].mean_P) == [
         (one + two) / 2 for one, two in zip(*(curve.values() for curve in logged), strict=True)
@@ -257,7 +257,7 @@ def test_triplets_are_compared_and_nothing_is_claimed_of_one_seed(tiny, tmp_path
     capsys.readouterr()
     assert fecnet(["compare", str(tmp_path / "result")]) == 0
     printed = capsys.readouterr().out
-    assert "ALL, per cent" in printed and "val also selected the checkpoints" in printed
+    assert "ALL, %" in printed and "val also selected the checkpoints" in printed
     assert "no verdict: 1 common seed, a spread needs two or more" in printed
 
 

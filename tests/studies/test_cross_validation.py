@@ -55,7 +55,7 @@ def test_folds_are_trained_measured_and_summed(moods, tmp_path, capfd):
     assert [fold["seen_subjects"] for fold in found["folds"]] == [0, 0]
     assert sum(fold["learnt"] for fold in found["folds"]) == 35
     said = capfd.readouterr().out
-    assert "classifier: 2 of 2 folds by 'subject' of train; per cent at the last iteration" in said
+    assert "classifier: 2 of 2 folds by 'subject' of train; % at the last iteration" in said
     assert "mean ± sd" in said and "35 faces are tested once, none never" in said and "coverage" in said
 
     # What was interrupted goes on and ends where it would have; what is finished is left alone.
@@ -64,7 +64,7 @@ def test_folds_are_trained_measured_and_summed(moods, tmp_path, capfd):
     (folder / "fold_2/checkpoints/last").write_text("2\n")
     assert fecnet(command) == 0
     assert (folder / "fold_1/checkpoints/6/model.safetensors").stat().st_mtime_ns == whole
-    assert "going on after iteration 2" in (folder / "fold_2.log").read_text()
+    assert "resumed after iteration 2" in (folder / "fold_2.log").read_text()
     again = json.loads((folder / "folds.json").read_text())
     assert again["folds"] == found["folds"] and again["together"] == found["together"]
 

@@ -179,7 +179,7 @@ def test_ended_in_the_middle_by_all_means_and_gone_on_with(recipe, tmp_path, mon
 
     assert wait(start(recipe, folder, log)) == 0, log.read_text()
     assert states(folder) == {f"seed_{seed}": ("finished", "200 / 200") for seed in (1, 2)}
-    assert (folder / "seed_1.log").read_text().count("going on after iteration") >= 4
+    assert (folder / "seed_1.log").read_text().count("resumed after iteration") >= 4
     for seed in ("1", "2"):
         whole = load_config(
             recipe, ["SEED", seed, *LONG, "OUTPUT_DIR", str(tmp_path / "whole"), "NAME", f"seed_{seed}"]

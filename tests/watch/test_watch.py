@@ -17,7 +17,7 @@ from fecnet.cli.main import main
 from fecnet.embed.videos import Camera, Video
 from fecnet.watch import output as watch_output
 from fecnet.watch.faces import FaceWatcher
-from fecnet.watch.output import Film, Table, why_no_window
+from fecnet.watch.output import Table, VideoFile, why_no_window
 from fecnet.watch.sources import open_source
 from fecnet.watch.watch import Views, open_views, watch
 from tests.faces.test_extract import photo
@@ -84,7 +84,7 @@ def left_over(folder):
 def test_a_picture_beside_the_source(run, capsys):
     assert command(run, "0.png", "--table", "faces.csv") == 0
     told = capsys.readouterr().out.splitlines()
-    assert told[0] == "no window: there is no display; drawn into 0.watched.png"
+    assert told[0] == "no window: there is no display; writing to 0.watched.png"
     assert told[1].startswith("0.png: 1 frame, 1 with faces, 2 faces in all, ")
     assert told[1].endswith(" frames/s; written: 0.watched.png, faces.csv") and len(told) == 2
     drawn, before = np.asarray(Image.open("0.watched.png")), np.asarray(Image.open("0.png"))
@@ -147,7 +147,7 @@ def test_a_video_that_ends_early(run, tmp_path, capsys):
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(143), OSError("gone")])
 def test_what_was_seen_before_an_early_end_is_kept_and_told(run, film, tmp_path, monkeypatch, capsys, stop):
-    look, close, calls = FaceWatcher.look, Film.close, []
+    look, close, calls = FaceWatcher.process, VideoFile.close, []
 
     def look_then_stop(self, image_HWC):
         calls.append(0)
@@ -159,8 +159,8 @@ def test_what_was_seen_before_an_early_end_is_kept_and_told(run, film, tmp_path,
         os.kill(os.getpid(), signal.SIGINT)  # pressed again while the file is being finished
         close(self)
 
-    monkeypatch.setattr(FaceWatcher, "look", look_then_stop)
-    monkeypatch.setattr(Film, "close", impatient)
+    monkeypatch.setattr(FaceWatcher, "process", look_then_stop)
+    monkeypatch.setattr(VideoFile, "close", impatient)
     if isinstance(stop, SystemExit):
         with pytest.raises(SystemExit, match="143"):
             command(run, film, "--table", tmp_path / "film.csv")
@@ -270,17 +270,17 @@ def test_a_camera_is_kept_at_the_pace_it_was_seen(run, tmp_path, monkeypatch, ca
     monkeypatch.setattr(Camera, "_time", lambda self, number: number * step_s)
     assert command(run, "3") == 0
     told = capsys.readouterr().out
-    assert "no window: there is no display; drawn into camera-3.watched.mp4" in told
+    assert "no window: there is no display; writing to camera-3.watched.mp4" in told
     assert "camera 3: gives no more pictures" in told and "camera 3: 4 frames, 4 with faces, 4 faces in all" in told
     kept = Video("camera-3.watched.mp4")
     assert (kept.announced, kept.rate) == (written, RATE)
     monkeypatch.setattr(cv2, "VideoCapture", lambda name: FakeCamera(0))
     assert command(run, "3", "--overwrite") == 2
-    assert "error: camera 3: not one picture can be read from it" in capsys.readouterr().err
+    assert "error: camera 3: no frame can be read from it" in capsys.readouterr().err
 
 
 def test_frames_of_another_size_are_not_lost(tmp_path):
-    film = Film(tmp_path / "out.avi", RATE, live=False)
+    film = VideoFile(tmp_path / "out.avi", RATE, live=False)
     for side in (60, 40, 61):
         film.add(np.full((side, 2 * side, 3), 200, np.uint8), 0.0)
     film.close()
@@ -291,14 +291,14 @@ def test_frames_of_another_size_are_not_lost(tmp_path):
 
 @pytest.mark.parametrize("rate", [0.0, float("nan"), 1e5, -1.0])
 def test_a_rate_that_no_film_has_is_not_believed(tmp_path, rate):
-    film = Film(tmp_path / "out.mp4", rate, live=False)
+    film = VideoFile(tmp_path / "out.mp4", rate, live=False)
     film.add(photo(), 0.0)
     film.close()
     assert Video(tmp_path / "out.mp4").rate == 25
 
 
 def test_nothing_is_written_without_a_frame(tmp_path):
-    for view in (Film(tmp_path / "out.mp4", RATE, live=False), Table(tmp_path / "out.csv")):
+    for view in (VideoFile(tmp_path / "out.mp4", RATE, live=False), Table(tmp_path / "out.csv")):
         view.close()
     assert not list(tmp_path.iterdir())
 

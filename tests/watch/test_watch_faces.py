@@ -15,7 +15,7 @@ from fecnet.prepare.extraction import Extraction
 from fecnet.prepare.fec import prepare_list
 from fecnet.runs.training import train_run
 from fecnet.watch.drawing import describe, draw_faces
-from fecnet.watch.faces import FaceWatcher, SeenFace
+from fecnet.watch.faces import FacePrediction, FaceWatcher
 from tests.classes import CLASSES, write_recipe
 from tests.faces.test_detect import DATA, detector_or_skip, needs_faces
 from tests.faces.test_extract import Squares, extract_face, photo, same
@@ -35,7 +35,7 @@ def ten_faces():
 def test_each_face_has_the_vector_of_its_box(aligned):
     encoder = fecnet.load(aligned[0])
     for image_HWC, num in ((aligned[3][0], 2), (ten_faces(), 10), (photo(), 0), (np.zeros((1, 1, 3), np.uint8), 0)):
-        faces = FaceWatcher(encoder).look(image_HWC)
+        faces = FaceWatcher(encoder).process(image_HWC)
         assert len(faces) == num
         for face in faces:
             assert face.status == "ok" and face.expression is None
@@ -52,7 +52,7 @@ def test_distances_to_the_reference_and_to_the_frame_before(aligned, tmp_path):
     run, _, pictures, images = aligned
     encoder = fecnet.load(run)
     watcher = FaceWatcher(encoder, reference=pictures[0])
-    first, then = watcher.look(images[0]), watcher.look(np.roll(images[0], 3, axis=1))
+    first, then = watcher.process(images[0]), watcher.process(np.roll(images[0], 3, axis=1))
     largest = next(face for face in first if face.box_4[0] == 100)
     assert largest.to_reference == pytest.approx(0, abs=1e-6)
     assert all(face.change is None for face in first)
@@ -62,8 +62,8 @@ def test_distances_to_the_reference_and_to_the_frame_before(aligned, tmp_path):
         assert face.change == pytest.approx(float(wanted), abs=1e-6)
         wanted = np.square(face.embedding_D - largest.embedding_D).sum()
         assert face.to_reference == pytest.approx(float(wanted), abs=1e-6)
-    assert watcher.look(photo()) == []
-    assert [face.change for face in watcher.look(images[0])] == [None, None]  # nobody was there
+    assert watcher.process(photo()) == []
+    assert [face.change for face in watcher.process(images[0])] == [None, None]  # nobody was there
     Image.fromarray(photo()).save(tmp_path / "empty.png")
     with pytest.raises(ValueError, match=r"empty\.png: no face in it that could be compared"):
         FaceWatcher(encoder, reference=tmp_path / "empty.png")
@@ -76,13 +76,13 @@ def test_nets_of_faces_nobody_aligned_get_squares_and_it_is_told(tmp_path, monke
     assert watcher.note.startswith(f"{encoder.name}: no record that its training faces were aligned")
     assert "\n" not in watcher.note
     image_HWC = noisy(photo((40, 30), (150, 100), sides=[50, 70]), 3)
-    faces = watcher.look(image_HWC)
+    faces = watcher.process(image_HWC)
     assert len(faces) == 2
     for face in faces:
         found = encoder.classify(load_square(image_HWC, tuple(face.box_4.tolist()), 48, grey=True))
         assert face.expression == found.names[0] in CLASSES
         assert face.probability == pytest.approx(found.probability_NK.max(), abs=1e-6)
-    (whole,) = FaceWatcher(encoder, whole=True).look(image_HWC)
+    (whole,) = FaceWatcher(encoder, whole=True).process(image_HWC)
     assert whole.box_4.tolist() == [0, 0, 300, 200] and FaceWatcher(encoder, whole=True).note == ""
     assert whole.probability == pytest.approx(encoder.classify(image_HWC).probability_NK.max(), abs=1e-6)
     with pytest.raises(ValueError, match="the net has no 'embedding'"):
@@ -93,12 +93,12 @@ def test_a_missing_detector_is_told_before_the_first_face(tmp_path, monkeypatch)
     encoder = load_kind(tmp_path, "affect")
     with pytest.raises(ValueError, match="gone"):
         FaceWatcher(fecnet.load(tmp_path / "result" / "affect", detector_model=tmp_path / "gone.onnx"))
-    (face,) = FaceWatcher(encoder, whole=True).look(photo((10, 10)))
+    (face,) = FaceWatcher(encoder, whole=True).process(photo((10, 10)))
     assert describe(face)[1].startswith("valence ")
 
 
 def seen(box, status="ok", **said):
-    return SeenFace(np.array(box, np.float32), status, **said)
+    return FacePrediction(np.array(box, np.float32), status, **said)
 
 
 def test_faces_are_drawn_where_they_are():
@@ -138,7 +138,7 @@ def test_real_faces_have_the_vectors_of_their_boxes(tmp_path):
     encoder = fecnet.load(train_on(tmp_path / "set", tmp_path, "DATA.INPUT_SIZE", 96, "DATA.CROP", 0.9))
     watcher = FaceWatcher(encoder, reference=images[0])
     image_HWC = decode_image(DATA / "faces" / "images" / "fnp_multiface.jpg")
-    faces = watcher.look(image_HWC)
+    faces = watcher.process(image_HWC)
     assert len(faces) == 6 and all(face.to_reference > 0 for face in faces)
     boxes = [face.box_4 for face in faces]
     cut = extract_faces([image_HWC] * 6, detector, size=112, boxes=boxes, margin=margin)
@@ -149,5 +149,5 @@ def test_real_faces_have_the_vectors_of_their_boxes(tmp_path):
         same(extract_face(image_HWC, detector, size=112, box=box, margin=margin), face)
         for box, face in zip(boxes, cut, strict=True)
     )
-    assert watcher.look(np.zeros((1, 1, 3), np.uint8)) == []
-    assert watcher.look(np.full((200, 200, 3), 128, np.uint8)) == []
+    assert watcher.process(np.zeros((1, 1, 3), np.uint8)) == []
+    assert watcher.process(np.full((200, 200, 3), 128, np.uint8)) == []
