@@ -1,4 +1,4 @@
-"""Nets for the tests of deploy: trained for two iterations on a given data set, so that a checkpoint is a real one."""
+"""Nets for the tests: trained for two iterations on a given data set, so that a checkpoint is a real one."""
 
 import shlex
 
