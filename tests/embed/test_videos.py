@@ -147,8 +147,8 @@ def test_a_video_goes_on_where_it_was_killed(run, film, tmp_path, monkeypatch, b
         together.append(len(images))
         return made(self, images, *more)
 
-    made = FaceMaker._as_they_are
-    monkeypatch.setattr(FaceMaker, "_as_they_are", as_they_are)
+    made = FaceMaker._crop
+    monkeypatch.setattr(FaceMaker, "_crop", as_they_are)
     monkeypatch.setattr(Encoder, "_forward", lambda self, faces: together.append(-len(faces)) or forward(self, faces))
     monkeypatch.setattr(Video, "frames", watched)
     monkeypatch.setattr(shards, "replace_arrays", write)

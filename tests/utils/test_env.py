@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from fecnet.utils import env
-from fecnet.utils.env import choose_device, command_line, exact_float32, provenance
+from fecnet.utils.env import choose_device, exact_float32, provenance
 from fecnet.utils.errors import UserError
 from fecnet.utils.package import PACKAGE
+from fecnet.utils.program import COMMAND, command_line
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_the_gpu_of_macos_is_no_device():
     ],
 )
 def test_a_command_is_recorded_as_one_would_type_it(monkeypatch, program, said):
-    monkeypatch.delenv(env.COMMAND, raising=False)
+    monkeypatch.delenv(COMMAND, raising=False)
     monkeypatch.setattr(sys, "argv", [program, "train", "a b"])
     assert command_line() == said
 
