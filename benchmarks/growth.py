@@ -27,6 +27,7 @@ from benchmarks.demo import ROOT
 from benchmarks.loop import RECIPE
 from fecnet.config.node import load_config
 from fecnet.evaluation.drawing import new_figure, save_figure
+from fecnet.faces.recipe import FaceRecipe
 from fecnet.runs.tasks import find_task
 from fecnet.runs.training import build_trainer, open_dataset
 from fecnet.structures import PACKED_FORMAT
@@ -94,7 +95,9 @@ def sparse_set(path: Path, num_faces: int, num_triplets: int) -> Path:
             votes=np.zeros((number, 3), np.uint8),
         )
     described = {"format": PACKED_FORMAT, "name": "sparse", "num_faces": num_faces, "height": SIZE, "width": SIZE}
-    described |= {"channels": ["R", "G", "B"], "sources": {}, "splits": {}}
+    described |= {"channels": ["R", "G", "B"], "sources": {}, "splits": {}, "label_sets": {}, "coverage": {}}
+    # not hashed: the file is as large as the largest set, and nothing here checks it
+    described |= {"faces": FaceRecipe().to_dict(), "files": {"faces.npy": {"sha256": "not computed"}}}
     replace_json(path / "dataset.json", described)
     return path
 
