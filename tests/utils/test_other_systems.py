@@ -37,7 +37,7 @@ for module in pkgutil.walk_packages(fecnet.__path__, "fecnet."):
         __import__(module.name)
 """)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("UserError absent: no checkpoint here")
+    assert done.stdout.startswith("CheckpointError absent: no checkpoint here")
     assert done.stdout.count("\n") == 1
 
 
