@@ -6,6 +6,7 @@ A line is a row: an unclosed quote affects its own line only, not the rest of th
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator
 from io import TextIOWrapper
@@ -18,6 +19,7 @@ from fecnet.utils.errors import DataError
 
 _PROBE = 1 << 16  # bytes checked to recognise a text file
 _BAR_STEP = 4096  # lines between two updates of the progress bar
+_WHOLE = re.compile(r"([+-]?\d{1,18})(?:\.0*)?", re.ASCII)
 _SAMPLE = 160  # characters kept of the first line dropped for each reason
 
 
@@ -49,6 +51,12 @@ class Tally:
             "flagged": {"invalid_utf8": self.num_invalid},
             "first": dict(self._first),
         }
+
+
+def whole_number(text: str) -> int | None:
+    """The whole number of a field, or None. Tables write one as ``3.0`` where another row of the column is empty."""
+    found = _WHOLE.fullmatch(text.strip())
+    return int(found[1]) if found else None
 
 
 def check_text_file(path: Path) -> None:

@@ -1,0 +1,39 @@
+"""The words of expression classes: one table for all readers, whatever form of a word a data set uses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+# Forms of one class. The first is ours; numbers and other words are not here: they mean what their data set says.
+_FORMS = (
+    ("neutral", "neutrality", "no expression"),
+    ("anger", "angry"),
+    ("contempt", "contemptuous"),
+    ("disgust", "disgusted"),
+    ("fear", "fearful", "afraid", "scared"),
+    ("happiness", "happy", "joy", "joyful"),
+    ("sadness", "sad"),
+    ("surprise", "surprised"),
+)
+_CLASS_OF = {form: forms[0] for forms in _FORMS for form in forms}
+_NUMBERED = re.compile(r"^\d+[ _.-]+|[ _.-]+\d+$")  # 0_angry, 03-fear, happy_2
+
+
+def class_word(text: str) -> str:
+    """Our word of an expression class (``Angry``, ``0_angry`` → ``anger``); any other text in lower case."""
+    word = " ".join(text.strip().lower().replace("_", " ").replace("-", " ").split())
+    bare = _NUMBERED.sub("", text.strip().lower())
+    return _CLASS_OF.get(word) or _CLASS_OF.get(bare) or text.strip().lower()
+
+
+def find_class(text: str, classes: Sequence[str]) -> int | None:
+    """Index of the class that ``text`` names, in any form of the word and any case; None if it names none."""
+    words = [class_word(name) for name in classes]
+    word = class_word(text)
+    return words.index(word) if word in words else None
+
+
+def unknown_words(texts: Iterable[str], classes: Sequence[str]) -> list[str]:
+    """The distinct texts that name none of ``classes``, sorted."""
+    return sorted({text for text in texts if find_class(text, classes) is None})
