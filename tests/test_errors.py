@@ -35,7 +35,7 @@ ALLOWED = {
     "fecnet.utils.comm.from_main": "raised again once the other ranks know",
     "fecnet.utils.env.why_no_compile": "the compiler's errors share no class",
     "fecnet.utils.files.read_arrays": "numpy raises nearly anything for a damaged file",
-    "fecnet.utils.program.run_program": "says that it is a fault",
+    "fecnet.utils.program._run": "says that it is a fault",
 }
 
 
@@ -133,14 +133,6 @@ def test_what_swallows_is_found(body, is_found):
 FAULT = "fault: this is a fault of fecnet, please report it with the lines above: fecnet 0."
 
 
-@pytest.fixture
-def program():
-    """``run_program`` without what it leaves behind in this process."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield run_program
-    signal.signal(signal.SIGTERM, before)
-
-
 @pytest.mark.parametrize(
     ("broken", "raised"),
     [
@@ -148,8 +140,8 @@ def program():
         (lambda: torch.ones(2, 3) @ torch.ones(2, 3), "RuntimeError: "),
     ],
 )
-def test_a_fault_shows_its_traceback_and_one_line(program, capsys, broken, raised):
-    assert program(broken) == 1
+def test_a_fault_shows_its_traceback_and_one_line(capsys, broken, raised):
+    assert run_program(broken) == 1
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "Traceback (most recent call last):"
     assert lines[-2].startswith(raised)
@@ -157,8 +149,17 @@ def test_a_fault_shows_its_traceback_and_one_line(program, capsys, broken, raise
     assert f"torch {torch.__version__}, Python 3." in lines[-1]
 
 
-def test_too_little_memory_is_no_fault(program, capsys):
-    assert program(lambda: torch.empty(2**55)) == 2
+def test_sigterm_ends_a_program_that_has_returned_without_a_traceback():
+    """Once it has returned, an exception of a handler would be one of the interpreter's exit."""
+    during, before = [], signal.getsignal(signal.SIGTERM)
+    assert run_program(lambda: during.append(signal.getsignal(signal.SIGTERM)) or 3) == 3
+    with pytest.raises(SystemExit) as ended:
+        during[0](signal.SIGTERM, None)
+    assert ended.value.code == 143 and signal.getsignal(signal.SIGTERM) is before
+
+
+def test_too_little_memory_is_no_fault(capsys):
+    assert run_program(lambda: torch.empty(2**55)) == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert said[0].startswith("error: out of memory: ")

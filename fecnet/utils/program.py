@@ -31,10 +31,19 @@ def run_program(run: Callable[[], int]) -> int:
     ``fault:`` line and exit code 1. A rank that lost another rank prints one line and exits with 1. A
     closed stdout (``| head``) ends the program silently.
 
-    SIGTERM unwinds the stack, so that partial files are removed. In a distributed launch one rank prints each line.
+    SIGTERM unwinds the stack, so that partial files are removed; afterwards it ends the process as before the call: an
+    exception while the interpreter exits would only print a traceback. In a distributed launch one rank prints each
+    line.
     """
     log_to_terminal()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        return _run(run)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(run: Callable[[], int]) -> int:
     try:
         code = run()
         sys.stdout.flush()  # otherwise a closed pipe is noticed only when the interpreter exits
