@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
+export PYTHONDONTWRITEBYTECODE :=  # images of containers set it; compiling torch's Python anew doubles each start
 
 .PHONY: help install demo link test test-fast lint bench clean
 

@@ -14,6 +14,7 @@ from PIL import Image
 import inference
 import train
 from fecnet.cli.main import main as fecnet
+from fecnet.config.node import load_config
 from fecnet.modeling.backbone.resnet import ResNet18
 from fecnet.prepare.labelled.ckplus import CKPLUS_CLASSES
 from tests.conftest import ROOT
@@ -76,13 +77,14 @@ def write_lists(folder):
         (folder / name).write_text("\n".join(rows))
 
 
+WIDTH = 0.125  # of ResNet18
 WRITERS = {  # what the words in capitals stand for
     "RAFDB_FOLDER": write_rafdb,
     "FER2013_FOLDER": write_fer2013,
     "CKPLUS_FOLDER": write_ckplus,
     "PICTURES": lambda path: write_lists(path.parent),
     "PHOTO.jpg": lambda path: save(path, 0),
-    "RESNET18.pth": lambda path: torch.save(ResNet18(in_channels=3).state_dict(), path),
+    "RESNET18.pth": lambda path: torch.save(ResNet18(in_channels=3, width=WIDTH).state_dict(), path),
 }
 
 
@@ -94,26 +96,46 @@ def make_place(folder, commands):
             write(folder / word)
 
 
+def narrow(recipe, words):
+    """Overrides for a net of few channels: here it counts that commands run, in test_recipes.py nets are whole."""
+    backbone = words[words.index("MODEL.BACKBONE") + 1] if "MODEL.BACKBONE" in words else ""
+    backbone = backbone or load_config(recipe).MODEL.BACKBONE
+    channels = {"resnet18": ["WIDTH_MULT", str(WIDTH)], "vgg16": ["LAYER_CHANNELS", str([8] * 13)]}
+    channels["vgg19"] = ["LAYER_CHANNELS", str([8] * 16)]
+    if backbone not in channels or "pruned" in recipe.parent.name:
+        return []
+    key, value = channels[backbone]
+    return [f"MODEL.{key}", value]
+
+
 def run(command, monkeypatch, folder):
     """The command's exit code; trainings are shortened."""
     command = re.sub(r"\$\(cat ([^)]*)\)", lambda found: (folder / found[1]).read_text().strip(), command)
     program, *words = shlex.split(command)
     if program == "fecnet":
         if words[0] == "folds":
-            words[2:2] = short(folder / words[1])
+            words[2:2] = short(folder / words[1]) + narrow(folder / words[1], words)
         if words[0] == "compare" and words[1].endswith(".yaml"):
             place = words.index("--seeds")
             words[place : place + 2] = [*short(folder / words[1]), "--seeds", "1"]
         return fecnet(words)
     if program == "bash":  # changes into the project's folder, and here there is no GPU
         words[words.index("-d") + 1] = "cpu"
-        words += [*short(folder / words[-1]), "DATA.PATH", f"{folder}/datasets/fec", "OUTPUT_DIR", f"{folder}/result"]
+        recipe = folder / words[-1]
+        words += [
+            *short(recipe),
+            *narrow(recipe, words),
+            "DATA.PATH",
+            f"{folder}/datasets/fec",
+            "OUTPUT_DIR",
+            f"{folder}/result",
+        ]
         environment = os.environ | {"PYTHON": sys.executable}
         return subprocess.run(["bash", *words], cwd=ROOT, env=environment, check=False, timeout=120).returncode
     assert program == "python", command
     script = {"train.py": train, "inference.py": inference}[words[0]]
     if script is train:
-        words += short(folder / words[1])
+        words += short(folder / words[1]) + narrow(folder / words[1], words)
     monkeypatch.setattr(sys, "argv", words)
     return script.main()
 

@@ -21,11 +21,11 @@ def test_permutation_of_any_place_needs_no_other():
 
 def test_permutations_look_shuffled():
     # Over many keys each place goes everywhere about equally often, and neighbours do not stay together.
-    landed = np.stack([permuted(np.arange(20), 20, key) for key in range(4000)])
+    landed = np.stack([permuted(np.arange(20), 20, key) for key in range(1000)])
     counts = np.stack([np.bincount(landed[:, place], minlength=20) for place in range(20)])
-    assert abs(counts - 200).max() < 6 * np.sqrt(200)
+    assert abs(counts - 50).max() < 6 * np.sqrt(50)
     together = np.mean(np.abs(np.diff(landed, axis=1)) == 1)
-    assert abs(together - 0.1) < 0.01  # 2·19/(20·19) for a uniform permutation
+    assert abs(together - 0.1) < 0.02  # 2·19/(20·19) for a uniform permutation
 
 
 def test_every_triplet_once_a_round():

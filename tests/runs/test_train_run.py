@@ -360,6 +360,17 @@ def test_precisions_and_memory_formats_train(recipe, precision, channels_last):
 
 @pytest.mark.parametrize("backbone", ["inception_nn2", "inception_resnet_v1"])
 def test_other_backbones_train_and_are_measured(recipe, backbone):
-    options = ("MODEL.BACKBONE", backbone, "MODEL.WIDTH_MULT", 1.0, "SOLVER.LENGTH", 1, "SOLVER.BATCH_SIZE", 3)
+    options = (
+        "MODEL.BACKBONE",
+        backbone,
+        "MODEL.WIDTH_MULT",
+        1.0,
+        "MODEL.BLOCKS",
+        [2, 2, 2, 2],
+        "SOLVER.LENGTH",
+        1,
+        "SOLVER.BATCH_SIZE",
+        3,
+    )
     assert train(recipe, *options) == 0
     infer_run(str(run_folder(recipe)))

@@ -17,25 +17,25 @@ from fecnet.studies.scheduler import PlannedRun, train_all
 from fecnet.utils.program import run_program
 from tests.inline_runs import inline_runs  # noqa: F401  (a fixture)
 
-LONG = ("SOLVER.LENGTH", "200", "EVAL.PERIOD", "0")  # long enough to be met in the middle: some 20 ms an iteration
+LONG = ("SOLVER.LENGTH", "200", "EVAL.PERIOD", "0", "CHECKPOINT.PERIOD", "8")  # a second or more: met in the middle
 ENDS_S = 300  # a command that hangs fails after them
 
 
-def _command(recipe, folder, log):
-    """What a command that trains two runs does, in a process of its own."""
+def _command(recipe, folder, log, *numbers):
+    """What a command that trains runs with these seeds does, in a process of its own."""
     with log.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
-    runs = [PlannedRun(f"seed_{seed}", ("SEED", str(seed), *LONG)) for seed in (1, 2)]
+    runs = [PlannedRun(f"seed_{seed}", ("SEED", str(seed), *LONG)) for seed in numbers]
     code = run_program(lambda: train_all(recipe, runs, folder, jobs=2) or 0)
     sys.stdout.flush()
     sys.exit(code)
 
 
-def start(recipe, folder, log):
+def start(recipe, folder, log, *numbers):
     """The command, forked: starting torch takes seconds; its runs start by themselves as always."""
-    command = multiprocessing.get_context("fork").Process(target=_command, args=(recipe, folder, log))
+    command = multiprocessing.get_context("fork").Process(target=_command, args=(recipe, folder, log, *numbers))
     command.start()
     return command
 
@@ -146,8 +146,8 @@ def test_ended_in_the_middle_by_all_means_and_gone_on_with(recipe, tmp_path, mon
     stops no other.
     """
     folder, log = tmp_path / "many", tmp_path / "log"
-    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
-        command = start(recipe, folder, log)
+    for number, numbers in ((signal.SIGKILL, [1]), (signal.SIGTERM, [1]), (signal.SIGINT, [1, 2])):
+        command = start(recipe, folder, log, *numbers)
         wait_for_more(folder, command)
         trainers = children(command.pid)
         assert trainers
@@ -166,9 +166,9 @@ def test_ended_in_the_middle_by_all_means_and_gone_on_with(recipe, tmp_path, mon
         assert not any(alive(pid) for pid in trainers)
         said = log.read_text()
         assert f"{signal.Signals(number).name}: the runs have saved" in said
-        assert "of 2 are finished; the same command goes on" in said
+        assert f"of {len(numbers)} are finished; the same command goes on" in said
 
-    command = start(recipe, folder, log)
+    command = start(recipe, folder, log, 1, 2)
     wait_for_more(folder, command)
     names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[-2] for pid in children(command.pid)}
     os.kill(next(pid for pid, name in names.items() if name == b"seed_1"), signal.SIGKILL)
@@ -177,7 +177,7 @@ def test_ended_in_the_middle_by_all_means_and_gone_on_with(recipe, tmp_path, mon
     assert "1 of 2 runs failed, see seed_1.log (ended by SIGKILL)" in line
     assert states(folder)["seed_2"] == ("finished", "200 / 200")
 
-    assert wait(start(recipe, folder, log)) == 0, log.read_text()
+    assert wait(start(recipe, folder, log, 1, 2)) == 0, log.read_text()
     assert states(folder) == {f"seed_{seed}": ("finished", "200 / 200") for seed in (1, 2)}
     assert (folder / "seed_1.log").read_text().count("resumed after iteration") >= 4
     for seed in ("1", "2"):
