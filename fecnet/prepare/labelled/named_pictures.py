@@ -45,7 +45,8 @@ def read_named(
             raise DataError(f"{file}: named {classes[label]} in folder {parts[-2]}; allowed: the same class")
         source, subject = picture_name(file, path), found["subject"]
         pictures.append(LabelledPicture(source, file, label, ALL, subject=subject, sequence=found["sequence"] or ""))
-    dropped[ALL]["not_a_picture"] += len(tree.others)
+    if tree.others:
+        dropped[ALL]["not_a_picture"] = len(tree.others)
     if not pictures:
         raise DataError(f"{path}: no picture named like {example}; seen: {tree.pictures[0][-1]}")
     return LabelledSource(name, path, classes, pictures, _SIZE, channels, dropped)
