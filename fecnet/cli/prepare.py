@@ -155,7 +155,7 @@ def _prepare_labelled(options: argparse.Namespace) -> int:
 
     landmarks = _landmarks(options)  # first: a missing detector should not cost a long reading
     prepare_labelled(
-        _read(options),
+        _read_labelled(options),
         options.path,
         size=options.size,
         channels="grey" if options.grey else None,
@@ -169,7 +169,7 @@ def _prepare_labelled(options: argparse.Namespace) -> int:
     return _report(options)
 
 
-def _read(options: argparse.Namespace) -> LabelledSource:
+def _read_labelled(options: argparse.Namespace) -> LabelledSource:
     """What the reader of the source finds, with the options that only it has."""
     from fecnet.prepare.labelled.class_folders import read_folder
     from fecnet.prepare.labelled.csv_list import read_csv_votes
