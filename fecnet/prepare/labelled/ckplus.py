@@ -21,7 +21,7 @@ from fecnet.utils.errors import DataError
 from fecnet.utils.files import read_arrays
 
 CKPLUS_CLASSES = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "contempt")
-CKPLUS_8_CLASSES = (*CKPLUS_CLASSES[:6], "neutral", "contempt")  # of copies with neutral faces
+CSV_CLASSES = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "neutral", "contempt")  # 0..7 of the CSV
 FILE_NAME = "ckplus48.npz"
 _CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")  # of *_emotion.txt
 _FRAMES = 3  # the last frames show the peak expression
@@ -40,7 +40,7 @@ def read_ckplus(path: Path) -> LabelledSource:
     if images is not None:
         return _read_published(path, images)
     words = {part for parts in read_tree(path).pictures for part in parts[:-1]}
-    classes = CKPLUS_8_CLASSES if find_class("neutral", [*words]) is not None else CKPLUS_CLASSES
+    classes = CSV_CLASSES if find_class("neutral", [*words]) is not None else CKPLUS_CLASSES
     source = read_class_folders(path, "ckplus", size=48, channels="grey", classes=classes)
     return replace(source, pictures=[_with_subject(picture) for picture in source.pictures])
 
