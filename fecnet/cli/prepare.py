@@ -11,15 +11,24 @@ from fecnet.utils.errors import UserError
 
 if TYPE_CHECKING:
     from fecnet.faces.landmark_faces import LandmarkFaces
+    from fecnet.prepare.labelled.labelled_source import LabelledSource
 
 # Labelled sources, by their name in fecnet/prepare/labelled/readers.py: help, what IN is.
 _LABELLED = {
     "fer2013": ("FER2013 with its seven labels", "fer2013.csv, fer2013.npz, a folder with one, or the Kaggle folders"),
     "ckplus": ("CK+, the last three frames of each sequence", "ckplus48.npz, CK+48 folders, or CK+ as published"),
-    "rafdb": ("RAF-DB, single labels", "folder with EmoLabel and Image/aligned"),
+    "rafdb": (
+        "RAF-DB, basic or compound expressions",
+        "folder with EmoLabel and Image/aligned, or with train_labels.csv and test_labels.csv, or class folders",
+    ),
     "affectnet": ("AffectNet, eight labels, valence, arousal", "folder with training.csv, validation.csv, or one CSV"),
     "expw": ("Expression in-the-Wild", "folder with label.lst and origin, or the list"),
-    "folder": ("images in folders named after their class", "folder of <class>/*.jpg or train|test/<class>/*.jpg"),
+    "jaffe": ("JAFFE, expression and person from the file names", "folder with KA.AN1.39.tiff, at any depth"),
+    "kdef": ("KDEF, expression and person from the file names", "folder with AF01/AF01ANS.JPG, at any depth"),
+    "folder": (
+        "images in folders named after their class",
+        "folder of <class>/*.jpg, with splits above or below, such as train/<class>/*.jpg; see --levels",
+    ),
     "csv": (
         "any list of images",
         "CSV file with the columns path,label and optionally split,subject; or with votes, see --votes",
@@ -54,6 +63,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     for name, (text, wanted) in _LABELLED.items():
         _add_labelled(sources.add_parser(name, help=text, description=text), wanted)
+    sources.choices["folder"].add_argument(
+        "--levels",
+        metavar="LEVEL/…",
+        help="what the folders of each level below IN name: split, subject, class, or - for nothing, such as "
+        "subject/class; levels below are not read (default: splits by their words, else <class> alone)",
+    )
     sources.choices["csv"].add_argument(
         "--votes",
         type=lambda text: text.split(","),
@@ -136,14 +151,11 @@ def _prepare_ferplus(options: argparse.Namespace) -> int:
 
 
 def _prepare_labelled(options: argparse.Namespace) -> int:
-    from fecnet.prepare.labelled.csv_list import read_csv_votes
     from fecnet.prepare.labelled.labelled import prepare_labelled
-    from fecnet.prepare.labelled.readers import READERS
 
     landmarks = _landmarks(options)  # first: a missing detector should not cost a long reading
-    votes = getattr(options, "votes", None)
     prepare_labelled(
-        read_csv_votes(options.input, votes) if votes else READERS[options.source](options.input),
+        _read_labelled(options),
         options.path,
         size=options.size,
         channels="grey" if options.grey else None,
@@ -155,6 +167,19 @@ def _prepare_labelled(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
     )
     return _report(options)
+
+
+def _read_labelled(options: argparse.Namespace) -> LabelledSource:
+    """What the reader of the source finds, with the options that only it has."""
+    from fecnet.prepare.labelled.class_folders import read_folder
+    from fecnet.prepare.labelled.csv_list import read_csv_votes
+    from fecnet.prepare.labelled.readers import READERS
+
+    if options.source == "folder":
+        return read_folder(options.input, options.levels)
+    if options.source == "csv" and options.votes:
+        return read_csv_votes(options.input, options.votes)
+    return READERS[options.source](options.input)
 
 
 def _landmarks(options: argparse.Namespace) -> LandmarkFaces | None:

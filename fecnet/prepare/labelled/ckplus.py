@@ -13,12 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from fecnet.prepare.labelled.class_folders import read_class_folders
+from fecnet.prepare.labelled.class_words import find_class
 from fecnet.prepare.labelled.label_files import Dropped, hash_of, picture_name, subfolders
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
+from fecnet.prepare.labelled.picture_tree import read_tree
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import read_arrays
 
 CKPLUS_CLASSES = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "contempt")
+CSV_CLASSES = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "neutral", "contempt")  # 0..7 of the CSV
 FILE_NAME = "ckplus48.npz"
 _CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")  # of *_emotion.txt
 _FRAMES = 3  # the last frames show the peak expression
@@ -36,17 +39,9 @@ def read_ckplus(path: Path) -> LabelledSource:
     images = _folder(path, "cohn-kanade-images")
     if images is not None:
         return _read_published(path, images)
-    source = read_class_folders(
-        path,
-        "ckplus",
-        size=48,
-        channels="grey",
-        classes=CKPLUS_CLASSES,
-        aliases={"happiness": "happy", "sad": "sadness", "angry": "anger"},
-    )
-    if not source.pictures:
-        layouts = f"{FILE_NAME}, <class>/S010_004_00000017.png, or cohn-kanade-images and Emotion"
-        raise DataError(f"{path}: not a CK+ layout; expected: {layouts}")
+    words = {part for parts in read_tree(path).pictures for part in parts[:-1]}
+    classes = CSV_CLASSES if find_class("neutral", [*words]) is not None else CKPLUS_CLASSES
+    source = read_class_folders(path, "ckplus", size=48, channels="grey", classes=classes)
     return replace(source, pictures=[_with_subject(picture) for picture in source.pictures])
 
 

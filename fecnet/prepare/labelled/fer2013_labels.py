@@ -11,14 +11,6 @@ from fecnet.prepare.labelled.label_files import Dropped, hash_of
 from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSource
 from fecnet.utils.errors import DataError
 
-_ALIASES = {
-    "anger": "angry",
-    "happiness": "happy",
-    "sadness": "sad",
-    "surprised": "surprise",
-    **{str(label): name for label, name in enumerate(FER_CLASSES)},
-}
-
 
 def read_fer2013_labels(path: Path) -> LabelledSource:
     """Read FER2013 in any of the layouts; 48×48 grayscale.
@@ -35,7 +27,7 @@ def read_fer2013_labels(path: Path) -> LabelledSource:
         return _read_csv(path / CSV_NAME if path.is_dir() else path)
     if not path.is_dir():
         raise DataError(f"{path}: no such file or folder; expected: {CSV_NAME}, {FILE_NAME}, or train and test folders")
-    return read_class_folders(path, "fer", size=SIDE, channels="grey", classes=FER_CLASSES, aliases=_ALIASES)
+    return read_class_folders(path, "fer", size=SIDE, channels="grey", classes=FER_CLASSES, numbers=0)
 
 
 def _read_npz(path: Path) -> LabelledSource:

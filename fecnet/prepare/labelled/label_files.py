@@ -10,25 +10,11 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path, PureWindowsPath
 
+from fecnet.prepare.labelled.split_words import split_name as split_name
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
-
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-    "publictest": "public_test",
-    "public_test": "public_test",
-    "privatetest": "private_test",
-    "private_test": "private_test",
-}
-
 
 _STRAY = re.compile("[\udc80-\udcff]")  # how Python represents invalid UTF-8 bytes
 
@@ -42,11 +28,6 @@ class Dropped(defaultdict[str, Counter[str]]):
     def add(self, split: str, reason: str) -> None:
         """Count one."""
         self[split][reason] += 1
-
-
-def split_name(text: str) -> str | None:
-    """The split for a name such as ``Training`` or ``PublicTest``; None for an unknown name."""
-    return _SPLITS.get(text.strip().lower())
 
 
 def read_lines(path: Path) -> list[str]:
@@ -122,13 +103,6 @@ def subfolders(path: Path) -> list[Path]:
     if not path.is_dir():
         raise DataError(f"{path}: no such folder")
     return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-
-
-def pictures_in(path: Path) -> tuple[list[Path], int]:
-    """The images in a folder and its subfolders, sorted by name, and the number of other files."""
-    files = sorted(entry for entry in path.rglob("*") if entry.is_file() and not entry.name.startswith("."))
-    pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
-    return pictures, len(files) - len(pictures)
 
 
 def picture_name(picture: Path, root: Path) -> str:
