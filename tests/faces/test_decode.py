@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from fecnet.faces import decode
 from fecnet.faces.decode import MAX_PIXELS, REASONS, UnreadableImage, decode_image, read_photo
+from fecnet.faces.square_faces import load_square
 from tests.conftest import ROOT
 
 ODD = ROOT.parent / "shared" / "data" / "odd_images"
@@ -281,3 +282,13 @@ def test_the_limit_lies_above_phones_and_pillow_keeps_its_own(monkeypatch):
     with pytest.raises(UnreadableImage, match="20000×10000 pixels; allowed: 1,000 in all"):
         decode_image(bomb, max_pixels=1000)
     assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_a_square_in_a_box_comes_from_the_whole_photo_and_any_other_from_half_of_it(tmp_path, monkeypatch):
+    Image.fromarray(picture(60, 80)).save(tmp_path / "photo.png")
+    boxes = ((20.0, 12.0, 36.0, 28.0), ())
+    boxed, central = (load_square(tmp_path / "photo.png", box, 16, grey=False).astype(int) for box in boxes)
+    monkeypatch.setattr(decode, "_HALVED_PIXELS", 1000)
+    assert np.array_equal(load_square(tmp_path / "photo.png", boxes[0], 16, grey=False), boxed)
+    half = load_square(tmp_path / "photo.png", boxes[1], 16, grey=False)
+    assert 0 < np.abs(half - central).mean() < 3
