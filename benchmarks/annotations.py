@@ -72,7 +72,7 @@ def measure(path: Path) -> dict[str, Any]:
     before = _peak_mb()
 
     def read() -> None:
-        annotations = read_annotations(path, progress=False)
+        annotations = read_annotations({"train": path}, progress=False)["train"]
         found.update({key: annotations.coverage[key] for key in ("read", "kept", "dropped")})
         found.update(photos=len(annotations.urls), faces=len(annotations.face_photo_F))
         found.update(answers=len(annotations.answer))

@@ -30,7 +30,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="SOURCE",
-        help="photo, folder, list of photos (.txt, .lst, .csv), packed data set or video",
+        help="photo, folder, list of photos (.txt, .lst, .csv, .tsv; a path a line or a column of paths), packed data "
+        "set or video",
     )
     parser.add_argument("--align", action="store_true", help="detect the largest face and align it as in training")
     parser.add_argument("--features", action="store_true", help="the input of the last layer, instead of the embedding")

@@ -46,11 +46,20 @@ def add_fec(parser: argparse.ArgumentParser, report: Callable[[argparse.Namespac
 
 def add_list(parser: argparse.ArgumentParser, report: Callable[[argparse.Namespace], int]) -> None:
     """Describe ``fecnet prepare list``; ``report`` says what was made."""
+    parser.description = (
+        "Read triplet lists as the original code wrote them, or as a data-frame library does: with a header, an index "
+        "column and columns in any order, separated by commas, semicolons, tabs or white space."
+    )
     parser.add_argument(
-        "train", type=Path, help="triplet list, lines img1,img2,img3,label,type; label 1..3 is the odd one out"
+        "train",
+        type=Path,
+        help="triplet list, lines img1,img2,img3,label,type; label 1..3 (or 0..2 in all of it) is the odd one out",
     )
     parser.add_argument("pictures", type=Path, help="folder that the paths are relative to")
     parser.add_argument("--test", type=Path, help="triplet list of the test split")
+    parser.add_argument(
+        "--allow-absolute", action="store_true", help="also take images by absolute paths, from anywhere"
+    )
     _add_faces(parser, detector="none")
     parser.set_defaults(run=lambda options: _prepare_list(options) or report(options))
 
@@ -165,6 +174,7 @@ def _prepare_list(options: argparse.Namespace) -> int:
         options.pictures,
         options.path,
         extraction=_extraction(options),
+        allow_absolute=options.allow_absolute,
         workers=options.workers,
         overwrite=options.overwrite,
     )

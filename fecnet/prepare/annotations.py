@@ -1,4 +1,4 @@
-"""Reads annotated triplets: the FEC files, the lists of the original code, and tables of existing face crops.
+"""Reads annotated triplets: the FEC files, and tables of existing face crops.
 
 Sources: Google's Facial Expression Comparison files (arXiv:1811.11283), whose row length varies with the number of
 annotators. Every line of a file is either kept or counted as dropped, by reason.
@@ -7,15 +7,15 @@ annotators. Every line of a file is either kept or counted as dropped, by reason
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from fractions import Fraction
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
 
-from fecnet.prepare.text_rows import Tally, check_text_file, text_rows
-from fecnet.prepare.triplet_rows import ANSWERS, Annotations, TripletRows, parse_box
+from fecnet.prepare.text_rows import Tally, check_text_file, text_rows, whole_number
+from fecnet.prepare.triplet_rows import NUMBERS, TYPES, Annotations, TripletRows, finish_rows, parse_box
 from fecnet.prepare.writer import face_key
-from fecnet.structures import TripletType
 from fecnet.utils.errors import DataError
 
 # Reasons for dropping a line, in the order of checking: a line with several faults counts under the first.
@@ -27,74 +27,47 @@ ANNOTATION_REASONS = (
     "same_face_twice",
     "unknown_type",
     "incomplete_answers",  # none, an annotator without an answer, or an answer without an annotator
-    "bad_answer",  # not 1, 2 or 3
+    "bad_answer",  # not 1, 2 or 3; not 0, 1 or 2 where the files count from 0
     "too_many_answers",  # more than 255 for one face
     "tie",  # two faces, or all three, have the most votes
     "no_agreement",  # the majority is smaller than min_agreement
 )
-LIST_REASONS = (
-    "empty_line",
-    "short_row",
-    "bad_path",  # empty, absolute, a URL, or outside of the folder through ..
-    "same_face_twice",
-    "unknown_type",
-    "bad_answer",
-)
 CROP_COLUMNS = ("url", "left", "right", "top", "bottom", "path")
 
-_TYPES = {f"{kind.name}_TRIPLET": int(kind) for kind in TripletType}
-_DECIMAL_ANSWERS = {"1.0": "1", "2.0": "2", "3.0": "3"}  # as written by tools that save answers as floats
+_SPELLINGS = {str(number): number for number in NUMBERS}
 _TYPE_COLUMN = 15  # after URL and four edges of three faces
 _MAX_VOTES = np.iinfo(np.uint8).max
 
 
-def read_annotations(path: str | Path, *, min_agreement: float = 2 / 3, progress: bool = True) -> Annotations:
-    """Read a file in the layout of ``faceexp-comparison-data-{train,test}-public.csv``.
+def read_annotations(
+    files: Mapping[str, str | Path], *, min_agreement: float = 2 / 3, progress: bool = True
+) -> dict[str, Annotations]:
+    """Read files in the layout of ``faceexp-comparison-data-{train,test}-public.csv``.
 
-    No header; URL, left, right, top, bottom of three faces, the type, then pairs of an annotator and the answer 1..3.
+    No header; URL, left, right, top, bottom of three faces, the type, then pairs of an annotator and the answer: 1..3,
+    or 0..2 where the files hold a 0 and no 3.
 
     Args:
-        path: the file.
+        files: by split; answers are counted from the same number in all of them.
         min_agreement: minimum share of annotators who chose the odd face, inclusive; 2/3 as in arXiv:1811.11283.
         progress: show a progress bar.
 
     Raises:
-        DataError: ``path`` is not a text file, or ``min_agreement`` is out of range.
+        DataError: no text file, answers 0 and 3, or ``min_agreement`` is out of range.
     """
     if not 0 < min_agreement <= 1:
         raise DataError(f"min_agreement: {min_agreement}; allowed: above 0, at most 1")
     share = Fraction(min_agreement).limit_denominator(1000)  # exact: 4 of 6 annotators are two thirds
-    rows = TripletRows()
-    tally = Tally(ANNOTATION_REASONS)
-    for line, text, fields in text_rows(Path(path), tally, progress=progress):
+    return finish_rows({split: _read(Path(file), share, progress) for split, file in files.items()})
+
+
+def _read(path: Path, share: Fraction, progress: bool) -> TripletRows:
+    rows = TripletRows(path, Tally(ANNOTATION_REASONS))
+    for line, text, fields in text_rows(path, rows.tally, progress=progress):
         reason = _add_annotation(rows, line, fields, share)
         if reason:
-            tally.drop(reason, line, text)
-    return rows.finish(tally.coverage())
-
-
-def read_list(path: str | Path, *, progress: bool = True) -> Annotations:
-    """Read a list of ``img1,img2,img3,label,type`` lines: the input of the original code.
-
-    Label 1..3 is the odd image. Faces are whole images (no box), by paths relative to a folder that the caller knows.
-
-    Args:
-        path: the file.
-        progress: show a progress bar.
-
-    Returns:
-        ``urls`` holds the paths; there are no answers, and all votes are zero.
-
-    Raises:
-        DataError: ``path`` is not a text file.
-    """
-    rows = TripletRows()
-    tally = Tally(LIST_REASONS)
-    for line, text, fields in text_rows(Path(path), tally, progress=progress):
-        reason = _add_listed(rows, line, fields)
-        if reason:
-            tally.drop(reason, line, text)
-    return rows.finish(tally.coverage())
+            rows.tally.drop(reason, line, text)
+    return rows
 
 
 def read_crops(path: str | Path) -> dict[str, str]:
@@ -158,52 +131,27 @@ def _add_annotation(rows: TripletRows, line: int, fields: list[str], share: Frac
         faces.append(face)
     if len(set(faces)) < 3:
         return "same_face_twice"
-    kind = _TYPES.get(fields[_TYPE_COLUMN])
+    kind = TYPES.get(fields[_TYPE_COLUMN])
     if kind is None:
         return "unknown_type"
     annotators, answers = fields[16::2], fields[17::2]
     if not answers or len(annotators) != len(answers) or "" in answers or "" in annotators:
         return "incomplete_answers"
-    votes = [answers.count(answer) for answer in ANSWERS]
-    if sum(votes) < len(answers):
-        answers = [_DECIMAL_ANSWERS.get(answer, answer) for answer in answers]
-        votes = [answers.count(answer) for answer in ANSWERS]
-        if sum(votes) < len(answers):
+    numbers = [_SPELLINGS.get(answer, -1) for answer in answers]
+    if -1 in numbers:
+        numbers = [-1 if (number := whole_number(answer)) is None else number for answer in answers]
+        if not set(numbers) <= set(NUMBERS):
             return "bad_answer"
+    votes = [numbers.count(number) for number in NUMBERS]
+    for number in (NUMBERS[0], NUMBERS[-1]):
+        if votes[number]:
+            rows.see(number, line)
     most = max(votes)
     if most > _MAX_VOTES:
         return "too_many_answers"
     if votes.count(most) > 1:
         return "tie"
-    if most * share.denominator < share.numerator * len(answers):
+    if most * share.denominator < share.numerator * len(numbers):
         return "no_agreement"
-    rows.add(line, faces, votes.index(most), kind, votes, annotators, answers)
+    rows.add(line, faces, votes.index(most), kind, votes, annotators, numbers)
     return ""
-
-
-def _add_listed(rows: TripletRows, line: int, fields: list[str]) -> str:
-    """Add the row, or return the reason for dropping it."""
-    if len(fields) < 5:
-        return "short_row" if any(fields) else "empty_line"
-    paths = [_inner_path(field) for field in fields[:3]]
-    if not all(paths):
-        return "bad_path"
-    faces = [rows.face_at(path, None) for path in paths]
-    if len(set(faces)) < 3:
-        return "same_face_twice"
-    kind = _TYPES.get(fields[4])
-    if kind is None:
-        return "unknown_type"
-    odd = ANSWERS.get(fields[3])
-    if odd is None:
-        return "bad_answer"
-    rows.add(line, faces, odd, kind, [0, 0, 0], [], [])
-    return ""
-
-
-def _inner_path(text: str) -> str:
-    """``text`` as a normalised relative path, or an empty string if it leaves the folder or is no path."""
-    windows = PureWindowsPath(text)  # splits at both kinds of slash
-    if not windows.name or windows.drive or windows.root or ".." in windows.parts or "://" in text or "\0" in text:
-        return ""
-    return str(PurePosixPath(text))

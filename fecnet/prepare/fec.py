@@ -12,13 +12,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
 
+from fecnet.faces.picture_files import decoder_hint
+from fecnet.faces.picture_lists import system_path
 from fecnet.faces.recipe import FaceRecipe
-from fecnet.prepare.annotations import read_annotations, read_crops, read_list
+from fecnet.prepare.annotations import read_annotations, read_crops
 from fecnet.prepare.extraction import Extraction, FaceShards, PhotoFaces
+from fecnet.prepare.triplet_lists import read_lists
 from fecnet.prepare.triplet_rows import Annotations
 from fecnet.prepare.web.download import fetch_photos
 from fecnet.prepare.web.journal import FolderLock
@@ -102,8 +106,8 @@ def prepare_fec(
             paths, reasons = report.path_of, report.reason_of
         return {number: paths[url] for number, url in enumerate(faces.sources) if url in paths}, reasons
 
-    def read(file: Path) -> Annotations:
-        return read_annotations(file, min_agreement=min_agreement, progress=progress)
+    def read(files: Mapping[str, Path]) -> dict[str, Annotations]:
+        return read_annotations(files, min_agreement=min_agreement, progress=progress)
 
     packing = _Packing(Path(path), read, extraction, workers=workers, overwrite=overwrite, progress=progress)
     given = {split: Path(file) for split, file in files.items()}
@@ -118,17 +122,19 @@ def prepare_list(
     path: str | Path,
     *,
     extraction: Extraction | None = None,
+    allow_absolute: bool = False,
     workers: int = 0,
     overwrite: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Write the packed data set ``path`` from lists ``img1,img2,img3,label,type``, the input of the original code.
+    """Write the packed data set ``path`` from lists ``img1,img2,img3,label,type``, see ``read_lists``.
 
     Args:
         files: list by split.
         pictures: folder that the paths in the lists are relative to.
         path: the folder to create.
         extraction: how faces are extracted; by default the images are face crops already.
+        allow_absolute: also take images by absolute paths, from anywhere.
         workers: see ``prepare_fec``.
         overwrite: see ``prepare_fec``.
         progress: see ``prepare_fec``.
@@ -137,7 +143,7 @@ def prepare_list(
         The coverage, as ``prepare_fec``.
 
     Raises:
-        DataError: as ``prepare_fec``; the folder ``pictures`` does not exist.
+        DataError: as ``prepare_fec``; the folder ``pictures`` does not exist; absolute paths that are not allowed.
     """
     folder = Path(pictures)
     if not folder.is_dir():
@@ -147,8 +153,15 @@ def prepare_list(
         there = {number: folder / name for number, name in enumerate(faces.sources) if (folder / name).is_file()}
         return there, {name: "missing_file" for number, name in enumerate(faces.sources) if number not in there}
 
-    def read(file: Path) -> Annotations:
-        return read_list(file, progress=progress)
+    def read(files: Mapping[str, Path]) -> dict[str, Annotations]:
+        tables = read_lists(files, allow_absolute=allow_absolute, progress=progress)
+        for split, table in tables.items():
+            if first := table.coverage["first"].get("absolute_path"):
+                where, text = f"{files[split]}: line {first['line']}", shorten(first["text"], 100)
+                raise DataError(
+                    f"{where}: an absolute path: {text}; allowed: paths below {folder}, or --allow-absolute"
+                )
+        return tables
 
     extraction = extraction or Extraction(detector="")
     packing = _Packing(Path(path), read, extraction, workers=workers, overwrite=overwrite, progress=progress)
@@ -164,7 +177,7 @@ class _Packing:
     def __init__(
         self,
         path: Path,
-        read: Callable[[Path], Annotations],
+        read: Callable[[Mapping[str, Path]], dict[str, Annotations]],
         extraction: Extraction,
         *,
         workers: int,
@@ -211,7 +224,8 @@ class _Packing:
             there = {face: table.get(faces.key(face)) for face in range(len(faces.photo_F))}
             lost = {face: "not_in_crops_csv" for face, name in there.items() if name is None}
             photos = [
-                None if name is None else PhotoFaces(folder / name, [face], [whole]) for face, name in there.items()
+                None if name is None else PhotoFaces(folder / system_path(folder, name), [face], [whole])
+                for face, name in there.items()
             ]
             shards = FaceShards(self._work, photos, Extraction(size=self._extraction.size, detector=""))
             self._sources["faces: crops.csv"] = hash_file(folder / "crops.csv")
@@ -226,13 +240,13 @@ class _Packing:
 
     def _open(self, files: Mapping[str, Path]) -> tuple[dict[str, Annotations], Faces]:
         hashes = {split: hash_file(file) for split, file in files.items()}
-        check_sources(self._work, hashes, files)
         self._sources = {f"{split}: {file.name}": hashes[split] for split, file in files.items()}
-        tables = {split: self._read(file) for split, file in files.items()}
+        tables = self._read(files)
         for split, table in tables.items():
             if not len(table.odd_T):
                 dropped = {reason: count for reason, count in table.coverage["dropped"].items() if count}
                 raise DataError(f"{files[split]}: none of {table.coverage['read']} rows is usable: {dropped}")
+        check_sources(self._work, hashes, files)  # now: a file that is refused may be mended
         return tables, join_faces(tables)
 
     def _pack(
@@ -252,7 +266,8 @@ class _Packing:
             "faces": {"read": num_faces, "kept": kept, "dropped": dict(Counter(lost.values()))},
         }
         if not kept:
-            raise DataError(f"{self._path}: no face is left to pack; missing: {coverage['faces']['dropped']}")
+            dropped = coverage["faces"]["dropped"]
+            raise DataError(f"{self._path}: no face is left to pack; missing: {dropped}{decoder_hint(dropped)}")
         size = self._extraction.size
         writer = PackedWriter(
             self._path, num_faces=kept, height=size, width=size, channels=["R", "G", "B"], overwrite=self._overwrite

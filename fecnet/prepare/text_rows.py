@@ -5,7 +5,6 @@ A line is a row: an unclosed quote affects its own line only, not the rest of th
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from fecnet.faces.picture_lists import split_line
 from fecnet.utils.errors import DataError
 
 _PROBE = 1 << 16  # bytes checked to recognise a text file
@@ -77,7 +77,9 @@ def check_text_file(path: Path) -> None:
         raise DataError(f"{path}: contains zero bytes, so it is not text; give comma-separated values in UTF-8")
 
 
-def text_rows(path: Path, tally: Tally, *, progress: bool) -> Iterator[tuple[int, str, list[str]]]:
+def text_rows(
+    path: Path, tally: Tally, *, progress: bool, separator: str = ","
+) -> Iterator[tuple[int, str, list[str]]]:
     """Line number from 1, text and fields of every line; counts the lines in ``tally``.
 
     Fields are stripped of quotes and surrounding spaces; trailing empty fields are dropped. Invalid UTF-8 bytes are
@@ -87,6 +89,7 @@ def text_rows(path: Path, tally: Tally, *, progress: bool) -> Iterator[tuple[int
         path: the file; line ends LF, CRLF or CR, with or without byte order mark.
         tally: counts the lines, and those with invalid UTF-8.
         progress: show a progress bar.
+        separator: between two fields; a space is any white space.
 
     Raises:
         DataError: as ``check_text_file``.
@@ -99,7 +102,7 @@ def text_rows(path: Path, tally: Tally, *, progress: bool) -> Iterator[tuple[int
             tally.num_read = line
             if not text.isascii():
                 text = _escape_invalid(text, tally)
-            yield line, text, _fields(text)
+            yield line, text, _fields(text, separator)
             if line % _BAR_STEP == 0:
                 bar.update(data.tell() - bar.n)
         bar.update(size - bar.n)
@@ -112,18 +115,14 @@ def _escape_invalid(text: str, tally: Tally) -> str:
     return corrected
 
 
-def _fields(text: str) -> list[str]:
+def _fields(text: str, separator: str) -> list[str]:
     text = text.rstrip("\n")
-    fields = _quoted_fields(text) if '"' in text else text.split(",")
-    if " " in text or "\t" in text:
-        fields = [field.strip(" \t") for field in fields]
+    if '"' in text or separator != ",":
+        fields = split_line(text, separator)
+    else:
+        fields = text.split(",")
+        if " " in text or "\t" in text:
+            fields = [field.strip(" \t") for field in fields]
     while fields and not fields[-1]:
         fields.pop()
     return fields
-
-
-def _quoted_fields(text: str) -> list[str]:
-    try:
-        return next(csv.reader([text], skipinitialspace=True))
-    except csv.Error:  # a field beyond the limit of the csv module: the line is still counted
-        return text.split(",")

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-ANSWERS = {"1": 0, "2": 1, "3": 2}  # 1-based in files, 0-based in arrays
+from fecnet.prepare.labelled.label_base import label_base
+from fecnet.prepare.text_rows import Tally
+from fecnet.structures import TripletType
+
+TYPES = {f"{kind.name}_TRIPLET": int(kind) for kind in TripletType}
+NUMBERS = (0, 1, 2, 3)  # of the faces of a triplet in files: 1..3, or 0..2 in copies; 0..2 in arrays
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() also accepts 1_0 and nan
 _NO_BOX = (float("nan"),) * 4
 
@@ -65,9 +71,22 @@ def parse_box(edges: Sequence[str]) -> Box | None:
 
 
 class TripletRows:
-    """Rows kept so far, in compact arrays: a list of ints would take eight times the memory."""
+    """Rows kept so far, in compact arrays: a list of ints would take eight times the memory.
 
-    def __init__(self) -> None:
+    Faces are numbered as the file does, by ``NUMBERS``, until it is known whether it counts from 0 or from 1.
+
+    Args:
+        path: of the file, for messages.
+        tally: counts the lines.
+
+    Attributes:
+        tally: as given.
+        seen: the numbers seen, with the first line of each.
+    """
+
+    def __init__(self, path: Path, tally: Tally) -> None:
+        self.path, self.tally = path, tally
+        self.seen: dict[int, int] = {}
         self._photos: dict[str, int] = {}
         self._faces: dict[tuple[int, Box | None], int] = {}
         self._spellings: dict[tuple[str, ...], int] = {}  # cache of parsed faces: most occur many times
@@ -91,6 +110,10 @@ class TripletRows:
         place = self._photos.setdefault(photo, len(self._photos)), box
         return self._faces.setdefault(place, len(self._faces))
 
+    def see(self, number: int, line: int) -> None:
+        """Note that a face has this number, in a row kept or dropped."""
+        self.seen.setdefault(number, line)
+
     def add(
         self,
         line: int,
@@ -99,9 +122,9 @@ class TripletRows:
         kind: int,
         votes: list[int],
         annotators: list[str],
-        answers: list[str],
+        answers: list[int],
     ) -> None:
-        """Append a triplet."""
+        """Append a triplet; ``votes`` are those of each of ``NUMBERS``."""
         known = self._annotators
         self._line.append(line)
         self._face.extend(faces)
@@ -109,31 +132,46 @@ class TripletRows:
         self._type.append(kind)
         self._votes.extend(votes)
         self._annotator.extend([known.setdefault(annotator, len(known)) for annotator in annotators])
-        self._answer.extend([ANSWERS[answer] for answer in answers])
+        self._answer.extend(answers)
         self._offset.append(len(self._answer))
 
-    def finish(self, coverage: dict[str, Any]) -> Annotations:
-        """The arrays; faces and photos that occur only in dropped rows are omitted."""
+    def finish(self, base: int) -> Annotations:
+        """The arrays, from a file that counts from ``base``; faces and photos only in dropped rows are omitted."""
         number_T3 = np.asarray(self._face, np.int32).reshape(-1, 3)
         number_F, faces = _in_order(number_T3.reshape(-1))
         places = list(self._faces)
         photo_F = np.array([places[number][0] for number in number_F.tolist()], np.int32)
         kept_P, face_photo = _in_order(photo_F)
         names = list(self._photos)
+        votes_T4 = np.asarray(self._votes, np.uint8).reshape(-1, len(NUMBERS))
         return Annotations(
             urls=[names[number] for number in kept_P.tolist()],
             face_photo_F=face_photo,
             face_box_F4=np.array([places[n][1] or _NO_BOX for n in number_F.tolist()], np.float64).reshape(-1, 4),
             faces_T3=faces.reshape(-1, 3),
-            odd_T=np.asarray(self._odd, np.int8),
+            odd_T=np.asarray(self._odd, np.int8) - np.int8(base),
             type_T=np.asarray(self._type, np.int8),
-            votes_T3=np.asarray(self._votes, np.uint8).reshape(-1, 3),
+            votes_T3=np.ascontiguousarray(votes_T4[:, base : base + 3]),
             answer_offset=np.asarray(self._offset, np.int64),
             annotator=np.asarray(self._annotator, np.int32),
-            answer=np.asarray(self._answer, np.int8),
+            answer=np.asarray(self._answer, np.int8) - np.int8(base),
             line_T=np.asarray(self._line, np.int32),
-            coverage=coverage,
+            coverage=self.tally.coverage(),
         )
+
+
+def finish_rows(read: Mapping[str, TripletRows]) -> dict[str, Annotations]:
+    """The arrays of all files, which count faces from the same number: a part may lack one of them.
+
+    Raises:
+        DataError: both 0 and 3 are seen.
+    """
+    seen = {number: f"{rows.path}: line {line}" for rows in read.values() for number, line in rows.seen.items()}
+    name = ", ".join(str(rows.path) for rows in read.values())
+    if {NUMBERS[0], NUMBERS[-1]} <= seen.keys():
+        name = f"{seen[NUMBERS[0]]} and {seen[NUMBERS[-1]]}"
+    base = label_base(seen.keys(), NUMBERS[-1], name)
+    return {split: rows.finish(base) for split, rows in read.items()}
 
 
 def _in_order(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.annotations import write_annotations
-from fecnet.prepare.annotations import ANNOTATION_REASONS, LIST_REASONS, read_annotations, read_crops, read_list
+from fecnet.prepare.annotations import ANNOTATION_REASONS, read_annotations, read_crops
+from fecnet.prepare.triplet_lists import read_lists
 from fecnet.prepare.writer import face_key
+from fecnet.utils.errors import DataError
 
 A = "http://a.example/1.jpg,0.1,0.4,0.2,0.6"
 B = "http://a.example/1.jpg,0.5,0.9,0.2,0.6"  # another face of the same photo
@@ -26,7 +28,7 @@ def read(tmp_path, *lines, end="\n", reader=read_annotations, **options):
     data = end.join(lines)
     path = tmp_path / "file.csv"
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
-    return reader(path, progress=False, **options)
+    return reader({"train": path}, progress=False, **options)["train"]
 
 
 def dropped(annotations):
@@ -86,7 +88,7 @@ BAD_ROWS = [
     ("incomplete_answers", row() + ",rater9"),
     ("incomplete_answers", row() + ",rater9,,rater10,3"),
     ("incomplete_answers", row() + ",,3"),
-    ("bad_answer", row(answers=(3, 3, 3, 3, 0))),
+    ("bad_answer", row(answers=(3, 3, 3, 3, -1))),
     ("bad_answer", row(answers=(3, 3, 3, 3, 4))),
     ("bad_answer", row(answers=(3, 3, 3, 3, "x"))),
     ("bad_answer", row(answers=(3, 3, 3, 3, 1.5))),
@@ -174,6 +176,23 @@ def test_ends_of_lines(tmp_path, end):
     assert dropped(found) == {"empty_line": 1}
 
 
+def test_answers_counted_from_0_are_read_as_such_in_all_files(tmp_path, capsys):
+    rows = [((A, B, C), (2, 2, 2, 0, "1.0", 2)), ((C, D, A), (0, 0, 0)), ((D, A, B), (1, 1, 2))]
+    for split, some in (("train", rows[:2]), ("test", rows[2:])):  # the second file alone could be of either kind
+        (tmp_path / split).write_text("\n".join(row(faces, answers=answers) for faces, answers in some))
+    files = {split: tmp_path / split for split in ("train", "test")}
+    found = read_annotations(files, progress=False)
+    told = f"{tmp_path / 'train'}, {tmp_path / 'test'}: labels count from 0, for there is a 0 and no 3"
+    assert told in capsys.readouterr().out
+    assert [found[split].odd_T.tolist() for split in found] == [[2, 0], [1]]
+    assert [found[split].votes_T3.tolist() for split in found] == [[[1, 1, 4], [3, 0, 0]], [[0, 2, 1]]]
+    assert found["train"].answer.tolist() == [2, 2, 2, 0, 1, 2, 0, 0, 0]
+    (tmp_path / "test").write_text(row(answers=(1, 1, 3)))
+    said = r"train: line 1 and .*test: line 1: labels 0 and 3; allowed: 1 to 3, or 0 to 2, not both"
+    with pytest.raises(DataError, match=said):
+        read_annotations(files, progress=False)
+
+
 def test_boxes_are_equal_to_six_decimals(tmp_path):
     again = A.replace("0.4", "0.40000004").replace("0.1", "1.0e-1")
     found = read(tmp_path, row(), row((C, D, again)), row((D, A.replace("0.1", "-0.0000001"), C)))
@@ -207,7 +226,7 @@ def test_a_field_longer_than_the_csv_module_takes(tmp_path):
     assert found.line_T[[0, -1]].tolist() == [1, 3]
 
 
-@pytest.mark.parametrize("reader", [read_annotations, read_list, read_crops])
+@pytest.mark.parametrize("reader", [read_annotations, read_lists, read_crops])
 @pytest.mark.parametrize(
     ("content", "words"),
     [(b"", "is empty"), (b"\xef\xbb\xbf", "is empty"), (b"\x89PNG\0\0\0", "zero bytes"), (None, "is a folder")],
@@ -216,10 +235,10 @@ def test_what_is_no_table(tmp_path, reader, content, words):
     path = tmp_path / "file"
     path.mkdir() if content is None else path.write_bytes(content)
     with pytest.raises(ValueError, match=words) as info:
-        reader(path)
+        reader(path if reader is read_crops else {"train": path})
     assert str(info.value).startswith(f"{path}: ") and "\n" not in str(info.value)
     with pytest.raises(ValueError, match="no such file"):
-        reader(tmp_path / "absent")
+        reader(tmp_path / "absent" if reader is read_crops else {"train": tmp_path / "absent"})
 
 
 def naive(lines):
@@ -251,7 +270,7 @@ def naive(lines):
 def test_equals_a_naive_reader(tmp_path):
     path = tmp_path / "file.csv"
     write_annotations(path, rows=400, photos=60, seed=3)
-    found = read_annotations(path, progress=False)
+    found = read_annotations({"train": path}, progress=False)["train"]
     lines = path.read_text().splitlines()
     photos, faces, rows = naive(lines)
     assert 300 < len(rows) < 400
@@ -277,75 +296,27 @@ ROWS = st.one_of(
         row,
         st.lists(st.sampled_from([A, B, C, D, C.replace("0.1", "x")]), min_size=3, max_size=3),
         st.sampled_from(TYPES),
-        st.lists(st.integers(0, 3), max_size=8),
+        st.lists(st.integers(1, 4), max_size=8),
     ),
 )
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(lines=st.lists(ROWS, max_size=8), reader=st.sampled_from([read_annotations, read_list]))
+@given(lines=st.lists(ROWS, max_size=8), reader=st.sampled_from([read_annotations, read_lists]))
 def test_no_row_is_lost_whatever_it_holds(tmp_path, lines, reader):
     # the first line is long and whole, so that a zero byte after it is garbage in a row and no sign of a binary file
     first = row() + "," * (1 << 16)
-    found = read(tmp_path, first, *lines, "", reader=reader)
+    try:
+        found = read(tmp_path, first, *lines, "", reader=reader)
+    except DataError as error:
+        assert "labels 0 and 3; allowed: 1 to 3, or 0 to 2, not both" in str(error)
+        return
     assert_accounted(found, len(lines) + 1)
     good = [number for number, line in enumerate(lines, 2) if line == row()]
     if reader is read_annotations:
         assert set(good) | {1} <= set(found.line_T.tolist())
     assert (np.diff(found.line_T) > 0).all()
     assert found.faces_T3.size == 0 or found.faces_T3.max() == len(found.face_photo_F) - 1
-
-
-def test_a_list_of_local_pictures(tmp_path):
-    found = read(
-        tmp_path,
-        "a.jpg,b/c.jpg,d.jpg,3,THREE_CLASS_TRIPLET",
-        "d.jpg, ./a.jpg, b//c.jpg, 1, ONE_CLASS_TRIPLET",
-        reader=read_list,
-    )
-    assert found.urls == ["a.jpg", "b/c.jpg", "d.jpg"]
-    assert found.face_photo_F.tolist() == [0, 1, 2]
-    assert found.face_box_F4.shape == (3, 4) and np.isnan(found.face_box_F4).all()
-    assert found.faces_T3.tolist() == [[0, 1, 2], [2, 0, 1]]
-    assert found.odd_T.tolist() == [2, 0]
-    assert found.type_T.tolist() == [2, 0]
-    assert found.votes_T3.tolist() == [[0, 0, 0]] * 2
-    assert found.answer_offset.tolist() == [0, 0, 0]
-    assert found.answer.size == found.annotator.size == 0
-    assert_accounted(found, 2)
-
-
-BAD_LISTED = [
-    ("empty_line", ",,"),
-    ("short_row", "a.jpg,b.jpg,c.jpg,1"),
-    ("bad_path", "/a.jpg,b.jpg,c.jpg,1,ONE_CLASS_TRIPLET"),
-    ("bad_path", "a.jpg,,c.jpg,1,ONE_CLASS_TRIPLET"),
-    ("bad_path", "a.jpg,.,c.jpg,1,ONE_CLASS_TRIPLET"),
-    ("bad_path", "a.jpg,../b.jpg,c.jpg,1,ONE_CLASS_TRIPLET"),
-    ("bad_path", "a.jpg,b.jpg,x/../../c.jpg,1,ONE_CLASS_TRIPLET"),
-    ("bad_path", "a.jpg,x\\..\\..\\b.jpg,c.jpg,1,ONE_CLASS_TRIPLET"),
-    ("bad_path", "C:\\a.jpg,b.jpg,c.jpg,1,ONE_CLASS_TRIPLET"),
-    ("bad_path", "\\a.jpg,b.jpg,c.jpg,1,ONE_CLASS_TRIPLET"),
-    ("bad_path", "http://h.example/a.jpg,b.jpg,c.jpg,1,ONE_CLASS_TRIPLET"),
-    ("same_face_twice", "a.jpg,b.jpg,./a.jpg,1,ONE_CLASS_TRIPLET"),
-    ("unknown_type", "a.jpg,b.jpg,c.jpg,1,ONE"),
-    ("bad_answer", "a.jpg,b.jpg,c.jpg,0,ONE_CLASS_TRIPLET"),
-    ("bad_answer", "a.jpg,b.jpg,c.jpg,,ONE_CLASS_TRIPLET"),
-]
-
-
-@pytest.mark.parametrize(("reason", "line"), BAD_LISTED)
-def test_a_bad_listed_row_is_counted_by_reason(tmp_path, reason, line):
-    good = "a.jpg,b.jpg,c.jpg,1,ONE_CLASS_TRIPLET"
-    found = read(tmp_path, good, line, good, reader=read_list)
-    assert dropped(found) == {reason: 1}
-    assert found.coverage["first"] == {reason: {"line": 2, "text": line}}
-    assert found.line_T.tolist() == [1, 3]
-    assert_accounted(found, 3)
-
-
-def test_every_reason_of_lists_has_a_row():
-    assert {reason for reason, _ in BAD_LISTED} == set(LIST_REASONS)
 
 
 def test_unreadable_file(tmp_path):
@@ -356,7 +327,7 @@ def test_unreadable_file(tmp_path):
     os.seteuid(user or 65534)  # root reads everything
     try:
         with pytest.raises(OSError, match="denied"):
-            read_annotations(path, progress=False)
+            read_annotations({"train": path}, progress=False)
     finally:
         os.seteuid(user)
 
@@ -364,5 +335,5 @@ def test_unreadable_file(tmp_path):
 def test_progress_reaches_the_end(tmp_path, capsys):
     path = tmp_path / "file.csv"
     write_annotations(path, rows=5000, photos=60, seed=1)
-    assert_accounted(read_annotations(path), 5000)
+    assert_accounted(read_annotations({"train": path})["train"], 5000)
     assert "100%" in capsys.readouterr().err

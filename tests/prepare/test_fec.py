@@ -13,6 +13,7 @@ from PIL import Image
 
 from fecnet.cli.main import main
 from fecnet.data.packed import PackedDataset
+from fecnet.faces import decode
 from fecnet.faces.align import TEMPLATE
 from fecnet.faces.detections import detections
 from fecnet.prepare import extraction as extraction_module
@@ -196,15 +197,16 @@ def test_nothing_on_disk_is_one_line(tmp_path):
 def test_crops_made_elsewhere(tmp_path):
     rows = random_rows(20, 4)
     crops = tmp_path / "crops"
-    crops.mkdir()
+    (crops / "in").mkdir(parents=True)
     with (crops / "crops.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["url", "left", "right", "top", "bottom", "path"])
         for photo in range(4):
             for half in (0, 1):
                 if (photo, half) != (3, 1):
-                    Image.new("RGB", (20, 20), colour(photo, half)).save(crops / f"-ü '{photo} {half}.png")
-                    writer.writerow([url(photo), *HALVES[half], f"-ü '{photo} {half}.png"])
+                    Image.new("RGB", (20, 20), colour(photo, half)).save(crops / "in" / f"-ü '{photo} {half}.png")
+                    slash = ("/", "\\")[half]
+                    writer.writerow([url(photo), *HALVES[half], f"in{slash}-ü '{photo} {half}.png"])
     files = {"train": write_csv(tmp_path / "a.csv", rows)}
     coverage = prepare_fec(files, tmp_path / "fec", extraction=PLAIN, crops=crops, progress=False)
     assert coverage["faces"] == {"read": 8, "kept": 7, "dropped": {"not_in_crops_csv": 1}}
@@ -230,6 +232,26 @@ def test_a_list_with_a_folder_of_pictures(tmp_path):
     assert coverage["photos"]["dropped"] == {"missing_file": 1}
     assert coverage["triplets"]["train"]["dropped"]["one_face_missing"] == 1
     assert coverage["rows"]["train"]["dropped"]["bad_path"] == 1
+
+
+def test_a_list_with_absolute_paths_asks_for_the_option(tmp_path, capsys):
+    for number in range(3):
+        Image.new("RGB", (30, 20), colour(number, 0)).save(tmp_path / f"{number}.png")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "3.png").write_bytes((tmp_path / "0.png").read_bytes())
+    paths = ",".join(str(tmp_path / f"{number}.png") for number in range(3))
+    rows = [f"0,{paths},2,ONE_CLASS_TRIPLET", f"1,in\\3.png,{paths.split(',', 1)[1]},3.0,ONE_CLASS_TRIPLET"]
+    (tmp_path / "list.csv").write_text("\n".join([",img1,img2,img3,label,type", *rows]))
+    command = ["prepare", "list", str(tmp_path / "list.csv"), str(tmp_path), str(tmp_path / "set"), "--workers", "1"]
+    assert main(command) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"{tmp_path}/list.csv: line 2: an absolute path: 0," in said
+    assert said.endswith(f"; allowed: paths below {tmp_path}, or --allow-absolute")
+    assert main([*command, "--allow-absolute", "--size", "16"]) == 0
+    dataset = PackedDataset(tmp_path / "set")
+    expected = [[colour(number, 0) for number in row] for row in ((0, 1, 2), (0, 1, 2))]
+    assert np.array_equal(seen_colours(dataset, "train"), expected)
+    assert dataset.triplets("train").odd_T.tolist() == [1, 2]
 
 
 def test_killed_and_started_again_equals_uninterrupted(tmp_path):
@@ -339,6 +361,20 @@ def test_large_photos_are_held_one_at_a_time(tmp_path, monkeypatch):
     assert seen == [5, 2, 2, 1]
     for (k, one), (same, other) in zip(together, split, strict=True):
         assert k == same and (one.image_HWC == other.image_HWC).all()
+
+
+def test_landmarks_are_in_pixels_of_the_photo_where_half_of_them_were_read(tmp_path, monkeypatch):
+    y_HW, x_HW = np.mgrid[:60, :80]
+    Image.fromarray((x_HW + 2 * y_HW).astype(np.uint8)).save(tmp_path / "photo.png")
+    whole, box = [[float("nan")] * 4], [[0.25, 0.75, 0.25, 0.75]]
+    photos = [PhotoFaces(tmp_path / "photo.png", [0], whole), PhotoFaces(tmp_path / "photo.png", [1], box)]
+    before = extraction_module.extract_photos(photos, Extraction(size=16), MiddleFace())
+    monkeypatch.setattr(decode, "_HALVED_PIXELS", 4000)
+    (_, face), (_, boxed) = extraction_module.extract_photos(photos, Extraction(size=16), MiddleFace())
+    for (_, expected), found in zip(before, (face, boxed), strict=True):
+        assert np.allclose(found.landmarks_52, expected.landmarks_52) and np.allclose(found.box_4, expected.box_4)
+        assert np.abs(found.image_HWC.astype(int) - expected.image_HWC).max() <= 2
+    assert np.array_equal(boxed.image_HWC, before[1][1].image_HWC)  # a face in a box may be small: read in full
 
 
 def test_a_full_and_a_read_only_disk_are_one_line_with_the_name(tmp_path, capsys):

@@ -14,8 +14,6 @@ from fecnet.prepare.labelled.split_words import split_name as split_name
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
-
 _STRAY = re.compile("[\udc80-\udcff]")  # how Python represents invalid UTF-8 bytes
 
 
