@@ -28,11 +28,11 @@ def load(
         path: a run folder, ``result/<run>``, a checkpoint folder in it, or a bundle or ``.onnx`` file of
             ``fecnet export``.
         checkpoint: ``best`` or ``last`` checkpoint of a run folder.
-        device: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
+        device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or one GPU such as ``cuda:1``.
         batch_size: faces per forward pass; 0 = as the run evaluated.
         detector_model: YuNet's ``.onnx`` file, for nets whose training faces were found with it.
-        detector_device: where MTCNN runs, ``cpu`` or ``cuda``. Data sets are prepared on CPUs; on a GPU it is faster,
-            and other rounding may move a pixel of an aligned face by a grey level.
+        detector_device: where MTCNN runs: ``cpu``, ``cuda`` or one GPU. Data sets are prepared on CPUs; a GPU is faster,
+            but other rounding may move a pixel of an aligned face by a grey level.
 
     Raises:
         UserError: no checkpoint, a damaged one, one of another format version, a file of another kind, or a

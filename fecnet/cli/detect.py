@@ -21,7 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detector", default="mtcnn", help="mtcnn or yunet (default mtcnn)")
     parser.add_argument("--detector-model", default="", metavar="FILE", help="YuNet's .onnx file")
     parser.add_argument("--min-face", type=int, default=40, help="minimum face size, pixels (default 40)")
-    parser.add_argument("--detector-device", default="cpu", help="device of MTCNN, cpu or cuda (default cpu)")
+    parser.add_argument("--detector-device", default="cpu", help="device of MTCNN: cpu, cuda or one GPU (default cpu)")
     parser.add_argument(
         "--no-refine", action="store_true", help="faster; less accurate landmarks, lower recall of rotated faces"
     )

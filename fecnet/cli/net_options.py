@@ -14,14 +14,18 @@ def add_net_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint", choices=("best", "last"), default="best", help="checkpoint of a run (default best)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="auto, cpu, cuda or one GPU such as cuda:1; a GPU that is not there is an error (default auto)",
+    )
     parser.add_argument(
         "--batch-size", type=int, default=0, metavar="N", help="faces per forward pass (default: EVAL.BATCH_SIZE)"
     )
     parser.add_argument(
         "--detector-model", default="", metavar="FILE", help="YuNet's .onnx file, where it is the detector"
     )
-    parser.add_argument("--detector-device", default="cpu", help="device of MTCNN, cpu or cuda (default cpu)")
+    parser.add_argument("--detector-device", default="cpu", help="device of MTCNN: cpu, cuda or one GPU (default cpu)")
 
 
 def open_net(options: argparse.Namespace) -> Encoder:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fecnet.encoder.pictures import Item, as_rgb
-from fecnet.faces.detect import build_detector
+from fecnet.faces.detect import build_detector, detector_gpu
 from fecnet.faces.detections import Detections, Detector
 from fecnet.faces.extract import Box, extract_faces, usable_box, whole_face
 from fecnet.faces.landmark_faces import LandmarkFaces
@@ -40,6 +40,9 @@ class FaceMaker:
             instead of MTCNN.
         detector_device: where MTCNN runs.
 
+    Raises:
+        UserError: a detector device that is not there.
+
     Attributes:
         shape: of a stored face: S, S, C.
         channels: their names in order.
@@ -62,6 +65,9 @@ class FaceMaker:
         self._model, self.detector_device = detector_model, detector_device
         self._grey = channels[0] == "grey"
         self._detector: Detector | None = None
+        self._kind = recipe.detector or ("yunet" if detector_model else "mtcnn")
+        if detector_device != "cpu":  # told now, although there may be nothing to detect
+            detector_gpu(self._kind, detector_device)
 
     def make(self, pictures: Iterable[Picture], *, align: bool) -> Iterator[np.ndarray | str]:
         """The face of each picture in turn; at most ``_BATCH`` pictures are held.
@@ -123,8 +129,7 @@ class FaceMaker:
                 if self._recipe.detector:
                     self._detector = self._recipe.build_detector(self._model, self.detector_device)
                 else:
-                    name = "yunet" if self._model else "mtcnn"
-                    self._detector = build_detector(name, model_path=self._model, device=self.detector_device)
+                    self._detector = build_detector(self._kind, model_path=self._model, device=self.detector_device)
             except UserError as error:
                 raise UserError(f"{self._origin}: {error}") from error
         return self._detector
