@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fecnet.faces.detections import Detections, Detector, choose_face, overlap
 from fecnet.faces.mtcnn import Mtcnn
+from fecnet.faces.turns import TurningDetector
 from fecnet.faces.yunet import YuNet
 from fecnet.utils.env import find_gpu
 from fecnet.utils.errors import UserError
@@ -25,6 +26,7 @@ def build_detector(
     min_face: int = 40,
     refine: bool = True,
     score: float = 0.6,
+    try_turns: bool = False,
 ) -> Detector:
     """A detector by name.
 
@@ -37,6 +39,7 @@ def build_detector(
         min_face: side of the smallest face detected, pixels.
         refine: predict the landmarks again on the upright face; YuNet also detects rotated faces.
         score: minimum score of YuNet.
+        try_turns: where no face is found, look at the photo turned by 90, 270 and 180 degrees.
 
     Raises:
         UserError: unknown name, a setting out of range, a device that is not there or that the detector does not use,
@@ -50,7 +53,8 @@ def build_detector(
         "mtcnn": lambda: Mtcnn(device=device, thresholds=thresholds, factor=factor, min_face=min_face, refine=refine),
         "yunet": lambda: YuNet(model_path, score=score, min_face=min_face, refine=refine),
     }
-    return lookup(detectors, name, key="detector")()
+    detector = lookup(detectors, name, key="detector")()
+    return TurningDetector(detector) if try_turns else detector
 
 
 def detector_gpu(name: str, device: str) -> str:
