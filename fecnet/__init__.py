@@ -21,6 +21,7 @@ def load(
     batch_size: int = 0,
     detector_model: str | Path = "",
     detector_device: str = "cpu",
+    try_turns: bool = False,
 ) -> Encoder:
     """A trained net, ready for pictures: ``fecnet.load("result/run").embed(["a.jpg", "b.jpg"])``.
 
@@ -28,11 +29,12 @@ def load(
         path: a run folder, ``result/<run>``, a checkpoint folder in it, or a bundle or ``.onnx`` file of
             ``fecnet export``.
         checkpoint: ``best`` or ``last`` checkpoint of a run folder.
-        device: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
+        device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or one GPU such as ``cuda:1``.
         batch_size: faces per forward pass; 0 = as the run evaluated.
         detector_model: YuNet's ``.onnx`` file, for nets whose training faces were found with it.
-        detector_device: where MTCNN runs, ``cpu`` or ``cuda``. Data sets are prepared on CPUs; on a GPU it is faster,
-            and other rounding may move a pixel of an aligned face by a grey level.
+        detector_device: where MTCNN runs: ``cpu``, ``cuda`` or one GPU. Data sets are prepared on CPUs; a GPU is fast,
+            but other rounding may move a pixel of an aligned face by a grey level.
+        try_turns: where the detector finds no face, look at the picture turned by 90, 270 and 180 degrees too.
 
     Raises:
         UserError: no checkpoint, a damaged one, one of another format version, a file of another kind, or a
@@ -47,4 +49,5 @@ def load(
         batch_size=batch_size,
         detector_model=detector_model,
         detector_device=detector_device,
+        try_turns=try_turns,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fecnet.cli.json_option import STDOUT, add_json_option
+from fecnet.cli.net_options import add_try_turns
 from fecnet.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,10 +22,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detector", default="mtcnn", help="mtcnn or yunet (default mtcnn)")
     parser.add_argument("--detector-model", default="", metavar="FILE", help="YuNet's .onnx file")
     parser.add_argument("--min-face", type=int, default=40, help="minimum face size, pixels (default 40)")
-    parser.add_argument("--detector-device", default="cpu", help="device of MTCNN, cpu or cuda (default cpu)")
+    parser.add_argument("--detector-device", default="cpu", help="device of MTCNN: cpu, cuda or one GPU (default cpu)")
     parser.add_argument(
         "--no-refine", action="store_true", help="faster; less accurate landmarks, lower recall of rotated faces"
     )
+    add_try_turns(parser)
     add_json_option(parser, "a line per photo with 'faces' or 'error'")
     parser.add_argument(
         "--draw", type=Path, metavar="IMAGE", help="write the photo with boxes and landmarks; one photo only"
@@ -50,6 +52,7 @@ def _detect(options: argparse.Namespace) -> int:
         device=options.detector_device,
         min_face=options.min_face,
         refine=not options.no_refine,
+        try_turns=options.try_turns,
     )
     code, lines, in_text = 0, [], options.json != STDOUT
     for path in options.photos:
@@ -76,11 +79,14 @@ def _detect(options: argparse.Namespace) -> int:
 
 def _faces(found: Detections) -> list[dict[str, Any]]:
     """Plain numbers, rounded to what they are worth."""
+    from fecnet.faces.turns import quarter_turn
+
     return [
         {
             "box": [round(edge, 1) for edge in box_4.tolist()],
             "score": round(float(score), 4),
             "landmarks": [[round(x, 1), round(y, 1)] for x, y in points_52.tolist()],
+            "turn": quarter_turn(points_52),
         }
         for box_4, score, points_52 in zip(*found, strict=True)
     ]
@@ -92,7 +98,8 @@ def _text(described: dict[str, Any]) -> str:
     for face in faces:
         box = ", ".join(f"{edge:.1f}" for edge in face["box"])
         points = "  ".join(f"{x:.1f}, {y:.1f}" for x, y in face["landmarks"])
-        lines.append(f"  box {box}  score {face['score']:.3f}  points {points}")
+        turn = f"  turn {face['turn']}" if face["turn"] else ""
+        lines.append(f"  box {box}  score {face['score']:.3f}  points {points}{turn}")
     return "\n".join(lines)
 
 

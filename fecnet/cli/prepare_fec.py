@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fecnet.cli.net_options import add_try_turns
 from fecnet.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def _add_faces(parser: argparse.ArgumentParser, *, detector: str) -> None:
     faces.add_argument(
         "--no-refine", action="store_true", help="faster; less accurate landmarks, lower recall of rotated faces"
     )
+    add_try_turns(faces)
     faces.add_argument(
         "--workers", type=natural, default=0, help="processes that extract faces (default: one per core)"
     )
@@ -127,6 +129,7 @@ def _extraction(options: argparse.Namespace) -> Extraction:
         margin=options.margin,
         no_face=options.no_face,
         refine=not options.no_refine,
+        try_turns=options.try_turns,
     )
 
 

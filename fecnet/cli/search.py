@@ -71,7 +71,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--queries", type=int, default=2000, metavar="N", help="maximum number of query faces (default 2000)"
     )
     add_json_option(measure, "all metrics")
-    measure.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
+    measure.add_argument("--device", default="auto", help="auto, cpu, cuda or one GPU such as cuda:1 (default auto)")
     measure.set_defaults(run=_measure)
 
 

@@ -10,7 +10,7 @@ _C = EasyDict()
 _C.NAME = ""  # name of the run folder in OUTPUT_DIR; empty = the recipe's file name, with a number where it exists
 _C.OUTPUT_DIR = "result"  # folder of the run folders
 _C.SEED = 0  # seed of data order, augmentation, dropout and weight initialisation
-_C.DEVICE = "auto"  # auto, cpu or cuda; auto = the GPU of this process where there is one
+_C.DEVICE = "auto"  # auto (the GPU of this process where there is one), cpu, cuda, or one GPU such as cuda:1
 
 _C.DATA = EasyDict()
 _C.DATA.PATH = "datasets/demo"  # packed data set (docs/formats.md)

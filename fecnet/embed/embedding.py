@@ -163,6 +163,7 @@ def _of_launches(work: Path) -> list[Path]:
 def _folder_name(encoder: Encoder, name: str, align: bool) -> str:
     """Folder of the pieces, unique to the net and its options."""
     how = [encoder.identity, name, align, encoder.batch_size, encoder.device.type, encoder.detector_device]
+    how += ["turns"] if encoder.tries_turns else []
     return f"shards-{hashlib.sha256(json.dumps(how).encode()).hexdigest()[:16]}"
 
 

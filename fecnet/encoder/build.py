@@ -34,6 +34,7 @@ def load_encoder(
     batch_size: int = 0,
     detector_model: str | Path = "",
     detector_device: str = "cpu",
+    try_turns: bool = False,
 ) -> Encoder:
     """The net of a run, checkpoint or exported file with its preprocessing; see ``fecnet.load``.
 
@@ -51,7 +52,13 @@ def load_encoder(
         raise CheckpointError(f"{path}: allowed here: {allowed}; {program}")
     else:
         opened = _open_checkpoint(path, checkpoint, device)
-    return build_encoder(opened, batch_size=batch_size, detector_model=detector_model, detector_device=detector_device)
+    return build_encoder(
+        opened,
+        batch_size=batch_size,
+        detector_model=detector_model,
+        detector_device=detector_device,
+        try_turns=try_turns,
+    )
 
 
 class OpenedNet(NamedTuple):
@@ -73,7 +80,12 @@ class OpenedNet(NamedTuple):
 
 
 def build_encoder(
-    opened: OpenedNet, *, batch_size: int = 0, detector_model: str | Path = "", detector_device: str = "cpu"
+    opened: OpenedNet,
+    *,
+    batch_size: int = 0,
+    detector_model: str | Path = "",
+    detector_device: str = "cpu",
+    try_turns: bool = False,
 ) -> Encoder:
     """The net with its preprocessing; see ``fecnet.load``.
 
@@ -89,6 +101,7 @@ def build_encoder(
         origin=opened.name,
         detector_model=detector_model,
         detector_device=detector_device,
+        try_turns=try_turns,
     )
     inside = info.export is not None and info.export.raw
     return Encoder(

@@ -84,6 +84,7 @@ class Encoder:
         name: the checkpoint.
         identity: a hash of the weights and the preprocessing.
         detector_device: where the detector runs.
+        tries_turns: pictures in which no face is found are turned.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Encoder:
         self.batch_size, self.classes, self.name = batch_size, tuple(classes), name
         self.face_shape, self.channels, self.identity = maker.shape, maker.channels, identity
         self.aligned = maker.aligned
-        self.detector_device = maker.detector_device
+        self.detector_device, self.tries_turns = maker.detector_device, maker.tries_turns
 
     @overload
     def embed(

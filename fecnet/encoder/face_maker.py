@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from fecnet.encoder.pictures import Item, as_rgb
-from fecnet.faces.detect import build_detector
+from fecnet.faces.detect import build_detector, detector_gpu
 from fecnet.faces.detections import Detections, Detector
 from fecnet.faces.extract import Box, extract_faces, usable_box, whole_face
 from fecnet.faces.landmark_faces import LandmarkFaces
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.faces.square_faces import load_square
+from fecnet.faces.turns import TurningDetector
 from fecnet.utils.errors import UserError
 
 _BATCH = 8  # pictures per call of the detector
@@ -39,11 +40,16 @@ class FaceMaker:
         detector_model: YuNet's ``.onnx`` file, if it was the detector; without a detector in training, ``find`` uses it
             instead of MTCNN.
         detector_device: where MTCNN runs.
+        try_turns: turn pictures without a face, even if that was not done with the training faces.
+
+    Raises:
+        UserError: a detector device that is not there.
 
     Attributes:
         shape: of a stored face: S, S, C.
         channels: their names in order.
         aligned: the training faces were aligned.
+        tries_turns: pictures in which no face is found are turned.
     """
 
     def __init__(
@@ -55,13 +61,18 @@ class FaceMaker:
         origin: str,
         detector_model: str | Path = "",
         detector_device: str = "cpu",
+        try_turns: bool = False,
     ) -> None:
         self.shape, self.channels = (size, size, len(channels)), tuple(channels)
         self._recipe, self._origin = recipe, origin
         self.aligned = recipe.align
         self._model, self.detector_device = detector_model, detector_device
+        self.tries_turns = try_turns or recipe.try_turns
         self._grey = channels[0] == "grey"
         self._detector: Detector | None = None
+        self._kind = recipe.detector or ("yunet" if detector_model else "mtcnn")
+        if detector_device != "cpu":  # told now, although there may be nothing to detect
+            detector_gpu(self._kind, detector_device)
 
     def make(self, pictures: Iterable[Picture], *, align: bool) -> Iterator[np.ndarray | str]:
         """The face of each picture in turn; at most ``_BATCH`` pictures are held.
@@ -99,7 +110,7 @@ class FaceMaker:
     def _face_function(self, align: bool) -> _MakeFaces:
         if align:
             self._check_aligned()
-            return self._aligned_by(self._built_detector())
+            return self._aligned_by(self._finder())
         return self._crop
 
     def find(self, image_HWC: np.ndarray) -> Detections:
@@ -108,7 +119,7 @@ class FaceMaker:
         Raises:
             UserError: the detector is missing, or differs from the recorded one.
         """
-        return self._built_detector().detect(image_HWC)
+        return self._finder().detect(image_HWC)
 
     def _check_aligned(self) -> None:
         if not self.aligned:
@@ -117,14 +128,18 @@ class FaceMaker:
                 "were; allowed: pictures cut like those, or boxes without align"
             )
 
+    def _finder(self) -> Detector:
+        """The detector for pictures that may lie sideways."""
+        detector = self._built_detector()
+        return TurningDetector(detector) if self.tries_turns and not self._recipe.try_turns else detector
+
     def _built_detector(self) -> Detector:
         if self._detector is None:
             try:
                 if self._recipe.detector:
                     self._detector = self._recipe.build_detector(self._model, self.detector_device)
                 else:
-                    name = "yunet" if self._model else "mtcnn"
-                    self._detector = build_detector(name, model_path=self._model, device=self.detector_device)
+                    self._detector = build_detector(self._kind, model_path=self._model, device=self.detector_device)
             except UserError as error:
                 raise UserError(f"{self._origin}: {error}") from error
         return self._detector

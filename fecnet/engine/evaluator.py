@@ -26,6 +26,9 @@ class SplitResult(Protocol):
     def metrics(self) -> dict[str, float | None]:
         """Metrics in % by name, as logged; one of them selects the best checkpoint."""
 
+    def warning(self) -> str:
+        """Why the metrics mean nothing and select no checkpoint, in one line; empty where they do."""
+
     def to_dict(self) -> dict[str, Any]:
         """All results, for JSON."""
 
@@ -188,6 +191,10 @@ class CombinedResult:
     def metrics(self) -> dict[str, float | None]:
         """Metrics in % by name, of all parts."""
         return {name: value for part in self.parts for name, value in part.metrics().items()}
+
+    def warning(self) -> str:
+        """The warnings of all parts."""
+        return "; ".join(filter(None, (part.warning() for part in self.parts)))
 
     def to_dict(self) -> dict[str, Any]:
         """All results of all parts, for JSON."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,9 @@ from fecnet.utils.phase import phase
 
 Augment = Callable[[Batch, int], Batch]
 GradientRule = Callable[[nn.Module], None]
-CountCorrect = Callable[[Outputs, Batch], tuple[Tensor, Tensor]]  # correct items, and items counted
 
 PHASES = ("data", "augment", "forward", "criterion", "backward", "reduce", "step")  # marked; the loader has "data"
 _MIN_COUNT = 1e-12  # for a term without items: its total is 0, and 0 / 0 would be NaN
-_RIGHT = ("right/items", "right/of")  # names of the sums of ``count_correct``
 CUDA_GRAPHS = "reduce-overhead"  # mode of torch.compile that replays kernels as CUDA graphs
 _MIN_SCALE = 2.0**-10  # an fp16 loss scale below it was halved 26 times: not overflow, but NaN
 
@@ -78,6 +76,18 @@ class Average(Protocol):
         """Update the average with the current weights."""
 
 
+class Measure(NamedTuple):
+    """A mean over items of the training batches that is logged beside the loss.
+
+    Attributes:
+        sums: of one batch: the sum over its items and their number, float32 scalars on its device.
+        scale: factor on the mean, such as 100 for a percentage.
+    """
+
+    sums: Callable[[Outputs, Batch], tuple[Tensor, Tensor]]
+    scale: float = 1.0
+
+
 class Stepper:
     """Forward pass, backward pass and update of one iteration; accumulates the sums that are logged.
 
@@ -98,7 +108,7 @@ class Stepper:
         compile_mode: mode of ``torch.compile`` for the forward pass; empty where it is not compiled.
         accumulates: an iteration may have several micro-batches.
         device: of the model.
-        count_correct: correct items of a training batch, for the logged accuracy; or None.
+        measures: means over the training batches by name, logged beside the loss.
     """
 
     def __init__(
@@ -116,7 +126,7 @@ class Stepper:
         compile_mode: str = "",
         accumulates: bool = False,
         device: torch.device,
-        count_correct: CountCorrect | None = None,
+        measures: Mapping[str, Measure] | None = None,
     ) -> None:
         self.model = model.train()
         self.schedule = schedule
@@ -129,7 +139,7 @@ class Stepper:
         self._seed = seed
         self.precision = precision
         self._device = device
-        self._count_correct = count_correct
+        self._measures = dict(measures or {})
         self._parameters = list(model.parameters())
         self._compile_mode = compile_mode
         net = cast(nn.Module, torch.compile(model, mode=compile_mode)) if compile_mode else model
@@ -178,19 +188,20 @@ class Stepper:
     def read_terms(self) -> dict[str, float]:
         """Mean of each term over all items since the last call, and their sum as ``loss``; a collective.
 
-        Where correct items are counted, ``batch_accuracy`` is their share in these batches, %.
+        With them the mean of each of ``measures`` over its items; one without items is left out.
         """
         names = sorted(name for name in self._sums if name.startswith("total/"))
-        counted = [name for name in _RIGHT if name in self._sums]
-        summed = comm.all_reduce_sum(torch.stack([self._sums[name] for name in [*names, *counted]])).tolist()
-        totals, right = summed[: len(names)], summed[len(names) :]
+        sums = [*names, *(part for name in self._measures for part in _parts_of(name))]
+        summed = comm.all_reduce_sum(torch.stack([self._sums[name] for name in sums])).tolist()
+        totals, parts = summed[: len(names)], summed[len(names) :]
         counts = torch.stack([self._sums[name.replace("total/", "count/")] for name in names]).tolist()
         means = {
             name[6:]: total / count if count else 0.0 for name, total, count in zip(names, totals, counts, strict=True)
         }
         self._sums = {}
-        accuracy = {"batch_accuracy": 100 * right[0] / right[1]} if counted and right[1] else {}
-        return {"loss": sum(means.values()), **means, **accuracy}
+        measured = zip(self._measures.items(), parts[::2], parts[1::2], strict=True)
+        found = {name: measure.scale * total / number for (name, measure), total, number in measured if number}
+        return {"loss": sum(means.values()), **means, **found}
 
     def feedback(self) -> Relabels | None:
         """The labels that the criterion wants to change since the last call; None where it does not relabel.
@@ -262,8 +273,8 @@ class Stepper:
         with phase("backward"):
             self._scaler.scale(loss).backward()
         self._add({f"total/{name}": total.detach() for name, total in totals.items()})
-        if self._count_correct is not None:
-            self._add(dict(zip(_RIGHT, self._count_correct(out, batch), strict=True)))
+        for name, measure in self._measures.items():
+            self._add(dict(zip(_parts_of(name), measure.sums(out, batch), strict=True)))
 
     def _update(self, iteration: int) -> None:
         if self._scaler.is_enabled():
@@ -286,6 +297,11 @@ class Stepper:
     def _add(self, values: dict[str, Tensor]) -> None:
         for name, value in values.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
+
+
+def _parts_of(name: str) -> tuple[str, str]:
+    """Names of the two sums of a measure."""
+    return f"measure/{name}/sum", f"measure/{name}/of"
 
 
 def _of_all_ranks(sum_: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from fecnet.engine.description import Accuracy, CheckpointInfo
 from fecnet.engine.evaluator import SplitResult
 from fecnet.engine.stepper import Augment, Stepper
 from fecnet.evaluation.scales import scale_metrics
+from fecnet.evaluation.spread import COLLAPSED
 from fecnet.structures import Batch, Relabels
 from fecnet.utils import comm
 from fecnet.utils.logging import MetricsFile, TensorBoard
@@ -24,6 +25,13 @@ from fecnet.utils.signals import StopOnSignal
 from fecnet.utils.typed_json import from_json
 
 logger = logging.getLogger(__name__)
+
+SPREAD = "spread"  # name of the measure that says how far apart embeddings are
+_COLLAPSING = 0.01  # of the first spread; trained embeddings keep a tenth or more of it
+_REMEDIES = (
+    "a smaller SOLVER.BASE_LR, SOLVER.WARMUP, SOLVER.CLIP_NORM, batch norm (MODEL.BATCH_NORM), larger LOSS.MARGIN_*, "
+    "pretrained weights (MODEL.PRETRAINED)"
+)
 
 Loader = Callable[[int, int], Iterator[tuple[int, list[Batch]]]]
 Evaluate = Callable[[nn.Module], dict[str, SplitResult]]
@@ -63,6 +71,8 @@ class Progress:
     best_accuracy: float = -math.inf
     accuracy: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    first_spread: float | None = None  # of the embedding, at the first log entry
+    told_of_collapse: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,6 +174,11 @@ class Trainer:
         return signal if self.progress.iteration < last else 0
 
     @property
+    def selects(self) -> bool:
+        """Whether a metric is to select the best checkpoint."""
+        return bool(self._select)
+
+    @property
     def length(self) -> int:
         """Iterations of the whole training."""
         return self._periods.last
@@ -199,6 +214,21 @@ class Trainer:
         self.stepper.check_finite()
         files.write(values)
         bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
+        if SPREAD in values:
+            self._watch_spread(values[SPREAD])
+
+    def _watch_spread(self, spread: float) -> None:
+        """Warn once where the embedding collapses; ``spread`` is the same on all ranks."""
+        progress = self.progress
+        if progress.first_spread is None:
+            progress.first_spread = spread
+        if progress.told_of_collapse or spread >= max(COLLAPSED, _COLLAPSING * progress.first_spread):
+            return
+        progress.told_of_collapse = True
+        logger.warning(
+            f"iteration {progress.iteration}: the embedding collapses: squared distances between the faces of a "
+            f"triplet are {spread:.2g} on average, {progress.first_spread:.2g} at the start; what helps: {_REMEDIES}"
+        )
 
     def _relabel(self, labels: Labels, files: RunFiles) -> None:
         """Apply the label changes that the criterion found in this epoch, from the next iteration on."""
@@ -226,13 +256,16 @@ class Trainer:
             files.write({"iteration": iteration, **{f"{name}/{metric}": value for metric, value in metrics.items()}})
             line = "  ".join(f"{metric} {_percent(value)}" for metric, value in metrics.items())
             logger.info(f"iteration {iteration}: {name} {line}")
+            if warning := found.warning():
+                logger.warning(f"iteration {iteration}: {name}: {warning}")
         if self._scales is not None:
             scale_S = self._scales(self.stepper.inference_model)
             files.write({"iteration": iteration, **scale_metrics(scale_S)})
             files.tensorboard.write_histogram("scales", scale_S, iteration)
         if not self._select:
             return False
-        value = math.nan if selecting is None else selecting
+        # a collapsed embedding is worse than any other, and never the best
+        value = -math.inf if measured[split].warning() else math.nan if selecting is None else selecting
         self.stepper.schedule.feedback(value)
         if not value > self.progress.best_accuracy:
             return False

@@ -38,6 +38,10 @@ class AffectAccuracy:
         values = (sum(self.ccc) / 2, *self.ccc)
         return {name: _rounded(100 * value) for name, value in zip(METRICS, values, strict=True)}
 
+    def warning(self) -> str:
+        """Nothing: a constant prediction has a concordance of 0."""
+        return ""
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON: the metrics, the errors and the number of faces."""
         errors = {f"{name}_rmse": _rounded(value) for name, value in zip(DIMENSIONS, self.rmse, strict=True)}

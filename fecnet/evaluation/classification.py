@@ -70,6 +70,10 @@ class ClassAccuracy:
         values = (accuracy, self.recall_K()[there_K].mean(), self.f1_K()[there_K].mean())
         return {name: round(float(value), 4) for name, value in zip(METRICS, values, strict=True)}
 
+    def warning(self) -> str:
+        """Nothing: counts of classes always mean something."""
+        return ""
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON: the metrics, the classes in order, correct and total faces of each, and the confusion matrix."""
         return {

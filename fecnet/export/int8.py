@@ -26,8 +26,8 @@ _QUANTISED = ["Conv", "Gemm", "MatMul", "Relu", "Clip", "Add", "Concat", "MaxPoo
 def make_int8(source: Source) -> Save:
     """The graph of the net, quantised with the calibration faces, to be written as ``.onnx``.
 
-    Static quantisation: the range of every activation is that of these faces. Weights have a scale for each output
-    channel and 7 bits: with 8, sums of products saturate in 16 bits on CPUs without VNNI instructions.
+    Static quantisation: the range of every activation is that between its extremes on these faces. Weights have a scale
+    for each output channel and 7 bits: with 8, sums of products saturate in 16 bits on CPUs without VNNI instructions.
 
     Raises:
         UserError: a package is missing, or the net has an operator that ONNX lacks.
@@ -50,6 +50,8 @@ def make_int8(source: Source) -> Save:
                 done,
                 _Faces(source.calibration()),
                 quant_format=quantization.QuantFormat.QDQ,
+                # The other methods fail where the last batch is smaller (onnxruntime 1.31).
+                calibrate_method=quantization.CalibrationMethod.MinMax,
                 op_types_to_quantize=_QUANTISED,
                 per_channel=True,
                 reduce_range=True,

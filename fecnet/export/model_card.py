@@ -71,7 +71,7 @@ def _measured(info: CheckpointInfo) -> Iterator[str]:
 
 
 def _percent(cell: Mapping[str, Any]) -> str:
-    return f"{cell['percent']:.1f} | {cell['total']}" if cell["total"] else "- | 0"
+    return f"{'-' if cell['percent'] is None else format(cell['percent'], '.1f')} | {cell['total']}"
 
 
 def _preprocessing(info: CheckpointInfo) -> Iterator[str]:

@@ -32,6 +32,7 @@ class FaceRecipe:
         detector: ``mtcnn`` or ``yunet``; empty without detection.
         detector_name: its ``name`` with all settings that affect the detections.
         refine: see ``build_detector``.
+        try_turns: see ``build_detector``.
         margin: context around a box for the detector, as a fraction of its longer side.
         no_face: where no face was detected in a box: ``drop`` it, or the ``box`` was used.
         template: landmarks of an aligned face, as fractions of its side; empty without ``align``.
@@ -44,6 +45,7 @@ class FaceRecipe:
     detector: str = ""
     detector_name: str = ""
     refine: bool = True
+    try_turns: bool = False
     margin: float = MARGIN
     no_face: NoFace = "drop"
     template: tuple[tuple[float, ...], ...] = ()
@@ -66,6 +68,7 @@ class FaceRecipe:
         """The inverse of ``from_dict``; fields of steps that were not done are omitted."""
         left_out = set() if self.detector else {"detector", "detector_name", "refine"}
         left_out |= set() if self.align else {"margin", "no_face", "template"}
+        left_out |= set() if self.try_turns else {"try_turns"}
         held = {name: value for name, value in asdict(self).items() if name not in left_out}
         if self.align:
             held["template"] = [list(point) for point in self.template]
@@ -82,7 +85,9 @@ class FaceRecipe:
             UserError: its package or model is missing, or it differs from the recorded one: another model file or
                 another version of fecnet.
         """
-        detector = build_detector(self.detector, model_path=model_path, device=device, refine=self.refine)
+        detector = build_detector(
+            self.detector, model_path=model_path, device=device, refine=self.refine, try_turns=self.try_turns
+        )
         if detector.name != self.detector_name:
             raise UserError(f"detector: {detector.name}; the faces were found with {self.detector_name}")
         if self.align and self.template != aligned_template():

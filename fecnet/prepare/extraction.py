@@ -45,6 +45,7 @@ class Extraction:
         margin: context around a box for the detector, as a fraction of its longer side.
         no_face: where the detector finds no face in a box: ``drop`` it or use the ``box``.
         refine: see ``build_detector``.
+        try_turns: see ``build_detector``.
     """
 
     size: int = 224
@@ -53,12 +54,15 @@ class Extraction:
     margin: float = 0.5
     no_face: NoFace = "drop"
     refine: bool = True
+    try_turns: bool = False
 
     def __post_init__(self) -> None:
         if not 16 <= self.size <= 1024:
             raise DataError(f"size: {self.size}; allowed: 16..1024 pixels")
         if not 0 <= self.margin <= 4:
             raise DataError(f"margin: {self.margin}; allowed: 0..4 of the box's longer side")
+        if self.try_turns and not self.detector:
+            raise DataError("try_turns: nothing is detected; allowed: with a detector")
 
     def build_detector(self) -> Detector | None:
         """The detector, or None for no detection.
@@ -68,7 +72,7 @@ class Extraction:
         """
         if not self.detector:
             return None
-        return build_detector(self.detector, model_path=self.model, refine=self.refine)
+        return build_detector(self.detector, model_path=self.model, refine=self.refine, try_turns=self.try_turns)
 
     def described(self, detector: Detector | None) -> str:
         """The detector and all other settings that affect the faces; recorded in the data set."""
@@ -86,6 +90,7 @@ class Extraction:
             detector=self.detector,
             detector_name=detector.name,
             refine=self.refine,
+            try_turns=self.try_turns,
             margin=self.margin,
             no_face=self.no_face,
             template=aligned_template(),
@@ -93,7 +98,8 @@ class Extraction:
 
     def folder_name(self) -> str:
         """Name of the folder of shards extracted with these settings; a model file is identified by its hash."""
-        how = asdict(self) | ({"model": hash_file(Path(self.model))} if self.model and self.detector else {})
+        settings = {name: value for name, value in asdict(self).items() if name != "try_turns" or value}
+        how = settings | ({"model": hash_file(Path(self.model))} if self.model and self.detector else {})
         return f"faces-{hashlib.sha256(json.dumps(how).encode()).hexdigest()[:12]}"
 
 
@@ -125,6 +131,7 @@ class FaceShards:
     def __init__(self, folder: Path, photos: Sequence[PhotoFaces | None], extraction: Extraction) -> None:
         self._folder = folder / extraction.folder_name()
         self._extraction = extraction
+        self.try_turns = extraction.try_turns
         self._shards = [
             [photo for photo in photos[first : first + _SHARD] if photo is not None]
             for first in range(0, len(photos), _SHARD)

@@ -92,6 +92,8 @@ def headline_metrics(run: RunRecord) -> list[tuple[str, str, str]]:
         key, text = _HEADLINES[name]
         for split, values in measured["splits"].items():
             percent = values["fecnet"][key]["percent"] if name == "triplets" else values[key]
+            spread = measured.get("spread", {}).get(split) if name == "triplets" else None
+            collapsed = " (the embedding has collapsed)" if spread and spread["collapsed"] else ""
             selecting = " (this split selected the checkpoint)" if split == run.selecting_split else ""
-            found.append((split, number(percent), text + selecting))
+            found.append((split, number(percent), text + collapsed + selecting))
     return found

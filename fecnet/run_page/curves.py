@@ -18,7 +18,8 @@ _COLOURS = 8  # of the style sheet: .line0 to .line7
 _MAX_POINTS = 1500  # of a line; more could not be distinguished
 _RELABELS = ("relabelled", "relabels_refused")
 _BATCH = "batch_accuracy"
-_NOT_TERMS = ("iteration", "lr", _BATCH, *_RELABELS)
+_SPREAD = "spread"
+_NOT_TERMS = ("iteration", "lr", _BATCH, _SPREAD, *_RELABELS)
 
 
 def run_curves(run: RunRecord) -> Markup:
@@ -29,6 +30,7 @@ def run_curves(run: RunRecord) -> Markup:
     charts = [line_chart("Loss", {name: line for name, line in losses.items() if name not in same})]
     charts.append(line_chart("Learning rate", {"lr": points(run, "lr")}))
     charts.append(line_chart("Accuracy on training batches, %", {"accuracy": points(run, _BATCH)}))
+    charts.append(line_chart("Squared distance between the faces of a triplet", {_SPREAD: points(run, _SPREAD)}))
     relabels = {name.replace("_", " "): points(run, name) for name in _RELABELS}
     charts.append(line_chart("Faces relabelled after an epoch", relabels))
     for split in dict.fromkeys(name.split("/")[0] for name in _names(run) if "/" in name):

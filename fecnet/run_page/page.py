@@ -16,7 +16,7 @@ from fecnet.run_page.map_figure import map_faces, map_figure
 from fecnet.run_page.markup import Child, Markup, as_it_is, element
 from fecnet.run_page.provenance import provenance_section
 from fecnet.run_page.run_record import RunRecord
-from fecnet.run_page.tables import affect_table, class_tables, copies_note, triplet_table
+from fecnet.run_page.tables import affect_table, class_tables, copies_note, spread_note, triplet_table
 from fecnet.utils.package import VERSION
 
 
@@ -118,7 +118,7 @@ def _tables(run: RunRecord) -> list[Child]:
             shown = f", mean over the views {views}" if views != "center" else ""
             parts.append(element("h4", f"{split}: {name}{selected}{shown}"))
             if name == "triplets":
-                parts.append(triplet_table(found))
+                parts += [triplet_table(found), spread_note(measured.get("spread", {}).get(split))]
             elif name == "affect":
                 parts.append(affect_table(found))
             else:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fecnet.evaluation.affect import DIMENSIONS
 from fecnet.evaluation.classification import ClassAccuracy
+from fecnet.evaluation.spread import Spread
 from fecnet.evaluation.triplet_accuracy import ROWS
 from fecnet.run_page.markup import Child, Markup, element
 
@@ -43,6 +44,18 @@ def triplet_table(columns: Mapping[str, Mapping[str, Any]]) -> Markup:
     rows.append(["triplets", *(f"{counted[row]['total']:,}" for row in ROWS)])
     caption = "Triplet accuracy, %"
     return table(["", *ROWS], rows, caption=caption)
+
+
+def spread_note(spread: Mapping[str, Any] | None) -> Markup | None:
+    """How far apart the evaluated faces are, and whether the embedding has collapsed; None where it was not recorded.
+
+    Args:
+        spread: one split's of ``triplets.json``.
+    """
+    if not spread:
+        return None
+    found = Spread(spread["mean"], spread["largest"])
+    return element("p", f"{found.text()}.".capitalize(), class_="absent" if found.collapsed else "note")
 
 
 def class_tables(found: Mapping[str, Any]) -> Markup:

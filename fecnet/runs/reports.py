@@ -72,10 +72,12 @@ class TripletReport:
         return f"triplet accuracy, %\n{table}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Counts and percentages by split and column."""
+        """The spread of the embedding by split; counts and percentages by split and column."""
         columns = self._columns.items()
+        spreads = {split: accuracy.spread for split, accuracy in self._columns["fecnet"].items()}
         return {
             "faces_embedded": len(self._rows),
+            "spread": {split: spread and spread.to_dict() for split, spread in spreads.items()},
             "splits": {split: {name: found[split].to_dict() for name, found in columns} for split in self._splits},
             "rows": list(ROWS),
         }

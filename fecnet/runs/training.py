@@ -19,9 +19,10 @@ from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import load_info
 from fecnet.engine.checkpointer import Checkpointer, load_trainer, load_weights
 from fecnet.engine.description import CHECKPOINT_FORMAT, CheckpointInfo, Preprocessing, Provenance
-from fecnet.engine.stepper import CUDA_GRAPHS, Criterion, Stepper
-from fecnet.engine.trainer import Periods, Progress, RunFiles, Trainer
+from fecnet.engine.stepper import CUDA_GRAPHS, Criterion, Measure, Stepper
+from fecnet.engine.trainer import SPREAD, Periods, Progress, RunFiles, Trainer
 from fecnet.evaluation.batch_accuracy import count_correct
+from fecnet.evaluation.spread import sum_distances
 from fecnet.modeling.build import build_model, per_channel
 from fecnet.modeling.criterion.build import build_criterion
 from fecnet.modeling.models import ExpressionNet
@@ -139,7 +140,7 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
         )
         return 128 + ended_by
     progress = trainer.progress
-    best = "no split selects, the last iteration is used"
+    best = f"{'no evaluation' if trainer.selects else 'no split'} selects, the last iteration is used"
     if progress.best_iteration is not None:
         best = (
             f"best {progress.best_accuracy:.1f} % on {cfg.DATA.EVAL_SPLITS[0]} at iteration {progress.best_iteration}"
@@ -232,7 +233,7 @@ def build_trainer(
         compile_mode=_compile_mode(cfg, device),
         accumulates=cfg.SOLVER.GRAD_ACCUM_STEPS > 1,
         device=device,
-        count_correct=count_correct if task.has_classes else None,
+        measures=_measures(task),
     )
     trainer = Trainer(
         stepper,
@@ -253,6 +254,12 @@ def build_trainer(
         load_weights(checkpoint, stepper.inference_model)
         trainer.load_state_dict(load_trainer(checkpoint))
     return trainer
+
+
+def _measures(task: Task) -> dict[str, Measure]:
+    """What is logged of the training batches beside the loss."""
+    measures = {"batch_accuracy": Measure(count_correct, 100.0)} if task.has_classes else {}
+    return measures | ({SPREAD: Measure(sum_distances)} if task.has_triplets else {})
 
 
 def _choose_precision(cfg: Frozen, device: torch.device, resumed: CheckpointInfo | None) -> torch.dtype:

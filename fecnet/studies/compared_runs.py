@@ -80,7 +80,7 @@ class ComparedRun(Run):
             known = sorted(key.removeprefix(f"{split}/") for key in self.curves if key.startswith(f"{split}/"))
             raise UserError(
                 f"{self.path}: no metric '{name}' of '{split}' at iteration {iteration}; "
-                f"evaluated there: {', '.join(known) or 'nothing'}"
+                f"evaluated there: {', '.join(known) or 'nothing, or its embedding has collapsed'}"
             )
         return value
 

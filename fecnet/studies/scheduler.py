@@ -23,7 +23,8 @@ from fecnet.engine.checkpoint import find_checkpoint, load_info
 from fecnet.runs.folders import check_same_data, fixed_differences
 from fecnet.runs.training import open_dataset
 from fecnet.studies.process_pool import FAULT, ProcessPool
-from fecnet.utils.errors import FaultElsewhereError, UserError
+from fecnet.utils.env import visible_gpus
+from fecnet.utils.errors import ConfigError, FaultElsewhereError, UserError
 from fecnet.utils.files import locked
 from fecnet.utils.signals import StopOnSignal
 
@@ -62,19 +63,22 @@ def train_all(
         devices: GPUs such as ``("0", "1")``, a run at once on each of them instead of ``jobs``.
 
     Raises:
-        UserError: a setting that is wrong; a run there was trained with other settings or data; another call trains
-            in ``folder``; runs failed: one line names them and their logs.
+        UserError: a setting that is wrong; a GPU that is not there; a run there was trained with other settings or
+            data; another call trains in ``folder``; runs failed: one line names them and their logs.
         FaultElsewhereError: runs failed, one of them by a fault of fecnet.
         SystemExit: 128 + the signal that ended it.
     """
     _check(runs, jobs)
+    slots: Sequence[str | None] = visible_gpus(devices, key="--devices") or [None] * min(jobs, len(runs))
     resolved = {run: load_config(recipe, _settings(run, folder)) for run in runs}
+    if devices and any(cfg.DEVICE == "cpu" for cfg in resolved.values()):
+        raise ConfigError(f"DEVICE: 'cpu', but --devices {','.join(devices)} asks for GPUs; give one of the two")
     datasets = {cfg.DATA.PATH: open_dataset(cfg) for cfg in {cfg.DATA.PATH: cfg for cfg in resolved.values()}.values()}
     folder.mkdir(parents=True, exist_ok=True)
     problem = f"{folder}: another command trains here; wait for it to end"
     with locked(folder / ".lock", problem, wait_s=_GRACE_S) as lock:
         left = [run for run, cfg in resolved.items() if not _is_finished(folder / run.name, cfg, datasets)]
-        pool = ProcessPool(recipe, folder, lock, list(devices) or [None] * min(jobs, len(runs)))
+        pool = ProcessPool(recipe, folder, lock, slots)
         with (
             StopOnSignal() as stop,
             tqdm(total=len(runs), initial=len(runs) - len(left), unit="run", dynamic_ncols=True, mininterval=1) as bar,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import os
 import platform
+import re
 import subprocess
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -22,6 +24,7 @@ from fecnet.utils.cores import usable_cores
 from fecnet.utils.errors import ConfigError
 from fecnet.utils.package import PACKAGE, VERSION
 
+_GPUS = "FECNET_GPUS"  # set by train.sh: the GPUs that -d names
 _exact_lock, _exact, _tf32_before = threading.Lock(), 0, (False, False)  # of exact_float32
 _SIDE, _PRODUCTS = 512, 8  # side of the matrices that time bf16, and the number of products
 _FAST = 1.2  # bf16 is chosen from this speed-up on; well above timing noise
@@ -32,24 +35,77 @@ def choose_device(name: str) -> torch.device:
     """The device of this process.
 
     Args:
-        name: ``auto``, ``cpu`` or ``cuda``.
+        name: ``auto``: a GPU where there is one; ``cpu``; ``cuda``: a GPU for each process of this machine; or one GPU
+            of them, such as ``cuda:1``, for a single process.
 
     Raises:
-        ConfigError: unknown name, or cuda without a usable GPU.
+        ConfigError: unknown name, a GPU that is not there, fewer GPUs than processes, or the CPU where the launcher
+            was asked for GPUs.
     """
-    if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"DEVICE: unknown name '{name}'; allowed: auto, cpu, cuda")
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+    if name == "cpu" or (name == "auto" and not gpu_count()):
+        if asked := os.environ.get(_GPUS):
+            raise ConfigError(f"DEVICE: '{name}' is the CPU here, but -d {asked} asks for GPUs; give one of the two")
         return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise ConfigError("DEVICE: 'cuda' requested, but torch finds no GPU; allowed here: auto, cpu")
-    if comm.local_rank() >= torch.cuda.device_count():
-        raise ConfigError(
-            f"DEVICE: process {comm.local_rank()} has no GPU of its own; {torch.cuda.device_count()} here"
-        )
-    device = torch.device("cuda", comm.local_rank())
+    device = find_gpu("cuda" if name == "auto" else name)
     torch.cuda.set_device(device)
     return device
+
+
+def find_gpu(name: str, *, key: str = "DEVICE", others: str = "auto, cpu") -> torch.device:
+    """The GPU of this process: ``cuda``, that of its rank on this machine; or a numbered one, such as ``cuda:1``.
+
+    Args:
+        name: what was asked for.
+        key: by which setting, for errors.
+        others: what it also allows, for errors.
+
+    Raises:
+        ConfigError: no name of a GPU, or one that is not there; or fewer GPUs than processes on this machine.
+    """
+    asked, there = re.fullmatch(r"cuda(?::(\d{1,4}))?", name), gpu_count()
+    processes = max(comm.local_rank() + 1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    if asked is None or int(asked[1] or 0) >= there:
+        gpus = f", cuda, cuda:0{f' to cuda:{there - 1}' if there > 1 else ''}" if there else ""
+        raise ConfigError(f"{key}: '{name}' cannot be used: torch finds {_gpus()}; allowed here: {others}{gpus}")
+    if asked[1] and processes > 1:
+        raise ConfigError(f"{key}: '{name}' is one GPU for {processes} processes; allowed: cuda, one for each of them")
+    if processes > there:
+        raise ConfigError(
+            f"{key}: {processes} processes on this machine, but torch finds {_gpus()}; allowed here: {there} "
+            f"{'process' if there == 1 else 'processes'}, or {key} cpu"
+        )
+    return torch.device("cuda", int(asked[1] or comm.local_rank()))
+
+
+def visible_gpus(numbers: Sequence[str], *, key: str) -> list[str]:
+    """What ``CUDA_VISIBLE_DEVICES`` calls these GPUs, which are counted among those visible to this process.
+
+    Raises:
+        ConfigError: no number of a GPU that is here, or one of them twice.
+    """
+    there = gpu_count()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if there else []
+    names = visible if any(visible) else [str(number) for number in range(there)]
+    for place, number in enumerate(numbers):
+        if not number.isdecimal() or int(number) >= there or number in numbers[:place]:
+            raise ConfigError(
+                f"{key} {','.join(numbers)}: '{number}' cannot be used: torch finds {_gpus()}; "
+                f"allowed: the numbers of different GPUs, from 0"
+            )
+    return [names[int(number)] for number in numbers]
+
+
+def gpu_count() -> int:
+    """Number of GPUs that this process sees and can use."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _gpus() -> str:
+    """The GPUs that are there, in words."""
+    there = gpu_count()
+    if not there:
+        return "no CUDA GPU"
+    return f"{there} {'GPU' if there == 1 else 'GPUs'} ({torch.cuda.get_device_name(0)})"
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:

@@ -15,6 +15,7 @@ from fecnet.encoder.encoder import Encoded, Encoder, probabilities
 from fecnet.encoder.pictures import OK
 from fecnet.faces.decode import decode_image
 from fecnet.faces.detections import overlap
+from fecnet.faces.turns import upright
 from fecnet.utils.errors import UserError
 
 _SAME = 0.3  # least intersection over union of a face in successive frames; YuNet's NMS threshold
@@ -97,8 +98,13 @@ class FaceWatcher:
         if self._whole:
             whole_4 = np.array([0, 0, image_HWC.shape[1], image_HWC.shape[0]], np.float32)
             return _predictions(self._encoder.encode([image_HWC]), [whole_4], self._encoder.classes)
-        boxes = list(self._encoder.find_faces(image_HWC).boxes_K4)
-        encoded = self._encoder.encode([image_HWC] * len(boxes), align=self._encoder.aligned, boxes=boxes)
+        found = self._encoder.find_faces(image_HWC)
+        boxes = list(found.boxes_K4)
+        pictures, cuts = [image_HWC] * len(boxes), boxes
+        if self._encoder.tries_turns and boxes and not self._encoder.aligned:  # else alignment turns the face
+            faces = (upright(image_HWC, *face) for face in zip(boxes, found.landmarks_K52, strict=True))
+            pictures, cuts = map(list, zip(*faces, strict=True))
+        encoded = self._encoder.encode(pictures, align=self._encoder.aligned, boxes=cuts)
         return _predictions(encoded, boxes, self._encoder.classes)
 
     def _embedding_of(self, path: Path) -> np.ndarray:

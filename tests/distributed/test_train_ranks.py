@@ -90,6 +90,7 @@ def test_resumed_equals_uninterrupted_and_many_equal_one(recipe, world_size):
     meta = [json.loads((checkpoint / "meta.json").read_text())["accuracy"] for checkpoint in (one, two)]
     assert meta[0] == meta[1]
     lines = [(run_folder(recipe, name) / "metrics.jsonl").read_text().splitlines() for name in ("one", "plain")]
+    assert "spread" in json.loads(lines[0][0])  # of all triplets, whichever rank had them
     for first, second in zip(*lines, strict=True):
         assert json.loads(second) == pytest.approx(json.loads(first), rel=1e-5)
     # what many ranks saved goes on with one

@@ -15,6 +15,7 @@ import fecnet
 from fecnet.embed import embedding, shards, sources
 from fecnet.embed.embedding import embed_sources
 from fecnet.embed.sources import Sources
+from fecnet.encoder import face_maker
 from fecnet.encoder.encoder import Encoder
 from tests.distributed.ranks import run_ranks
 from tests.nets import fail
@@ -173,6 +174,7 @@ def test_another_net_does_not_take_these_shards(encoder, photos, tmp_path, monke
 def test_shards_of_another_kind_of_device_are_not_taken(run, encoder, monkeypatch):
     """A GPU rounds otherwise than a CPU; the GPUs of a launch share theirs."""
     names = {embedding._folder_name(encoder, "embedding", True)}
+    monkeypatch.setattr(face_maker, "detector_gpu", lambda *_: "cuda:0")
     names.add(embedding._folder_name(fecnet.load(run, detector_device="cuda"), "embedding", True))
     assert len(names) == 2
     for device in ("cuda:0", "cuda:1"):

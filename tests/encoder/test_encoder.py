@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 import fecnet
+from fecnet.cli.main import main
 from fecnet.config.node import load_config
 from fecnet.data.augment import center_view
 from fecnet.data.packed import PackedDataset
@@ -18,6 +20,7 @@ from fecnet.encoder.pictures import STATUS
 from fecnet.engine.checkpoint import find_checkpoint
 from fecnet.engine.predict import predict
 from fecnet.runs.training import train_run
+from fecnet.utils.errors import UserError
 from tests.classes import CLASSES, write_recipe
 from tests.conftest import write_tiny
 from tests.nets import train_on
@@ -118,6 +121,34 @@ def test_transparency_is_laid_on_white_as_in_files(encoder, place):
     Image.fromarray(rgba).save(place / "clear.png")
     close(encoder.embed(rgba), encoder.embed(place / "clear.png"))
     assert np.abs(encoder.embed(rgba) - encoder.embed(rgba[..., :3])).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:3", "mps"])
+def test_a_device_that_is_not_there_is_refused_by_every_command_that_takes_one(
+    run, name, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    said = f"'{name}' cannot be used: torch finds no CUDA GPU; allowed here: "
+    for options in ({"device": name}, {"detector_device": name}):
+        with pytest.raises(UserError, match=re.escape(said)):
+            fecnet.load(run, **options)
+    Image.new("L", (48, 48)).save(tmp_path / "face.png")
+    face, output = str(tmp_path / "face.png"), str(tmp_path / "out")
+    for command in (
+        ["embed", str(run), face, "--output", output],
+        ["watch", str(run), face, "--output", output],
+        ["search", "build", str(run), face, "--output", output],
+        ["search", "query", output, "--net", str(run), face],
+        ["search", "measure", output],
+    ):
+        assert main([*command, "--device", name]) == 2
+        assert capsys.readouterr().err.strip() == f"error: DEVICE: {said}auto, cpu"
+    for command in (["embed", str(run), face, "--output", output], ["detect", face]):
+        assert main([*command, "--detector-device", name]) == 2
+        assert capsys.readouterr().err.strip() == f"error: detector device: {said}cpu"
+    for command in (["train", "demo"], ["evaluate", str(run)]):
+        assert main([*command, "DEVICE", name]) == 2
+        assert capsys.readouterr().err.strip() == f"error: DEVICE: {said}auto, cpu"
 
 
 def test_features_and_all_outputs(encoder, pictures, expected):

@@ -4,12 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from fecnet.engine.stepper import Stepper
+from fecnet.engine.stepper import Measure, Stepper
 from fecnet.evaluation.batch_accuracy import count_correct
 from fecnet.modeling.criterion.cross_entropy import CrossEntropyCriterion
 from fecnet.solver.gradient_rules import FiniteGuard
 from fecnet.solver.schedules import Schedule, constant
 from fecnet.structures import Batch
+
+ACCURACY = {"batch_accuracy": Measure(count_correct, 100.0)}
 
 
 class Shown(nn.Module):
@@ -56,7 +58,7 @@ def test_an_absent_label_is_neither_right_nor_wrong():
 
 
 def test_what_is_read_is_the_share_over_all_batches_since_the_last_reading():
-    step = stepper(count_correct=count_correct)
+    step = stepper(measures=ACCURACY)
     step.step([batch_of([0, 1], [0, 1]), batch_of([2, 2, 2], [2, 0, -1])], keep, 1)  # 2 of 2, 1 of 2: two micro-batches
     step.step([batch_of([1], [0])], keep, 2)  # 0 of 1
     assert step.read_terms()["batch_accuracy"] == pytest.approx(100 * 3 / 5)
@@ -65,9 +67,9 @@ def test_what_is_read_is_the_share_over_all_batches_since_the_last_reading():
 
 
 def test_it_stands_in_the_checkpoint_and_is_absent_where_nobody_counts():
-    step = stepper(count_correct=count_correct)
+    step = stepper(measures=ACCURACY)
     step.step([batch_of([0, 1], [0, 2])], keep, 1)
-    later = stepper(count_correct=count_correct)
+    later = stepper(measures=ACCURACY)
     later.load_state_dict(step.state_dict())
     later.step([batch_of([0, 1], [0, 1])], keep, 2)
     assert later.read_terms()["batch_accuracy"] == pytest.approx(75)

@@ -9,6 +9,7 @@ from fecnet.config.node import load_config
 from fecnet.data.views import center
 from fecnet.encoder.onnx_net import OnnxNet
 from fecnet.engine.predict import predict_batch
+from fecnet.export import graph
 from fecnet.export.check import TOLERANCE, TOLERANCE_INSIDE
 from fecnet.export.graph import Source
 from fecnet.export.int8 import make_int8
@@ -86,9 +87,20 @@ def int8_nodes(name, tmp_path):
     return nodes, reads, [node.name for node in nodes if node.op_type in ("Conv", "Gemm")]
 
 
-def test_where_to_look_stays_in_float(tmp_path):
-    """256 levels name no place in a face: what makes the grid of a spatial transformer is not quantised."""
+def test_where_to_look_stays_in_float(tmp_path, monkeypatch):
+    """256 levels name no place in a face: what makes the grid of a spatial transformer is not quantised.
+
+    The batches of the calibration differ in size, which only one of its methods allows.
+    """
+    from onnxruntime import quantization
+
+    monkeypatch.setattr(graph, "_BATCH", 6)
+    asked, quantize = [], quantization.quantize_static
+    spy = lambda *_, **options: asked.append(options["calibrate_method"]) or quantize(*_, **options)  # noqa: E731
+    monkeypatch.setattr(quantization, "quantize_static", spy)
+    assert [len(batch) for batch in source("spatial transformer").calibration()] == [6, 6, 4]
     _, reads, layers = int8_nodes("spatial transformer", tmp_path)
+    assert asked == [quantization.CalibrationMethod.MinMax]
     # 2 convolutions and 2 linear layers look, 4 and 2 see; of these the first sees the image
     assert len(layers) == 10 and sum("DequantizeLinear" in reads[name] for name in layers) == 5
 

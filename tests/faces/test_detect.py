@@ -4,11 +4,13 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import faces as benchmark
 from fecnet.faces.decode import decode_image
 from fecnet.faces.detect import build_detector
 from fecnet.faces.detections import Detections, choose_face, overlap
+from fecnet.utils.errors import UserError
 from tests.conftest import ROOT
 
 DATA = ROOT.parent / "shared" / "data"
@@ -44,6 +46,19 @@ def test_the_face_meant_is_the_one_at_the_box_or_else_the_largest():
     assert choose_face(found, np.array([8, 8, 18, 18]), min_overlap=0.1) is None
     assert choose_face(found, np.array([100, 100, 120, 120])) is None
     assert choose_face(some(np.empty((0, 4)))) is None
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:3", "mps", "auto", "gpu"])
+def test_a_device_of_the_detector_that_is_not_there_is_refused(device):
+    if device.startswith("cuda") and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(UserError) as error:
+        build_detector("mtcnn", device=device)
+    assert str(error.value).startswith(f"detector device: '{device}' cannot be used: torch finds ")
+    with pytest.raises(
+        UserError, match=rf"^detector device: '{device}' with yunet, which runs on the CPU; allowed: cpu"
+    ):
+        build_detector("yunet", model_path="absent.onnx", device=device)
 
 
 @needs_faces

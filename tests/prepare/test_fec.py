@@ -306,8 +306,8 @@ class MiddleFace:
 
 @pytest.mark.parametrize(("more", "looks"), [([], 2), (["--no-refine"], 1)])
 def test_the_command_asks_for_a_refine_and_the_set_names_the_detector(tmp_path, monkeypatch, capsys, more, looks):
-    def build(name, *, model_path, refine):
-        assert (name, model_path) == ("mtcnn", "")
+    def build(name, *, model_path, refine, try_turns):
+        assert (name, model_path, try_turns) == ("mtcnn", "", False)
         return MiddleFace(f"middle, looks {2 if refine else 1}")
 
     monkeypatch.setattr(extraction_module, "build_detector", build)

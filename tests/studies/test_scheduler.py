@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.survive import alive, assert_same, children
 from fecnet.config.node import load_config
@@ -128,11 +129,17 @@ def test_cores_and_gpus_are_shared_out(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
 
     def given(folder, **options):
-        train_all(recipe, seeds(1, 2, 3), folder, **options)
+        train_all(recipe, [PlannedRun(f"seed_{seed}", ("DEVICE", "auto")) for seed in (1, 2, 3)], folder, **options)
         return [(folder / f"seed_{seed}.log").read_text().split() for seed in (1, 2, 3)]
 
     assert given(tmp_path / "one") == [["8", "unset"]] * 3
     assert given(tmp_path / "three", jobs=4) == [["2", "unset"]] * 3  # three runs: a third of eight cores
+    with pytest.raises(ValueError, match=r"^--devices 4,7: '4' cannot be used: torch finds no CUDA GPU"):
+        given(tmp_path / "gpus", devices=("4", "7"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    with pytest.raises(ValueError, match=r"^DEVICE: 'cpu', but --devices 4,7 asks for GPUs"):
+        train_all(recipe, seeds(1), tmp_path / "gpus", devices=("4", "7"))  # the recipe says cpu
     first, second, third = given(tmp_path / "gpus", devices=("4", "7"))
     assert (first, second) == (["4", "4"], ["4", "7"]) and third in (first, second)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")

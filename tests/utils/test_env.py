@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from fecnet.utils import env
-from fecnet.utils.env import choose_device, exact_float32, provenance
-from fecnet.utils.errors import UserError
+from fecnet.utils.env import choose_device, exact_float32, provenance, visible_gpus
+from fecnet.utils.errors import ConfigError
 from fecnet.utils.package import PACKAGE
 from fecnet.utils.program import COMMAND, command_line
 
@@ -41,9 +41,86 @@ def test_tf32_stays_off_until_the_last_thread_leaves(tf32):
     assert torch.backends.cuda.matmul.allow_tf32
 
 
-def test_the_gpu_of_macos_is_no_device():
-    with pytest.raises(UserError, match=r"^DEVICE: unknown name 'mps'; allowed: auto, cpu, cuda$"):
-        choose_device("mps")
+@pytest.fixture
+def gpus(monkeypatch):
+    """Sets how many GPUs torch finds."""
+
+    def find(count):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "H200")
+        monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+
+    for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "CUDA_VISIBLE_DEVICES", "FECNET_GPUS"):
+        monkeypatch.delenv(name, raising=False)
+    return find
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "there"),
+    [
+        ("cuda", 0, "no CUDA GPU; allowed here: auto, cpu"),
+        ("cuda:3", 0, "no CUDA GPU; allowed here: auto, cpu"),
+        ("cuda:3", 1, "1 GPU (H200); allowed here: auto, cpu, cuda, cuda:0"),
+        ("cuda:2", 2, "2 GPUs (H200); allowed here: auto, cpu, cuda, cuda:0 to cuda:1"),
+        ("mps", 0, "no CUDA GPU; allowed here: auto, cpu"),
+        ("0", 1, "1 GPU (H200); allowed here: auto, cpu, cuda, cuda:0"),
+        ("gpu", 1, "1 GPU (H200); allowed here: auto, cpu, cuda, cuda:0"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused_with_what_is_there(gpus, name, count, there):
+    gpus(count)
+    with pytest.raises(ConfigError) as error:
+        choose_device(name)
+    assert str(error.value) == f"DEVICE: '{name}' cannot be used: torch finds {there}"
+
+
+def test_devices_that_are_there(gpus, monkeypatch):
+    gpus(0)
+    assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
+    gpus(2)
+    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda", 0)
+    assert choose_device("cuda:1") == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda", 1)
+    with pytest.raises(ConfigError, match=r"^DEVICE: 'cuda:1' is one GPU for 2 processes; allowed: cuda, one for each"):
+        choose_device("cuda:1")
+
+
+@pytest.mark.parametrize("rank", ["0", "3"])
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_more_processes_than_gpus_are_one_line_on_all_of_them(gpus, monkeypatch, name, rank):
+    gpus(1)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    with pytest.raises(ConfigError) as error:
+        choose_device(name)
+    assert str(error.value) == (
+        "DEVICE: 4 processes on this machine, but torch finds 1 GPU (H200); allowed here: 1 process, or DEVICE cpu"
+    )
+
+
+@pytest.mark.parametrize(("name", "count"), [("cpu", 2), ("cpu", 0), ("auto", 0)])
+def test_settings_that_say_cpu_do_not_overrule_the_gpus_asked_for(gpus, monkeypatch, name, count):
+    gpus(count)
+    monkeypatch.setenv("FECNET_GPUS", "0,1")
+    with pytest.raises(ConfigError, match=rf"^DEVICE: '{name}' is the CPU here, but -d 0,1 asks for GPUs"):
+        choose_device(name)
+
+
+def test_gpus_by_number_are_those_of_this_process(gpus, monkeypatch):
+    gpus(3)
+    assert visible_gpus(["2", "0"], key="--devices") == ["2", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6,7")
+    assert visible_gpus(["2", "0"], key="--devices") == ["7", "4"]
+    for numbers, bad in ((["0", "3"], "3"), (["1", "1"], "1"), (["gpu0"], "gpu0"), (["0", ""], "")):
+        with pytest.raises(ConfigError) as error:
+            visible_gpus(numbers, key="--devices")
+        assert str(error.value) == (
+            f"--devices {','.join(numbers)}: '{bad}' cannot be used: torch finds 3 GPUs (H200); "
+            "allowed: the numbers of different GPUs, from 0"
+        )
 
 
 @pytest.mark.parametrize(

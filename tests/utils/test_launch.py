@@ -38,7 +38,7 @@ LAUNCH = "-m fecnet.utils.launch"
 @pytest.mark.parametrize(
     ("arguments", "gpus", "expected"),
     [
-        (["-d", "0,1", "a.yaml", "SEED", "1"], 0, f"CUDA_VISIBLE_DEVICES=0,1 {LAUNCH} 2 train.py a.yaml SEED 1"),
+        (["-d", "0,1", "a.yaml", "SEED", "1"], 2, f"CUDA_VISIBLE_DEVICES=0,1 {LAUNCH} 2 train.py a.yaml SEED 1"),
         (["-d", "3"], 8, "CUDA_VISIBLE_DEVICES=3 train.py"),
         (["-d", "cpu", "a.yaml"], 8, "CUDA_VISIBLE_DEVICES= train.py a.yaml"),
         (["-d", "cpu", "-n", "2", "a.yaml"], 8, f"CUDA_VISIBLE_DEVICES= {LAUNCH} 2 train.py a.yaml"),
@@ -66,11 +66,32 @@ def test_inference_sh_is_the_same_for_inference(python):
         (["-d", "0,1", "-n", "2"], "error: -n 2: expected only after -d cpu; each GPU gets one process"),
         (["-n", "2"], "error: -n 2: expected only after -d cpu; each GPU gets one process"),
         (["-d", "cpu", "-n", "0"], "error: -n 0: expected a number of processes, 1 or more"),
+        (["-d", "0,2"], "error: -d 0,2: GPU 2 is not here: torch finds 2 (0,1)"),
+        (["-d", "1,1"], "error: -d 1,1: GPU 1 twice; each gets one process"),
     ],
 )
 def test_train_sh_refuses_in_one_line(python, arguments, said):
     done = run("bash", "train.sh", *arguments, PYTHON=python, GPUS="2")
     assert (done.returncode, done.stderr.strip(), done.stdout) == (2, said, "")
+
+
+def test_train_sh_starts_nothing_on_the_cpu_of_a_machine_without_the_gpus_asked_for(python):
+    done = run("bash", "train.sh", "-d", "0", PYTHON=python, GPUS="0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.strip() == "error: -d 0: GPU 0 is not here: torch finds 0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["-d", "1"], "CUDA_VISIBLE_DEVICES=5 train.py"),
+        (["-d", "01,0"], f"CUDA_VISIBLE_DEVICES=5,3 {LAUNCH} 2 train.py"),
+        ([], f"CUDA_VISIBLE_DEVICES=3,5 {LAUNCH} 2 train.py"),
+    ],
+)
+def test_train_sh_counts_the_gpus_that_a_job_was_given(python, arguments, expected):
+    done = run("bash", "train.sh", *arguments, PYTHON=python, GPUS="2", CUDA_VISIBLE_DEVICES="3,5")
+    assert (done.returncode, done.stdout.strip()) == (0, expected)
 
 
 def test_inference_on_two_processes_gives_the_same_table_and_embeddings(recipe, monkeypatch, capsys):
