@@ -251,4 +251,4 @@ def _summary(path: Path, status: Counter[str], sources: Sources, dims: int) -> s
     lacking = ", ".join(f"{word} {number}" for word, number in sorted(status.items()) if word != OK)
     text = f"{path}: {status[OK]:,} vectors of {dims}"
     text += f"; {status.total() - status[OK]:,} pictures without one: {lacking}" if lacking else ""
-    return text + (f"; passed over: {sources.passed_over:,} other files" if sources.passed_over else "")
+    return text + (f"; {sources.passed_over_text}" if sources.passed_over_text else "")
