@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 _BOXES = (b"ftyp", b"moov", b"mdat", b"moof", b"free", b"skip", b"wide", b"styp", b"sidx", b"mfra", b"uuid", b"meta")
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_FLV_SIZE = b"\x00\x08filesize\x00"
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
@@ -18,7 +19,7 @@ _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 def promised_bytes(path: Path) -> int:
     """The size of the whole file in bytes, by its container; 0 = it does not say.
 
-    Said by MP4 and QuickTime, Matroska and WebM, AVI, and ASF (WMV); not by streams that may end anywhere.
+    Said by MP4 and QuickTime, Matroska and WebM, AVI, ASF (WMV), and most FLV; not by streams that may end anywhere.
 
     Args:
         path: a video.
@@ -32,6 +33,8 @@ def promised_bytes(path: Path) -> int:
             return _matroska(file)
         if head.startswith(b"RIFF"):
             return _riff(file)
+        if head.startswith(b"FLV"):
+            return _flv(file)
         return _asf(file) if head.startswith(_ASF[:12]) else 0
 
 
@@ -87,3 +90,13 @@ def _asf(file: BinaryIO) -> int:
         return 0
     size, flags = int.from_bytes(head[place : place + 8], "little"), head[place + 48]
     return 0 if flags & 1 else size
+
+
+def _flv(file: BinaryIO) -> int:
+    """The number ``filesize`` of its metadata."""
+    head = file.read(1 << 12)
+    place = head.find(_FLV_SIZE) + len(_FLV_SIZE)
+    if place < len(_FLV_SIZE) or len(head) < place + 8:
+        return 0
+    (size,) = struct.unpack(">d", head[place : place + 8])
+    return int(size) if 0 < size < 1 << 60 else 0
