@@ -19,12 +19,14 @@ from fecnet.config.node import load_config
 from fecnet.data.augment import center_view
 from fecnet.embed.shards import embedded
 from fecnet.embed.sources import Sources
+from fecnet.embed.videos import can_read
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.face_maker import FaceMaker
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.modeling.build import build_model
 from fecnet.utils.env import choose_device, exact_float32
 from fecnet.utils.memory import keep_freed_memory
+from fecnet.watch.video_file import VideoFile
 
 FACES, RUNS = 10_000, 5
 MINUTES, RATE = 10, 25  # of the video; frames per second
@@ -33,7 +35,7 @@ REQUIRED_GROWTH_MB = 20.0  # most that memory may grow from the first shard of t
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Faces/s of both, and resident memory along the video; without OpenCV the video is passed over."""
+    """Faces/s of both, and resident memory along the video; without PyAV the video is passed over."""
     encoder = untrained_encoder()
     if encoder.device.type == "cpu":
         keep_freed_memory()
@@ -86,19 +88,17 @@ def bare(encoder: Encoder, faces_NHWC: np.ndarray) -> torch.Tensor:
 
 def video_memory(encoder: Encoder, frames: int) -> dict[str, Any]:
     """Resident memory, MB, after each shard of a video of noise."""
-    try:
-        import cv2
-    except ImportError:
-        print("OpenCV is not here: the video is not measured")
+    if not can_read():
+        print("PyAV is not here: the video is not measured")
         return {}
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "noise.avi"
         noise = np.random.default_rng(1)
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), RATE, (320, 240))
-        for _ in range(frames):
+        film = VideoFile(path, RATE)
+        for number in range(frames):
             small = noise.integers(0, 256, (24, 32, 3), np.uint8)
-            writer.write(np.repeat(np.repeat(small, 10, axis=0), 10, axis=1))
-        writer.release()
+            film.add(np.repeat(np.repeat(small, 10, axis=0), 10, axis=1), number / RATE)
+        film.close()
         (piece,) = Sources([path]).pieces()
         resident, seen = [], 0
         for rows in embedded(encoder, piece.frames(0), "embedding", align=False):

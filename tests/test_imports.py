@@ -30,6 +30,7 @@ HEAVY = {
     "faiss",
     "apex",
     "facenet_pytorch",
+    "av",
     "cv2",
     "onnx",
     "onnxscript",

@@ -15,7 +15,7 @@ from fecnet.cli.main import main
 from fecnet.embed.videos import Video
 from fecnet.encoder.encoder import Encoder
 from tests.conftest import ROOT
-from tests.embed.test_videos import write_film  # skips where OpenCV is absent
+from tests.films import write_film  # skips where PyAV is absent
 from tests.net_fixtures import aligned, squares  # noqa: F401  (fixtures)
 
 PAGE = (ROOT / "docs" / "using.md").read_text()
@@ -36,7 +36,7 @@ def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # no
         shutil.copy(picture, f"{name}.png")
     Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save("empty.png")
     (tmp_path / "photos.txt").write_text("a.png\nempty.png\nphotos/3.png\n")
-    write_film(tmp_path / "film.avi", frames=11)
+    write_film(tmp_path / "film.avi", 11)
 
     told = {}
     assert len(blocks("python")) == 4

@@ -21,7 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.description = (
-        "Embeddings of photos, folders, lists of photos, packed data sets and videos. Finished shards are kept in "
+        "Embeddings of photos, videos, folders and lists of them, and packed data sets. Finished shards are kept in "
         "OUTPUT.shards: repeat an interrupted command to resume."
     )
     parser.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo, or an exported net")
@@ -30,8 +30,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="SOURCE",
-        help="photo, folder, list of photos (.txt, .lst, .csv, .tsv; a path a line or a column of paths), packed data "
-        "set or video",
+        help="photo, video, folder or list of them (.txt, .lst, .csv, .tsv; a path a line or a column of paths), or "
+        "packed data set",
     )
     parser.add_argument("--align", action="store_true", help="detect the largest face and align it as in training")
     parser.add_argument("--features", action="store_true", help="the input of the last layer, instead of the embedding")

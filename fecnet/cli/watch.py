@@ -71,7 +71,6 @@ def _watch(options: argparse.Namespace) -> int:
         output=options.output,
         table=options.table,
         window=not options.no_window,
-        every=options.every,
         overwrite=options.overwrite,
     )
     watch(watcher, source, views, every=options.every)

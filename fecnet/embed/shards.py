@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from fecnet.embed.sources import PIECE, Frame, Piece
+from fecnet.embed.pieces import Frame, Piece
+from fecnet.embed.sources import PIECE
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.pictures import Item
 from fecnet.utils.errors import UserError

@@ -1,7 +1,4 @@
-"""What ``fecnet embed`` reads: photos, folders, lists, packed sets and videos, cut into pieces without reading them.
-
-A piece is the unit of work of one process, and the most that an interruption loses. Its key identifies its contents.
-"""
+"""What ``fecnet embed`` reads: photos, folders, lists, packed sets and videos, cut into pieces without reading them."""
 
 from __future__ import annotations
 
@@ -9,14 +6,12 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path, PurePath
-from typing import NamedTuple, Protocol
 
 from fecnet.data.packed import PackedDataset
-from fecnet.embed.videos import Video, is_video
-from fecnet.encoder.pictures import Item
+from fecnet.embed.pieces import PackedPiece, PhotoPiece, Piece, VideoPiece
+from fecnet.embed.videos import INSTALL as INSTALL_VIDEO
+from fecnet.embed.videos import Video, can_read, is_video
 from fecnet.faces.picture_files import INSTALL, count_suffixes, has_decoder, is_picture
 from fecnet.faces.picture_lists import LIST_SUFFIXES, read_paths, system_path
 from fecnet.utils.errors import UserError
@@ -24,126 +19,19 @@ from fecnet.utils.errors import UserError
 PIECE = 2048  # pictures
 
 
-class Frame(NamedTuple):
-    """An image and its source.
-
-    Attributes:
-        name: of the photo, packed set or video, as it was given.
-        place: path of its output, relative to the folder of its source, with ``/``.
-        number: row of the packed set or frame of the video, from 0; -1 of a photo.
-        time_s: in the video; NaN elsewhere.
-        picture: what an ``Encoder`` takes.
-    """
-
-    name: str
-    place: str
-    number: int
-    time_s: float
-    picture: Item
-
-
-class Piece(Protocol):
-    """Some pictures of one source."""
-
-    @property
-    def prefix(self) -> str:
-        """Prefix of the places of its images: a folder for each source, if there are several.
-
-        It is neither in the key nor in the places that ``frames`` gives: these do not depend on the other sources.
-        """
-
-    @property
-    def key(self) -> list[str]:
-        """Identifies the piece."""
-
-    @property
-    def note(self) -> str:
-        """A message for after reading; empty if there is none."""
-
-    def frames(self, first: int) -> Iterator[Frame]:
-        """Its pictures, without the first ``first``."""
-
-
-@dataclass(frozen=True)
-class PhotoPiece:
-    """Photos: path and place of each."""
-
-    photos: tuple[tuple[str, str], ...]
-    prefix: str
-    note = ""
-
-    @property
-    def key(self) -> list[str]:
-        """The paths and places."""
-        return ["photos", *itertools.chain.from_iterable(self.photos)]
-
-    def frames(self, first: int) -> Iterator[Frame]:
-        """The photos."""
-        for path, place in self.photos[first:]:
-            yield Frame(path, place, -1, float("nan"), path)
-
-
-@dataclass(frozen=True)
-class PackedPiece:
-    """Rows of a packed set."""
-
-    dataset: PackedDataset
-    rows: range
-    prefix: str
-    note = ""
-
-    @property
-    def key(self) -> list[str]:
-        """The set, by the hash of its faces, and the rows."""
-        return ["packed", str(self.dataset.path), self.dataset.faces_sha256, str(self.rows)]
-
-    def frames(self, first: int) -> Iterator[Frame]:
-        """The faces."""
-        for row in self.rows[first:]:
-            yield Frame(str(self.dataset.path), f"{row:08d}", row, float("nan"), self.dataset.faces_NHWC[row])
-
-
-@dataclass(frozen=True)
-class VideoPiece:
-    """A whole video, every so many frames of it."""
-
-    path: Path
-    every: int
-    prefix: str
-
-    @property
-    def key(self) -> list[str]:
-        """The file with its size and date, and which frames."""
-        state = self.path.stat()
-        return ["video", str(self.path), str(state.st_size), str(state.st_mtime_ns), str(self.every)]
-
-    @property
-    def note(self) -> str:
-        """Whether the video ended early."""
-        return self._video.note
-
-    @cached_property
-    def _video(self) -> Video:
-        """Opened when it is read."""
-        return Video(self.path)
-
-    def frames(self, first: int) -> Iterator[Frame]:
-        """The frames."""
-        for number, time_s, image_HWC in self._video.frames(self.every, first * self.every):
-            yield Frame(str(self.path), f"{number:08d}", number, time_s, image_HWC)
-
-
 class Sources:
     """All sources of a command, as pieces in an order that is the same in every process.
 
     Args:
-        paths: photos, folders, lists of photos (``LIST_SUFFIXES``), packed sets and videos.
+        paths: photos, folders, lists (``LIST_SUFFIXES``), packed sets and videos. Folders and lists may hold photos
+            and videos.
         every: of a video, every so many frames.
 
     Attributes:
         paths: the sources as given.
         passed_over: files in folders that are not images by their suffix, counted while pieces are made.
         without_decoder: suffixes of images in folders that nothing installed decodes; counted likewise.
+        videos_passed_over: videos in folders and lists, which nothing installed can read; counted likewise.
 
     Raises:
         UserError: a source that is not there, or is nothing that can be read.
@@ -193,7 +81,7 @@ class Sources:
         elif is_video(path):
             yield VideoPiece(path, self._every, prefix)
         else:
-            yield from self._photo_pieces(path, prefix)
+            yield from self._listed_pieces(path, prefix)
 
     @property
     def passed_over_text(self) -> str:
@@ -201,10 +89,13 @@ class Sources:
         told = [f"{self.passed_over:,} other files"] if self.passed_over else []
         if self.without_decoder:
             told.append(count_suffixes(self.without_decoder))
+        if self.videos_passed_over:
+            told.append(f"{self.videos_passed_over:,} videos, which {INSTALL_VIDEO} lets be read")
         return f"passed over: {', '.join(told)}" if told else ""
 
     def _forget(self) -> None:
-        self.passed_over, self.without_decoder = 0, Counter[str]()
+        self.passed_over = self.videos_passed_over = 0
+        self.without_decoder = Counter[str]()
 
     def _pass_over(self, name: Path) -> None:
         if is_picture(name):
@@ -234,17 +125,25 @@ class Sources:
         names = [path.resolve().name for path in self.paths]
         return [f"{name}/" if names.count(name) == 1 else f"{place:03d}-{name}/" for place, name in enumerate(names)]
 
-    def _photo_pieces(self, path: Path, prefix: str) -> Iterator[Piece]:
-        photos = self._photos(path)
+    def _listed_pieces(self, path: Path, prefix: str) -> Iterator[Piece]:
+        """The photos of a folder or list, up to ``PIECE`` together, and each video between them."""
         empty = True
-        while some := tuple(itertools.islice(photos, PIECE)):
+        for video, files in itertools.groupby(self._files(path), key=lambda file: is_video(Path(file[0]))):
+            if video and not can_read():
+                self.videos_passed_over += sum(1 for _ in files)
+                continue
             empty = False
-            yield PhotoPiece(some, prefix)
+            if video:
+                for name, place in files:
+                    yield VideoPiece(Path(name), self._every, prefix, place)
+            else:
+                while some := tuple(itertools.islice(files, PIECE)):
+                    yield PhotoPiece(some, prefix)
         if empty:
             raise UserError(f"{path}: no pictures in it; {self.passed_over_text or 'passed over: 0 other files'}")
 
-    def _photos(self, path: Path) -> Iterator[tuple[str, str]]:
-        """Path and place of each photo."""
+    def _files(self, path: Path) -> Iterator[tuple[str, str]]:
+        """Path and place of each photo or video."""
         if path.is_dir():
             for file in self._below(path):
                 yield str(file), file.relative_to(path).as_posix()
@@ -256,7 +155,7 @@ class Sources:
             yield str(path), path.name
 
     def _below(self, folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
-        """The images in a folder and below, by name, without hidden files and links to a parent folder."""
+        """The images and videos in a folder and below, by name, without hidden files and links to a parent folder."""
         real = os.path.realpath(folder)
         if real in above:
             return
@@ -267,7 +166,7 @@ class Sources:
                 continue
             if entry.is_dir():
                 yield from self._below(Path(entry.path), above | {real})
-            elif has_decoder(entry.name):
+            elif has_decoder(entry.name) or is_video(Path(entry.name)):
                 yield Path(entry.path)
             else:
                 self._pass_over(Path(entry.name))

@@ -1,38 +1,74 @@
-"""Frames of a video or a camera, one at a time, by OpenCV."""
+"""Frames of a video file as a player shows them, one at a time, by PyAV."""
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fecnet.embed.frame_pixels import upright_rgb
+from fecnet.embed.frame_times import FrameTimes
+from fecnet.embed.video_size import promised_bytes
 from fecnet.utils.errors import UserError
 
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts")
-_INSTALL = "videos need OpenCV; install it with: pip install opencv-python-headless"
-_MOST_CAMERAS = 100  # OpenCV decodes larger numbers: 200 selects a backend, not a camera
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".m2v", ".vob"),
+    *(".ts", ".mts", ".m2ts", ".m2t", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".dv", ".mxf"),
+)
+INSTALL = "pip install 'fecnet[video]'"
+_FINEST_RATE = 240  # of a film whose times lie on no coarser grid, frames/s
 
 
 class VideoFrame(NamedTuple):
-    """One frame, upright, and where it is."""
+    """One frame, upright with square pixels, and where it is."""
 
     number: int  # from 0
-    time_s: float  # of a video as the file says it, by the frame rate where it does not; of a camera since its start
+    time_s: float  # of a video: when it is shown; of a camera: since its start
     image_HWC: np.ndarray  # uint8, RGB
 
 
-class _Frames:
-    """What videos and cameras share; never more than one frame is held."""
+class Video:
+    """A video file, read once from its beginning.
 
-    def __init__(self, capture: Any) -> None:
-        self._capture = capture
-        self.rate = float(capture.get(cv2().CAP_PROP_FPS))
-        self.read = 0
+    Frames are those that a player shows, in its order, at the times that the file gives them: what an edit list hides
+    is left out, rotation and pixel shape are applied. Time 0 is that of the container: a picture that begins half a
+    second after the sound begins at 0.5. The clock of transport and program streams starts anywhere; there it is the
+    start of what comes first, picture or sound.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        name: the path as it was given.
+        announced: about how many frames there are, for a progress bar; 0 = unknown.
+        rate: frames per second; where it varies, of the grid on which the times lie; 0 = unknown.
+        read: how many were read so far.
+
+    Raises:
+        UserError: PyAV is missing or cannot open the file, or there is no picture in it.
+        OSError: the file may not be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path, self.name = Path(path), str(path)
+        self._container, self._stream = _opened(self.path)
+        self._times = FrameTimes(self._container, self._stream)
+        self.rate = min(float(self._stream.base_rate or self._stream.guessed_rate or 0), _FINEST_RATE)
+        self.announced = self._stream.frames or _by_duration(self._container, self._stream)
+        self.read = self._damaged = 0
+        self._cut = ""  # what tells so, if the file is
+
+    @property
+    def note(self) -> str:
+        """A message if the file was cut off or frames of it do not decode; else empty."""
+        told = []
+        if self._cut:
+            told.append(f"ends early: {self.read} frames, up to {self._times.last_s:.3f} s; {self._cut}")
+        if self._damaged:
+            told.append(f"damaged frames passed over: {self._damaged}")
+        return f"{self.path}: {'; '.join(told)}" if told else ""
 
     def frames(self, every: int = 1, first: int = 0) -> Generator[VideoFrame, None, None]:
         """Every ``every``-th frame from frame 0 to the end, or to the last readable one.
@@ -42,89 +78,51 @@ class _Frames:
             first: frames before this number are passed over, which costs less than reading them.
         """
         try:
-            while self._capture.grab():
+            for frame in self._decoded():
                 number, self.read = self.read, self.read + 1
-                if number < first or number % every:
-                    continue
-                fine, image_HWC = self._capture.retrieve()
-                if not fine:
-                    return
-                yield VideoFrame(number, self._time(number), np.ascontiguousarray(image_HWC[..., ::-1]))
+                time_s = self._times.of(frame, number)
+                if number >= first and number % every == 0:
+                    yield VideoFrame(number, time_s, upright_rgb(frame, self._stream.sample_aspect_ratio))
         finally:
-            self._capture.release()
+            self._container.close()
 
-    def _time(self, number: int) -> float:
-        """When the frame that was grabbed last was, seconds."""
-        raise NotImplementedError
+    def _decoded(self) -> Iterator[Any]:
+        """The whole frames, in the order in which they are shown."""
+        for packet in self._packets():
+            try:
+                frames = self._stream.decode(packet)
+            except pyav().FFmpegError:
+                self._damaged += 1
+                self._times.drop()
+                continue
+            for frame in frames:
+                if frame.is_corrupt:
+                    self._damaged += 1
+                    self._times.drop()
+                else:
+                    yield frame
 
-
-class Video(_Frames):
-    """A video file, read from its beginning.
-
-    Args:
-        path: the file.
-
-    Attributes:
-        name: the path as it was given.
-        announced: number of frames according to the file; 0 = unknown.
-        rate: frames per second according to the file.
-        read: how many were read so far.
-
-    Raises:
-        UserError: OpenCV is missing or cannot open the file.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path, self.name = Path(path), str(path)
-        super().__init__(_opened(self.path))
-        self.announced = max(0, int(self._capture.get(cv2().CAP_PROP_FRAME_COUNT)))
-
-    @property
-    def note(self) -> str:
-        """A message if the file ended before its announced number of frames; else empty.
-
-        One frame fewer is normal: where the number is not stored it follows from length and rate.
-        """
-        if self.read >= self.announced - 1:
-            return ""
-        return f"{self.path}: ends early: {self.read} frames of {self.announced} announced"
-
-    def _time(self, number: int) -> float:
-        told_ms = float(self._capture.get(cv2().CAP_PROP_POS_MSEC))
-        if told_ms > 0 or number == 0 or not self.rate > 0:
-            return max(0.0, told_ms) / 1000
-        return number / self.rate
-
-
-class Camera(_Frames):
-    """A camera of this machine; its frames do not end.
-
-    Args:
-        number: 0 for the first one.
-
-    Attributes:
-        name: ``camera`` and its number.
-        announced: 0: its frames have no number.
-        note: the message if it stops giving frames.
-        rate: frames per second according to the camera; 0 = unknown.
-        read: how many were read so far.
-
-    Raises:
-        UserError: OpenCV is missing, or there is no such camera.
-    """
-
-    announced = 0
-
-    def __init__(self, number: int) -> None:
-        self.name = f"camera {number}"
-        self.note = f"{self.name}: gives no more pictures"
-        super().__init__(_camera(number))
-        self._begun = time.monotonic()
-
-    def _time(self, number: int) -> float:
-        if number == 0:
-            self._begun = time.monotonic()
-        return time.monotonic() - self._begun
+    def _packets(self) -> Iterator[Any]:
+        """Those of the picture, and None, for which the decoder gives what it holds back."""
+        held = None  # until it is known not to be the last, of which a part may be missing
+        try:
+            for packet in self._container.demux():  # of sound too: its end tells whether the file is whole
+                if packet.size:
+                    if held is not None and held.stream_index == self._stream.index:
+                        self._times.add(held)
+                        yield held
+                    held = packet
+        except pyav().FFmpegError as error:
+            self._cut = f"it cannot be read further: {error.strerror}"
+        there, promised = self.path.stat().st_size, promised_bytes(self.path)
+        if there < promised:
+            self._cut = f"{there:,} of {promised:,} bytes are there"
+        elif held is not None and held.is_corrupt:
+            self._cut = "its last packet is incomplete"
+        if held is not None and held.stream_index == self._stream.index and not held.is_corrupt:
+            self._times.add(held)
+            yield held
+        yield None
 
 
 def is_video(path: Path) -> bool:
@@ -132,46 +130,46 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def cv2() -> Any:
-    """OpenCV.
+def can_read() -> bool:
+    """Whether what reads videos is installed."""
+    try:
+        pyav()
+    except UserError:
+        return False
+    return True
+
+
+def pyav() -> Any:
+    """PyAV, which tells nothing by itself.
 
     Raises:
         UserError: it is missing.
     """
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # suppress its messages about broken files; ours suffice
     try:
-        import cv2
+        import av
     except ImportError as error:
-        raise UserError(_INSTALL) from error
-    return cv2
+        raise UserError(f"videos need PyAV; install it with: {INSTALL}") from error
+    return av
 
 
-@contextmanager
-def silent() -> Iterator[Any]:
-    """OpenCV without its own error messages."""
-    logging = cv2().utils.logging
-    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    try:
-        yield cv2()
-    finally:
-        logging.setLogLevel(level)
-
-
-def _opened(path: Path) -> Any:
+def _opened(path: Path) -> tuple[Any, Any]:
+    """The container and its main picture; a cover is none."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    capture = cv2().VideoCapture(str(path))
-    if not capture.isOpened():
-        raise UserError(f"{path}: not a video that OpenCV {cv2().__version__} reads; it may be cut off or empty")
-    return capture
+    av = pyav()
+    path.open("rb").close()
+    try:
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})  # no film names another place
+        stream = container.streams.best("video")
+        if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
+            raise UserError(f"{path}: no moving picture in it")
+        stream.thread_count = 1  # with more, what becomes of a damaged frame depends on their number
+    except av.FFmpegError as error:
+        raise UserError(f"{path}: not a video that PyAV {av.__version__} reads; it may be cut off or empty") from error
+    return container, stream
 
 
-def _camera(number: int) -> Any:
-    if number >= _MOST_CAMERAS:
-        raise UserError(f"camera {number}: allowed: 0 to {_MOST_CAMERAS - 1}")
-    with silent() as opencv:
-        capture = opencv.VideoCapture(number)
-        if not capture.isOpened():
-            raise UserError(f"camera {number}: not there, or another program has it; a file of that name is ./{number}")
-        capture.set(opencv.CAP_PROP_BUFFERSIZE, 1)  # the newest picture, not the oldest of those that wait
-    return capture
+def _by_duration(container: Any, stream: Any) -> int:
+    """Number of frames by length and mean rate; 0 = unknown."""
+    rate = stream.average_rate or stream.guessed_rate
+    return round(container.duration / 1e6 * rate) if container.duration and rate else 0

@@ -1,4 +1,4 @@
-"""Outputs for annotated frames: a window, a video, an image, and a table of the faces.
+"""Outputs for annotated frames other than a video: a window, an image, and a table of the faces.
 
 Files are written under a temporary name and renamed on closing, also when interrupted.
 """
@@ -13,97 +13,22 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 from PIL import Image
 
-from fecnet.embed.videos import Video, VideoFrame, cv2, silent
-from fecnet.utils.errors import UserError
+from fecnet.embed.videos import VideoFrame
 from fecnet.utils.files import named_errors, replace_bytes
+from fecnet.watch.camera import cv2
 from fecnet.watch.faces import FacePrediction
 
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # codecs that every build of OpenCV on PyPI can write
-_RATE = 25.0  # frames/s of a video whose source has no valid rate
-_RATES = (0.01, 240.0)  # valid rates
 _PROBE_S = 30
 _LARGEST_WINDOW = 1280  # pixels of its longer side when it opens
 _KEYS_TO_END = {ord("q"), ord("Q"), 27}  # 27: Esc
 _WHERE = ("frame", "time_s", "x1", "y1", "x2", "y2", "status")
 _WHAT = ("expression", "probability", "valence", "arousal", "to_reference", "change")
-
-
-class VideoFile:
-    """An annotated video at the rate of the processed frames; without sound.
-
-    Args:
-        path: ``.mp4`` or ``.avi``; replaced.
-        rate: processed frames per second; an implausible one is replaced by a default.
-        live: frames arrive irregularly: they are repeated or dropped so that the video keeps real time.
-    """
-
-    def __init__(self, path: Path, rate: float, *, live: bool) -> None:
-        self.path, self._live = path, live
-        self._rate = rate if _RATES[0] <= rate <= _RATES[1] else _RATE
-        self._partial = _partial(path)
-        self._writer: Any = None
-        self._size = (0, 0)
-        self._written = 0
-
-    def add(self, image_HWC: np.ndarray, time_s: float) -> None:
-        """Write one frame.
-
-        Args:
-            image_HWC: uint8, RGB; of another size than the first one it is resized.
-            time_s: since the beginning.
-
-        Raises:
-            UserError: OpenCV cannot write such frames.
-        """
-        if self._writer is None:
-            self._writer, self._size = self._opened(image_HWC), image_HWC.shape[1::-1]
-        if image_HWC.shape[1::-1] != self._size:
-            image_HWC = np.asarray(Image.fromarray(image_HWC).resize(self._size))
-        due = round(time_s * self._rate) + 1 - self._written if self._live else 1
-        for _ in range(due):
-            self._writer.write(np.ascontiguousarray(image_HWC[..., ::-1]))
-            self._written += 1
-
-    def close(self) -> None:
-        """Finish the video and rename it; without a frame there is no file.
-
-        Raises:
-            OSError: not all of it could be written.
-        """
-        if self._writer is None:
-            return
-        self._writer.release()
-        self._writer = None
-        try:
-            self._check()
-            self._partial.replace(self.path)
-        finally:
-            self._partial.unlink(missing_ok=True)
-
-    def _opened(self, image_HWC: np.ndarray) -> Any:
-        height, width = image_HWC.shape[:2]
-        with silent() as opencv:
-            code = opencv.VideoWriter_fourcc(*VIDEO_CODECS[self.path.suffix.lower()])
-            writer = opencv.VideoWriter(str(self._partial), code, self._rate, (width, height))
-        if not writer.isOpened():
-            self._partial.unlink(missing_ok=True)
-            raise UserError(f"{self.path}: OpenCV cannot write frames of {width}×{height} pixels there; .avi may do")
-        return writer
-
-    def _check(self) -> None:
-        """OpenCV does not report a full disk."""
-        try:
-            there = Video(self._partial).announced
-        except UserError:
-            there = 0
-        if there != self._written:
-            raise OSError(f"{self.path}: {there} of {self._written} frames could be written; is the disk full?")
 
 
 class Picture:
@@ -138,7 +63,8 @@ class Table:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self._partial = path, _partial(path)
+        self.path = path
+        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         self._file: TextIO | None = None
 
     def add(self, frame: VideoFrame, faces: Sequence[FacePrediction]) -> None:
@@ -231,8 +157,3 @@ def why_no_window() -> str:
     if tried.returncode:
         return "OpenCV opens none here: opencv-python-headless cannot, opencv-python can where the display answers"
     return ""
-
-
-def _partial(path: Path) -> Path:
-    """A temporary name with the suffix of ``path``, which tells OpenCV the format."""
-    return path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")

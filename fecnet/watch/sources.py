@@ -6,9 +6,10 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Protocol
 
-from fecnet.embed.videos import Camera, Video, VideoFrame, is_video
+from fecnet.embed.videos import Video, VideoFrame, is_video
 from fecnet.faces.decode import count_pictures, decode_image
 from fecnet.utils.errors import UserError
+from fecnet.watch.camera import Camera
 
 
 class Source(Protocol):
@@ -63,12 +64,14 @@ def open_source(given: str) -> Source:
     """The camera of that number, or the video or picture of that name.
 
     Raises:
-        UserError: it cannot be opened, or is neither; OpenCV is missing.
+        UserError: it cannot be opened, or is neither; PyAV or OpenCV is missing.
         OSError: a file that cannot be opened.
     """
     path = Path(given)
     if given.isascii() and given.isdigit():
         return Camera(int(given))
     if path.is_dir():
-        raise UserError(f"{path}: a folder; allowed: a picture, a video or the number of a camera, such as 0")
+        num = sum(map(is_video, path.iterdir()))
+        there = f"a folder, with {num} videos in it: give one of them" if num else "a folder"
+        raise UserError(f"{path}: {there}; allowed: a picture, a video or the number of a camera, such as 0")
     return Video(path) if is_video(path) else Photo(path)

@@ -12,13 +12,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from fecnet.embed.videos import Camera, VideoFrame
+from fecnet.embed.videos import VideoFrame
 from fecnet.utils.errors import UserError
 from fecnet.utils.signals import StopOnSignal
+from fecnet.watch.camera import Camera
 from fecnet.watch.drawing import draw_faces
 from fecnet.watch.faces import FacePrediction, FaceWatcher
-from fecnet.watch.output import PICTURES, VIDEO_CODECS, Picture, Table, VideoFile, Window, why_no_window
+from fecnet.watch.output import PICTURES, Picture, Table, Window, why_no_window
 from fecnet.watch.sources import Photo, Source
+from fecnet.watch.video_file import VIDEO_CODECS, VideoFile
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +68,6 @@ def open_views(
     output: Path | None = None,
     table: Path | None = None,
     window: bool = True,
-    every: int = 1,
     overwrite: bool = False,
 ) -> Views:
     """Open a window if possible, else a file; both if a file is given.
@@ -76,11 +77,10 @@ def open_views(
         output: annotated video or image; None for one beside the source if there is no window.
         table: of faces; None for none.
         window: open one if possible.
-        every: process every so many frames.
         overwrite: replace what stands at ``output`` and ``table``.
 
     Raises:
-        UserError: a wrong suffix, or a file that exists.
+        UserError: a wrong suffix, a file that exists, or PyAV is missing for a video.
         OSError: a folder that cannot be written.
     """
     problem = why_no_window() if window else "--no-window"
@@ -91,10 +91,10 @@ def open_views(
     for path, endings in ((output, PICTURES if isinstance(source, Photo) else VIDEO_CODECS), (table, {".csv": ""})):
         if path is not None:
             _check(path, list(endings), Path(source.name), overwrite=overwrite)
-    still, live = isinstance(source, Photo), isinstance(source, Camera)
+    still = isinstance(source, Photo)
     video: VideoFile | Picture | None = None
     if output is not None:
-        video = Picture(output) if still else VideoFile(output, source.rate / every, live=live)
+        video = Picture(output) if still else VideoFile(output, source.rate)
     return Views(
         window=None if problem else Window(f"fecnet: {source.name}", still=still),
         video=video,

@@ -271,10 +271,9 @@ def test_mistakes_are_one_line(run, built, photos, capsys, words, said):
 
 
 def test_names_of_a_video_tell_frames(run, tmp_path):
-    pytest.importorskip("cv2", reason="OpenCV is not installed: pip install 'fecnet[video]'")
-    from tests.embed.test_videos import write_film
+    from tests.films import write_film  # skips where PyAV is absent
 
-    write_film(tmp_path / "film.avi", frames=7)
+    write_film(tmp_path / "film.avi", 7)
     assert search("build", run, tmp_path / "film.avi", "--every", 3, "--output", tmp_path / "faces") == 0
     with (tmp_path / "faces" / "names.csv").open(newline="") as file:
         assert [row["frame"] for row in csv.DictReader(file)] == ["0", "3", "6"]

@@ -2,9 +2,9 @@
 
 import csv
 import os
+import resource
 import signal
 import sys
-import types
 import weakref
 from pathlib import Path
 
@@ -14,16 +14,19 @@ from PIL import Image
 
 import fecnet
 from fecnet.cli.main import main
-from fecnet.embed.videos import Camera, Video
+from fecnet.embed.videos import Video
 from fecnet.watch import output as watch_output
+from fecnet.watch.camera import Camera
 from fecnet.watch.faces import FaceWatcher
-from fecnet.watch.output import Table, VideoFile, why_no_window
+from fecnet.watch.output import Table, why_no_window
 from fecnet.watch.sources import open_source
+from fecnet.watch.video_file import VideoFile
 from fecnet.watch.watch import Views, open_views, watch
 from tests.faces.test_extract import photo
+from tests.films import write_film
 
 cv2 = pytest.importorskip("cv2")
-RATE = 10.0
+RATE = 10
 BLUE = np.array([0, 0, 90], np.uint8)
 
 
@@ -41,21 +44,11 @@ def run(aligned, monkeypatch):
     return aligned[0]
 
 
-def write_film(path, images, rate=RATE):
-    code = "MJPG" if path.suffix == ".avi" else "mp4v"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), rate, images[0].shape[1::-1])
-    assert writer.isOpened()
-    for image_HWC in images:
-        writer.write(np.ascontiguousarray(image_HWC[..., ::-1]))
-    writer.release()
-    return path
-
-
 @pytest.fixture
 def film(tmp_path):
     """Two faces in the even frames of ten, before something blue; in the others nothing else."""
     images = [photo((20 + 2 * k, 40), (200, 100 - k)) if k % 2 == 0 else photo() for k in range(10)]
-    return write_film(tmp_path / "film.avi", [np.maximum(image_HWC, BLUE) for image_HWC in images])
+    return write_film(tmp_path / "film.avi", [np.maximum(image_HWC, BLUE) for image_HWC in images], RATE)
 
 
 def is_blue(image_HWC):
@@ -112,12 +105,38 @@ def test_a_video_frame_by_frame(run, film, tmp_path, capsys):
     assert not left_over(tmp_path)
 
 
+def times_of(path):
+    return [frame.time_s for frame in Video(path).frames()]
+
+
 def test_every_nth_frame_lasts_as_long(run, film, tmp_path, capsys):
     assert command(run, film, "--every", 2, "--output", tmp_path / "new" / "out.avi", "--no-window") == 0
     told = capsys.readouterr().out
     assert "no window" not in told and "5 frames, 5 with faces, 10 faces in all" in told
-    out = Video(tmp_path / "new" / "out.avi")
-    assert (out.announced, out.rate) == (5, RATE / 2)
+    assert times_of(tmp_path / "new" / "out.avi") == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
+    assert Video(tmp_path / "new" / "out.avi").rate == RATE
+
+
+@pytest.mark.parametrize(("source", "copy"), [(".mp4", ".mp4"), (".ts", ".mp4"), (".mkv", ".avi")])
+def test_a_film_of_varying_rate_keeps_its_times(run, tmp_path, source, copy):
+    """From 5 s on, where the source begins so late."""
+    start_s = 0 if source == ".ts" else 5  # whose clock starts anywhere
+    times = [start_s + time_s for time_s in (0, 0.1, 0.2, 0.7, 0.8, 1.4, 1.5)]
+    film = write_film(tmp_path / f"film{source}", [photo()[:64, :64]] * len(times), RATE, times=times)
+    out = tmp_path / f"out{copy}"
+    assert command(run, film, "--whole", "--output", out, "--table", tmp_path / "table.csv") == 0
+    assert [float(row["time_s"]) for row in rows_of(tmp_path / "table.csv")] == pytest.approx(times)
+    assert times_of(out)[1:] == pytest.approx(times[1:]) and times_of(out)[0] == (start_s if copy == ".mp4" else 0)
+
+
+def test_what_comes_faster_than_an_avi_holds_is_told(tmp_path, caplog):
+    caplog.set_level("INFO")
+    film = VideoFile(tmp_path / "out.avi", RATE)
+    for time_s in (0, 0.02, 0.04, 0.1, 0.2):
+        film.add(photo(), time_s)
+    film.close()
+    assert times_of(tmp_path / "out.avi") == pytest.approx([0, 0.1, 0.2])
+    assert "out.avi: 2 frames left out, which come faster than 10 frames/s; .mp4 holds them" in caplog.text
 
 
 def test_memory_does_not_grow_with_the_video(run, film):
@@ -136,12 +155,12 @@ def test_memory_does_not_grow_with_the_video(run, film):
 
 
 def test_a_video_that_ends_early(run, tmp_path, capsys):
-    film = write_film(tmp_path / "cut.avi", [photo((20, 30))] * 40)
+    film = write_film(tmp_path / "cut.avi", [photo((20, 30))] * 40, RATE)
     film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
     assert command(run, film) == 0
     num = Video(tmp_path / "cut.watched.mp4").announced
     told = capsys.readouterr().out
-    assert 0 < num < 40 and f"cut.avi: ends early: {num} frames of 40 announced" in told
+    assert 0 < num < 40 and f"cut.avi: ends early: {num} frames, up to " in told
     assert f"cut.avi: {num} frames, {num} with faces" in told
 
 
@@ -173,12 +192,18 @@ def test_what_was_seen_before_an_early_end_is_kept_and_told(run, film, tmp_path,
     assert len(rows_of(tmp_path / "film.csv")) == 6 and not left_over(tmp_path)
 
 
-def test_a_full_disk_is_told(run, film, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(watch_output, "Video", lambda _: types.SimpleNamespace(announced=4))
-    assert command(run, film) == 2
-    said = "film.watched.mp4: 4 of 10 frames could be written; is the disk full?"
-    assert capsys.readouterr().err.splitlines()[-1] == f"error: {tmp_path}/{said}"
-    assert not list(tmp_path.glob("*.mp4")) and not left_over(tmp_path)
+@pytest.mark.parametrize("suffix", [".mp4", ".avi"])
+def test_a_full_disk_is_told(run, film, tmp_path, capsys, suffix):
+    handler, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        assert command(run, film, "--output", tmp_path / f"out{suffix}") == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ") and "File too large" in error and f"{tmp_path}/out{suffix}" in error
+    assert not list(tmp_path.glob(f"out{suffix}")) and not list(tmp_path.glob("*.mp4")) and not left_over(tmp_path)
 
 
 def test_pictures_that_are_hard_to_see(run, capsys):
@@ -203,14 +228,14 @@ def test_mistakes_are_one_line_and_exit_code_2(run, film, tmp_path, capsys):
     Path("text.jpg").write_text("no picture")
     Path("film.mp4").write_bytes(b"\0" * 500)
     Path("there.png").write_bytes(b"mine")
-    one = write_film(tmp_path / "one.avi", [photo()[:1, :1]] * 3)
+    wide = write_film(tmp_path / "wide.avi", [np.zeros((16, 8200, 3), np.uint8)] * 3, RATE)
     mistakes = {
         ("half.png",): "half.png: truncated: ",
         ("text.jpg",): "text.jpg: not_an_image: not an image in a known format",
-        ("film.mp4",): "film.mp4: not a video that OpenCV",
+        ("film.mp4",): "film.mp4: not a video that PyAV",
         ("gone.jpg",): "gone.jpg: no such file; allowed: a picture, a video or the number of a camera, such as 0",
         ("gone.mp4",): "gone.mp4: no such file",
-        (".",): ".: a folder; allowed: ",
+        (".",): ".: a folder, with 1 videos in it: give one of them; allowed: ",
         ("97",): "camera 97: not there, or another program has it",
         ("200",): "camera 200: allowed: 0 to 99",
         ("0.png", "--every", "0"): "every: 0; allowed: 1 or more",
@@ -220,7 +245,9 @@ def test_mistakes_are_one_line_and_exit_code_2(run, film, tmp_path, capsys):
         (film, "--output", "out.png"): "out.png: '.png' names no file to write here; allowed: .mp4, .avi",
         (film, "--table", "out.txt"): "out.txt: '.txt' names no file to write here; allowed: .csv",
         ("0.png", "--reference", "gone.png"): "gone.png",
-        (one, "--output", "out.mp4"): "out.mp4: OpenCV cannot write frames of 1×1 pixels there; .avi may do",
+        (wide, "--output", "out.mp4", "--whole"): (
+            "out.mp4: a frame of 8200×16 pixels at 0.0 s cannot be written there; .avi may do"
+        ),
     }
     before = set(tmp_path.rglob("*"))
     for arguments, said in mistakes.items():
@@ -262,27 +289,25 @@ class FakeCamera:
         self.frames = 0
 
 
-@pytest.mark.parametrize(("step_s", "written"), [(0.1, 4), (0.3, 10), (0.02, 2)])
-def test_a_camera_is_kept_at_the_pace_it_was_seen(run, tmp_path, monkeypatch, capsys, step_s, written):
+@pytest.mark.parametrize("step_s", [0.1, 0.3, 0.02])
+def test_a_camera_is_kept_at_the_pace_it_was_seen(run, tmp_path, monkeypatch, capsys, step_s):
     monkeypatch.chdir(tmp_path)
-    opened = cv2.VideoCapture
-    monkeypatch.setattr(cv2, "VideoCapture", lambda name: FakeCamera(4) if name == 3 else opened(name))
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: FakeCamera(4))
     monkeypatch.setattr(Camera, "_time", lambda self, number: number * step_s)
     assert command(run, "3") == 0
     told = capsys.readouterr().out
     assert "no window: there is no display; writing to camera-3.watched.mp4" in told
     assert "camera 3: gives no more pictures" in told and "camera 3: 4 frames, 4 with faces, 4 faces in all" in told
-    kept = Video("camera-3.watched.mp4")
-    assert (kept.announced, kept.rate) == (written, RATE)
-    monkeypatch.setattr(cv2, "VideoCapture", lambda name: FakeCamera(0))
+    assert times_of("camera-3.watched.mp4") == pytest.approx([0, step_s, 2 * step_s, 3 * step_s])
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: FakeCamera(0))
     assert command(run, "3", "--overwrite") == 2
     assert "error: camera 3: no frame can be read from it" in capsys.readouterr().err
 
 
 def test_frames_of_another_size_are_not_lost(tmp_path):
-    film = VideoFile(tmp_path / "out.avi", RATE, live=False)
-    for side in (60, 40, 61):
-        film.add(np.full((side, 2 * side, 3), 200, np.uint8), 0.0)
+    film = VideoFile(tmp_path / "out.avi", RATE)
+    for number, side in enumerate((60, 40, 61)):
+        film.add(np.full((side, 2 * side, 3), 200, np.uint8), number / RATE)
     film.close()
     frames = list(Video(tmp_path / "out.avi").frames())
     assert [frame.image_HWC.shape for frame in frames] == [(60, 120, 3)] * 3
@@ -291,14 +316,14 @@ def test_frames_of_another_size_are_not_lost(tmp_path):
 
 @pytest.mark.parametrize("rate", [0.0, float("nan"), 1e5, -1.0])
 def test_a_rate_that_no_film_has_is_not_believed(tmp_path, rate):
-    film = VideoFile(tmp_path / "out.mp4", rate, live=False)
+    film = VideoFile(tmp_path / "out.avi", rate)
     film.add(photo(), 0.0)
     film.close()
-    assert Video(tmp_path / "out.mp4").rate == 25
+    assert Video(tmp_path / "out.avi").rate == 25
 
 
 def test_nothing_is_written_without_a_frame(tmp_path):
-    for view in (VideoFile(tmp_path / "out.mp4", RATE, live=False), Table(tmp_path / "out.csv")):
+    for view in (VideoFile(tmp_path / "out.mp4", RATE), Table(tmp_path / "out.csv")):
         view.close()
     assert not list(tmp_path.iterdir())
 
