@@ -16,6 +16,7 @@ _FORMS = (
     ("sadness", "sad"),
     ("surprise", "surprised"),
 )
+EXPRESSIONS = tuple(forms[0] for forms in _FORMS)
 _CLASS_OF = {form: forms[0] for forms in _FORMS for form in forms}
 _NUMBERED = re.compile(r"^\d+[ _.-]+|[ _.-]+\d+$")  # 0_angry, 03-fear, happy_2
 
