@@ -23,7 +23,7 @@ def test_labels_of_a_published_set(written, indices):
 def test_unknown_words_are_listed():
     with pytest.raises(DataError, match=r"^list: unknown labels 'bored', 'contempt'; allowed: angry, .*, or 0 to 6$"):
         class_indices(["contempt", "happy", "bored"], FER_CLASSES, "list")
-    with pytest.raises(DataError, match="'3.5'"):
+    with pytest.raises(DataError, match=r"'3\.5'"):
         class_indices(["3.5"], FER_CLASSES, "list")
 
 

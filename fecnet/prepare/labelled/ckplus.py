@@ -2,10 +2,13 @@
 
 Lucey et al., "The Extended Cohn-Kanade Dataset (CK+)". There is no official split: all faces are in split ``all``.
 Frames of a sequence are nearly identical, so evaluation needs a split by subject.
+
+``ckextended.csv`` is another extract: 920 faces as pixels, with neutral ones, in eight classes and three random splits.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +18,15 @@ import numpy as np
 from fecnet.prepare.labelled.class_folders import read_class_folders
 from fecnet.prepare.labelled.label_files import Dropped, hash_of, picture_name, subfolders
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
+from fecnet.prepare.labelled.pixel_rows import find_pixel_files, read_pixel_files
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import read_arrays
 
+logger = logging.getLogger(__name__)
+
 CKPLUS_CLASSES = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "contempt")
-FILE_NAME = "ckplus48.npz"
+CSV_CLASSES = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "neutral", "contempt")  # 0..7 of the CSV
+FILE_NAME, CSV_NAME = "ckplus48.npz", "ckextended.csv"
 _CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")  # of *_emotion.txt
 _FRAMES = 3  # the last frames show the peak expression
 _NAME = re.compile(r"(S\d+)_(\d+)_(\d+)\.\w+$")  # S010_004_00000017.png: subject, sequence, frame
@@ -36,6 +43,9 @@ def read_ckplus(path: Path) -> LabelledSource:
     images = _folder(path, "cohn-kanade-images")
     if images is not None:
         return _read_published(path, images)
+    if files := find_pixel_files(path, (CSV_NAME,)):
+        logger.info("%s: no subjects in it: faces of a person may be in several splits", files[0])
+        return read_pixel_files(path, files, "ckplus", CSV_CLASSES)
     source = read_class_folders(
         path,
         "ckplus",
@@ -45,7 +55,7 @@ def read_ckplus(path: Path) -> LabelledSource:
         aliases={"happiness": "happy", "sad": "sadness", "angry": "anger"},
     )
     if not source.pictures:
-        layouts = f"{FILE_NAME}, <class>/S010_004_00000017.png, or cohn-kanade-images and Emotion"
+        layouts = f"{FILE_NAME}, {CSV_NAME}, <class>/S010_004_00000017.png, or cohn-kanade-images and Emotion"
         raise DataError(f"{path}: not a CK+ layout; expected: {layouts}")
     return replace(source, pictures=[_with_subject(picture) for picture in source.pictures])
 

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path, PureWindowsPath
+from typing import Any
 
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file
@@ -61,13 +62,24 @@ def read_lines(path: Path) -> list[str]:
     return lines
 
 
+def read_header(path: Path) -> list[str]:
+    """The first row of a table as column names: in lower case, stripped of spaces.
+
+    Raises:
+        DataError: no such file, not text, or not CSV.
+    """
+    _, header = _open_table(path)
+    return [name.lower() for name in header]
+
+
 def read_table(
     path: Path, columns: Sequence[str], header_if_none: Sequence[str] | None = None
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows of a CSV file with a header: line number and values by column name, stripped of spaces.
 
-    Missing values at the end of a row are empty; column names are case-insensitive. A row with more values than columns
-    is an error, since their assignment is ambiguous.
+    Values are separated by commas, or by semicolons or tabs where the first row has no comma. Missing values at the end
+    of a row are empty; column names are case-insensitive. A row with more values than columns is an error, since their
+    assignment is ambiguous.
 
     Args:
         path: UTF-8, with or without byte-order mark, any line ends.
@@ -75,19 +87,19 @@ def read_table(
         header_if_none: column names of a file whose first row has none of ``columns``.
 
     Raises:
-        DataError: no such file, not text, empty, a column is missing, or a row is too long.
+        DataError: no such file, not text, empty, a column is missing or there twice, or a row is too long.
     """
-    rows = csv.reader(_text_of(path), strict=True)  # otherwise an unclosed quote swallows the rest of the file
+    rows, first = _open_table(path)
+    header = [name.lower() for name in first]
+    ready: list[list[str]] = []
+    if first and header_if_none is not None and not {*header} & {*columns}:
+        header, ready = list(header_if_none), [first]
+    if lacking := [name for name in columns if name not in header]:
+        seen = ", ".join(header)[:100] or "an empty file"
+        raise DataError(f"{path}: no column {', '.join(lacking)}; seen: {seen}; needed: {', '.join(columns)}")
+    if twice := [name for name in columns if header.count(name) > 1]:
+        raise DataError(f"{path}: column {twice[0]} {header.count(twice[0])} times; allowed: once")
     try:
-        first = [value.strip() for value in next(rows, [])]
-        header = [name.lower() for name in first]
-        ready: list[list[str]] = []
-        if first and header_if_none is not None and not {*header} & {*columns}:
-            header, ready = list(header_if_none), [first]
-        lacking = [name for name in columns if name not in header]
-        if lacking:
-            seen = ", ".join(header)[:100] or "an empty file"
-            raise DataError(f"{path}: no column {', '.join(lacking)}; seen: {seen}; needed: {', '.join(columns)}")
         for row in chain(ready, rows):
             if any(value.strip() for value in row):
                 if any(value.strip() for value in row[len(header) :]):
@@ -96,7 +108,23 @@ def read_table(
                 padded = [value.strip() for value in row] + [""] * (len(header) - len(row))
                 yield rows.line_num, dict(zip(header, padded, strict=False))
     except csv.Error as error:
-        raise DataError(f"{path}: line {rows.line_num}: not CSV: {error}") from error
+        raise _not_csv(path, rows.line_num, error) from error
+
+
+def _open_table(path: Path) -> tuple[Any, list[str]]:
+    """A reader of the rows after the first one, and the first one."""
+    lines = _text_of(path)
+    start = next(lines, "")
+    delimiter = next((mark for mark in ",;\t" if mark in start), ",")
+    rows = csv.reader(chain([start], lines), delimiter=delimiter, strict=True)  # else an open quote swallows the rest
+    try:
+        return rows, [value.strip() for value in next(rows, [])]
+    except csv.Error as error:
+        raise _not_csv(path, rows.line_num, error) from error
+
+
+def _not_csv(path: Path, line: int, error: csv.Error) -> DataError:
+    return DataError(f"{path}: line {line}: not CSV: {error}")
 
 
 def _text_of(path: Path) -> Iterator[str]:
@@ -140,6 +168,12 @@ def picture_name(picture: Path, root: Path) -> str:
 def hash_of(*paths: Path) -> dict[str, str]:
     """File name to sha256."""
     return {path.name: hash_file(path) for path in paths}
+
+
+def listed_picture(root: Path, name: str) -> Path:
+    """The image that a list names, with either kind of slash."""
+    swap = "\\" in name and not os.path.exists(root / name)  # noqa: PTH110 - raises for no name
+    return root / (name.replace("\\", "/") if swap else name)
 
 
 def is_inside(name: str) -> bool:
