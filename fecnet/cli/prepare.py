@@ -11,18 +11,25 @@ from fecnet.utils.errors import UserError
 
 if TYPE_CHECKING:
     from fecnet.faces.landmark_faces import LandmarkFaces
+    from fecnet.prepare.labelled.labelled_source import LabelledSource
 
 # Labelled sources, by their name in fecnet/prepare/labelled/readers.py: help, what IN is.
 _LABELLED = {
-    "fer2013": ("FER2013 with its seven labels", "fer2013.csv, fer2013.npz, a folder with one, or the Kaggle folders"),
-    "ckplus": ("CK+, the last three frames of each sequence", "ckplus48.npz, CK+48 folders, or CK+ as published"),
+    "fer2013": (
+        "FER2013 with its seven labels",
+        "fer2013.csv or icml_face_data.csv, train.csv, fer2013.npz, a folder with one, or the Kaggle folders",
+    ),
+    "ckplus": (
+        "CK+, the last three frames of each sequence, or 920 faces of eight classes",
+        "ckplus48.npz, CK+48 folders, CK+ as published, or ckextended.csv",
+    ),
     "rafdb": ("RAF-DB, single labels", "folder with EmoLabel and Image/aligned"),
     "affectnet": ("AffectNet, eight labels, valence, arousal", "folder with training.csv, validation.csv, or one CSV"),
     "expw": ("Expression in-the-Wild", "folder with label.lst and origin, or the list"),
     "folder": ("images in folders named after their class", "folder of <class>/*.jpg or train|test/<class>/*.jpg"),
     "csv": (
         "any list of images",
-        "CSV file with the columns path,label and optionally split,subject; or with votes, see --votes",
+        "CSV file with the columns path,label and optionally split,subject, or other usual names; or with votes",
     ),
 }
 
@@ -41,7 +48,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     ferplus = sources.add_parser("ferplus", help="FER2013 faces, both label sets, triplets from FERPlus votes")
     ferplus.add_argument(
-        "fer2013", type=Path, help="fer2013.npz, or a folder with it or with fer2013.csv and fer2013new.csv"
+        "fer2013",
+        type=Path,
+        help="fer2013.npz, or a folder with it, with fer2013.csv and fer2013new.csv, or with FERPlus's FER2013Train, …",
     )
     _add_label_noise(ferplus)
     ferplus.set_defaults(run=_prepare_ferplus)
@@ -54,6 +63,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     for name, (text, wanted) in _LABELLED.items():
         _add_labelled(sources.add_parser(name, help=text, description=text), wanted)
+    sources.choices["csv"].add_argument("--path-column", metavar="NAME", help="column of the paths (default: path)")
+    sources.choices["csv"].add_argument("--label-column", metavar="NAME", help="column of the labels (default: label)")
     sources.choices["csv"].add_argument(
         "--votes",
         type=lambda text: text.split(","),
@@ -136,14 +147,11 @@ def _prepare_ferplus(options: argparse.Namespace) -> int:
 
 
 def _prepare_labelled(options: argparse.Namespace) -> int:
-    from fecnet.prepare.labelled.csv_list import read_csv_votes
     from fecnet.prepare.labelled.labelled import prepare_labelled
-    from fecnet.prepare.labelled.readers import READERS
 
     landmarks = _landmarks(options)  # first: a missing detector should not cost a long reading
-    votes = getattr(options, "votes", None)
     prepare_labelled(
-        read_csv_votes(options.input, votes) if votes else READERS[options.source](options.input),
+        _read_labelled(options),
         options.path,
         size=options.size,
         channels="grey" if options.grey else None,
@@ -155,6 +163,21 @@ def _prepare_labelled(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
     )
     return _report(options)
+
+
+def _read_labelled(options: argparse.Namespace) -> LabelledSource:
+    from fecnet.prepare.labelled.csv_list import read_csv_list, read_csv_votes
+    from fecnet.prepare.labelled.readers import READERS
+
+    if options.source != "csv":
+        return READERS[options.source](options.input)
+    if options.votes and options.label_column:
+        raise UserError(
+            f"--label-column {options.label_column}: allowed: without --votes, whose columns are the labels"
+        )
+    if options.votes:
+        return read_csv_votes(options.input, options.votes, options.path_column)
+    return read_csv_list(options.input, options.path_column, options.label_column)
 
 
 def _landmarks(options: argparse.Namespace) -> LandmarkFaces | None:

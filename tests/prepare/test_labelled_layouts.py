@@ -196,7 +196,7 @@ def test_affectnet(tmp_path):
 
 @pytest.mark.parametrize(("listed", "photos"), [("label.lst", "origin"), ("label/label.lst", "image/origin")])
 def test_expw(tmp_path, listed, photos):
-    text = "a b.jpg 0 2 1 9 10 60.5 3\na b.jpg 1 2 11 19 10 40 6\nc.jpg 0 2 1 10 9 60 7\nc.jpg 0 2\n"
+    text = "a b.jpg 0 2 1 9 10 60.5 3\na b.jpg 1 2 11 19 10 40 6\nc.jpg 0 2 1 10 9 60 9\nc.jpg 0 2\n"
     write(tmp_path / listed, text)
     save(tmp_path / photos / "a b.jpg", size=(24, 16))
     source = read_expw(tmp_path)

@@ -152,6 +152,15 @@ def subfolders(path: Path) -> list[Path]:
     return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
+def levels(path: Path) -> Iterator[list[Path]]:
+    """A folder, the folders in it, and those in them: archives wrap what they hold. Nothing if it is none."""
+    level = [path] if path.is_dir() else []
+    for depth in range(3):
+        level = [below for folder in level for below in subfolders(folder)] if depth else level
+        if level:
+            yield level
+
+
 def pictures_in(path: Path) -> tuple[list[Path], int]:
     """The images in a folder and its subfolders, sorted by name, and the number of other files."""
     files = sorted(entry for entry in path.rglob("*") if entry.is_file() and not entry.name.startswith("."))

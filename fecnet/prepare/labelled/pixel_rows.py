@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fecnet.prepare.labelled.class_labels import class_indices, is_missing
-from fecnet.prepare.labelled.label_files import Dropped, hash_of, read_header, read_table, split_name, subfolders
+from fecnet.prepare.labelled.label_files import Dropped, hash_of, levels, read_header, read_table, split_name
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
 from fecnet.prepare.labelled.list_columns import find_column, seen_columns
 from fecnet.utils.errors import DataError
@@ -18,7 +18,6 @@ from fecnet.utils.errors import DataError
 logger = logging.getLogger(__name__)
 
 SIDE = 48  # pixels
-_DEPTH = 2  # folders around a file: fer2013/fer2013/fer2013.csv
 
 
 @dataclass(frozen=True)
@@ -52,12 +51,10 @@ def find_pixel_files(path: Path, names: Sequence[str]) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    folders = [path] if path.is_dir() else []
-    for _ in range(_DEPTH + 1):
+    for folders in levels(path):
         found = {file: header for folder in folders for file, header in _tables(folder)}
         if found:
             return _chosen(path, found, names)
-        folders = [below for folder in folders for below in subfolders(folder)]
     return []
 
 
