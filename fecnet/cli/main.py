@@ -70,12 +70,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module, text) in _COMMANDS.items():
         module.add(commands.add_parser(name, help=text, description=text))
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = _attach_values(list(sys.argv[1:] if arguments is None else arguments))
     if words and words[0] in _INTERMIXED:
         options = commands.choices[words[0]].parse_intermixed_args(words[1:])
     else:
         options = parser.parse_args(words)
     return run_program(lambda: _run(options))
+
+
+def _attach_values(words: list[str]) -> list[str]:
+    """``--levels -/class`` as ``--levels=-/class``: argparse takes a value that starts with a dash for an option."""
+    attached: list[str] = []
+    for word in words:
+        if attached and attached[-1] == "--levels" and word.startswith("-/"):
+            attached[-1] += f"={word}"
+        else:
+            attached.append(word)
+    return attached
 
 
 def _run(options: argparse.Namespace) -> int:

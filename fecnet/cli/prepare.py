@@ -23,10 +23,18 @@ _LABELLED = {
         "CK+, the last three frames of each sequence, or 920 faces of eight classes",
         "ckplus48.npz, CK+48 folders, CK+ as published, or ckextended.csv",
     ),
-    "rafdb": ("RAF-DB, single labels", "folder with EmoLabel and Image/aligned"),
+    "rafdb": (
+        "RAF-DB, basic or compound expressions",
+        "folder with EmoLabel and Image/aligned, or with train_labels.csv and test_labels.csv, or class folders",
+    ),
     "affectnet": ("AffectNet, eight labels, valence, arousal", "folder with training.csv, validation.csv, or one CSV"),
     "expw": ("Expression in-the-Wild", "folder with label.lst and origin, or the list"),
-    "folder": ("images in folders named after their class", "folder of <class>/*.jpg or train|test/<class>/*.jpg"),
+    "jaffe": ("JAFFE, expression and person from the file names", "folder with KA.AN1.39.tiff, at any depth"),
+    "kdef": ("KDEF, expression and person from the file names", "folder with AF01/AF01ANS.JPG, at any depth"),
+    "folder": (
+        "images in folders named after their class",
+        "folder of <class>/*.jpg, with splits above or below, such as train/<class>/*.jpg; see --levels",
+    ),
     "csv": (
         "any list of images",
         "CSV file with the columns path,label and optionally split,subject, or other usual names; or with votes",
@@ -65,6 +73,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         _add_labelled(sources.add_parser(name, help=text, description=text), wanted)
     sources.choices["csv"].add_argument("--path-column", metavar="NAME", help="column of the paths (default: path)")
     sources.choices["csv"].add_argument("--label-column", metavar="NAME", help="column of the labels (default: label)")
+    sources.choices["folder"].add_argument(
+        "--levels",
+        metavar="LEVEL/…",
+        help="what the folders of each level below IN name: split, subject, class, or - for nothing, such as "
+        "subject/class; levels below are not read (default: splits by their words, else <class> alone)",
+    )
     sources.choices["csv"].add_argument(
         "--votes",
         type=lambda text: text.split(","),
@@ -166,15 +180,17 @@ def _prepare_labelled(options: argparse.Namespace) -> int:
 
 
 def _read_labelled(options: argparse.Namespace) -> LabelledSource:
+    """What the reader of the source finds, with the options that only it has."""
+    from fecnet.prepare.labelled.class_folders import read_folder
     from fecnet.prepare.labelled.csv_list import read_csv_list, read_csv_votes
     from fecnet.prepare.labelled.readers import READERS
 
+    if options.source == "folder":
+        return read_folder(options.input, options.levels)
     if options.source != "csv":
         return READERS[options.source](options.input)
     if options.votes and options.label_column:
-        raise UserError(
-            f"--label-column {options.label_column}: allowed: without --votes, whose columns are the labels"
-        )
+        raise UserError(f"--label-column {options.label_column}: allowed: without --votes, which names the labels")
     if options.votes:
         return read_csv_votes(options.input, options.votes, options.path_column)
     return read_csv_list(options.input, options.path_column, options.label_column)

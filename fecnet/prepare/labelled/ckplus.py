@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from fecnet.prepare.labelled.class_folders import read_class_folders
+from fecnet.prepare.labelled.class_words import find_class
 from fecnet.prepare.labelled.label_files import Dropped, hash_of, picture_name, subfolders
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
+from fecnet.prepare.labelled.picture_tree import read_tree
 from fecnet.prepare.labelled.pixel_rows import find_pixel_files, read_pixel_files
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import read_arrays
@@ -25,7 +27,7 @@ from fecnet.utils.files import read_arrays
 logger = logging.getLogger(__name__)
 
 CKPLUS_CLASSES = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "contempt")
-CSV_CLASSES = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "neutral", "contempt")  # 0..7 of the CSV
+CKPLUS_8_CLASSES = (*CKPLUS_CLASSES[:6], "neutral", "contempt")  # of copies with neutral faces, and 0..7 of the CSV
 FILE_NAME, CSV_NAME = "ckplus48.npz", "ckextended.csv"
 _CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")  # of *_emotion.txt
 _FRAMES = 3  # the last frames show the peak expression
@@ -45,18 +47,10 @@ def read_ckplus(path: Path) -> LabelledSource:
         return _read_published(path, images)
     if files := find_pixel_files(path, (CSV_NAME,)):
         logger.info("%s: no subjects in it: faces of a person may be in several splits", files[0])
-        return read_pixel_files(path, files, "ckplus", CSV_CLASSES)
-    source = read_class_folders(
-        path,
-        "ckplus",
-        size=48,
-        channels="grey",
-        classes=CKPLUS_CLASSES,
-        aliases={"happiness": "happy", "sad": "sadness", "angry": "anger"},
-    )
-    if not source.pictures:
-        layouts = f"{FILE_NAME}, {CSV_NAME}, <class>/S010_004_00000017.png, or cohn-kanade-images and Emotion"
-        raise DataError(f"{path}: not a CK+ layout; expected: {layouts}")
+        return read_pixel_files(path, files, "ckplus", CKPLUS_8_CLASSES)
+    words = {part for parts in read_tree(path).pictures for part in parts[:-1]}
+    classes = CKPLUS_8_CLASSES if find_class("neutral", [*words]) is not None else CKPLUS_CLASSES
+    source = read_class_folders(path, "ckplus", size=48, channels="grey", classes=classes)
     return replace(source, pictures=[_with_subject(picture) for picture in source.pictures])
 
 

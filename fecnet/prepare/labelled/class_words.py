@@ -30,9 +30,14 @@ def class_word(text: str) -> str:
 
 def find_class(text: str, classes: Sequence[str]) -> int | None:
     """Index of the class that ``text`` names, in any form of the word and any case; None if it names none."""
-    words = [class_word(name) for name in classes]
-    word = class_word(text)
+    words = [_joined(class_word(name)) for name in classes]
+    word = _joined(class_word(text))
     return words.index(word) if word in words else None
+
+
+def _joined(word: str) -> str:
+    """A class of several words, however they are joined: ``sadly_fearful``."""
+    return " ".join(word.replace("_", " ").replace("-", " ").split())
 
 
 def unknown_words(texts: Iterable[str], classes: Sequence[str]) -> list[str]:

@@ -19,14 +19,6 @@ from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSou
 from fecnet.prepare.labelled.pixel_rows import SIDE, find_pixel_files, read_pixel_files
 from fecnet.utils.errors import DataError
 
-_ALIASES = {
-    "anger": "angry",
-    "happiness": "happy",
-    "sadness": "sad",
-    "surprised": "surprise",
-    **{str(label): name for label, name in enumerate(FER_CLASSES)},
-}
-
 
 def read_fer2013_labels(path: Path) -> LabelledSource:
     """Read FER2013 in any of the layouts; 48×48 grayscale.
@@ -48,7 +40,7 @@ def read_fer2013_labels(path: Path) -> LabelledSource:
         raise DataError(
             f"{path}: FERPlus, which has votes but no labels of FER2013; read it by 'fecnet prepare ferplus'"
         )
-    return read_class_folders(path, "fer", size=SIDE, channels="grey", classes=FER_CLASSES, aliases=_ALIASES)
+    return read_class_folders(path, "fer", size=SIDE, channels="grey", classes=FER_CLASSES, numbers=0)
 
 
 def _read_npz(path: Path) -> LabelledSource:

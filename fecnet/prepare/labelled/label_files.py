@@ -11,25 +11,11 @@ from itertools import chain
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from fecnet.prepare.labelled.split_words import split_name as split_name
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
-
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-    "publictest": "public_test",
-    "public_test": "public_test",
-    "privatetest": "private_test",
-    "private_test": "private_test",
-}
-
 
 _STRAY = re.compile("[\udc80-\udcff]")  # how Python represents invalid UTF-8 bytes
 
@@ -43,11 +29,6 @@ class Dropped(defaultdict[str, Counter[str]]):
     def add(self, split: str, reason: str) -> None:
         """Count one."""
         self[split][reason] += 1
-
-
-def split_name(text: str) -> str | None:
-    """The split for a name such as ``Training`` or ``PublicTest``; None for an unknown name."""
-    return _SPLITS.get(text.strip().lower())
 
 
 def read_lines(path: Path) -> list[str]:

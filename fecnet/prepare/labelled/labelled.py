@@ -5,6 +5,7 @@ Shape suffixes: N kept faces, M labelled faces of a split, S pixels per side, C 
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from fecnet.prepare.votes import MIN_GAP, vote_triplets
 from fecnet.prepare.writer import PackedWriter
 from fecnet.structures import TripletType
 from fecnet.utils.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 CHANNELS = {"grey": ["grey"], "rgb": ["R", "G", "B"]}
 _TRIPLET_RULE = (
@@ -71,8 +74,8 @@ def prepare_labelled(
 
     Returns:
         The coverage, as in ``dataset.json``: for ``faces`` and each label set the counts read, kept, dropped by reason
-        and flagged; ``landmarks`` found and not found, where detected; ``triplets`` and their ``candidates``, where
-        requested.
+        and flagged; ``landmarks`` found and not found, where detected; ``warnings`` by split, where classes have no
+        face; ``triplets`` and their ``candidates``, where requested.
 
     Raises:
         DataError: no readable image, an option is out of range, or ``path`` exists.
@@ -96,7 +99,7 @@ def prepare_labelled(
         labels = _labels(written)
         if label_noise > 0 and TRAIN not in labels:
             raise DataError(f"label-noise: {source.origin} has no readable picture of split '{TRAIN}'")
-        coverage = _write_labels(writer, source, written, labels)
+        coverage = _write_labels(writer, source, written, labels) | _empty_classes(source, labels)
         if label_noise > 0:
             coverage |= write_label_noise(writer, source.name, source.classes, labels, rate=label_noise, seed=seed)
         requested = {split: num_train_triplets if split in (TRAIN, ALL) else num_eval_triplets for split in splits}
@@ -169,6 +172,18 @@ def _write_labels(
     faces = _covered(len(rows_N), dropped) | {"flagged": _flagged(written, rows_N)}
     counts = {name: written.landmarks[name] for name in ("found", "not_found")} if written.landmarks else {}
     return {"faces": faces} | ({"landmarks": counts} if counts else {}) | {source.name: coverage}
+
+
+def _empty_classes(source: LabelledSource, labels: Mapping[str, SplitLabels]) -> dict[str, Any]:
+    """The warnings of the coverage, said on the screen too: a net can neither learn nor be measured on such a class."""
+    warnings = {}
+    for split, written in labels.items():
+        counts_K = np.bincount(written.label_M, minlength=len(source.classes))
+        empty = [name for name, count in zip(source.classes, counts_K, strict=True) if not count]
+        if empty:
+            warnings[split] = f"no face of {', '.join(empty)}"
+            logger.warning("%s: warning: %s in split %s", source.origin, warnings[split], split)
+    return {"warnings": warnings} if warnings else {}
 
 
 def _in_order(splits: set[str]) -> list[str]:

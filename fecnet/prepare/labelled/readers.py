@@ -11,6 +11,8 @@ from fecnet.prepare.labelled.class_folders import read_folder
 from fecnet.prepare.labelled.csv_list import read_csv_list
 from fecnet.prepare.labelled.expw import read_expw
 from fecnet.prepare.labelled.fer2013_labels import read_fer2013_labels
+from fecnet.prepare.labelled.jaffe import read_jaffe
+from fecnet.prepare.labelled.kdef import read_kdef
 from fecnet.prepare.labelled.labelled_source import LabelledSource
 from fecnet.prepare.labelled.rafdb import read_rafdb
 
@@ -20,6 +22,8 @@ READERS: dict[str, Callable[[Path], LabelledSource]] = {
     "rafdb": read_rafdb,
     "affectnet": read_affectnet,
     "expw": read_expw,
+    "jaffe": read_jaffe,
+    "kdef": read_kdef,
     "folder": read_folder,
     "csv": read_csv_list,
 }
