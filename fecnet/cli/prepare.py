@@ -27,7 +27,10 @@ _LABELLED = {
         "RAF-DB, basic or compound expressions",
         "folder with EmoLabel and Image/aligned, or with train_labels.csv and test_labels.csv, or class folders",
     ),
-    "affectnet": ("AffectNet, eight labels, valence, arousal", "folder with training.csv, validation.csv, or one CSV"),
+    "affectnet": (
+        "AffectNet, eight labels, valence, arousal",
+        "folder with training.csv, validation.csv, one CSV, or folder with train_set/annotations, …",
+    ),
     "expw": ("Expression in-the-Wild", "folder with label.lst and origin, or the list"),
     "jaffe": ("JAFFE, expression and person from the file names", "folder with KA.AN1.39.tiff, at any depth"),
     "kdef": ("KDEF, expression and person from the file names", "folder with AF01/AF01ANS.JPG, at any depth"),
@@ -71,8 +74,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     for name, (text, wanted) in _LABELLED.items():
         _add_labelled(sources.add_parser(name, help=text, description=text), wanted)
-    sources.choices["csv"].add_argument("--path-column", metavar="NAME", help="column of the paths (default: path)")
-    sources.choices["csv"].add_argument("--label-column", metavar="NAME", help="column of the labels (default: label)")
+    sources.choices["csv"].add_argument(
+        "--path-column", metavar="NAME", help="column of the paths (default path, or the usual name that is there)"
+    )
+    sources.choices["csv"].add_argument(
+        "--label-column", metavar="NAME", help="column of the labels (default label, or the usual name that is there)"
+    )
     sources.choices["folder"].add_argument(
         "--levels",
         metavar="LEVEL/…",

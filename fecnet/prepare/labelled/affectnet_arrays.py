@@ -29,7 +29,7 @@ def find_annotated(path: Path) -> list[tuple[Path, str]]:
     for level in levels(path):
         found = [folder for folder in level if (folder / "annotations").is_dir() and (folder / "images").is_dir()]
         if found:
-            splits = [split_name(folder.resolve().name.lower().removesuffix("_set")) for folder in found]
+            splits = [split_name(folder.resolve().name) for folder in found]
             if len(found) > 1 and (None in splits or len({*splits}) < len(splits)):
                 names = ", ".join(folder.name for folder in found)
                 raise DataError(

@@ -110,7 +110,9 @@ def _split_column(path: Path, header: Sequence[str]) -> str | None:
     columns = [name for name in USUAL["split"] if name in header]
     other: dict[str, str] = {}
     for _, row in read_table(path, columns) if columns else ():
-        other |= {name: row[name] for name in columns if name not in other and split_name(row[name]) is None}
+        other |= {
+            name: row[name] for name in columns if row[name] and name not in other and split_name(row[name]) is None
+        }
     for name, value in other.items():
         logger.info("%s: column '%s' is not read as the split, for it holds '%s'", path, name, value)
     return find_column(path, [name for name in header if name not in other], "split")
