@@ -18,6 +18,7 @@ from fecnet.prepare.labelled.fer2013 import (
     IMAGES_SHA256,
     USAGES,
     Fer2013,
+    holds_fer2013,
     read_fer2013,
 )
 from fecnet.prepare.labelled.ferplus_folders import find_ferplus_lists, read_ferplus_folders
@@ -71,7 +72,8 @@ def prepare_ferplus(
         UserError: the source is missing or invalid, an option is out of range, or ``path`` exists.
     """
     check_noise(label_noise, _NUM_EMOTIONS)
-    lists = find_ferplus_lists(Path(source))
+    # A copy of FERPlus's repository holds the lists without the images, beside the votes.
+    lists = {} if holds_fer2013(Path(source)) else find_ferplus_lists(Path(source))
     if lists:
         fer = read_ferplus_folders(Path(source), lists)
         provenance = {f"{file.parent.name}/{file.name}": hash_file(file) for file in lists.values()}

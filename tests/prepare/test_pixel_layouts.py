@@ -71,6 +71,12 @@ def test_the_challenge_folder(tmp_path, capsys):
         read_fer2013_labels(tmp_path / "test.csv")
 
 
+def test_files_that_are_splits_by_their_names(tmp_path):
+    pixel_csv(tmp_path / "fer2013_train.csv", [0])
+    pixel_csv(tmp_path / "fer2013_test.csv", [1])
+    assert [row[1:] for row in found(read_fer2013_labels(tmp_path))] == [("disgust", "test"), ("angry", "train")]
+
+
 def test_files_that_may_each_be_meant_are_refused(tmp_path):
     pixel_csv(tmp_path / "a.csv", [0], ["Training"])
     pixel_csv(tmp_path / "b.csv", [0], ["Training"])
@@ -157,6 +163,14 @@ def test_ferplus_as_its_generator_writes_it(tmp_path, box, labels, pictures):
     assert coverage["faces"]["flagged"]["duplicate"] == 3 and len(data.triplets("private_test"))
     with (tmp_path / "out/faces.csv").open(encoding="utf-8") as file:
         assert next(csv.DictReader(file))["source"] == "FER2013Train/fer0000002.png"
+
+
+def test_lists_of_the_repository_without_images_are_passed_over(tmp_path):
+    images, arrays = few()
+    source = write_csv_files(tmp_path / "in", arrays, images)
+    write(source / "FERPlus/data/FER2013Train/label.csv", "fer0000002.png,10,0,0,0,0,0,0,0,0,0\n")
+    sha256 = hashlib.sha256(images.tobytes()).hexdigest()
+    assert prepare(source, tmp_path / "out", images_sha256=sha256)["faces"]["read"] == len(images)
 
 
 def test_the_generator_and_the_two_files_give_the_same(tmp_path):

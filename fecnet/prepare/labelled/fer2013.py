@@ -78,6 +78,14 @@ class Fer2013:
     blank_N: np.ndarray
 
 
+def holds_fer2013(path: Path) -> bool:
+    """Whether ``path`` is a file or holds ``fer2013.npz``, or the pixels and the votes as two CSV files."""
+    if path.is_file() or (path / FILE_NAME).is_file():
+        return True
+    files = find_pixel_files(path, CSV_NAMES)
+    return len(files) == 1 and _find_votes(path, files[0].parent).is_file()
+
+
 def read_fer2013(source: str | Path, *, images_sha256: str = IMAGES_SHA256) -> Fer2013:
     """Read and validate FER2013.
 

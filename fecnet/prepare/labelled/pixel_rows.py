@@ -18,6 +18,7 @@ from fecnet.utils.errors import DataError
 logger = logging.getLogger(__name__)
 
 SIDE = 48  # pixels
+_SET_WORDS = ("fer", "ck", "ckplus")
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,14 @@ def _chosen(path: Path, found: dict[Path, list[str]], names: Sequence[str]) -> l
             others = ", ".join(file.name for file in found if file != whole[0])
             logger.info("%s: reads %s, which holds all splits; not %s", path, whole[0].name, others)
         return whole
-    splits = [split_name(file.stem) for file in found]
+    splits = [_split_of(file) for file in found]
     if whole or (len(found) > 1 and (None in splits or len({*splits}) < len(splits))):
         raise DataError(f"{path}: {', '.join(file.name for file in found)} hold pixels; give one of these files")
     return list(found)
+
+
+def _split_of(file: Path) -> str | None:
+    return split_name(file.stem, _SET_WORDS)  # fer2013_train.csv
 
 
 def read_pixel_rows(path: Path) -> Iterator[PixelRow]:
@@ -93,7 +98,7 @@ def read_pixel_rows(path: Path) -> Iterator[PixelRow]:
     """
     header = read_header(path)
     label = find_column(path, header, "label", documented="emotion")
-    of_file = None if "usage" in header else split_name(path.stem) or ALL
+    of_file = None if "usage" in header else _split_of(path) or ALL
     for line, row in read_table(
         path, [name for name in ("pixels", label, "usage" if of_file is None else None) if name]
     ):
