@@ -83,6 +83,14 @@ def test_folds_are_splits(tmp_path):
     assert places(read_folder(tmp_path)) == [("a", "fold_1"), ("b", "fold_2")]
 
 
+def test_folders_of_one_split_are_said(tmp_path, capsys):
+    grow(tmp_path, "train_1/a/1.jpg", "train_2/a/1.jpg", "dev/b/1.jpg")
+    assert places(read_folder(tmp_path)) == [("a", "train"), ("b", "val")]
+    assert (
+        "read as split/class (val is dev, train is train_1 and train_2); classes: 0 a, 1 b" in capsys.readouterr().out
+    )
+
+
 def test_a_split_without_class_folders_is_counted(tmp_path):
     """The test part of a challenge has no labels."""
     grow(tmp_path, "Train/Angry/1.png", "Val/Happy/1.png", "Test/1.png", "Test/2.png")
@@ -116,6 +124,7 @@ def test_a_split_without_class_folders_is_counted(tmp_path):
         ),
         (["a/train/1.jpg", "b/1.jpg"], ["--levels class/split: class a b", "--levels class: class a b"]),
         (["images/1.jpg", "happy/1.jpg"], ["--levels class: class happy images"]),
+        (["val/happy/1.jpg", "val/train/1.jpg"], ["--levels split/class: split val, class happy train"]),
     ],
 )
 def test_two_readings_are_shown_and_either_can_be_chosen(tmp_path, capsys, names, readings):

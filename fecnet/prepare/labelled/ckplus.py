@@ -27,7 +27,16 @@ from fecnet.utils.files import read_arrays
 logger = logging.getLogger(__name__)
 
 CKPLUS_CLASSES = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "contempt")
-CKPLUS_8_CLASSES = (*CKPLUS_CLASSES[:6], "neutral", "contempt")  # of copies with neutral faces, and 0..7 of the CSV
+CSV_CLASSES = (
+    "anger",
+    "disgust",
+    "fear",
+    "happy",
+    "sadness",
+    "surprise",
+    "neutral",
+    "contempt",
+)  # 0..7 of the CSV, and copies with neutral
 FILE_NAME, CSV_NAME = "ckplus48.npz", "ckextended.csv"
 _CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")  # of *_emotion.txt
 _FRAMES = 3  # the last frames show the peak expression
@@ -47,9 +56,9 @@ def read_ckplus(path: Path) -> LabelledSource:
         return _read_published(path, images)
     if files := find_pixel_files(path, (CSV_NAME,)):
         logger.info("%s: no subjects in it: faces of a person may be in several splits", files[0])
-        return read_pixel_files(path, files, "ckplus", CKPLUS_8_CLASSES)
+        return read_pixel_files(path, files, "ckplus", CSV_CLASSES)
     words = {part for parts in read_tree(path).pictures for part in parts[:-1]}
-    classes = CKPLUS_8_CLASSES if find_class("neutral", [*words]) is not None else CKPLUS_CLASSES
+    classes = CSV_CLASSES if find_class("neutral", [*words]) is not None else CKPLUS_CLASSES
     source = read_class_folders(path, "ckplus", size=48, channels="grey", classes=classes)
     return replace(source, pictures=[_with_subject(picture) for picture in source.pictures])
 

@@ -131,7 +131,10 @@ def _read(
 
 def _tell(tree: PictureTree, levels: Levels, splits: dict[str, str], classes: Sequence[str]) -> None:
     """Say how the folders are read: what decides the labels is seen before any training."""
-    named = ", ".join(f"{split} in {folder}" for folder, split in splits.items() if split != folder)
+    folders_of: dict[str, list[str]] = {}
+    for folder, split in splits.items():
+        folders_of.setdefault(split, []).append(folder)
+    named = ", ".join(f"{split} is {' and '.join(of)}" for split, of in folders_of.items() if of != [split])
     order = ", ".join(f"{place} {name}" for place, name in enumerate(classes))
     logger.info(f"{tree.path}: folders read as {'/'.join(levels)}{f' ({named})' if named else ''}; classes: {order}")
     if tree.empty:

@@ -120,17 +120,18 @@ def free_levels(tree: PictureTree) -> Levels:
         raise DataError(f"{tree.path}: {seen}; allowed: <class>/*.jpg or <split>/<class>/*.jpg")
     first, rest = found[0], found[1:]
     names = tree.names(first)
-    if any(name in split_names(names) or says_nothing(name) for name in names):  # splits or containers beside others
-        _refuse(tree, [_levels({first: CLASS}), *([_levels({first: SPLIT, rest[0]: CLASS})] if rest else [])])
+    plain = _with_split(tree, first, start)
+    if split_names(names) or any(says_nothing(name) for name in names):  # splits or containers beside other names
+        as_splits = [_levels({first: SPLIT, rest[0]: CLASS})] if rest and split_names(names) else []
+        _refuse(tree, [plain, *([] if SPLIT in plain else as_splits)])
     if not _is_expressions(tree, first):
-        plain = _with_split(tree, first, start)
         expressions = next((level for level in rest if _is_expressions(tree, level)), None)
         if expressions is not None:
             other = dict(enumerate(_with_split(tree, expressions, start)))
             _refuse(tree, [_levels(other | ({first: SUBJECT} if other[first] == SKIPPED else {})), plain])
         if rest and not any(len(parts) == first + 2 for parts in tree.pictures):  # nothing lies right in these folders
             _refuse(tree, [plain, _with_split(tree, rest[0], start)])
-    return _with_split(tree, first, start)
+    return plain
 
 
 def _first_level(tree: PictureTree) -> int:
@@ -196,7 +197,7 @@ def _is_expressions(tree: PictureTree, level: int) -> bool:
 def _refuse(tree: PictureTree, readings: Sequence[Levels]) -> NoReturn:
     """Raise an error that shows what each reading would make of the folders."""
     shown = "; or ".join(f"--levels {'/'.join(levels)}: {describe(tree, levels)}" for levels in readings)
-    number = "two readings" if len(readings) > 1 else "splits or containers beside classes"
+    number = "two readings" if len(readings) > 1 else "folders of splits or containers beside classes"
     raise DataError(f"{tree.path}: {number}; choose {shown}")
 
 

@@ -142,13 +142,6 @@ def levels(path: Path) -> Iterator[list[Path]]:
             yield level
 
 
-def pictures_in(path: Path) -> tuple[list[Path], int]:
-    """The images in a folder and its subfolders, sorted by name, and the number of other files."""
-    files = sorted(entry for entry in path.rglob("*") if entry.is_file() and not entry.name.startswith("."))
-    pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
-    return pictures, len(files) - len(pictures)
-
-
 def picture_name(picture: Path, root: Path) -> str:
     """The path of an image relative to ``root``, with ``/``; invalid UTF-8 bytes are escaped."""
     relative = picture.relative_to(root).as_posix()
