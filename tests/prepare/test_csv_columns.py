@@ -13,7 +13,7 @@ def read(tmp_path, text, **columns):
     return read_csv_list(write(tmp_path / "list.csv", text), **columns)
 
 
-@pytest.mark.parametrize(("path", "label"), [("image", "emotion"), ("pth", "class"), ("File_Name", " Expression ")])
+@pytest.mark.parametrize(("path", "label"), [("image", "emotion"), ("pth", "class"), ("File Name", " Expression ")])
 def test_usual_names_are_read_and_said(tmp_path, capsys, path, label):
     source = read(tmp_path, f",{path},{label},relFCs\n0,a.png,happy,0.9\n1,b.png,sad,0.8\n")
     assert found(source) == [("a.png", "happy", "all"), ("b.png", "sad", "all")]
@@ -51,6 +51,10 @@ def test_several_possible_columns_are_refused_until_one_is_named(tmp_path):
 def test_lists_that_cannot_be_read_are_named(tmp_path, text, message):
     with pytest.raises(DataError, match=message):
         read(tmp_path, text)
+
+
+def test_white_space_separates_too(tmp_path):
+    assert found(read(tmp_path, "path  label\n'a.png' \t sad\n")) == [("a.png", "sad", "all")]
 
 
 @pytest.mark.parametrize("mark", [";", "\t"])

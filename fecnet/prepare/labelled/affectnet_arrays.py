@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from fecnet.faces.picture_files import PICTURE_SUFFIXES
 from fecnet.prepare.labelled.affectnet_labels import AFFECTNET_CLASSES, affect, expressions
-from fecnet.prepare.labelled.label_files import PICTURE_SUFFIXES, Dropped, levels, picture_name, split_name
+from fecnet.prepare.labelled.label_files import Dropped, levels, picture_name, split_name
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import open_array

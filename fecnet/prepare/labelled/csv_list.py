@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from fecnet.faces.picture_lists import tidy_path
 from fecnet.prepare.labelled.class_labels import free_classes, is_missing
 from fecnet.prepare.labelled.label_files import Dropped, hash_of, listed_picture, read_header, read_table, split_name
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
@@ -93,7 +94,7 @@ def _rows(path: Path, header: Sequence[str], name: str, label: str = "", votes: 
     needed = [column for column in (name, label, split, subject, *votes) if column]
     return [
         _Row(
-            row[name],
+            tidy_path(row[name]),
             row[label] if label else "",
             _split(row[split] if split else ALL),
             row[subject] if subject else "",

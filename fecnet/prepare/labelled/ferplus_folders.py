@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fecnet.faces.decode import read_photo
+from fecnet.faces.decode import UnreadableImage, decode_image
 from fecnet.faces.square_faces import load_square
 from fecnet.prepare.labelled.fer2013 import Fer2013, describe_rows
 from fecnet.prepare.labelled.ferplus_files import VOTES, vote_counts
@@ -98,12 +98,13 @@ def _picture_folder(file: Path, first: str) -> Path:
 
 
 def _pixels(file: Path, line: int, picture: Path) -> np.ndarray:
-    pixels = read_photo(picture)
-    if isinstance(pixels, str):
-        raise DataError(f"{file}: line {line}: {picture}: {pixels}")
-    if pixels.shape[:2] != (SIDE, SIDE):
-        height, width = pixels.shape[:2]
+    try:
+        image_HWC = decode_image(picture)
+    except (UnreadableImage, OSError) as error:
+        raise DataError(f"{file}: line {line}: {' '.join(str(error).split())}") from error
+    height, width = image_HWC.shape[:2]
+    if (height, width) != (SIDE, SIDE):
         raise DataError(f"{file}: line {line}: {picture}: {width}×{height} pixels; allowed: {SIDE}×{SIDE}")
-    grey = load_square(pixels, (), SIDE, grey=True)
+    grey = load_square(image_HWC, (), SIDE, grey=True)
     assert not isinstance(grey, str)
     return grey[..., 0]

@@ -11,11 +11,10 @@ from itertools import chain
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from fecnet.faces.picture_lists import separator_of, system_path
 from fecnet.prepare.labelled.split_words import split_name as split_name
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file
-
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 
 _STRAY = re.compile("[\udc80-\udcff]")  # how Python represents invalid UTF-8 bytes
 
@@ -58,9 +57,9 @@ def read_table(
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows of a CSV file with a header: line number and values by column name, stripped of spaces.
 
-    Values are separated by commas, or by semicolons or tabs where the first row has no comma. Missing values at the end
-    of a row are empty; column names are case-insensitive. A row with more values than columns is an error, since their
-    assignment is ambiguous.
+    Values are separated by what separates those of the first row: commas, semicolons, tabs or white space. Missing
+    values at the end of a row are empty; column names are case-insensitive. A row with more values than columns is an
+    error, since their assignment is ambiguous.
 
     Args:
         path: UTF-8, with or without byte-order mark, any line ends.
@@ -96,8 +95,10 @@ def _open_table(path: Path) -> tuple[Any, list[str]]:
     """A reader of the rows after the first one, and the first one."""
     lines = _text_of(path)
     start = next(lines, "")
-    delimiter = next((mark for mark in ",;\t" if mark in start), ",")
-    rows = csv.reader(chain([start], lines), delimiter=delimiter, strict=True)  # else an open quote swallows the rest
+    mark = separator_of(start)
+    every = chain([start], lines)
+    spaced = (" ".join(line.split()) + "\n" for line in every) if mark == " " else every
+    rows = csv.reader(spaced, delimiter=mark, strict=True)  # strict: else an open quote swallows the rest
     try:
         return rows, [value.strip() for value in next(rows, [])]
     except csv.Error as error:
@@ -155,8 +156,7 @@ def hash_of(*paths: Path) -> dict[str, str]:
 
 def listed_picture(root: Path, name: str) -> Path:
     """The image that a list names, with either kind of slash."""
-    swap = "\\" in name and not os.path.exists(root / name)  # noqa: PTH110 - raises for no name
-    return root / (name.replace("\\", "/") if swap else name)
+    return root / system_path(root, name)
 
 
 def is_inside(name: str) -> bool:

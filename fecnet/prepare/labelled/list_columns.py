@@ -6,27 +6,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from fecnet.faces.picture_lists import PATH_COLUMNS, column_name
 from fecnet.utils.errors import DataError
 
 logger = logging.getLogger(__name__)
 
 USUAL = {  # the documented name is that of the row
-    "path": (
-        *(
-            "file",
-            "filename",
-            "file_name",
-            "filepath",
-            "file_path",
-            "image",
-            "img",
-            "image_path",
-            "img_path",
-            "image_name",
-        ),
-        *("img_name", "image_file", "imagename", "imagepath", "name", "picture", "photo", "pth", "relative_path"),
-        *("rel_path", "subdirectory_filepath"),
-    ),
+    "path": PATH_COLUMNS[1:],
     "label": (
         *("labels", "class", "class_name", "class_id", "expression", "emotion", "category", "target"),
         *("expression_label", "emotion_label", "label_name"),
@@ -61,7 +47,7 @@ def find_column(
         return name
     if (documented or what) in header:
         return documented or what
-    found = [name for name in (what, *USUAL[what]) if name in header]
+    found = [name for usual in (what, *USUAL[what]) for name in header if column_name(name) == usual]
     if len(found) > 1:
         choose = f"; name it with csv --{what}-column" if what in _OPTIONS else ""
         raise DataError(f"{path}: columns {', '.join(found)} may each be the {what}; allowed: one of them{choose}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fecnet.prepare.labelled.label_files import PICTURE_SUFFIXES
+from fecnet.faces.picture_files import PICTURE_SUFFIXES
 from fecnet.utils.errors import DataError
 
 Parts = tuple[str, ...]  # of a path relative to the folder; of a file, the last one is its name
