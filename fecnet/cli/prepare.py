@@ -15,13 +15,22 @@ if TYPE_CHECKING:
 
 # Labelled sources, by their name in fecnet/prepare/labelled/readers.py: help, what IN is.
 _LABELLED = {
-    "fer2013": ("FER2013 with its seven labels", "fer2013.csv, fer2013.npz, a folder with one, or the Kaggle folders"),
-    "ckplus": ("CK+, the last three frames of each sequence", "ckplus48.npz, CK+48 folders, or CK+ as published"),
+    "fer2013": (
+        "FER2013 with its seven labels",
+        "fer2013.csv or icml_face_data.csv, train.csv, fer2013.npz, a folder with one, or the Kaggle folders",
+    ),
+    "ckplus": (
+        "CK+, the last three frames of each sequence, or 920 faces of eight classes",
+        "ckplus48.npz, CK+48 folders, CK+ as published, or ckextended.csv",
+    ),
     "rafdb": (
         "RAF-DB, basic or compound expressions",
         "folder with EmoLabel and Image/aligned, or with train_labels.csv and test_labels.csv, or class folders",
     ),
-    "affectnet": ("AffectNet, eight labels, valence, arousal", "folder with training.csv, validation.csv, or one CSV"),
+    "affectnet": (
+        "AffectNet, eight labels, valence, arousal",
+        "folder with training.csv, validation.csv, one CSV, or folder with train_set/annotations, …",
+    ),
     "expw": ("Expression in-the-Wild", "folder with label.lst and origin, or the list"),
     "jaffe": ("JAFFE, expression and person from the file names", "folder with KA.AN1.39.tiff, at any depth"),
     "kdef": ("KDEF, expression and person from the file names", "folder with AF01/AF01ANS.JPG, at any depth"),
@@ -31,7 +40,7 @@ _LABELLED = {
     ),
     "csv": (
         "any list of images",
-        "CSV file with the columns path,label and optionally split,subject; or with votes, see --votes",
+        "CSV file with the columns path,label and optionally split,subject, or other usual names; or with votes",
     ),
 }
 
@@ -50,7 +59,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     ferplus = sources.add_parser("ferplus", help="FER2013 faces, both label sets, triplets from FERPlus votes")
     ferplus.add_argument(
-        "fer2013", type=Path, help="fer2013.npz, or a folder with it or with fer2013.csv and fer2013new.csv"
+        "fer2013",
+        type=Path,
+        help="fer2013.npz, or a folder with it, with fer2013.csv and fer2013new.csv, or with FERPlus's FER2013Train, …",
     )
     _add_label_noise(ferplus)
     ferplus.set_defaults(run=_prepare_ferplus)
@@ -63,6 +74,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     for name, (text, wanted) in _LABELLED.items():
         _add_labelled(sources.add_parser(name, help=text, description=text), wanted)
+    sources.choices["csv"].add_argument(
+        "--path-column", metavar="NAME", help="column of the paths (default path, or the usual name that is there)"
+    )
+    sources.choices["csv"].add_argument(
+        "--label-column", metavar="NAME", help="column of the labels (default label, or the usual name that is there)"
+    )
     sources.choices["folder"].add_argument(
         "--levels",
         metavar="LEVEL/…",
@@ -172,14 +189,18 @@ def _prepare_labelled(options: argparse.Namespace) -> int:
 def _read_labelled(options: argparse.Namespace) -> LabelledSource:
     """What the reader of the source finds, with the options that only it has."""
     from fecnet.prepare.labelled.class_folders import read_folder
-    from fecnet.prepare.labelled.csv_list import read_csv_votes
+    from fecnet.prepare.labelled.csv_list import read_csv_list, read_csv_votes
     from fecnet.prepare.labelled.readers import READERS
 
     if options.source == "folder":
         return read_folder(options.input, options.levels)
-    if options.source == "csv" and options.votes:
-        return read_csv_votes(options.input, options.votes)
-    return READERS[options.source](options.input)
+    if options.source != "csv":
+        return READERS[options.source](options.input)
+    if options.votes and options.label_column:
+        raise UserError(f"--label-column {options.label_column}: allowed: without --votes, which names the labels")
+    if options.votes:
+        return read_csv_votes(options.input, options.votes, options.path_column)
+    return read_csv_list(options.input, options.path_column, options.label_column)
 
 
 def _landmarks(options: argparse.Namespace) -> LandmarkFaces | None:

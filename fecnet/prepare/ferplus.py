@@ -18,12 +18,15 @@ from fecnet.prepare.labelled.fer2013 import (
     IMAGES_SHA256,
     USAGES,
     Fer2013,
+    holds_fer2013,
     read_fer2013,
 )
+from fecnet.prepare.labelled.ferplus_folders import find_ferplus_lists, read_ferplus_folders
 from fecnet.prepare.labelled.label_noise import SplitLabels, check_noise, write_label_noise
 from fecnet.prepare.labelled.labelled_source import TRAIN
 from fecnet.prepare.votes import MIN_GAP, split_half_agreement, vote_triplets
 from fecnet.prepare.writer import PackedWriter, face_key
+from fecnet.utils.files import hash_file
 
 _NUM_EMOTIONS = len(FERPLUS_CLASSES)
 
@@ -48,7 +51,8 @@ def prepare_ferplus(
     Triplets also omit duplicates and faces with tied majorities, whose triplet type is undefined.
 
     Args:
-        source: ``fer2013.npz`` or its folder, or one with ``fer2013.csv`` and ``fer2013new.csv``.
+        source: ``fer2013.npz`` or its folder, one with ``fer2013.csv`` and ``fer2013new.csv``, or one with the folders
+            that FERPlus's generator writes, ``FER2013Train`` and others: those have no label set ``fer``.
         path: the folder to create.
         seed: of triplets and label noise; each split has its own random stream.
         num_train_triplets: for ``train``.
@@ -68,7 +72,14 @@ def prepare_ferplus(
         UserError: the source is missing or invalid, an option is out of range, or ``path`` exists.
     """
     check_noise(label_noise, _NUM_EMOTIONS)
-    fer = read_fer2013(source, images_sha256=images_sha256)
+    # A copy of FERPlus's repository holds the lists without the images, beside the votes.
+    lists = {} if holds_fer2013(Path(source)) else find_ferplus_lists(Path(source))
+    if lists:
+        fer = read_ferplus_folders(Path(source), lists)
+        provenance = {f"{file.parent.name}/{file.name}": hash_file(file) for file in lists.values()}
+    else:
+        fer = read_fer2013(source, images_sha256=images_sha256)
+        provenance = {f"{FILE_NAME}: sha256 of the images": images_sha256}
     flags = _flags(fer)
     coverage: dict[str, Any] = {
         "rules": {"min_gap": MIN_GAP, "seed": seed},
@@ -80,16 +91,22 @@ def prepare_ferplus(
     )
     with writer:
         writer.add_faces(fer.image_NHW[..., None], _records(fer, flags))
-        coverage["fer"] = _write_fer(writer, fer, flags)
+        if fer.emotion_N is not None:
+            coverage["fer"] = _write_fer(writer, fer, fer.emotion_N, flags)
         coverage["ferplus"] = _write_ferplus(writer, fer, flags)
         if label_noise > 0:
             coverage |= _write_noise(writer, fer, label_noise, seed)
         requested = dict(zip(USAGES, (num_train_triplets, num_eval_triplets, num_eval_triplets), strict=True))
         coverage |= _write_triplets(writer, fer, requested, seed=seed, progress=progress)
         writer.set_faces(FaceRecipe())
-        writer.set_sources({f"{FILE_NAME}: sha256 of the images": images_sha256})
+        writer.set_sources(provenance)
         writer.set_coverage(coverage)
     return coverage
+
+
+def _usages(fer: Fer2013) -> list[tuple[int, str]]:
+    """Index and name of the splits that have faces."""
+    return [(usage, split) for usage, split in enumerate(USAGES) if (fer.usage_N == usage).any()]
 
 
 def _flags(fer: Fer2013) -> dict[str, np.ndarray]:
@@ -151,7 +168,7 @@ def _records(fer: Fer2013, flags: dict[str, np.ndarray]) -> list[dict[str, Any]]
     """Rows of faces.csv; without a box, the key depends on the source only."""
     records = []
     for row, first in enumerate(fer.duplicate_of_N.tolist()):
-        source = f"fer2013.csv#{row}"
+        source = fer.source_N[row]
         records.append(
             {
                 "key": face_key(source),
@@ -163,19 +180,21 @@ def _records(fer: Fer2013, flags: dict[str, np.ndarray]) -> list[dict[str, Any]]
     return records
 
 
-def _write_fer(writer: PackedWriter, fer: Fer2013, flags: dict[str, np.ndarray]) -> dict[str, Any]:
+def _write_fer(
+    writer: PackedWriter, fer: Fer2013, emotion_N: np.ndarray, flags: dict[str, np.ndarray]
+) -> dict[str, Any]:
     coverage = {}
-    for usage, split in enumerate(USAGES):
+    for usage, split in _usages(fer):
         read_N = fer.usage_N == usage
         rows_M = np.flatnonzero(read_N)
-        writer.add_labels("fer", split, classes=FER_CLASSES, faces_M=rows_M, label_M=fer.emotion_N[rows_M])
+        writer.add_labels("fer", split, classes=FER_CLASSES, faces_M=rows_M, label_M=emotion_N[rows_M])
         coverage[split] = _coverage(read_N, {}) | {"flagged": _totals(flags, rows_M)}
     return coverage
 
 
 def _write_ferplus(writer: PackedWriter, fer: Fer2013, flags: dict[str, np.ndarray]) -> dict[str, Any]:
     coverage, faults = {}, _label_faults(fer)
-    for usage, split in enumerate(USAGES):
+    for usage, split in _usages(fer):
         read_N = fer.usage_N == usage
         labels = _ferplus_labels(fer, _kept_rows(read_N, faults))
         writer.add_labels("ferplus", split, classes=FERPLUS_CLASSES, **labels._asdict())
@@ -195,9 +214,11 @@ def _write_noise(writer: PackedWriter, fer: Fer2013, rate: float, seed: int) -> 
     """A label set with noise on unambiguous faces only: most annotators of each face agree on its label."""
     emotion_NK, faults = fer.votes_NV[:, :_NUM_EMOTIONS], _label_faults(fer)
     no_majority_N = 2 * emotion_NK.max(axis=1).astype(int) <= emotion_NK.sum(axis=1)
-    of_split = {split: faults | ({"no_strict_majority": no_majority_N} if split == TRAIN else {}) for split in USAGES}
-    read = {split: fer.usage_N == usage for usage, split in enumerate(USAGES)}
-    labels = {split: _ferplus_labels(fer, _kept_rows(read[split], of_split[split])) for split in USAGES}
+    of_split = {
+        split: faults | ({"no_strict_majority": no_majority_N} if split == TRAIN else {}) for _, split in _usages(fer)
+    }
+    read = {split: fer.usage_N == usage for usage, split in _usages(fer)}
+    labels = {split: _ferplus_labels(fer, _kept_rows(read[split], of_split[split])) for split in read}
     coverage = write_label_noise(writer, "ferplus", FERPLUS_CLASSES, labels, rate=rate, seed=seed)
     for splits in coverage.values():
         for split, counts in splits.items():
@@ -210,7 +231,7 @@ def _write_triplets(
 ) -> dict[str, Any]:
     coverage: dict[str, Any] = {"triplets": {}, "candidates": {}, "split_half_agreement": {}}
     faults, emotion_NK = _triplet_faults(fer), fer.votes_NV[:, :_NUM_EMOTIONS]
-    for usage, split in enumerate(USAGES):
+    for usage, split in _usages(fer):
         triplet_seed, halves_seed = np.random.SeedSequence([seed, usage]).spawn(2)
         read_N = fer.usage_N == usage
         rows_M = _kept_rows(read_N, faults)

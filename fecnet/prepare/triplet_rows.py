@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fecnet.prepare.labelled.label_base import label_base
+from fecnet.prepare.label_base import label_base
 from fecnet.prepare.text_rows import Tally
 from fecnet.structures import TripletType
 

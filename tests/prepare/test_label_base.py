@@ -2,7 +2,7 @@
 
 import pytest
 
-from fecnet.prepare.labelled.label_base import label_base
+from fecnet.prepare.label_base import label_base
 from fecnet.utils.errors import DataError
 
 

@@ -95,8 +95,8 @@ def test_csv_list_of_words_without_split(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no column path, label; seen: an empty file"),
-        (b"file,label\n", "no column path; seen: file, label"),
+        (b"", "no column path; seen: an empty file"),
+        (b"where,label\n", "no column path; seen: where, label; name it with csv --path-column"),
         (b"path,label\na,b\nJos\xe9,1\n", "line 3: not UTF-8 text: a byte 0xe9; save it as UTF-8"),
         (b'path,label\n"a.jpg,happy\nb.jpg,sad\n', "line 3: not CSV: unexpected end of data"),
         (b"path,label\na.jpg,sad\nb,c.jpg,sad\n", "line 3: 3 values for 2 columns; quote values"),
@@ -195,7 +195,7 @@ def test_affectnet(tmp_path):
 
 @pytest.mark.parametrize(("listed", "photos"), [("label.lst", "origin"), ("label/label.lst", "image/origin")])
 def test_expw(tmp_path, listed, photos):
-    text = "a b.jpg 0 2 1 9 10 60.5 3\na b.jpg 1 2 11 19 10 40 6\nc.jpg 0 2 1 10 9 60 7\nc.jpg 0 2\n"
+    text = "a b.jpg 0 2 1 9 10 60.5 3\na b.jpg 1 2 11 19 10 40 6\nc.jpg 0 2 1 10 9 60 9\nc.jpg 0 2\n"
     write(tmp_path / listed, text)
     save(tmp_path / photos / "a b.jpg", size=(24, 16))
     source = read_expw(tmp_path)
@@ -221,7 +221,7 @@ def test_fer2013_csv(tmp_path):
         fer_row(3, 0, "Training"),
         fer_row(6, 1, "PublicTest"),
         fer_row(0, 2, "PrivateTest"),
-        fer_row(7, 3, "Training"),
+        fer_row(9, 3, "Training"),
         fer_row("", 3, "Training"),
         fer_row(1, 4, "Other"),
         "1,1 2 3,Training",
@@ -236,7 +236,10 @@ def test_fer2013_csv(tmp_path):
         ("fer2013.csv#1", "neutral", "public_test"),
         ("fer2013.csv#2", "angry", "private_test"),
     ]
-    assert dropped(source) == {"train": {"unknown_label": 2, "bad_pixels": 2}, "unknown": {"unknown_split": 1}}
+    assert dropped(source) == {
+        "train": {"unknown_label": 1, "no_label": 1, "bad_pixels": 2},
+        "unknown": {"unknown_split": 1},
+    }
     assert main(["prepare", "fer2013", str(path), str(tmp_path / "out")]) == 0
     np.testing.assert_array_equal(
         PackedDataset(tmp_path / "out").faces_NHWC[..., 0], np.stack([pixels(seed) for seed in range(3)])

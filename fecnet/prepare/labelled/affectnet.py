@@ -1,102 +1,129 @@
-"""Reads AffectNet's manually annotated part: CSV files with a box, an expression, valence and arousal per face.
+"""Reads AffectNet: lists with a box, an expression, valence and arousal per face, or arrays with one value each.
 
-Mollahosseini et al., arXiv:1708.03985.
+Mollahosseini et al., arXiv:1708.03985. The lists are of the release of whole photos, and of copies of it; the arrays of
+the release of 2021, whose images are cropped faces.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from fecnet.prepare.labelled.label_files import Dropped, hash_of, is_inside, read_table, split_name
+from fecnet.prepare.labelled.affectnet_arrays import find_annotated, read_annotated
+from fecnet.prepare.labelled.affectnet_labels import AFFECTNET_CLASSES, affect, expressions, number
+from fecnet.prepare.labelled.label_files import Dropped, hash_of, is_inside, read_header, read_table, subfolders
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
+from fecnet.prepare.labelled.list_columns import need_column
+from fecnet.prepare.labelled.split_words import split_name
+from fecnet.prepare.text_rows import whole_number
 from fecnet.utils.errors import DataError
 
-AFFECTNET_CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")  # 0..7
-_NO_EMOTION = {8: "none", 9: "uncertain", 10: "not_a_face"}
-_NEEDED = ("subdirectory_filepath", "expression")
+_PATH, _LABEL = "subdirectory_filepath", "expression"
 _COLUMNS = (  # of a file without a header
-    "subdirectory_filepath",
-    "face_x",
-    "face_y",
-    "face_width",
-    "face_height",
-    "facial_landmarks",
-    "expression",
-    "valence",
-    "arousal",
+    *(_PATH, "face_x", "face_y", "face_width", "face_height", "facial_landmarks", _LABEL, "valence", "arousal"),
 )
-_FOLDERS = ("Manually_Annotated_Images", "Manually_Annotated/Manually_Annotated_Images")
+_FOLDERS = tuple(
+    f"{kind}_Annotated{below}"
+    for kind in ("Manually", "Automatically")
+    for below in ("_Images", f"/{kind}_Annotated_Images", "")
+)
+_PICTURES = ("image", "images", "img", "imgs", "faces")  # folders that say nothing else
 
 
 def read_affectnet(path: Path) -> LabelledSource:
-    """Faces cropped by their boxes; rows without one of the eight expressions are counted by their other label.
+    """Faces cropped by their boxes, where there are any; rows without one of the eight expressions are counted.
 
     Args:
-        path: the folder with ``training.csv`` and ``validation.csv`` (splits ``train`` and ``val``) and the pictures
-            in ``Manually_Annotated_Images`` or beside the files; or one such CSV file.
+        path: the folder with ``training.csv`` and ``validation.csv`` (splits ``train`` and ``val``), or one that holds
+            theirs; one CSV file; or the folder with ``train_set`` and ``val_set``. Images are searched in
+            ``Manually_Annotated_Images`` and beside the files, whether paths begin with that folder or not.
 
     Raises:
-        DataError: no CSV file, or a column is missing.
+        DataError: none of these, or damaged; a column is missing, a label is an unknown word, or a path names several
+            images.
     """
-    root = path.parent if path.is_file() else path
-    files = [path] if path.is_file() else [file for file in _split_files(path) if file.is_file()]
+    if folders := find_annotated(path):
+        return read_annotated(path, folders)
+    files = [path] if path.is_file() else _lists(path)
     if not files:
-        raise DataError(f"{path}: no training.csv or validation.csv")
-    images = next((root / folder for folder in _FOLDERS if (root / folder).is_dir()), root)
+        raise DataError(f"{path}: no training.csv or validation.csv, and no train_set/annotations")
+    rows = [(file, row) for file in files for row in _rows(file)]
+    index = expressions({row[_LABEL] for _, row in rows}, str(files[0] if len(files) == 1 else path))
+    roots = {file: _roots(file.parent, split_name(file.stem) or ALL) for file in files}
     pictures, dropped = [], Dropped()
-    for file in files:
-        split = split_name(file.stem) or ALL
-        for _, row in read_table(file, _NEEDED, _COLUMNS):
-            picture = _picture(row, images, split)
-            if isinstance(picture, str):
-                dropped.add(split, picture)
-            else:
-                pictures.append(picture)
+    for file, row in rows:
+        picture = _picture(row, index[row[_LABEL]], roots[file])
+        if isinstance(picture, str):
+            dropped.add(split_name(file.stem) or ALL, picture)
+        else:
+            pictures.append(picture)
     return LabelledSource(
         "affectnet", path, AFFECTNET_CLASSES, pictures, 112, dropped=dropped, provenance=hash_of(*files)
     )
 
 
-def _split_files(path: Path) -> list[Path]:
-    return [path / "training.csv", path / "validation.csv"]
+def _lists(path: Path) -> list[Path]:
+    """The lists of splits, or else ``labels.csv``, of the first folder that has some: ``path`` or one below."""
+    for folder in (path, *subfolders(path)) if path.is_dir() else ():
+        tables = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".csv" and file.is_file())
+        splits = {file: split for file in tables if (split := split_name(file.stem))}
+        if len({*splits.values()}) < len(splits):
+            raise DataError(f"{folder}: {', '.join(file.name for file in splits)}; allowed: one list of each split")
+        if found := list(splits) or [file for file in tables if file.stem.lower() == "labels"]:
+            return found
+    return []
 
 
-def _picture(row: dict[str, str], images: Path, split: str) -> LabelledPicture | str:
+def _rows(file: Path) -> list[dict[str, str]]:
+    """The rows, with path and label under the published names."""
+    header = read_header(file)
+    if len(header) == len(_COLUMNS) and whole_number(header[_COLUMNS.index(_LABEL)]) is not None:
+        return [row for _, row in read_table(file, (_PATH, _LABEL), _COLUMNS)]
+    path, label = (
+        need_column(file, header, "path", documented=_PATH),
+        need_column(file, header, "label", documented=_LABEL),
+    )
+    return [row | {_PATH: row[path], _LABEL: row[label]} for _, row in read_table(file, (path, label))]
+
+
+def _roots(folder: Path, split: str) -> list[tuple[Path, str]]:
+    """Where images may be, and the split of those found there; folders of other splits than that of a list are not."""
+    below = [(found, split_name(found.name), found.name.lower() in _PICTURES) for found in subfolders(folder)]
+    named = [(found, of or split) for found, of, plain in below if plain or (of and split in (of, ALL))]
+    published = [(base / name, split) for base in (folder, folder.parent) for name in (*_FOLDERS, "")]
+    return [(root, of) for root, of in (*published, *named) if root.is_dir()]
+
+
+def _picture(row: dict[str, str], label: int | str, roots: Sequence[tuple[Path, str]]) -> LabelledPicture | str:
     """The face of a row, or the reason why there is none."""
-    expression = _number(row["expression"])
-    if expression in _NO_EMOTION:
-        return _NO_EMOTION[int(expression)]
-    if expression not in range(len(AFFECTNET_CLASSES)):
-        return "unknown_label"
-    name = row["subdirectory_filepath"]
+    name, box = row[_PATH].replace("\\", "/"), _box(row)
+    if isinstance(label, str):
+        return label
     if not name:
         return "no_path"
     if not is_inside(name):
         return "bad_path"
-    box = _box(row)
     if box is None:
         return "bad_box"
-    return LabelledPicture(name, images / name, int(expression), split, box=box, valence_arousal=_valence_arousal(row))
+    places = [(root / name, split) for root, split in roots if (root / name).is_file()] or [
+        (roots[0][0] / name, roots[0][1])
+    ]
+    if len(places) > 1:
+        raise DataError(f"{places[0][0]} and {places[1][0]}: the list names {name}; allowed: one image of that path")
+    return LabelledPicture(
+        name,
+        places[0][0],
+        label,
+        places[0][1],
+        box=box,
+        valence_arousal=affect(row.get("valence", ""), row.get("arousal", "")),
+    )
 
 
 def _box(row: dict[str, str]) -> tuple[float, ...] | None:
     """Left, top, right, bottom; empty where the file has no boxes: its images are face crops."""
     if "face_x" not in row:
         return ()
-    x, y, width, height = (_number(row.get(f"face_{name}", "")) for name in ("x", "y", "width", "height"))
-    sound = all(abs(number) < 1e6 for number in (x, y, width, height)) and min(width, height) > 0
+    x, y, width, height = (number(row.get(f"face_{name}", "")) for name in ("x", "y", "width", "height"))
+    sound = all(abs(edge) < 1e6 for edge in (x, y, width, height)) and min(width, height) > 0
     return (x, y, x + width, y + height) if sound else None
-
-
-def _valence_arousal(row: dict[str, str]) -> tuple[float, float] | None:
-    """Both, or None where one is not in -1..1; the files write -2 for missing."""
-    valence, arousal = (_number(row.get(name, "")) for name in ("valence", "arousal"))
-    return (valence, arousal) if abs(valence) <= 1 and abs(arousal) <= 1 else None
-
-
-def _number(text: str) -> float:
-    """NaN if not a number."""
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")

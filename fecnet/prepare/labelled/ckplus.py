@@ -2,10 +2,13 @@
 
 Lucey et al., "The Extended Cohn-Kanade Dataset (CK+)". There is no official split: all faces are in split ``all``.
 Frames of a sequence are nearly identical, so evaluation needs a split by subject.
+
+``ckextended.csv`` is another extract: 920 faces as pixels, with neutral ones, in eight classes and three random splits.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +20,24 @@ from fecnet.prepare.labelled.class_words import find_class
 from fecnet.prepare.labelled.label_files import Dropped, hash_of, picture_name, subfolders
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
 from fecnet.prepare.labelled.picture_tree import read_tree
+from fecnet.prepare.labelled.pixel_rows import find_pixel_files, read_pixel_files
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import read_arrays
 
+logger = logging.getLogger(__name__)
+
 CKPLUS_CLASSES = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "contempt")
-CSV_CLASSES = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "neutral", "contempt")  # 0..7 of the CSV
-FILE_NAME = "ckplus48.npz"
+CSV_CLASSES = (
+    "anger",
+    "disgust",
+    "fear",
+    "happy",
+    "sadness",
+    "surprise",
+    "neutral",
+    "contempt",
+)  # 0..7 of the CSV, and copies with neutral
+FILE_NAME, CSV_NAME = "ckplus48.npz", "ckextended.csv"
 _CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")  # of *_emotion.txt
 _FRAMES = 3  # the last frames show the peak expression
 _NAME = re.compile(r"(S\d+)_(\d+)_(\d+)\.\w+$")  # S010_004_00000017.png: subject, sequence, frame
@@ -39,6 +54,9 @@ def read_ckplus(path: Path) -> LabelledSource:
     images = _folder(path, "cohn-kanade-images")
     if images is not None:
         return _read_published(path, images)
+    if files := find_pixel_files(path, (CSV_NAME,)):
+        logger.info("%s: no subjects in it: faces of a person may be in several splits", files[0])
+        return read_pixel_files(path, files, "ckplus", CSV_CLASSES)
     words = {part for parts in read_tree(path).pictures for part in parts[:-1]}
     classes = CSV_CLASSES if find_class("neutral", [*words]) is not None else CKPLUS_CLASSES
     source = read_class_folders(path, "ckplus", size=48, channels="grey", classes=classes)

@@ -2,43 +2,65 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from fecnet.prepare.labelled.label_files import Dropped, hash_of, read_table, split_name
+from fecnet.faces.picture_lists import tidy_path
+from fecnet.prepare.labelled.class_labels import free_classes, is_missing
+from fecnet.prepare.labelled.label_files import Dropped, hash_of, listed_picture, read_header, read_table
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
+from fecnet.prepare.labelled.list_columns import USUAL, find_column, need_column
+from fecnet.prepare.labelled.split_words import split_name
 from fecnet.utils.errors import DataError
 
+logger = logging.getLogger(__name__)
+
 _OTHER_COLUMNS = ("path", "label", "split", "subject")
-_WHOLE = re.compile(r"-?\d+")
 
 
-def read_csv_list(path: Path) -> LabelledSource:
+class _Row(NamedTuple):
+    """What a row says, whatever its columns are called; empty where it says nothing."""
+
+    path: str
+    label: str
+    split: str
+    subject: str
+    votes: tuple[str, ...]
+
+
+def read_csv_list(path: Path, path_column: str | None = None, label_column: str | None = None) -> LabelledSource:
     """Read images listed in a CSV file, with paths relative to its folder.
 
-    Classes are the labels found: integers ordered by value, words by name. Common names of splits become ``train``,
-    ``val`` and ``test``, others stay as they are; without the column all are in split ``all``.
+    Columns of other usual names (``image``, ``emotion``, …) are read too, which is said in one line; others, such as
+    the unnamed index of a data-frame library, are ignored. Classes are the labels found, see ``free_classes``. Common
+    names of splits become ``train``, ``val`` and ``test``, others stay as they are; without it all are in ``all``.
+
+    Args:
+        path: the file.
+        path_column: name of the column with the paths.
+        label_column: name of the column with the labels.
 
     Raises:
-        DataError: no such file, not a CSV file, or a column is missing.
+        DataError: no such file, not a CSV file, or a column is missing or not unique.
     """
-    rows = [row for _, row in read_table(path, ("path", "label"))]
-    classes = _classes({row["label"] for row in rows} - {""})
-    index = {name: place for place, name in enumerate(classes)}
+    header = read_header(path)
+    name = need_column(path, header, "path", path_column)
+    rows = _rows(path, header, name, need_column(path, header, "label", label_column))
+    classes, index = free_classes({row.label for row in rows if not is_missing(row.label)}, str(path))
     pictures, dropped = [], Dropped()
     for row in rows:
-        split = _split(row)
-        fault = _fault(row, split) or ("" if row["label"] else "no_label")
+        fault = _fault(row) or ("no_label" if is_missing(row.label) else "")
         if fault:
-            dropped.add(split or "unknown", fault)
+            dropped.add(row.split or "unknown", fault)
         else:
-            pictures.append(_picture(path, row, index[row["label"]], split))
+            pictures.append(_picture(path, row, index[row.label]))
     return LabelledSource("label", path, classes, pictures, 112, dropped=dropped, provenance=hash_of(path))
 
 
-def read_csv_votes(path: Path, classes: Sequence[str]) -> LabelledSource:
+def read_csv_votes(path: Path, classes: Sequence[str], path_column: str | None = None) -> LabelledSource:
     """Read images listed in a CSV file with one column per class: the number or share of annotators who chose it.
 
     The label is the class with most votes, the first of ``classes`` on a tie. Paths and splits as in ``read_csv_list``.
@@ -46,6 +68,7 @@ def read_csv_votes(path: Path, classes: Sequence[str]) -> LabelledSource:
     Args:
         path: the file.
         classes: the columns, in label order.
+        path_column: name of the column with the paths.
 
     Raises:
         DataError: as ``read_csv_list``; fewer than two classes, or a duplicate or reserved column name.
@@ -55,38 +78,67 @@ def read_csv_votes(path: Path, classes: Sequence[str]) -> LabelledSource:
         reserved = ", ".join(_OTHER_COLUMNS)
         raise DataError(f"votes: {','.join(classes)!r}; allowed: two or more different columns, none of {reserved}")
     pictures, dropped = [], Dropped()
-    for _, row in read_table(path, ("path", *columns)):
-        split, votes = _split(row), _votes([row[name] for name in columns])
-        fault = _fault(row, split) or (votes if isinstance(votes, str) else "")
+    header = read_header(path)
+    for row in _rows(path, header, need_column(path, header, "path", path_column), votes=columns):
+        votes = _votes(row.votes)
+        fault = _fault(row) or (votes if isinstance(votes, str) else "")
         if fault or isinstance(votes, str):
-            dropped.add(split or "unknown", fault)
+            dropped.add(row.split or "unknown", fault)
         else:
-            pictures.append(_picture(path, row, votes.index(max(votes)), split, votes))
+            pictures.append(_picture(path, row, votes.index(max(votes)), votes))
     names = tuple(name.strip() for name in classes)
     return LabelledSource("votes", path, names, pictures, 112, dropped=dropped, provenance=hash_of(path))
 
 
-def _picture(
-    path: Path, row: dict[str, str], label: int, split: str, votes: tuple[float, ...] | None = None
-) -> LabelledPicture:
-    picture = path.parent / row["path"]
-    return LabelledPicture(row["path"], picture, label, split, subject=row.get("subject", ""), votes=votes)
+def _rows(path: Path, header: Sequence[str], name: str, label: str = "", votes: Sequence[str] = ()) -> list[_Row]:
+    split, subject = _split_column(path, header), find_column(path, header, "subject")
+    needed = [column for column in (name, label, split, subject, *votes) if column]
+    return [
+        _Row(
+            tidy_path(row[name]),
+            row[label] if label else "",
+            _split(row[split] if split else ALL),
+            row[subject] if subject else "",
+            tuple(row[column] for column in votes),
+        )
+        for _, row in read_table(path, needed)
+    ]
 
 
-def _split(row: dict[str, str]) -> str:
+def _split_column(path: Path, header: Sequence[str]) -> str | None:
+    """The column of the splits; under another name than ``split`` it has to hold names of splits only."""
+    if "split" in header:
+        return "split"
+    columns = [name for name in USUAL["split"] if name in header]
+    other: dict[str, str] = {}
+    for _, row in read_table(path, columns) if columns else ():
+        other |= {
+            name: row[name] for name in columns if row[name] and name not in other and split_name(row[name]) is None
+        }
+    for name, value in other.items():
+        logger.info("%s: column '%s' is not read as the split, for it holds '%s'", path, name, value)
+    return find_column(path, [name for name in header if name not in other], "split")
+
+
+def _picture(path: Path, row: _Row, label: int, votes: tuple[float, ...] | None = None) -> LabelledPicture:
+    return LabelledPicture(
+        row.path, listed_picture(path.parent, row.path), label, row.split, subject=row.subject, votes=votes
+    )
+
+
+def _split(written: str) -> str:
     """The split of a row, or an empty string if it is not an identifier: it becomes a file name."""
-    written = row.get("split", ALL)
     split = split_name(written) or written
     return split if split.isidentifier() else ""
 
 
-def _fault(row: dict[str, str], split: str) -> str:
+def _fault(row: _Row) -> str:
     """Why the row has no image, or an empty string."""
-    if not split:
+    if not row.split:
         return "bad_split"
-    if "\0" in row["path"]:
+    if "\0" in row.path:
         return "bad_path"
-    return "" if row["path"] else "no_path"
+    return "" if row.path else "no_path"
 
 
 def _votes(written: Sequence[str]) -> tuple[float, ...] | str:
@@ -98,9 +150,3 @@ def _votes(written: Sequence[str]) -> tuple[float, ...] | str:
     if not all(0 <= vote < math.inf for vote in votes):
         return "bad_votes"
     return votes if any(votes) else "no_votes"
-
-
-def _classes(found: set[str]) -> tuple[str, ...]:
-    if all(_WHOLE.fullmatch(label) for label in found):
-        return tuple(sorted(found, key=int))
-    return tuple(sorted(found))

@@ -5,26 +5,36 @@ Zhang et al., "From Facial Expression Recognition to Interpersonal Relation Pred
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from fecnet.prepare.labelled.label_files import Dropped, hash_of, is_inside, read_lines
+from fecnet.prepare.labelled.class_labels import class_indices, is_missing
+from fecnet.prepare.labelled.label_files import Dropped, hash_of, is_inside, read_lines, read_table
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
+from fecnet.prepare.text_rows import whole_number
 
 EXPW_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # labels 0..6
+_NAME, _LABEL = "image_name", "expression_label"
+_EDGES = ("face_box_left", "face_box_top", "face_box_right", "face_box_bottom")
+_COLUMNS = (  # of a line; the confidence is published with this spelling, and ignored
+    *(_NAME, "face_id_in_image", "face_box_top", "face_box_left", "face_box_right", "face_box_bottom"),
+    *("face_box_cofidence", _LABEL),
+)
 _LISTS = ("label.lst", "label/label.lst")
-_FOLDERS = ("origin", "image/origin", "image")
+_FOLDERS = ("origin", "image/origin", "image", "images")
 
 
 def read_expw(path: Path) -> LabelledSource:
     """Read faces cropped by their boxes. There is no official split: all faces are in split ``all``.
 
-    A line is ``image_name face_id top left right bottom confidence label``; the confidence is ignored.
+    A line is ``image_name face_id top left right bottom confidence label``, apart by spaces, tabs or commas; a first
+    line may name the columns.
 
     Args:
         path: the folder with the list and the photos, or the list beside the photos.
 
     Raises:
-        UserError: the list is missing or empty.
+        UserError: the list is missing or empty, or a label is an unknown word.
     """
     file = (
         path
@@ -33,20 +43,29 @@ def read_expw(path: Path) -> LabelledSource:
     )
     around = [file.parent, file.parent.parent]  # label/label.lst is beside image/origin
     images = next((root / name for root in around for name in _FOLDERS if (root / name).is_dir()), file.parent)
+    rows = list(_rows(file))
+    index = class_indices({row.get(_LABEL, "") for row in rows}, EXPW_CLASSES, str(file))
     pictures, dropped = [], Dropped()
-    for line in read_lines(file):
-        name, *values = line.rsplit(maxsplit=7)
-        try:
-            top, left, right, bottom, label = (int(values[place]) for place in (1, 2, 3, 4, 6))
-        except (ValueError, IndexError):
+    for row in rows:
+        edges = [whole_number(row.get(edge, "")) for edge in _EDGES]
+        box = tuple(float(edge) for edge in edges if edge is not None)
+        if len(box) < len(edges) or is_missing(row.get(_LABEL, "")):
             dropped.add(ALL, "bad_line")
-            continue
-        if label not in range(len(EXPW_CLASSES)):
+        elif row[_LABEL] not in index:
             dropped.add(ALL, "unknown_label")
-            continue
-        if not is_inside(name):
+        elif not is_inside(row[_NAME]):
             dropped.add(ALL, "bad_path")
-            continue
-        box = (left, top, right, bottom)
-        pictures.append(LabelledPicture(name, images / name, label, ALL, box=box))
+        else:
+            pictures.append(LabelledPicture(row[_NAME], images / row[_NAME], index[row[_LABEL]], ALL, box=box))
     return LabelledSource("expw", path, EXPW_CLASSES, pictures, 112, dropped=dropped, provenance=hash_of(file))
+
+
+def _rows(file: Path) -> Iterator[dict[str, str]]:
+    """Fields by column; a line with too few has none."""
+    lines = read_lines(file)
+    if len(lines[0].split()) < len(_COLUMNS) and "," in lines[0]:
+        yield from (row for _, row in read_table(file, (_NAME, _LABEL, *_EDGES), _COLUMNS))
+        return
+    for line in lines[1:] if lines[0].endswith(_LABEL) else lines:
+        fields = line.rsplit(maxsplit=len(_COLUMNS) - 1)
+        yield dict(zip(_COLUMNS, fields, strict=True)) if len(fields) == len(_COLUMNS) else {}

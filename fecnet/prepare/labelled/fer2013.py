@@ -16,13 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-from fecnet.prepare.labelled.fer2013_csv import read_fer2013_rows, read_ferplus_votes
-from fecnet.prepare.labelled.label_files import split_name
+from fecnet.prepare.labelled.class_labels import class_indices
+from fecnet.prepare.labelled.ferplus_files import read_ferplus_votes
+from fecnet.prepare.labelled.pixel_rows import find_pixel_files, read_pixel_rows
+from fecnet.prepare.labelled.split_words import split_name
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import read_arrays
 
 FILE_NAME = "fer2013.npz"
 CSV_NAME, PLUS_NAME = "fer2013.csv", "fer2013new.csv"
+CSV_NAMES = (CSV_NAME, "icml_face_data.csv")  # files with all splits; the second has other columns, the same rows
 IMAGES_SHA256 = "c267d81af4fae7bced50ff1be0ce06f7d14fb05887ece2efe39e04c35f8558b1"  # of the 35,887 decoded images
 FER_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 FERPLUS_CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
@@ -48,11 +51,12 @@ _ARRAYS: dict[str, tuple[str, tuple[int, ...], int | None]] = {
 
 @dataclass(frozen=True)
 class Fer2013:
-    """FER2013 in the row order of fer2013.csv.
+    """FER2013 in the row order of fer2013.csv, or the part of it that FERPlus's generator writes.
 
     Attributes:
+        source_N: identifier of each row within the source.
         image_NHW: uint8, shape (N, 48, 48).
-        emotion_N: index into ``FER_CLASSES``.
+        emotion_N: index into ``FER_CLASSES``; None where the source has votes only.
         usage_N: index into ``USAGES``.
         votes_NV: votes for ``FERPLUS_CLASSES``, unknown, not a face: uint8, shape (N, 10).
         named_N: True where FERPlus has an image name for the row.
@@ -62,8 +66,9 @@ class Fer2013:
         blank_N: True for an image of nearly constant grey value.
     """
 
+    source_N: tuple[str, ...]
     image_NHW: np.ndarray
-    emotion_N: np.ndarray
+    emotion_N: np.ndarray | None
     usage_N: np.ndarray
     votes_NV: np.ndarray
     named_N: np.ndarray
@@ -73,24 +78,37 @@ class Fer2013:
     blank_N: np.ndarray
 
 
+def holds_fer2013(path: Path) -> bool:
+    """Whether ``path`` is a file or holds ``fer2013.npz``, or the pixels and the votes as two CSV files."""
+    if path.is_file() or (path / FILE_NAME).is_file():
+        return True
+    files = find_pixel_files(path, CSV_NAMES)
+    return len(files) == 1 and _find_votes(path, files[0].parent).is_file()
+
+
 def read_fer2013(source: str | Path, *, images_sha256: str = IMAGES_SHA256) -> Fer2013:
     """Read and validate FER2013.
 
     Args:
-        source: ``fer2013.npz``, or the folder that holds it, or one with ``fer2013.csv`` and ``fer2013new.csv``.
+        source: ``fer2013.npz``, or the folder that holds it, or one with ``fer2013.csv`` or ``icml_face_data.csv``
+            and ``fer2013new.csv``, in it or in folders below.
         images_sha256: expected sha256 of the decoded images.
 
     Raises:
         DataError: no such file, other arrays than those described here, or other images.
     """
     path = Path(source)
-    if (path / CSV_NAME).is_file() and not (path / FILE_NAME).is_file():
-        return _read_csv_files(path / CSV_NAME, path / PLUS_NAME, images_sha256)
+    if path.suffix.lower() == ".csv" or (path.is_dir() and not (path / FILE_NAME).is_file()):
+        files = find_pixel_files(path, CSV_NAMES)
+        if len(files) > 1:
+            raise DataError(f"{path}: {', '.join(file.name for file in files)}; allowed: {CSV_NAME}, with all splits")
+        if files:
+            return _read_csv_files(files[0], _find_votes(path, files[0].parent), images_sha256)
     path = path / FILE_NAME if path.is_dir() else path
     if not path.is_file():
         raise DataError(
-            f"{path}: no such file; give {FILE_NAME} (its arrays are listed in fecnet/prepare/labelled/fer2013.py) or "
-            f"a folder with it or with {CSV_NAME} and {PLUS_NAME}"
+            f"{path}: no such file; give {FILE_NAME} (its arrays are listed in fecnet/prepare/labelled/fer2013.py), a "
+            f"folder with it or with {CSV_NAME} and {PLUS_NAME}, or the folders of FERPlus's generator, FER2013Train, …"
         )
     arrays = _load(path)
     # Pixels are stored as differences to their neighbours, which compress better; sums wrap around at 256.
@@ -99,6 +117,7 @@ def read_fer2013(source: str | Path, *, images_sha256: str = IMAGES_SHA256) -> F
         image_NHW = np.cumsum(image_NHW, axis=axis, dtype=np.uint8)
     _check_images(path, image_NHW, images_sha256)
     return Fer2013(
+        source_N=_rows_of_csv(len(image_NHW)),
         image_NHW=image_NHW,
         emotion_N=arrays["emotion"],
         usage_N=arrays["usage"],
@@ -111,6 +130,20 @@ def read_fer2013(source: str | Path, *, images_sha256: str = IMAGES_SHA256) -> F
     )
 
 
+def _find_votes(path: Path, beside: Path) -> Path:
+    """The file with the votes: beside the other one, or one or two folders below the folder given."""
+    below = (
+        [found for depth in ("*", "*/*") for found in sorted(path.glob(f"{depth}/{PLUS_NAME}"))]
+        if path.is_dir()
+        else []
+    )
+    return next((file for file in (beside / PLUS_NAME, path / PLUS_NAME, *below) if file.is_file()), beside / PLUS_NAME)
+
+
+def _rows_of_csv(number: int) -> tuple[str, ...]:
+    return tuple(f"{CSV_NAME}#{row}" for row in range(number))
+
+
 def _check_images(path: Path, image_NHW: np.ndarray, images_sha256: str) -> None:
     found = hashlib.sha256(image_NHW.tobytes()).hexdigest()
     if found != images_sha256:
@@ -118,14 +151,17 @@ def _check_images(path: Path, image_NHW: np.ndarray, images_sha256: str) -> None
 
 
 def _read_csv_files(path: Path, plus: Path, images_sha256: str) -> Fer2013:
-    """Join the files row by row, and compute what the npz file holds: duplicates, blank images, mis-joined votes."""
-    images, emotions, usages = [], [], []
-    for row in read_fer2013_rows(path):
-        if row.image_HW is None or row.emotion is None or row.split not in USAGES:
-            found = f"emotion {row.emotion}, usage {row.split}, pixels {'no' if row.image_HW is None else 'yes'}"
+    """Join the files row by row; the stray row has the votes of another image."""
+    rows = list(read_pixel_rows(path))
+    index = class_indices({row.label for row in rows}, FER_CLASSES, str(path))
+    images, usages = [], []
+    for row in rows:
+        if row.image_HW is None or row.label not in index or row.split not in USAGES:
+            found = (
+                f"emotion {row.label or 'none'}, usage {row.split}, pixels {'no' if row.image_HW is None else 'yes'}"
+            )
             raise DataError(f"{path}: line {row.line}: {found}; joining row by row needs every row complete")
         images.append(row.image_HW)
-        emotions.append(row.emotion)
         usages.append(USAGES.index(row.split))
     votes_NV, named_N, written = read_ferplus_votes(plus)
     if len(votes_NV) != len(images) or not images:
@@ -133,19 +169,42 @@ def _read_csv_files(path: Path, plus: Path, images_sha256: str) -> Fer2013:
     for number, (usage, word) in enumerate(zip(usages, written, strict=True)):
         if split_name(word) != USAGES[usage]:
             raise DataError(f"{plus}: row {number}: usage {word!r}, {path.name} says {USAGES[usage]}: rows are shifted")
-    image_NHW, usage_N = np.stack(images), np.array(usages, np.uint8)
+    image_NHW = np.stack(images)
     _check_images(path, image_NHW, images_sha256)
-    duplicate_of_N, in_train_N = _find_duplicates(image_NHW, usage_N)
-    return Fer2013(
+    return describe_rows(
+        source_N=_rows_of_csv(len(rows)),
         image_NHW=image_NHW,
-        emotion_N=np.array(emotions, np.uint8),
-        usage_N=usage_N,
+        emotion_N=np.array([index[row.label] for row in rows], np.uint8),
+        usage_N=np.array(usages, np.uint8),
         votes_NV=votes_NV,
         named_N=named_N,
         joined_N=np.array([images_sha256 != IMAGES_SHA256 or number != _STRAY_ROW for number in range(len(images))]),
+    )
+
+
+def describe_rows(
+    *,
+    source_N: tuple[str, ...],
+    image_NHW: np.ndarray,
+    emotion_N: np.ndarray | None,
+    usage_N: np.ndarray,
+    votes_NV: np.ndarray,
+    named_N: np.ndarray,
+    joined_N: np.ndarray,
+) -> Fer2013:
+    """Add what follows from the pixels: duplicates, and blank images. Arguments as the attributes of ``Fer2013``."""
+    duplicate_of_N, in_train_N = _find_duplicates(image_NHW, usage_N)
+    return Fer2013(
+        source_N=source_N,
+        image_NHW=image_NHW,
+        emotion_N=emotion_N,
+        usage_N=usage_N,
+        votes_NV=votes_NV,
+        named_N=named_N,
+        joined_N=joined_N,
         duplicate_of_N=duplicate_of_N,
         in_train_N=in_train_N,
-        blank_N=np.ptp(image_NHW.reshape(len(images), -1), axis=1) < _BLANK_RANGE,
+        blank_N=np.ptp(image_NHW.reshape(len(image_NHW), -1), axis=1) < _BLANK_RANGE,
     )
 
 

@@ -9,8 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path, PureWindowsPath
+from typing import Any
 
-from fecnet.prepare.labelled.split_words import split_name as split_name
+from fecnet.faces.picture_lists import separator_of, system_path
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file
 
@@ -40,13 +41,24 @@ def read_lines(path: Path) -> list[str]:
     return lines
 
 
+def read_header(path: Path) -> list[str]:
+    """The first row of a table as column names: in lower case, stripped of spaces.
+
+    Raises:
+        DataError: no such file, not text, or not CSV.
+    """
+    _, header = _open_table(path)
+    return [name.lower() for name in header]
+
+
 def read_table(
     path: Path, columns: Sequence[str], header_if_none: Sequence[str] | None = None
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows of a CSV file with a header: line number and values by column name, stripped of spaces.
 
-    Missing values at the end of a row are empty; column names are case-insensitive. A row with more values than columns
-    is an error, since their assignment is ambiguous.
+    Values are separated by what separates those of the first row: commas, semicolons, tabs or white space. Missing
+    values at the end of a row are empty; column names are case-insensitive. A row with more values than columns is an
+    error, since their assignment is ambiguous.
 
     Args:
         path: UTF-8, with or without byte-order mark, any line ends.
@@ -54,19 +66,19 @@ def read_table(
         header_if_none: column names of a file whose first row has none of ``columns``.
 
     Raises:
-        DataError: no such file, not text, empty, a column is missing, or a row is too long.
+        DataError: no such file, not text, empty, a column is missing or there twice, or a row is too long.
     """
-    rows = csv.reader(_text_of(path), strict=True)  # otherwise an unclosed quote swallows the rest of the file
+    rows, first = _open_table(path)
+    header = [name.lower() for name in first]
+    ready: list[list[str]] = []
+    if first and header_if_none is not None and not {*header} & {*columns}:
+        header, ready = list(header_if_none), [first]
+    if lacking := [name for name in columns if name not in header]:
+        seen = ", ".join(header)[:100] or "an empty file"
+        raise DataError(f"{path}: no column {', '.join(lacking)}; seen: {seen}; needed: {', '.join(columns)}")
+    if twice := [name for name in columns if header.count(name) > 1]:
+        raise DataError(f"{path}: column {twice[0]} {header.count(twice[0])} times; allowed: once")
     try:
-        first = [value.strip() for value in next(rows, [])]
-        header = [name.lower() for name in first]
-        ready: list[list[str]] = []
-        if first and header_if_none is not None and not {*header} & {*columns}:
-            header, ready = list(header_if_none), [first]
-        lacking = [name for name in columns if name not in header]
-        if lacking:
-            seen = ", ".join(header)[:100] or "an empty file"
-            raise DataError(f"{path}: no column {', '.join(lacking)}; seen: {seen}; needed: {', '.join(columns)}")
         for row in chain(ready, rows):
             if any(value.strip() for value in row):
                 if any(value.strip() for value in row[len(header) :]):
@@ -75,7 +87,25 @@ def read_table(
                 padded = [value.strip() for value in row] + [""] * (len(header) - len(row))
                 yield rows.line_num, dict(zip(header, padded, strict=False))
     except csv.Error as error:
-        raise DataError(f"{path}: line {rows.line_num}: not CSV: {error}") from error
+        raise _not_csv(path, rows.line_num, error) from error
+
+
+def _open_table(path: Path) -> tuple[Any, list[str]]:
+    """A reader of the rows after the first one, and the first one."""
+    lines = _text_of(path)
+    start = next(lines, "")
+    mark = separator_of(start)
+    every = chain([start], lines)
+    spaced = (" ".join(line.split()) + "\n" for line in every) if mark == " " else every
+    rows = csv.reader(spaced, delimiter=mark, strict=True)  # strict: else an open quote swallows the rest
+    try:
+        return rows, [value.strip() for value in next(rows, [])]
+    except csv.Error as error:
+        raise _not_csv(path, rows.line_num, error) from error
+
+
+def _not_csv(path: Path, line: int, error: csv.Error) -> DataError:
+    return DataError(f"{path}: line {line}: not CSV: {error}")
 
 
 def _text_of(path: Path) -> Iterator[str]:
@@ -103,6 +133,15 @@ def subfolders(path: Path) -> list[Path]:
     return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
+def levels(path: Path) -> Iterator[list[Path]]:
+    """A folder, the folders in it, and those in them: archives wrap what they hold. Nothing if it is none."""
+    level = [path] if path.is_dir() else []
+    for depth in range(3):
+        level = [below for folder in level for below in subfolders(folder)] if depth else level
+        if level:
+            yield level
+
+
 def picture_name(picture: Path, root: Path) -> str:
     """The path of an image relative to ``root``, with ``/``; invalid UTF-8 bytes are escaped."""
     relative = picture.relative_to(root).as_posix()
@@ -112,6 +151,11 @@ def picture_name(picture: Path, root: Path) -> str:
 def hash_of(*paths: Path) -> dict[str, str]:
     """File name to sha256."""
     return {path.name: hash_file(path) for path in paths}
+
+
+def listed_picture(root: Path, name: str) -> Path:
+    """The image that a list names, with either kind of slash."""
+    return root / system_path(root, name)
 
 
 def is_inside(name: str) -> bool:

@@ -1,0 +1,78 @@
+"""Which columns of a list hold what: by the names given, the documented names, or other usual names, which is said."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from fecnet.faces.picture_lists import PATH_COLUMNS, column_name
+from fecnet.utils.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+USUAL = {  # the documented name is that of the row
+    "path": PATH_COLUMNS[1:],
+    "label": (
+        *("labels", "class", "class_name", "class_id", "expression", "emotion", "category", "target"),
+        *("expression_label", "emotion_label", "label_name"),
+    ),
+    "split": ("usage", "set", "subset", "partition"),
+    "subject": ("subject_id", "person", "person_id", "identity"),
+}
+_OPTIONS = ("path", "label")  # of fecnet prepare csv
+
+
+def find_column(
+    path: Path, header: Sequence[str], what: str, asked: str | None = None, documented: str | None = None
+) -> str | None:
+    """The name of a column in lower case; None where the list has none of the usual names.
+
+    The documented name wins where others are there too; another name is said in one line, unless it was asked for.
+
+    Args:
+        path: of the list, for messages.
+        header: its columns, in lower case.
+        what: the column holds: ``path``, ``label``, ``split`` or ``subject``, which are the documented names too.
+        asked: the name given by an option.
+        documented: another documented name.
+
+    Raises:
+        DataError: no column of the name asked for, or several of the usual names and not the documented one.
+    """
+    if asked is not None:
+        name = asked.strip().lower()
+        if name not in header:
+            raise DataError(f"{path}: no column {name}; seen: {seen_columns(header)}")
+        return name
+    if (documented or what) in header:
+        return documented or what
+    found = [name for usual in (what, *USUAL[what]) for name in header if column_name(name) == usual]
+    if len(found) > 1:
+        choose = f"; name it with csv --{what}-column" if what in _OPTIONS else ""
+        raise DataError(f"{path}: columns {', '.join(found)} may each be the {what}; allowed: one of them{choose}")
+    if found:
+        logger.info("%s: column '%s' is read as the %s", path, found[0], what)
+    return found[0] if found else None
+
+
+def need_column(
+    path: Path, header: Sequence[str], what: str, asked: str | None = None, documented: str | None = None
+) -> str:
+    """As ``find_column``, for a column that the list must have.
+
+    Raises:
+        DataError: as there; none of the usual names.
+    """
+    column = find_column(path, header, what, asked, documented)
+    if column is None:
+        choose = f"; name it with csv --{what}-column" if what in _OPTIONS else ""
+        if what == "path" and "pixels" in header:
+            choose = "; pixels are read by 'fecnet prepare fer2013' and 'fecnet prepare ckplus'"
+        raise DataError(f"{path}: no column {documented or what}; seen: {seen_columns(header)}{choose}")
+    return column
+
+
+def seen_columns(header: Sequence[str]) -> str:
+    """The columns of a list for a message."""
+    return ", ".join(header)[:100] or "an empty file"
