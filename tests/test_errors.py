@@ -30,7 +30,7 @@ ALLOWED = {
     "fecnet.modeling.pretrained._read": "torch.load of a damaged file raises nearly anything",
     "fecnet.prepare.web.download._Download._work": "raised again in the main thread",
     "fecnet.prepare.web.pictures._pixels_fault": "Pillow's readers raise nearly anything",
-    "fecnet.prepare.web.pictures.picture_fault": "Pillow's readers raise nearly anything",
+    "fecnet.prepare.web.pictures._image_fault": "Pillow's readers raise nearly anything",
     "fecnet.prepare.web.request._network_faults": "http.client's errors of answers that are none",
     "fecnet.utils.comm.from_main": "raised again once the other ranks know",
     "fecnet.utils.env.why_no_compile": "the compiler's errors share no class",

@@ -34,6 +34,7 @@ HEAVY = {
     "onnx",
     "onnxscript",
     "onnxruntime",
+    "pillow_heif",
     "torchvision",
 }  # optional, or slow to import: inside functions only
 

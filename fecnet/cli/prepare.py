@@ -181,10 +181,12 @@ def _report(options: argparse.Namespace) -> int:
     from fecnet.data.packed import PackedDataset
     from fecnet.evaluation.contact_sheet import contact_sheet
     from fecnet.evaluation.coverage import format_coverage
+    from fecnet.faces.picture_files import decoder_hint
 
     dataset = PackedDataset(options.path)
     print(f"{options.path}: {len(dataset.faces_NHWC):,} faces of {dataset.faces_NHWC.shape[1:]}")
-    print(format_coverage(dataset.coverage))
+    coverage = format_coverage(dataset.coverage)
+    print(f"{coverage}{decoder_hint(coverage)}")
     if options.sheet:
         step = max(1, len(dataset.faces_NHWC) // 96)
         contact_sheet(dataset.faces_NHWC[::step][:96], 12, options.sheet)

@@ -24,6 +24,7 @@ from fecnet.embed.shards import Rows, Shards
 from fecnet.embed.sources import Sources
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.pictures import OK
+from fecnet.faces.picture_files import decoder_hint
 from fecnet.utils import comm
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import locked, replace_text
@@ -251,4 +252,4 @@ def _summary(path: Path, status: Counter[str], sources: Sources, dims: int) -> s
     lacking = ", ".join(f"{word} {number}" for word, number in sorted(status.items()) if word != OK)
     text = f"{path}: {status[OK]:,} vectors of {dims}"
     text += f"; {status.total() - status[OK]:,} pictures without one: {lacking}" if lacking else ""
-    return text + (f"; passed over: {sources.passed_over:,} other files" if sources.passed_over else "")
+    return f"{text}{decoder_hint(status)}" + (f"; {sources.passed_over_text}" if sources.passed_over_text else "")

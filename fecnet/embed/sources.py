@@ -5,10 +5,9 @@ A piece is the unit of work of one process, and the most that an interruption lo
 
 from __future__ import annotations
 
-import csv
 import itertools
 import os
-import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,12 +17,11 @@ from typing import NamedTuple, Protocol
 from fecnet.data.packed import PackedDataset
 from fecnet.embed.videos import Video, is_video
 from fecnet.encoder.pictures import Item
+from fecnet.faces.picture_files import INSTALL, count_suffixes, has_decoder, is_picture
+from fecnet.faces.picture_lists import LIST_SUFFIXES, read_paths, system_path
 from fecnet.utils.errors import UserError
 
 PIECE = 2048  # pictures
-_PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".webp", ".avif", ".bmp", ".tif", ".tiff"}
-_PICTURES |= {".ppm", ".pgm", ".pbm", ".pnm"}
-_LISTS = (".txt", ".lst", ".csv")
 
 
 class Frame(NamedTuple):
@@ -139,12 +137,13 @@ class Sources:
     """All sources of a command, as pieces in an order that is the same in every process.
 
     Args:
-        paths: photos, folders, lists of photos (``.txt``, ``.lst``, ``.csv``), packed sets and videos.
+        paths: photos, folders, lists of photos (``LIST_SUFFIXES``), packed sets and videos.
         every: of a video, every so many frames.
 
     Attributes:
         paths: the sources as given.
         passed_over: files in folders that are not images by their suffix, counted while pieces are made.
+        without_decoder: suffixes of images in folders that nothing installed decodes; counted likewise.
 
     Raises:
         UserError: a source that is not there, or is nothing that can be read.
@@ -158,7 +157,7 @@ class Sources:
         self._packed = {path: PackedDataset(path) for path in self.paths if (path / "dataset.json").is_file()}
         for path in self.paths:
             self._check(path)
-        self.passed_over = 0
+        self._forget()
 
     @property
     def packed(self) -> list[PackedDataset]:
@@ -171,7 +170,7 @@ class Sources:
         Raises:
             UserError: a folder or list without a picture.
         """
-        self.passed_over = 0
+        self._forget()
         for path, prefix in zip(self.paths, self._prefixes(), strict=True):
             yield from self._pieces_of(path, prefix)
 
@@ -182,7 +181,7 @@ class Sources:
             UserError: a folder or list without a picture, or a file that is not a list.
         """
         for path in self.paths:
-            self.passed_over = 0
+            self._forget()
             next(self._pieces_of(path, ""), None)
 
     def _pieces_of(self, path: Path, prefix: str) -> Iterator[Piece]:
@@ -196,6 +195,23 @@ class Sources:
         else:
             yield from self._photo_pieces(path, prefix)
 
+    @property
+    def passed_over_text(self) -> str:
+        """How many files are passed over, and of which kind; empty if there are none."""
+        told = [f"{self.passed_over:,} other files"] if self.passed_over else []
+        if self.without_decoder:
+            told.append(count_suffixes(self.without_decoder))
+        return f"passed over: {', '.join(told)}" if told else ""
+
+    def _forget(self) -> None:
+        self.passed_over, self.without_decoder = 0, Counter[str]()
+
+    def _pass_over(self, name: Path) -> None:
+        if is_picture(name):
+            self.without_decoder[name.suffix.lower()] += 1
+        else:
+            self.passed_over += 1
+
     def _check(self, path: Path) -> None:
         if not path.exists():
             raise UserError(f"{path}: no such file or folder")
@@ -203,10 +219,12 @@ class Sources:
             return
         if is_video(path):
             Video(path)
-        elif path.suffix.lower() not in _LISTS and path.suffix.lower() not in _PICTURES:
+        elif is_picture(path) and not has_decoder(path):
+            raise UserError(f"{path}: '{path.suffix}' cannot be read here; {INSTALL}")
+        elif path.suffix.lower() not in LIST_SUFFIXES and not is_picture(path):
             raise UserError(
                 f"{path}: '{path.suffix}' names no picture, video or list; allowed: pictures, videos, a folder, a "
-                f"packed set, or a list of photos ({', '.join(_LISTS)})"
+                f"packed set, or a list of photos ({', '.join(LIST_SUFFIXES)})"
             )
 
     def _prefixes(self) -> list[str]:
@@ -223,15 +241,16 @@ class Sources:
             empty = False
             yield PhotoPiece(some, prefix)
         if empty:
-            raise UserError(f"{path}: no pictures in it; passed over: {self.passed_over} other files")
+            raise UserError(f"{path}: no pictures in it; {self.passed_over_text or 'passed over: 0 other files'}")
 
     def _photos(self, path: Path) -> Iterator[tuple[str, str]]:
         """Path and place of each photo."""
         if path.is_dir():
             for file in self._below(path):
                 yield str(file), file.relative_to(path).as_posix()
-        elif path.suffix.lower() in _LISTS:
-            for name in _listed(path):
+        elif path.suffix.lower() in LIST_SUFFIXES:
+            for listed in read_paths(path):
+                name = system_path(path.parent, listed)
                 yield str(path.parent / name), _inside(name)
         else:
             yield str(path), path.name
@@ -248,32 +267,10 @@ class Sources:
                 continue
             if entry.is_dir():
                 yield from self._below(Path(entry.path), above | {real})
-            elif Path(entry.name).suffix.lower() in _PICTURES:
+            elif has_decoder(entry.name):
                 yield Path(entry.path)
             else:
-                self.passed_over += 1
-
-
-def _listed(path: Path) -> Iterator[str]:
-    """The photos of a list: a path a line, or the column ``path`` of a CSV file with that in its first line.
-
-    Raises:
-        UserError: not text in UTF-8, or a CSV file without that column.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            if path.suffix.lower() != ".csv":
-                yield from (line.strip() for line in file if line.strip())
-                return
-            rows = csv.reader(file)
-            head = next(rows, [])
-            if "path" not in head:
-                seen = textwrap.shorten(", ".join(head), 200) or "none"
-                raise UserError(f"{path}: a list of photos without a column 'path'; columns seen: {seen}")
-            column = head.index("path")
-            yield from (row[column] for row in rows if row)
-    except (UnicodeDecodeError, csv.Error, IndexError) as error:
-        raise UserError(f"{path}: not a list of photos in UTF-8: {error}") from error
+                self._pass_over(Path(entry.name))
 
 
 def _inside(name: str) -> str:

@@ -84,7 +84,7 @@ class FaceMaker:
             if isinstance(item, np.ndarray) and item.shape == self.shape and box is None and not align:
                 held.append(item.copy())  # already a stored face; copied, since the caller may overwrite it
             else:
-                rgb = as_rgb(item)
+                rgb = as_rgb(item, halve=box is None)
                 held.append(rgb if isinstance(rgb, str) else (rgb, box))
                 pixels += 0 if isinstance(rgb, str) else rgb.shape[0] * rgb.shape[1]
             if len(held) == _BATCH or pixels > _BATCH_PIXELS:

@@ -75,8 +75,8 @@ def _tensor_pixels(picture: Tensor) -> np.ndarray:
     return (picture.movedim(-3, -1) if picture.ndim >= 3 else picture).numpy()
 
 
-def as_rgb(item: Item) -> np.ndarray | str:
-    """A picture as uint8 RGB, shape (H, W, 3), or a key of ``STATUS``.
+def as_rgb(item: Item, *, halve: bool = False) -> np.ndarray | str:
+    """A picture as uint8 RGB, shape (H, W, 3), or a key of ``STATUS``; ``halve`` is that of ``read_photo``.
 
     A file is decoded as ``decode_image`` says. Of an array, shape (H, W, C), grey is repeated and RGBA laid on white,
     as files are. The result shares no memory with what was given, which may be written over.
@@ -85,7 +85,8 @@ def as_rgb(item: Item) -> np.ndarray | str:
         UserError: an array with a number of channels that no picture has.
     """
     if isinstance(item, str | Path):
-        return read_photo(item)
+        photo = read_photo(item, halve=halve)
+        return photo if isinstance(photo, str) else photo.image_HWC
     array = _channels_last(item)
     if array.ndim != 3 or array.shape[2] not in _MODES:
         raise UserError(f"picture: shape {array.shape}; allowed: (H, W, C) with C of 1, 3 or 4")

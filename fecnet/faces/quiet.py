@@ -1,36 +1,53 @@
-"""Suppresses warnings of third-party packages about their own code."""
+"""Changes of the whole program that are undone again, from any number of threads at once."""
 
 from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-_lock = threading.Lock()
-_inside = 0
-_catcher: Any = None
+
+class Shared:
+    """A context that the first of several threads enters, and the last one leaves.
+
+    Settings of a whole module, such as the filters of warnings, would otherwise be restored by a thread that leaves
+    late to what another one had set.
+
+    Args:
+        change: makes the context.
+    """
+
+    def __init__(self, change: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._change = change
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._entered: AbstractContextManager[Any] | None = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Enter it, unless another thread is inside already."""
+        with self._lock:
+            if self._entered is None:
+                self._entered = self._change()
+                self._entered.__enter__()
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0 and self._entered is not None:
+                    self._entered.__exit__(None, None, None)
+                    self._entered = None
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Ignore Python warnings inside, from any number of threads at once.
-
-    ``warnings.catch_warnings`` is not thread-safe: a thread that exits late would restore filters set by another one.
-    Here the first thread to enter sets the filters and the last to leave restores them.
-    """
-    global _inside, _catcher
-    with _lock:
-        if _inside == 0:
-            _catcher = warnings.catch_warnings()
-            _catcher.__enter__()
-            warnings.simplefilter("ignore")
-        _inside += 1
-    try:
+def _without_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if _inside == 0:
-                _catcher.__exit__(None, None, None)
+
+
+quiet = Shared(_without_warnings)  # ignores Python warnings inside: those of third-party packages about their own code

@@ -31,10 +31,12 @@ def load_square(picture: Path | np.ndarray, box: tuple[float, ...], size: int, *
         uint8, shape (S, S, C); or the reason of failure: ``bad_box`` (empty or outside of the image), or one of
         ``read_photo``.
     """
-    pixels = read_photo(picture) if isinstance(picture, Path) else picture
-    if isinstance(pixels, str):
-        return pixels
-    image = Image.fromarray(pixels).convert("L" if grey else "RGB")
+    if isinstance(picture, Path):
+        photo = read_photo(picture, halve=not box)
+        if isinstance(photo, str):
+            return photo
+        picture = photo.image_HWC
+    image = Image.fromarray(picture).convert("L" if grey else "RGB")
     square = _square_of(box, *image.size) if box else _central_square(*image.size)
     if square is None:
         return "bad_box"

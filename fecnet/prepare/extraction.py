@@ -259,21 +259,30 @@ def extract_photos(
     numbers: list[int] = []
     images: list[np.ndarray] = []
     boxes: list[np.ndarray | None] = []
+    scales: dict[int, int] = {}
     pixels = 0
     for photo in photos:
-        image_HWC = read_photo(photo.path)
-        if isinstance(image_HWC, str):
-            results += [(face, image_HWC) for face in photo.faces]
+        read = read_photo(photo.path, halve=bool(np.isnan(photo.boxes).all()))
+        if isinstance(read, str):
+            results += [(face, read) for face in photo.faces]
             continue
+        image_HWC = read.image_HWC
         for face, box in zip(photo.faces, photo.boxes, strict=True):
             numbers.append(face)
             images.append(image_HWC)
             boxes.append(_in_pixels(box, image_HWC))
+            scales[face] = read.scale
         pixels += image_HWC.shape[0] * image_HWC.shape[1]
         if pixels > _BATCH_PIXELS:
             results += zip(numbers, _cut(images, boxes, extraction, detector), strict=True)
             numbers, images, boxes, pixels = [], [], [], 0
-    return [*results, *zip(numbers, _cut(images, boxes, extraction, detector), strict=True)]
+    results += zip(numbers, _cut(images, boxes, extraction, detector), strict=True)
+    return [(face, result if isinstance(result, str) else _scaled(result, scales[face])) for face, result in results]
+
+
+def _scaled(face: Face, scale: int) -> Face:
+    """The face with its coordinates in pixels of the photo, of which ``scale`` are one of the image read."""
+    return face._replace(landmarks_52=face.landmarks_52 * scale, box_4=face.box_4 * scale)
 
 
 def _cut(

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fecnet.faces.picture_files import decoder_hint
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.prepare.annotations import read_annotations, read_crops, read_list
 from fecnet.prepare.extraction import Extraction, FaceShards, PhotoFaces
@@ -252,7 +253,8 @@ class _Packing:
             "faces": {"read": num_faces, "kept": kept, "dropped": dict(Counter(lost.values()))},
         }
         if not kept:
-            raise DataError(f"{self._path}: no face is left to pack; missing: {coverage['faces']['dropped']}")
+            dropped = coverage["faces"]["dropped"]
+            raise DataError(f"{self._path}: no face is left to pack; missing: {dropped}{decoder_hint(dropped)}")
         size = self._extraction.size
         writer = PackedWriter(
             self._path, num_faces=kept, height=size, width=size, channels=["R", "G", "B"], overwrite=self._overwrite

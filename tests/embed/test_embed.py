@@ -120,7 +120,7 @@ def test_mistakes_are_one_line_and_exit_code_2(run, photos, tmp_path, capsys):
     (photos / "photos.csv").write_text("path\n0.png\n")
     write_tiny(tmp_path / "small", size=32)
     (tmp_path / "list.txt").write_bytes(b"\xff\xfe\xff")
-    (tmp_path / "list.csv").write_text("image,label\n0.png,glad\n")
+    (tmp_path / "list.csv").write_text("person,label\nann,glad\n")
     (tmp_path / "nothing.csv").write_text("")
     mistakes = {
         (tmp_path / "empty",): "empty: no pictures in it; passed over: 0 other files",
@@ -129,7 +129,7 @@ def test_mistakes_are_one_line_and_exit_code_2(run, photos, tmp_path, capsys):
         (run / "config.yaml",): "'.yaml' names no picture, video or list; allowed: ",
         (photos, tmp_path / "empty"): "empty: no pictures in it; passed over: 0 other files",
         (tmp_path / "list.txt",): "list.txt: not a list of photos in UTF-8",
-        (tmp_path / "list.csv",): "list.csv: a list of photos without a column 'path'; columns seen: image, label",
+        (tmp_path / "list.csv",): "list.csv: a list of photos without a column 'path'; columns seen: person, label",
         (tmp_path / "nothing.csv",): "nothing.csv: a list of photos without a column 'path'; columns seen: none",
         (photos, "--output", tmp_path / "here.npy"): "here.npy: exists already; use --overwrite",
         (photos / "photos.csv", "--output", photos / "photos.npy", "--overwrite"): "photos.csv: would be written over",

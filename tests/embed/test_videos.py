@@ -114,7 +114,7 @@ def test_a_video_is_held_a_few_frames_at_a_time(run, film, monkeypatch):
             yield frame
 
     monkeypatch.setattr(Video, "frames", watched)
-    monkeypatch.setattr(face_maker, "as_rgb", lambda item: copied.see(as_rgb(item)))
+    monkeypatch.setattr(face_maker, "as_rgb", lambda item, **how: copied.see(as_rgb(item, **how)))
     (piece,) = Sources([film]).pieces()
     (rows,) = shards.embedded(fecnet.load(run, device="cpu", batch_size=4), piece.frames(0), "embedding", align=False)
     assert len(rows.status) == FRAMES

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from fecnet.faces.decode import REASONS, UnreadableImage, decode_image
+from fecnet.faces import decode
+from fecnet.faces.decode import MAX_PIXELS, REASONS, UnreadableImage, decode_image, read_photo
 from tests.conftest import ROOT
 
 ODD = ROOT.parent / "shared" / "data" / "odd_images"
@@ -212,3 +213,71 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "photo.jpg")
     with pytest.raises(OSError, match="not a regular file"):
         decode_image(tmp_path / "photo.jpg")
+
+
+@pytest.fixture
+def halved(monkeypatch):
+    """Photos of more than 1,000 pixels are halved, in strips of eight rows."""
+    monkeypatch.setattr(decode, "_HALVED_PIXELS", 1000)
+    monkeypatch.setattr(decode, "_STRIP", 8)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_a_large_photo_is_read_at_half_its_size(tmp_path, halved, kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "photo"
+    path.write_bytes(encoded(picture(61, 39), kind, exif=exif))
+    whole, half = read_photo(path), read_photo(path, halve=True)
+    assert (whole.scale, half.scale) == (1, 2) and np.array_equal(whole.image_HWC, decode_image(path))
+    assert half.image_HWC.shape == (*((side + 1) // 2 for side in whole.image_HWC.shape[:2]), 3)
+    expected = np.asarray(Image.fromarray(whole.image_HWC).reduce(2)).astype(int)
+    if orientation == 1:  # turned, the half pixel at the edge is at the other end
+        assert np.abs(half.image_HWC - expected)[:-1, :-1].mean() < 3
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA", "CMYK", "I;16"])
+def test_every_kind_of_pixels_is_halved(tmp_path, halved, mode):
+    image = Image.fromarray(picture()).convert("L" if mode == "I;16" else mode)
+    image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257) if mode == "I;16" else image
+    path = tmp_path / "photo"
+    path.write_bytes(encoded(image, "TIFF" if mode == "CMYK" else "PNG"))
+    expected = np.asarray(Image.fromarray(decode_image(path)).reduce(2)).astype(int)
+    assert np.abs(read_photo(path, halve=True).image_HWC - expected).max() <= 1
+
+
+def test_a_photo_below_the_limit_is_not_halved(tmp_path):
+    path = tmp_path / "photo"
+    path.write_bytes(encoded(picture()))
+    photo = read_photo(path, halve=True)
+    assert photo.scale == 1 and np.array_equal(photo.image_HWC, decode_image(path))
+
+
+def test_a_damaged_photo_is_as_damaged_when_it_is_halved(tmp_path, halved):
+    path = tmp_path / "photo"
+    data = encoded(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), "JPEG")
+    path.write_bytes(data[: len(data) // 2])
+    assert read_photo(path, halve=True) == read_photo(path) == "truncated"
+
+
+def test_a_photo_of_108_megapixels_is_read(tmp_path):
+    """As phones take them; above what Pillow opens without a warning."""
+    path = tmp_path / "photo.jpg"
+    image = Image.new("L", (12_000, 9_000), 90)
+    image.paste(200, (8_000, 6_000, 12_000, 9_000))
+    image.save(path)
+    photo = read_photo(path, halve=True)
+    assert photo.image_HWC.shape == (4_500, 6_000, 3) and photo.scale == 2
+    grey_HW = photo.image_HWC[..., 0]
+    assert grey_HW[3_010, 4_010] == 200 and grey_HW[2_990, 4_010] == grey_HW[3_010, 3_990] == 90
+
+
+def test_the_limit_lies_above_phones_and_pillow_keeps_its_own(monkeypatch):
+    assert MAX_PIXELS > 16_384 * 12_288
+    limit = Image.MAX_IMAGE_PIXELS
+    bomb = encoded(Image.new("1", (20_000, 10_000)))  # Pillow refuses it: above twice its limit
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("pixels were decoded"))
+    with pytest.raises(UnreadableImage, match="20000×10000 pixels; allowed: 1,000 in all"):
+        decode_image(bomb, max_pixels=1000)
+    assert limit == Image.MAX_IMAGE_PIXELS

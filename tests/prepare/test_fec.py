@@ -13,6 +13,7 @@ from PIL import Image
 
 from fecnet.cli.main import main
 from fecnet.data.packed import PackedDataset
+from fecnet.faces import decode
 from fecnet.faces.align import TEMPLATE
 from fecnet.faces.detections import detections
 from fecnet.prepare import extraction as extraction_module
@@ -339,6 +340,20 @@ def test_large_photos_are_held_one_at_a_time(tmp_path, monkeypatch):
     assert seen == [5, 2, 2, 1]
     for (k, one), (same, other) in zip(together, split, strict=True):
         assert k == same and (one.image_HWC == other.image_HWC).all()
+
+
+def test_landmarks_are_in_pixels_of_the_photo_where_half_of_them_were_read(tmp_path, monkeypatch):
+    y_HW, x_HW = np.mgrid[:60, :80]
+    Image.fromarray((x_HW + 2 * y_HW).astype(np.uint8)).save(tmp_path / "photo.png")
+    whole, box = [[float("nan")] * 4], [[0.25, 0.75, 0.25, 0.75]]
+    photos = [PhotoFaces(tmp_path / "photo.png", [0], whole), PhotoFaces(tmp_path / "photo.png", [1], box)]
+    before = extraction_module.extract_photos(photos, Extraction(size=16), MiddleFace())
+    monkeypatch.setattr(decode, "_HALVED_PIXELS", 4000)
+    (_, face), (_, boxed) = extraction_module.extract_photos(photos, Extraction(size=16), MiddleFace())
+    for (_, expected), found in zip(before, (face, boxed), strict=True):
+        assert np.allclose(found.landmarks_52, expected.landmarks_52) and np.allclose(found.box_4, expected.box_4)
+        assert np.abs(found.image_HWC.astype(int) - expected.image_HWC).max() <= 2
+    assert np.array_equal(boxed.image_HWC, before[1][1].image_HWC)  # a face in a box may be small: read in full
 
 
 def test_a_full_and_a_read_only_disk_are_one_line_with_the_name(tmp_path, capsys):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fecnet.prepare.web.pictures import MAX_PIXELS, picture_fault
+from fecnet.faces import decode
+from fecnet.prepare.web import pictures
+from fecnet.prepare.web.pictures import MAX_PIXELS, picture_fault, suffix_of
 from tests.prepare.photo_server import noise_jpeg
 
 
@@ -33,6 +35,7 @@ def test_good_pictures_pass_and_cut_ones_do_not(form):
         (b" \n<!DOCTYPE html><p>no", "html"),
         (b"<?xml version='1.0'?><html>", "html"),
         (b"nothing of the kind", "not_an_image"),
+        (b"\0\0\0\x1cftypmp42" + b"\0" * 99, "not_an_image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "not_an_image"),  # would call a program
         (encoded(NOISE.crop((0, 0, 1, 200))), "too_small"),
         (encoded(Image.new("RGB", (200, 200), (200, 200, 200)), "JPEG"), "one_colour"),
@@ -43,3 +46,12 @@ def test_good_pictures_pass_and_cut_ones_do_not(form):
 )
 def test_what_is_no_picture(content, reason):
     assert picture_fault(content) == reason
+
+
+def test_the_limits_and_formats_of_downloads_are_those_of_all_photos(monkeypatch):
+    assert MAX_PIXELS == decode.MAX_PIXELS and pictures.decoders is decode.decoders
+    if "AVIF" in decode.decoders():
+        assert picture_fault(encoded(NOISE, "AVIF")) is None and suffix_of(encoded(NOISE, "AVIF")) == ".avif"
+    monkeypatch.setattr(pictures, "decoders", lambda: ("JPEG",))
+    assert picture_fault(encoded(NOISE, "WEBP")) == picture_fault(b"\0\0\0\x1cftypheic" + b"\0" * 99) == "no_decoder"
+    assert suffix_of(b"\0\0\0\x1cftypheic") == ".heic"

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path, PureWindowsPath
 
+from fecnet.faces.picture_files import PICTURE_SUFFIXES
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file
-
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 
 _SPLITS = {
     "train": "train",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fecnet.faces.landmark_faces import LandmarkFaces
+from fecnet.faces.picture_files import decoder_hint
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.prepare.labelled.label_noise import SplitLabels, check_noise, write_label_noise
 from fecnet.prepare.labelled.labelled_faces import Written, write_faces
@@ -91,7 +92,8 @@ def prepare_labelled(
     with writer:
         written = write_faces(writer, source, size, channels == "grey", landmarks, progress)
         if not written.pictures:
-            raise DataError(f"{source.origin}: no readable picture; {_reasons(written.dropped)}")
+            reasons = _reasons(written.dropped)
+            raise DataError(f"{source.origin}: no readable picture; {reasons}{decoder_hint(reasons)}")
         writer.trim_faces()
         labels = _labels(written)
         if label_noise > 0 and TRAIN not in labels:

@@ -8,11 +8,13 @@ import threading
 
 from PIL import Image, UnidentifiedImageError
 
+from fecnet.faces.decode import MAX_PIXELS, without_limit
+from fecnet.faces.picture_files import decoders, modern_format
+
 MIN_SIDE = 32  # pixels; smaller ones are icons, spacers and tracking pixels
-MAX_PIXELS = 40_000_000  # 160 MB decoded at most
 _LARGE_PIXELS = 2_000_000  # larger images are decoded one at a time
 _LARGE = threading.Lock()
-_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")  # not all of Pillow's: one of them starts other programs
+_MODERN = {"WEBP": ".webp", "AVIF": ".avif", "HEIF": ".heic"}
 _SUFFIXES = {
     b"\xff\xd8\xff": ".jpg",
     b"\x89PNG\r\n\x1a\n": ".png",
@@ -25,28 +27,31 @@ _SUFFIXES = {
 
 def suffix_of(content: bytes) -> str:
     """File name suffix by the first bytes; empty for an unknown format."""
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return ".webp"
+    if found := modern_format(content[:12]):
+        return _MODERN[found]
     return next((suffix for start, suffix in _SUFFIXES.items() if content.startswith(start)), "")
 
 
 def picture_fault(content: bytes) -> str | None:
     """The fault of an image as one word, or None for a valid one.
 
-    ``empty``, ``html``, ``not_an_image``, ``too_small`` (a side below ``MIN_SIDE``), ``too_many_pixels``,
-    ``truncated`` (the pixels do not decode to the end), ``one_colour``.
+    ``empty``, ``html``, ``not_an_image``, ``no_decoder`` (of HEIC or AVIF), ``too_small`` (a side below ``MIN_SIDE``),
+    ``too_many_pixels``, ``truncated`` (the pixels do not decode to the end), ``one_colour``.
     """
     if not content:
         return "empty"
     start = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype", b"<html", b"<head", b"<body", b"<script")) or b"<html" in start:
         return "html"
+    with without_limit():
+        return _image_fault(content)
+
+
+def _image_fault(content: bytes) -> str | None:
     try:
-        picture = Image.open(io.BytesIO(content), formats=_FORMATS)
-    except Image.DecompressionBombError:
-        return "too_many_pixels"
+        picture = Image.open(io.BytesIO(content), formats=decoders())
     except UnidentifiedImageError:
-        return "not_an_image"
+        return "no_decoder" if modern_format(content[:12]) not in ("", *decoders()) else "not_an_image"
     except Exception:  # Pillow's readers raise various exceptions on damaged headers
         return "truncated"
     with picture:
