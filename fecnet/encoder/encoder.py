@@ -19,6 +19,7 @@ from fecnet.encoder.pictures import OK, STATUS, Item, Items, as_rgb, each_item
 from fecnet.engine.predict import Net, View, predict_batch
 from fecnet.faces.detections import Detections
 from fecnet.faces.extract import Box
+from fecnet.structures import odd_faces, opposite_distances
 from fecnet.utils.errors import UserError
 
 # Faces from which on a CPU's kernels, seen with torch 2.15, give a face the same bits in batches of any size.
@@ -205,9 +206,8 @@ class Encoder:
             UserError: not one picture each; else as ``embed``.
         """
         emb_3D = self._one_each((a, b, c), align)
-        opposite_3 = np.square(np.roll(emb_3D, -1, 0) - np.roll(emb_3D, -2, 0)).sum(1)
-        least, second = np.sort(opposite_3)[:2]
-        return int(opposite_3.argmin()) if least < second else None  # of NaN too
+        odd = int(odd_faces(opposite_distances(torch.from_numpy(emb_3D)[None])))
+        return odd if odd >= 0 else None
 
     def find_faces(self, picture: Item) -> Detections:
         """All faces of a picture, best score first; their boxes are what ``boxes`` takes.

@@ -40,7 +40,7 @@ def test_near_copies_are_told_apart_and_copies_come_by_row(scale):
     assert found.row_QK.tolist() == [naive(everything.astype(np.float64), query, 4) for query in vectors]
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_nearest_of_small_whole_numbers(data):
     """Many ties and copies: what is found is what a loop finds, whichever queries are asked together."""

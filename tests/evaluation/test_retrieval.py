@@ -70,7 +70,7 @@ def test_average_precision_by_hand():
     assert average_precision(hits, ranking).tolist() == pytest.approx([(1 + 2 / 3) / 2, 1 / 4, 1])
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_equally_far_faces_count_as_the_mean_over_their_orders(data):
     """Every order of five faces, some equally far and one that does not count."""
@@ -93,7 +93,7 @@ def test_equally_far_faces_count_as_the_mean_over_their_orders(data):
     assert ranking.within(3).sum() == pytest.approx(3)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 9999))
 def test_the_order_of_the_faces_changes_nothing(seed):
     """Copies, near-copies and ties: metrics, votes and leakage are those of the same faces in any order."""
