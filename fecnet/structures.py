@@ -41,6 +41,20 @@ def opposite_distances(emb_B3D: Tensor) -> Tensor:
     return (emb_B3D.roll(-1, 1) - emb_B3D.roll(-2, 1)).square().sum(-1)
 
 
+def odd_faces(opposite_B3: Tensor) -> Tensor:
+    """The face outside the closest pair, 0..2, or -1 where two pairs are equally close or a distance is NaN.
+
+    Args:
+        opposite_B3: see ``opposite_distances``.
+
+    Returns:
+        int64, shape (B,).
+    """
+    closest_B3 = opposite_B3.sort(1).values
+    unique_B = (closest_B3[:, 0] < closest_B3[:, 1]) & ~closest_B3.isnan().any(1)
+    return opposite_B3.argmin(1).where(unique_B, -1)
+
+
 @dataclass(frozen=True)
 class Triplets:
     """B triplets over the N samples of a batch.

@@ -21,6 +21,19 @@ kinds:
   pq    inverted file with product quantisation: least memory; needs faiss
   auto  flat up to 200,000 vectors, above them ivf where faiss is installed: pip install 'fecnet[search]'
 """
+_ADD = """examples:
+  fecnet search add faces more a.png                with the net that the index was built with, aligned as it was
+  fecnet search add faces photos/3.png --replace    the photo has changed
+
+The index is then the same as one built of all its pictures at once. A command that is interrupted leaves the old index,
+and goes on where it was when it is repeated.
+"""
+_REMOVE = """examples:
+  fecnet search remove faces photos/3.png film.avi
+  fecnet search remove faces gone.txt               a list of photos, as for fecnet embed
+
+A name is one that the index was built with, or the path of that file from here; a folder removes all that is below.
+"""
 _QUERY = """examples:
   fecnet search query faces --net result/run me.jpg --align
   fecnet search query faces --net result/run me.jpg you.jpg --align -k 5 --json found.json --sheet found.png
@@ -48,6 +61,24 @@ def add(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--overwrite", action="store_true", help="replace an existing INDEX")
     _net_options(build)
     build.set_defaults(run=_build)
+
+    more = _command(commands, "add", "embed more images and add them to an index", _ADD)
+    more.add_argument("index", type=Path, metavar="INDEX", help="folder written by search build")
+    more.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="sources as for fecnet embed")
+    more.add_argument("--net", default="", metavar="RUN", help="the net of the index, if it was moved since")
+    more.add_argument("--every", type=int, default=1, metavar="N", help="every N-th frame of a video (default 1)")
+    more.add_argument(
+        "--replace", action="store_true", help="pictures that are in the index already replace the old ones"
+    )
+    _net_options(more)
+    more.set_defaults(run=_add)
+
+    fewer = _command(commands, "remove", "remove images from an index", _REMOVE)
+    fewer.add_argument("index", type=Path, metavar="INDEX", help="folder written by search build")
+    fewer.add_argument(
+        "names", nargs="+", metavar="NAME", help="photo, video, packed data set, folder, or list of photos"
+    )
+    fewer.set_defaults(run=_remove)
 
     query = _command(commands, "query", "nearest neighbours of photos", _QUERY)
     query.add_argument("index", type=Path, metavar="INDEX", help="folder written by search build")
@@ -111,6 +142,33 @@ def _build(options: argparse.Namespace) -> int:
         )
     finally:
         comm.stop()
+    return 0
+
+
+def _add(options: argparse.Namespace) -> int:
+    from fecnet.embed.sources import Sources
+    from fecnet.search.changing import add_to_index
+    from fecnet.search.index import Index
+    from fecnet.utils import comm
+    from fecnet.utils.env import choose_device, code_hash
+
+    given = {name: str(value) for name, value in vars(options).items() if name != "run"}
+    comm.start(choose_device(options.device), {**given, "code": code_hash()})
+    try:
+        index = Index(options.index, exact=True)
+        options.net = options.net or str(Path(index.description["folder"], index.model))
+        sources = Sources(options.sources, every=options.every)
+        align = options.align or index.align
+        add_to_index(open_net(options), sources, options.index, align=align, replace=options.replace)
+    finally:
+        comm.stop()
+    return 0
+
+
+def _remove(options: argparse.Namespace) -> int:
+    from fecnet.search.changing import remove_from_index
+
+    remove_from_index(options.index, options.names)
     return 0
 
 

@@ -170,7 +170,11 @@ def _published(table: LabelTable, records: Sequence[Mapping[str, str]], rule: Fo
 
 
 def _in_file_order(table: LabelTable, records: Sequence[Mapping[str, str]]) -> list[np.ndarray]:
-    """Indices of each class's faces, sorted by file name without folder, as in the published code."""
-    names = np.array([source.rpartition("/")[2] for source in values_of(table, records, "source").tolist()])
-    order = np.argsort(names, kind="stable")
+    """Indices of each class's faces, sorted by file name without folder, as in the published code.
+
+    Files of one name in several folders come by folder, so that the order of the rows does not matter.
+    """
+    source_M = values_of(table, records, "source")
+    name_M = np.array([source.rpartition("/")[2] for source in source_M.tolist()])
+    order = np.lexsort((source_M, name_M))
     return [order[table.label_M[order] == label] for label in range(len(table.classes))]

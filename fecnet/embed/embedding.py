@@ -147,6 +147,24 @@ def _check_packed(encoder: Encoder, sources: Sources, *, align: bool) -> None:
         encoder.check_faces(dataset)
 
 
+@contextlib.contextmanager
+def holding(path: Path) -> Iterator[None]:
+    """Keep other commands from writing ``path`` meanwhile; what they have finished for it stays.
+
+    Raises:
+        UserError: another command is at work there.
+    """
+    work = path.with_name(f"{path.name}.shards")
+    work.mkdir(exist_ok=True)
+    with locked(work / _LOCK, f"{work}: another command is at work here; wait for it to end"):
+        try:
+            yield
+        finally:
+            (work / _LOCK).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not empty
+                work.rmdir()
+
+
 def _clear(work: Path) -> None:
     """Remove the files of this command."""
     for shards in work.glob("shards-*"):

@@ -9,14 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from fecnet.evaluation.contact_sheet import contact_sheet
+from fecnet.evaluation.nearest import all_distances, nearest
 
 
 def neighbour_sheet(
-    faces_NHWC: np.ndarray, rows: np.ndarray, embedding_ND: Tensor, path: Path, *, num_queries: int = 6, num: int = 7
+    faces_NHWC: np.ndarray,
+    rows: np.ndarray,
+    embedding_ND: np.ndarray,
+    path: Path,
+    *,
+    num_queries: int = 6,
+    num: int = 7,
 ) -> None:
     """Write a contact sheet: in each row a query face, then its nearest neighbours with their squared distances.
 
@@ -25,21 +30,33 @@ def neighbour_sheet(
     Args:
         faces_NHWC: all faces, uint8.
         rows: rows of the embedded faces, shape (N,).
-        embedding_ND: their embeddings, shape (N, D).
+        embedding_ND: their embeddings, float32, shape (N, D).
         path: PNG to write.
         num_queries: rows of the sheet.
         num: neighbours per query.
     """
+    chosen = _farthest(embedding_ND, min(num_queries, len(rows)))
+    found = nearest(embedding_ND, embedding_ND[chosen], min(num + 1, len(rows)))
+    # the query first, even among copies of it
+    own_QK = found.row_QK == chosen[:, None]
+    own_QK[~own_QK.any(1), -1] = True
+    first_QK = np.argsort(~own_QK, axis=1, kind="stable")
+    row_QK = np.take_along_axis(found.row_QK, first_QK, 1)
+    row_QK[:, 0] = chosen
+    distance_QK = np.take_along_axis(found.distance_QK, first_QK, 1)
+    captions = [["query", *(f"{distance:.3f}" for distance in row[1:])] for row in distance_QK.tolist()]
+    sheet_of_rows(faces_NHWC[rows[row_QK]], captions, path)
+
+
+def _farthest(embedding_ND: np.ndarray, num: int) -> np.ndarray:
+    """The first face, and faces each of which is farthest from those before it."""
     chosen = [0]
-    while len(chosen) < min(num_queries, len(rows)):
-        nearest_N = torch.cdist(embedding_ND, embedding_ND[chosen]).amin(1)
+    nearest_N = all_distances(embedding_ND, embedding_ND[:1])[0]
+    while len(chosen) < num:
+        nearest_N[chosen] = -1  # none twice, even where only copies are left
         chosen.append(int(nearest_N.argmax()))
-    distance_QN = torch.cdist(embedding_ND[chosen], embedding_ND)
-    num = min(num + 1, len(rows))
-    found = distance_QN.topk(num, largest=False)  # each query is its own nearest
-    face_QKHWC = faces_NHWC[rows[found.indices.numpy()]]
-    captions = [["query", *(f"{d * d:.3f}" for d in row[1:])] for row in found.values.tolist()]
-    sheet_of_rows(face_QKHWC, captions, path)
+        nearest_N = np.minimum(nearest_N, all_distances(embedding_ND, embedding_ND[chosen[-1:]])[0])
+    return np.array(chosen)
 
 
 def sheet_of_rows(face_QKHWC: np.ndarray, captions: Sequence[Sequence[str]], path: Path) -> None:

@@ -1,5 +1,8 @@
 """Retrieval metrics: whether the nearest neighbours of a query face have its class.
 
+Where faces are equally far, as copies are, each metric is its mean over all orders of them, so that it does not depend
+on the order of the data set (doi:10.1007/978-3-540-78646-7_38).
+
 Shape suffixes: N faces, Q query faces, K nearest neighbours, C classes, D embedding dimensions.
 """
 
@@ -11,30 +14,40 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from fecnet.evaluation.classification import ClassAccuracy, class_accuracy, format_metrics
+from fecnet.evaluation.nearest import all_distances
 from fecnet.utils.table import align_columns, decimal
 
 RANKS = (1, 5, 10)  # of recall@k
-_CELLS = 1 << 23  # distances at a time
+_CELLS = 1 << 21  # distances at a time
+_TIE = 1e-6  # of a vote: decides ties only, since votes of faces that tie are fractions
 
 
 class Ranking(NamedTuple):
-    """Query faces, and all faces ranked by distance to each.
+    """Query faces, and all faces ranked by distance to each. Equally far faces form a tie: their order says nothing.
 
     Attributes:
         query_Q: indices of the queries.
         order_QN: indices of all faces, the nearest first; excluded faces come last.
         counts_QN: whether the face at each rank counts (is not excluded).
+        begin_QN: the rank from 0 at which its tie begins.
+        end_QN: the rank after the last of its tie.
     """
 
     query_Q: np.ndarray
     order_QN: np.ndarray
     counts_QN: np.ndarray
+    begin_QN: np.ndarray
+    end_QN: np.ndarray
+
+    def within(self, num: int) -> np.ndarray:
+        """Probability that the face at each rank is among the nearest ``num`` if ties are broken at random, (Q, N)."""
+        share_QN = (num - self.begin_QN) / (self.end_QN - self.begin_QN)
+        return share_QN.clip(0, 1) * self.counts_QN
 
 
-def rankings(embedding_ND: Tensor, query_Q: np.ndarray, group_N: np.ndarray) -> Iterator[Ranking]:
+def rankings(embedding_ND: np.ndarray, query_Q: np.ndarray, group_N: np.ndarray) -> Iterator[Ranking]:
     """Rank all faces by squared Euclidean distance to each query, a chunk of queries at a time.
 
     Args:
@@ -42,13 +55,22 @@ def rankings(embedding_ND: Tensor, query_Q: np.ndarray, group_N: np.ndarray) -> 
         query_Q: indices of the queries.
         group_N: group of each face; faces of the query's own group are excluded.
     """
-    square_N = embedding_ND.square().sum(1)
     for part_Q in np.array_split(query_Q, -(-len(query_Q) * len(group_N) // _CELLS) or 1):
-        query = embedding_ND[part_Q]
-        distance_QN = torch.addmm(square_N, query, embedding_ND.T, alpha=-2)
+        distance_QN = all_distances(embedding_ND, embedding_ND[part_Q])
         same_QN = group_N[part_Q][:, None] == group_N
-        order_QN = distance_QN.masked_fill(torch.from_numpy(same_QN), torch.inf).argsort(dim=1, stable=True).numpy()
-        yield Ranking(part_Q, order_QN, ~np.take_along_axis(same_QN, order_QN, 1))
+        distance_QN[same_QN] = np.inf
+        sorted_QN, order_QN = (part.numpy() for part in torch.from_numpy(distance_QN).sort(dim=1, stable=True))
+        yield Ranking(part_Q, order_QN, ~np.take_along_axis(same_QN, order_QN, 1), *_ties(sorted_QN))
+
+
+def _ties(sorted_QN: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first rank of each rank's tie, and the one after its last; shape (Q, N)."""
+    rank_N, num = np.arange(sorted_QN.shape[1]), sorted_QN.shape[1]
+    farther_QN = sorted_QN[:, 1:] > sorted_QN[:, :-1]
+    first_QN, last_QN = (np.pad(farther_QN, ((0, 0), pad), constant_values=True) for pad in ((1, 0), (0, 1)))
+    begin_QN = np.maximum.accumulate(np.where(first_QN, rank_N, 0), axis=1)
+    end_QN = np.minimum.accumulate(np.where(last_QN, rank_N + 1, num)[:, ::-1], axis=1)[:, ::-1]
+    return begin_QN, end_QN
 
 
 @dataclass(frozen=True)
@@ -59,10 +81,11 @@ class Retrieval:
         classes: C names in label order.
         query_Q: indices of the queries.
         label_Q: their classes.
-        hit_QR: whether one of the nearest 1, 5, 10 (``RANKS``) has the query's class.
+        hit_QR: probability that one of the nearest 1, 5, 10 (``RANKS``) has the query's class: 0 or 1 without ties.
         precision_Q: average precision over the whole ranking.
         chance_Q: share of the query's class among the faces that count.
-        neighbour_QK: indices of the nearest neighbours, -1 where fewer faces count.
+        num: K, the neighbours of k-nearest-neighbour classification and of ``alike_Q22``.
+        alike_Q22: number of the K nearest by whether they have the query's class, then by whether its subject.
         knn: accuracy of k-nearest-neighbour classification.
         alone: number of queries left out since no other face that counts has their class.
     """
@@ -73,7 +96,8 @@ class Retrieval:
     hit_QR: np.ndarray
     precision_Q: np.ndarray
     chance_Q: np.ndarray
-    neighbour_QK: np.ndarray
+    num: int
+    alike_Q22: np.ndarray
     knn: ClassAccuracy
     alone: int
 
@@ -105,13 +129,14 @@ class Retrieval:
 
 
 def retrieval(
-    embedding_ND: Tensor,
+    embedding_ND: np.ndarray,
     label_N: np.ndarray,
     classes: Sequence[str],
     query_Q: np.ndarray,
     *,
     num: int,
     group_N: np.ndarray | None = None,
+    subject_N: np.ndarray | None = None,
 ) -> Retrieval:
     """Retrieve the nearest neighbours of each query and evaluate them.
 
@@ -120,30 +145,38 @@ def retrieval(
         label_N: class of each face, 0..C-1.
         classes: C names in label order.
         query_Q: indices of the queries.
-        num: K, for k-NN classification and ``neighbour_QK``.
+        num: K, for k-NN classification and ``alike_Q22``.
         group_N: group of each face, such as its subject: faces of the query's group are excluded. None: only the query
             itself is excluded.
+        subject_N: subject of each face, for ``alike_Q22``; None if unknown: each face is its own.
     """
-    group_N = np.arange(len(label_N)) if group_N is None else group_N
-    asked, hits, precisions, chances, neighbours = [], [], [], [], []
-    for query, order_QN, counts_QN in rankings(embedding_ND, query_Q, group_N):
-        hit_QN = (label_N[order_QN] == label_N[query][:, None]) & counts_QN
+    each_N = np.arange(len(label_N))
+    group_N, subject_N = (each_N if given is None else given for given in (group_N, subject_N))
+    parts: list[tuple[np.ndarray, ...]] = []
+    for ranking in rankings(embedding_ND, query_Q, group_N):
+        hit_QN = (label_N[ranking.order_QN] == label_N[ranking.query_Q][:, None]) & ranking.counts_QN
+        same_QN = subject_N[ranking.order_QN] == subject_N[ranking.query_Q][:, None]
+        near_QN = ranking.within(num)
         some_Q = hit_QN.any(1)
-        asked.append(query[some_Q])
-        hits.append(np.stack([hit_QN[some_Q, :rank].any(1) for rank in RANKS], axis=1))
-        precisions.append(average_precision(hit_QN[some_Q]))
-        chances.append(hit_QN[some_Q].sum(1) / counts_QN[some_Q].sum(1))
-        neighbours.append(np.where(counts_QN, order_QN, -1)[some_Q, :num])
-    asked_Q, neighbour_QK = np.concatenate(asked), np.concatenate(neighbours)
-    votes_QC = _votes(neighbour_QK, label_N, len(classes))
+        found = (
+            ranking.query_Q,
+            np.stack([hit_probability(hit_QN, ranking, rank) for rank in RANKS], axis=1),
+            average_precision(hit_QN, ranking),
+            hit_QN.sum(1) / np.maximum(ranking.counts_QN.sum(1), 1),
+            _alike(near_QN, hit_QN, same_QN),
+            _votes(near_QN, ranking, label_N, len(classes)),
+        )
+        parts.append(tuple(column[some_Q] for column in found))
+    asked_Q, hit_QR, precision_Q, chance_Q, alike_Q22, votes_QC = map(np.concatenate, zip(*parts, strict=True))
     return Retrieval(
         classes=tuple(classes),
         query_Q=asked_Q,
         label_Q=label_N[asked_Q],
-        hit_QR=np.concatenate(hits),
-        precision_Q=np.concatenate(precisions),
-        chance_Q=np.concatenate(chances),
-        neighbour_QK=neighbour_QK,
+        hit_QR=hit_QR,
+        precision_Q=precision_Q,
+        chance_Q=chance_Q,
+        num=num,
+        alike_Q22=alike_Q22,
         knn=class_accuracy(torch.from_numpy(votes_QC), label_N[asked_Q], classes),
         alone=len(query_Q) - len(asked_Q),
     )
@@ -158,24 +191,66 @@ def format_retrieval(found: Retrieval) -> str:
         [name, *(str(value) if head == "faces" else decimal(value) for head, value in row.items())]
         for name, row in rows.items()
     ]
-    knn = f"k-NN classification, k = {found.neighbour_QK.shape[1]}: {format_metrics(found.knn)}"
+    knn = f"k-NN classification, k = {found.num}: {format_metrics(found.knn)}"
     return f"{align_columns([['', *rows['all']], *table])}\n{knn}"
 
 
-def average_precision(hit_QN: np.ndarray) -> np.ndarray:
-    """Average precision of each ranking, shape (Q,); every query needs a hit.
+def hit_probability(hit_QN: np.ndarray, ranking: Ranking, num: int) -> np.ndarray:
+    """Probability that one of the nearest ``num`` is relevant, shape (Q,).
+
+    Args:
+        hit_QN: whether the face at each rank is relevant.
+        ranking: with the ties.
+        num: as many or more faces may count.
+    """
+    num = min(num, hit_QN.shape[1])
+    before_Q1, end_Q1 = (part_QN[:, num - 1 : num] for part_QN in (ranking.begin_QN, ranking.end_QN))
+    tied, relevant = end_Q1 - before_Q1, _between(hit_QN, before_Q1, end_Q1)
+    drawn_N = np.arange(num)  # faces of the tie that come before: none relevant with C(n − r, m) / C(n, m)
+    drawn_QN = drawn_N < num - before_Q1
+    miss_Q = np.where(drawn_QN, np.maximum(tied - relevant - drawn_N, 0) / np.maximum(tied - drawn_N, 1), 1).prod(1)
+    nothing_Q = _between(hit_QN, np.zeros_like(before_Q1), before_Q1)[:, 0] == 0
+    return 1 - miss_Q * nothing_Q
+
+
+def average_precision(hit_QN: np.ndarray, ranking: Ranking) -> np.ndarray:
+    """Average precision of each ranking, shape (Q,); 0 without a relevant face.
 
     Args:
         hit_QN: whether the face at each rank is relevant, the nearest first.
+        ranking: with the ties.
     """
-    precision_QN = hit_QN.cumsum(1) / np.arange(1, hit_QN.shape[1] + 1)
-    return (precision_QN * hit_QN).sum(1) / hit_QN.sum(1)
+    begin_QN, end_QN = ranking.begin_QN, ranking.end_QN
+    tied_QN, relevant_QN = end_QN - begin_QN, _between(hit_QN, begin_QN, end_QN)
+    before_QN = _between(hit_QN, np.zeros_like(begin_QN), begin_QN)
+    rank_QN = np.arange(hit_QN.shape[1])
+    # where a relevant face of a tie of n with r relevant ones stands, those of the tie before it are a share of r − 1
+    inside_QN = (rank_QN - begin_QN) * (relevant_QN - 1) / np.maximum(tied_QN - 1, 1)
+    expected_QN = relevant_QN / tied_QN * (before_QN + inside_QN + 1) / (rank_QN + 1)
+    return expected_QN.sum(1) / np.maximum(hit_QN.sum(1), 1)
 
 
-def _votes(neighbour_QK: np.ndarray, label_N: np.ndarray, num_classes: int) -> np.ndarray:
+def _between(hit_QN: np.ndarray, begin_QM: np.ndarray, end_QM: np.ndarray) -> np.ndarray:
+    """Number of relevant faces from a rank up to another one, shape (Q, M)."""
+    total_QN = np.pad(hit_QN.cumsum(1), ((0, 0), (1, 0)))
+    return np.take_along_axis(total_QN, end_QM, 1) - np.take_along_axis(total_QN, begin_QM, 1)
+
+
+def _alike(near_QN: np.ndarray, class_QN: np.ndarray, subject_QN: np.ndarray) -> np.ndarray:
+    """Number of nearest faces by whether class and subject are the query's, shape (Q, 2, 2)."""
+    rows = [[(near_QN * (class_QN == a) * (subject_QN == b)).sum(1) for b in (False, True)] for a in (False, True)]
+    return np.array(rows).transpose(2, 0, 1)
+
+
+def _votes(near_QN: np.ndarray, ranking: Ranking, label_N: np.ndarray, num_classes: int) -> np.ndarray:
     """Votes of the nearest neighbours for each class, shape (Q, C); ties go to the class of the nearest one."""
-    there_QK = neighbour_QK >= 0
-    rank_QK = np.broadcast_to(np.arange(1, neighbour_QK.shape[1] + 1), neighbour_QK.shape)
-    voted_QKC = (label_N[neighbour_QK][..., None] == np.arange(num_classes)) & there_QK[..., None]
-    nearest_QC = np.where(voted_QKC, 1 / rank_QK[..., None], 0).max(1)
-    return voted_QKC.sum(1) + nearest_QC / 2
+    width = int(np.flatnonzero((near_QN > 0).any(0)).max(initial=0)) + 1  # further ranks have no vote
+    near_QW, label_QW = near_QN[:, :width], label_N[ranking.order_QN[:, :width]]
+    first_QW = 1 / (ranking.begin_QN[:, :width] + 1)
+    votes_QC = np.zeros((len(near_QN), num_classes))
+    for label in range(num_classes):
+        of_class_QW = near_QW * (label_QW == label)
+        nearest_Q = np.where(of_class_QW > 0, first_QW, 0).max(1)
+        # rounded, since equal sums of fractions may differ in the last digit
+        votes_QC[:, label] = of_class_QW.sum(1).round(9) + _TIE * nearest_Q
+    return votes_QC

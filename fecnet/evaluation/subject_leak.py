@@ -20,12 +20,12 @@ class Share:
     """Share of neighbours with a property.
 
     Attributes:
-        neighbours: number of neighbours counted.
+        neighbours: number of neighbours counted; a fraction where equally far faces share the last places.
         percent: share of them with the property, %; None where none was counted.
         chance: the same for neighbours sampled at random from their candidates, %.
     """
 
-    neighbours: int
+    neighbours: float
     percent: float | None
     chance: float | None
 
@@ -40,13 +40,13 @@ class Share:
 
 
 def subject_leak(
-    query_Q: np.ndarray, neighbour_QK: np.ndarray, label_N: np.ndarray, subject_N: np.ndarray
+    query_Q: np.ndarray, alike_Q22: np.ndarray, label_N: np.ndarray, subject_N: np.ndarray
 ) -> dict[str, Share]:
     """Share of nearest neighbours with the query's subject, and with the query's class.
 
     Args:
         query_Q: indices of the queries.
-        neighbour_QK: indices of their nearest neighbours.
+        alike_Q22: number of their nearest neighbours by whether class, then subject is the query's; see ``Retrieval``.
         label_N: class of each face.
         subject_N: subject of each face, text or numbers.
 
@@ -55,20 +55,21 @@ def subject_leak(
         ``subject_in_other_classes``: among neighbours of other classes, which similar expressions do not explain;
         ``class``: same class among all neighbours; ``class_of_others``: among neighbours of other subjects.
     """
-    same_class_QK = label_N[neighbour_QK] == label_N[query_Q][:, None]
-    same_subject_QK = subject_N[neighbour_QK] == subject_N[query_Q][:, None]
-    all_QK = np.ones_like(same_class_QK)
     # number of candidates for each query
     label, subject = _numbered(label_N), _numbered(subject_N)
     both = _numbered(label * (subject.max() + 1) + subject)
     total = len(label_N) - 1
     of_class, of_subject, of_both = (np.bincount(part)[part][query_Q] - 1 for part in (label, subject, both))
+    of_label_Q2, of_subject_Q2 = alike_Q22.sum(2), alike_Q22.sum(1)
+    all_Q = alike_Q22.sum((1, 2))
     return {
-        "subject": _share(same_subject_QK, all_QK, of_subject, np.full_like(of_subject, total)),
-        "subject_in_class": _share(same_subject_QK, same_class_QK, of_both, of_class),
-        "subject_in_other_classes": _share(same_subject_QK, ~same_class_QK, of_subject - of_both, total - of_class),
-        "class": _share(same_class_QK, all_QK, of_class, np.full_like(of_class, total)),
-        "class_of_others": _share(same_class_QK, ~same_subject_QK, of_class - of_both, total - of_subject),
+        "subject": _share(of_subject_Q2[:, 1], all_Q, of_subject, np.full_like(of_subject, total)),
+        "subject_in_class": _share(alike_Q22[:, 1, 1], of_label_Q2[:, 1], of_both, of_class),
+        "subject_in_other_classes": _share(
+            alike_Q22[:, 0, 1], of_label_Q2[:, 0], of_subject - of_both, total - of_class
+        ),
+        "class": _share(of_label_Q2[:, 1], all_Q, of_class, np.full_like(of_class, total)),
+        "class_of_others": _share(alike_Q22[:, 1, 0], of_subject_Q2[:, 0], of_class - of_both, total - of_subject),
     }
 
 
@@ -76,14 +77,15 @@ def _numbered(value_N: np.ndarray) -> np.ndarray:
     return np.unique(value_N, return_inverse=True)[1]
 
 
-def _share(same_QK: np.ndarray, counted_QK: np.ndarray, wanted_Q: np.ndarray, choice_Q: np.ndarray) -> Share:
-    """Share of ``same`` among the counted neighbours; chance weighs each query by its counted neighbours."""
-    counted_Q = counted_QK.sum(1)
-    num = int(counted_Q.sum())
+def _share(same_Q: np.ndarray, counted_Q: np.ndarray, wanted_Q: np.ndarray, choice_Q: np.ndarray) -> Share:
+    """Share of the counted neighbours; chance weighs each query by its counted neighbours."""
+    num = float(counted_Q.sum())
     if not num:
         return Share(0, None, None)
     chance_Q = np.divide(wanted_Q, choice_Q, out=np.zeros(len(wanted_Q)), where=choice_Q > 0)
-    return Share(num, 100 * float((same_QK & counted_QK).sum() / num), 100 * float((chance_Q * counted_Q).sum() / num))
+    percents = (100 * float(part_Q.sum() / num) for part_Q in (same_Q, chance_Q * counted_Q))
+    counted = round(num, 2)
+    return Share(int(counted) if counted.is_integer() else counted, *percents)
 
 
 _ROWS = {

@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from fecnet.encoder.encoder import Encoder
-from fecnet.structures import opposite_distances
+from fecnet.structures import odd_faces, opposite_distances
 from fecnet.utils.errors import UserError
 
 Arrays = Mapping[str, np.ndarray]
@@ -95,8 +95,8 @@ def prediction_agreement(ours: Arrays, theirs: Arrays, faces_T3: np.ndarray) -> 
 
 
 def _odd(emb_ND: np.ndarray, faces_T3: np.ndarray) -> np.ndarray:
-    """The face outside the closest pair of each triplet, 0..2, shape (T,)."""
-    return opposite_distances(torch.from_numpy(emb_ND[faces_T3])).argmin(1).numpy()
+    """The face outside the closest pair of each triplet, 0..2, -1 where two pairs are equally close, shape (T,)."""
+    return odd_faces(opposite_distances(torch.from_numpy(emb_ND[faces_T3]))).numpy()
 
 
 @dataclass(frozen=True)

@@ -34,12 +34,15 @@ class Detector(Protocol):
 
 
 def detections(boxes_K4: np.ndarray, scores_K: np.ndarray, landmarks_K52: np.ndarray) -> Detections:
-    """``Detections`` of the right shapes, even if empty, sorted by score."""
-    order_K = np.argsort(-np.asarray(scores_K, np.float32), kind="stable")
+    """``Detections`` of the right shapes, even if empty, sorted by score, equal ones from left to right, then down.
+
+    So the order, and which of equally large faces is chosen, does not depend on the order in which they were found.
+    """
+    boxes_K4 = np.asarray(boxes_K4, np.float32).reshape(-1, 4)
+    scores_K = np.asarray(scores_K, np.float32).reshape(-1)
+    order_K = np.lexsort((*boxes_K4.T[::-1], -scores_K))
     return Detections(
-        np.asarray(boxes_K4, np.float32).reshape(-1, 4)[order_K],
-        np.asarray(scores_K, np.float32).reshape(-1)[order_K],
-        np.asarray(landmarks_K52, np.float32).reshape(-1, 5, 2)[order_K],
+        boxes_K4[order_K], scores_K[order_K], np.asarray(landmarks_K52, np.float32).reshape(-1, 5, 2)[order_K]
     )
 
 

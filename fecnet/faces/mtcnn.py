@@ -225,7 +225,7 @@ def _suppress_contained(boxes_K4: Tensor, score_K: Tensor, threshold: float) -> 
     areas = ((boxes_K4[:, 2] - boxes_K4[:, 0] + 1) * (boxes_K4[:, 3] - boxes_K4[:, 1] + 1)).tolist()
     boxes = boxes_K4.tolist()
     kept: list[int] = []
-    for index in score_K.argsort(descending=True).tolist():
+    for index in score_K.argsort(descending=True, stable=True).tolist():
         if all(_common(boxes[index], boxes[best]) <= threshold * min(areas[index], areas[best]) for best in kept):
             kept.append(index)
     return kept

@@ -85,8 +85,9 @@ class TripletReport:
     def write(self, folder: Path, result: Mapping[str, Any]) -> list[str]:
         """Write ``triplets.json``, ``embeddings.npz`` (``rows`` of faces.npy, ``embedding``) and ``neighbours.png``."""
         replace_json(folder / "triplets.json", result)
-        replace_arrays(folder / "embeddings.npz", rows=self._rows, embedding=self._embedding_ND.numpy())
-        neighbour_sheet(self._dataset.faces_NHWC, self._rows, self._embedding_ND, folder / "neighbours.png")
+        embedding_ND = self._embedding_ND.numpy()
+        replace_arrays(folder / "embeddings.npz", rows=self._rows, embedding=embedding_ND)
+        neighbour_sheet(self._dataset.faces_NHWC, self._rows, embedding_ND, folder / "neighbours.png")
         return ["triplets.json", "embeddings.npz", "neighbours.png"]
 
 

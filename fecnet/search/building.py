@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +13,17 @@ from fecnet.embed.shards import Rows
 from fecnet.embed.sources import Sources
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.pictures import OK
-from fecnet.search.index import is_index_alone, write_index
+from fecnet.search.copies import Copies
+from fecnet.search.index import Index, is_index_alone, write_index
 from fecnet.search.kinds import choose_kind
 from fecnet.utils import comm
 from fecnet.utils.env import now
 from fecnet.utils.errors import UserError
 from fecnet.utils.program import command_line
+
+logger = logging.getLogger(__name__)
+
+MANY_COPIES = 30  # identical vectors
 
 
 def build_index(
@@ -63,9 +69,21 @@ def build_index(
             "command": command_line(),
             "date": now(),
         }
-        write_index(path, rows, status[OK], encoder.dims("embedding"), kind, about)
+        copies = write_index(path, rows, status[OK], encoder.dims("embedding"), kind, about)
+        warn_of_copies(Index(path, exact=True), copies)
 
     embed_into(encoder, sources, path, write, align=align, progress=progress)
+
+
+def warn_of_copies(index: Index, copies: Copies) -> None:
+    """Tell of a vector that occurs so often that it fills the neighbours of every query near it."""
+    most = int(copies.count_U.argmax())
+    if copies.count_U[most] >= MANY_COPIES:
+        (name,) = index.names([int(copies.first_U[most])]).values()
+        logger.warning(
+            f"{index.path}: {copies.count_U[most]:,} identical vectors, the first of {shown(name.file)}: as of a still "
+            "video, or of photos stored twice; they are the nearest of any query near them; leave copies out"
+        )
 
 
 def _check_target(path: Path, sources: Sources, *, overwrite: bool) -> None:

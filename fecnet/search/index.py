@@ -19,8 +19,9 @@ import torch
 from fecnet.embed.shards import Rows
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.pictures import OK
-from fecnet.search.kinds import FLAT, KINDS, choose_kind, find_faiss, read_faiss, write_faiss
-from fecnet.search.nearest import Found, exact_rows, nearest_of
+from fecnet.evaluation.nearest import Found, nearest
+from fecnet.search.copies import Copies
+from fecnet.search.kinds import FLAT, KINDS, SPARE, choose_kind, find_faiss, read_faiss, write_faiss
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import hash_file, named_errors, open_array, replace_json, whole_or_absent
 
@@ -53,7 +54,7 @@ def is_index_alone(path: Path) -> bool:
     return (path / DESCRIPTION).is_file() and not path.is_symlink() and {file.name for file in path.iterdir()} <= files
 
 
-def write_index(path: Path, rows: Iterable[Rows], num: int, dims: int, kind: str, about: dict[str, Any]) -> None:
+def write_index(path: Path, rows: Iterable[Rows], num: int, dims: int, kind: str, about: dict[str, Any]) -> Copies:
     """Write an index folder atomically, replacing an existing one.
 
     Args:
@@ -64,6 +65,9 @@ def write_index(path: Path, rows: Iterable[Rows], num: int, dims: int, kind: str
         kind: ``auto``, ``flat``, ``ivf``, ``hnsw`` or ``pq``.
         about: further fields of ``index.json``: ``model``, ``align``, ``folder``, ``packed`` and more.
 
+    Returns:
+        Its identical vectors.
+
     Raises:
         UserError: the kind cannot be built.
         OSError: the disk is full or read-only.
@@ -73,8 +77,10 @@ def write_index(path: Path, rows: Iterable[Rows], num: int, dims: int, kind: str
     with named_errors(path), whole_or_absent(path) as folder:
         folder.mkdir()
         _write_vectors(folder, rows, num, dims)
+        vector_ND = open_array(folder / VECTORS)
+        copies = Copies(vector_ND)
         if kind in KINDS:
-            write_faiss(kind, open_array(folder / VECTORS, in_memory=True), folder / FAISS)
+            write_faiss(kind, np.asarray(vector_ND)[copies.first_U], folder / FAISS)
         files = {
             file.name: {"sha256": hash_file(file), "bytes": file.stat().st_size} for file in sorted(folder.iterdir())
         }
@@ -82,6 +88,7 @@ def write_index(path: Path, rows: Iterable[Rows], num: int, dims: int, kind: str
             folder / DESCRIPTION,
             {"format": FORMAT, "kind": kind, "num": num, "dims": dims, **about, "files": files},
         )
+    return copies
 
 
 def _write_vectors(folder: Path, rows: Iterable[Rows], num: int, dims: int) -> None:
@@ -170,41 +177,38 @@ class Index:
         if num < 1:
             raise UserError(f"k: {num}; allowed: 1 or more")
         num = min(num, len(self))
-        parts = [self._search(query_QD[first : first + _BATCH], num) for first in range(0, len(query_QD), _BATCH)]
-        if not parts:
-            return Found(np.empty((0, num), np.int64), np.empty((0, num), np.float32))
+        starts = range(0, max(1, len(query_QD)), _BATCH)
+        parts = [self._search(query_QD[first : first + _BATCH], num) for first in starts]
         return Found(*map(np.concatenate, zip(*parts, strict=True)))
 
     def _search(self, query_QD: np.ndarray, num: int) -> Found:
         if self._faiss is None:
-            return self._exact(query_QD, num)
-        candidates = KINDS[self.kind].candidates * num if self.kind in KINDS else num
-        _, row_QR = self._faiss.search(np.ascontiguousarray(query_QD), min(candidates, len(self)))
-        lacking_Q = (row_QR < 0).any(1)  # the searched lists hold fewer
-        if not lacking_Q.any():
-            return nearest_of(self.vector_ND, query_QD, row_QR, num)
+            return nearest(self.vector_ND, query_QD, num, self._device)
+        wanted = min(KINDS[self.kind].candidates * num + SPARE, self._faiss.ntotal)
+        _, distinct_QR = self._faiss.search(np.ascontiguousarray(query_QD), wanted)
+        whole_Q = (distinct_QR >= 0).all(1)  # else the searched lists hold fewer
         found = Found(np.empty((len(query_QD), num), np.int64), np.empty((len(query_QD), num), np.float32))
         for part_Q, some in (
-            (~lacking_Q, nearest_of(self.vector_ND, query_QD[~lacking_Q], row_QR[~lacking_Q], num)),
-            (lacking_Q, self._exact(query_QD[lacking_Q], num)),
+            (whole_Q, self._copies.nearest(self.vector_ND, query_QD[whole_Q], distinct_QR[whole_Q], num)),
+            (~whole_Q, nearest(self.vector_ND, query_QD[~whole_Q], num, self._device)),
         ):
             found.row_QK[part_Q], found.distance_QK[part_Q] = some
         return found
 
-    def _exact(self, query_QD: np.ndarray, num: int) -> Found:
-        return nearest_of(self.vector_ND, query_QD, exact_rows(self.vector_ND, query_QD, num, self._device), num)
+    @cached_property
+    def _copies(self) -> Copies:
+        return Copies(self.vector_ND)
 
     @cached_property
     def _faiss(self) -> Any | None:
-        """The index of faiss; None for exhaustive search in torch."""
-        faiss = find_faiss()
-        if faiss is None:
-            if self.kind in KINDS:
-                logger.info(f"{self.path}: faiss is not installed: exhaustive search instead of {self.kind}")
+        """The index of faiss; None for exhaustive search."""
+        if self.kind not in KINDS:
             return None
-        if self.kind == FLAT and self._device.type == "cuda" and not faiss.get_num_gpus():
+        if find_faiss() is None:
+            logger.info(f"{self.path}: faiss is not installed: exhaustive search instead of {self.kind}")
             return None
-        return read_faiss(self.kind, self.vector_ND, self.path / FAISS, self._device)
+        shape = (len(self._copies.first_U), self.vector_ND.shape[1])
+        return read_faiss(self.kind, shape, self.path / FAISS, self._device)
 
     def names(self, rows: Iterable[int]) -> dict[int, Name]:
         """The sources of the vectors in some rows.

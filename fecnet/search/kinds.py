@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 FLAT = "flat"
 AUTO_FLAT = 200_000  # vectors up to which exhaustive search answers thousands of queries/s
+SPARE = 8  # candidates beyond those asked for, since faiss compares in float32
 _BLAS_FROM = 20  # queries; faiss 1.15 multiplies matrices from 128,000 on: with 16 numbers that is nine times slower
 _TRAIN_EACH = 50  # training vectors per centroid
 _PQ_BITS = 8
@@ -59,7 +60,9 @@ def _pq(faiss: Any, num: int, dims: int) -> Any:
     """Inverted lists of product-quantised vectors, a byte for two dimensions; results are re-ranked."""
     bytes_each = dims // 2 if dims % 2 == 0 else dims
     if num < 2**_PQ_BITS:
-        raise UserError(f"kind pq: {num} vectors; it needs {2**_PQ_BITS} or more; allowed here: flat, ivf, hnsw")
+        raise UserError(
+            f"kind pq: {num} distinct vectors; it needs {2**_PQ_BITS} or more; allowed here: flat, ivf, hnsw"
+        )
     index = _trained_on_few(faiss.IndexIVFPQ(faiss.IndexFlatL2(dims), dims, _lists(num), bytes_each, _PQ_BITS))
     index.pq.cp.min_points_per_centroid = 1  # otherwise faiss warns about small sets on stderr
     return index
@@ -111,43 +114,53 @@ def choose_kind(kind: str, num: int) -> str:
     return kind
 
 
-def write_faiss(kind: str, vector_ND: np.ndarray, path: Path) -> None:
+def write_faiss(kind: str, vector_UD: np.ndarray, path: Path) -> None:
     """Build faiss's index of a kind of ``KINDS`` and write it to ``path``; not atomic.
+
+    Args:
+        kind: of ``KINDS``.
+        vector_UD: distinct vectors: a graph hides vectors beside many identical ones.
+        path: the file.
 
     Raises:
         UserError: too few vectors for it.
     """
     faiss = find_faiss()
     assert faiss is not None
-    index = KINDS[kind].make(faiss, *vector_ND.shape)
-    index.train(vector_ND)
-    index.add(vector_ND)
+    index = KINDS[kind].make(faiss, *vector_UD.shape)
+    index.train(vector_UD)
+    index.add(vector_UD)
     faiss.write_index(index, str(path))
 
 
-def read_faiss(kind: str, vector_ND: np.ndarray, path: Path, device: torch.device) -> Any:
-    """The index of faiss in ``path``, or for ``flat`` one of the vectors themselves; on the GPU if faiss supports it.
+def read_faiss(kind: str, shape: tuple[int, int], path: Path, device: torch.device) -> Any:
+    """The index of faiss in ``path``; on the GPU if faiss supports it.
 
     faiss does not validate its files, so a malicious one could do harm. The caller has compared the checksum, which
     detects damage but not malice, and faiss reads only the expected kind.
+
+    Args:
+        kind: of ``KINDS``.
+        shape: of the distinct vectors.
+        path: the file.
+        device: where to search.
 
     Raises:
         UserError: a file of another kind, or one that does not fit the vectors.
     """
     faiss = find_faiss()
     assert faiss is not None
-    if kind == FLAT:
-        index = faiss.IndexFlatL2(vector_ND.shape[1])
-        index.add(np.ascontiguousarray(vector_ND))
-    else:
-        with path.open("rb") as file:
-            magic = file.read(4)
-        if magic != KINDS[kind].magic:
-            raise UserError(f"{path}: begins with {magic!r}; expected {KINDS[kind].magic!r} of kind {kind}")
-        index = faiss.read_index(str(path))
-        if (index.ntotal, index.d) != vector_ND.shape:
-            raise UserError(f"{path}: holds {index.ntotal} vectors of {index.d}; vectors.npy {vector_ND.shape}")
-    if device.type == "cuda" and faiss.get_num_gpus() and (kind == FLAT or KINDS[kind].on_gpu):
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic != KINDS[kind].magic:
+        raise UserError(f"{path}: begins with {magic!r}; expected {KINDS[kind].magic!r} of kind {kind}")
+    index = faiss.read_index(str(path))
+    if (index.ntotal, index.d) != shape:
+        raise UserError(
+            f"{path}: holds {index.ntotal} vectors of {index.d}; vectors.npy {shape[0]} distinct ones of {shape[1]}; "
+            "rebuild the index"
+        )
+    if device.type == "cuda" and faiss.get_num_gpus() and KINDS[kind].on_gpu:
         logger.info(f"{path.parent}: searched on the GPU by faiss")
         return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), device.index or 0, index)
     return index

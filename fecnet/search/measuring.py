@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from fecnet.data.face_rows import face_rows
 from fecnet.data.packed import PackedDataset
@@ -76,7 +75,7 @@ class SplitMeasure:
         ]
         if self.others is None or self.leak is None:
             return "\n".join([*parts, "subjects are unknown, so subject leakage is not computed"])
-        what = f"of the {self.everyone.neighbour_QK.shape[1]} nearest"
+        what = f"of the {self.everyone.num} nearest"
         return "\n".join(
             [
                 *parts,
@@ -145,16 +144,16 @@ def measure_split(
     faces = int(kept_M.sum())
     if faces < 2:
         raise UserError(f"{index.path}: {faces} labelled faces of {dataset.path}, split '{split}'; needed: 2 or more")
-    embedding_ND = torch.tensor(index.vector_ND[place_M[kept_M]])
+    embedding_ND = index.vector_ND[place_M[kept_M]]
     label_N = table.label_M[kept_M]
     query_Q, num = spread(faces, queries), min(num, faces - 1)
-    everyone = retrieval(embedding_ND, label_N, table.classes, query_Q, num=num)
     absent = int(labelled.sum()) - faces
     subject_N = _subjects(dataset)[table.faces_M[kept_M]]
+    everyone = retrieval(embedding_ND, label_N, table.classes, query_Q, num=num, subject_N=subject_N)
     if (subject_N == "").any() or len(np.unique(subject_N)) < 2:
         return SplitMeasure(faces, absent, everyone, None, None)
     others = retrieval(embedding_ND, label_N, table.classes, query_Q, num=num, group_N=subject_N)
-    leak = subject_leak(everyone.query_Q, everyone.neighbour_QK, label_N, subject_N)
+    leak = subject_leak(everyone.query_Q, everyone.alike_Q22, label_N, subject_N)
     return SplitMeasure(faces, absent, everyone, others, leak)
 
 

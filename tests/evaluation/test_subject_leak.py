@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 import pytest
-import torch
 
 from fecnet.evaluation.retrieval import retrieval
 from fecnet.evaluation.subject_leak import format_leak, subject_leak
@@ -13,10 +12,10 @@ LABEL, PERSON = (part.ravel() for part in np.meshgrid(np.arange(5), np.arange(8)
 
 
 def leak_of(embedding, num=3):
-    found = retrieval(
-        torch.from_numpy(embedding.astype(np.float32)), LABEL, tuple("abcde"), np.arange(len(LABEL)), num=num
-    )
-    return subject_leak(found.query_Q, found.neighbour_QK, LABEL, np.array([f"S{k}" for k in PERSON]))
+    subject = np.array([f"S{k}" for k in PERSON])
+    queries = np.arange(len(LABEL))
+    found = retrieval(embedding.astype(np.float32), LABEL, tuple("abcde"), queries, num=num, subject_N=subject)
+    return subject_leak(found.query_Q, found.alike_Q22, LABEL, subject)
 
 
 def test_an_embedding_of_persons_leaks():
@@ -48,7 +47,10 @@ def test_chance_gives_chance():
 def test_chance_weighs_faces_as_their_neighbours_were_counted():
     """Four faces by hand: a of person 1 twice, b of persons 1 and 2; one neighbour each."""
     label, person = np.array([0, 0, 1, 1]), np.array([1, 1, 1, 2])
-    leak = subject_leak(np.arange(4), np.array([[1], [2], [0], [2]]), label, person)
+    near = np.array([1, 2, 0, 2])
+    alike = np.zeros((4, 2, 2))
+    alike[np.arange(4), (label[near] == label).astype(int), (person[near] == person).astype(int)] = 1
+    leak = subject_leak(np.arange(4), alike, label, person)
     assert leak["subject"].to_dict() == {
         "neighbours": 4,
         "percent": 75,

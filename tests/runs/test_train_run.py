@@ -261,7 +261,10 @@ def test_inference_needs_a_run(tmp_path):
 
 
 def test_pretrained_backbone_is_loaded_reported_and_disclosed(recipe, tmp_path, capsys):
-    state = {f"module.{name}": value for name, value in ResNet18(in_channels=1, width=0.125).state_dict().items()}
+    state = {
+        f"module.{name}": value
+        for name, value in ResNet18(in_channels=1, width=0.125, blocks=(1, 1)).state_dict().items()
+    }
     torch.save(state, tmp_path / "faces.pt")
     options = ("MODEL.PRETRAINED", tmp_path / "faces.pt", "MODEL.FREEZE_BACKBONE", "true", "SOLVER.LENGTH", 2)
     with pytest.raises(ValueError, match=r"MODEL\.PRETRAINED_ON: empty"):

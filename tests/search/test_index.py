@@ -9,7 +9,7 @@ from fecnet.search import index as index_module
 from fecnet.search import kinds
 from fecnet.search.index import Index, Name, write_index
 from fecnet.utils.files import hash_file
-from tests.search.vectors import ABOUT, clustered, make, rows_of
+from tests.search.vectors import ABOUT, clustered, make, near_copies, rows_of
 
 VECTORS, QUERIES = clustered(3000), clustered(40, seed=1)
 
@@ -37,16 +37,32 @@ def test_torch_finds_the_nearest(tmp_path, no_faiss):
     assert np.allclose(found.distance_QK, np.square(QUERIES[:, None] - VECTORS[found.row_QK]).sum(2), atol=1e-6)
 
 
-@pytest.mark.parametrize("num_queries", [1, 40])  # faiss computes few and many queries in different ways
-def test_torch_and_faiss_answer_alike(tmp_path, monkeypatch, faiss, num_queries):
-    index = Index(make(tmp_path / "index", VECTORS))
-    ours = index.search(QUERIES[:num_queries], 10)
-    assert index._faiss is not None
-    monkeypatch.setattr(index_module, "find_faiss", lambda: None)
-    other = Index(tmp_path / "index")
-    theirs = other.search(QUERIES[:num_queries], 10)
-    assert other._faiss is None
-    assert np.array_equal(ours.row_QK, theirs.row_QK) and np.array_equal(ours.distance_QK, theirs.distance_QK)
+@pytest.mark.parametrize("without", [False, True])
+@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw", "pq"])
+@pytest.mark.parametrize("num", [1, 3, 7])
+def test_near_copies_find_themselves_and_copies_come_by_row(tmp_path, monkeypatch, faiss, kind, num, without):
+    """With products in float32 two thirds of these did not find themselves, and copies came in any order."""
+    near = near_copies(140)
+    path = make(tmp_path / "index", np.concatenate([near, near[::-1], near]), kind)
+    if without:
+        monkeypatch.setattr(index_module, "find_faiss", lambda: None)
+    index, rows = Index(path), np.arange(280)
+    copies = np.stack([rows, 559 - rows, 560 + rows], 1)[:, :num]
+    assert np.array_equal(index.search(near, num).row_QK[:, :3], copies)
+    for row in (0, 5, 279):
+        assert np.array_equal(index.search(near[[row]], num).row_QK[:, :3], copies[[row]])
+
+
+@pytest.mark.parametrize("kind", ["ivf", "hnsw", "pq"])
+def test_a_still_video_hides_nobody(tmp_path, faiss, kind):
+    """Copies are one vector to faiss: in a graph many of them would hide others, and fill every list of candidates."""
+    still = np.repeat(VECTORS[:20], 60, axis=0)
+    vectors = np.concatenate([still, VECTORS[20:1500]])
+    index = Index(make(tmp_path / "index", vectors, kind))
+    found = index.search(vectors[1200:], 1)
+    assert (found.row_QK[:, 0] == np.arange(1200, len(vectors))).mean() > 0.98
+    found = index.search(VECTORS[:20], 100)
+    assert np.array_equal(found.row_QK[:, :60], np.arange(1200).reshape(20, 60))
 
 
 @pytest.mark.parametrize("kind", ["ivf", "hnsw", "pq"])
@@ -54,7 +70,7 @@ def test_approximate_kinds_find_nearly_all(tmp_path, faiss, kind, capfd):
     index = Index(make(tmp_path / "index", VECTORS, kind))
     found = index.search(QUERIES, 10)
     assert np.mean([len(set(a) & set(b)) for a, b in zip(found.row_QK, exact(QUERIES, 10), strict=True)]) >= 9.8
-    distance = np.square(QUERIES[:, None] - VECTORS[found.row_QK]).sum(2)
+    distance = np.square(QUERIES[:, None].astype(np.float64) - VECTORS[found.row_QK]).sum(2).astype(np.float32)
     assert np.array_equal(found.distance_QK, distance) and (np.diff(found.distance_QK) >= 0).all()
     assert index.kind == kind and (tmp_path / "index" / "nearest.faiss").is_file()
     assert capfd.readouterr().err == ""  # faiss complains there of small sets
@@ -89,7 +105,9 @@ def test_auto_is_flat_until_it_gets_slow(monkeypatch):
 
 
 def test_too_few_for_compression(tmp_path, faiss):
-    with pytest.raises(ValueError, match=r"kind pq: 12 vectors; it needs 256 or more; allowed here: flat, ivf, hnsw"):
+    with pytest.raises(
+        ValueError, match=r"kind pq: 12 distinct vectors; it needs 256 or more; allowed here: flat, ivf, hnsw"
+    ):
         make(tmp_path / "index", VECTORS[:12], "pq")
     assert not list(tmp_path.iterdir())
 

@@ -32,3 +32,11 @@ def rows_of(vectors, *, status=None, names=None):
 def make(path, vectors, kind="flat", **about):
     write_index(path, [rows_of(vectors)], len(vectors), vectors.shape[1], kind, ABOUT | about)
     return path
+
+
+def near_copies(num=40, dims=16, step=3e-6):
+    """Unit vectors, each followed by one that is nearer than products in float32 can tell."""
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(num, dims))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.stack([vectors, vectors + step * rng.normal(size=(num, dims))], 1).reshape(-1, dims).astype(np.float32)
