@@ -356,7 +356,7 @@ def test_an_averaged_embedding_net_is_pruned_and_trained_on(recipe):
     run = recipe.parent / "result" / "tiny"
     pruned = prune_run(str(run), Goal(ratio=0.4))
     widths = load_info(find_checkpoint(pruned, "last")).config["MODEL"]["LAYER_CHANNELS"]
-    assert len(widths) == 12 + 11
+    assert len(widths) == 4 + 11
     whole, less = (infer_run(str(path))["triplets"]["splits"]["test"]["fecnet"] for path in (run, pruned))
     assert whole["ALL"]["total"] == less["ALL"]["total"] == 40
     assert train(pruned / "config.yaml", "SOLVER.BN_L1", 0) == 0
