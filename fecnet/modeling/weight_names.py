@@ -123,7 +123,7 @@ def best_matches(shapes: Mapping[str, torch.Size], places: Places) -> list[Match
                 votes[number] += name is not None and _fit(shape, name, places) is not None
     every = [reading for found in readings.values() for _, reading in found]
     most = max(votes.values(), default=0)
-    best = [reading for number, reading in enumerate(every) if votes[number] == most]
+    best = [reading for number, reading in enumerate(every) if votes[number] == most] if most else every[:1]
     return [_match(shapes, places, reading) for reading in sorted(best, key=lambda reading: len(reading.prefix))]
 
 
