@@ -85,6 +85,12 @@ class ClassAccuracy:
         }
 
 
+def confusion_text(accuracy: ClassAccuracy) -> str:
+    """The confusion matrix as CSV, a row per label; the first line is a comment with the classes in order."""
+    lines = [f"# {','.join(accuracy.classes)}", *(",".join(map(str, row)) for row in accuracy.confusion_KK.tolist())]
+    return "\n".join(lines) + "\n"
+
+
 def class_accuracy(logits_NK: Tensor, label_N: np.ndarray, classes: Sequence[str]) -> ClassAccuracy:
     """Count faces by label and predicted class; of equal logits the first class is predicted.
 

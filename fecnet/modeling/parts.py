@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
 from fecnet.config.defaults import _C
@@ -49,10 +50,13 @@ class BackboneEntry(Part):
         build: constructs it.
         default_widths: for a prunable backbone: maps its options to the size of each of its ``channel_groups``, which
             ``MODEL.LAYER_CHANNELS`` overrides. None: it has no ``channel_groups``.
+        variants: options with which it could have tensors of these names and shapes; where a file does not fit the
+            chosen backbone, the error names those that it does fit. None: this one is not proposed.
     """
 
     build: Callable[..., Backbone]
     default_widths: Callable[..., list[int]] | None = None
+    variants: Callable[[Mapping[str, torch.Size]], Iterable[Mapping[str, Any]]] | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -16,28 +17,42 @@ from fecnet.engine.checkpoint import load_info
 from fecnet.engine.description import INFO_FILE, CheckpointInfo
 from fecnet.modeling.build import default_widths
 from fecnet.modeling.models import ExpressionNet
-from fecnet.modeling.pretrained import LoadReport, load_pretrained
+from fecnet.modeling.pretrained import LoadReport, find_weights, load_pretrained
 from fecnet.utils.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
 
-def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset) -> None:
+def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, classes: Sequence[str]) -> None:
     """Fill the parts of ``model`` that ``MODEL.PRETRAINED_PARTS`` names from ``MODEL.PRETRAINED``, and report.
 
+    Args:
+        cfg: the settings of the run.
+        model: the net, untrained.
+        dataset: what it will be trained on.
+        classes: names in label order; empty where the net has no classifier.
+
     Raises:
-        ConfigError: the file cannot be used or is not described; its net has other widths, or was trained on faces that
-            are held out here; or all parts are to be loaded and a weight does not fit.
+        UserError: the file cannot be read, or does not cover the net.
+        ConfigError: it is not described; its net has other widths, or was trained on faces that are held out here; all
+            parts are to be loaded and a weight does not fit, or its classes are others or unknown; or a convolution
+            that is not in the file would be frozen.
     """
     if not cfg.MODEL.PRETRAINED_ON:
         raise ConfigError("MODEL.PRETRAINED_ON: empty; say what the file was trained on, checkpoints disclose it")
     _check_widths(cfg)
     _check_held_out(cfg, dataset)
     if cfg.MODEL.PRETRAINED_PARTS == "all":
+        _check_classes(cfg, classes)
         report = _load_all(model, cfg.MODEL.PRETRAINED)
     else:
         report = load_pretrained(model.backbone, cfg.MODEL.PRETRAINED)
     logger.info(str(report))
+    if report.missing and cfg.MODEL.FREEZE_BACKBONE:
+        raise ConfigError(
+            f"MODEL.FREEZE_BACKBONE: true, but {report.path} has no weights for {report.missing[0]} that fit images of "
+            f"{len(dataset.channels)} channels, and it would stay random; allowed: false"
+        )
     if report.converted and "mask" in dataset.channels and cfg.MODEL.FREEZE_BACKBONE:
         logger.info("MODEL.FREEZE_BACKBONE: true; the mask's weights start at zero and stay so: it has no effect")
 
@@ -56,17 +71,40 @@ def disclose_pretraining(cfg: Frozen, resumed: CheckpointInfo | None) -> str | N
 def _load_all(model: ExpressionNet, path: str) -> LoadReport:
     """Load every weight by name and shape; the preprocessing, which is in buffers, must be the same too."""
     mean, std = model.mean.clone(), model.std.clone()
-    report = load_pretrained(model, path)
-    unfit = [*report.missing, *report.skipped, *report.converted]
+    found = find_weights(model, path)
+    unfit = [*found.report.missing, *found.report.skipped, *found.report.converted]
     if unfit:
         raise ConfigError(
             f"MODEL.PRETRAINED_PARTS: all, but {path} does not fit this net: {unfit[0]} ({len(unfit)} in all); "
             "allowed: the settings of the net it was saved from, or backbone"
         )
+    model.load_state_dict(dict(found.tensors), strict=False)  # older files lack the batch-norm counters
     for key, ours, theirs in (("MEAN", mean, model.mean), ("STD", std, model.std)):
         if not torch.equal(ours, theirs):
             raise ConfigError(f"MODEL.{key}: {ours.flatten().tolist()}; {path} has {theirs.flatten().tolist()}")
-    return report
+    return found.report
+
+
+def _check_classes(cfg: Frozen, classes: Sequence[str]) -> None:
+    """Check the classes of a classifier that is to be loaded: as many under other names or in another order fit too.
+
+    Raises:
+        ConfigError: they are others than here, or the file does not tell them.
+    """
+    if not classes:
+        return
+    origin = _info_beside(cfg.MODEL.PRETRAINED)
+    if origin is None:
+        raise ConfigError(
+            f"MODEL.PRETRAINED_PARTS: all, but no {INFO_FILE} beside {cfg.MODEL.PRETRAINED} says which classes its "
+            f"classifier has, in which order; here they are {', '.join(classes)}; allowed: a checkpoint's, or backbone"
+        )
+    if origin.classes != list(classes):
+        raise ConfigError(
+            f"MODEL.PRETRAINED_PARTS: all, but the classes of {cfg.MODEL.PRETRAINED} are "
+            f"{', '.join(origin.classes) or 'none'}; here they are {', '.join(classes)}; allowed: the same names in "
+            "the same order, or backbone"
+        )
 
 
 def _check_widths(cfg: Frozen) -> None:

@@ -15,7 +15,13 @@ from fecnet.data.packed import PackedDataset
 from fecnet.engine.evaluator import AffectMetric, ClassMetric, TripletMetric
 from fecnet.evaluation.affect import format_affect
 from fecnet.evaluation.calibration import calibration, format_calibration
-from fecnet.evaluation.classification import ClassAccuracy, class_accuracy, format_classes, format_metrics
+from fecnet.evaluation.classification import (
+    ClassAccuracy,
+    class_accuracy,
+    confusion_text,
+    format_classes,
+    format_metrics,
+)
 from fecnet.evaluation.drawing import INSTALL, can_plot
 from fecnet.evaluation.mistakes import mistake_sheet
 from fecnet.evaluation.neighbours import neighbour_sheet
@@ -192,8 +198,7 @@ class ClassReport:
         names = ["classes.json", "predictions.npz"]
         for split, accuracy in self._accuracy.items():
             replace_json(folder / f"classes_{split}.json", {**result, "splits": {split: result["splits"][split]}})
-            lines = (",".join(map(str, row)) for row in accuracy.confusion_KK.tolist())
-            replace_text(folder / f"confusion_{split}.csv", "\n".join(lines) + "\n")
+            replace_text(folder / f"confusion_{split}.csv", confusion_text(accuracy))
             names += [f"classes_{split}.json", f"confusion_{split}.csv", *self._write_mistakes(folder, split)]
         return names + self._plot(folder)
 

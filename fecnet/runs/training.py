@@ -186,7 +186,7 @@ def _summary(cfg: Frozen, dataset: PackedDataset, trainer: Trainer, device: torc
 def _build_model(cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, *, resumed: bool) -> nn.Module:
     model: nn.Module = build_model(cfg, len(dataset.channels), len(task.classes))
     if cfg.MODEL.PRETRAINED and not resumed:
-        load_start(cfg, cast(ExpressionNet, model), dataset)
+        load_start(cfg, cast(ExpressionNet, model), dataset, task.classes)
     if cfg.SOLVER.SYNC_BN:
         if device.type != "cuda":
             raise ConfigError(f"SOLVER.SYNC_BN: true needs GPUs, this run is on {device.type}; allowed here: false")

@@ -17,7 +17,7 @@ from fecnet.data.face_rows import face_rows
 from fecnet.data.folds import FOLD, fold_tests, values_of
 from fecnet.data.labels import LabelTable
 from fecnet.data.packed import PackedDataset
-from fecnet.evaluation.classification import ClassAccuracy
+from fecnet.evaluation.classification import ClassAccuracy, confusion_text
 from fecnet.evaluation.coverage import format_coverage
 from fecnet.evaluation.drawing import INSTALL, can_plot
 from fecnet.evaluation.fold_accuracy import (
@@ -185,8 +185,7 @@ def _report(folder: Path, found: Sequence[FoldAccuracy], result: dict[str, Any],
     whole = len(found) == result["num_folds"]
     suffix = "" if whole else "_" + "_".join(str(fold.number) for fold in found)
     replace_json(folder / f"folds{suffix}.json", result)
-    lines = (",".join(map(str, row)) for row in result["together"]["confusion"])
-    replace_text(folder / f"confusion_folds{suffix}.csv", "\n".join(lines) + "\n")
+    replace_text(folder / f"confusion_folds{suffix}.csv", confusion_text(sum_folds(found)))
     names = [f"folds{suffix}.json", f"confusion_folds{suffix}.csv"]
     picture = folder / f"confusion_folds{suffix}.png"
     if can_plot():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fecnet.config.node import load_config
+from fecnet.evaluation.classification import ClassAccuracy, confusion_text
 from fecnet.modeling.criterion.build import build_criterion
 from fecnet.modeling.criterion.cross_entropy import CrossEntropyCriterion
 from fecnet.modeling.criterion.distances import build_distances
@@ -128,6 +129,22 @@ def test_a_confusion_matrix_is_read_from_a_file(tmp_path, name):
     np.save(tmp_path / name, counts) if name.endswith("npy") else np.savetxt(tmp_path / name, counts, delimiter=",")
     found = build_distances("confusion", ["a", "b", "c"], str(tmp_path / name))
     torch.testing.assert_close(found.double(), torch.tensor(naive.confusion_distances(counts.tolist())).double())
+
+
+def test_a_confusion_matrix_is_matched_by_its_classes(tmp_path, caplog):
+    """One of another data set has as many classes in another order: by place, every distance would be another's."""
+    counts = np.arange(9).reshape(3, 3) + 1
+    (tmp_path / "named.csv").write_text(confusion_text(ClassAccuracy(("c", "a", "b"), counts)))
+    found = build_distances("confusion", ["a", "b", "c"], str(tmp_path / "named.csv"))
+    torch.testing.assert_close(found, confusion_distances(counts[np.ix_([1, 2, 0], [1, 2, 0])]))
+    with pytest.raises(
+        ValueError, match=r"^LOSS\.W.*named\.csv': of the classes c, a, b; allowed: a, b, d, in any order$"
+    ):
+        build_distances("confusion", ["a", "b", "d"], str(tmp_path / "named.csv"))
+    np.save(tmp_path / "bare.npy", counts)
+    with caplog.at_level("INFO", "fecnet"):
+        build_distances("confusion", ["a", "b", "c"], str(tmp_path / "bare.npy"))
+    assert "bare.npy: names no classes; its rows and columns are taken for a, b, c" in caplog.text
 
 
 def test_bad_confusion_matrices_are_one_line(tmp_path):

@@ -62,11 +62,14 @@ def test_insightfaces_file_loads_and_computes_the_same(tmp_path, blocks):
     torch.testing.assert_close(without_fc(image), last_map, rtol=1e-4, atol=1e-5 * scale)
 
 
-def test_another_input_size_loads_all_but_the_fc_and_says_so(tmp_path):
-    torch.save(published.insightface_state((1, 1, 1, 1), side=2), tmp_path / "backbone.pth")
-    report = load_pretrained(IResNet((1, 1, 1, 1), input_size=48), tmp_path / "backbone.pth")
-    assert report.skipped == {"fc.weight": "shape 512×2048, expected 512×4608"}
-    assert report.missing == ("fc.weight",)
+def test_another_input_size_is_refused_with_the_files_own(tmp_path):
+    net = IResNet(IRESNET18_BLOCKS, input_size=48)
+    torch.save(IResNet(IRESNET18_BLOCKS, input_size=32).state_dict(), tmp_path / "backbone.pth")
+    with pytest.raises(
+        ValueError, match=r"no weights for fc.weight \(shape 512×2048, expected 512×4608\); it fits: "
+    ) as e:
+        load_pretrained(net, tmp_path / "backbone.pth")
+    assert str(e.value).endswith("MODEL.BACKBONE iresnet18 MODEL.IRESNET_FC true DATA.INPUT_SIZE 32")
 
 
 @torch.no_grad()

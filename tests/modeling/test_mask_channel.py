@@ -159,6 +159,16 @@ def test_a_frozen_backbone_that_cannot_see_the_mask_says_so(tmp_path, capsys):
     assert "it has no effect" in capsys.readouterr().out
 
 
+def test_a_first_convolution_that_stays_random_is_not_frozen(tmp_path):
+    grey = build_model(make_cfg(NECK="conv1x1", NECK_CHANNELS=16, FEATURE_DIM=16), 1).backbone
+    torch.save(grey.state_dict(), tmp_path / "file.pt")
+    options = ("MODEL.PRETRAINED", tmp_path / "file.pt", "MODEL.PRETRAINED_ON", "nothing", "MODEL.FREEZE_BACKBONE")
+    with pytest.raises(
+        ValueError, match=r"^MODEL\.FREEZE_BACKBONE: true, but .* has no weights for conv1\.weight .* 4 ch"
+    ):
+        train(masked_recipe(tmp_path), *options, "true")
+
+
 @pytest.mark.parametrize("channels", [("mask", "R", "G", "B"), ("R", "G", "B", "depth"), ("B", "G", "R"), ("mask",)])
 def test_channels_nobody_knows_are_refused(tmp_path, channels):
     data = write_tiny(tmp_path / "odd", channels=channels)

@@ -331,6 +331,25 @@ def test_all_parts_must_fit(run, trained):
     assert train(trained / "classifier.yaml", *start, *where, "SOLVER.LENGTH", 1) == 0
 
 
+def test_a_classifier_is_loaded_by_the_names_of_its_classes(run, trained, tmp_path):
+    """As many classes in another order have the same shapes: every logit would be another class's."""
+    folder = find_checkpoint(run, "last")
+    start = ("MODEL.PRETRAINED_ON", "moods", "MODEL.PRETRAINED_PARTS", "all", "OUTPUT_DIR", tmp_path, "NAME", "other")
+    shutil.copy(folder / "model.safetensors", tmp_path)
+    file = ("MODEL.PRETRAINED", tmp_path / "model.safetensors", "SOLVER.LENGTH", 1)
+    with pytest.raises(
+        ValueError, match=r"PARTS: all, but no meta\.json beside .* says which classes its classifier has"
+    ):
+        train(trained / "classifier.yaml", *start, *file)
+    info = json.loads((folder / "meta.json").read_text())
+    classes = info["classes"]
+    (tmp_path / "meta.json").write_text(json.dumps({**info, "classes": classes[::-1]}))
+    said = rf"PARTS: all, but the classes of .* are {', '.join(classes[::-1])}; here they are {', '.join(classes)}; "
+    with pytest.raises(ValueError, match=said):
+        train(trained / "classifier.yaml", *start, *file)
+    assert train(trained / "classifier.yaml", *start, *file, "MODEL.PRETRAINED_PARTS", "backbone") == 0
+
+
 def test_a_sparse_run_resumes_to_the_bit(trained, tmp_path):
     recipe = trained / "classifier.yaml"
     options = ("SOLVER.BN_L1", 0.01, "SOLVER.SCHEDULE", "constant", "EVAL.PERIOD", 2)

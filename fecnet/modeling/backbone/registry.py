@@ -10,10 +10,13 @@ from fecnet.modeling.backbone.inception_nn2 import InceptionNN2
 from fecnet.modeling.backbone.inception_resnet import InceptionResnetV1
 from fecnet.modeling.backbone.iresnet import IRESNET18_BLOCKS, IRESNET50_BLOCKS, IResNet
 from fecnet.modeling.backbone.resnet import ResNet18, resnet_widths
+from fecnet.modeling.backbone.variants import iresnet_variants, resnet_variants, where
 from fecnet.modeling.backbone.vgg import VGG, VGG16_STAGES, VGG19_STAGES, vgg_widths
 from fecnet.modeling.parts import BackboneEntry
 from fecnet.utils.errors import UserError
 from fecnet.utils.lookup import lookup
+
+_VGG_CONV = r"(^|\.)0\.bias$"  # the first
 
 
 def _resnet18(
@@ -32,14 +35,17 @@ def _resnet18_default_widths(*, width: float, blocks: Sequence[int], stem: str) 
 
 
 def _vgg(stages: Sequence[int]) -> BackboneEntry:
-    return BackboneEntry(build=partial(VGG, stages), default_widths=partial(vgg_widths, stages))
+    return BackboneEntry(
+        build=partial(VGG, stages), default_widths=partial(vgg_widths, stages), variants=where(_VGG_CONV)
+    )
 
 
 def _iresnet(blocks: Sequence[int]) -> BackboneEntry:
     def build(*, in_channels: int, with_fc: bool, input_size: int) -> IResNet:
         return IResNet(blocks, in_channels=in_channels, input_size=input_size if with_fc else None)
 
-    return BackboneEntry(build=build, options={"with_fc": "MODEL.IRESNET_FC", "input_size": "DATA.INPUT_SIZE"})
+    options = {"with_fc": "MODEL.IRESNET_FC", "input_size": "DATA.INPUT_SIZE"}
+    return BackboneEntry(build=build, options=options, variants=iresnet_variants)
 
 
 def _deep_emotion(*, in_channels: int, dropout: float) -> DeepEmotion:
@@ -53,12 +59,19 @@ BACKBONES: dict[str, BackboneEntry] = {
         build=_resnet18,
         options={"width": "MODEL.WIDTH_MULT", "blocks": "MODEL.BLOCKS", "stem": "MODEL.STEM"},
         default_widths=_resnet18_default_widths,
+        variants=resnet_variants,
     ),
     "vgg16": _vgg(VGG16_STAGES),
     "vgg19": _vgg(VGG19_STAGES),
     "iresnet18": _iresnet(IRESNET18_BLOCKS),
     "iresnet50": _iresnet(IRESNET50_BLOCKS),
-    "deep_emotion": BackboneEntry(build=_deep_emotion, options={"dropout": "MODEL.BACKBONE_DROPOUT"}),
-    "inception_nn2": BackboneEntry(build=InceptionNN2, options={"batch_norm": "MODEL.BATCH_NORM"}),
-    "inception_resnet_v1": BackboneEntry(build=InceptionResnetV1),
+    "deep_emotion": BackboneEntry(
+        build=_deep_emotion, options={"dropout": "MODEL.BACKBONE_DROPOUT"}, variants=where(r"\bfc_loc\.0\.weight$")
+    ),
+    "inception_nn2": BackboneEntry(
+        build=InceptionNN2,
+        options={"batch_norm": "MODEL.BATCH_NORM"},
+        variants=where(r"\.branches\.five\.", {"batch_norm": True}, {"batch_norm": False}),
+    ),
+    "inception_resnet_v1": BackboneEntry(build=InceptionResnetV1, variants=where(r"\.branch2\.0\.conv\.weight$")),
 }

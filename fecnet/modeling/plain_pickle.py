@@ -1,0 +1,161 @@
+"""Reads files of ``torch.save`` without executing anything of them, whatever classes they name.
+
+``torch.load`` with ``weights_only`` refuses a file for one class that it does not know, such as the training meter
+beside the weights. Here a class of ours, which keeps the data and does nothing, stands for each of them.
+"""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # Python 3's names for those of protocol 2
+from collections import OrderedDict
+from pathlib import Path
+from pickletools import genops
+from typing import IO, Any
+
+import torch
+
+from fecnet.utils.errors import UserError
+
+_MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of a file of torch before 1.6
+_BETWEEN = 2  # pickles of such a file between that and its content: version, system
+_PROTOCOL = 2  # the only one that torch reads without executing anything
+
+
+class LeftOut:
+    """Stands for an object of an unknown class.
+
+    Attributes:
+        held: what the file has for it: the arguments to make it with, and its state.
+    """
+
+    held: list[Any]
+
+    def __new__(cls, *args: Any) -> Any:
+        """Make one, by any call that the file describes."""
+        self = super().__new__(cls)
+        self.held = [args]
+        return self
+
+    def __init__(self, *args: Any) -> None:
+        """Do nothing with the arguments."""
+
+    def __setstate__(self, state: Any) -> None:
+        """Keep the state."""
+        self.held.append(state)
+
+
+class _PlainMapping:
+    """Stands for an unknown class of mappings: torch sets items of its own classes alone, so an object is of one."""
+
+    def __new__(cls, *_: Any) -> Any:
+        return OrderedDict()
+
+
+class _PlainList:
+    """Stands for an unknown class of lists, for the same reason."""
+
+    def __new__(cls, *_: Any) -> Any:
+        return []
+
+
+def load_plain(path: Path) -> Any:
+    """The content of a file of ``torch.save``: tensors, plain values, and ``LeftOut`` for any other object.
+
+    Raises:
+        UserError: damaged, of another format, or refused since not even so can it be read.
+    """
+    names, protocol = _check(path)
+    kinds: dict[str, type] = dict.fromkeys(names, LeftOut)
+    while True:
+        # torch's messages then have the name alone, in quotes
+        stand_ins: list[Any] = [(type(name, (kind,), {"__module__": "builtins"}), name) for name, kind in kinds.items()]
+        try:
+            with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the errors below say it in one line
+                return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch.load of a damaged file raises nearly anything
+            refused = [name for name, kind in kinds.items() if kind is LeftOut and f"'{name}'" in str(error)]
+            if not refused:
+                raise UserError(_why(path, error, names, protocol)) from error
+            kinds |= dict.fromkeys(refused, _PlainList if "lists, but got" in str(error) else _PlainMapping)
+
+
+def refusal(path: Path, what: str, *, load: str = "torch.load({}, weights_only=False)", save: str = "") -> str:
+    """The message for a file whose tensors cannot be read without executing code from it, and what to do.
+
+    Args:
+        path: the file.
+        what: the class in the way, or the format.
+        load: Python that loads the file, with ``{}`` for its name.
+        save: Python for the state dict of the ``content`` loaded.
+    """
+    content = f"content = {load.format(repr(path.name))}; torch.save({save or 'content[...]'}, 'weights.pt')"
+    hint = "" if save else ", with the key of the state dict for ..."
+    return (
+        f"{path}: refused, not damaged: {what} is in the way, and reading it would execute code from the file; where "
+        f"you trust the file and have its code, save the tensors alone: {content}{hint}"
+    )
+
+
+def _check(path: Path) -> tuple[list[str], int]:
+    """The classes and functions that the file names, in order, and its pickle protocol."""
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            file.seek(0)
+            return _named_before_1_6(path, file)
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{path}: damaged ({_one_line(error)})") from error
+    with archive:
+        members = {Path(name).name: name for name in archive.namelist()}
+        if "constants.pkl" in members:
+            load = "torch.jit.load({})"
+            raise UserError(refusal(path, "a TorchScript program", load=load, save="content.state_dict()"))
+        if "data.pkl" not in members:
+            raise UserError(f"{path}: damaged, or not a file of torch.save (no data.pkl in it)")
+        with archive.open(members["data.pkl"]) as member:
+            return _named(_opcodes(path, member))
+
+
+def _named_before_1_6(path: Path, file: IO[bytes]) -> tuple[list[str], int]:
+    if _MAGIC not in [argument for _, argument in _opcodes(path, file)]:
+        tensors = "{name: torch.as_tensor(value) for name, value in content.items()}"
+        raise UserError(refusal(path, "a plain pickle", load="pickle.load(open({}, 'rb'))", save=tensors))
+    for _ in range(_BETWEEN):
+        _opcodes(path, file)
+    return _named(_opcodes(path, file))
+
+
+def _opcodes(path: Path, file: IO[bytes]) -> list[tuple[str, Any]]:
+    """Names and arguments of one pickle's opcodes, none of them executed."""
+    try:
+        return [(opcode.name, argument) for opcode, argument, _ in genops(file)]
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: damaged, or not a file of torch.save ({_one_line(error)})") from error
+
+
+def _named(opcodes: list[tuple[str, Any]]) -> tuple[list[str], int]:
+    protocol = next((argument for opcode, argument in opcodes if opcode == "PROTO"), 0)
+    names = []
+    for module, _, name in (argument.partition(" ") for opcode, argument in opcodes if opcode == "GLOBAL"):
+        module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+        names.append(f"{module}.{name}")
+    return list(dict.fromkeys(names)), protocol
+
+
+def _why(path: Path, error: Exception, names: list[str], protocol: int) -> str:
+    """Refused by what torch says of a class, else damaged."""
+    if protocol != _PROTOCOL:
+        return refusal(path, f"pickle protocol {protocol}")
+    if isinstance(error, (pickle.UnpicklingError, TypeError, AttributeError)):
+        named = [name for name in names if name in str(error)]
+        return refusal(path, named[0] if named else ", ".join(names[:3]))
+    return f"{path}: damaged ({_one_line(error)})"
+
+
+def _one_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
