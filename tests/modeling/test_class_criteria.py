@@ -196,7 +196,7 @@ def test_bad_settings_are_refused(name, options, said):
 
 
 def test_a_class_without_a_centroid_is_named():
-    with pytest.raises(ValueError, match=r"class 'bored' has no centroid; known are neutral, happy"):
+    with pytest.raises(ValueError, match=r"class 'bored' has no centroid; known are neutral, happiness"):
         CRITERIA["wasserstein"].build(classes=("neutral", "bored"))
 
 

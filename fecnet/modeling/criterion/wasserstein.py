@@ -11,19 +11,19 @@ from torch import Tensor, nn
 from fecnet.modeling.criterion.targets import target_of
 from fecnet.structures import Batch, Outputs
 from fecnet.utils import comm
+from fecnet.utils.class_words import class_word
 from fecnet.utils.errors import ConfigError, UserError
 
 CENTROIDS = {  # of the classes in the valence-arousal plane, as in the published loss
     "neutral": (-0.0196, -0.0627),
-    "happy": (0.0703, 0.6643),
-    "sad": (-0.2570, -0.6370),
+    "happiness": (0.0703, 0.6643),
+    "sadness": (-0.2570, -0.6370),
     "surprise": (0.6893, 0.1804),
     "fear": (0.7662, -0.1257),
     "disgust": (0.4573, -0.6937),
     "anger": (0.5668, -0.4527),
     "contempt": (0.5828, -0.5146),
 }
-_SYNONYMS = {"happiness": "happy", "sadness": "sad", "angry": "anger"}
 
 
 def normalised_distances(distance_KK: Tensor) -> Tensor:
@@ -46,11 +46,13 @@ def centroid_distances(classes: Sequence[str]) -> Tensor:
     Raises:
         UserError: a class has no known centroid.
     """
-    names = [_SYNONYMS.get(name.lower(), name.lower()) for name in classes]
+    names = [class_word(name) for name in classes]
     unknown = [given for given, name in zip(classes, names, strict=True) if name not in CENTROIDS]
     if unknown:
-        allowed = ", ".join([*CENTROIDS, *_SYNONYMS])
-        raise ConfigError(f"LOSS.WASSERSTEIN_COST: class '{unknown[0]}' has no centroid; known are {allowed}")
+        allowed = ", ".join(CENTROIDS)
+        raise ConfigError(
+            f"LOSS.WASSERSTEIN_COST: class '{unknown[0]}' has no centroid; known are {allowed}, in any form"
+        )
     centroid_K2 = torch.tensor([CENTROIDS[name] for name in names])
     return normalised_distances((centroid_K2[:, None] - centroid_K2[None]).norm(dim=2))
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from fecnet.prepare.labelled.class_folders import read_class_folders
-from fecnet.prepare.labelled.class_words import find_class
 from fecnet.prepare.labelled.label_files import Dropped, hash_of, picture_name, subfolders
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
 from fecnet.prepare.labelled.picture_tree import read_tree
 from fecnet.prepare.labelled.pixel_rows import find_pixel_files, read_pixel_files
+from fecnet.utils.class_words import find_class
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import read_arrays
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fecnet.prepare.labelled.class_labels import class_indices, free_classes
-from fecnet.prepare.labelled.class_words import find_class
 from fecnet.prepare.labelled.folder_levels import (
     CLASS,
     SUBJECT,
@@ -26,6 +25,7 @@ from fecnet.prepare.labelled.label_files import Dropped, picture_name
 from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSource
 from fecnet.prepare.labelled.picture_tree import PictureTree, read_tree
 from fecnet.prepare.text_rows import whole_number
+from fecnet.utils.class_words import find_class
 from fecnet.utils.errors import DataError
 
 logger = logging.getLogger(__name__)

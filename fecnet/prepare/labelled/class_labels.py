@@ -6,8 +6,8 @@ import logging
 from collections.abc import Collection, Sequence
 
 from fecnet.prepare.label_base import label_base
-from fecnet.prepare.labelled.class_words import EXPRESSIONS, class_word, find_class, unknown_words
 from fecnet.prepare.text_rows import whole_number
+from fecnet.utils.class_words import EXPRESSIONS, class_word, find_class, unknown_words
 from fecnet.utils.errors import DataError
 
 logger = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
-from fecnet.prepare.labelled.class_words import EXPRESSIONS, class_word
 from fecnet.prepare.labelled.labelled_source import ALL
 from fecnet.prepare.labelled.picture_tree import Parts, PictureTree
 from fecnet.prepare.labelled.split_words import says_nothing, split_name, split_names
+from fecnet.utils.class_words import EXPRESSIONS, class_word
 from fecnet.utils.errors import DataError
 
 SPLIT, SUBJECT, CLASS, SKIPPED = ROLES = ("split", "subject", "class", "-")

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from fecnet.prepare.labelled.class_words import find_class
 from fecnet.prepare.labelled.label_files import Dropped, picture_name
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
 from fecnet.prepare.labelled.picture_tree import read_tree
+from fecnet.utils.class_words import find_class
 from fecnet.utils.errors import DataError
 
 _SIZE = 112  # pixels

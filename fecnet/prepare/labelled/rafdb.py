@@ -11,12 +11,12 @@ from pathlib import Path
 
 from fecnet.prepare.labelled.class_folders import read_class_folders
 from fecnet.prepare.labelled.class_labels import class_indices
-from fecnet.prepare.labelled.class_words import find_class
 from fecnet.prepare.labelled.label_files import hash_of, picture_name
 from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSource
 from fecnet.prepare.labelled.picture_tree import read_tree
 from fecnet.prepare.labelled.rafdb_lists import RafdbPictures, find_lists, read_rows
 from fecnet.prepare.text_rows import whole_number
+from fecnet.utils.class_words import find_class
 from fecnet.utils.errors import DataError
 
 logger = logging.getLogger(__name__)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from fecnet.prepare.labelled.class_words import class_word, find_class, unknown_words
 from fecnet.prepare.labelled.fer2013 import FER_CLASSES
 from fecnet.prepare.text_rows import whole_number
+from fecnet.utils.class_words import class_word, find_class, unknown_words
 
 
 @pytest.mark.parametrize(
