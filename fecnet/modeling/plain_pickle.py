@@ -6,9 +6,11 @@ beside the weights. Here a class of ours, which keeps the data and does nothing,
 
 from __future__ import annotations
 
+import io
 import pickle
 import warnings
 import zipfile
+import zlib
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # Python 3's names for those of protocol 2
 from collections import OrderedDict
 from pathlib import Path
@@ -22,6 +24,9 @@ from fecnet.utils.errors import UserError
 _MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of a file of torch before 1.6
 _BETWEEN = 2  # pickles of such a file between that and its content: version, system
 _PROTOCOL = 2  # the only one that torch reads without executing anything
+
+# Raised for damaged files by zipfile and pickletools, found by changing bytes; names and text are decoded too.
+_DAMAGES = (ValueError, RuntimeError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
 class LeftOut:
@@ -70,9 +75,11 @@ def load_plain(path: Path) -> Any:
     names, protocol = _check(path)
     kinds: dict[str, type] = dict.fromkeys(names, LeftOut)
     while True:
-        # torch's messages then have the name alone, in quotes
-        stand_ins: list[Any] = [(type(name, (kind,), {"__module__": "builtins"}), name) for name, kind in kinds.items()]
         try:
+            # torch's messages then have the name alone, in quotes
+            stand_ins: list[Any] = [
+                (type(name, (kind,), {"__module__": "builtins"}), name) for name, kind in kinds.items()
+            ]
             with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the errors below say it in one line
                 return torch.load(path, map_location="cpu", weights_only=True)
@@ -108,7 +115,7 @@ def _check(path: Path) -> tuple[list[str], int]:
             return _named_before_1_6(path, file)
     try:
         archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except _DAMAGES as error:
         raise UserError(f"{path}: damaged ({_one_line(error)})") from error
     with archive:
         members = {Path(name).name: name for name in archive.namelist()}
@@ -117,8 +124,11 @@ def _check(path: Path) -> tuple[list[str], int]:
             raise UserError(refusal(path, "a TorchScript program", load=load, save="content.state_dict()"))
         if "data.pkl" not in members:
             raise UserError(f"{path}: damaged, or not a file of torch.save (no data.pkl in it)")
-        with archive.open(members["data.pkl"]) as member:
-            return _named(_opcodes(path, member))
+        try:
+            content = archive.read(members["data.pkl"])
+        except _DAMAGES as error:
+            raise UserError(f"{path}: damaged ({_one_line(error)})") from error
+    return _named(_opcodes(path, io.BytesIO(content)))
 
 
 def _named_before_1_6(path: Path, file: IO[bytes]) -> tuple[list[str], int]:
@@ -134,7 +144,7 @@ def _opcodes(path: Path, file: IO[bytes]) -> list[tuple[str, Any]]:
     """Names and arguments of one pickle's opcodes, none of them executed."""
     try:
         return [(opcode.name, argument) for opcode, argument, _ in genops(file)]
-    except (ValueError, zipfile.BadZipFile) as error:
+    except _DAMAGES as error:
         raise UserError(f"{path}: damaged, or not a file of torch.save ({_one_line(error)})") from error
 
 

@@ -19,6 +19,7 @@ from fecnet.utils.errors import UserError
 
 _SHOWN = 6  # names printed per line of a report
 _SHOWN_IN_ERROR = 3
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ def find_weights(module: nn.Module, path: str | Path) -> FoundWeights:
     """The state dict of the file that fits ``module`` best, whether it covers it or not.
 
     Raises:
-        UserError: no such file, damaged, or not readable without executing code from it.
+        UserError: no such file, damaged, or not readable without executing code from it; or a tensor that fits is
+            quantised, sparse or not finite.
     """
     path, places = Path(path), Places.of(module)
     found = []
@@ -115,6 +117,9 @@ def find_weights(module: nn.Module, path: str | Path) -> FoundWeights:
         shapes = {name: value.shape for name, value in tensors.items()}
         found += [(match, place, tensors) for match in best_matches(shapes, places)]
     match, place, tensors = max(found, key=lambda item: (item[0].is_whole, item[0].num_fitting))  # the first of equals
+    for source, name in match.names.items():
+        if not is_counter(name) and (problem := _problem(tensors[source])):
+            raise UserError(f"{path}: {'.'.join(filter(None, (place, source)))} {problem}")
     filled = _filled(match, tensors, places)
     others = [
         " ".join(filter(None, (other_place, other.reading.prefix))) or "the outermost tensors"
@@ -141,7 +146,22 @@ def _filled(match: Match, tensors: Mapping[str, Tensor], places: Places) -> dict
 
 
 def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    return one.keys() == other.keys() and all(_equal(one[name], other[name]) for name in one)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    kinds = {(tensor.dtype, tensor.layout, tensor.device.type) for tensor in (one, other)}
+    return len(kinds) == 1 and torch.equal(one, other)  # which compares no tensors of two kinds
+
+
+def _problem(tensor: Tensor) -> str:
+    """Why a tensor cannot be a weight; a copy of other numbers would be taken without a word, at another scale."""
+    if tensor.dtype not in _DTYPES or tensor.layout != torch.strided or tensor.is_meta:
+        kind = "without values" if tensor.is_meta else str(tensor.dtype).removeprefix("torch.")
+        kind = kind if tensor.layout == torch.strided else f"sparse {kind}"
+        allowed = ", ".join(str(dtype).removeprefix("torch.") for dtype in _DTYPES)
+        return f"is {kind}, as of a quantised or packed net; allowed: dense {allowed}"
+    return "" if tensor.isfinite().all() else "has values that are not finite: the net diverged, or the file is damaged"
 
 
 def _why_not(module: nn.Module, found: FoundWeights) -> str:

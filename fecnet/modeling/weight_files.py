@@ -25,14 +25,11 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
         UserError: no such file; damaged; refused, since its tensors are inside objects of classes that would have to
             be executed; or it has no tensors with names.
     """
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; allowed: a file of weights, such as the model.safetensors of a checkpoint")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    if path.suffix == ".safetensors":
-        try:
-            return {"": load_file(path)}
-        except SafetensorError as error:
-            raise UserError(f"{path}: damaged, or not safetensors ({error})") from error
-    content = load_plain(path)
+    content = _load_safetensors(path) if path.suffix == ".safetensors" else load_plain(path)
     found = {}
     for keys, part in _parts(content):
         if isinstance(part, Mapping):
@@ -42,6 +39,13 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
     if not found:
         raise UserError(_why_none(path, content))
     return found
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path}: damaged, or not safetensors ({error})") from error
 
 
 def _why_none(path: Path, content: Any) -> str:

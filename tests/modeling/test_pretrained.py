@@ -156,7 +156,7 @@ def test_damaged_files(tmp_path, name):
 
 def test_absent_files_and_files_without_weights(tmp_path):
     assert "no such file" in one_line_error(small_net(), tmp_path / "absent.pt")
-    assert "no such file" in one_line_error(small_net(), tmp_path)
+    assert "a folder; allowed: a file of weights" in one_line_error(small_net(), tmp_path)
     torch.save([torch.ones(1)], tmp_path / "list.pt")
     assert "no state dict" in one_line_error(small_net(), tmp_path / "list.pt")
 

@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import contextlib
 import enum
 import functools
 import os
@@ -13,10 +14,13 @@ import numpy as np
 import pytest
 import torch
 from easydict import EasyDict
+from safetensors.torch import save_file
 from torch import nn
 
 from fecnet.modeling.backbone.resnet import ResNet18
 from fecnet.modeling.pretrained import load_pretrained
+from fecnet.modeling.weight_files import read_state_dicts
+from fecnet.utils.errors import UserError
 
 KEYS = ("model_state_dict", "state_dict", "model", "net", "ema", "teacher", "model_ema", "weights", "student", "G")
 
@@ -241,3 +245,57 @@ def test_a_content_that_holds_itself_ends(tmp_path):
 def test_a_module_of_parallel_ones_is_told_as_such(tmp_path):
     torch.save(nn.DataParallel(make(1)), tmp_path / "file.pt")
     assert "DataParallel is in the way" in refused(tmp_path / "file.pt")
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        (lambda tensor: (100 * tensor).to(torch.int8), "is int8"),
+        (lambda tensor: tensor > 0, "is bool"),
+        (lambda tensor: tensor.to(torch.float8_e4m3fn), "is float8_e4m3fn"),
+        (lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8), "is qint8"),
+        (lambda tensor: tensor.to_sparse(), "is sparse float32"),
+        (lambda tensor: tensor.to("meta"), "is without values"),
+        (lambda tensor: tensor / 0, "has values that are not finite"),
+    ],
+)
+def test_numbers_that_are_no_weights_are_refused(tmp_path, change, seen):
+    """Integers and booleans fit by name and shape, and were copied as they are, a hundred times too large."""
+    state = make(1).state_dict()
+    state["layer1.0.conv1.weight"] = change(state["layer1.0.conv1.weight"])
+    with pytest.raises(UserError, match=rf"file.pth.tar: net.layer1.0.conv1.weight {seen}"):
+        read(tmp_path, {"net": state})
+
+
+def test_any_width_of_floats_is_a_weight_beside_copies_of_another(tmp_path):
+    state = make(1).state_dict()
+    half = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    net, report = read(tmp_path, {"model": half, "ema": state, "low": {n: v.to(torch.int8) for n, v in state.items()}})
+    assert torch.equal(net.conv1.weight, state["conv1.weight"].half().float())
+    assert (report.place, report.others) == ("model", ("ema", "low"))
+
+
+def test_what_holds_no_weights_says_so(tmp_path):
+    save_file({}, tmp_path / "none.safetensors")
+    with pytest.raises(UserError, match=r"none\.safetensors: holds no state dict"):
+        load_pretrained(make(), tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("form", ["zip", "deflated", "before 1.6"])
+def test_changed_bytes_are_damage_or_change_nothing_else(tmp_path, form):
+    """Other names, versions and flags of an archive's members, broken compression, NUL in the name of a class."""
+    content = {"net": {"a": torch.ones(3)}, "args": argparse.Namespace(x=1)}
+    torch.save(content, tmp_path / "whole.pt", _use_new_zipfile_serialization=form != "before 1.6")
+    if form == "deflated":
+        with zipfile.ZipFile(tmp_path / "whole.pt") as old, zipfile.ZipFile(tmp_path / "new.pt", "w", 8) as new:
+            for name in old.namelist():
+                new.writestr(name, old.read(name))
+        (tmp_path / "new.pt").replace(tmp_path / "whole.pt")
+    whole, rng = (tmp_path / "whole.pt").read_bytes(), np.random.default_rng(0)
+    for place in rng.permutation(len(whole))[:250]:
+        changed = bytearray(whole)
+        changed[place] ^= 1 << rng.integers(8)
+        (tmp_path / "file.pt").write_bytes(changed)
+        with contextlib.suppress(UserError):
+            read_state_dicts(tmp_path / "file.pt")
