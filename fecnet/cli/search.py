@@ -135,7 +135,7 @@ def _build(options: argparse.Namespace) -> int:
     given = {name: str(value) for name, value in vars(options).items() if name != "run"}
     comm.start(choose_device(options.device), {**given, "code": code_hash()})
     try:
-        sources = Sources(options.sources, every=options.every)
+        sources = Sources(options.sources, every=options.every, once=True)
         encoder = open_net(options)
         build_index(
             encoder, sources, options.output, kind=options.kind, align=options.align, overwrite=options.overwrite
@@ -157,7 +157,7 @@ def _add(options: argparse.Namespace) -> int:
     try:
         index = Index(options.index, exact=True)
         options.net = options.net or str(Path(index.description["folder"], index.model))
-        sources = Sources(options.sources, every=options.every)
+        sources = Sources(options.sources, every=options.every, once=True)
         align = options.align or index.align
         add_to_index(open_net(options), sources, options.index, align=align, replace=options.replace)
     finally:

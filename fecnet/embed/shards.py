@@ -72,7 +72,7 @@ def _rows(encoder: Encoder, some: Iterator[Frame], output: str, *, align: bool) 
 
     vectors: list[np.ndarray] = []
     status: list[str] = []
-    for encoded in encoder.stream(pictures(), align=align, steady=True):
+    for encoded in encoder.stream(pictures(), align=align):
         vectors.append(encoded.outputs[output])
         status += encoded.status
     return Rows(

@@ -26,9 +26,11 @@ class Sources:
         paths: photos, folders, lists (``LIST_SUFFIXES``), packed sets and videos. Folders and lists may hold photos
             and videos.
         every: of a video, every so many frames.
+        once: a photo, set or video that several sources name, or a list twice, counts once.
 
     Attributes:
         paths: the sources as given.
+        repeated: photos, sets and videos passed over since they came before; counted while pieces are made.
         passed_over: files in folders that are not images by their suffix, counted while pieces are made.
         without_decoder: suffixes of images in folders that nothing installed decodes; counted likewise.
         videos_passed_over: videos in folders and lists, which nothing installed can read; counted likewise.
@@ -37,10 +39,10 @@ class Sources:
         UserError: a source that is not there, or is nothing that can be read.
     """
 
-    def __init__(self, paths: Iterable[str | Path], *, every: int = 1) -> None:
+    def __init__(self, paths: Iterable[str | Path], *, every: int = 1, once: bool = False) -> None:
         if every < 1:
             raise UserError(f"every: {every}; allowed: 1 or more")
-        self._every = every
+        self._every, self._once = every, once
         self.paths = [Path(path) for path in paths]
         self._packed = {path: PackedDataset(path) for path in self.paths if (path / "dataset.json").is_file()}
         for path in self.paths:
@@ -75,11 +77,14 @@ class Sources:
     def _pieces_of(self, path: Path, prefix: str) -> Iterator[Piece]:
         if path in self._packed:
             dataset = self._packed[path]
+            if not self._is_new(str(path)):
+                return
             for first in range(0, len(dataset.faces_NHWC), PIECE):
                 rows = range(first, min(first + PIECE, len(dataset.faces_NHWC)))
                 yield PackedPiece(dataset, rows, prefix)
         elif is_video(path):
-            yield VideoPiece(path, self._every, prefix)
+            if self._is_new(str(path)):
+                yield VideoPiece(path, self._every, prefix)
         else:
             yield from self._listed_pieces(path, prefix)
 
@@ -91,11 +96,24 @@ class Sources:
             told.append(count_suffixes(self.without_decoder))
         if self.videos_passed_over:
             told.append(f"{self.videos_passed_over:,} videos, which {INSTALL_VIDEO} lets be read")
+        if self.repeated:
+            told.append(f"{self.repeated:,} given before")
         return f"passed over: {', '.join(told)}" if told else ""
 
     def _forget(self) -> None:
-        self.passed_over = self.videos_passed_over = 0
+        self.passed_over = self.videos_passed_over = self.repeated = 0
         self.without_decoder = Counter[str]()
+        self._seen: set[str] = set()
+
+    def _is_new(self, name: str) -> bool:
+        """Whether a photo, set or video counts, and has not come before if it is to count once."""
+        if not self._once:
+            return True
+        full, before = os.path.abspath(name), len(self._seen)  # noqa: PTH100 - a link is another picture
+        self._seen.add(full)
+        is_new = len(self._seen) > before
+        self.repeated += not is_new
+        return is_new
 
     def _pass_over(self, name: Path) -> None:
         if is_picture(name):
@@ -133,6 +151,7 @@ class Sources:
                 self.videos_passed_over += sum(1 for _ in files)
                 continue
             empty = False
+            files = (file for file in files if self._is_new(file[0]))
             if video:
                 for name, place in files:
                     yield VideoPiece(Path(name), self._every, prefix, place)

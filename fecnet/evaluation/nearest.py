@@ -145,8 +145,7 @@ def _candidates(
     limit = torch.from_numpy(limit_Q).to(query_QD.device) - square_Q
     if num <= len(some) and not np.isfinite(limit_Q).all():
         limit = limit.minimum(product_QN.topk(num, largest=False).values[:, -1].double() + error_Q)
-    beyond_QN = (
-        product_QN > (limit + error_Q).float()[:, None]
-    )  # false where a square overflowed: then all are compared
+    limit[magnitude_Q > _FLOAT32.max] = torch.inf  # products may have overflowed: all are compared
+    beyond_QN = product_QN > (limit + error_Q).float()[:, None]
     query_P, row_P = (~beyond_QN).nonzero(as_tuple=True)
     return query_P.cpu().numpy(), row_P.cpu().numpy()

@@ -57,8 +57,7 @@ def build_index(
     def write(rows: Iterator[Rows], status: Counter[str]) -> None:
         left_out = {word: number for word, number in sorted(status.items()) if word != OK}
         if not status[OK]:
-            reasons = ", ".join(f"{word} {number}" for word, number in left_out.items())
-            raise UserError(f"{path}: not made: none of {status.total()} pictures has a face: {reasons}")
+            raise UserError(f"{path}: not made: {no_face(status)}")
         about = {
             "model": {"name": encoder.name, "identity": encoder.identity},
             "align": align,
@@ -73,6 +72,12 @@ def build_index(
         warn_of_copies(Index(path, exact=True), copies)
 
     embed_into(encoder, sources, path, write, align=align, progress=progress)
+
+
+def no_face(status: Counter[str]) -> str:
+    """That nothing has a face, and why not."""
+    reasons = ", ".join(f"{word} {number}" for word, number in sorted(status.items()))
+    return f"none of {status.total()} pictures has a face: {reasons}"
 
 
 def warn_of_copies(index: Index, copies: Copies) -> None:

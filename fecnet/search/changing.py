@@ -23,7 +23,7 @@ from fecnet.embed.sources import Sources
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.pictures import OK
 from fecnet.faces.picture_lists import LIST_SUFFIXES, read_paths, system_path
-from fecnet.search.building import warn_of_copies
+from fecnet.search.building import no_face, warn_of_copies
 from fecnet.search.index import Index, Name, write_index
 from fecnet.utils import comm
 from fecnet.utils.env import now
@@ -52,12 +52,13 @@ def add_to_index(
         sources: what to add.
         path: the index.
         align: as it was built.
-        replace: pictures that are in the index already take the place of the old ones.
+        replace: pictures that are in the index already take the place of the old ones; those without a face by now are
+            removed.
         progress: show a bar.
 
     Raises:
         UserError: no index, built with another net or other preprocessing; a picture is in it already; a source or its
-            faces do not fit.
+            faces do not fit; none of them has a face.
         OSError: the disk is full or read-only.
     """
     comm.from_main(lambda: _check(encoder, sources, path, align))
@@ -65,18 +66,22 @@ def add_to_index(
     def write(rows: Iterator[Rows], status: Counter[str]) -> None:
         index = Index(path, exact=True)
         index.check_model(encoder)
-        names, vectors = _named_vectors(index, rows)
+        names, vectors, faceless = _named_vectors(index, rows)
         known = list(index.every_name())
-        file_N, file_M = ([_absolute(index, name.file) for name in some] for some in (known, names))
+        file_N = [_absolute(index, name.file) for name in known]
         place_of: dict[str, int] = {}
         for place, file in enumerate(file_N):
             place_of.setdefault(file, place)
-        twice = [name.file for name, file in zip(names, file_M, strict=True) if file in place_of]
+        file_of = {name: _absolute(index, name) for name in [*(name.file for name in names), *faceless]}
+        twice = [name for name, file in file_of.items() if file in place_of]
         if twice and not replace:
             raise UserError(f"{path}: holds already {_some(twice)}; to replace them: --replace")
-        replaced = {*file_M} & {*place_of}
+        if not names and not twice:
+            raise UserError(f"{path}: not changed: {no_face(status)}")
+        replaced = {file_of[name] for name in twice}
         kept = [place for place, file in enumerate(file_N) if file not in replaced]
-        order_M = [place_of.get(file, len(known)) for file in file_M]
+        _check_some_left(index, len(kept) + len(names))
+        order_M = [place_of.get(file_of[name.file], len(known)) for name in names]
         left_out = Counter(index.description.get("left_out", {}))
         left_out.update({word: number for word, number in status.items() if word != OK})
         about = {
@@ -87,7 +92,7 @@ def add_to_index(
         _rewrite(index, kept, names, vectors, order_M, about)
         gone = len(known) - len(kept)
         logger.info(
-            f"{path}: {len(names):,} vectors added" + (f", {gone:,} of the same names replaced" if gone else "")
+            f"{path}: {len(names):,} vectors added" + (f", {gone:,} old of the same names removed" if gone else "")
         )
 
     embed_into(encoder, sources, path, write, align=align, progress=progress)
@@ -111,12 +116,16 @@ def remove_from_index(path: Path, names: Sequence[str]) -> None:
         file_N = [_absolute(index, name.file) for name in known]
         gone = _matching(index, list(_listed(names)), file_N)
         kept = [place for place, file in enumerate(file_N) if file not in gone]
-        if not kept:
-            raise UserError(f"{path}: nothing would be left of its {len(known)} vectors; delete the folder instead")
+        _check_some_left(index, len(kept))
         still = {known[place].file for place in kept}
         packed = {name: digest for name, digest in index.description["packed"].items() if name in still}
         _rewrite(index, kept, [], np.empty((0, index.vector_ND.shape[1]), np.float32), [], {"packed": packed})
         logger.info(f"{path}: {len(known) - len(kept):,} vectors removed, {len(kept):,} left")
+
+
+def _check_some_left(index: Index, num: int) -> None:
+    if not num:
+        raise UserError(f"{index.path}: nothing would be left of its {len(index)} vectors; delete the folder instead")
 
 
 def _check(encoder: Encoder, sources: Sources, path: Path, align: bool) -> None:
@@ -130,15 +139,16 @@ def _check(encoder: Encoder, sources: Sources, path: Path, align: bool) -> None:
             raise UserError(f"{source}: lies in the index {path}, which is written anew; give a source outside of it")
 
 
-def _named_vectors(index: Index, rows: Iterator[Rows]) -> tuple[list[Name], np.ndarray]:
-    """Source and vector of each new picture with a face."""
-    names, parts = [], [np.empty((0, index.vector_ND.shape[1]), np.float32)]
+def _named_vectors(index: Index, rows: Iterator[Rows]) -> tuple[list[Name], np.ndarray, list[str]]:
+    """Source and vector of each new picture with a face, and the names of those without one."""
+    names, faceless, parts = [], [], [np.empty((0, index.vector_ND.shape[1]), np.float32)]
     for some in rows:
         kept = np.flatnonzero(some.status == OK)
+        faceless += [_name(index, str(file)) for file in some.name[some.status != OK]]
         parts.append(some.vector_ND[kept])
         columns = (some.name[kept].tolist(), some.number[kept].tolist(), some.time_s[kept].tolist())
         names += [Name(_name(index, file), number, time_s) for file, number, time_s in zip(*columns, strict=True)]
-    return names, np.concatenate(parts)
+    return names, np.concatenate(parts), faceless
 
 
 def _rewrite(
@@ -186,6 +196,8 @@ def _listed(names: Sequence[str]) -> Iterator[str]:
     """The names themselves, and those in lists."""
     for name in names:
         path = Path(name)
+        if not name:
+            raise UserError("remove: a name is empty, which would be the current folder; nothing was removed")
         if path.suffix.lower() in LIST_SUFFIXES and path.is_file():
             yield from (str(path.parent / system_path(path.parent, listed)) for listed in read_paths(path))
         else:

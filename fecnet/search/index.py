@@ -102,6 +102,11 @@ def _write_vectors(folder: Path, rows: Iterable[Rows], num: int, dims: int) -> N
         writer.writerow(COLUMNS)
         for some in rows:
             kept = np.flatnonzero(some.status == OK)
+            wrong = kept[~np.isfinite(some.vector_ND[kept]).all(1)]
+            if len(wrong):
+                raise UserError(
+                    f"{some.name[wrong[0]]}: its vector is not finite: the net is broken; evaluate it first"
+                )
             vectors.write(np.ascontiguousarray(some.vector_ND[kept], "<f4").tobytes())
             for name, number, time_s in zip(some.name[kept], some.number[kept], some.time_s[kept], strict=True):
                 writer.writerow([name, "" if number < 0 else number, "" if np.isnan(time_s) else f"{time_s:.3f}"])

@@ -22,7 +22,9 @@ logger = logging.getLogger(__name__)
 FLAT = "flat"
 AUTO_FLAT = 200_000  # vectors up to which exhaustive search answers thousands of queries/s
 SPARE = 8  # candidates beyond those asked for, since faiss compares in float32
-_BLAS_FROM = 20  # queries; faiss 1.15 multiplies matrices from 128,000 on: with 16 numbers that is nine times slower
+# Queries from which on faiss multiplies matrices to find the nearest centroids. Products round near ties one way for a
+# query and another for many, so that other lists are searched; they are for building, which is several times faster so.
+_PRODUCTS_FROM, _NO_PRODUCTS = 20, 2**31 - 1
 _TRAIN_EACH = 50  # training vectors per centroid
 _PQ_BITS = 8
 
@@ -92,7 +94,7 @@ def find_faiss() -> Any | None:
         import faiss
     except ImportError:
         return None
-    faiss.cvar.distance_compute_blas_threshold = _BLAS_FROM
+    faiss.cvar.distance_compute_blas_threshold = _NO_PRODUCTS
     return faiss
 
 
@@ -128,13 +130,17 @@ def write_faiss(kind: str, vector_UD: np.ndarray, path: Path) -> None:
     faiss = find_faiss()
     assert faiss is not None
     index = KINDS[kind].make(faiss, *vector_UD.shape)
-    index.train(vector_UD)
-    index.add(vector_UD)
+    faiss.cvar.distance_compute_blas_threshold = _PRODUCTS_FROM
+    try:
+        index.train(vector_UD)
+        index.add(vector_UD)
+    finally:
+        faiss.cvar.distance_compute_blas_threshold = _NO_PRODUCTS
     faiss.write_index(index, str(path))
 
 
 def read_faiss(kind: str, shape: tuple[int, int], path: Path, device: torch.device) -> Any:
-    """The index of faiss in ``path``; on the GPU if faiss supports it.
+    """The index of faiss in ``path``; on the GPU if faiss supports it, else a line says so.
 
     faiss does not validate its files, so a malicious one could do harm. The caller has compared the checksum, which
     detects damage but not malice, and faiss reads only the expected kind.
@@ -160,7 +166,20 @@ def read_faiss(kind: str, shape: tuple[int, int], path: Path, device: torch.devi
             f"{path}: holds {index.ntotal} vectors of {index.d}; vectors.npy {shape[0]} distinct ones of {shape[1]}; "
             "rebuild the index"
         )
-    if device.type == "cuda" and faiss.get_num_gpus() and KINDS[kind].on_gpu:
-        logger.info(f"{path.parent}: searched on the GPU by faiss")
-        return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), device.index or 0, index)
-    return index
+    if device.type != "cuda":
+        return index
+    if why_not := _why_not_on(device, faiss, kind):
+        logger.info(f"{path.parent}: searched on the CPU, not on {device}: {why_not}; --exact searches there")
+        return index
+    logger.info(f"{path.parent}: searched on the GPU by faiss")
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), device.index or 0, index)
+
+
+def _why_not_on(device: torch.device, faiss: Any, kind: str) -> str:
+    """Why faiss does not search on this GPU; empty where it does."""
+    if not KINDS[kind].on_gpu:
+        return f"faiss has no {kind} on GPUs"
+    there = faiss.get_num_gpus()
+    if (device.index or 0) < there:
+        return ""
+    return f"faiss finds {there} GPUs (faiss-gpu is for them, faiss-cpu finds none)"

@@ -97,14 +97,14 @@ class FaceWatcher:
     def _faces(self, image_HWC: np.ndarray) -> list[FacePrediction]:
         if self._whole:
             whole_4 = np.array([0, 0, image_HWC.shape[1], image_HWC.shape[0]], np.float32)
-            return _predictions(self._encoder.encode([image_HWC]), [whole_4], self._encoder.classes)
+            return _predictions(self._encoder.encode([image_HWC], steady=False), [whole_4], self._encoder.classes)
         found = self._encoder.find_faces(image_HWC)
         boxes = list(found.boxes_K4)
         pictures, cuts = [image_HWC] * len(boxes), boxes
         if self._encoder.tries_turns and boxes and not self._encoder.aligned:  # else alignment turns the face
             faces = (upright(image_HWC, *face) for face in zip(boxes, found.landmarks_K52, strict=True))
             pictures, cuts = map(list, zip(*faces, strict=True))
-        encoded = self._encoder.encode(pictures, align=self._encoder.aligned, boxes=cuts)
+        encoded = self._encoder.encode(pictures, align=self._encoder.aligned, boxes=cuts, steady=False)
         return _predictions(encoded, boxes, self._encoder.classes)
 
     def _embedding_of(self, path: Path) -> np.ndarray:

@@ -160,6 +160,21 @@ def test_features_and_all_outputs(encoder, pictures, expected):
     close(everything.outputs["embedding"], expected[:9])
 
 
+def test_no_picture_changes_the_vector_of_another(encoder, dataset, pictures):
+    """Not even in the last bits, whichever way it is asked: alone, with others, among pictures without a face."""
+    faces = np.array(dataset.faces_NHWC[:20])
+    together = encoder.embed(faces)
+    for num in (1, 2, 3, 7, 17):
+        assert np.array_equal(encoder.embed(faces[:num]), together[:num]), num
+    assert np.array_equal(encoder.embed(["gone.png", pictures[3]])[1], together[3])
+    assert np.array_equal(encoder.features(faces[4:5]), encoder.features(faces)[4:5])
+    assert np.array_equal(encoder.encode(faces[5:6]).outputs["embedding"][0], together[5])
+    assert np.array_equal(next(encoder.stream(faces[6:7])).outputs["embedding"][0], together[6])
+    assert encoder.distance(faces[0], faces[1]) == float(np.square(together[0] - together[1]).sum())
+    soon = encoder.encode(faces[:1], steady=False).outputs["embedding"]
+    assert 0 < np.abs(soon - together[:1]).max() <= 1e-5
+
+
 def test_nothing_in_nothing_out(encoder):
     assert encoder.embed([]).shape == (0, 16)
     assert encoder.embed(np.empty((0, 48, 48, 1), np.uint8)).shape == (0, 16)

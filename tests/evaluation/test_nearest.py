@@ -40,6 +40,15 @@ def test_near_copies_are_told_apart_and_copies_come_by_row(scale):
     assert found.row_QK.tolist() == [naive(everything.astype(np.float64), query, 4) for query in vectors]
 
 
+def test_squares_beyond_float32_rule_nothing_out():
+    """a² overflows although a² − 2ab does not: an infinite product counted as far away."""
+    rng = np.random.default_rng(0)
+    vectors, queries = ((1e19 * rng.uniform(0.2, high, (30, 1))).astype(np.float32) for high in (2.4, 1.6))
+    with np.errstate(over="ignore"):
+        found = nearest(vectors, queries, 2)
+    assert found.row_QK.tolist() == [naive(vectors.astype(np.float64), query, 2) for query in queries]
+
+
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_nearest_of_small_whole_numbers(data):

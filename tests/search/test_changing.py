@@ -86,7 +86,33 @@ def test_names_that_are_there_are_refused_or_replaced_in_place(run, here, capsys
     assert "faces: holds already" in said and "1.png; to replace them: --replace" in said
     assert state(here / "faces") == before
     assert add("faces", "one/1.png", "two/4.png", "--replace") == 0
-    assert "2 vectors added, 1 of the same names replaced" in capsys.readouterr().out
+    assert "2 vectors added, 1 old of the same names removed" in capsys.readouterr().out
+    build(run, "anew", "one", "two/4.png")
+    assert same(here / "faces", here / "anew")
+
+
+def test_a_picture_counts_once_however_often_it_is_given(run, here, capsys):  # noqa: F811
+    (here / "list.txt").write_text("one/1.png\none/1.png\ntwo/4.png\n")
+    build(run, "faces", "one/0.png", "./one/0.png", "one/../one/0.png", here / "one" / "0.png", "list.txt")
+    assert "faces: 3 vectors of 16; passed over: 4 given before" in capsys.readouterr().out
+    assert add("faces", "two/5.png", "two/../two/5.png", "list.txt", "--replace") == 0
+    assert [name.file for name in Index("faces").every_name()] == [
+        f"{f}.png" for f in ("one/0", "one/1", "two/4", "two/5")
+    ]
+
+
+def test_a_picture_that_lost_its_face_leaves(run, here, capsys):  # noqa: F811
+    """With --replace the old face stayed, and without it nothing was said."""
+    build(run, "faces", "one", "two/4.png")
+    before = state(here / "faces")
+    assert "faces: not changed: none of 1 pictures has a face: truncated 1" in refused(
+        capsys, "add", "faces", "one/broken.jpg", "--device", "cpu"
+    )
+    (here / "one" / "1.png").write_bytes((here / "one" / "broken.jpg").read_bytes())
+    assert "faces: holds already one/1.png" in refused(capsys, "add", "faces", "one/1.png", "--device", "cpu")
+    assert state(here / "faces") == before
+    assert add("faces", "one/1.png", "--replace") == 0
+    assert "faces: 0 vectors added, 1 old of the same names removed" in capsys.readouterr().out
     build(run, "anew", "one", "two/4.png")
     assert same(here / "faces", here / "anew")
 
@@ -110,6 +136,7 @@ def test_what_cannot_be_removed_is_named_and_nothing_is(run, here, capsys):  # n
     assert "faces: holds no one/7.png, three; nothing was removed" in said
     assert "nothing would be left of its 4 vectors; delete the folder" in refused(capsys, "remove", "faces", "one")
     assert "two: no index here" in refused(capsys, "remove", "two", "one")
+    assert "a name is empty" in refused(capsys, "remove", "faces", "one/0.png", "")
     assert state(here / "faces") == before
 
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from fecnet.search import index as index_module
 from fecnet.search import kinds
@@ -63,6 +64,38 @@ def test_a_still_video_hides_nobody(tmp_path, faiss, kind):
     assert (found.row_QK[:, 0] == np.arange(1200, len(vectors))).mean() > 0.98
     found = index.search(VECTORS[:20], 100)
     assert np.array_equal(found.row_QK[:, :60], np.arange(1200).reshape(20, 60))
+
+
+def test_queries_between_two_lists_search_the_same_ones_alone(tmp_path, faiss):
+    """Half-way between centroids, products of matrices rounded one way for one query and another way for many."""
+    index = Index(make(tmp_path / "index", clustered(20_000), "ivf"))
+    lists = index._faiss.nlist
+    centroids = faiss.downcast_index(index._faiss.quantizer).reconstruct_n(0, lists)
+    pairs = np.random.default_rng(0).integers(0, lists, (600, 2))
+    queries = centroids[pairs].mean(1, dtype=np.float32)
+    alone = np.concatenate([index.search(query[None], 10).row_QK for query in queries])
+    assert np.array_equal(index.search(queries, 10).row_QK, alone)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("hnsw", "faiss has no hnsw on GPUs"), ("ivf", "faiss finds 0 GPUs"), ("pq", "faiss finds 0 GPUs")],
+)
+def test_faiss_on_the_cpu_beside_a_gpu_says_so(tmp_path, faiss, monkeypatch, capsys, kind, said):
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0, raising=False)
+    path = make(tmp_path / "index", VECTORS, kind)
+    shape = (len(np.unique(VECTORS, axis=0)), VECTORS.shape[1])
+    kinds.read_faiss(kind, shape, path / "nearest.faiss", torch.device("cuda", 0))
+    told = capsys.readouterr().out
+    assert f"searched on the CPU, not on cuda:0: {said}" in told and "--exact searches there" in told
+
+
+def test_a_vector_that_is_not_finite_is_not_stored(tmp_path):
+    vectors = VECTORS[:9].copy()
+    vectors[4, 3] = np.nan
+    with pytest.raises(ValueError, match=r"4\.png: its vector is not finite: the net is broken"):
+        make(tmp_path / "index", vectors)
+    assert not (tmp_path / "index").exists()
 
 
 @pytest.mark.parametrize("kind", ["ivf", "hnsw", "pq"])
