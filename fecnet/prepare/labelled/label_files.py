@@ -144,8 +144,12 @@ def levels(path: Path) -> Iterator[list[Path]]:
 
 def picture_name(picture: Path, root: Path) -> str:
     """The path of an image relative to ``root``, with ``/``; invalid UTF-8 bytes are escaped."""
-    relative = picture.relative_to(root).as_posix()
-    return os.fsencode(relative).decode("utf-8", "backslashreplace")
+    return escaped(picture.relative_to(root).as_posix())
+
+
+def escaped(name: str) -> str:
+    """The name of a file or folder as text that can be written; invalid UTF-8 bytes are escaped."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def hash_of(*paths: Path) -> dict[str, str]:
