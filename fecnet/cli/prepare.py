@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fecnet.cli.prepare_fec import add_fec, add_list, natural
+from fecnet.cli.prepare_fec import add_fec, add_list, add_triplets, natural
 from fecnet.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         sources.add_parser("list", help="a triplet list img1,img2,img3,label,type with a folder of images"), _report
     )
 
+    add_triplets(sources.add_parser("triplets", help="raters' answers to triplets of your own photos"), _report)
+
     for name, (text, wanted) in _LABELLED.items():
         _add_labelled(sources.add_parser(name, help=text, description=text), wanted)
     sources.choices["csv"].add_argument(
@@ -95,7 +97,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     for name, source in sources.choices.items():
         source.add_argument("path", type=Path, help="folder to write, such as datasets/demo")
-        if name not in ("fec", "list"):  # nothing is random there
+        if name not in ("fec", "list", "triplets"):  # nothing is random there
             source.add_argument("--seed", type=natural, default=0, help="random seed (default 0)")
         source.add_argument("--overwrite", action="store_true", help="replace an existing data set at PATH")
         source.add_argument("--sheet", type=Path, help="also write a contact sheet of faces as PNG")
@@ -234,6 +236,7 @@ def _landmarks(options: argparse.Namespace) -> LandmarkFaces | None:
 def _report(options: argparse.Namespace) -> int:
     """Say what was made, from the data set itself."""
     from fecnet.data.packed import PackedDataset
+    from fecnet.data.rater_agreement import format_agreements, split_half_agreements
     from fecnet.evaluation.contact_sheet import contact_sheet
     from fecnet.evaluation.coverage import format_coverage
     from fecnet.faces.picture_files import decoder_hint
@@ -242,6 +245,8 @@ def _report(options: argparse.Namespace) -> int:
     print(f"{options.path}: {len(dataset.faces_NHWC):,} faces of {dataset.faces_NHWC.shape[1:]}")
     coverage = format_coverage(dataset.coverage)
     print(f"{coverage}{decoder_hint(coverage)}")
+    if agreements := split_half_agreements(dataset):
+        print(format_agreements(agreements))
     if options.sheet:
         step = max(1, len(dataset.faces_NHWC) // 96)
         contact_sheet(dataset.faces_NHWC[::step][:96], 12, options.sheet)
