@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
-from fecnet.faces.picture_lists import column_name, split_line
+from fecnet.faces.picture_lists import column_name, is_absolute, split_line
 from fecnet.prepare.text_rows import Tally, check_text_file, text_rows, whole_number
 from fecnet.prepare.triplet_rows import NUMBERS, TYPES, Annotations, TripletRows, finish_rows
 from fecnet.utils.errors import DataError
@@ -91,7 +91,7 @@ def _add(rows: TripletRows, line: int, fields: list[str], columns: Columns | Non
     faces = [rows.face_at(path, None) for path in paths]
     if len(set(faces)) < 3:
         return "same_face_twice"
-    kind = TYPES.get(fields[columns.kind])
+    kind = TYPES.get(fields[columns.kind].upper())
     if kind is None:
         return "unknown_type"
     odd = whole_number(fields[columns.label])
@@ -107,7 +107,7 @@ def _path(text: str, allow_absolute: bool) -> str:
     windows = PureWindowsPath(text)  # splits at both kinds of slash
     if not windows.name or "://" in text or "\0" in text:
         return "bad_path"
-    if windows.drive or windows.root:
+    if is_absolute(text):
         return str(PurePosixPath(text.replace("\\", "/"))) if allow_absolute else "absolute_path"
     return "bad_path" if ".." in windows.parts else str(PurePosixPath(text.replace("\\", "/")))
 
@@ -155,6 +155,6 @@ def _numbered(names: Sequence[str]) -> tuple[int, int, int] | None:
 def _unnamed_columns(fields: Sequence[str], skip: int | None = None) -> Columns:
     """The columns in the order of the original code, after an index if there is one."""
     if skip is None:
-        indexed = len(fields) == 6 and fields[5] in TYPES and whole_number(fields[0]) is not None
+        indexed = len(fields) == 6 and fields[5].upper() in TYPES and whole_number(fields[0]) is not None
         skip = int(indexed)
     return Columns((skip, skip + 1, skip + 2), skip + 3, skip + 4)

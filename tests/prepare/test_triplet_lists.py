@@ -153,3 +153,8 @@ def test_absolute_paths_where_they_are_allowed(tmp_path):
     rows = ["/x/../a.jpg,b.jpg,C:\\d\\c.jpg,2,ONE_CLASS_TRIPLET"]
     assert dropped(read(tmp_path, *rows)) == {"absolute_path": 1}
     assert read(tmp_path, *rows, allow_absolute=True).urls == ["/x/../a.jpg", "b.jpg", "C:/d/c.jpg"]
+
+
+def test_types_in_any_case(tmp_path):
+    rows = ["0,a.jpg,b.jpg,c.jpg,1,one_class_triplet", "1,a.jpg,b.jpg,c.jpg,2,Two_Class_Triplet"]
+    assert read(tmp_path, *rows).odd_T.tolist() == [0, 1]

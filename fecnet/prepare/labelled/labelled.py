@@ -5,7 +5,6 @@ Shape suffixes: N kept faces, M labelled faces of a split, S pixels per side, C 
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from fecnet.faces.landmark_faces import LandmarkFaces
 from fecnet.faces.picture_files import decoder_hint
 from fecnet.faces.recipe import FaceRecipe
+from fecnet.prepare.labelled.class_labels import tell_empty_classes
 from fecnet.prepare.labelled.label_noise import SplitLabels, check_noise, write_label_noise
 from fecnet.prepare.labelled.labelled_faces import Written, write_faces
 from fecnet.prepare.labelled.labelled_source import ALL, TRAIN, LabelledPicture, LabelledSource
@@ -23,8 +23,6 @@ from fecnet.prepare.votes import MIN_GAP, vote_triplets
 from fecnet.prepare.writer import PackedWriter
 from fecnet.structures import TripletType
 from fecnet.utils.errors import DataError
-
-logger = logging.getLogger(__name__)
 
 CHANNELS = {"grey": ["grey"], "rgb": ["R", "G", "B"]}
 _TRIPLET_RULE = (
@@ -50,7 +48,8 @@ def prepare_labelled(
     """Write the packed data set ``path`` with the label set ``source.name``.
 
     Images are cropped to squares by ``load_square``. The training split comes first, each split in the order of the
-    source. Images that are missing or do not decode, and repeated rows (same image and box), are counted as dropped.
+    source. Images that are missing or do not decode, and repeated rows (same image and box), are counted as dropped;
+    of repeated rows with different labels, all are.
     Pixel-identical faces are kept, flagged ``duplicate`` and, outside the training split, ``duplicate_in_train``; they
     are in no triplet.
 
@@ -96,7 +95,9 @@ def prepare_labelled(
         written = write_faces(writer, source, size, channels == "grey", landmarks, progress)
         if not written.pictures:
             reasons = _reasons(written.dropped)
-            raise DataError(f"{source.origin}: no readable picture; {reasons}{decoder_hint(reasons)}")
+            first = source.pictures[0].picture
+            example = f"; the first is {first}" if isinstance(first, Path) else ""
+            raise DataError(f"{source.origin}: no readable picture; {reasons}{decoder_hint(reasons)}{example}")
         writer.trim_faces()
         labels = _labels(written)
         if label_noise > 0 and TRAIN not in labels:
@@ -177,14 +178,12 @@ def _write_labels(
 
 
 def _empty_classes(source: LabelledSource, labels: Mapping[str, SplitLabels]) -> dict[str, Any]:
-    """The warnings of the coverage, said on the screen too: a net can neither learn nor be measured on such a class."""
-    warnings = {}
-    for split, written in labels.items():
-        counts_K = np.bincount(written.label_M, minlength=len(source.classes))
-        empty = [name for name, count in zip(source.classes, counts_K, strict=True) if not count]
-        if empty:
-            warnings[split] = f"no face of {', '.join(empty)}"
-            logger.warning("%s: warning: %s in split %s", source.origin, warnings[split], split)
+    """The warnings of the coverage, by split."""
+    found = {
+        split: tell_empty_classes(source.origin, source.classes, written.label_M, split)
+        for split, written in labels.items()
+    }
+    warnings = {split: text for split, text in found.items() if text}
     return {"warnings": warnings} if warnings else {}
 
 

@@ -9,14 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
-from fecnet.prepare.labelled.label_files import Dropped, is_inside, read_lines, read_table
+from fecnet.faces.picture_lists import column_name
+from fecnet.prepare.labelled.label_files import Dropped, is_inside, read_header, read_lines, read_table
 from fecnet.prepare.labelled.labelled_source import ALL
+from fecnet.prepare.labelled.list_columns import USUAL, need_column
 from fecnet.prepare.labelled.picture_tree import Parts, PictureTree, scan_tree
 from fecnet.prepare.labelled.split_words import name_words, split_name
 from fecnet.utils.errors import DataError
 
 logger = logging.getLogger(__name__)
 
+_IMAGE, _LABEL = "image", "label"  # columns of the CSV mirror
 _LISTS = {"list_patition_label.txt", "list_partition_label.txt"}  # published with the first spelling
 _WHOLE_PHOTOS = "original"  # folder of the photos that the aligned faces were cut from
 
@@ -38,9 +41,16 @@ def find_lists(path: Path) -> tuple[Path, list[Path]]:
     """
     if path.is_file():
         return _root_of(path), [path]
-    names = [parts for parts in scan_tree(path).others if parts[-1].lower() in _LISTS or _is_csv_list(parts[-1])]
-    texts = [parts for parts in names if parts[-1].lower() in _LISTS]
+    others = scan_tree(path).others
+    texts = [parts for parts in others if parts[-1].lower() in _LISTS]
+    tables = [parts for parts in others if parts[-1].lower().endswith(".csv")]
+    names = [parts for parts in tables if _is_csv_list(parts[-1])] or [
+        parts for parts in tables if _has_columns(path.joinpath(*parts))
+    ]
     lists = texts or names
+    if texts and names:
+        unread = ", ".join("/".join(parts) for parts in names)
+        logger.info("%s: reads %s; not %s", path, "/".join(texts[0]), unread)
     if len(texts) > 1:
         lists = [parts for parts in texts if "basic" in (part.lower() for part in parts)]
         logger.info("%s: %d lists; read: that of the folder basic", path, len(texts))
@@ -53,8 +63,18 @@ def find_lists(path: Path) -> tuple[Path, list[Path]]:
 
 
 def _is_csv_list(name: str) -> bool:
-    stem, _, suffix = name.rpartition(".")
-    return suffix.lower() == "csv" and bool({"label", "labels"} & {*name_words(stem)}) and split_name(stem) is not None
+    stem = name.rpartition(".")[0]
+    return bool({"label", "labels"} & {*name_words(stem)}) and _split_of_list(stem) is not None
+
+
+def _has_columns(file: Path) -> bool:
+    """Whether a CSV file of any name has columns of images and labels."""
+    names = {column_name(name) for name in read_header(file)}
+    return all(names & {what, *USUAL[what]} for what in ("path", "label"))
+
+
+def _split_of_list(stem: str) -> str | None:
+    return split_name(stem, ("raf", "rafdb", "db"))
 
 
 def _root_of(file: Path) -> Path:
@@ -92,12 +112,14 @@ def _text_rows(file: Path) -> list[Row]:
 
 
 def _csv_rows(file: Path) -> list[Row]:
-    rows, split = [], split_name(file.stem)
-    for line, row in read_table(file, ("image", "label")):
-        place, named = f"{file}: line {line}", _split_of(row["image"])
+    rows, split, header = [], _split_of_list(file.stem), read_header(file)
+    image = need_column(file, header, "path", documented=_IMAGE)
+    label = need_column(file, header, "label", documented=_LABEL)
+    for line, row in read_table(file, (image, label)):
+        place, named = f"{file}: line {line}", _split_of(row[image])
         if split and named and named != split:
-            raise DataError(f"{place}: {row['image']}; allowed: images of split {split}, as the list's name says")
-        rows.append(Row(place, row["image"], row["label"], split or named or ""))
+            raise DataError(f"{place}: {row[image]}; allowed: images of split {split}, as the list's name says")
+        rows.append(Row(place, row[image], row[label], split or named or ""))
     return rows
 
 
