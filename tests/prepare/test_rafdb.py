@@ -35,12 +35,20 @@ def published(root, lines, where="EmoLabel/list_patition_label.txt"):
     "where", ["EmoLabel/list_patition_label.txt", "list_partition_label.txt", "a/EmoLabel/list_patition_label.txt"]
 )
 @pytest.mark.parametrize(
-    "line", ["{name} {label}", "{name},{label}.0", "{name}\t{label}", "{name} {label} 0.9", "{aligned} {label}"]
+    "line",
+    [
+        "{name} {label}",
+        "{name},{label}.0",
+        "{name}\t{label}",
+        "{stem} {label}",
+        "{name} {label} 0.9",
+        "{aligned} {label}",
+    ],
 )
 def test_lists(tmp_path, capsys, where, line):
     above = "a/" if where.startswith("a/") else ""
     grow(tmp_path, *(f"{above}Image/aligned/{aligned(name)}" for name in NAMES), f"{above}Image/original/{NAMES[0]}")
-    lines = [line.format(name=name, aligned=aligned(name), label=label(name)) for name in NAMES]
+    lines = [line.format(name=name, stem=name[:-4], aligned=aligned(name), label=label(name)) for name in NAMES]
     assert right(read_rafdb(published(tmp_path, lines, where)))
     assert ("columns after image and label in 14 rows, not read" in capsys.readouterr().out) == line.endswith("0.9")
 
@@ -197,12 +205,13 @@ def test_two_pictures_of_one_name_are_refused(tmp_path):
         read_rafdb(root)
 
 
-@pytest.mark.parametrize("name", ["labels.csv", "data/rafdb.csv"])
+@pytest.mark.parametrize("name", ["labels.csv", "labels.tsv", "data/rafdb.csv"])
 def test_one_list_of_any_name(tmp_path, name):
     rows = [f"{name},{label(name)}" for name in NAMES]
     grow(tmp_path, name, *(f"images/{aligned(name)}" for name in NAMES))
-    (tmp_path / name).write_text("\n".join(["filename,emotion", *rows]))
-    assert right(read_rafdb(tmp_path)) if name == "labels.csv" else len(read_rafdb(tmp_path).pictures) == len(NAMES)
+    text = "\n".join(["filename,emotion", *rows])
+    (tmp_path / name).write_text(text.replace(",", "\t") if name.endswith(".tsv") else text)
+    assert right(read_rafdb(tmp_path))
 
 
 def test_a_list_of_another_name_is_compared_with_the_class_folders(tmp_path):
@@ -222,3 +231,9 @@ def test_a_list_that_is_passed_over_is_said(tmp_path, capsys):
 def test_compound_words_in_a_list(tmp_path):
     source = read_rafdb(published(tmp_path, ["train_1.jpg Happily_Surprised", "train_2.jpg sadly-angry"]))
     assert (source.name, [picture.label for picture in source.pictures]) == ("rafdb_compound", [0, 3])
+
+
+def test_a_table_of_the_classes_is_no_list(tmp_path):
+    grow(tmp_path, "train/1/train_1.jpg", "classes.csv")
+    (tmp_path / "classes.csv").write_text("name,label\nsurprise,1\nfear,2\n")
+    assert [place[0] for place in read(read_rafdb(tmp_path)).values()] == ["surprise"]

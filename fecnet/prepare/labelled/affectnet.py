@@ -50,7 +50,8 @@ def read_affectnet(path: Path) -> LabelledSource:
         return read_annotated(path, folders)
     files = [path] if path.is_file() else _lists(path)
     if not files:
-        raise DataError(f"{path}: no training.csv or validation.csv, and no train_set/annotations")
+        others = "class folders are read by 'fecnet prepare folder'"
+        raise DataError(f"{path}: no training.csv or validation.csv, and no train_set/annotations; {others}")
     rows = [(file, row) for file in files for row in _rows(file)]
     index = expressions({row[_LABEL] for _, row in rows}, str(files[0] if len(files) == 1 else path))
     roots = {file: _roots(file.parent, _split_of(file)) for file in files}

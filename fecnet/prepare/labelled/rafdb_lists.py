@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
+from fecnet.faces.picture_files import is_picture
 from fecnet.faces.picture_lists import column_name
 from fecnet.prepare.labelled.label_files import Dropped, is_inside, read_header, read_lines, read_table
 from fecnet.prepare.labelled.labelled_source import ALL
@@ -19,6 +20,7 @@ from fecnet.utils.errors import DataError
 
 logger = logging.getLogger(__name__)
 
+_TABLES = (".csv", ".tsv")
 _IMAGE, _LABEL = "image", "label"  # columns of the CSV mirror
 _LISTS = {"list_patition_label.txt", "list_partition_label.txt"}  # published with the first spelling
 _WHOLE_PHOTOS = "original"  # folder of the photos that the aligned faces were cut from
@@ -43,7 +45,7 @@ def find_lists(path: Path) -> tuple[Path, list[Path]]:
         return _root_of(path), [path]
     others = scan_tree(path).others
     texts = [parts for parts in others if parts[-1].lower() in _LISTS]
-    tables = [parts for parts in others if parts[-1].lower().endswith(".csv")]
+    tables = [parts for parts in others if parts[-1].lower().endswith(_TABLES)]
     names = [parts for parts in tables if _is_csv_list(parts[-1])] or [
         parts for parts in tables if _has_columns(path.joinpath(*parts))
     ]
@@ -59,7 +61,7 @@ def find_lists(path: Path) -> tuple[Path, list[Path]]:
     if len(folders) > 1 or (len(texts) > 1 and len(lists) != 1):
         found = ", ".join("/".join(parts) for parts in texts or names)
         raise DataError(f"{path}: several lists: {found}; give the path of one, or of its folder")
-    return (_root_of(files[0]) if files else path), files
+    return (_root_of(files[0]) if texts else path), files
 
 
 def _is_csv_list(name: str) -> bool:
@@ -68,9 +70,11 @@ def _is_csv_list(name: str) -> bool:
 
 
 def _has_columns(file: Path) -> bool:
-    """Whether a CSV file of any name has columns of images and labels."""
-    names = {column_name(name) for name in read_header(file)}
-    return all(names & {what, *USUAL[what]} for what in ("path", "label"))
+    """Whether a CSV file of any name lists images with labels; not a table of the classes, for instance."""
+    names = {column_name(name): name for name in read_header(file)}
+    paths, labels = ([names[usual] for usual in (what, *USUAL[what]) if usual in names] for what in ("path", "label"))
+    first = next((row for _, row in read_table(file, ())), {}) if paths and labels else {}
+    return any(is_picture(first.get(column, "")) for column in paths)
 
 
 def _split_of_list(stem: str) -> str | None:
@@ -89,7 +93,7 @@ def read_rows(files: Sequence[Path]) -> tuple[list[Row], Dropped]:
     """
     rows, dropped = [], Dropped()
     for file in files:
-        for row in _csv_rows(file) if file.suffix.lower() == ".csv" else _text_rows(file):
+        for row in _csv_rows(file) if file.suffix.lower() in _TABLES else _text_rows(file):
             if not row.split:
                 dropped.add("unknown", "bad_line")
             elif not is_inside(row.image):
@@ -158,8 +162,8 @@ class RafdbPictures:
         if len(found) > 1:
             same = ", ".join("/".join(parts) for parts in found)
             raise DataError(f"{row.place}: {name} is each of {same}; allowed: one image of a name")
-        stem, dot, suffix = name.rpartition(".")
-        return found[0] if found else ("Image", "aligned", f"{stem.removesuffix('_aligned')}_aligned{dot}{suffix}")
+        suffix = PureWindowsPath(name).suffix if is_picture(name) else ".jpg"
+        return found[0] if found else ("Image", "aligned", f"{_stem(name).removesuffix('_aligned')}_aligned{suffix}")
 
     def unlisted(self) -> Counter[str]:
         """By split, the number of images that no row has named."""
@@ -168,4 +172,9 @@ class RafdbPictures:
 
 
 def _key(name: str) -> str:
-    return name.rpartition(".")[0].lower().removesuffix("_aligned")
+    return _stem(name).lower().removesuffix("_aligned")
+
+
+def _stem(name: str) -> str:
+    """A name in a list, which may lack the suffix of the image."""
+    return name.rpartition(".")[0] if is_picture(name) else name
