@@ -82,6 +82,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     sources.choices["csv"].add_argument(
         "--label-column", metavar="NAME", help="column of the labels (default label, or the usual name that is there)"
     )
+    sources.choices["csv"].add_argument(
+        "--allow-absolute", action="store_true", help="also take images by absolute paths, from anywhere"
+    )
     sources.choices["folder"].add_argument(
         "--levels",
         metavar="LEVEL/…",
@@ -210,8 +213,10 @@ def _read_labelled(options: argparse.Namespace) -> LabelledSource:
     if options.votes and options.label_column:
         raise UserError(f"--label-column {options.label_column}: allowed: without --votes, which names the labels")
     if options.votes:
-        return read_csv_votes(options.input, options.votes, options.path_column)
-    return read_csv_list(options.input, options.path_column, options.label_column)
+        return read_csv_votes(options.input, options.votes, options.path_column, allow_absolute=options.allow_absolute)
+    return read_csv_list(
+        options.input, options.path_column, options.label_column, allow_absolute=options.allow_absolute
+    )
 
 
 def _landmarks(options: argparse.Namespace) -> LandmarkFaces | None:

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TextIO
 
 from fecnet.faces.picture_files import is_picture
@@ -49,6 +49,12 @@ def system_path(folder: Path, name: str) -> str:
     if "\\" in name and os.sep == "/" and not os.path.exists(folder / name):  # noqa: PTH110 - raises for no name
         return name.replace("\\", "/")
     return name
+
+
+def is_absolute(name: str) -> bool:
+    """Whether a listed path is absolute, on this system or on Windows."""
+    path = PureWindowsPath(name)  # splits at both kinds of slash
+    return bool(path.drive or path.root)
 
 
 def separator_of(line: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from fecnet.faces.picture_lists import column_name, split_line
+from fecnet.faces.picture_lists import column_name, is_absolute, split_line
 from fecnet.prepare.text_rows import Tally, check_text_file, text_rows, whole_number
 from fecnet.prepare.triplet_columns import Columns, named_columns
 from fecnet.prepare.triplet_rows import MAX_VOTES, NUMBERS, Annotations, TripletRows, finish_rows, triplet_type
@@ -110,7 +110,7 @@ def listed_path(text: str, allow_absolute: bool) -> str:
     windows = PureWindowsPath(text)  # splits at both kinds of slash
     if not windows.name or "://" in text or "\0" in text:
         return "bad_path"
-    if windows.drive or windows.root:
+    if is_absolute(text):
         return str(PurePosixPath(text.replace("\\", "/"))) if allow_absolute else "absolute_path"
     return "bad_path" if ".." in windows.parts else str(PurePosixPath(text.replace("\\", "/")))
 

@@ -182,3 +182,8 @@ def test_votes_beside_the_label_are_kept(tmp_path):
 @pytest.mark.parametrize("word", ["one", "One Class", "one-class", "ONE_CLASS", "one_class_triplet"])
 def test_other_forms_of_the_words_of_types(tmp_path, word):
     assert read(tmp_path, NAMES, f"a.jpg,b.jpg,c.jpg,1,{word}").type_T.tolist() == [0]
+
+
+def test_types_in_any_case(tmp_path):
+    rows = ["0,a.jpg,b.jpg,c.jpg,1,one_class_triplet", "1,a.jpg,b.jpg,c.jpg,2,Two_Class_Triplet"]
+    assert read(tmp_path, *rows).odd_T.tolist() == [0, 1]

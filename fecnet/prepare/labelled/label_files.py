@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from fecnet.faces.picture_lists import separator_of, system_path
+from fecnet.faces.picture_lists import separator_of
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file
 
@@ -155,11 +155,6 @@ def escaped(name: str) -> str:
 def hash_of(*paths: Path) -> dict[str, str]:
     """File name to sha256."""
     return {path.name: hash_file(path) for path in paths}
-
-
-def listed_picture(root: Path, name: str) -> Path:
-    """The image that a list names, with either kind of slash."""
-    return root / system_path(root, name)
 
 
 def is_inside(name: str) -> bool:

@@ -51,7 +51,8 @@ def prepare_labelled(
     """Write the packed data set ``path`` with the label set ``source.name``.
 
     Images are cropped to squares by ``load_square``. The training split comes first, each split in the order of the
-    source. Images that are missing or do not decode, and repeated rows (same image and box), are counted as dropped.
+    source. Images that are missing or do not decode, and repeated rows (same image and box), are counted as dropped;
+    of repeated rows with different labels, all are.
     Pixel-identical faces are kept, flagged ``duplicate`` and, outside the training split, ``duplicate_in_train``; they
     are in no triplet.
 
@@ -103,7 +104,9 @@ def prepare_labelled(
         written = write_faces(writer, source, size, channels == "grey", landmarks, progress)
         if not written.pictures:
             reasons = _reasons(written.dropped)
-            raise DataError(f"{source.origin}: no readable picture; {reasons}{decoder_hint(reasons)}")
+            first = source.pictures[0].picture
+            example = f"; the first is {first}" if isinstance(first, Path) else ""
+            raise DataError(f"{source.origin}: no readable picture; {reasons}{decoder_hint(reasons)}{example}")
         writer.trim_faces()
         labels = _labels(written)
         if label_noise > 0 and TRAIN not in labels:
