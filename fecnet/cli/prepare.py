@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fecnet.cli.prepare_fec import add_fec, add_list, natural
+from fecnet.cli.prepare_fec import add_fec, add_list, add_triplets, natural
 from fecnet.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         sources.add_parser("list", help="a triplet list img1,img2,img3,label,type with a folder of images"), _report
     )
 
+    add_triplets(sources.add_parser("triplets", help="raters' answers to triplets of your own photos"), _report)
+
     for name, (text, wanted) in _LABELLED.items():
         _add_labelled(sources.add_parser(name, help=text, description=text), wanted)
     sources.choices["csv"].add_argument(
@@ -79,6 +81,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     sources.choices["csv"].add_argument(
         "--label-column", metavar="NAME", help="column of the labels (default label, or the usual name that is there)"
+    )
+    sources.choices["csv"].add_argument(
+        "--allow-absolute", action="store_true", help="also take images by absolute paths, from anywhere"
     )
     sources.choices["folder"].add_argument(
         "--levels",
@@ -95,7 +100,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     for name, source in sources.choices.items():
         source.add_argument("path", type=Path, help="folder to write, such as datasets/demo")
-        if name not in ("fec", "list"):  # nothing is random there
+        if name not in ("fec", "list", "triplets"):  # nothing is random there
             source.add_argument("--seed", type=natural, default=0, help="random seed (default 0)")
         source.add_argument("--overwrite", action="store_true", help="replace an existing data set at PATH")
         source.add_argument("--sheet", type=Path, help="also write a contact sheet of faces as PNG")
@@ -115,6 +120,12 @@ def _add_labelled(parser: argparse.ArgumentParser, wanted: str) -> None:
     )
     parser.add_argument(
         "--eval-triplets", type=natural, default=0, metavar="N", help="triplets of each other split (default 0)"
+    )
+    parser.add_argument(
+        "--hold-out-subjects",
+        metavar="[VAL,]TEST",
+        help="shares of the people whose faces become the splits val and test, such as 0.1,0.15; one number is that of "
+        "test; all others are train. For sources with subjects and without splits; before triplets are made",
     )
     _add_label_noise(parser)
     _add_landmarks(parser)
@@ -169,7 +180,9 @@ def _prepare_ferplus(options: argparse.Namespace) -> int:
 
 def _prepare_labelled(options: argparse.Namespace) -> int:
     from fecnet.prepare.labelled.labelled import prepare_labelled
+    from fecnet.prepare.people import parse_shares
 
+    shares = None if options.hold_out_subjects is None else parse_shares(options.hold_out_subjects)
     landmarks = _landmarks(options)  # first: a missing detector should not cost a long reading
     prepare_labelled(
         _read_labelled(options),
@@ -177,6 +190,7 @@ def _prepare_labelled(options: argparse.Namespace) -> int:
         size=options.size,
         channels="grey" if options.grey else None,
         landmarks=landmarks,
+        hold_out_subjects=shares,
         num_train_triplets=options.triplets,
         num_eval_triplets=options.eval_triplets,
         label_noise=options.label_noise,
@@ -199,8 +213,10 @@ def _read_labelled(options: argparse.Namespace) -> LabelledSource:
     if options.votes and options.label_column:
         raise UserError(f"--label-column {options.label_column}: allowed: without --votes, which names the labels")
     if options.votes:
-        return read_csv_votes(options.input, options.votes, options.path_column)
-    return read_csv_list(options.input, options.path_column, options.label_column)
+        return read_csv_votes(options.input, options.votes, options.path_column, allow_absolute=options.allow_absolute)
+    return read_csv_list(
+        options.input, options.path_column, options.label_column, allow_absolute=options.allow_absolute
+    )
 
 
 def _landmarks(options: argparse.Namespace) -> LandmarkFaces | None:
@@ -225,6 +241,7 @@ def _landmarks(options: argparse.Namespace) -> LandmarkFaces | None:
 def _report(options: argparse.Namespace) -> int:
     """Say what was made, from the data set itself."""
     from fecnet.data.packed import PackedDataset
+    from fecnet.data.rater_agreement import format_agreements, split_half_agreements
     from fecnet.evaluation.contact_sheet import contact_sheet
     from fecnet.evaluation.coverage import format_coverage
     from fecnet.faces.picture_files import decoder_hint
@@ -233,6 +250,8 @@ def _report(options: argparse.Namespace) -> int:
     print(f"{options.path}: {len(dataset.faces_NHWC):,} faces of {dataset.faces_NHWC.shape[1:]}")
     coverage = format_coverage(dataset.coverage)
     print(f"{coverage}{decoder_hint(coverage)}")
+    if agreements := split_half_agreements(dataset):
+        print(format_agreements(agreements))
     if options.sheet:
         step = max(1, len(dataset.faces_NHWC) // 96)
         contact_sheet(dataset.faces_NHWC[::step][:96], 12, options.sheet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -14,6 +15,8 @@ from fecnet.faces.landmark_faces import LandmarkFaces
 from fecnet.faces.square_faces import load_square
 from fecnet.prepare.labelled.labelled_source import TRAIN, LabelledPicture, LabelledSource
 from fecnet.prepare.writer import PackedWriter, face_key
+
+logger = logging.getLogger(__name__)
 
 _CHUNK = 256  # faces held in memory before they are written
 
@@ -58,9 +61,13 @@ def write_faces(
     faces: list[np.ndarray] = []
     records: list[dict[str, Any]] = []
     ordered = sorted(source.pictures, key=lambda picture: picture.split != TRAIN)
+    disagree = _disagreements(source)
     for picture in tqdm(ordered, desc="pictures", unit="picture", disable=not progress):
         key = face_key(picture.source, picture.box)
-        face = "repeated" if key in known else load_square(picture.picture, picture.box, size, grey=grey)
+        if key in disagree:
+            face: np.ndarray | str = "labels_disagree"
+        else:
+            face = "repeated" if key in known else load_square(picture.picture, picture.box, size, grey=grey)
         known.add(key)
         if isinstance(face, str):
             written.dropped[picture.split, face] += 1
@@ -74,6 +81,22 @@ def write_faces(
     if faces:
         _add_faces(writer, faces, records, landmarks, written)
     return written
+
+
+def _disagreements(source: LabelledSource) -> set[str]:
+    """The keys of faces to which rows give different labels: none of their rows is taken, whatever the order."""
+    said: dict[str, LabelledPicture] = {}
+    found: dict[str, str] = {}
+    for picture in source.pictures:
+        key = face_key(picture.source, picture.box)
+        first = said.setdefault(key, picture)
+        if (first.label, first.votes) != (picture.label, picture.votes):
+            names = f"{source.classes[first.label]} and {source.classes[picture.label]}"
+            found.setdefault(key, f"{picture.source} is {names}")
+    if found:
+        example = next(iter(found.values()))
+        logger.warning("%s: warning: rows disagree on %d faces, not read: %s", source.origin, len(found), example)
+    return {*found}
 
 
 def _add_faces(
