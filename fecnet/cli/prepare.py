@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fecnet.cli.prepare_faces import add_faces, read_faces
 from fecnet.cli.prepare_fec import add_fec, add_list, natural
 from fecnet.utils.errors import UserError
 
 if TYPE_CHECKING:
-    from fecnet.faces.landmark_faces import LandmarkFaces
     from fecnet.prepare.labelled.labelled_source import LabelledSource
 
 # Labelled sources, by their name in fecnet/prepare/labelled/readers.py: help, what IN is.
@@ -40,7 +40,8 @@ _LABELLED = {
     ),
     "csv": (
         "any list of images",
-        "CSV file with the columns path,label and optionally split,subject, or other usual names; or with votes",
+        "CSV file with the columns path,label and optionally split,subject and boxes x1,y1,x2,y2 in pixels, or other "
+        "usual names; or with votes",
     ),
 }
 
@@ -48,8 +49,9 @@ _LABELLED = {
 def add(parser: argparse.ArgumentParser) -> None:
     """Describe the sources and their options."""
     parser.epilog = (
-        f"'SOURCE --help' lists the options of a source. Labelled sources ({', '.join(_LABELLED)}) take --mask and "
-        "--hull: an attention channel and a crop from the landmarks of each face."
+        f"'SOURCE --help' lists the options of a source. Labelled sources ({', '.join(_LABELLED)}) take --align, which "
+        "detects and aligns the face of each photo, or --mask and --hull: an attention channel and a crop from the "
+        "landmarks of each square face."
     )
     sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
 
@@ -117,7 +119,7 @@ def _add_labelled(parser: argparse.ArgumentParser, wanted: str) -> None:
         "--eval-triplets", type=natural, default=0, metavar="N", help="triplets of each other split (default 0)"
     )
     _add_label_noise(parser)
-    _add_landmarks(parser)
+    add_faces(parser)
     parser.set_defaults(run=_prepare_labelled)
 
 
@@ -129,22 +131,6 @@ def _add_label_noise(parser: argparse.ArgumentParser) -> None:
         metavar="R",
         help="add a label set with this fraction of wrong training labels, 0 to 1 (default 0: none)",
     )
-
-
-def _add_landmarks(parser: argparse.ArgumentParser) -> None:
-    marks = parser.add_argument_group(
-        "landmarks",
-        "Five points, detected on the packed square face. Faces without a detection are kept, uncropped and with a "
-        "mask of zeros; the coverage counts them.",
-    )
-    marks.add_argument(
-        "--mask", action="store_true", help="add an attention channel that peaks at eyes, nose and mouth"
-    )
-    marks.add_argument("--hull", action="store_true", help="crop to the enlarged convex hull of the landmarks")
-    marks.add_argument(
-        "--detector", choices=("mtcnn", "yunet"), default="mtcnn", help="detector of the landmarks (default mtcnn)"
-    )
-    marks.add_argument("--detector-model", type=Path, metavar="FILE", help="YuNet's .onnx file")
 
 
 def _prepare_synthetic(options: argparse.Namespace) -> int:
@@ -170,13 +156,15 @@ def _prepare_ferplus(options: argparse.Namespace) -> int:
 def _prepare_labelled(options: argparse.Namespace) -> int:
     from fecnet.prepare.labelled.labelled import prepare_labelled
 
-    landmarks = _landmarks(options)  # first: a missing detector should not cost a long reading
+    landmarks, extraction = read_faces(options)  # first: a missing detector should not cost a long reading
     prepare_labelled(
         _read_labelled(options),
         options.path,
         size=options.size,
         channels="grey" if options.grey else None,
         landmarks=landmarks,
+        extraction=extraction,
+        workers=options.workers,
         num_train_triplets=options.triplets,
         num_eval_triplets=options.eval_triplets,
         label_noise=options.label_noise,
@@ -201,25 +189,6 @@ def _read_labelled(options: argparse.Namespace) -> LabelledSource:
     if options.votes:
         return read_csv_votes(options.input, options.votes, options.path_column)
     return read_csv_list(options.input, options.path_column, options.label_column)
-
-
-def _landmarks(options: argparse.Namespace) -> LandmarkFaces | None:
-    """What is to be made of landmarks, or None.
-
-    Raises:
-        UserError: the detector cannot be built, or its model is given and nothing for it to do.
-    """
-    from fecnet.faces.detect import build_detector
-    from fecnet.faces.landmark_faces import LandmarkFaces
-
-    if not (options.mask or options.hull):
-        if options.detector_model:
-            raise UserError(
-                f"--detector-model {options.detector_model}: nothing to detect; give --mask, --hull or both with it"
-            )
-        return None
-    detector = build_detector(options.detector, model_path=options.detector_model or "")
-    return LandmarkFaces(detector, mask=options.mask, hull=options.hull)
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from fecnet.faces.detections import Detections, Detector
 from fecnet.faces.extract import Box, extract_faces, usable_box, whole_face
 from fecnet.faces.landmark_faces import LandmarkFaces
 from fecnet.faces.recipe import FaceRecipe
-from fecnet.faces.square_faces import load_square
+from fecnet.faces.square_faces import load_square, to_grey
 from fecnet.faces.turns import TurningDetector
 from fecnet.utils.errors import UserError
 
@@ -151,7 +151,7 @@ class FaceMaker:
             found = extract_faces(
                 images, detector, size=self.shape[0], boxes=boxes, margin=recipe.margin, no_face=recipe.no_face
             )
-            return [face if isinstance(face, str) else face.image_HWC for face in found]
+            return [face if isinstance(face, str) else self._in_channels(face.image_HWC) for face in found]
 
         return aligned
 
@@ -162,10 +162,13 @@ class FaceMaker:
             if box_4 is not None and not usable_box(box_4, image_HWC):
                 made.append("bad_box")
             elif self._recipe.fit == "whole":
-                made.append(whole_face(image_HWC, box_4, self.shape[0]).image_HWC)
+                made.append(self._in_channels(whole_face(image_HWC, box_4, self.shape[0]).image_HWC))
             else:
                 made.append(self._square(image_HWC, box_4))
         return made
+
+    def _in_channels(self, face_SS3: np.ndarray) -> np.ndarray:
+        return to_grey(face_SS3) if self._grey else face_SS3
 
     def _square(self, image_HWC: np.ndarray, box_4: np.ndarray | None) -> np.ndarray | str:
         recipe = self._recipe

@@ -20,9 +20,8 @@ import numpy as np
 from fecnet.faces.picture_files import decoder_hint
 from fecnet.faces.picture_lists import system_path
 from fecnet.faces.recipe import FaceRecipe
-from fecnet.faces.turns import quarter_turn
 from fecnet.prepare.annotations import read_annotations, read_crops
-from fecnet.prepare.extraction import Extraction, FaceShards, PhotoFaces
+from fecnet.prepare.extraction import Extraction, FaceShards, PhotoFaces, face_record
 from fecnet.prepare.triplet_lists import read_lists
 from fecnet.prepare.triplet_rows import Annotations
 from fecnet.prepare.web.download import fetch_photos
@@ -326,22 +325,13 @@ def _add_faces(writer: PackedWriter, faces: Faces, shards: FaceShards) -> np.nda
                 "key": faces.key(face),
                 "source": faces.sources[faces.photo_F[face]],
                 "box": " ".join(f"{edge:g}" for edge in faces.box_F4[face] if not np.isnan(edge)),
-                "landmarks": " ".join(f"{value:.2f}" for value in points.ravel() if not np.isnan(value)),
-                "flags": _flags(points, turned=shards.try_turns),
             }
+            | face_record(points, turned=shards.try_turns)
             for face, points in zip(found, shard["landmarks"], strict=True)
         ]
         rows = writer.add_faces(shard["image"], records)
         row_F[found] = rows
     return row_F
-
-
-def _flags(points_52: np.ndarray, *, turned: bool) -> str:
-    """What is special about a face; ``turned``: also the turn that shows its photo upright."""
-    if np.isnan(points_52).any():
-        return "unaligned"
-    turn = quarter_turn(points_52) if turned else 0
-    return f"turned_{turn}" if turn else ""
 
 
 def _add_triplets(writer: PackedWriter, split: str, table: Annotations, row_F: np.ndarray) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def test_pictures_of_any_size_become_what_prepare_makes_of_them(tmp_path, fit, c
         (tmp_path / "calm").rename(tmp_path / "moods" / "calm")
         pictures = [tmp_path / "moods" / "calm" / path.name for path in pictures]
         save(tmp_path / "moods" / "cross", [rng.integers(0, 256, (48, 48, 3), np.uint8) for _ in range(7)])
-        source = read_class_folders(tmp_path / "moods", "moods", size=48)
+        source = read_class_folders(tmp_path / "moods", "moods", size=48, classes=("calm", "cross"))
         prepare_labelled(source, tmp_path / "set", channels=channels, num_train_triplets=8, progress=False)
     split = "train" if fit == "whole" else "all"
     options = ("DATA.TRAIN_SPLIT", split, "DATA.EVAL_SPLITS", f"[{split}]", "DATA.REPORT_SPLITS", f"[{split}]")
@@ -168,7 +168,7 @@ def test_masks_and_hulls_are_made_anew(tmp_path, monkeypatch):
         (tmp_path / "moods").mkdir(exist_ok=True)
         save(tmp_path / "moods" / name, [rng.integers(8, 256, (80, 80, 3), np.uint8) for _ in range(5)])
     landmarks = LandmarkFaces(TemplateDetector(), mask=True, hull=True)
-    source = read_class_folders(tmp_path / "moods", "moods", size=48)
+    source = read_class_folders(tmp_path / "moods", "moods", size=48, classes=("calm", "cross"))
     prepare_labelled(source, tmp_path / "set", landmarks=landmarks, num_train_triplets=8, progress=False)
     options = ("DATA.TRAIN_SPLIT", "all", "DATA.EVAL_SPLITS", "[all]", "DATA.REPORT_SPLITS", "[all]")
     run = train_on(tmp_path / "set", tmp_path, *options)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 
 from fecnet.faces.landmark_faces import LandmarkFaces
 from fecnet.faces.picture_files import decoder_hint
-from fecnet.faces.recipe import FaceRecipe
+from fecnet.prepare.extraction import Extraction
+from fecnet.prepare.labelled.face_cutters import AlignedCutter, FaceCutter, SquareCutter
 from fecnet.prepare.labelled.label_noise import SplitLabels, check_noise, write_label_noise
 from fecnet.prepare.labelled.labelled_faces import Written, write_faces
 from fecnet.prepare.labelled.labelled_source import ALL, TRAIN, LabelledPicture, LabelledSource
@@ -40,6 +42,8 @@ def prepare_labelled(
     size: int | None = None,
     channels: str | None = None,
     landmarks: LandmarkFaces | None = None,
+    extraction: Extraction | None = None,
+    workers: int = 0,
     num_train_triplets: int = 0,
     num_eval_triplets: int = 0,
     label_noise: float = 0.0,
@@ -49,10 +53,10 @@ def prepare_labelled(
 ) -> dict[str, Any]:
     """Write the packed data set ``path`` with the label set ``source.name``.
 
-    Images are cropped to squares by ``load_square``. The training split comes first, each split in the order of the
-    source. Images that are missing or do not decode, and repeated rows (same image and box), are counted as dropped.
-    Pixel-identical faces are kept, flagged ``duplicate`` and, outside the training split, ``duplicate_in_train``; they
-    are in no triplet.
+    Images are cropped to squares by ``load_square``, or their faces are detected and aligned. The training split comes
+    first, each split in the order of the source. Images that are missing or do not decode, and repeated rows (image and
+    box), are counted as dropped. Pixel-identical faces are kept, flagged ``duplicate`` and, outside the training
+    split, ``duplicate_in_train``; they are in no triplet.
 
     Without votes, triplets are two-class only: the odd face is the one with the other label. Labels do not determine
     the odd face where all three agree or all differ. With votes, triplets are of all types, see ``vote_triplets``;
@@ -65,6 +69,9 @@ def prepare_labelled(
         channels: ``grey`` or ``rgb``; by default that of the source.
         landmarks: adds a mask or crops along the landmark hull; faces without landmarks are kept, uncropped and with an
             empty mask. None = the square crops as they are.
+        extraction: detects and aligns the face of each image, or that in its box; its size is not used. Images without
+            a face are dropped, by reason, unless it keeps them. An interrupted call resumes. None = square crops.
+        workers: threads that crop, or processes that detect; 0 = one per core.
         num_train_triplets: for ``train``, or for ``all`` where the source has no splits; 0 = none.
         num_eval_triplets: for each other split; 0 = none.
         label_noise: share of the training labels replaced by wrong ones, in an additional label set such as
@@ -79,11 +86,19 @@ def prepare_labelled(
         face; ``triplets`` and their ``candidates``, where requested.
 
     Raises:
-        DataError: no readable image, an option is out of range, or ``path`` exists.
+        DataError: no readable image, an option is out of range, ``path`` exists, both ``landmarks`` and ``extraction``,
+            or the detector cannot be built.
     """
     size, channels = source.size if size is None else size, channels or source.channels
     splits = _in_order({picture.split for picture in source.pictures})
     _check_options(source, splits, size, channels, num_train_triplets, num_eval_triplets, label_noise)
+    if landmarks and extraction:
+        raise DataError("align: with mask or hull, which are made on square crops; allowed: one of them")
+    grey = channels == "grey"
+    cutter: FaceCutter = SquareCutter(size, grey=grey, workers=workers, progress=progress)
+    if extraction:
+        how = replace(extraction, size=size)
+        cutter = AlignedCutter(source, Path(path), how, grey=grey, workers=workers, progress=progress)
     writer = PackedWriter(
         path,
         num_faces=len(source.pictures),
@@ -93,8 +108,9 @@ def prepare_labelled(
         overwrite=overwrite,
     )
     with writer:
-        written = write_faces(writer, source, size, channels == "grey", landmarks, progress)
+        written = write_faces(writer, source, cutter, landmarks)
         if not written.pictures:
+            cutter.clean()
             reasons = _reasons(written.dropped)
             raise DataError(f"{source.origin}: no readable picture; {reasons}{decoder_hint(reasons)}")
         writer.trim_faces()
@@ -107,9 +123,11 @@ def prepare_labelled(
         requested = {split: num_train_triplets if split in (TRAIN, ALL) else num_eval_triplets for split in splits}
         if any(requested.values()):
             coverage |= _write_triplets(writer, source, written, requested, seed=seed, progress=progress)
-        writer.set_faces(landmarks.recipe if landmarks else FaceRecipe())
-        writer.set_sources({**source.provenance} | ({"landmarks": landmarks.name} if landmarks else {}))
+        writer.set_faces(landmarks.recipe if landmarks else cutter.recipe)
+        made = {"landmarks": landmarks.name} if landmarks else cutter.sources
+        writer.set_sources({**source.provenance} | made)
         writer.set_coverage(coverage)
+    cutter.clean()
     return coverage
 
 

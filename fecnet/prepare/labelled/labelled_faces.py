@@ -1,4 +1,4 @@
-"""Streams labelled images into a packed data set: square crops, without repetitions, with landmark masks or crops."""
+"""Streams the faces of labelled images into a packed data set, without repetitions, with landmark masks or crops."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from hashlib import sha256
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from fecnet.faces.landmark_faces import LandmarkFaces
-from fecnet.faces.square_faces import load_square
+from fecnet.prepare.labelled.face_cutters import FaceCutter
 from fecnet.prepare.labelled.labelled_source import TRAIN, LabelledPicture, LabelledSource
 from fecnet.prepare.writer import PackedWriter, face_key
 
@@ -32,48 +31,50 @@ class Written:
 
 
 def write_faces(
-    writer: PackedWriter,
-    source: LabelledSource,
-    size: int,
-    grey: bool,
-    landmarks: LandmarkFaces | None,
-    progress: bool,
+    writer: PackedWriter, source: LabelledSource, cutter: FaceCutter, landmarks: LandmarkFaces | None
 ) -> Written:
     """Stream the images into the writer, training split first, so that the first of identical faces is a training face.
 
     Args:
         writer: an open one, with room for all images of the source.
         source: output of a reader.
-        size: side of a face, pixels.
-        grey: one channel instead of three.
+        cutter: cuts the faces.
         landmarks: adds masks or crops, or None.
-        progress: show a progress bar.
 
     Returns:
         The faces written, for their labels.
     """
     written = Written()
     first_row: dict[bytes, int] = {}
-    known: set[str] = set()
     faces: list[np.ndarray] = []
     records: list[dict[str, Any]] = []
-    ordered = sorted(source.pictures, key=lambda picture: picture.split != TRAIN)
-    for picture in tqdm(ordered, desc="pictures", unit="picture", disable=not progress):
-        key = face_key(picture.source, picture.box)
-        face = "repeated" if key in known else load_square(picture.picture, picture.box, size, grey=grey)
-        known.add(key)
+    for picture, face in cutter.cut(_distinct(source, written)):
         if isinstance(face, str):
             written.dropped[picture.split, face] += 1
             continue
-        first = first_row.setdefault(sha256(face.tobytes()).digest(), len(written.pictures))
-        records.append(_record(key, picture, first, written))
-        faces.append(face)
+        first = first_row.setdefault(sha256(face.image_SSC.tobytes()).digest(), len(written.pictures))
+        records.append(_record(picture, face.record, first, written))
+        faces.append(face.image_SSC)
         if len(faces) == _CHUNK:
             _add_faces(writer, faces, records, landmarks, written)
             faces, records = [], []
     if faces:
         _add_faces(writer, faces, records, landmarks, written)
     return written
+
+
+def _distinct(source: LabelledSource, written: Written) -> list[LabelledPicture]:
+    """The images with the training split first, each with its box once; counts the others as dropped."""
+    known: set[str] = set()
+    distinct = []
+    for picture in sorted(source.pictures, key=lambda picture: picture.split != TRAIN):
+        key = _key(picture)
+        if key in known:
+            written.dropped[picture.split, "repeated"] += 1
+        else:
+            distinct.append(picture)
+        known.add(key)
+    return distinct
 
 
 def _add_faces(
@@ -93,8 +94,19 @@ def _add_faces(
     writer.add_faces(np.stack(faces), records)
 
 
-def _record(key: str, picture: LabelledPicture, first: int, written: Written) -> dict[str, Any]:
-    """Append the face to ``written`` and return its row of faces.csv; ``first`` is the first row of equal pixels."""
+def _key(picture: LabelledPicture) -> str:
+    return face_key(picture.source, picture.box)
+
+
+def _record(picture: LabelledPicture, detected: dict[str, str], first: int, written: Written) -> dict[str, Any]:
+    """Append the face to ``written`` and return its row of faces.csv.
+
+    Args:
+        picture: of the face.
+        detected: what the row says of the detection.
+        first: the first row of equal pixels.
+        written: the faces so far.
+    """
     written.pictures.append(picture)
     row = len(written.pictures) - 1
     flags = {
@@ -103,12 +115,13 @@ def _record(key: str, picture: LabelledPicture, first: int, written: Written) ->
     }
     for flag, holds in flags.items():
         written.flags.setdefault(flag, []).append(holds)
-    return {
-        "key": key,
+    words = [flag for flag, holds in flags.items() if holds] + detected.get("flags", "").split()
+    return detected | {
+        "key": _key(picture),
         "source": picture.source,
         "box": " ".join(f"{edge:g}" for edge in picture.box),
         "subject": picture.subject,
         "sequence": picture.sequence,
         "duplicate_of": first if first != row else "",
-        "flags": " ".join(flag for flag, holds in flags.items() if holds),
+        "flags": " ".join(words),
     }
