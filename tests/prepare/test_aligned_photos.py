@@ -255,7 +255,7 @@ def test_few_images_are_held_ahead_of_the_packing():
 
     turn = face_cutters._in_turn(load, iter(range(1000)), 2)
     next(turn)
-    assert len(held) <= 2 * face_cutters._AHEAD + 1
+    assert len(held) <= (2 * 2 + 1) * face_cutters._CHUNK
     assert sum(1 for _ in turn) == 999
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -22,7 +22,7 @@ from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSou
 from fecnet.utils.cores import usable_cores
 from fecnet.utils.errors import DataError
 
-_AHEAD = 8  # images per thread that are cut before they are asked for
+_CHUNK = 16  # images that a thread cuts at once; it is at most two chunks ahead of what is asked for
 
 
 class CutFace(NamedTuple):
@@ -32,7 +32,7 @@ class CutFace(NamedTuple):
     record: dict[str, str]
 
 
-Cut = tuple[LabelledPicture, CutFace | str]  # the face, or the reason why there is none
+Cut = tuple[int, CutFace | str]  # the place of the image; its face, or the reason why there is none
 
 
 class FaceCutter(Protocol):
@@ -72,8 +72,8 @@ class SquareCutter:
     def cut(self, pictures: Sequence[LabelledPicture]) -> Iterator[Cut]:
         """See ``FaceCutter``."""
         shown = tqdm(pictures, desc="pictures", unit="picture", disable=not self._progress)
-        for picture, face in zip(pictures, _in_turn(self._load, shown, self._workers), strict=True):
-            yield picture, face if isinstance(face, str) else CutFace(face, {})
+        for place, face in enumerate(_in_turn(self._load, shown, self._workers)):
+            yield place, face if isinstance(face, str) else CutFace(face, {})
 
     def clean(self) -> None:
         """See ``FaceCutter``: there are none."""
@@ -119,11 +119,11 @@ class AlignedCutter:
         self._shards = FaceShards(self._work, _by_photo(pictures), self._extraction)
         self._shards.extract(workers=self._workers, progress=self._progress)
         for face, reason in self._shards.reasons().items():
-            yield pictures[face], reason
+            yield face, reason
         for shard in self._shards.read():
             for face, image, points_52 in zip(shard["face"], shard["image"], shard["landmarks"], strict=True):
                 record = face_record(points_52, turned=self._extraction.try_turns)
-                yield pictures[face], CutFace(to_grey(image) if self._grey else image, record)
+                yield int(face), CutFace(to_grey(image) if self._grey else image, record)
 
     def clean(self) -> None:
         """See ``FaceCutter``."""
@@ -135,14 +135,15 @@ def _in_turn(
     load: Callable[[LabelledPicture], np.ndarray | str], pictures: Iterable[LabelledPicture], workers: int
 ) -> Iterator[np.ndarray | str]:
     """Load by threads, a few images ahead; decoding and resizing run beside each other."""
-    waiting: deque[Future[np.ndarray | str]] = deque()
+    waiting: deque[Future[list[np.ndarray | str]]] = deque()
+    rest = iter(pictures)
     with ThreadPoolExecutor(workers) as pool:
-        for picture in pictures:
-            waiting.append(pool.submit(load, picture))
-            if len(waiting) > _AHEAD * workers:
-                yield waiting.popleft().result()
+        while chunk := list(islice(rest, _CHUNK)):
+            waiting.append(pool.submit(lambda chunk: [load(picture) for picture in chunk], chunk))
+            if len(waiting) > 2 * workers:
+                yield from waiting.popleft().result()
         while waiting:
-            yield waiting.popleft().result()
+            yield from waiting.popleft().result()
 
 
 def _by_photo(pictures: Sequence[LabelledPicture]) -> list[PhotoFaces]:

@@ -48,12 +48,14 @@ def write_faces(
     first_row: dict[bytes, int] = {}
     faces: list[np.ndarray] = []
     records: list[dict[str, Any]] = []
-    for picture, face in cutter.cut(_distinct(source, written)):
+    keys, pictures = _distinct(source, written)
+    for place, face in cutter.cut(pictures):
+        picture = pictures[place]
         if isinstance(face, str):
             written.dropped[picture.split, face] += 1
             continue
         first = first_row.setdefault(sha256(face.image_SSC.tobytes()).digest(), len(written.pictures))
-        records.append(_record(picture, face.record, first, written))
+        records.append(_record(keys[place], picture, face.record, first, written))
         faces.append(face.image_SSC)
         if len(faces) == _CHUNK:
             _add_faces(writer, faces, records, landmarks, written)
@@ -63,18 +65,14 @@ def write_faces(
     return written
 
 
-def _distinct(source: LabelledSource, written: Written) -> list[LabelledPicture]:
-    """The images with the training split first, each with its box once; counts the others as dropped."""
-    known: set[str] = set()
-    distinct = []
+def _distinct(source: LabelledSource, written: Written) -> tuple[list[str], list[LabelledPicture]]:
+    """Keys and images with the training split first, each with its box once; counts the others as dropped."""
+    distinct: dict[str, LabelledPicture] = {}
     for picture in sorted(source.pictures, key=lambda picture: picture.split != TRAIN):
-        key = _key(picture)
-        if key in known:
+        key = face_key(picture.source, picture.box)
+        if distinct.setdefault(key, picture) is not picture:
             written.dropped[picture.split, "repeated"] += 1
-        else:
-            distinct.append(picture)
-        known.add(key)
-    return distinct
+    return [*distinct], [*distinct.values()]
 
 
 def _add_faces(
@@ -94,14 +92,13 @@ def _add_faces(
     writer.add_faces(np.stack(faces), records)
 
 
-def _key(picture: LabelledPicture) -> str:
-    return face_key(picture.source, picture.box)
-
-
-def _record(picture: LabelledPicture, detected: dict[str, str], first: int, written: Written) -> dict[str, Any]:
+def _record(
+    key: str, picture: LabelledPicture, detected: dict[str, str], first: int, written: Written
+) -> dict[str, Any]:
     """Append the face to ``written`` and return its row of faces.csv.
 
     Args:
+        key: of the face.
         picture: of the face.
         detected: what the row says of the detection.
         first: the first row of equal pixels.
@@ -117,7 +114,7 @@ def _record(picture: LabelledPicture, detected: dict[str, str], first: int, writ
         written.flags.setdefault(flag, []).append(holds)
     words = [flag for flag, holds in flags.items() if holds] + detected.get("flags", "").split()
     return detected | {
-        "key": _key(picture),
+        "key": key,
         "source": picture.source,
         "box": " ".join(f"{edge:g}" for edge in picture.box),
         "subject": picture.subject,
