@@ -52,7 +52,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split",
         default="",
-        help="one of DATA.EVAL_SPLITS to compare on (default: the last that selects no checkpoint)",
+        help="split to compare on; one that was not measured while training is measured from the checkpoints (default: "
+        "the last of DATA.EVAL_SPLITS that selects no checkpoint)",
     )
     parser.add_argument("--metric", default="", help="metric to compare (default: that of the selection)")
     parser.add_argument("--output", type=Path, help="folder of comparison.json and .png (default: that of the runs)")

@@ -118,6 +118,12 @@ def _add_labelled(parser: argparse.ArgumentParser, wanted: str) -> None:
     parser.add_argument(
         "--eval-triplets", type=natural, default=0, metavar="N", help="triplets of each other split (default 0)"
     )
+    parser.add_argument(
+        "--hold-out-subjects",
+        metavar="[VAL,]TEST",
+        help="shares of the people whose faces become the splits val and test, such as 0.1,0.15; one number is that of "
+        "test; all others are train. For sources with subjects and without splits; before triplets are made",
+    )
     _add_label_noise(parser)
     add_faces(parser)
     parser.set_defaults(run=_prepare_labelled)
@@ -155,7 +161,9 @@ def _prepare_ferplus(options: argparse.Namespace) -> int:
 
 def _prepare_labelled(options: argparse.Namespace) -> int:
     from fecnet.prepare.labelled.labelled import prepare_labelled
+    from fecnet.prepare.people import parse_shares
 
+    shares = None if options.hold_out_subjects is None else parse_shares(options.hold_out_subjects)
     landmarks, extraction = read_faces(options)  # first: a missing detector should not cost a long reading
     prepare_labelled(
         _read_labelled(options),
@@ -165,6 +173,7 @@ def _prepare_labelled(options: argparse.Namespace) -> int:
         landmarks=landmarks,
         extraction=extraction,
         workers=options.workers,
+        hold_out_subjects=shares,
         num_train_triplets=options.triplets,
         num_eval_triplets=options.eval_triplets,
         label_noise=options.label_noise,

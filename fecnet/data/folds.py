@@ -115,7 +115,8 @@ def _grouped(table: LabelTable, records: Sequence[Mapping[str, str]], rule: Fold
         known = [column for column in columns if (values_of(table, records, column) != "").all()]
         raise ConfigError(
             f"DATA.FOLD_BY: {unknown} of {len(table)} faces have no '{rule.by}' in faces.csv; "
-            f"columns that all of them have: {', '.join(known) or 'none'}"
+            f"columns that all of them have: {', '.join(known) or 'none'}; people are also held out by: fecnet prepare "
+            "--hold-out-subjects"
         )
     names, group_M = np.unique(value_M, return_inverse=True)
     if len(names) < rule.num_folds:

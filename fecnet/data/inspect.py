@@ -29,8 +29,8 @@ def inspect_dataset(dataset: PackedDataset) -> dict[str, Any]:
 
     Returns:
         ``path``, ``name``, ``num_faces``, ``height``, ``width``, ``channels``, ``sources``, ``coverage``;
-        ``labels`` by set and split; ``triplets`` by split and type; ``subjects``, ``duplicates``; ``leaks`` of
-        evaluation faces into training; ``warnings``, a line each.
+        ``labels`` by set and split; ``triplets`` by split and type; ``subjects``, with those ``shared`` by splits;
+        ``duplicates``; ``leaks`` of evaluation faces into training; ``warnings``, a line each.
 
     Raises:
         DataError: a file of the set is unreadable or holds values out of range.
@@ -91,7 +91,34 @@ def _subjects(dataset: PackedDataset) -> tuple[np.ndarray, int]:
 
 def _describe_subjects(uses: Uses, subject_N: np.ndarray, num_subjects: int) -> dict[str, Any]:
     splits = {use: {split: len(_known(subject_N[rows])) for split, rows in by.items()} for use, by in uses.items()}
-    return {"subjects": num_subjects, "faces_with_subject": int((subject_N >= 0).sum()), "splits": splits}
+    described = {"subjects": num_subjects, "faces_with_subject": int((subject_N >= 0).sum()), "splits": splits}
+    return described | {"shared": _shared_subjects(uses, subject_N)}
+
+
+def _shared_subjects(uses: Uses, subject_N: np.ndarray) -> list[dict[str, Any]]:
+    """Of each two splits that should be disjoint: how many subjects are in both, and of how many faces they are known.
+
+    Pairs of which one split has no known subject are left out: nothing is known of them.
+    """
+    every = _faces_of_splits(uses)
+    shared = []
+    for one, other in combinations(every, 2):
+        if comparable(one, other) or one in training_splits_of(other, every) or other in training_splits_of(one, every):
+            first, second = subject_N[every[one]], subject_N[every[other]]
+            if len(_known(first)) and len(_known(second)):
+                both, faces = np.intersect1d(_known(first), _known(second)), np.concatenate([first, second])
+                counts = {"subjects": len(both), "faces": len(faces), "faces_with_subject": int((faces >= 0).sum())}
+                shared.append({"splits": [one, other], **counts})
+    return shared
+
+
+def _faces_of_splits(uses: Uses) -> dict[str, np.ndarray]:
+    """The rows of each split, for any use."""
+    every: dict[str, np.ndarray] = {}
+    for by_split in uses.values():
+        for split, rows in by_split.items():
+            every[split] = np.union1d(every.get(split, rows), rows)
+    return every
 
 
 def _known(subject_M: np.ndarray) -> np.ndarray:
@@ -115,10 +142,7 @@ def _describe_duplicates(uses: Uses, group_N: np.ndarray) -> dict[str, Any]:
 
 def _leaks(uses: Uses, group_N: np.ndarray, subject_N: np.ndarray) -> list[dict[str, Any]]:
     """Faces of each evaluation split that are also in training, for any use: identical pixels, and same subject."""
-    every: dict[str, np.ndarray] = {}
-    for by_split in uses.values():
-        for split, rows in by_split.items():
-            every[split] = np.union1d(every.get(split, rows), rows)
+    every = _faces_of_splits(uses)
     leaks = []
     for use, by_split in uses.items():
         for split, rows in by_split.items():
@@ -167,6 +191,10 @@ def format_inspection(found: Mapping[str, Any]) -> str:
     if subjects["subjects"]:
         for use, by_split in subjects["splits"].items():
             lines.append(f"  {use}: " + ", ".join(f"{split} {number:,}" for split, number in by_split.items()))
+    for pair in subjects["shared"]:
+        part = f" (known of {pair['faces_with_subject']:,} of their {pair['faces']:,} faces)"
+        told = part if pair["faces_with_subject"] < pair["faces"] else ""
+        lines.append(f"subjects in {' and '.join(pair['splits'])}: {pair['subjects']:,}{told}")
     lines += ["", f"faces: {copies['unique']:,} distinct, {copies['copies']:,} exact duplicates of them"]
     lines += [
         f"  {part['use']}, {part['split']}: {part['copies']:,} duplicates among {part['faces']:,} faces"

@@ -137,7 +137,8 @@ def held_out(table: LabelTable, share: float, subjects: np.ndarray) -> np.ndarra
     if 0 < unknown < len(table):
         raise ConfigError(
             f"DATA.HOLD_OUT: of {len(table)} faces {unknown} have no subject in faces.csv, so subjects cannot be kept "
-            "in one split; allowed: subjects for all faces, or for none"
+            "in one split; allowed: subjects for all faces, or for none; or fecnet prepare --hold-out-subjects, "
+            "which takes each of these for a person of its own"
         )
     if unknown:
         return _share_of_each_class(table.label_M, share)

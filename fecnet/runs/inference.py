@@ -10,27 +10,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from fecnet.config.node import Frozen, flatten, load_config
+from fecnet.config.node import Frozen, load_config
 from fecnet.data.build import build_trained_rows
 from fecnet.data.duplicates import pixel_matches
-from fecnet.data.folds import FOLD
-from fecnet.data.label_splits import CUT_BY, HOLD_OUT
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.checkpoint import containing_folder, find_checkpoint, load_info
-from fecnet.engine.checkpointer import load_weights
+from fecnet.engine.checkpoint import containing_folder, find_checkpoint
 from fecnet.engine.description import CheckpointInfo
 from fecnet.engine.evaluator import AffectMetric, ClassMetric, Evaluator, TripletMetric
 from fecnet.evaluation.baselines import MAX_LINEAR_TRIPLETS, linear_embedding, pixel_embedding, small_faces
 from fecnet.evaluation.coverage import format_coverage
 from fecnet.evaluation.triplet_accuracy import TripletAccuracy
 from fecnet.modeling.build import build_model
-from fecnet.runs.folders import check_widths, data_differences
+from fecnet.runs.folders import data_differences
+from fecnet.runs.opened_net import open_net
 from fecnet.runs.reports import AffectReport, ClassReport, Report, TripletReport
-from fecnet.runs.tasks import Task, build_evaluator, check_classes, find_task
-from fecnet.utils import comm, rendezvous
-from fecnet.utils.env import choose_device, code_hash, now, provenance
-from fecnet.utils.errors import ConfigError, UserError
-from fecnet.utils.memory import keep_freed_memory
+from fecnet.runs.tasks import Task, find_task
+from fecnet.utils import comm
+from fecnet.utils.env import now, provenance
+from fecnet.utils.errors import UserError
 from fecnet.utils.program import command_line
 
 logger = logging.getLogger(__name__)
@@ -77,31 +74,16 @@ def infer_run(
     """
     if not path:
         path = str(newest_run(Path(load_config(overrides=overrides).OUTPUT_DIR)))
-    folder = find_checkpoint(path, checkpoint)
-    info = load_info(folder)
-    cfg, trained = info.settings(overrides), info.settings()
-    device = choose_device(cfg.DEVICE)
-    comm.start(device, {**dict(flatten(cfg)), "checkpoint": folder, "code": code_hash()})
-    dataset = PackedDataset(cfg.DATA.PATH)
-    rendezvous.check_same("data", {f"{dataset.path}: {key}": value for key, value in flatten(dataset.description)})
-    task = find_task(cfg, dataset)
-    _check_hold_out(cfg, trained, splits or cfg.DATA.REPORT_SPLITS)
-    _check_fit(info, dataset, task)
-    check_widths(cfg, info)
-    if baselines and not task.has_triplets:
-        raise UserError(f"--baselines: {folder} is not trained on triplets, which the baselines are evaluated on")
-    splits = list(splits) or list(cfg.DATA.REPORT_SPLITS)
-    evaluator = build_evaluator(cfg, dataset, splits, device, task=task, progress=True)
-    model = build_model(cfg, len(dataset.channels), len(task.classes)).to(device)
-    load_weights(folder, model)
-    if device.type == "cpu":
-        keep_freed_memory()
+    net = open_net(find_checkpoint(path, checkpoint), splits=splits, overrides=overrides)
+    info, cfg, trained, dataset, evaluator = net.info, net.cfg, net.trained, net.dataset, net.evaluator
+    if baselines and not net.task.has_triplets:
+        raise UserError(f"--baselines: {net.folder} is not trained on triplets, which the baselines are evaluated on")
 
-    outputs = evaluator.predict(model)
+    outputs = evaluator.predict(net.model)
     reports: list[Report] = []
     for metric in evaluator.metrics:
         if isinstance(metric, TripletMetric):
-            others = _baselines(cfg, dataset, task, evaluator, metric, device) if baselines else {}
+            others = _baselines(cfg, dataset, net.task, evaluator, metric, net.device) if baselines else {}
             reports.append(TripletReport(dataset, metric, evaluator.part(outputs, metric), others))
         elif isinstance(metric, ClassMetric):
             copy_N = _copies_in_training(info, trained, dataset, metric)
@@ -109,12 +91,17 @@ def infer_run(
             reports.append(ClassReport(dataset, metric, logits_NK, training_split=split, copy_N=copy_N))
         elif isinstance(metric, AffectMetric):
             reports.append(AffectReport(metric, evaluator.part(outputs, metric)))
-    _print(info, dataset, reports, splits, cfg.EVAL.TTA)
-    shared = {"checkpoint": str(folder), "iteration": info.iteration, "data": str(dataset.path)}
+    _print(info, dataset, reports, net.splits, cfg.EVAL.TTA)
+    shared = {"checkpoint": str(net.folder), "iteration": info.iteration, "data": str(dataset.path)}
     shared["views"] = cfg.EVAL.TTA
-    origin = {"coverage": dataset.coverage, "command": command_line(), "date": now(), "provenance": provenance(device)}
+    origin = {
+        "coverage": dataset.coverage,
+        "command": command_line(),
+        "date": now(),
+        "provenance": provenance(net.device),
+    }
     results = {report.name: {**shared, **report.to_dict(), **origin} for report in reports}
-    comm.from_main(lambda: _write(folder, reports, results))
+    comm.from_main(lambda: _write(net.folder, reports, results))
     return results
 
 
@@ -156,39 +143,12 @@ def _print(
     logger.info("\n" + format_coverage(dataset.coverage))
 
 
-def _check_hold_out(cfg: Frozen, trained: Frozen, splits: Sequence[str]) -> None:
-    """Check the hold-out or fold: with settings other than in training it would contain training faces.
-
-    Raises:
-        UserError: a part of the training split is evaluated, and training divided it in another way.
-    """
-    parts = (HOLD_OUT, FOLD, trained.DATA.TRAIN_SPLIT)
-    if not any(data.HOLD_OUT or data.FOLD for data in (cfg.DATA, trained.DATA)) or not set(parts) & set(splits):
-        return
-    for key in CUT_BY:
-        if cfg.DATA[key] != trained.DATA[key]:
-            raise ConfigError(
-                f"DATA.{key}: {cfg.DATA[key]!r}, trained with {trained.DATA[key]!r}: it decides which faces were held "
-                f"out; allowed with other values: splits other than {', '.join(parts)}"
-            )
-
-
 def _write(checkpoint: Path, reports: Sequence[Report], results: dict[str, dict[str, Any]]) -> None:
     """Write into the run's folder, or into that of a checkpoint without a run."""
     folder = containing_folder(checkpoint) / "evaluation"
     folder.mkdir(exist_ok=True)
     names = [name for report in reports for name in report.write(folder, results[report.name])]
     logger.info(f"{checkpoint}: written to {folder}: {', '.join(names)}")
-
-
-def _check_fit(info: CheckpointInfo, dataset: PackedDataset, task: Task) -> None:
-    if info.kind != task.kind:
-        raise UserError(f"{info.place}: kind '{info.kind}'; LOSS.CRITERIA asks for '{task.kind}'")
-    for key in ("channels", "height", "width"):
-        wanted, found = getattr(info.preprocessing, key), dataset.description[key]
-        if wanted != found:
-            raise UserError(f"{dataset.path}: {key} {found}; {info.place} was trained on {wanted}")
-    check_classes(info, dataset, task)
 
 
 def _baselines(

@@ -77,10 +77,12 @@ def find_task(cfg: Frozen, dataset: PackedDataset) -> Task:
     read = criteria_read(cfg)
     _check_head(cfg)
     targets = tuple(name for name in read if name != _TRIPLETS)
-    if cfg.DATA.HOLD_OUT and _TRIPLETS in read:
-        raise ConfigError(f"DATA.HOLD_OUT: {cfg.DATA.HOLD_OUT}, but triplets share faces; allowed with triplets: 0")
-    if cfg.DATA.FOLD and _TRIPLETS in read:
-        raise ConfigError(f"DATA.FOLD: {cfg.DATA.FOLD}, but triplets share faces; allowed with triplets: 0")
+    for key in ("HOLD_OUT", "FOLD"):
+        if cfg.DATA[key] and _TRIPLETS in read:
+            raise ConfigError(
+                f"DATA.{key}: {cfg.DATA[key]}, but triplets share faces; allowed with triplets: 0; people are held out "
+                "before triplets are made: fecnet prepare --hold-out-subjects"
+            )
     if cfg.DATA.FOLD and FOLD not in (*cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS):
         raise ConfigError(
             f"DATA.REPORT_SPLITS: {list(cfg.DATA.REPORT_SPLITS)} lacks '{FOLD}', which DATA.FOLD makes, and so does "

@@ -13,6 +13,7 @@ from typing import Any
 from fecnet.config.node import flatten
 from fecnet.runs.folders import check_trained, data_facts
 from fecnet.runs.run import Run, is_run
+from fecnet.studies.measured_splits import measured_metrics
 from fecnet.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -69,20 +70,32 @@ class ComparedRun(Run):
         return (selection.split, selection.figure) if selection else ("", "")
 
     def metric(self, split: str, name: str) -> float:
-        """A metric of the used checkpoint, %.
+        """A metric of the used checkpoint, %; of a split that was not measured in training from the checkpoint itself.
 
         Raises:
-            UserError: it was not evaluated.
+            UserError: it was not evaluated, or cannot be.
         """
-        iteration = self.best.accuracy.iteration if self.best.accuracy else 0
-        value = self.curves.get(f"{split}/{name}", {}).get(iteration)
+        iteration, found = self.best.iteration, self._metrics(split)
+        value = found.get(name)
         if value is None:
-            known = sorted(key.removeprefix(f"{split}/") for key in self.curves if key.startswith(f"{split}/"))
+            known = ", ".join(sorted(key for key, value in found.items() if value is not None))
             raise UserError(
                 f"{self.path}: no metric '{name}' of '{split}' at iteration {iteration}; "
-                f"evaluated there: {', '.join(known) or 'nothing, or its embedding has collapsed'}"
+                f"evaluated there: {known or 'nothing, or its embedding has collapsed'}"
             )
         return value
+
+    def _metrics(self, split: str) -> Mapping[str, float | None]:
+        """The metrics of a split by name."""
+        if split not in self.values["DATA.EVAL_SPLITS"]:
+            return measured_metrics(self, split)
+        iteration = self.best.accuracy.iteration if self.best.accuracy else 0
+        start = f"{split}/"
+        return {
+            name.removeprefix(start): curve[iteration]
+            for name, curve in self.curves.items()
+            if name.startswith(start) and iteration in curve
+        }
 
 
 def read_run(path: Path) -> ComparedRun:

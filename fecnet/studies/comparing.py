@@ -17,7 +17,6 @@ from fecnet.evaluation.comparison import (
 from fecnet.evaluation.learning_curves import Panel, make_band, plot_curves
 from fecnet.studies.compared_runs import ComparedRun, common_curve, group_runs, made_differently, read_run
 from fecnet.utils.env import provenance
-from fecnet.utils.errors import UserError
 from fecnet.utils.files import replace_json
 
 _POINTS = 100  # of a curve that is logged more often
@@ -30,8 +29,8 @@ def compare_runs(folders: Sequence[Path], output: Path, *, split: str = "", metr
     Args:
         folders: of the runs; the order of the settings is that of their first runs.
         output: where to write.
-        split: what is compared; empty = the last of ``DATA.EVAL_SPLITS`` that selects no checkpoint and is not
-            trained on.
+        split: what is compared, measured now from the checkpoints where it is none of ``DATA.EVAL_SPLITS``; empty = the
+            last of these that selects no checkpoint and is not trained on.
         metric: likewise; empty = the one that selects.
 
     Returns:
@@ -42,10 +41,10 @@ def compare_runs(folders: Sequence[Path], output: Path, *, split: str = "", metr
     """
     runs = [read_run(folder) for folder in folders]
     groups = group_runs(runs)
-    split, metric = _choose_split(runs, split), metric or _choose_metric(runs)
+    split, metric = split or _choose_split(runs), metric or _choose_metric(runs)
     metrics = {
         name: {setting: _by_seed(found, name, metric) for setting, found in groups.items()}
-        for name in runs[0].values["DATA.EVAL_SPLITS"]
+        for name in dict.fromkeys([*runs[0].values["DATA.EVAL_SPLITS"], split])
     }
     differences = compare_settings(metrics[split])
     notes = _notes(runs, differences, split)
@@ -82,14 +81,12 @@ def _title(groups: Groups) -> str:
     return f"mean of {runs} a setting, band ± sd" if many > 1 else f"{runs} a setting"
 
 
-def _choose_split(runs: Sequence[ComparedRun], wanted: str) -> str:
+def _choose_split(runs: Sequence[ComparedRun]) -> str:
     splits = list(runs[0].values["DATA.EVAL_SPLITS"])
-    if wanted and wanted not in splits:
-        raise UserError(f"--split {wanted}: not measured while training; there are: {', '.join(splits)}")
     selecting = {run.selecting[0] for run in runs}
     unseen = [split for split in splits if split not in _trained_on(runs)]
     free = [split for split in unseen if split not in selecting]
-    return wanted or (free or unseen or splits)[-1]
+    return (free or unseen or splits)[-1]
 
 
 def _trained_on(runs: Sequence[ComparedRun]) -> set[str]:
@@ -113,9 +110,11 @@ def _notes(runs: Sequence[ComparedRun], differences: Sequence[Difference], split
     used += ["the last iteration of a run that selects none"] * any(not run.selecting[0] for run in runs)
     notes = [f"measured at {' or '.join(used)}"]
     if split in selecting:
-        notes.append(f"{split} also selected the checkpoints, so its metrics are biased upwards; report another split")
+        notes.append(
+            f"{split} also selected the checkpoints, so its metrics are biased upwards; --split measures another"
+        )
     if split in _trained_on(runs):
-        notes.append(f"{split} was trained on: its metrics say nothing of other faces; evaluate another split")
+        notes.append(f"{split} was trained on: its metrics say nothing of other faces; --split measures another")
     if differences:
         each = 100 * differences[0].confidence
         together = f"; the {len(differences)} pairs together 95 %" if len(differences) > 1 else ""
@@ -158,7 +157,12 @@ def _panels(groups: Groups, split: str, metric: str) -> list[Panel]:
             percent=True,
             missing=missing,
         ),
-        Panel(f"{metric} on {split}, %", _bands(groups, f"{split}/{metric}"), percent=True),
+        Panel(
+            f"{metric} on {split}, %",
+            _bands(groups, f"{split}/{metric}"),
+            percent=True,
+            missing="not measured while training, only at the checkpoints compared",
+        ),
     ]
 
 

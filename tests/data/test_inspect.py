@@ -91,6 +91,22 @@ def test_a_subject_in_both_splits(tmp_path):
     assert (leak["same_pixels"], leak["same_subject"], leak["subjects"]) == (0, 3, 1)
 
 
+def test_how_many_subjects_are_in_both_splits_is_said_of_none_too(tmp_path, capsys):
+    path = write_whole(tmp_path / "set")
+    text = (path / "faces.csv").read_text()
+    for change, said in (
+        (text, "subjects in train and test: 0\n"),
+        (text.replace(",p9,", ",p0,"), "subjects in train and test: 1\n"),
+        (text.replace(",p9,", ",,"), "subjects in train and test: 0 (known of 27 of their 30 faces)\n"),
+    ):
+        (path / "faces.csv").write_text(change)
+        assert cli.main(["data", "show", str(path)]) == 0
+        assert said in capsys.readouterr().out
+    assert cli.main(["data", "show", str(write_whole(tmp_path / "unknown", subjects=False))]) == 0
+    said = capsys.readouterr().out
+    assert "subjects: unknown" in said and "subjects in" not in said
+
+
 def test_rows_of_faces_that_do_not_fit_are_refused(tmp_path):
     path = write_whole(tmp_path / "set")
     lines = (path / "faces.csv").read_text().splitlines()

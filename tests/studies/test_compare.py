@@ -115,8 +115,60 @@ def test_what_is_compared_can_be_chosen(runs, tmp_path, capsys):
     written = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert (written["metric"], written["split"]) == ("macro_f1", "val")
     assert "val also selected the checkpoints" in capsys.readouterr().out
-    assert "--split dev: not measured while training; there are: val, test" in refused(capsys, runs, "--split", "dev")
     assert "no metric 'ccc' of 'val'" in refused(capsys, runs, "--metric", "ccc")
+
+
+@pytest.fixture
+def selected_only(runs):
+    """The runs as if they had been measured on val alone while training."""
+    for meta in runs.glob("*/checkpoints/*/meta.json"):
+        described = json.loads(meta.read_text())
+        described["config"]["DATA"]["EVAL_SPLITS"] = ["val"]
+        meta.write_text(json.dumps(described))
+    for metrics in runs.glob("*/metrics.jsonl"):
+        metrics.write_text("".join(line for line in metrics.open() if '"test/' not in line))
+    return runs
+
+
+def test_a_split_that_was_not_measured_is_measured_from_the_checkpoints(selected_only, trained, capsys, monkeypatch):
+    assert fecnet(["compare", str(selected_only), "--split", "test"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("test was not measured while training: measured at iteration") == 4
+    written = json.loads((selected_only / "comparison.json").read_text())
+    assert written["split"] == "test" and "val (selects)" in printed
+    for name in SETTINGS:  # what training said of the same nets
+        told = {str(seed): accuracy_of(trained / f"{name}-seed{seed}", "test") for seed in (0, 1)}
+        assert written["settings"][name]["percent"]["test"] == told
+        assert list(written["settings"][name]["percent"]) == ["val", "test"]
+        kept = json.loads((selected_only / f"{name}-seed0/evaluation/measured_test.json").read_text())
+        assert kept["metrics"]["accuracy"] == told["0"]
+        assert {"iteration", "made_from", "coverage", "command", "date", "provenance"} <= kept.keys()
+
+    # kept beside the run, until what it was made from is another
+    file = selected_only / "step-seed0/evaluation/measured_test.json"
+    before = file.read_bytes()
+    assert fecnet(["compare", str(selected_only), "--split", "test"]) == 0
+    assert "measured at iteration" not in capsys.readouterr().out and file.read_bytes() == before
+    file.write_bytes(before[:50])
+    monkeypatch.setattr("fecnet.studies.measured_splits.code_hash", lambda: "other code")
+    assert fecnet(["compare", str(selected_only), "--split", "test"]) == 0
+    assert capsys.readouterr().out.count("measured at iteration") == 4
+    assert json.loads(file.read_text())["made_from"]["code"] == "other code"
+    assert not list(file.parent.glob(".*"))
+
+
+def test_a_split_that_cannot_be_measured_is_one_line(selected_only, capsys):
+    said = refused(capsys, selected_only, "--split", "dev")
+    assert "cosine-seed0: dev was not measured while training (val were), and " in said
+    assert "moods has no such split; there are: train, val, test" in said
+    for run in selected_only.iterdir():
+        edit_meta(run, "best", lambda meta: meta["data"].update(faces_sha256="0"))
+    said = refused(capsys, selected_only, "--split", "test")
+    assert "moods holds other data now: 'faces_sha256' was '0', is '" in said
+    edit_meta(selected_only / "cosine-seed0", "best", lambda meta: meta["config"]["DATA"].update(PATH="nowhere"))
+    said = refused(capsys, selected_only, "--split", "test")
+    assert "and the data to measure it cannot be opened: nowhere: no packed data set here" in said
+    assert not list(selected_only.glob("*/evaluation/*"))
 
 
 def test_histograms_of_sparse_training_are_no_curves(runs):

@@ -115,7 +115,9 @@ def test_what_cannot_be_cut_is_refused_before_anything_is_trained(moods, tmp_pat
         (["LOSS.CRITERIA", "[triplet]"], "MODEL.HEAD: 'classifier' gives"),
     ):
         assert said in error_of(capsys, moods, *words)
-    assert "allowed with triplets: 0" in error_of(capsys, write_recipe(tmp_path, "joint"))
+    said = error_of(capsys, write_recipe(tmp_path, "joint"))
+    assert "DATA.FOLD: 1, but triplets share faces; allowed with triplets: 0; people are held out before" in said
+    assert said.endswith("fecnet prepare --hold-out-subjects")
     # 'cross' is one person's face alone
     one = write_people(tmp_path / "one", [0, 1, 0, 1, 0, 1, 2], ["p", "p", "q", "q", "r", "r", "s"])
     said = error_of(capsys, moods, "DATA.PATH", one, "DATA.NUM_FOLDS", "2")

@@ -101,7 +101,7 @@ def _rows(path: Path, header: Sequence[str], name: str, label: str = "", votes: 
             tidy_path(row[name]),
             row[label] if label else "",
             _split(row[split] if split else ALL),
-            row[subject] if subject else "",
+            row[subject] if subject and not is_missing(row[subject]) else "",
             tuple(row[column] for column in votes),
             _box([row[edge] for edge in edges]),
         )

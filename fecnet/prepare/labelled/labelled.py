@@ -5,7 +5,6 @@ Shape suffixes: N kept faces, M labelled faces of a split, S pixels per side, C 
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,15 +17,16 @@ from fecnet.faces.landmark_faces import LandmarkFaces
 from fecnet.faces.picture_files import decoder_hint
 from fecnet.prepare.extraction import Extraction
 from fecnet.prepare.labelled.face_cutters import AlignedCutter, FaceCutter, SquareCutter
+from fecnet.prepare.labelled.held_out import check_readable, hold_out
 from fecnet.prepare.labelled.label_noise import SplitLabels, check_noise, write_label_noise
 from fecnet.prepare.labelled.labelled_faces import Written, write_faces
 from fecnet.prepare.labelled.labelled_source import ALL, TRAIN, LabelledPicture, LabelledSource
+from fecnet.prepare.labelled.split_warnings import warn_of_splits
+from fecnet.prepare.people import Shares
 from fecnet.prepare.votes import MIN_GAP, vote_triplets
 from fecnet.prepare.writer import PackedWriter
 from fecnet.structures import TripletType
 from fecnet.utils.errors import DataError
-
-logger = logging.getLogger(__name__)
 
 CHANNELS = {"grey": ["grey"], "rgb": ["R", "G", "B"]}
 _TRIPLET_RULE = (
@@ -44,6 +44,7 @@ def prepare_labelled(
     landmarks: LandmarkFaces | None = None,
     extraction: Extraction | None = None,
     workers: int = 0,
+    hold_out_subjects: Shares | None = None,
     num_train_triplets: int = 0,
     num_eval_triplets: int = 0,
     label_noise: float = 0.0,
@@ -72,23 +73,29 @@ def prepare_labelled(
         extraction: detects and aligns the face of each image, or that in its box; its size is not used. Images without
             a face are dropped, by reason, unless it keeps them. An interrupted call resumes. None = square crops.
         workers: threads that crop, or processes that detect; 0 = one per core.
+        hold_out_subjects: output of ``parse_shares``: whole subjects of a source without splits go to ``val`` and
+            ``test``, all others to ``train``; faces without a subject are people of their own. None = nobody.
         num_train_triplets: for ``train``, or for ``all`` where the source has no splits; 0 = none.
         num_eval_triplets: for each other split; 0 = none.
         label_noise: share of the training labels replaced by wrong ones, in an additional label set such as
             ``rafdb_noise20``, whose other splits are unchanged; 0 = none.
-        seed: of triplets and label noise; each split has its own random stream.
+        seed: of held-out subjects, triplets and label noise; each split has its own random stream.
         overwrite: replace an existing packed data set at ``path``.
         progress: show progress bars.
 
     Returns:
         The coverage, as in ``dataset.json``: for ``faces`` and each label set the counts read, kept, dropped by reason
-        and flagged; ``landmarks`` found and not found, where detected; ``warnings`` by split, where classes have no
-        face; ``triplets`` and their ``candidates``, where requested.
+        and flagged; ``landmarks`` found and not found, where detected; ``held_out`` people by split, ``triplets`` and
+        their ``candidates``, where requested; ``warnings`` by split, where classes have no face or subjects are in
+        training too.
 
     Raises:
-        DataError: no readable image, an option is out of range, ``path`` exists, both ``landmarks`` and ``extraction``,
-            or the detector cannot be built.
+        DataError: no readable image, an option is out of range, people who cannot be held out, ``path`` exists, both
+            ``landmarks`` and ``extraction``, or the detector cannot be built.
     """
+    held: dict[str, Any] = {}
+    if hold_out_subjects and source.pictures:
+        source, held = hold_out(source, hold_out_subjects, seed=seed)
     size, channels = source.size if size is None else size, channels or source.channels
     splits = _in_order({picture.split for picture in source.pictures})
     _check_options(source, splits, size, channels, num_train_triplets, num_eval_triplets, label_noise)
@@ -117,7 +124,9 @@ def prepare_labelled(
         labels = _labels(written)
         if label_noise > 0 and TRAIN not in labels:
             raise DataError(f"label-noise: {source.origin} has no readable picture of split '{TRAIN}'")
-        coverage = _write_labels(writer, source, written, labels) | _empty_classes(source, labels)
+        if hold_out_subjects:
+            check_readable(source, hold_out_subjects, {*labels})
+        coverage = _write_labels(writer, source, written, labels) | held | warn_of_splits(source, written, labels)
         if label_noise > 0:
             coverage |= write_label_noise(writer, source.name, source.classes, labels, rate=label_noise, seed=seed)
         requested = {split: num_train_triplets if split in (TRAIN, ALL) else num_eval_triplets for split in splits}
@@ -192,18 +201,6 @@ def _write_labels(
     faces = _covered(len(rows_N), dropped) | {"flagged": _flagged(written, rows_N)}
     counts = {name: written.landmarks[name] for name in ("found", "not_found")} if written.landmarks else {}
     return {"faces": faces} | ({"landmarks": counts} if counts else {}) | {source.name: coverage}
-
-
-def _empty_classes(source: LabelledSource, labels: Mapping[str, SplitLabels]) -> dict[str, Any]:
-    """The warnings of the coverage, said on the screen too: a net can neither learn nor be measured on such a class."""
-    warnings = {}
-    for split, written in labels.items():
-        counts_K = np.bincount(written.label_M, minlength=len(source.classes))
-        empty = [name for name, count in zip(source.classes, counts_K, strict=True) if not count]
-        if empty:
-            warnings[split] = f"no face of {', '.join(empty)}"
-            logger.warning("%s: warning: %s in split %s", source.origin, warnings[split], split)
-    return {"warnings": warnings} if warnings else {}
 
 
 def _in_order(splits: set[str]) -> list[str]:

@@ -1,0 +1,46 @@
+"""What a user has to know of the splits of labelled pictures before training; kept in the coverage too."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fecnet.prepare.labelled.label_noise import SplitLabels
+from fecnet.prepare.labelled.labelled_faces import Written
+from fecnet.prepare.labelled.labelled_source import TRAIN, LabelledSource
+
+logger = logging.getLogger(__name__)
+
+
+def warn_of_splits(source: LabelledSource, written: Written, labels: Mapping[str, SplitLabels]) -> dict[str, Any]:
+    """The warnings of the coverage, said on the screen too.
+
+    A net can neither learn nor be measured on a class without a face, and people who stand in training and elsewhere
+    make the accuracy there too high.
+    """
+    warnings = {}
+    for split in labels:
+        told = [text for text in (_empty_classes(source, labels[split]), _known_people(written, labels, split)) if text]
+        if told:
+            warnings[split] = "; ".join(told)
+            logger.warning("%s: warning: %s in split %s", source.origin, warnings[split], split)
+    return {"warnings": warnings} if warnings else {}
+
+
+def _empty_classes(source: LabelledSource, labels: SplitLabels) -> str:
+    counts_K = np.bincount(labels.label_M, minlength=len(source.classes))
+    empty = [name for name, count in zip(source.classes, counts_K, strict=True) if not count]
+    return f"no face of {', '.join(empty)}" if empty else ""
+
+
+def _known_people(written: Written, labels: Mapping[str, SplitLabels], split: str) -> str:
+    """How many faces of a split show people who are in training too; empty for none."""
+    if split == TRAIN or TRAIN not in labels:
+        return ""
+    trained, own = ([written.pictures[row].subject for row in labels[name].faces_M.tolist()] for name in (TRAIN, split))
+    shared = {*trained} & {*own} - {""}
+    faces = sum(subject in shared for subject in own)
+    return f"subjects of {TRAIN}: {len(shared)}, on {faces} of {len(own)} faces" if shared else ""
