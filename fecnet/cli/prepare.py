@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,7 +96,14 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="columns with the votes for each class, instead of the column label; allows triplets of all three types",
     )
 
+    auto = sources.add_parser("auto", help="say which source fits a folder or file, and why; prepares nothing")
+    auto.description = "Say which source fits, by names and first lines, and the command to type. Nothing is prepared."
+    auto.add_argument("input", type=Path, metavar="IN", help="folder or file")
+    auto.set_defaults(run=_recognise)
+
     for name, source in sources.choices.items():
+        if name == "auto":
+            continue
         source.add_argument("path", type=Path, help="folder to write, such as datasets/demo")
         if name not in ("fec", "list"):  # nothing is random there
             source.add_argument("--seed", type=natural, default=0, help="random seed (default 0)")
@@ -137,6 +145,19 @@ def _add_label_noise(parser: argparse.ArgumentParser) -> None:
         metavar="R",
         help="add a label set with this fraction of wrong training labels, 0 to 1 (default 0: none)",
     )
+
+
+def _recognise(options: argparse.Namespace) -> int:
+    from fecnet.prepare.recognition import recognise
+
+    fit = recognise(options.input)
+    name = options.input.resolve()
+    target = f"datasets/{name.stem if name.is_file() else name.name}"
+    print(f"{options.input}: {fit.source} fits: {fit.why}")
+    print(shlex.join(["fecnet", "prepare", fit.source, *fit.words, target]))
+    if fit.source in ("csv", "folder", "kdef", "jaffe"):
+        print("photos that show more than the face: with --align")
+    return 0
 
 
 def _prepare_synthetic(options: argparse.Namespace) -> int:
