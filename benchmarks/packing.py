@@ -96,9 +96,8 @@ def _pack(files: list[Path], how: Extraction | None, workers: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         table = Path(temporary, "list.csv")
         table.write_text("\n".join(["path,label", *(f"{file},{'ab'[k % 2]}" for k, file in enumerate(files))]))
-        prepare_labelled(
-            read_csv_list(table), Path(temporary, "set"), size=SIZE, extraction=how, workers=workers, progress=False
-        )
+        source = read_csv_list(table, allow_absolute=True)
+        prepare_labelled(source, Path(temporary, "set"), size=SIZE, extraction=how, workers=workers, progress=False)
 
 
 def _resize(files: Sequence[Path]) -> int:

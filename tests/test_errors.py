@@ -1,6 +1,7 @@
 """A mistake of the user's is one line and exit code 2; a fault of ours has its traceback, one line, exit code 1."""
 
 import ast
+import logging
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from fecnet.utils import comm
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import open_array
 from fecnet.utils.program import run_program
+from fecnet.utils.terminal import log_to_terminal
 from tests.conftest import ROOT
 from tests.distributed.ranks import run_ranks
 
@@ -156,6 +158,12 @@ def test_sigterm_ends_a_program_that_has_returned_without_a_traceback():
     with pytest.raises(SystemExit) as ended:
         during[0](signal.SIGTERM, None)
     assert ended.value.code == 143 and signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_log_is_on_standard_output_again_after_a_program(capsys):
+    run_program(lambda: log_to_terminal(sys.stderr) or 0)
+    logging.getLogger("fecnet.test").info("said")
+    assert capsys.readouterr() == ("said\n", "")
 
 
 def test_too_little_memory_is_no_fault(capsys):

@@ -36,14 +36,10 @@ def test_faces_inside_a_triplet(seed):
     turn = np.stack([rng.permutation(3) for _ in range(40)])
     turned, odd_turned = np.take_along_axis(faces, turn, 1), (turn == odd[:, None]).argmax(1)
     embedding = torch.from_numpy(emb)
-    each, other = (
-        is_correct(embedding, torch.from_numpy(f), torch.from_numpy(o)) for f, o in ((faces, odd), (turned, odd_turned))
-    )
+    both = ((faces, odd), (turned, odd_turned))
+    each, other = (is_correct(opposite_distances(embedding[f]), torch.from_numpy(o)) for f, o in both)
     assert torch.equal(each, other)
-    losses = [
-        triplet_loss(embedding[f], torch.from_numpy(o), torch.full((40,), 0.2))
-        for f, o in ((faces, odd), (turned, odd_turned))
-    ]
+    losses = [triplet_loss(embedding[f], torch.from_numpy(o), torch.full((40,), 0.2)) for f, o in both]
     torch.testing.assert_close(*losses)
     guess, guess_turned = (odd_faces(opposite_distances(embedding[f])).numpy() for f in (faces, turned))
     assert np.array_equal(
@@ -143,7 +139,7 @@ def test_raters_and_their_answers(tmp_path):
             rated = [f"r{k},{answer}" for k, answer in enumerate(row)]
             lines.append(",".join([*faces, "ONE_CLASS_TRIPLET", *(rated[k] for k in turn)]))
         (tmp_path / name).write_text("\n".join(lines))
-        return read_annotations(tmp_path / name, min_agreement=0.5, progress=False)
+        return read_annotations({"train": tmp_path / name}, min_agreement=0.5, progress=False)["train"]
 
     one, other = read("one.csv", range(6)), read("other.csv", rng.permutation(6))
     for name in ("odd_T", "votes_T3", "line_T", "type_T"):

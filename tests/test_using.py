@@ -50,7 +50,7 @@ def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # no
 
     *others, _ = blocks("bash")  # the last is of the test below
     commands = [command for block in others for command in block.splitlines()]
-    assert len(commands) == 11
+    assert len(commands) == 13
     for command in commands:
         program, *words = shlex.split(command)
         assert program == "fecnet" and main(words) == 0, f"{command}\n{capsys.readouterr().err}"

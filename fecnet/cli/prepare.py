@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fecnet.cli.prepare_faces import add_faces, read_faces
-from fecnet.cli.prepare_fec import add_fec, add_list, natural
+from fecnet.cli.prepare_fec import add_fec, add_list, add_triplets, natural
 from fecnet.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         sources.add_parser("list", help="a triplet list img1,img2,img3,label,type with a folder of images"), _report
     )
 
+    add_triplets(sources.add_parser("triplets", help="raters' answers to triplets of your own photos"), _report)
+
     for name, (text, wanted) in _LABELLED.items():
         _add_labelled(sources.add_parser(name, help=text, description=text), wanted)
     sources.choices["csv"].add_argument(
@@ -82,6 +84,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     sources.choices["csv"].add_argument(
         "--label-column", metavar="NAME", help="column of the labels (default label, or the usual name that is there)"
+    )
+    sources.choices["csv"].add_argument(
+        "--allow-absolute", action="store_true", help="also take images by absolute paths, from anywhere"
     )
     sources.choices["folder"].add_argument(
         "--levels",
@@ -105,7 +110,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         if name == "auto":
             continue
         source.add_argument("path", type=Path, help="folder to write, such as datasets/demo")
-        if name not in ("fec", "list"):  # nothing is random there
+        if name not in ("fec", "list", "triplets"):  # nothing is random there
             source.add_argument("--seed", type=natural, default=0, help="random seed (default 0)")
         source.add_argument("--overwrite", action="store_true", help="replace an existing data set at PATH")
         source.add_argument("--sheet", type=Path, help="also write a contact sheet of faces as PNG")
@@ -155,7 +160,7 @@ def _recognise(options: argparse.Namespace) -> int:
     target = f"datasets/{name.stem if name.is_file() else name.name}"
     print(f"{options.input}: {fit.source} fits: {fit.why}")
     print(shlex.join(["fecnet", "prepare", fit.source, *fit.words, target]))
-    if fit.source in ("csv", "folder", "kdef", "jaffe"):
+    if fit.source in ("csv", "folder", "kdef", "jaffe", "triplets"):
         print("photos that show more than the face: with --align")
     return 0
 
@@ -217,13 +222,16 @@ def _read_labelled(options: argparse.Namespace) -> LabelledSource:
     if options.votes and options.label_column:
         raise UserError(f"--label-column {options.label_column}: allowed: without --votes, which names the labels")
     if options.votes:
-        return read_csv_votes(options.input, options.votes, options.path_column)
-    return read_csv_list(options.input, options.path_column, options.label_column)
+        return read_csv_votes(options.input, options.votes, options.path_column, allow_absolute=options.allow_absolute)
+    return read_csv_list(
+        options.input, options.path_column, options.label_column, allow_absolute=options.allow_absolute
+    )
 
 
 def _report(options: argparse.Namespace) -> int:
     """Say what was made, from the data set itself."""
     from fecnet.data.packed import PackedDataset
+    from fecnet.data.rater_agreement import format_agreements, split_half_agreements
     from fecnet.evaluation.contact_sheet import contact_sheet
     from fecnet.evaluation.coverage import format_coverage
     from fecnet.faces.picture_files import decoder_hint
@@ -232,6 +240,8 @@ def _report(options: argparse.Namespace) -> int:
     print(f"{options.path}: {len(dataset.faces_NHWC):,} faces of {dataset.faces_NHWC.shape[1:]}")
     coverage = format_coverage(dataset.coverage)
     print(f"{coverage}{decoder_hint(coverage)}")
+    if agreements := split_half_agreements(dataset):
+        print(format_agreements(agreements))
     if options.sheet:
         step = max(1, len(dataset.faces_NHWC) // 96)
         contact_sheet(dataset.faces_NHWC[::step][:96], 12, options.sheet)

@@ -1,4 +1,4 @@
-"""``fecnet prepare fec`` and ``fecnet prepare list``: annotated triplets, with photos or images."""
+"""``fecnet prepare fec``, ``list`` and ``triplets``: annotated triplets, with photos or images."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fecnet.utils.errors import UserError
 if TYPE_CHECKING:
     from fecnet.prepare.extraction import Extraction
 
+_TYPES = "ONE_CLASS_TRIPLET, TWO_CLASS_TRIPLET, THREE_CLASS_TRIPLET, or one, two, three"  # TYPE_WORDS, without torch
 _OFFICIAL = "faceexp-comparison-data-{}-public.csv"
 
 
@@ -49,7 +50,8 @@ def add_list(parser: argparse.ArgumentParser, report: Callable[[argparse.Namespa
     """Describe ``fecnet prepare list``; ``report`` says what was made."""
     parser.description = (
         "Read triplet lists as the original code wrote them, or as a data-frame library does: with a header, an index "
-        "column and columns in any order, separated by commas, semicolons, tabs or white space."
+        "column and columns in any order, separated by commas, semicolons, tabs or white space. The type is one of "
+        f"{_TYPES}, in any case; columns votes_1,votes_2,votes_3 keep how many annotators chose each image."
     )
     parser.add_argument(
         "train",
@@ -63,6 +65,22 @@ def add_list(parser: argparse.ArgumentParser, report: Callable[[argparse.Namespa
     )
     _add_faces(parser, detector="none")
     parser.set_defaults(run=lambda options: _prepare_list(options) or report(options))
+
+
+def add_triplets(parser: argparse.ArgumentParser, report: Callable[[argparse.Namespace], int]) -> None:
+    """Describe ``fecnet prepare triplets``; ``report`` says what was made."""
+    parser.description = (
+        "Read the answers of raters to triplets of own photos: a table with a header, columns in any order, a row an "
+        "answer (a,b,c,odd,rater) or a row a triplet (a,b,c,votes_a,votes_b,votes_c). a, b and c are paths of photos; "
+        "odd is the path of one of them, or a, b, c, or 1..3 (0..2 in all of the table). Optional columns: type, one "
+        f"of {_TYPES}, in any case (default two-class); split; subject_a,subject_b,subject_c. Every answer is "
+        "kept; triplets without a majority are counted as ties."
+    )
+    parser.add_argument("answers", type=Path, metavar="FILE", help="the table")
+    parser.add_argument("pictures", type=Path, metavar="PICTURES", help="folder that the paths are relative to")
+    parser.add_argument("--allow-absolute", action="store_true", help="also take photos by absolute paths")
+    _add_faces(parser, detector="none")
+    parser.set_defaults(run=lambda options: _prepare_triplets(options) or report(options))
 
 
 def natural(text: str) -> int:
@@ -94,9 +112,12 @@ def _add_faces(parser: argparse.ArgumentParser, *, detector: str) -> None:
     faces.add_argument(
         "--detector",
         choices=("mtcnn", "yunet", "none"),
-        default=detector,
         help=f"detector of the landmarks for alignment; none: box or image unaligned (default {detector})",
     )
+    if detector == "none":
+        faces.add_argument("--align", action="store_true", help="detect and align faces, by mtcnn or the --detector")
+    faces.set_defaults(default_detector=detector)
+    faces.add_argument("--grey", action="store_true", help="one channel (default: three)")
     faces.add_argument("--detector-model", type=Path, metavar="FILE", help="YuNet's .onnx file")
     add_alignment(faces)
     faces.add_argument(
@@ -127,14 +148,19 @@ def add_alignment(faces: argparse._ActionsContainer) -> None:
 def _extraction(options: argparse.Namespace) -> Extraction:
     from fecnet.prepare.extraction import Extraction
 
+    align = getattr(options, "align", False)
+    if align and options.detector == "none":
+        raise UserError("--align: with --detector none; allowed: mtcnn, yunet")
+    detector = options.detector or ("mtcnn" if align else options.default_detector)
     return Extraction(
         size=options.size,
-        detector="" if options.detector == "none" else options.detector,
+        detector="" if detector == "none" else detector,
         model=str(options.detector_model or ""),
         margin=options.margin,
         no_face=options.no_face,
         refine=not options.no_refine,
         try_turns=options.try_turns,
+        grey=options.grey,
     )
 
 
@@ -172,6 +198,21 @@ def _annotation_files(annotations: Path, test: Path | None) -> dict[str, Path]:
             raise UserError(f"no such file: {', '.join(missing)}; give the folder of both files, or one file")
         return found
     return {"train": annotations} | ({"test": test} if test else {})
+
+
+def _prepare_triplets(options: argparse.Namespace) -> int:
+    from fecnet.prepare.fec import prepare_triplets
+
+    prepare_triplets(
+        options.answers,
+        options.pictures,
+        options.path,
+        extraction=_extraction(options),
+        allow_absolute=options.allow_absolute,
+        workers=options.workers,
+        overwrite=options.overwrite,
+    )
+    return 0
 
 
 def _prepare_list(options: argparse.Namespace) -> int:

@@ -57,6 +57,8 @@ def build_loader(
         raise ConfigError(
             f"SOLVER.LABELLED_BATCH_SIZE: {cfg.SOLVER.LABELLED_BATCH_SIZE}, but {why}; allowed here: 0..{most}"
         )
+    if not triplets and cfg.DATA.WEIGHT_BY_AGREEMENT:
+        raise ConfigError("DATA.WEIGHT_BY_AGREEMENT: true, but batches are made of labelled faces; allowed here: false")
     if not triplets and cfg.DATA.TRIPLET_GROUP_SIZE != 1:
         group_size = cfg.DATA.TRIPLET_GROUP_SIZE
         raise ConfigError(
@@ -79,6 +81,11 @@ def build_loader(
         labelled = ClassSampler(labels.class_M[place_M], **batches, balance=cfg.DATA.BALANCE_CLASSES)
         return LabelledLoader(faces(), labels.rows_M[place_M], labelled, **shared)
     table = dataset.triplets(cfg.DATA.TRAIN_SPLIT)
+    if cfg.DATA.WEIGHT_BY_AGREEMENT and not table.votes_T3.any():
+        raise ConfigError(
+            f"DATA.WEIGHT_BY_AGREEMENT: true, but split '{cfg.DATA.TRAIN_SPLIT}' of {dataset.path} has no votes of "
+            "raters; allowed here: false"
+        )
     sampler = TripletSampler(
         table.type_T,
         **batches,

@@ -15,6 +15,7 @@ import numpy as np
 from fecnet.data.duplicates import comparable, is_training, pixel_groups, training_splits_of
 from fecnet.data.face_rows import face_rows
 from fecnet.data.packed import PackedDataset
+from fecnet.data.rater_agreement import format_agreements, split_half_agreements
 from fecnet.utils.errors import DataError
 from fecnet.utils.table import align_columns
 
@@ -29,8 +30,9 @@ def inspect_dataset(dataset: PackedDataset) -> dict[str, Any]:
 
     Returns:
         ``path``, ``name``, ``num_faces``, ``height``, ``width``, ``channels``, ``sources``, ``coverage``;
-        ``labels`` by set and split; ``triplets`` by split and type; ``subjects``, with those ``shared`` by splits;
-        ``duplicates``; ``leaks`` of evaluation faces into training; ``warnings``, a line each.
+        ``labels`` by set and split; ``triplets`` by split and type; ``split_half_agreement`` of raters by split;
+        ``subjects``, with those ``shared`` by splits; ``duplicates``; ``leaks`` of evaluation faces into training;
+        ``warnings``, a line each.
 
     Raises:
         DataError: a file of the set is unreadable or holds values out of range.
@@ -46,6 +48,7 @@ def inspect_dataset(dataset: PackedDataset) -> dict[str, Any]:
         "coverage": dataset.coverage,
         "labels": labels,
         "triplets": triplets,
+        "split_half_agreement": split_half_agreements(dataset),
         "subjects": _describe_subjects(uses, subject_N, num_subjects),
         "duplicates": _describe_duplicates(uses, group_N),
         "leaks": leaks,
@@ -184,8 +187,12 @@ def format_inspection(found: Mapping[str, Any]) -> str:
     if found["triplets"]:
         rows = [["split", "ONE", "TWO", "THREE", "ALL"]]
         for split, counts in found["triplets"].items():
-            rows.append([split, *(f"{number:,}" for number in (*counts.values(), sum(counts.values())))])
+            rows.append(
+                [split, *(f"{number:,}" if number else "-" for number in (*counts.values(), sum(counts.values())))]
+            )
         lines += ["", "triplets", indent(align_columns(rows), "  ")]
+    if found["split_half_agreement"]:
+        lines += ["", format_agreements(found["split_half_agreement"])]
     known = f"{subjects['subjects']:,}, known of {subjects['faces_with_subject']:,} faces"
     lines += ["", f"subjects: {known if subjects['subjects'] else 'unknown'}"]
     if subjects["subjects"]:

@@ -11,8 +11,8 @@ from pathlib import Path, PurePath
 from fecnet.data.packed import PackedDataset
 from fecnet.embed.pieces import PackedPiece, PhotoPiece, Piece, VideoPiece
 from fecnet.embed.videos import INSTALL as INSTALL_VIDEO
-from fecnet.embed.videos import Video, can_read, is_video
-from fecnet.faces.picture_files import INSTALL, count_suffixes, has_decoder, is_picture
+from fecnet.embed.videos import Video, can_read
+from fecnet.faces.picture_files import INSTALL, count_suffixes, has_decoder, is_picture, is_video
 from fecnet.faces.picture_lists import LIST_SUFFIXES, read_paths, system_path
 from fecnet.utils.errors import UserError
 
@@ -63,14 +63,17 @@ class Sources:
             yield from self._pieces_of(path, prefix)
 
     def check(self) -> None:
-        """Read the first images of each source, so that errors come before any work is done.
+        """Read lists, and the first images of other sources, so that errors come before any work is done.
 
         Raises:
-            UserError: a folder or list without a picture, or a file that is not a list.
+            UserError: a folder or list without a picture, a list of which no file is there, or a file that is not a
+                list.
         """
         for path in self.paths:
             self._forget()
             next(self._pieces_of(path, ""), None)
+            if path.suffix.lower() in LIST_SUFFIXES and path.is_file():
+                self._check_listed(path)
 
     def _pieces_of(self, path: Path, prefix: str) -> Iterator[Piece]:
         if path in self._packed:
@@ -78,7 +81,7 @@ class Sources:
             for first in range(0, len(dataset.faces_NHWC), PIECE):
                 rows = range(first, min(first + PIECE, len(dataset.faces_NHWC)))
                 yield PackedPiece(dataset, rows, prefix)
-        elif is_video(path):
+        elif is_video(path) and not path.is_dir():
             yield VideoPiece(path, self._every, prefix)
         else:
             yield from self._listed_pieces(path, prefix)
@@ -118,6 +121,15 @@ class Sources:
                 f"packed set, or a list of photos ({', '.join(LIST_SUFFIXES)})"
             )
 
+    def _check_listed(self, path: Path) -> None:
+        total, first, there = 0, "", False
+        for name, _ in self._files(path):
+            total, first = total + 1, first or name
+            there = there or os.path.exists(name)  # noqa: PTH110 - Path.exists raises for what is no name
+        if not there:
+            seen = f"none of the {total:,} files in it is there, the first of them {first}"
+            raise UserError(f"{path}: {seen}; allowed: paths relative to the folder of the list, or absolute ones")
+
     def _prefixes(self) -> list[str]:
         """A folder of its own for each source, where there are several."""
         if len(self.paths) == 1:
@@ -128,7 +140,7 @@ class Sources:
     def _listed_pieces(self, path: Path, prefix: str) -> Iterator[Piece]:
         """The photos of a folder or list, up to ``PIECE`` together, and each video between them."""
         empty = True
-        for video, files in itertools.groupby(self._files(path), key=lambda file: is_video(Path(file[0]))):
+        for video, files in itertools.groupby(self._files(path), key=lambda file: is_video(file[0])):
             if video and not can_read():
                 self.videos_passed_over += sum(1 for _ in files)
                 continue
@@ -166,7 +178,7 @@ class Sources:
                 continue
             if entry.is_dir():
                 yield from self._below(Path(entry.path), above | {real})
-            elif has_decoder(entry.name) or is_video(Path(entry.name)):
+            elif has_decoder(entry.name) or is_video(entry.name):
                 yield Path(entry.path)
             else:
                 self._pass_over(Path(entry.name))

@@ -13,10 +13,6 @@ from fecnet.embed.frame_times import FrameTimes
 from fecnet.embed.video_size import promised_bytes
 from fecnet.utils.errors import UserError
 
-VIDEO_SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".m2v", ".vob"),
-    *(".ts", ".mts", ".m2ts", ".m2t", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".dv", ".mxf"),
-)
 INSTALL = "pip install 'fecnet[video]'"
 _FINEST_RATE = 240  # of a film whose times lie on no coarser grid, frames/s
 
@@ -57,7 +53,8 @@ class Video:
         self._times = FrameTimes(self._container, self._stream)
         self.rate = min(float(self._stream.base_rate or self._stream.guessed_rate or 0), _FINEST_RATE)
         self.announced = self._stream.frames or _by_duration(self._container, self._stream)
-        self.read = self._damaged = 0
+        self.read = self._damaged = self._breaks = 0
+        self._linked = False  # frames are made from others, so that damage spreads
         self._cut = ""  # what tells so, if the file is
 
     @property
@@ -68,6 +65,10 @@ class Video:
             told.append(f"ends early: {self.read} frames, up to {self._times.last_s:.3f} s; {self._cut}")
         if self._damaged:
             told.append(f"damaged frames passed over: {self._damaged}")
+        if self._breaks:
+            told.append(f"breaks in the stream: {self._breaks}")
+        if self._linked and (self._damaged or self._breaks):
+            told.append("frames from there to the next key frame may be wrong or missing")
         return f"{self.path}: {'; '.join(told)}" if told else ""
 
     def frames(self, every: int = 1, first: int = 0) -> Generator[VideoFrame, None, None]:
@@ -89,6 +90,9 @@ class Video:
     def _decoded(self) -> Iterator[Any]:
         """The whole frames, in the order in which they are shown."""
         for packet in self._packets():
+            if packet is not None:
+                self._linked |= not packet.is_keyframe
+                self._breaks += packet.is_corrupt
             try:
                 frames = self._stream.decode(packet)
             except pyav().FFmpegError:
@@ -125,11 +129,6 @@ class Video:
         yield None
 
 
-def is_video(path: Path) -> bool:
-    """Whether the name is that of a video."""
-    return path.suffix.lower() in VIDEO_SUFFIXES
-
-
 def can_read() -> bool:
     """Whether what reads videos is installed."""
     try:
@@ -155,7 +154,7 @@ def pyav() -> Any:
 def _opened(path: Path) -> tuple[Any, Any]:
     """The container and its main picture; a cover is none."""
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise UserError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
     av = pyav()
     path.open("rb").close()
     try:

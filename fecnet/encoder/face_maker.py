@@ -13,10 +13,10 @@ import numpy as np
 from fecnet.encoder.pictures import Item, as_rgb
 from fecnet.faces.detect import build_detector, detector_gpu
 from fecnet.faces.detections import Detections, Detector
-from fecnet.faces.extract import Box, extract_faces, usable_box, whole_face
+from fecnet.faces.extract import Box, extract_faces, grey_face, usable_box, whole_face
 from fecnet.faces.landmark_faces import LandmarkFaces
 from fecnet.faces.recipe import FaceRecipe
-from fecnet.faces.square_faces import load_square, to_grey
+from fecnet.faces.square_faces import load_square
 from fecnet.faces.turns import TurningDetector
 from fecnet.utils.errors import UserError
 
@@ -167,8 +167,8 @@ class FaceMaker:
                 made.append(self._square(image_HWC, box_4))
         return made
 
-    def _in_channels(self, face_SS3: np.ndarray) -> np.ndarray:
-        return to_grey(face_SS3) if self._grey else face_SS3
+    def _in_channels(self, image_HWC: np.ndarray) -> np.ndarray:
+        return grey_face(image_HWC) if self._grey else image_HWC
 
     def _square(self, image_HWC: np.ndarray, box_4: np.ndarray | None) -> np.ndarray | str:
         recipe = self._recipe

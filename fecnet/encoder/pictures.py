@@ -93,4 +93,4 @@ def as_rgb(item: Item, *, halve: bool = False) -> np.ndarray | str:
     if array.shape[2] == 3:
         return np.array(array, order="C")
     pixels = np.ascontiguousarray(array if array.shape[2] == 4 else array[..., 0])
-    return np.asarray(to_rgb(Image.fromarray(pixels, _MODES[array.shape[2]]), "picture"))
+    return np.asarray(to_rgb(Image.fromarray(pixels, _MODES[array.shape[2]])))

@@ -118,7 +118,7 @@ def format_table(columns: Mapping[str, TripletAccuracy]) -> str:
     """
     first = next(iter(columns.values()))
     percent = [[name, *(_decimal(accuracy.percent(row)) for row in ROWS)] for name, accuracy in columns.items()]
-    table = align_columns([["", *ROWS], *percent, ["triplets", *(first.counts(row)[1] for row in ROWS)]])
+    table = align_columns([["", *ROWS], *percent, ["triplets", *(first.counts(row)[1] or "-" for row in ROWS)]])
     notes = [f"{name}: {warning}" for name, accuracy in columns.items() if (warning := accuracy.warning())]
     if first.spread is not None and not first.warning():
         notes.insert(0, first.spread.text())

@@ -172,12 +172,14 @@ def _decode(file: io.IOBase, name: str, max_pixels: int, min_side: int, *, halve
             raise UnreadableImage(name, "too_large", f"{width}×{height} pixels; allowed: {max_pixels:,} in all")
         if min(width, height) < min_side:
             raise UnreadableImage(name, "too_small", f"{width}×{height} pixels; expected: {min_side} or more on a side")
+        if image.mode in ("F", "LAB", "HSV") or (image.mode == "I" and image.format == "TIFF"):  # 32 bits of any scale
+            raise UnreadableImage(name, "unsupported", f"{image.format} with pixels of mode {image.mode}")
         halve = halve and width * height > _HALVED_PIXELS
         try:
             if halve:
-                return Picture(_upright(_halved(image, name)), 2)
+                return Picture(_upright(_halved(image)), 2)
             image.load()
-            return Picture(to_rgb(_upright(image), name), 1)
+            return Picture(to_rgb(_upright(image)), 1)
         except UnreadableImage:
             raise
         except MemoryError as error:
@@ -198,7 +200,7 @@ def _too_large(name: str, image: Image.Image) -> UnreadableImage:
     return UnreadableImage(name, "too_large", f"no memory for {image.width}×{image.height} pixels")
 
 
-def _halved(image: Image.Image, name: str) -> Image.Image:
+def _halved(image: Image.Image) -> Image.Image:
     """The image as RGB at half its width and height, rounded up, with what says its orientation."""
     width, height = image.size
     image.draft(None, (width // 2, height // 2))  # a JPEG is halved by its decoder; others ignore this
@@ -206,7 +208,7 @@ def _halved(image: Image.Image, name: str) -> Image.Image:
     small = Image.new("RGB", ((width + 1) // 2, (height + 1) // 2))
     step = 1 if image.size == small.size else 2
     for top in range(0, image.height, _STRIP):  # by strips: no second picture of this size is held
-        strip = to_rgb(image.crop((0, top, image.width, min(top + _STRIP, image.height))), name)
+        strip = to_rgb(image.crop((0, top, image.width, min(top + _STRIP, image.height))))
         small.paste(strip.reduce(step), (0, top // step))
     small.info = dict(image.info)
     return small
@@ -237,16 +239,10 @@ def _upright(image: Image.Image) -> Image.Image:
     return image
 
 
-def to_rgb(image: Image.Image, name: str) -> Image.Image:
-    """Convert any mode of Pillow to RGB: transparency blended with white, 16 bits scaled to 8.
-
-    Raises:
-        UnreadableImage: the pixels have no agreed meaning as RGB; ``name`` is for the message.
-    """
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert modes of Pillow to RGB: transparency blended with white, 16 bits scaled to 8."""
     if image.mode.startswith("I"):
         return Image.fromarray(_to_8_bits(np.asarray(image))).convert("RGB")
-    if image.mode in ("F", "LAB", "HSV"):
-        raise UnreadableImage(name, "unsupported", f"{image.format} with pixels of mode {image.mode}")
     if image.has_transparency_data:
         colour = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", colour.size, "white"), colour).convert("RGB")

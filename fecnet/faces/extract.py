@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from fecnet.faces.align import MOST_SIDES, align_face, crop_box, square_box
 from fecnet.faces.detections import Detections, Detector, choose_face
@@ -90,6 +91,11 @@ def whole_face(image_HWC: np.ndarray, box_4: np.ndarray | None, size: int) -> Fa
     whole = np.array([0.0, 0.0, image_HWC.shape[1], image_HWC.shape[0]])
     box = whole if box_4 is None else box_4
     return Face(crop_box(image_HWC, box, 0.0, size), np.full((5, 2), np.nan, np.float32), box.astype(np.float32), 0.0)
+
+
+def grey_face(image_HWC: np.ndarray) -> np.ndarray:
+    """A face in one channel, 0.299 R + 0.587 G + 0.114 B: uint8, shape (H, W, 1), of uint8 RGB, shape (H, W, 3)."""
+    return np.asarray(Image.fromarray(image_HWC).convert("L"))[..., None]
 
 
 def usable_box(box_4: np.ndarray, image_HWC: np.ndarray) -> bool:

@@ -1,4 +1,4 @@
-"""Which files are pictures, by suffix, and what decodes each: one table for all commands."""
+"""Which files are pictures or videos, by suffix, and what decodes a picture: one table for all commands."""
 
 from __future__ import annotations
 
@@ -28,12 +28,21 @@ _BRANDS = {b"avif": "AVIF", b"avis": "AVIF"}  # of ISO media files; other brands
 _BRANDS |= dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIF")
 
 PICTURE_SUFFIXES = tuple(_FORMATS)
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".m2v", ".vob"),
+    *(".ts", ".mts", ".m2ts", ".m2t", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".dv", ".mxf"),
+)
 INSTALL = "install what decodes it: pip install 'fecnet[photos]'"
 
 
 def is_picture(path: str | PurePath) -> bool:
     """Whether the suffix is that of a picture, with a decoder for it or without."""
     return PurePath(path).suffix.lower() in _FORMATS
+
+
+def is_video(path: str | PurePath) -> bool:
+    """Whether the suffix is that of a video."""
+    return PurePath(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def has_decoder(path: str | PurePath) -> bool:

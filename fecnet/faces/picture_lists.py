@@ -9,10 +9,10 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TextIO
 
-from fecnet.faces.picture_files import is_picture
+from fecnet.faces.picture_files import is_picture, is_video
 from fecnet.utils.errors import DataError
 
 LIST_SUFFIXES = (".txt", ".lst", ".csv", ".tsv")
@@ -24,6 +24,8 @@ PATH_COLUMNS = (
     *("image_filename", "image_name", "imagename", "img_name", "picture_name", "image", "img", "picture", "photo"),
     *("pth", "subdirectory_filepath", "name"),
 )
+# Of the column of videos, where none of these is.
+_VIDEO_COLUMNS = ("video", "video_path", "videopath", "video_file", "video_name", "film", "clip")
 
 
 def column_name(text: str) -> str:
@@ -51,9 +53,15 @@ def system_path(folder: Path, name: str) -> str:
     return name
 
 
+def is_absolute(name: str) -> bool:
+    """Whether a listed path is absolute, on this system or on Windows."""
+    path = PureWindowsPath(name)  # splits at both kinds of slash
+    return bool(path.drive or path.root)
+
+
 def separator_of(line: str) -> str:
     """What stands between the fields of a line: comma, semicolon or tab, else a space for any white space."""
-    bare = re.sub(r'"[^"]*"', "", line).strip()
+    bare = re.sub(r'"[^"]*"', "quoted", line).strip()
     return next((mark for mark in ",;\t" if mark in bare), " " if re.search(r"\s", bare) else ",")
 
 
@@ -70,11 +78,11 @@ def split_line(line: str, separator: str) -> list[str]:
 
 
 def read_paths(path: Path) -> Iterator[str]:
-    """The pictures of a list: a path a line, or the column of paths of a table with a header or without one.
+    """The pictures and videos of a list: a path a line, or the column of paths of a table with a header or without one.
 
-    The column is found by its name (``PATH_COLUMNS``), without a header by the suffixes of the pictures in it. Fields
-    are separated by commas, semicolons, tabs or white space; a line of a ``.txt`` that ends as a picture does is its
-    path, with its spaces and commas. Empty lines and comments (``# …``) are passed over.
+    The column is found by its name (``PATH_COLUMNS``), without a header by the suffixes of the pictures or videos in
+    it. Fields are separated by commas, semicolons, tabs or white space; a line of a ``.txt`` that ends as they do is
+    a path, with its spaces and commas. Lines and rows that are empty and comments (``# …``) are passed over.
 
     Args:
         path: a file in UTF-8, with or without byte-order mark, any line ends.
@@ -86,25 +94,32 @@ def read_paths(path: Path) -> Iterator[str]:
         lines = (line for line in file if line.strip() and not _is_comment(line))
         first = next(lines, "")
         read = _reading(path, first)
-        yield from read(chain([first] if first else [], lines))
+        before = "the first line"
+        for name in read(chain([first] if first else [], lines)):
+            if not name:  # else the folder of the list is meant
+                raise DataError(f"{path}: a row without a path, after {before}")
+            before = name
+            yield name
 
 
 def _reading(path: Path, first: str) -> Callable[[Iterator[str]], Iterator[str]]:
     """How to read the lines of a list that begins with this line."""
     table = path.suffix.lower() in (".csv", ".tsv")
     whole = tidy_path(first)
-    if is_picture(whole) and not any(mark in whole for mark in (",;\t" if table else "\t")):
+    if _is_file(whole) and not any(mark in whole for mark in (",;\t" if table else "\t")):
         return lambda lines: map(tidy_path, lines)
     separator = "\t" if path.suffix.lower() == ".tsv" else separator_of(first)
     fields = split_line(first, separator)
     pictures = [place for place, field in enumerate(fields) if is_picture(tidy_path(field))]
-    columns = pictures or path_columns(fields)
+    files = pictures or [place for place, field in enumerate(fields) if is_video(tidy_path(field))]
+    videos = [place for place, field in enumerate(fields) if column_name(field) in _VIDEO_COLUMNS]
+    columns = files or path_columns(fields) or videos
     if len(columns) > 1:
-        what = f"{len(columns)} pictures" if pictures else "several columns of paths"
+        what = f"{len(columns)} {'pictures' if pictures else 'videos'}" if files else "several columns of paths"
         seen = _shown([fields[place] for place in columns])
         raise DataError(f"{path}: {what} in its first line: {seen}; allowed: one a line")
     if columns:
-        return lambda lines: _column(path, lines, separator, columns[0], header=not pictures)
+        return lambda lines: _column(path, lines, separator, columns[0], header=not files)
     if table:
         names = ", ".join(PATH_COLUMNS[:8])
         raise DataError(
@@ -127,13 +142,18 @@ def _column(path: Path, lines: Iterator[str], separator: str, column: int, *, he
                 raise DataError(
                     f"{path}: a row of {len(row)} columns: {_shown(row)}; the path is in column {column + 1}"
                 )
-            yield tidy_path(row[column])
+            if any(row):  # spreadsheets write separators alone below their rows
+                yield tidy_path(row[column])
     except csv.Error as error:
         raise DataError(f"{path}: not a list of photos: {error}") from error
 
 
 def _is_comment(line: str) -> bool:
-    return line.split(maxsplit=1)[0] == "#" and not is_picture(tidy_path(line))
+    return line.split(maxsplit=1)[0] == "#" and not _is_file(tidy_path(line))
+
+
+def _is_file(name: str) -> bool:
+    return is_picture(name) or is_video(name)
 
 
 def _shown(fields: Sequence[str]) -> str:

@@ -50,11 +50,6 @@ def load_square(picture: Path | np.ndarray, box: tuple[float, ...], size: int, *
     return np.asarray(image).reshape(size, size, -1)
 
 
-def to_grey(face_SS3: np.ndarray) -> np.ndarray:
-    """The face in one channel, 0.299 R + 0.587 G + 0.114 B: uint8, shape (S, S, 3) to (S, S, 1)."""
-    return np.asarray(Image.fromarray(face_SS3).convert("L"))[..., None]
-
-
 def _central_square(width: int, height: int) -> tuple[int, int, int, int]:
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2

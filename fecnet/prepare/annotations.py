@@ -11,10 +11,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-
 from fecnet.prepare.text_rows import Tally, check_text_file, text_rows, whole_number
-from fecnet.prepare.triplet_rows import NUMBERS, TYPES, Annotations, TripletRows, finish_rows, parse_box
+from fecnet.prepare.triplet_rows import MAX_VOTES, NUMBERS, TYPES, Annotations, TripletRows, finish_rows, parse_box
 from fecnet.prepare.writer import face_key
 from fecnet.utils.errors import DataError
 
@@ -36,7 +34,6 @@ CROP_COLUMNS = ("url", "left", "right", "top", "bottom", "path")
 
 _SPELLINGS = {str(number): number for number in NUMBERS}
 _TYPE_COLUMN = 15  # after URL and four edges of three faces
-_MAX_VOTES = np.iinfo(np.uint8).max
 
 
 def read_annotations(
@@ -147,7 +144,7 @@ def _add_annotation(rows: TripletRows, line: int, fields: list[str], share: Frac
         if votes[number]:
             rows.see(number, line)
     most = max(votes)
-    if most > _MAX_VOTES:
+    if most > MAX_VOTES:
         return "too_many_answers"
     if votes.count(most) > 1:
         return "tie"

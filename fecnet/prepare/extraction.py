@@ -1,6 +1,6 @@
 """Extracts faces from many photos, in several processes, in shards that survive an interruption.
 
-Shape suffixes: F faces requested, K faces found, S side of a face.
+Shape suffixes: F faces requested, K faces found, S side of a face, C its channels.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tqdm import tqdm
 from fecnet.faces.decode import read_photo
 from fecnet.faces.detect import build_detector
 from fecnet.faces.detections import Detector
-from fecnet.faces.extract import Face, NoFace, extract_faces, whole_face
+from fecnet.faces.extract import Face, NoFace, extract_faces, grey_face, whole_face
 from fecnet.faces.recipe import FaceRecipe, aligned_template
 from fecnet.faces.turns import quarter_turn
 from fecnet.utils.cores import usable_cores
@@ -34,6 +34,7 @@ from fecnet.utils.files import hash_file, read_arrays, replace_arrays
 
 _SHARD = 128  # photos per shard file: at most one shard per process is lost by a kill
 _BATCH = 8  # photos decoded at once: the detector processes their faces in one batch
+_NEWER = ("try_turns", "grey")  # settings that older folders of shards were named without
 _BATCH_PIXELS = 40_000_000  # fewer photos if they are larger; bounds memory to 120 MB plus one photo
 
 
@@ -49,6 +50,7 @@ class Extraction:
         no_face: where the detector finds no face: ``drop`` it, or use the ``box``, or the whole image without one.
         refine: see ``build_detector``.
         try_turns: see ``build_detector``.
+        grey: one channel instead of three.
     """
 
     size: int = 224
@@ -58,6 +60,7 @@ class Extraction:
     no_face: NoFace = "drop"
     refine: bool = True
     try_turns: bool = False
+    grey: bool = False
 
     def __post_init__(self) -> None:
         if not 16 <= self.size <= 1024:
@@ -66,6 +69,11 @@ class Extraction:
             raise DataError(f"margin: {self.margin}; allowed: 0..4 of the box's longer side")
         if self.try_turns and not self.detector:
             raise DataError("try_turns: nothing is detected; allowed: with a detector")
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of the channels of a face, in order."""
+        return ["grey"] if self.grey else ["R", "G", "B"]
 
     def build_detector(self) -> Detector | None:
         """The detector, or None for no detection.
@@ -101,7 +109,7 @@ class Extraction:
 
     def folder_name(self) -> str:
         """Name of the folder of shards extracted with these settings; a model file is identified by its hash."""
-        settings = {name: value for name, value in asdict(self).items() if name != "try_turns" or value}
+        settings = {name: value for name, value in asdict(self).items() if name not in _NEWER or value}
         how = settings | ({"model": hash_file(Path(self.model))} if self.model and self.detector else {})
         return f"faces-{hashlib.sha256(json.dumps(how).encode()).hexdigest()[:12]}"
 
@@ -209,7 +217,7 @@ class FaceShards:
         """The faces found, shard by shard.
 
         Yields:
-            ``face`` (K,), ``image`` uint8 (K, S, S, 3), ``landmarks`` float32 (K, 5, 2), ``box`` float32 (K, 4) in
+            ``face`` (K,), ``image`` uint8 (K, S, S, C), ``landmarks`` float32 (K, 5, 2), ``box`` float32 (K, 4) in
             pixels of the photo.
         """
         names = ("face", "image", "landmarks", "box")
@@ -260,11 +268,13 @@ def _extract_shard(
                 missing.append((face, result))
             else:
                 found.append((face, result))
-    size = extraction.size
+    size, images = extraction.size, [cut.image_HWC for _, cut in found]
+    if extraction.grey:
+        images = [grey_face(image_HWC) for image_HWC in images]
     replace_arrays(
         path,
         face=np.array([face for face, _ in found], np.int64),
-        image=np.array([cut.image_HWC for _, cut in found], np.uint8).reshape(-1, size, size, 3),
+        image=np.array(images, np.uint8).reshape(-1, size, size, len(extraction.channels)),
         landmarks=np.array([cut.landmarks_52 for _, cut in found], np.float32).reshape(-1, 5, 2),
         box=np.array([cut.box_4 for _, cut in found], np.float32).reshape(-1, 4),
         missing=np.array([face for face, _ in missing], np.int64),

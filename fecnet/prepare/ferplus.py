@@ -5,12 +5,15 @@ Shape suffixes: N rows of fer2013.csv, M labelled faces of a split, K = 8 emotio
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fecnet.faces.recipe import FaceRecipe
+from fecnet.prepare.labelled.class_labels import empty_classes
 from fecnet.prepare.labelled.fer2013 import (
     FER_CLASSES,
     FERPLUS_CLASSES,
@@ -27,6 +30,8 @@ from fecnet.prepare.labelled.labelled_source import TRAIN
 from fecnet.prepare.votes import MIN_GAP, split_half_agreement, vote_triplets
 from fecnet.prepare.writer import PackedWriter, face_key
 from fecnet.utils.files import hash_file
+
+logger = logging.getLogger(__name__)
 
 _NUM_EMOTIONS = len(FERPLUS_CLASSES)
 
@@ -66,7 +71,8 @@ def prepare_ferplus(
 
     Returns:
         The coverage, as in ``dataset.json``: for ``faces``, each label set and ``triplets`` the counts read, kept and
-        dropped by reason; ``candidates`` of triplets by type; ``split_half_agreement``, see ``split_half_agreement``.
+        dropped by reason; ``candidates`` of triplets by type; ``split_half_agreement``, see ``split_half_agreement``;
+        ``warnings`` by label set and split, where classes have no face.
 
     Raises:
         UserError: the source is missing or invalid, an option is out of range, or ``path`` exists.
@@ -94,6 +100,8 @@ def prepare_ferplus(
         if fer.emotion_N is not None:
             coverage["fer"] = _write_fer(writer, fer, fer.emotion_N, flags)
         coverage["ferplus"] = _write_ferplus(writer, fer, flags)
+        if warnings := _empty_classes(Path(source), fer):
+            coverage["warnings"] = warnings
         if label_noise > 0:
             coverage |= _write_noise(writer, fer, label_noise, seed)
         requested = dict(zip(USAGES, (num_train_triplets, num_eval_triplets, num_eval_triplets), strict=True))
@@ -203,6 +211,22 @@ def _write_ferplus(writer: PackedWriter, fer: Fer2013, flags: dict[str, np.ndarr
             "flagged": _totals(flags, labels.faces_M) | {"tied_majority": tied}
         }
     return coverage
+
+
+def _empty_classes(source: Path, fer: Fer2013) -> dict[str, str]:
+    """The warnings of the coverage, by label set and split."""
+    faults, found = _label_faults(fer), dict[str, str]()
+    for usage, split in _usages(fer):
+        in_split_N = fer.usage_N == usage
+        label_M = _ferplus_labels(fer, _kept_rows(in_split_N, faults)).label_M
+        sets: dict[str, tuple[Sequence[str], np.ndarray]] = {"ferplus": (FERPLUS_CLASSES, label_M)}
+        if fer.emotion_N is not None:
+            sets["fer"] = (FER_CLASSES, fer.emotion_N[in_split_N])
+        for name, (classes, labels_M) in sets.items():
+            if text := empty_classes(classes, labels_M):
+                logger.warning("%s: warning: %s in split %s of %s", source, text, split, name)
+                found[f"{name} {split}"] = text
+    return found
 
 
 def _ferplus_labels(fer: Fer2013, rows_M: np.ndarray) -> SplitLabels:

@@ -62,9 +62,7 @@ def split_people(people: Iterable[str], shares: Shares, *, seed: int, origin: ob
     Raises:
         DataError: a split is left without a person.
     """
-    ordered = sorted(
-        set(people), key=lambda person: sha256(f"{seed}|{person}".encode(errors="surrogateescape")).digest()
-    )
+    ordered = sorted(set(people), key=lambda person: sha256(f"{seed}|{person}".encode()).digest())
     total, parts = len(ordered), (TRAIN, *shares)
     written = ",".join(f"{share:g}" for share in shares.values())
     if total < len(parts):

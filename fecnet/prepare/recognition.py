@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fecnet.faces.picture_files import is_picture
-from fecnet.faces.picture_lists import path_columns, separator_of, split_line, tidy_path
+from fecnet.faces.picture_lists import is_absolute, path_columns, separator_of, split_line, tidy_path
 from fecnet.prepare.labelled.class_folders import read_folder
 from fecnet.prepare.labelled.csv_list import read_csv_list
 from fecnet.prepare.labelled.jaffe import read_jaffe
@@ -21,6 +21,7 @@ from fecnet.prepare.labelled.kdef import read_kdef
 from fecnet.prepare.labelled.label_files import read_header, read_lines
 from fecnet.prepare.labelled.labelled_source import LabelledSource
 from fecnet.prepare.labelled.picture_tree import PictureTree, scan_tree
+from fecnet.prepare.triplet_columns import named_columns
 from fecnet.utils.class_words import EXPRESSIONS, class_word
 from fecnet.utils.errors import DataError, UserError
 
@@ -93,19 +94,33 @@ def _table(path: Path) -> Fit | None:
         return Fit("fec", "rows that begin with an address of the web, without a header", given)
     if path.suffix.lower() == ".lst" and len(first.split()) == 8:
         return Fit("expw", "lines of name, face, box, confidence and label", given)
+    if _answers(path, fields):
+        return Fit("triplets", "three pictures, and a rater or votes, in a row", (*given, str(path.parent)))
     if sum(is_picture(tidy_path(field)) for field in fields) == 3 or _three_pictures(header):
         return Fit("list", "three pictures in a row", (*given, str(path.parent)))
     if "subdirectory_filepath" in header:
         return Fit("affectnet", "a column subDirectory_filePath", given)
+    if {"exp", "val", "aro"} <= {*header}:
+        return Fit("affectnet", "columns exp, val and aro", given)
     if path_columns(fields) and (votes := [name for name in header if class_word(name) in EXPRESSIONS])[1:]:
         return Fit("csv", f"paths, and a column for each of {', '.join(votes)}", (*given, "--votes", ",".join(votes)))
     try:
-        source = read_csv_list(path)
+        source = read_csv_list(path, allow_absolute=True)
     except UserError:
         if path_columns(fields):
             raise  # a list of pictures: what is wrong with it helps more than a list of sources
         return None
-    return Fit("csv", _counted(source), given)
+    absolute = any(is_absolute(picture.source) for picture in source.pictures)
+    return Fit("csv", _counted(source), (*given, "--allow-absolute") if absolute else given)
+
+
+def _answers(path: Path, fields: Sequence[str]) -> bool:
+    """Whether a header names three pictures, and a rater or votes for each of them."""
+    try:
+        columns = named_columns(path, fields)
+    except UserError:
+        return False
+    return columns is not None and columns.pictures is not None and (columns.rater, columns.votes) != (None, None)
 
 
 def _three_pictures(header: Sequence[str]) -> bool:
@@ -165,6 +180,8 @@ def _lists(path: Path, tree: PictureTree, names: _Names) -> Fit | None:
         except UserError:
             continue
     found = [fit for fit in fits if fit]
+    if found and all(fit.source == "affectnet" for fit in found):  # its lists, of a split each, are read together
+        return Fit("affectnet", found[0].why, (str(path),))
     if len(found) > 1:
         raise DataError(f"{path}: several lists: {', '.join(fit.words[0] for fit in found)}; give the path of one")
     return found[0] if found else None

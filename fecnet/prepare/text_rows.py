@@ -19,7 +19,9 @@ from fecnet.utils.errors import DataError
 
 _PROBE = 1 << 16  # bytes checked to recognise a text file
 _BAR_STEP = 4096  # lines between two updates of the progress bar
-_WHOLE = re.compile(r"([+-]?\d{1,18})(?:\.0*)?", re.ASCII)
+_WHOLE = re.compile(r"([+-]?\d{1,18})(?:\.0*|,0)?", re.ASCII)
+_POWER = re.compile(r"[+-]?\d+(?:\.\d*)?[eE][+-]?\d{1,3}", re.ASCII)
+_EXACT = 1e15  # below it a float holds every whole number
 _SAMPLE = 160  # characters kept of the first line dropped for each reason
 
 
@@ -54,9 +56,24 @@ class Tally:
 
 
 def whole_number(text: str) -> int | None:
-    """The whole number of a field, or None. Tables write one as ``3.0`` where another row of the column is empty."""
-    found = _WHOLE.fullmatch(text.strip())
-    return int(found[1]) if found else None
+    """The whole number of a field, or None.
+
+    Tables write 3 as ``3.0`` where another row of the column is empty, as ``3,0`` where commas mark decimals, and
+    numpy writes ``3.000000000000000000e+00``.
+    """
+    text = text.strip()
+    if found := _WHOLE.fullmatch(text):
+        return int(found[1])
+    value = float(text) if _POWER.fullmatch(text) else 0.5
+    return int(value) if value.is_integer() and abs(value) < _EXACT else None
+
+
+def number(text: str) -> float:
+    """The number of a field; NaN if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def check_text_file(path: Path) -> None:

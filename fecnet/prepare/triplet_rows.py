@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,14 @@ import numpy as np
 from fecnet.prepare.label_base import label_base
 from fecnet.prepare.text_rows import Tally
 from fecnet.structures import TripletType
+from fecnet.utils.errors import DataError
 
 TYPES = {f"{kind.name}_TRIPLET": int(kind) for kind in TripletType}
+TYPE_WORDS = f"{', '.join(TYPES)}, or one, two, three"
+_TYPE_FORMS = {
+    name.lower().removesuffix(end): kind for name, kind in TYPES.items() for end in ("", "_triplet", "_class_triplet")
+}
+MAX_VOTES = np.iinfo(np.uint8).max  # for a face
 NUMBERS = (0, 1, 2, 3)  # of the faces of a triplet in files: 1..3, or 0..2 in copies; 0..2 in arrays
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() also accepts 1_0 and nan
 _NO_BOX = (float("nan"),) * 4
@@ -44,6 +50,7 @@ class Annotations:
         answer: the face 0..2 that this annotator chose, int8.
         line_T: line number in the file, from 1, int32.
         coverage: ``read`` lines, ``kept``, ``dropped`` by reason, ``flagged``, and the ``first`` line of each reason.
+        subjects: the person of each photo, as far as known, by its name in ``urls``.
     """
 
     urls: list[str]
@@ -58,6 +65,12 @@ class Annotations:
     answer: np.ndarray
     line_T: np.ndarray
     coverage: dict[str, Any]
+    subjects: Mapping[str, str] = field(default_factory=dict)
+
+
+def triplet_type(text: str) -> int | None:
+    """``TripletType`` of a word such as ``ONE_CLASS_TRIPLET``, ``one_class`` or ``One``; None for other words."""
+    return _TYPE_FORMS.get(re.sub(r"[\s-]+", "_", text.strip()).lower())
 
 
 def parse_box(edges: Sequence[str]) -> Box | None:
@@ -78,19 +91,29 @@ class TripletRows:
     Args:
         path: of the file, for messages.
         tally: counts the lines.
+        annotators: index by name, where several splits share them.
+        votes_by_place: the votes are those of the first, second and third face, whichever number that has.
 
     Attributes:
         tally: as given.
         seen: the numbers seen, with the first line of each.
     """
 
-    def __init__(self, path: Path, tally: Tally) -> None:
+    def __init__(
+        self,
+        path: Path,
+        tally: Tally,
+        *,
+        annotators: dict[str, int] | None = None,
+        votes_by_place: bool = False,
+    ) -> None:
         self.path, self.tally = path, tally
+        self._votes_by_place = votes_by_place
         self.seen: dict[int, int] = {}
         self._photos: dict[str, int] = {}
         self._faces: dict[tuple[int, Box | None], int] = {}
         self._spellings: dict[tuple[str, ...], int] = {}  # cache of parsed faces: most occur many times
-        self._annotators: dict[str, int] = {}
+        self._annotators = {} if annotators is None else annotators
         self._line, self._face = array("i"), array("i")
         self._odd, self._type, self._votes = array("b"), array("b"), array("B")
         self._offset, self._annotator, self._answer = array("q", [0]), array("i"), array("b")
@@ -124,7 +147,7 @@ class TripletRows:
         annotators: list[str],
         answers: list[int],
     ) -> None:
-        """Append a triplet; ``votes`` are those of each of ``NUMBERS``."""
+        """Append a triplet; ``votes`` are those of each of ``NUMBERS``, or by place those of 1, 2 and 3."""
         known = self._annotators
         self._line.append(line)
         self._face.extend(faces)
@@ -135,8 +158,12 @@ class TripletRows:
         self._answer.extend(answers)
         self._offset.append(len(self._answer))
 
-    def finish(self, base: int) -> Annotations:
-        """The arrays, from a file that counts from ``base``; faces and photos only in dropped rows are omitted."""
+    def finish(self, base: int, subjects: Mapping[str, str] | None = None) -> Annotations:
+        """The arrays, from a file that counts from ``base``; faces and photos only in dropped rows are omitted.
+
+        Raises:
+            DataError: a face that has not the most votes is the odd one.
+        """
         number_T3 = np.asarray(self._face, np.int32).reshape(-1, 3)
         number_F, faces = _in_order(number_T3.reshape(-1))
         places = list(self._faces)
@@ -144,20 +171,55 @@ class TripletRows:
         kept_P, face_photo = _in_order(photo_F)
         names = list(self._photos)
         votes_T4 = np.asarray(self._votes, np.uint8).reshape(-1, len(NUMBERS))
+        first = 1 if self._votes_by_place else base
+        votes_T3 = np.ascontiguousarray(votes_T4[:, first : first + 3])
+        odd_T = np.asarray(self._odd, np.int8) - np.int8(base)
+        self._check_votes(votes_T3, odd_T, base)
         return Annotations(
             urls=[names[number] for number in kept_P.tolist()],
             face_photo_F=face_photo,
             face_box_F4=np.array([places[n][1] or _NO_BOX for n in number_F.tolist()], np.float64).reshape(-1, 4),
             faces_T3=faces.reshape(-1, 3),
-            odd_T=np.asarray(self._odd, np.int8) - np.int8(base),
+            odd_T=odd_T,
             type_T=np.asarray(self._type, np.int8),
-            votes_T3=np.ascontiguousarray(votes_T4[:, base : base + 3]),
+            votes_T3=votes_T3,
             answer_offset=np.asarray(self._offset, np.int64),
             annotator=np.asarray(self._annotator, np.int32),
             answer=np.asarray(self._answer, np.int8) - np.int8(base),
             line_T=np.asarray(self._line, np.int32),
             coverage=self.tally.coverage(),
+            subjects=subjects or {},
         )
+
+    def _check_votes(self, votes_T3: np.ndarray, odd_T: np.ndarray, base: int) -> None:
+        fewer_T = np.take_along_axis(votes_T3, odd_T[:, None].astype(np.int64), axis=1)[:, 0] < votes_T3.max(axis=1)
+        if fewer_T.any():
+            bad = int(fewer_T.argmax())
+            odd, votes = odd_T[bad] + base, ", ".join(map(str, votes_T3[bad].tolist()))
+            raise DataError(
+                f"{self.path}: line {self._line[bad]}: face {odd} is the odd one, but the votes are {votes}; allowed: "
+                "a face with the most votes"
+            )
+
+
+def check_usable(files: Mapping[str, Path], tables: Mapping[str, Annotations]) -> None:
+    """Check that each file, by split, has a row that can be used.
+
+    Raises:
+        DataError: none of its rows is; names the first bad one.
+    """
+    for split, path in files.items():
+        coverage = tables[split].coverage
+        if coverage["kept"]:
+            continue
+        dropped = {reason: count for reason, count in coverage["dropped"].items() if count}
+        bad = {reason: row for reason, row in coverage["first"].items() if reason != "header"}
+        first = ""
+        if bad:
+            reason, row = min(bad.items(), key=lambda item: item[1]["line"])
+            first = f"; first bad row: line {row['line']}: {row['text']!r}: {reason}"
+            first += f"; allowed types: {TYPE_WORDS}" if reason == "unknown_type" else ""
+        raise DataError(f"{path}: none of {coverage['read']} rows is usable: {dropped}{first}")
 
 
 def finish_rows(read: Mapping[str, TripletRows]) -> dict[str, Annotations]:

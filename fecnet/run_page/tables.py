@@ -41,7 +41,7 @@ def triplet_table(columns: Mapping[str, Mapping[str, Any]]) -> Markup:
     """
     rows: list[list[Child]] = [[name, *(_percent_of(found[row]) for row in ROWS)] for name, found in columns.items()]
     counted = next(iter(columns.values()))
-    rows.append(["triplets", *(f"{counted[row]['total']:,}" for row in ROWS)])
+    rows.append(["triplets", *(f"{counted[row]['total']:,}" if counted[row]["total"] else "–" for row in ROWS)])
     caption = "Triplet accuracy, %"
     return table(["", *ROWS], rows, caption=caption)
 

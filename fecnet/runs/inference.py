@@ -14,6 +14,7 @@ from fecnet.config.node import Frozen, load_config
 from fecnet.data.build import build_trained_rows
 from fecnet.data.duplicates import pixel_matches
 from fecnet.data.packed import PackedDataset
+from fecnet.data.rater_agreement import split_half_agreements
 from fecnet.engine.checkpoint import containing_folder, find_checkpoint
 from fecnet.engine.description import CheckpointInfo
 from fecnet.engine.evaluator import AffectMetric, ClassMetric, Evaluator, TripletMetric
@@ -62,8 +63,8 @@ def infer_run(
         path: a run or checkpoint folder; empty for the newest run.
         checkpoint: ``best`` or ``last``, for a run folder.
         splits: of triplets or labels; empty for ``DATA.REPORT_SPLITS``.
-        baselines: also evaluate pixel distance, a linear map and an untrained net; where known, also split-half
-            agreement and an oracle with the true expressions. Triplets only.
+        baselines: also evaluate pixel distance, a linear map and an untrained net; where known, also an oracle with
+            the true expressions. Triplets only.
         overrides: ``KEY VALUE`` pairs, such as ``DATA.PATH``.
 
     Returns:
@@ -84,6 +85,7 @@ def infer_run(
     for metric in evaluator.metrics:
         if isinstance(metric, TripletMetric):
             others = _baselines(cfg, dataset, net.task, evaluator, metric, net.device) if baselines else {}
+            others |= _split_half_agreement(dataset, metric)
             reports.append(TripletReport(dataset, metric, evaluator.part(outputs, metric), others))
         elif isinstance(metric, ClassMetric):
             copy_N = _copies_in_training(info, trained, dataset, metric)
@@ -178,17 +180,18 @@ def _baselines(
         "pixel distance": metric.measure(torch.from_numpy(pixel_embedding(images))),
         "linear map": metric.measure(torch.from_numpy(linear)),
     }
-    split_half_agreement = dataset.coverage.get("split_half_agreement")  # computed where faces have annotators' votes
-    if split_half_agreement is not None:
-        found["split-half agreement"] = {split: _from_coverage(split_half_agreement[split]) for split in metric.splits}
     expression = dataset.array("expression")  # known for synthetic faces
     if expression is not None:
         found["oracle"] = metric.measure(torch.from_numpy(expression[metric.rows]))
     return found
 
 
-def _from_coverage(rows: dict[str, Any]) -> TripletAccuracy:
-    """Split-half agreement, summed over several splits of the annotators."""
-    right = (rows["ONE"]["correct"], rows["TWO"]["correct"], rows["THREE"]["correct"])
-    total = (rows["ONE"]["counted"], rows["TWO"]["counted"], rows["THREE"]["counted"])
-    return TripletAccuracy(right, total)
+def _split_half_agreement(dataset: PackedDataset, metric: TripletMetric) -> dict[str, dict[str, TripletAccuracy]]:
+    """Split-half agreement, summed over several splits of the raters; empty where no split has several raters."""
+    known = split_half_agreements(dataset, metric.splits)
+    found = dict.fromkeys(metric.splits, TripletAccuracy((0, 0, 0), (0, 0, 0)))
+    for split, rows in known.items():
+        one, two, three = rows["ONE"], rows["TWO"], rows["THREE"]
+        right = (one["correct"], two["correct"], three["correct"])
+        found[split] = TripletAccuracy(right, (one["counted"], two["counted"], three["counted"]))
+    return {"split-half agreement": found} if known else {}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from fecnet.data.packed import PackedDataset
-from fecnet.embed.videos import Video, is_video
+from fecnet.embed.videos import Video
 from fecnet.encoder.pictures import Item
+from fecnet.faces.picture_files import is_video
 from fecnet.search.index import Index, Name
 from fecnet.utils.errors import UserError
 

@@ -22,22 +22,16 @@ _NUMBERED = re.compile(r"^\d+[ _.-]+|[ _.-]+\d+$")  # 0_angry, 03-fear, happy_2
 
 
 def class_word(text: str) -> str:
-    """Our word of an expression class (``Angry``, ``0_angry`` → ``anger``); any other text in lower case."""
+    """Our word of an expression class (``Angry``, ``0_angry`` → ``anger``); else the words, in one form of all."""
     word = " ".join(text.strip().lower().replace("_", " ").replace("-", " ").split())
     bare = _NUMBERED.sub("", text.strip().lower())
-    return _CLASS_OF.get(word) or _CLASS_OF.get(bare) or text.strip().lower()
+    return _CLASS_OF.get(word) or _CLASS_OF.get(bare) or word
 
 
 def find_class(text: str, classes: Sequence[str]) -> int | None:
     """Index of the class that ``text`` names, in any form of the word and any case; None if it names none."""
-    words = [_joined(class_word(name)) for name in classes]
-    word = _joined(class_word(text))
+    words, word = [class_word(name) for name in classes], class_word(text)
     return words.index(word) if word in words else None
-
-
-def _joined(word: str) -> str:
-    """A class of several words, however they are joined: ``sadly_fearful``."""
-    return " ".join(word.replace("_", " ").replace("-", " ").split())
 
 
 def unknown_words(texts: Iterable[str], classes: Sequence[str]) -> list[str]:

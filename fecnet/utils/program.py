@@ -41,6 +41,7 @@ def run_program(run: Callable[[], int]) -> int:
         return _run(run)
     finally:
         signal.signal(signal.SIGTERM, before)
+        log_to_terminal()  # a command whose standard output is data has its log elsewhere
 
 
 def _run(run: Callable[[], int]) -> int:

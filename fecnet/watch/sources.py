@@ -6,8 +6,9 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Protocol
 
-from fecnet.embed.videos import Video, VideoFrame, is_video
+from fecnet.embed.videos import Video, VideoFrame
 from fecnet.faces.decode import count_pictures, decode_image
+from fecnet.faces.picture_files import is_video
 from fecnet.utils.errors import UserError
 from fecnet.watch.camera import Camera
 

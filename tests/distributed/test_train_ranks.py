@@ -92,7 +92,7 @@ def test_resumed_equals_uninterrupted_and_many_equal_one(recipe, world_size):
     lines = [(run_folder(recipe, name) / "metrics.jsonl").read_text().splitlines() for name in ("one", "plain")]
     assert "spread" in json.loads(lines[0][0])  # of all triplets, whichever rank had them
     for first, second in zip(*lines, strict=True):
-        assert json.loads(second) == pytest.approx(json.loads(first), rel=1e-5)
+        assert json.loads(second) == pytest.approx(json.loads(first), rel=1e-5, abs=1e-6)
     # what many ranks saved goes on with one
     assert train(recipe, *PLAIN, "SOLVER.EMA_DECAY", 0, "NAME", "plain", "SOLVER.LENGTH", 7, resume="auto") == 0
 

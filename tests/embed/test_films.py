@@ -105,6 +105,19 @@ def test_a_damaged_frame_is_passed_over_and_told(tmp_path):
     assert video.note == f"{path}: damaged frames passed over: 1"
 
 
+def test_damage_that_spreads_is_told(tmp_path):
+    """Frames between a break and the next key frame are shown as well as they can be."""
+    path = write_film(tmp_path / "film.ts", 40, RATE, late=0)
+    content = path.read_bytes()
+    lost = 188 * (len(content) // 188 // 2)
+    path.write_bytes(content[:lost] + content[lost + 3 * 188 :])
+    video = Video(path)
+    assert 0 < len(list(video.frames())) < 40
+    assert video.note == (
+        f"{path}: breaks in the stream: 1; frames from there to the next key frame may be wrong or missing"
+    )
+
+
 def test_transport_streams_in_one_another_go_on(tmp_path):
     """As recordings are joined: the clock starts anew."""
     one = write_film(tmp_path / "one.ts", 40, RATE)

@@ -33,6 +33,7 @@ def listed(tmp_path, name, text):
         ("l.csv", '"";"image";"note"\r"1";"a.jpg";"1,5"\r"2";"in/b c.PNG";""\r"3";"d.webp";"x;y"\r'),
         ("l.tsv", "label\tpath\n1\ta.jpg\n2\tin/b c.PNG\n3\td.webp\n"),
         ("l.csv", "image,path\nx,a.jpg\ny,in/b c.PNG\nz,d.webp\n"),
+        ("l.csv", "path,label\n,\na.jpg,1\nin/b c.PNG,2\nd.webp,3\n,\n"),
     ],
 )
 def test_the_paths_of_a_list_whatever_wrote_it(tmp_path, name, text):
@@ -58,11 +59,48 @@ def test_names_of_a_text_file_keep_their_spaces_and_commas(tmp_path):
         ("l.csv", "label,id\n1,2\n", "without a column 'path'; columns seen: label, id; allowed: path, "),
         ("l.csv", "label,path\n1,a.jpg\n2\n", r"a row of 1 columns: 2; the path is in column 2"),
         ("l.csv", 'path\n"a.jpg\nb.jpg\n', "l.csv: not a list of photos: "),
+        ("l.csv", "label,path\n1,a.jpg\n2,\n3,c.jpg\n", r"a row without a path, after a\.jpg"),
+        ("l.txt", '""\na.jpg\n', "a row without a path, after the first line"),
+        ("l.csv", "a.mp4,b.mp4\n", r"2 videos in its first line: a\.mp4, b\.mp4; allowed: one a line"),
     ],
 )
 def test_a_list_without_one_path_a_line_is_refused(tmp_path, name, text, said):
     with pytest.raises(DataError, match=rf"{name}: .*{said}" if "not a list" not in said else said):
         listed(tmp_path, name, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("l.txt", "my film, 1.mp4\nb.jpg\n"),
+        ("l.txt", '"my film, 1.mp4" 3\nb.jpg 4\n'),
+        ("l.csv", '"my film, 1.mp4",3\nb.jpg,4\n'),
+        ("l.tsv", "3\tmy film, 1.mp4\n4\tb.jpg\n"),
+        ("l.csv", 'id,Video\n3,"my film, 1.mp4"\n4,b.jpg\n'),
+    ],
+)
+def test_a_list_may_begin_with_a_film(tmp_path, name, text):
+    assert listed(tmp_path, name, text) == ["my film, 1.mp4", "b.jpg"]
+
+
+def test_a_list_of_which_nothing_is_there_is_refused_before_any_work(tmp_path):
+    """As where its folder was moved, or its paths are relative to another one."""
+    (tmp_path / "list.txt").write_text("in/a.png\nb.png\nfilm.mp4\n")
+    said = rf"list\.txt: none of the 3 files in it is there, the first of them {tmp_path}/in/a\.png; allowed: paths rel"
+    with pytest.raises(UserError, match=said):
+        Sources([tmp_path / "list.txt"]).check()
+    (tmp_path / "b.png").write_bytes(b"")
+    Sources([tmp_path / "list.txt"]).check()
+    (tmp_path / "list.csv").write_text("path,label\nb.png,1\n" + "b.png,2\n" * 2100 + ",3\n")
+    with pytest.raises(DataError, match="a row without a path"):  # behind the first piece
+        Sources([tmp_path / "list.csv"]).check()
+
+
+def test_a_folder_whose_name_ends_as_a_film_is_a_folder(tmp_path):
+    """As tools call the frames of a film."""
+    (tmp_path / "film.mp4").mkdir()
+    (tmp_path / "film.mp4" / "0.png").write_bytes(b"")
+    assert photos_of(tmp_path / "film.mp4") == [f"{tmp_path}/film.mp4/0.png"]
 
 
 def photos_of(*sources):

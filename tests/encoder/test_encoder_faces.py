@@ -1,5 +1,6 @@
 """Photos through the encoder give the faces that ``fecnet prepare`` makes of them, aligned or as they are."""
 
+import dataclasses
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,7 +18,7 @@ from fecnet.faces.recipe import FaceRecipe
 from fecnet.faces.square_faces import load_square
 from fecnet.prepare.extraction import Extraction
 from fecnet.prepare.fec import prepare_list
-from fecnet.prepare.labelled.class_folders import read_class_folders
+from fecnet.prepare.labelled.class_folders import read_folder
 from fecnet.prepare.labelled.labelled import prepare_labelled
 from tests.conftest import write_tiny
 from tests.faces.test_detect import DATA, YUNET, detector_or_skip, needs_faces
@@ -112,7 +113,7 @@ def test_pictures_of_any_size_become_what_prepare_makes_of_them(tmp_path, fit, c
         (tmp_path / "calm").rename(tmp_path / "moods" / "calm")
         pictures = [tmp_path / "moods" / "calm" / path.name for path in pictures]
         save(tmp_path / "moods" / "cross", [rng.integers(0, 256, (48, 48, 3), np.uint8) for _ in range(7)])
-        source = read_class_folders(tmp_path / "moods", "moods", size=48, classes=("calm", "cross"))
+        source = dataclasses.replace(read_folder(tmp_path / "moods"), size=48)
         prepare_labelled(source, tmp_path / "set", channels=channels, num_train_triplets=8, progress=False)
     split = "train" if fit == "whole" else "all"
     options = ("DATA.TRAIN_SPLIT", split, "DATA.EVAL_SPLITS", f"[{split}]", "DATA.REPORT_SPLITS", f"[{split}]")
@@ -168,7 +169,7 @@ def test_masks_and_hulls_are_made_anew(tmp_path, monkeypatch):
         (tmp_path / "moods").mkdir(exist_ok=True)
         save(tmp_path / "moods" / name, [rng.integers(8, 256, (80, 80, 3), np.uint8) for _ in range(5)])
     landmarks = LandmarkFaces(TemplateDetector(), mask=True, hull=True)
-    source = read_class_folders(tmp_path / "moods", "moods", size=48, classes=("calm", "cross"))
+    source = dataclasses.replace(read_folder(tmp_path / "moods"), size=48)
     prepare_labelled(source, tmp_path / "set", landmarks=landmarks, num_train_triplets=8, progress=False)
     options = ("DATA.TRAIN_SPLIT", "all", "DATA.EVAL_SPLITS", "[all]", "DATA.REPORT_SPLITS", "[all]")
     run = train_on(tmp_path / "set", tmp_path, *options)

@@ -64,6 +64,6 @@ def test_table():
     table = format_table({"net": found}).splitlines()
     assert table[0].split() == ["ONE", "TWO", "THREE", "ALL"]
     assert table[1].split() == ["net", "66.7", "100.0", "-", "75.0"]
-    assert table[2].split() == ["triplets", "3", "1", "0", "4"]
+    assert table[2].split() == ["triplets", "3", "1", "-", "4"]
     assert table[3:] == ["spread: squared distances between the faces of a triplet are 48.7 on average"]
     assert found.to_dict()["ALL"] == {"right": 3, "total": 4, "percent": 75.0}

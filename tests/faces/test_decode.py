@@ -189,6 +189,7 @@ def test_the_number_of_pixels_and_the_side_have_limits():
         (b"<html>404</html>", "not_an_image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n", "not_an_image"),
         (encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), "unsupported"),
+        (encoded(Image.fromarray(np.full((4, 4), 200, np.int32)), "TIFF"), "unsupported"),  # 32 bits: of no known scale
     ],
 )
 def test_what_is_no_photo_is_refused(data, reason):

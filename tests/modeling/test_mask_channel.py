@@ -129,7 +129,7 @@ def train(recipe, *overrides):
 
 
 def test_training_from_colour_weights_on_colour_and_mask(tmp_path, capsys):
-    colour = build_model(make_cfg(NECK="conv1x1", NECK_CHANNELS=16, FEATURE_DIM=16), 3).backbone
+    colour = build_model(make_cfg(BLOCKS=[1, 1], NECK="conv1x1", NECK_CHANNELS=16, FEATURE_DIM=16), 3).backbone
     torch.save(colour.state_dict(), tmp_path / "file.pt")
     recipe = masked_recipe(tmp_path)
     options = ("MODEL.PRETRAINED", tmp_path / "file.pt", "MODEL.PRETRAINED_ON", "nothing", "AUGMENT.BRIGHTNESS", 0.5)
@@ -145,7 +145,7 @@ def test_training_from_colour_weights_on_colour_and_mask(tmp_path, capsys):
 
 
 def test_a_frozen_backbone_that_cannot_see_the_mask_says_so(tmp_path, capsys):
-    colour = build_model(make_cfg(NECK="conv1x1", NECK_CHANNELS=16, FEATURE_DIM=16), 3).backbone
+    colour = build_model(make_cfg(BLOCKS=[1, 1], NECK="conv1x1", NECK_CHANNELS=16, FEATURE_DIM=16), 3).backbone
     torch.save(colour.state_dict(), tmp_path / "file.pt")
     options = (
         "MODEL.PRETRAINED",
@@ -160,7 +160,7 @@ def test_a_frozen_backbone_that_cannot_see_the_mask_says_so(tmp_path, capsys):
 
 
 def test_a_first_convolution_that_stays_random_is_not_frozen(tmp_path):
-    grey = build_model(make_cfg(NECK="conv1x1", NECK_CHANNELS=16, FEATURE_DIM=16), 1).backbone
+    grey = build_model(make_cfg(BLOCKS=[1, 1], NECK="conv1x1", NECK_CHANNELS=16, FEATURE_DIM=16), 1).backbone
     torch.save(grey.state_dict(), tmp_path / "file.pt")
     options = ("MODEL.PRETRAINED", tmp_path / "file.pt", "MODEL.PRETRAINED_ON", "nothing", "MODEL.FREEZE_BACKBONE")
     with pytest.raises(

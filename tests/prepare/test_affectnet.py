@@ -126,3 +126,59 @@ def test_two_lists_of_a_split_are_refused(tmp_path):
         write(tmp_path / name, f"{HEADER}\n")
     with pytest.raises(DataError, match=r"train\.csv, training\.csv; allowed: one list of each split"):
         read_affectnet(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "values"),
+    [
+        ("x,y,width,height", "4,6,20,22"),
+        ("Face X,Face Y,Face W,Face H", "4,6,20,22"),
+        ("left,top,right,bottom", "4,6,24.0,28"),
+        ("bbox_x1,bbox_y1,bbox_x2,bbox_y2", "4,6,24,28"),
+        ("face_xmin,face_ymin,face_xmax,face_ymax", "4,6,24,28"),
+    ],
+)
+def test_boxes_under_other_names_are_read_and_said(tmp_path, capsys, columns, values):
+    text = f"image,{columns},exp,val,aro\na.jpg,{values},1,0.5,-0.25\nb.jpg,nan,0,0,0,1,-2,-2\n"
+    source = read_affectnet(write(tmp_path / "affectnet_train.csv", text).parent)
+    (picture,) = source.pictures
+    assert (picture.box, picture.valence_arousal, picture.split) == ((4, 6, 24, 28), (0.5, -0.25), "train")
+    assert dropped(source) == {"train": {"bad_box": 1}}
+    assert "are read as the boxes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("columns", "seen"), [("bbox", "bbox"), ("face_x,face_y", "face_x, face_y"), ("x1,y1,x2", "x1, x2, y1")]
+)
+def test_boxes_of_an_unknown_form_are_refused(tmp_path, columns, seen):
+    text = f"image,{columns},label\na.jpg{',1' * columns.count(',')},1,1\n"
+    with pytest.raises(DataError, match=f"columns {seen} seem to be boxes; allowed: face_x, face_y, face_width"):
+        read_affectnet(write(tmp_path / "training.csv", text))
+
+
+@pytest.mark.parametrize("columns", ["width,height", "x", "facial_landmarks", "face_id"])
+def test_columns_that_are_no_boxes(tmp_path, columns):
+    text = f"image,{columns},label\na.jpg{',1' * columns.count(',')},1,1\n"
+    assert read_affectnet(write(tmp_path / "training.csv", text)).pictures[0].box == ()
+
+
+def test_affect_of_another_scale_is_said(tmp_path, capsys):
+    text = "image,label,valence,arousal\na.jpg,1,5,3\nb.jpg,1,-2,-2\nc.jpg,1,0.5,1\n"
+    source = read_affectnet(write(tmp_path / "training.csv", text))
+    assert [picture.valence_arousal for picture in source.pictures] == [None, None, (0.5, 1)]
+    assert "valence or arousal of 1 faces are outside of -1 to 1, not read" in capsys.readouterr().out
+
+
+def test_a_split_without_its_images_or_annotations_is_counted(tmp_path):
+    annotate(tmp_path / "train_set", "1", "1")
+    annotate(tmp_path / "val_set", "2", "2", image=False)
+    (tmp_path / "val_set/images").rmdir()
+    save(tmp_path / "test_set/images/3.jpg")
+    source = read_affectnet(tmp_path)
+    assert [
+        (split, picture.picture.is_file()) for (*_, split), picture in zip(found(source), source.pictures, strict=True)
+    ] == [
+        ("train", True),
+        ("val", False),
+    ]
+    assert dropped(source) == {"test": {"no_label": 1}}

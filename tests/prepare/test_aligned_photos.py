@@ -12,7 +12,8 @@ from PIL import Image
 import fecnet
 from fecnet.cli.main import main
 from fecnet.data.packed import PackedDataset
-from fecnet.faces.square_faces import load_square, to_grey
+from fecnet.faces.extract import grey_face
+from fecnet.faces.square_faces import load_square
 from fecnet.faces.turns import TurningDetector
 from fecnet.prepare import extraction as extraction_module
 from fecnet.prepare.extraction import Extraction, FaceShards, PhotoFaces
@@ -48,7 +49,9 @@ def write(folder, rows, header="path,label"):
 
 def pack(path, tmp_path, name="set", extraction=HOW, **keywords):
     keywords = {"size": 48, "workers": 1, "progress": False} | keywords
-    return prepare_labelled(read_csv_list(path), tmp_path / name, extraction=extraction, **keywords)
+    return prepare_labelled(
+        read_csv_list(path, allow_absolute=True), tmp_path / name, extraction=extraction, **keywords
+    )
 
 
 def faces_csv(path):
@@ -242,7 +245,7 @@ def test_the_command_aligns_lists_and_folders(tmp_path, images, squares, capsys,
     assert main(["prepare", source, str(given), str(tmp_path / "set"), *ALIGN, "--grey", "--workers", "1"]) == 0
     assert "no_face 1" in capsys.readouterr().out
     order = (0, 2, 1, 3) if source == "folder" else range(4)
-    expected = [to_grey(extract_face(images[k], Squares(), size=48).image_HWC) for k in order]
+    expected = [grey_face(extract_face(images[k], Squares(), size=48).image_HWC) for k in order]
     np.testing.assert_array_equal(PackedDataset(tmp_path / "set").faces_NHWC, np.stack(expected))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fecnet.prepare.labelled.class_labels import class_indices, free_classes
+from fecnet.prepare.labelled.class_labels import class_indices, free_classes, is_missing
 from fecnet.prepare.labelled.fer2013 import FER_CLASSES
 from fecnet.utils.errors import DataError
 
@@ -50,7 +50,24 @@ def test_forms_of_a_class_become_one_and_it_is_said(capsys):
 def test_numbers_beside_expressions_are_refused():
     with pytest.raises(DataError, match=r"list: labels '0', '3.0' beside 'happy'; allowed: numbers, or words"):
         free_classes(["3.0", "0", "happy"], "list")
+    with pytest.raises(DataError, match=r"list: labels '1', '10' beside 'other'; allowed"):
+        free_classes(["10", "1", "other"], "list")
+
+
+def test_numbers_that_are_not_whole_are_no_classes():
+    with pytest.raises(DataError, match=r"list: labels '-\.5', '0,25', '1{20}'; allowed: whole numbers, or words"):
+        free_classes(["1" * 20, "0,25", "-.5", "2"], "list")
+
+
+def test_words_that_begin_with_numbers_are_in_their_order():
+    assert free_classes(["10_x", "2_y", "1_z"], "list")[0] == ("1_z", "2_y", "10_x")
+    assert free_classes(["10_x", "2_y", "z"], "list")[0] == ("10_x", "2_y", "z")
+
+
+def test_what_tables_write_for_nothing():
+    assert all(map(is_missing, ("", " ", "NaN", "NA", "N/A", "<NA>", "null", "#N/A")))
+    assert not any(map(is_missing, ("None", "0", "neutral")))
 
 
 def test_many_labels_take_no_time():
-    assert len(free_classes([f"{number / 7}" for number in range(20_000)], "list")[0]) == 20_000
+    assert len(free_classes([f"x{number / 7}" for number in range(20_000)], "list")[0]) == 20_000

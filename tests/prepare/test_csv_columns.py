@@ -83,9 +83,9 @@ def test_splits_and_subjects_under_other_names(tmp_path, capsys):
     assert [split for *_, split in found(source)] == ["train", "public_test"]
     assert [picture.subject for picture in source.pictures] == ["S1", "S2"]
     assert "column 'usage' is read as the split" in capsys.readouterr().out
-    source = read(tmp_path, "path,label,set\na,1,train\nb,2,7\n")  # a set of something else
+    source = read(tmp_path, "path,label,set\na,1,5\nb,2,7\n")  # a set of something else
     assert {split for *_, split in found(source)} == {"all"}
-    assert "column 'set' is not read as the split, for it holds '7'" in capsys.readouterr().out
+    assert "column 'set' is not read as the split, for it holds '5'" in capsys.readouterr().out
 
 
 def test_the_command_names_columns(tmp_path):
@@ -99,3 +99,45 @@ def test_the_command_names_columns(tmp_path):
     assert main([*command, "--votes", "happy,sad", *columns[:2], "--overwrite"]) == 0
     assert main([*command, "--votes", "happy,sad", *columns, "--overwrite"]) == 2
     assert len(read_csv_votes(tmp_path / "list.csv", ["happy", "sad"], "where").pictures) == 2
+
+
+def test_splits_beside_other_words_are_refused(tmp_path):
+    """Else one stray word would put training and test faces together."""
+    with pytest.raises(DataError, match=r"column usage holds 'Training' and 'extra'; allowed: names of splits alone"):
+        read(tmp_path, "path,label,Usage\na,1,Training\nb,2,PublicTest\nc,2,extra\n")
+
+
+def test_fields_that_hold_nothing(tmp_path, capsys):
+    text = "path,label,split,subject\na,1,train,nan\nb,2,nan,\nnan,2,train,S\nd,NA,train,S\ne,2,train,'S'\nf,1,0,S\n"
+    source = read(tmp_path, text)
+    assert [(picture.source, picture.subject) for picture in source.pictures] == [("a", ""), ("e", "S")]
+    assert dropped(source) == {"unknown": {"bad_split": 2}, "train": {"no_path": 1, "no_label": 1}}
+    assert "line 7: split '0' is not read" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["/data/a.png", "C:\\data\\a.png", "\\\\server\\a.png"])
+def test_absolute_paths_are_asked_for(tmp_path, name):
+    file = write(tmp_path / "list.csv", f"path,happy,sad\nb.png,3,1\n{name},0,4\n")
+    with pytest.raises(DataError, match=r"list\.csv: line 3: an absolute path: .*a\.png; .*, or --allow-absolute"):
+        read_csv_votes(file, ["happy", "sad"])
+    assert len(read_csv_votes(file, ["happy", "sad"], allow_absolute=True).pictures) == 2
+
+
+def test_the_command_takes_absolute_paths(tmp_path):
+    image = save(tmp_path / "pictures/a.png")
+    write(tmp_path / "list.csv", f"path,label\n{image},happy\n")
+    command = ["prepare", "csv", str(tmp_path / "list.csv"), str(tmp_path / "out"), "--size", "8"]
+    assert main(command) == 2
+    assert main([*command, "--allow-absolute"]) == 0
+
+
+def test_one_path_in_several_forms(tmp_path):
+    save(tmp_path / "x/a.png")
+    source = read(tmp_path, "path,label\nx/a.png,happy\n./x/a.png,sad\nx\\a.png,sad\nfile://x/a.png,sad\n")
+    assert {picture.source for picture in source.pictures} == {"x/a.png"}
+    assert dropped(source) == {"all": {"bad_path": 1}}
+
+
+def test_two_columns_of_votes_for_one_class_are_refused(tmp_path):
+    with pytest.raises(DataError, match="votes: 'happy,sad,happiness'; allowed: two or more different classes"):
+        read_csv_votes(write(tmp_path / "list.csv", "path,happy,sad,happiness\n"), ["happy", "sad", "happiness"])

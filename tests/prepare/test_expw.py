@@ -25,6 +25,13 @@ def commas(line):
         [commas(line) for line in LINES],
         [commas(HEADER), *map(commas, LINES)],
         ["," + commas(HEADER), *(f"{row},{commas(line)}" for row, line in enumerate(LINES))],  # of a data-frame library
+        [
+            HEADER.replace("top face_box_left", "left face_box_top"),
+            *(
+                line.replace("28 113", "113 28")
+                for line in ["a b.jpg 0 28 113 226 141 2 0", "'c.jpg' 1 28 113 226 141 2 6"]
+            ),
+        ],
         [line.rpartition(" ")[0] + word for line, word in zip(LINES, (" Anger", " neutral"), strict=True)],
     ],
 )
@@ -42,3 +49,13 @@ def test_labels_from_one_and_unknown_words(tmp_path, capsys):
     assert "labels count from 1" in capsys.readouterr().out
     with pytest.raises(DataError, match=r"label\.lst: unknown labels 'bored', 'shy'"):
         read_expw(write(tmp_path / "label.lst", f"{line} bored\n{line} shy\n"))
+
+
+def test_boxes_may_be_broken_numbers_and_columns_may_lack(tmp_path):
+    source = read_expw(
+        write(tmp_path / "label.lst", "a.jpg 0 28.5 113 226 nan 22.9 1\na.jpg 1 28.5 113 226 141 22.9 1\n")
+    )
+    assert [picture.box for picture in source.pictures] == [(113, 28.5, 226, 141)]
+    assert dropped(source) == {"all": {"bad_line": 1}}
+    with pytest.raises(DataError, match=r"label\.lst: no column face_box_left; seen: image_name, face_id"):
+        read_expw(write(tmp_path / "label.lst", HEADER.replace("face_box_left", "left") + "\na.jpg 1 1 1 2 2 1 1\n"))

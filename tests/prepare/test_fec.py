@@ -230,7 +230,7 @@ def test_a_list_with_a_folder_of_pictures(tmp_path):
     assert np.array_equal(seen_colours(dataset, "train"), expected)
     assert dataset.triplets("train").odd_T.tolist() == [0, 2]
     assert coverage["photos"]["dropped"] == {"missing_file": 1}
-    assert coverage["triplets"]["train"]["dropped"]["one_face_missing"] == 1
+    assert coverage["triplets"]["train"]["dropped"] == {"photo_missing_file": 1}
     assert coverage["rows"]["train"]["dropped"]["bad_path"] == 1
 
 

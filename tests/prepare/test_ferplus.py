@@ -270,3 +270,17 @@ def test_real_data(tmp_path):
     assert coverage["fer"]["private_test"]["flagged"]["duplicate_in_train"] == 288
     noise = coverage["ferplus_noise30"]["train"]
     assert (noise["kept"], noise["changed"], noise["dropped"]["no_strict_majority"]) == (24_024, 7_207, 4_364)
+
+
+def test_empty_classes_are_warned_of_on_the_screen_and_in_the_coverage(tmp_path, capsys):
+    image, arrays = fixture_arrays()
+    gone = arrays["ferplus_votes"].argmax(axis=1) == FERPLUS_CLASSES.index("contempt")
+    arrays["ferplus_votes"][gone & (arrays["usage"] == 1), 7] = 0
+    arrays["emotion"][arrays["usage"] == 2] = 3
+    source = write(tmp_path / "source", arrays), hashlib.sha256(image.tobytes()).hexdigest()
+    warnings = prepare(source, tmp_path / "out")["warnings"]
+    assert warnings == {
+        "ferplus public_test": "no face of contempt",
+        "fer private_test": "no face of angry, disgust, fear, sad, surprise, neutral",
+    }
+    assert "warning: no face of contempt in split public_test of ferplus" in capsys.readouterr().out

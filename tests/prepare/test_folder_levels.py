@@ -258,3 +258,15 @@ def test_links_to_folders_are_followed_and_circles_are_not(tmp_path):
     (tmp_path / "in/b").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "in/a/again").symlink_to(tmp_path / "in")
     assert places(read_folder(tmp_path / "in")) == [("a", "all"), ("b", "all")]
+
+
+@pytest.mark.parametrize("names", [("train_happy", "train_sad", "test_happy"), ("happy-train", "sad-train", "sad-val")])
+def test_folders_that_name_split_and_class_in_one_are_refused(tmp_path, names):
+    with pytest.raises(DataError, match=r"name split and class in one; allowed: <split>/<class>"):
+        read_folder(grow(tmp_path, *(f"{name}/{name}.jpg" for name in names)))
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path):
+    (tmp_path / "fer.zip").touch()
+    with pytest.raises(DataError, match=r"fer\.zip: a file; expected: a folder; unpack archives first"):
+        read_folder(tmp_path / "fer.zip")

@@ -54,7 +54,7 @@ def test_faces_labels_and_coverage(tmp_path):
         LabelledPicture("0", picture(0), 0, "train", subject="S1", sequence="S1_2"),
         LabelledPicture("ü", good, 1, "train"),
         LabelledPicture("again", good, 1, "train"),
-        LabelledPicture("again", good, 2, "train"),
+        LabelledPicture("again", good, 1, "train"),
         LabelledPicture("gone", tmp_path / "gone.png", 1, "train"),
         LabelledPicture("broken", tmp_path / "broken.png", 1, "train"),
         LabelledPicture("page", tmp_path / "page.jpg", 1, "test"),
@@ -249,3 +249,20 @@ def test_grey_pixels_stay_as_they_are_in_either_kind():
     np.testing.assert_array_equal(load_square(grey, (), 8, grey=True)[..., 0], grey)
     np.testing.assert_array_equal(load_square(grey, (), 8, grey=False), np.repeat(grey[..., None], 3, axis=2))
     np.testing.assert_array_equal(load_square(np.repeat(grey[..., None], 3, axis=2), (), 8, grey=True)[..., 0], grey)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_rows_that_disagree_on_a_face_are_all_dropped(tmp_path, capsys, order):
+    pictures = [LabelledPicture("a", picture(0), 0, "train"), LabelledPicture("a", picture(0), 1, "test")]
+    pictures.append(LabelledPicture("b", picture(1), 1, "train"))
+    coverage = prepare(source(pictures[::order]), tmp_path / "out")
+    assert [row["source"] for row in faces_csv(tmp_path / "out")] == ["b"]
+    assert coverage["faces"]["dropped"] == {"labels_disagree": 2}
+    words = " and ".join(CLASSES[:2][::order])
+    assert f"warning: rows disagree on 1 faces, not read: a is {words}" in capsys.readouterr().out
+
+
+def test_the_first_image_that_is_missing_is_named(tmp_path):
+    gone = LabelledPicture("x", tmp_path / "x.png", 0, "train")
+    with pytest.raises(ValueError, match=r"missing_file 1; the first is .*x\.png$"):
+        prepare(source([gone]), tmp_path / "out")

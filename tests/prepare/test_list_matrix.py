@@ -60,6 +60,16 @@ def mirror_of_affectnet(folder):
     save(folder / "Test/anger/2.jpg", 2)
 
 
+def mirror_of_rafdb(folder):
+    write(folder / "train_labels.csv", "filename,emotion\ntrain_00001_aligned.jpg,4\n")
+    save(folder / "train/4/train_00001_aligned.jpg")
+
+
+def copy_of_affectnet(folder):
+    write(folder / "train.csv", "image,x1,y1,x2,y2,exp,val,aro\na.jpg,1,1,9,9,1,0.5,0.5\n")
+    save(folder / "a.jpg")
+
+
 def expw(folder):
     write(folder / "label/label.lst", "a.jpg 0 0 0 12 12 60.5 3\n")
     save(folder / "image/origin/a.jpg")
@@ -136,6 +146,8 @@ ROWS = [
         "affectnet",
     ),
     Row("arrays: `train_set", "affectnet IN", arrays_of_affectnet, AFFECT, "affectnet"),
+    Row("mirror `train_labels.csv`", "rafdb IN", mirror_of_rafdb, {"train": {"happiness"}}, "rafdb"),
+    Row("copy: `train.csv`", "affectnet IN", copy_of_affectnet, {"train": {"happy"}}, "affectnet"),
     Row(
         "mirror: `labels.csv`",
         "affectnet IN",
@@ -155,6 +167,13 @@ ROWS = [
         "list with two possible columns",
         "csv IN/list.csv --path-column file --label-column emotion",
         lambda folder: any_list(folder, "file,image,class,emotion\na.png,x,1,happy\n"),
+        {"all": {"happy"}},
+        "label",
+    ),
+    Row(
+        "list with absolute paths",
+        "csv IN/list.csv --allow-absolute",
+        lambda folder: any_list(folder, f"path,label\n{folder}/a.png,happy\n"),
         {"all": {"happy"}},
         "label",
     ),

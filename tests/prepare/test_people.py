@@ -152,6 +152,14 @@ def test_folders_jaffe_kdef_and_ckplus_have_people(tmp_path):
         assert (len(held), len(trained)) == (1, 3) and not held & trained
 
 
+def test_names_of_folders_in_another_encoding_are_people_too(tmp_path):
+    people = ("Ren\udce9", "p1", "p2")  # Latin-1
+    grow(tmp_path / "in", *(f"{name}/{word}/1.png" for name in people for word in ("happy", "sad")))
+    words = ("--levels", "subject/class", "--hold-out-subjects", "0.4")
+    assert prepare("folder", tmp_path / "in", tmp_path / "out", *words) == 0
+    assert set.union(*people_in(tmp_path / "out")[0].values()) == {"Ren\\xe9", "p1", "p2"}
+
+
 def test_what_cannot_be_held_out_is_one_line_and_leaves_nothing(tmp_path, capsys):
     split = write_list(tmp_path / "split", ["a,p,train", "b,p,test", "a,q,train"], "path,label,subject,split")
     nobody = write_list(tmp_path / "nobody", ["a", "b", "a"], "path,label")

@@ -11,6 +11,7 @@ from fecnet.data.packed import PackedDataset
 from fecnet.prepare.ferplus import prepare_ferplus
 from fecnet.prepare.labelled.ckplus import read_ckplus
 from fecnet.prepare.labelled.fer2013_labels import read_fer2013_labels
+from fecnet.prepare.labelled.ferplus_folders import find_ferplus_lists
 from fecnet.utils.errors import DataError
 from tests.prepare.test_fer2013_csv import write_csv_files
 from tests.prepare.test_ferplus import fixture_arrays
@@ -206,3 +207,28 @@ def test_generated_folders_that_do_not_fit_are_named(tmp_path):
         prepare(source, tmp_path / "out")
     with pytest.raises(DataError, match="FERPlus, which has votes but no labels of FER2013; read it by"):
         read_fer2013_labels(source)
+
+
+@pytest.mark.parametrize("form", ["[{}]", "{}.0"])
+def test_pixels_as_other_libraries_write_them(tmp_path, form):
+    text = pixel_text(1)
+    text = form.format(text.replace(" ", ", " if form[0] == "[" else ".0 "))
+    source = read_fer2013_labels(write(tmp_path / "fer2013.csv", f'emotion,pixels,Usage\n1,"{text}",Training\n'))
+    np.testing.assert_array_equal(source.pictures[0].picture, pixels(1))
+    bad = write(tmp_path / "fer2013.csv", f"emotion,pixels,Usage\n1,{pixel_text(1)}.5,Training\n")
+    assert dropped(read_fer2013_labels(bad)) == {"train": {"bad_pixels": 1}}
+
+
+def test_a_list_without_column_names_is_named(tmp_path):
+    write(tmp_path / "fer2013.csv", f"1,{pixel_text(1)},Training\n")
+    with pytest.raises(
+        DataError, match=r"fer2013\.csv: no column pixels; seen: 1, .*; allowed: emotion, pixels, Usage"
+    ):
+        read_fer2013_labels(tmp_path)
+
+
+def test_a_folder_of_the_generator_without_its_list_is_said(tmp_path, capsys):
+    generated(tmp_path, *few())
+    (tmp_path / "FER2013Test/label.csv").unlink()
+    assert set(find_ferplus_lists(tmp_path)) == {"FER2013Train", "FER2013Valid"}
+    assert "FER2013Test: warning: no label.csv, not read" in capsys.readouterr().out

@@ -35,12 +35,20 @@ def published(root, lines, where="EmoLabel/list_patition_label.txt"):
     "where", ["EmoLabel/list_patition_label.txt", "list_partition_label.txt", "a/EmoLabel/list_patition_label.txt"]
 )
 @pytest.mark.parametrize(
-    "line", ["{name} {label}", "{name},{label}.0", "{name}\t{label}", "{name} {label} 0.9", "{aligned} {label}"]
+    "line",
+    [
+        "{name} {label}",
+        "{name},{label}.0",
+        "{name}\t{label}",
+        "{stem} {label}",
+        "{name} {label} 0.9",
+        "{aligned} {label}",
+    ],
 )
 def test_lists(tmp_path, capsys, where, line):
     above = "a/" if where.startswith("a/") else ""
     grow(tmp_path, *(f"{above}Image/aligned/{aligned(name)}" for name in NAMES), f"{above}Image/original/{NAMES[0]}")
-    lines = [line.format(name=name, aligned=aligned(name), label=label(name)) for name in NAMES]
+    lines = [line.format(name=name, stem=name[:-4], aligned=aligned(name), label=label(name)) for name in NAMES]
     assert right(read_rafdb(published(tmp_path, lines, where)))
     assert ("columns after image and label in 14 rows, not read" in capsys.readouterr().out) == line.endswith("0.9")
 
@@ -77,7 +85,7 @@ def test_words_instead_of_numbers(tmp_path):
     root = published(tmp_path, ["train_00001.jpg Happy", "test_0001.jpg surprised", "train_00002.jpg nan"])
     source = read_rafdb(root)
     assert sorted(read(source).values()) == [("happiness", "train", ""), ("surprise", "test", "")]
-    assert dropped(source) == {"train": {"unknown_label": 1}}
+    assert dropped(source) == {"train": {"no_label": 1}}
 
 
 @pytest.mark.parametrize("first", [1, 0])
@@ -125,6 +133,7 @@ def mirror(root, *, names=NAMES, folder=label, header="image,label", row="{name}
         {"folder": lambda name: label(name) - 1},
         {"header": ",image,label", "row": "7,{name},{label}.0"},
         {"header": "image,label,emotion", "row": "{name},{label},x"},
+        {"header": "File Name,expression", "row": "{name},{label}"},
     ],
 )
 def test_the_mirror_with_lists(tmp_path, keywords):
@@ -177,7 +186,7 @@ def test_pictures_that_the_lists_do_not_name_are_counted(tmp_path):
             "image,label\ntrain_00001_aligned.jpg,1\n",
             "line 2: train_.*; allowed: images of split test",
         ),
-        ("train_labels.csv", "picture,number\n", "no column image, label"),
+        ("train_labels.csv", "picture,number\n", "no column label; seen: picture, number"),
         ("more/val_labels.csv", "image,label\n", "several lists: more/val_labels.csv"),
     ],
 )
@@ -194,3 +203,37 @@ def test_two_pictures_of_one_name_are_refused(tmp_path):
         DataError, match=r"train_00001_aligned.jpg is each of DATASET/train/1/.*, copies/train_00001.jpg"
     ):
         read_rafdb(root)
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.tsv", "data/rafdb.csv"])
+def test_one_list_of_any_name(tmp_path, name):
+    rows = [f"{name},{label(name)}" for name in NAMES]
+    grow(tmp_path, name, *(f"images/{aligned(name)}" for name in NAMES))
+    text = "\n".join(["filename,emotion", *rows])
+    (tmp_path / name).write_text(text.replace(",", "\t") if name.endswith(".tsv") else text)
+    assert right(read_rafdb(tmp_path))
+
+
+def test_a_list_of_another_name_is_compared_with_the_class_folders(tmp_path):
+    grow(tmp_path, "train/1/train_1.jpg", "train.csv")
+    (tmp_path / "train.csv").write_text("image,label\ntrain_1.jpg,4\n")
+    with pytest.raises(DataError, match=r"train\.csv: line 2: label 4, but the image is train/1/train_1\.jpg"):
+        read_rafdb(tmp_path)
+
+
+def test_a_list_that_is_passed_over_is_said(tmp_path, capsys):
+    root = published(tmp_path, ["train_1.jpg 4"], "list_patition_label.txt")
+    (root / "train_labels.csv").write_text("image,label\ntrain_1.jpg,1\n")
+    assert [place[0] for place in read(read_rafdb(root)).values()] == ["happiness"]
+    assert "reads list_patition_label.txt; not train_labels.csv" in capsys.readouterr().out
+
+
+def test_compound_words_in_a_list(tmp_path):
+    source = read_rafdb(published(tmp_path, ["train_1.jpg Happily_Surprised", "train_2.jpg sadly-angry"]))
+    assert (source.name, [picture.label for picture in source.pictures]) == ("rafdb_compound", [0, 3])
+
+
+def test_a_table_of_the_classes_is_no_list(tmp_path):
+    grow(tmp_path, "train/1/train_1.jpg", "classes.csv")
+    (tmp_path / "classes.csv").write_text("name,label\nsurprise,1\nfear,2\n")
+    assert [place[0] for place in read(read_rafdb(tmp_path)).values()] == ["surprise"]

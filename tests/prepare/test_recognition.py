@@ -53,6 +53,8 @@ def test_lists_of_the_page(tmp_path, row):
         ("a.csv", "http://a/b.jpg,0,1,0,1,http://a/c.jpg,0,1,0,1,http://a/d.jpg,0,1,0,1,ONE_CLASS_TRIPLET,a,1", "fec"),
         ("a.csv", "a.jpg,b.jpg,c.jpg,1,ONE_CLASS_TRIPLET", "list"),
         ("a.csv", "img1,img2,img3,label,type\na,b,c,1,ONE_CLASS_TRIPLET", "list"),
+        ("a.csv", "a,b,c,odd,rater\na.jpg,b.jpg,c.jpg,1,Ann", "triplets"),
+        ("a.csv", "img1,img2,img3,votes_1,votes_2,votes_3\na.jpg,b.jpg,c.jpg,1,0,3", "triplets"),
         ("a.csv", "path,label,x1,y1,x2,y2\na.jpg,happy,1,2,3,4", "csv"),
         ("label.lst", "a.jpg 0 1 1 9 9 50.0 3", "expw"),
     ],
@@ -60,6 +62,18 @@ def test_lists_of_the_page(tmp_path, row):
 def test_lists_by_their_first_lines(tmp_path, name, text, source):
     (tmp_path / name).write_text(text)
     assert recognise(tmp_path / name).source == source
+
+
+def test_absolute_paths_are_allowed_in_the_command(tmp_path):
+    (tmp_path / "a.csv").write_text(f"path,label\n{tmp_path / 'a.jpg'},happy\n{tmp_path / 'b.jpg'},sad")
+    assert recognise(tmp_path / "a.csv").words == (str(tmp_path / "a.csv"), "--allow-absolute")
+
+
+def test_lists_of_splits_of_affectnet_are_one_source(tmp_path):
+    for name in ("train.csv", "val.csv"):
+        (tmp_path / name).write_text("image,x1,y1,x2,y2,exp,val,aro\na.jpg,1,1,9,9,1,0.5,0.5\n")
+    fit = recognise(tmp_path)
+    assert (fit.source, fit.words) == ("affectnet", (str(tmp_path),))
 
 
 def test_arrays_by_their_names(tmp_path):

@@ -16,7 +16,7 @@ def test_triplets():
     assert cells(triplet_table({"fecnet": found})) == [
         [[], ["ONE"], ["TWO"], ["THREE"], ["ALL"]],
         [["fecnet"], ["25.0"], ["25.0"], ["–"], ["25.0"]],
-        [["triplets"], ["4"], ["4"], ["0"], ["4"]],
+        [["triplets"], ["4"], ["4"], ["–"], ["4"]],
     ]
 
 

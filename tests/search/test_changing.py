@@ -110,6 +110,8 @@ def test_what_cannot_be_removed_is_named_and_nothing_is(run, here, capsys):  # n
     assert "faces: holds no one/7.png, three; nothing was removed" in said
     assert "nothing would be left of its 4 vectors; delete the folder" in refused(capsys, "remove", "faces", "one")
     assert "two: no index here" in refused(capsys, "remove", "two", "one")
+    (here / "gone.csv").write_text("path,why\none/0.png,old\n,twice\n")  # no path is not the folder of the list
+    assert "gone.csv: a row without a path, after one/0.png" in refused(capsys, "remove", "faces", "gone.csv")
     assert state(here / "faces") == before
 
 

@@ -11,8 +11,8 @@ from fecnet.utils.class_words import class_word, find_class, unknown_words
     ("text", "word"),
     [
         *(("Angry", "anger"), ("ANGER", "anger"), (" fearful ", "fear"), ("0_angry", "anger"), ("03-Fear", "fear")),
-        *(("happiness", "happiness"), ("Surprised", "surprise"), ("contemptuous", "contempt"), ("smile_2", "smile_2")),
-        *(("3", "3"), ("No_Expression", "neutral"), ("disgusted", "disgust")),
+        *(("happiness", "happiness"), ("Surprised", "surprise"), ("contemptuous", "contempt"), ("smile_2", "smile 2")),
+        *(("3", "3"), ("No_Expression", "neutral"), ("disgusted", "disgust"), ("VERY-Happy", "very happy")),
     ],
 )
 def test_forms_of_a_word(text, word):
@@ -26,7 +26,10 @@ def test_classes_are_found_in_the_order_given():
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("3", 3), ("3.0", 3), (" 7. ", 7), ("-2.00", -2), ("3.5", None), ("", None), ("nan", None), ("1e3", None)],
+    [
+        *(("3", 3), ("3.0", 3), (" 7. ", 7), ("-2.00", -2), ("3.5", None), ("", None), ("nan", None), ("1e", None)),
+        *(("1.000000000000000000e+00", 1), ("2,0", 2), ("2,000", None), ("2.5e0", None), ("1e300", None)),
+    ],
 )
 def test_whole_numbers(text, number):
     assert whole_number(text) == number

@@ -6,11 +6,13 @@ the release of 2021, whose images are cropped faces.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from fecnet.prepare.labelled.affectnet_arrays import find_annotated, read_annotated
-from fecnet.prepare.labelled.affectnet_labels import AFFECTNET_CLASSES, affect, expressions, number
+from fecnet.prepare.labelled.affectnet_boxes import PUBLISHED, box_of, published_boxes
+from fecnet.prepare.labelled.affectnet_labels import AFFECTNET_CLASSES, affect, expressions, outside_affect
 from fecnet.prepare.labelled.label_files import Dropped, hash_of, is_inside, read_header, read_table, subfolders
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
 from fecnet.prepare.labelled.list_columns import need_column
@@ -18,9 +20,11 @@ from fecnet.prepare.labelled.split_words import split_name
 from fecnet.prepare.text_rows import whole_number
 from fecnet.utils.errors import DataError
 
+logger = logging.getLogger(__name__)
+
 _PATH, _LABEL = "subdirectory_filepath", "expression"
 _COLUMNS = (  # of a file without a header
-    *(_PATH, "face_x", "face_y", "face_width", "face_height", "facial_landmarks", _LABEL, "valence", "arousal"),
+    *(_PATH, *PUBLISHED, "facial_landmarks", _LABEL, "valence", "arousal"),
 )
 _FOLDERS = tuple(
     f"{kind}_Annotated{below}"
@@ -46,15 +50,18 @@ def read_affectnet(path: Path) -> LabelledSource:
         return read_annotated(path, folders)
     files = [path] if path.is_file() else _lists(path)
     if not files:
-        raise DataError(f"{path}: no training.csv or validation.csv, and no train_set/annotations")
+        others = "class folders are read by 'fecnet prepare folder'"
+        raise DataError(f"{path}: no training.csv or validation.csv, and no train_set/annotations; {others}")
     rows = [(file, row) for file in files for row in _rows(file)]
     index = expressions({row[_LABEL] for _, row in rows}, str(files[0] if len(files) == 1 else path))
-    roots = {file: _roots(file.parent, split_name(file.stem) or ALL) for file in files}
+    roots = {file: _roots(file.parent, _split_of(file)) for file in files}
+    if outside := sum(outside_affect(row.get("valence", ""), row.get("arousal", "")) for _, row in rows):
+        logger.info("%s: valence or arousal of %d faces are outside of -1 to 1, not read", path, outside)
     pictures, dropped = [], Dropped()
     for file, row in rows:
         picture = _picture(row, index[row[_LABEL]], roots[file])
         if isinstance(picture, str):
-            dropped.add(split_name(file.stem) or ALL, picture)
+            dropped.add(_split_of(file), picture)
         else:
             pictures.append(picture)
     return LabelledSource(
@@ -66,7 +73,7 @@ def _lists(path: Path) -> list[Path]:
     """The lists of splits, or else ``labels.csv``, of the first folder that has some: ``path`` or one below."""
     for folder in (path, *subfolders(path)) if path.is_dir() else ():
         tables = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".csv" and file.is_file())
-        splits = {file: split for file in tables if (split := split_name(file.stem))}
+        splits = {file: split for file in tables if (split := _split_of(file)) != ALL}
         if len({*splits.values()}) < len(splits):
             raise DataError(f"{folder}: {', '.join(file.name for file in splits)}; allowed: one list of each split")
         if found := list(splits) or [file for file in tables if file.stem.lower() == "labels"]:
@@ -74,8 +81,12 @@ def _lists(path: Path) -> list[Path]:
     return []
 
 
+def _split_of(file: Path) -> str:
+    return split_name(file.stem, ("affectnet", "affect", "net")) or ALL
+
+
 def _rows(file: Path) -> list[dict[str, str]]:
-    """The rows, with path and label under the published names."""
+    """The rows, with path, label, box, valence and arousal under the published names."""
     header = read_header(file)
     if len(header) == len(_COLUMNS) and whole_number(header[_COLUMNS.index(_LABEL)]) is not None:
         return [row for _, row in read_table(file, (_PATH, _LABEL), _COLUMNS)]
@@ -83,7 +94,10 @@ def _rows(file: Path) -> list[dict[str, str]]:
         need_column(file, header, "path", documented=_PATH),
         need_column(file, header, "label", documented=_LABEL),
     )
-    return [row | {_PATH: row[path], _LABEL: row[label]} for _, row in read_table(file, (path, label))]
+    rows = [row | {_PATH: row[path], _LABEL: row[label]} for _, row in read_table(file, (path, label))]
+    if {"val", "aro"} <= {*header} and not {"valence", "arousal"} & {*header}:
+        rows = [row | {"valence": row["val"], "arousal": row["aro"]} for row in rows]
+    return published_boxes(file, header, rows)
 
 
 def _roots(folder: Path, split: str) -> list[tuple[Path, str]]:
@@ -96,7 +110,7 @@ def _roots(folder: Path, split: str) -> list[tuple[Path, str]]:
 
 def _picture(row: dict[str, str], label: int | str, roots: Sequence[tuple[Path, str]]) -> LabelledPicture | str:
     """The face of a row, or the reason why there is none."""
-    name, box = row[_PATH].replace("\\", "/"), _box(row)
+    name, box = row[_PATH].replace("\\", "/"), box_of(row)
     if isinstance(label, str):
         return label
     if not name:
@@ -118,12 +132,3 @@ def _picture(row: dict[str, str], label: int | str, roots: Sequence[tuple[Path, 
         box=box,
         valence_arousal=affect(row.get("valence", ""), row.get("arousal", "")),
     )
-
-
-def _box(row: dict[str, str]) -> tuple[float, ...] | None:
-    """Left, top, right, bottom; empty where the file has no boxes: its images are face crops."""
-    if "face_x" not in row:
-        return ()
-    x, y, width, height = (number(row.get(f"face_{name}", "")) for name in ("x", "y", "width", "height"))
-    sound = all(abs(edge) < 1e6 for edge in (x, y, width, height)) and min(width, height) > 0
-    return (x, y, x + width, y + height) if sound else None

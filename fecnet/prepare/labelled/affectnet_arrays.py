@@ -25,12 +25,15 @@ _EXPRESSION = "_exp.npy"
 def find_annotated(path: Path) -> list[tuple[Path, str]]:
     """The folders with ``annotations`` and ``images``, and their splits: ``path`` itself, or one or two levels below.
 
+    Beside a folder with both, those of other splits with one of them are found too: what they lack is counted.
+
     Raises:
         DataError: several folders, of which one has no name of a split.
     """
     for level in levels(path):
-        found = [folder for folder in level if (folder / "annotations").is_dir() and (folder / "images").is_dir()]
-        if found:
+        has = {folder: [(folder / name).is_dir() for name in ("annotations", "images")] for folder in level}
+        if any(map(all, has.values())):
+            found = [folder for folder in level if all(has[folder]) or (any(has[folder]) and split_name(folder.name))]
             splits = [split_name(folder.resolve().name) for folder in found]
             if len(found) > 1 and (None in splits or len({*splits}) < len(splits)):
                 names = ", ".join(folder.name for folder in found)
@@ -74,13 +77,13 @@ def read_annotated(path: Path, folders: list[tuple[Path, str]]) -> LabelledSourc
 
 def _annotations(folder: Path) -> list[tuple[str, Path]]:
     """Name and file of each annotated face, by number."""
-    files = [file for file in (folder / "annotations").iterdir() if file.name.endswith(_EXPRESSION)]
+    files = list((folder / "annotations").glob(f"*{_EXPRESSION}"))
     named = [(file.name.removesuffix(_EXPRESSION), file) for file in files if not file.name.startswith(".")]
     return sorted(named, key=lambda found: (not found[0].isdecimal(), found[0].zfill(12), found[0]))
 
 
 def _images(folder: Path) -> dict[str, Path]:
-    files = sorted(file for file in (folder / "images").iterdir() if not file.name.startswith("."))
+    files = sorted(file for file in (folder / "images").glob("*") if not file.name.startswith("."))
     return {file.stem: file for file in files if file.suffix.lower() in PICTURE_SUFFIXES}
 
 

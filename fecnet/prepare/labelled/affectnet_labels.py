@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from fecnet.prepare.labelled.class_labels import class_indices, is_missing
-from fecnet.prepare.text_rows import whole_number
+from fecnet.prepare.text_rows import number, whole_number
 from fecnet.utils.errors import DataError
 
 AFFECTNET_CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")  # 0..7
@@ -48,9 +48,6 @@ def affect(valence: str, arousal: str) -> tuple[float, float] | None:
     return pair if all(abs(value) <= 1 for value in pair) else None
 
 
-def number(text: str) -> float:
-    """NaN if not a number."""
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
+def outside_affect(valence: str, arousal: str) -> bool:
+    """Whether one of them is a number that is neither in -1..1 nor the -2 of a missing one: another scale."""
+    return any(abs(value) > 1 and value != -2 for value in (number(valence), number(arousal)))

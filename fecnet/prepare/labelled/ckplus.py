@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fecnet.faces.picture_files import is_picture
 from fecnet.prepare.labelled.class_folders import read_class_folders
 from fecnet.prepare.labelled.label_files import Dropped, hash_of, picture_name, subfolders
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
@@ -109,9 +110,13 @@ def _read_published(path: Path, images: Path) -> LabelledSource:
     if emotions is None:
         raise DataError(f"{path}: no folder Emotion beside {images.name}")
     pictures, dropped = [], Dropped()
+    sequences = {(of.parent.name, of.name) for of in images.glob("*/*")}
+    for file in emotions.glob("*/*/*_emotion.txt"):
+        if (file.parent.parent.name, file.parent.name) not in sequences:
+            dropped.add(ALL, "missing_file")
     for subject in subfolders(images):
         for sequence in subfolders(subject):
-            frames = sorted(sequence.glob("*.png"))[-_FRAMES:]
+            frames = sorted(file for file in sequence.iterdir() if is_picture(file) and file.name[0] != ".")[-_FRAMES:]
             label = _emotion(emotions / subject.name / sequence.name)
             if isinstance(label, str):
                 dropped[ALL][label] += len(frames)

@@ -21,7 +21,7 @@ from fecnet.prepare.labelled.folder_levels import (
     split_of,
     splits_of,
 )
-from fecnet.prepare.labelled.label_files import Dropped, picture_name
+from fecnet.prepare.labelled.label_files import Dropped, escaped, picture_name
 from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSource
 from fecnet.prepare.labelled.picture_tree import PictureTree, read_tree
 from fecnet.prepare.text_rows import whole_number
@@ -124,7 +124,7 @@ def _read(
             dropped.add(split, "not_in_a_class_folder")
             continue
         file, label = tree.path.joinpath(*parts), index[folder_word(parts, levels.index(CLASS))]
-        person = "" if subject is None else parts[subject]
+        person = "" if subject is None else escaped(parts[subject])
         pictures.append(LabelledPicture(picture_name(file, tree.path), file, label, split, subject=person))
     return LabelledSource(name, tree.path, classes, pictures, size, channels, dropped)
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
 
 from fecnet.prepare.label_base import label_base
 from fecnet.prepare.text_rows import whole_number
-from fecnet.utils.class_words import EXPRESSIONS, class_word, find_class, unknown_words
+from fecnet.utils.class_words import class_word, find_class, unknown_words
 from fecnet.utils.errors import DataError
 
 logger = logging.getLogger(__name__)
 
+_MISSING = {"", "nan", "na", "n/a", "#n/a", "<na>", "null"}  # as pandas, R, spreadsheets and databases write nothing
+_NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+
 
 def is_missing(text: str) -> bool:
-    """Whether a field holds nothing; data-frame libraries also write ``nan``."""
-    return text.strip().lower() in ("", "nan")
+    """Whether a field holds nothing, in any of the ways in which tables write that."""
+    return text.strip().lower() in _MISSING
 
 
 def class_indices(written: Collection[str], classes: Sequence[str], name: str, *, published: int = 0) -> dict[str, int]:
@@ -48,20 +54,22 @@ def free_classes(written: Collection[str], name: str) -> tuple[tuple[str, ...], 
     """The classes that a list holds, and the index of each label: numbers by value, words by name.
 
     Several forms of one class (``happy``, ``Happiness``) become one class under our word, said in one line; a class in
-    one form only keeps its name.
+    one form only keeps its name. Words that all begin with a number (``0_angry``) are in the order of these.
 
     Raises:
-        DataError: numbers beside words of expressions: which number is which word is unknown.
+        DataError: numbers beside words: which number is which word is unknown; or numbers that are not whole.
     """
     numbers = {text: whole_number(text) for text in written}
     if written and None not in numbers.values():
         values = sorted({number for number in numbers.values() if number is not None})
         place = {value: index for index, value in enumerate(values)}
         return tuple(map(str, values)), {text: place[number] for text, number in numbers.items() if number is not None}
-    words = {text: class_word(text) if number is None else str(number) for text, number in numbers.items()}
-    counted = sorted(text for text, number in numbers.items() if number is not None)
-    if counted and (named := sorted(text for text, word in words.items() if word in EXPRESSIONS)):
+    named = sorted(text for text, number in numbers.items() if number is None)
+    if broken := [text for text in named if _NUMBER.fullmatch(text.strip())]:
+        raise DataError(f"{name}: labels {_some(broken)}; allowed: whole numbers, or words")
+    if counted := sorted(numbers.keys() - {*named}):
         raise DataError(f"{name}: labels {_some(counted)} beside {_some(named)}; allowed: numbers, or words")
+    words = {text: class_word(text) for text in named}
     forms: dict[str, list[str]] = {}
     for text in sorted(words):
         forms.setdefault(words[text], []).append(text)
@@ -69,9 +77,30 @@ def free_classes(written: Collection[str], name: str) -> tuple[tuple[str, ...], 
         if len(texts) > 1:
             logger.info("%s: labels %s are read as class %s", name, _some(texts), word)
     names = {word: texts[0] if len(texts) == 1 else word for word, texts in forms.items()}
-    classes = tuple(sorted(names.values()))
+    classes = tuple(sorted(names.values(), key=_order(names.values())))
     index = {name: place for place, name in enumerate(classes)}
     return classes, {text: index[names[word]] for text, word in words.items()}
+
+
+def empty_classes(classes: Sequence[str], label_M: np.ndarray) -> str:
+    """The classes without a face, as a warning; an empty text where there are none.
+
+    A net can neither learn such a class nor be measured on it.
+
+    Args:
+        classes: in label order.
+        label_M: the labels of a split, shape (M,).
+    """
+    counts_K = np.bincount(label_M, minlength=len(classes))
+    empty = [name for name, count in zip(classes, counts_K, strict=True) if not count]
+    return f"no face of {', '.join(empty)}" if empty else ""
+
+
+def _order(names: Collection[str]) -> Callable[[str], tuple[int, str]]:
+    """The key of sorting: by the numbers with which the names begin, if all do, else by name."""
+    numbers = {name: found[0] for name in names if (found := re.match(r"\d+(?=[ _.-])", name))}
+    whole = len(numbers) == len({*names})
+    return lambda name: (int(numbers[name]) if whole else 0, name)
 
 
 def _some(texts: Sequence[str]) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from fecnet.faces.picture_lists import tidy_path
+from fecnet.faces.picture_lists import is_absolute, system_path, tidy_path
 from fecnet.prepare.labelled.class_labels import free_classes, is_missing
-from fecnet.prepare.labelled.label_files import Dropped, hash_of, listed_picture, read_header, read_table
+from fecnet.prepare.labelled.label_files import Dropped, hash_of, read_header, read_table
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
 from fecnet.prepare.labelled.list_columns import USUAL, box_columns, find_column, need_column
 from fecnet.prepare.labelled.split_words import split_name
+from fecnet.utils.class_words import class_word
 from fecnet.utils.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,9 @@ class _Row(NamedTuple):
     box: tuple[float, ...] | None
 
 
-def read_csv_list(path: Path, path_column: str | None = None, label_column: str | None = None) -> LabelledSource:
+def read_csv_list(
+    path: Path, path_column: str | None = None, label_column: str | None = None, *, allow_absolute: bool = False
+) -> LabelledSource:
     """Read images listed in a CSV file, with paths relative to its folder.
 
     Columns of other usual names (``image``, ``emotion``, …) are read too, which is said in one line; others, such as
@@ -44,17 +47,19 @@ def read_csv_list(path: Path, path_column: str | None = None, label_column: str 
         path: the file.
         path_column: name of the column with the paths.
         label_column: name of the column with the labels.
+        allow_absolute: also take images by absolute paths, from anywhere.
 
     Raises:
-        DataError: no such file, not a CSV file, a column is missing or not unique, or boxes are no pixels.
+        DataError: no such file, not a CSV file, a column is missing or not unique, a column of splits holds other
+            names, numbers beside words as labels, boxes are no pixels, or an absolute path that is not allowed.
     """
     header = read_header(path)
     name = need_column(path, header, "path", path_column)
-    rows = _rows(path, header, name, need_column(path, header, "label", label_column))
-    classes, index = free_classes({row.label for row in rows if not is_missing(row.label)}, str(path))
+    rows = _rows(path, header, name, allow_absolute, label=need_column(path, header, "label", label_column))
+    classes, index = free_classes({row.label for row in rows if row.label}, str(path))
     pictures, dropped = [], Dropped()
     for row in rows:
-        fault = _fault(row) or ("no_label" if is_missing(row.label) else "")
+        fault = _fault(row) or ("" if row.label else "no_label")
         if fault:
             dropped.add(row.split or "unknown", fault)
         else:
@@ -62,7 +67,9 @@ def read_csv_list(path: Path, path_column: str | None = None, label_column: str 
     return LabelledSource("label", path, classes, pictures, 112, dropped=dropped, provenance=hash_of(path))
 
 
-def read_csv_votes(path: Path, classes: Sequence[str], path_column: str | None = None) -> LabelledSource:
+def read_csv_votes(
+    path: Path, classes: Sequence[str], path_column: str | None = None, *, allow_absolute: bool = False
+) -> LabelledSource:
     """Read images listed in a CSV file with one column per class: the number or share of annotators who chose it.
 
     The label is the class with most votes, the first of ``classes`` on a tie. Paths and splits as in ``read_csv_list``.
@@ -71,17 +78,23 @@ def read_csv_votes(path: Path, classes: Sequence[str], path_column: str | None =
         path: the file.
         classes: the columns, in label order.
         path_column: name of the column with the paths.
+        allow_absolute: as ``read_csv_list``.
 
     Raises:
-        DataError: as ``read_csv_list``; fewer than two classes, or a duplicate or reserved column name.
+        DataError: as ``read_csv_list``; fewer than two classes, two forms of one, or a reserved column name.
     """
     columns = [name.strip().lower() for name in classes]
-    if len(columns) < 2 or len(set(columns)) < len(columns) or not all(columns) or {*columns} & {*_OTHER_COLUMNS}:
+    if (
+        len(columns) < 2
+        or len({*map(class_word, columns)}) < len(columns)
+        or not all(columns)
+        or {*columns} & {*_OTHER_COLUMNS}
+    ):
         reserved = ", ".join(_OTHER_COLUMNS)
-        raise DataError(f"votes: {','.join(classes)!r}; allowed: two or more different columns, none of {reserved}")
+        raise DataError(f"votes: {','.join(classes)!r}; allowed: two or more different classes, none of {reserved}")
     pictures, dropped = [], Dropped()
     header = read_header(path)
-    for row in _rows(path, header, need_column(path, header, "path", path_column), votes=columns):
+    for row in _rows(path, header, need_column(path, header, "path", path_column), allow_absolute, votes=columns):
         votes = _votes(row.votes)
         fault = _fault(row) or (votes if isinstance(votes, str) else "")
         if fault or isinstance(votes, str):
@@ -92,51 +105,75 @@ def read_csv_votes(path: Path, classes: Sequence[str], path_column: str | None =
     return LabelledSource("votes", path, names, pictures, 112, dropped=dropped, provenance=hash_of(path))
 
 
-def _rows(path: Path, header: Sequence[str], name: str, label: str = "", votes: Sequence[str] = ()) -> list[_Row]:
+def _rows(
+    path: Path, header: Sequence[str], name: str, allow_absolute: bool, *, label: str = "", votes: Sequence[str] = ()
+) -> list[_Row]:
     split, subject = _split_column(path, header), find_column(path, header, "subject")
     edges = box_columns(path, header)
     needed = [column for column in (name, label, split, subject, *votes, *edges) if column]
-    rows = [
-        _Row(
-            tidy_path(row[name]),
-            row[label] if label else "",
-            _split(row[split] if split else ALL),
-            row[subject] if subject and not is_missing(row[subject]) else "",
-            tuple(row[column] for column in votes),
-            _box([row[edge] for edge in edges]),
+    rows: list[_Row] = []
+    told = False
+    for line, row in read_table(path, needed):
+        picture = _present(row[name])
+        if is_absolute(picture) and not allow_absolute:
+            raise DataError(
+                f"{path}: line {line}: an absolute path: {picture}; allowed: paths below {path.parent}, or "
+                "--allow-absolute"
+            )
+        rows.append(
+            _Row(
+                picture,
+                _present(row[label]) if label else "",
+                _split(_present(row[split])) if split else ALL,
+                _present(row[subject]) if subject else "",
+                tuple(row[column] for column in votes),
+                _box([row[edge] for edge in edges]),
+            )
         )
-        for _, row in read_table(path, needed)
-    ]
+        if split and not rows[-1].split and not told and (written := _present(row[split])):
+            logger.info("%s: line %d: split '%s' is not read; allowed: letters, digits and _", path, line, written)
+            told = True
     boxes = [row.box for row in rows if row.box]
     if boxes and max(map(max, boxes)) <= 1:
         raise DataError(f"{path}: boxes within 0 to 1 in {', '.join(edges)}; allowed: pixels of the picture")
     return rows
 
 
+def _present(text: str) -> str:
+    """A field without the quotes around it; empty where it holds nothing."""
+    text = tidy_path(text)
+    return "" if is_missing(text) else text
+
+
 def _split_column(path: Path, header: Sequence[str]) -> str | None:
-    """The column of the splits; under another name than ``split`` it has to hold names of splits only."""
+    """The column of the splits; under another name than ``split`` it has to hold names of splits only.
+
+    Raises:
+        DataError: a column that holds such names and others.
+    """
     if "split" in header:
         return "split"
     columns = [name for name in USUAL["split"] if name in header]
     other: dict[str, str] = {}
+    known: dict[str, str] = {}
     for _, row in read_table(path, columns) if columns else ():
-        other |= {
-            name: row[name] for name in columns if row[name] and name not in other and split_name(row[name]) is None
-        }
+        for name in columns:
+            if value := _present(row[name]):
+                (other if split_name(value) is None else known).setdefault(name, value)
     for name, value in other.items():
+        if name in known:
+            raise DataError(
+                f"{path}: column {name} holds '{known[name]}' and '{value}'; allowed: names of splits alone; call it "
+                "split to take any"
+            )
         logger.info("%s: column '%s' is not read as the split, for it holds '%s'", path, name, value)
     return find_column(path, [name for name in header if name not in other], "split")
 
 
 def _picture(path: Path, row: _Row, label: int, votes: tuple[float, ...] | None = None) -> LabelledPicture:
+    name = str(PurePosixPath(system_path(path.parent, row.path)))  # ./a.jpg is a.jpg
     return LabelledPicture(
-        row.path,
-        listed_picture(path.parent, row.path),
-        label,
-        row.split,
-        subject=row.subject,
-        box=row.box or (),
-        votes=votes,
+        name, path.parent / name, label, row.split, subject=row.subject, box=row.box or (), votes=votes
     )
 
 
@@ -150,7 +187,7 @@ def _fault(row: _Row) -> str:
     """Why the row has no image, or an empty string."""
     if not row.split:
         return "bad_split"
-    if "\0" in row.path:
+    if "\0" in row.path or "://" in row.path:
         return "bad_path"
     if row.box is None:
         return "bad_box"

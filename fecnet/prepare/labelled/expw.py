@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from fecnet.faces.picture_lists import tidy_path
 from fecnet.prepare.labelled.class_labels import class_indices, is_missing
 from fecnet.prepare.labelled.label_files import Dropped, hash_of, is_inside, read_lines, read_table
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
-from fecnet.prepare.text_rows import whole_number
+from fecnet.prepare.text_rows import number
+from fecnet.utils.errors import DataError
 
 EXPW_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # labels 0..6
 _NAME, _LABEL = "image_name", "expression_label"
@@ -20,6 +22,7 @@ _COLUMNS = (  # of a line; the confidence is published with this spelling, and i
     *(_NAME, "face_id_in_image", "face_box_top", "face_box_left", "face_box_right", "face_box_bottom"),
     *("face_box_cofidence", _LABEL),
 )
+_FAR = 1e6  # pixels
 _LISTS = ("label.lst", "label/label.lst")
 _FOLDERS = ("origin", "image/origin", "image", "images")
 
@@ -47,9 +50,8 @@ def read_expw(path: Path) -> LabelledSource:
     index = class_indices({row.get(_LABEL, "") for row in rows}, EXPW_CLASSES, str(file))
     pictures, dropped = [], Dropped()
     for row in rows:
-        edges = [whole_number(row.get(edge, "")) for edge in _EDGES]
-        box = tuple(float(edge) for edge in edges if edge is not None)
-        if len(box) < len(edges) or is_missing(row.get(_LABEL, "")):
+        box = tuple(number(row.get(edge, "")) for edge in _EDGES)
+        if not all(abs(edge) < _FAR for edge in box) or is_missing(row.get(_LABEL, "")):
             dropped.add(ALL, "bad_line")
         elif row[_LABEL] not in index:
             dropped.add(ALL, "unknown_label")
@@ -63,9 +65,15 @@ def read_expw(path: Path) -> LabelledSource:
 def _rows(file: Path) -> Iterator[dict[str, str]]:
     """Fields by column; a line with too few has none."""
     lines = read_lines(file)
-    if len(lines[0].split()) < len(_COLUMNS) and "," in lines[0]:
+    first = lines[0].lower().split()
+    named = _NAME in first
+    if (len(first) < len(_COLUMNS) and "," in lines[0]) or (named and first[0] != _NAME):
         yield from (row for _, row in read_table(file, (_NAME, _LABEL, *_EDGES), _COLUMNS))
         return
-    for line in lines[1:] if lines[0].endswith(_LABEL) else lines:
-        fields = line.rsplit(maxsplit=len(_COLUMNS) - 1)
-        yield dict(zip(_COLUMNS, fields, strict=True)) if len(fields) == len(_COLUMNS) else {}
+    columns = first if named else _COLUMNS
+    if lacking := [name for name in (_LABEL, *_EDGES) if name not in columns]:
+        raise DataError(f"{file}: no column {', '.join(lacking)}; seen: {', '.join(columns)}")
+    for line in lines[1:] if named else lines:
+        fields = line.rsplit(maxsplit=len(columns) - 1)  # a name may hold spaces
+        row = dict(zip(columns, fields, strict=True)) if len(fields) == len(columns) else {}
+        yield row | ({_NAME: tidy_path(row[_NAME])} if row else {})

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from fecnet.faces.recipe import FaceRecipe
-from fecnet.faces.square_faces import load_square, to_grey
+from fecnet.faces.square_faces import load_square
 from fecnet.prepare.extraction import Extraction, FaceShards, PhotoFaces, face_record
 from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSource
 from fecnet.utils.cores import usable_cores
@@ -89,7 +89,6 @@ class AlignedCutter:
         source: the images.
         path: the data set to write; shards of faces are kept in ``<path>.work`` until it is there.
         extraction: how faces are detected and aligned.
-        grey: one channel instead of three.
         workers: processes; 0 = one per core.
         progress: show a progress bar.
 
@@ -98,12 +97,12 @@ class AlignedCutter:
     """
 
     def __init__(
-        self, source: LabelledSource, path: Path, extraction: Extraction, *, grey: bool, workers: int, progress: bool
+        self, source: LabelledSource, path: Path, extraction: Extraction, *, workers: int, progress: bool
     ) -> None:
         if any(isinstance(picture.picture, np.ndarray) for picture in source.pictures):
             raise DataError(f"align: {source.origin} holds cut faces as pixels; allowed: sources of image files")
         detector = extraction.build_detector()
-        self._work, self._extraction, self._grey = path.with_name(f"{path.name}.work"), extraction, grey
+        self._work, self._extraction = path.with_name(f"{path.name}.work"), extraction
         self._workers, self._progress = workers, progress
         self._shards: FaceShards | None = None
         self.recipe = extraction.recipe(detector)
@@ -123,7 +122,7 @@ class AlignedCutter:
         for shard in self._shards.read():
             for face, image, points_52 in zip(shard["face"], shard["image"], shard["landmarks"], strict=True):
                 record = face_record(points_52, turned=self._extraction.try_turns)
-                yield int(face), CutFace(to_grey(image) if self._grey else image, record)
+                yield int(face), CutFace(image, record)
 
     def clean(self) -> None:
         """See ``FaceCutter``."""

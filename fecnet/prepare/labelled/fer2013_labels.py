@@ -15,7 +15,10 @@ from fecnet.prepare.labelled.fer2013 import (
     read_fer2013,
 )
 from fecnet.prepare.labelled.ferplus_folders import find_ferplus_lists
+from fecnet.prepare.labelled.label_files import read_header
 from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSource
+from fecnet.prepare.labelled.list_columns import seen_columns
+from fecnet.prepare.labelled.picture_tree import scan_tree
 from fecnet.prepare.labelled.pixel_rows import SIDE, find_pixel_files, read_pixel_files
 from fecnet.utils.errors import DataError
 
@@ -40,6 +43,9 @@ def read_fer2013_labels(path: Path) -> LabelledSource:
         raise DataError(
             f"{path}: FERPlus, which has votes but no labels of FER2013; read it by 'fecnet prepare ferplus'"
         )
+    if not scan_tree(path).pictures and (tables := [file for file in sorted(path.glob("*.csv")) if file.is_file()]):
+        seen = seen_columns(read_header(tables[0]))
+        raise DataError(f"{tables[0]}: no column pixels; seen: {seen}; allowed: emotion, pixels, Usage")
     return read_class_folders(path, "fer", size=SIDE, channels="grey", classes=FER_CLASSES, numbers=0)
 
 

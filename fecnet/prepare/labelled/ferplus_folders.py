@@ -34,7 +34,11 @@ def find_ferplus_lists(path: Path) -> dict[str, Path]:
         if len(roots) > 1:
             raise DataError(f"{path}: {', '.join(map(str, roots))} each hold FERPlus; give one of these folders")
         if roots:
-            return {name: roots[0] / name / _LIST for name in _FOLDERS if (roots[0] / name / _LIST).is_file()}
+            lists = {name: roots[0] / name / _LIST for name in _FOLDERS}
+            for file in lists.values():
+                if file.parent.is_dir() and not file.is_file():
+                    logger.warning("%s: warning: no %s, not read", file.parent, _LIST)
+            return {name: file for name, file in lists.items() if file.is_file()}
     return {}
 
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from fecnet.prepare.labelled.labelled_source import ALL
 from fecnet.prepare.labelled.picture_tree import Parts, PictureTree
-from fecnet.prepare.labelled.split_words import says_nothing, split_name, split_names
+from fecnet.prepare.labelled.split_words import name_words, says_nothing, split_name, split_names
 from fecnet.utils.class_words import EXPRESSIONS, class_word
 from fecnet.utils.errors import DataError
 
@@ -120,6 +120,7 @@ def free_levels(tree: PictureTree) -> Levels:
         raise DataError(f"{tree.path}: {seen}; allowed: <class>/*.jpg or <split>/<class>/*.jpg")
     first, rest = found[0], found[1:]
     names = tree.names(first)
+    _refuse_both_in_one(tree, names)
     plain = _with_split(tree, first, start)
     if split_names(names) or any(says_nothing(name) for name in names):  # splits or containers beside other names
         as_splits = [_levels({first: SPLIT, rest[0]: CLASS})] if rest and split_names(names) else []
@@ -132,6 +133,26 @@ def free_levels(tree: PictureTree) -> Levels:
         if rest and not any(len(parts) == first + 2 for parts in tree.pictures):  # nothing lies right in these folders
             _refuse(tree, [plain, _with_split(tree, rest[0], start)])
     return plain
+
+
+def _refuse_both_in_one(tree: PictureTree, names: Sequence[str]) -> None:
+    """Refuse folders such as ``train_happy`` beside ``test_happy``: their splits would become classes.
+
+    Raises:
+        DataError: all names begin with words of splits, or end with them, and have others beside.
+    """
+    for at in (0, -1):
+        words = [name_words(name) for name in names]
+        splits = {split_name(of[at]) for of in words if len(of) > 1}
+        if (
+            len(names) > 1
+            and all(len(of) > 1 for of in words)
+            and None not in splits
+            and not all(map(split_name, names))
+        ):
+            raise DataError(
+                f"{tree.path}: folders {_some(names)} name split and class in one; allowed: <split>/<class>"
+            )
 
 
 def _first_level(tree: PictureTree) -> int:

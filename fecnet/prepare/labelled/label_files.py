@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from fecnet.faces.picture_lists import separator_of, system_path
+from fecnet.faces.picture_lists import separator_of
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file
 
@@ -144,18 +144,17 @@ def levels(path: Path) -> Iterator[list[Path]]:
 
 def picture_name(picture: Path, root: Path) -> str:
     """The path of an image relative to ``root``, with ``/``; invalid UTF-8 bytes are escaped."""
-    relative = picture.relative_to(root).as_posix()
-    return os.fsencode(relative).decode("utf-8", "backslashreplace")
+    return escaped(picture.relative_to(root).as_posix())
+
+
+def escaped(name: str) -> str:
+    """The name of a file or folder as text that can be written; invalid UTF-8 bytes are escaped."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def hash_of(*paths: Path) -> dict[str, str]:
     """File name to sha256."""
     return {path.name: hash_file(path) for path in paths}
-
-
-def listed_picture(root: Path, name: str) -> Path:
-    """The image that a list names, with either kind of slash."""
-    return root / system_path(root, name)
 
 
 def is_inside(name: str) -> bool:

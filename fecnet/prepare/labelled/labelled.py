@@ -56,8 +56,9 @@ def prepare_labelled(
 
     Images are cropped to squares by ``load_square``, or their faces are detected and aligned. The training split comes
     first, each split in the order of the source. Images that are missing or do not decode, and repeated rows (image and
-    box), are counted as dropped. Pixel-identical faces are kept, flagged ``duplicate`` and, outside the training
-    split, ``duplicate_in_train``; they are in no triplet.
+    box), are counted as dropped; of repeated rows with different labels, all are.
+    Pixel-identical faces are kept, flagged ``duplicate`` and, outside the training split, ``duplicate_in_train``; they
+    are in no triplet.
 
     Without votes, triplets are two-class only: the odd face is the one with the other label. Labels do not determine
     the odd face where all three agree or all differ. With votes, triplets are of all types, see ``vote_triplets``;
@@ -70,8 +71,9 @@ def prepare_labelled(
         channels: ``grey`` or ``rgb``; by default that of the source.
         landmarks: adds a mask or crops along the landmark hull; faces without landmarks are kept, uncropped and with an
             empty mask. None = the square crops as they are.
-        extraction: detects and aligns the face of each image, or that in its box; its size is not used. Images without
-            a face are dropped, by reason, unless it keeps them. An interrupted call resumes. None = square crops.
+        extraction: detects and aligns the face of each image, or that in its box; its ``size`` and ``grey`` are not
+            used. Images without a face are dropped, by reason, unless it keeps them. An interrupted call resumes.
+            None = square crops.
         workers: threads that crop, or processes that detect; 0 = one per core.
         hold_out_subjects: output of ``parse_shares``: whole subjects of a source without splits go to ``val`` and
             ``test``, all others to ``train``; faces without a subject are people of their own. None = nobody.
@@ -104,8 +106,8 @@ def prepare_labelled(
     grey = channels == "grey"
     cutter: FaceCutter = SquareCutter(size, grey=grey, workers=workers, progress=progress)
     if extraction:
-        how = replace(extraction, size=size)
-        cutter = AlignedCutter(source, Path(path), how, grey=grey, workers=workers, progress=progress)
+        how = replace(extraction, size=size, grey=grey)
+        cutter = AlignedCutter(source, Path(path), how, workers=workers, progress=progress)
     writer = PackedWriter(
         path,
         num_faces=len(source.pictures),
@@ -119,7 +121,9 @@ def prepare_labelled(
         if not written.pictures:
             cutter.clean()
             reasons = _reasons(written.dropped)
-            raise DataError(f"{source.origin}: no readable picture; {reasons}{decoder_hint(reasons)}")
+            first = source.pictures[0].picture
+            example = f"; the first is {first}" if isinstance(first, Path) else ""
+            raise DataError(f"{source.origin}: no readable picture; {reasons}{decoder_hint(reasons)}{example}")
         writer.trim_faces()
         labels = _labels(written)
         if label_noise > 0 and TRAIN not in labels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -13,6 +14,8 @@ from fecnet.faces.landmark_faces import LandmarkFaces
 from fecnet.prepare.labelled.face_cutters import FaceCutter
 from fecnet.prepare.labelled.labelled_source import TRAIN, LabelledPicture, LabelledSource
 from fecnet.prepare.writer import PackedWriter, face_key
+
+logger = logging.getLogger(__name__)
 
 _CHUNK = 256  # faces held in memory before they are written
 
@@ -67,12 +70,31 @@ def write_faces(
 
 def _distinct(source: LabelledSource, written: Written) -> tuple[list[str], list[LabelledPicture]]:
     """Keys and images with the training split first, each with its box once; counts the others as dropped."""
+    disagree = _disagreements(source)
     distinct: dict[str, LabelledPicture] = {}
     for picture in sorted(source.pictures, key=lambda picture: picture.split != TRAIN):
         key = face_key(picture.source, picture.box)
-        if distinct.setdefault(key, picture) is not picture:
+        if key in disagree:
+            written.dropped[picture.split, "labels_disagree"] += 1
+        elif distinct.setdefault(key, picture) is not picture:
             written.dropped[picture.split, "repeated"] += 1
     return [*distinct], [*distinct.values()]
+
+
+def _disagreements(source: LabelledSource) -> set[str]:
+    """The keys of faces to which rows give different labels: none of their rows is taken, whatever the order."""
+    said: dict[str, LabelledPicture] = {}
+    found: dict[str, str] = {}
+    for picture in source.pictures:
+        key = face_key(picture.source, picture.box)
+        first = said.setdefault(key, picture)
+        if (first.label, first.votes) != (picture.label, picture.votes):
+            names = f"{source.classes[first.label]} and {source.classes[picture.label]}"
+            found.setdefault(key, f"{picture.source} is {names}")
+    if found:
+        example = next(iter(found.values()))
+        logger.warning("%s: warning: rows disagree on %d faces, not read: %s", source.origin, len(found), example)
+    return {*found}
 
 
 def _add_faces(

@@ -15,7 +15,7 @@ USUAL = {  # the documented name is that of the row
     "path": PATH_COLUMNS[1:],
     "label": (
         *("labels", "class", "class_name", "class_id", "expression", "emotion", "category", "target"),
-        *("expression_label", "emotion_label", "label_name"),
+        *("expression_label", "emotion_label", "label_name", "exp"),
     ),
     "split": ("usage", "set", "subset", "partition"),
     "subject": ("subject_id", "person", "person_id", "identity"),

@@ -58,7 +58,8 @@ def scan_tree(path: Path) -> PictureTree:
         DataError: no such folder.
     """
     if not path.is_dir():
-        raise DataError(f"{path}: no such folder")
+        seen = "a file; expected: a folder; unpack archives first" if path.is_file() else "no such folder"
+        raise DataError(f"{path}: {seen}")
     tree = PictureTree(path)
     _add(tree, path, (), {path.resolve()})
     tree.pictures.sort()

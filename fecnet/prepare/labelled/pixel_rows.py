@@ -111,10 +111,10 @@ def read_pixel_rows(path: Path) -> Iterator[PixelRow]:
 
 def _image(text: str) -> np.ndarray | None:
     try:
-        pixels = np.array(text.split(), dtype=np.int64)
-    except (ValueError, OverflowError):
+        pixels = np.array(text.strip(" [](){}").replace(",", " ").split(), dtype=np.float64)  # "[70, 80.0, …]" too
+    except ValueError:
         return None
-    if pixels.size != SIDE * SIDE or pixels.min() < 0 or pixels.max() > 255:
+    if pixels.size != SIDE * SIDE or not ((pixels >= 0) & (pixels <= 255) & (pixels == pixels.round())).all():
         return None
     return pixels.astype(np.uint8).reshape(SIDE, SIDE)
 

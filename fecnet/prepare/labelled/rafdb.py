@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from fecnet.prepare.labelled.class_folders import read_class_folders
-from fecnet.prepare.labelled.class_labels import class_indices
+from fecnet.prepare.labelled.class_labels import class_indices, is_missing
 from fecnet.prepare.labelled.label_files import hash_of, picture_name
 from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSource
 from fecnet.prepare.labelled.picture_tree import read_tree
@@ -54,7 +54,7 @@ def read_rafdb(path: Path) -> LabelledSource:
     for row in rows:
         label, parts = labels.get(row.label), found.of(row)
         if label is None:
-            dropped.add(row.split, "unknown_label")
+            dropped.add(row.split, "no_label" if is_missing(row.label) else "unknown_label")
             continue
         if in_folder.get(parts[-2] if len(parts) > 1 else "", label) != label:
             raise DataError(
@@ -69,8 +69,7 @@ def read_rafdb(path: Path) -> LabelledSource:
 
 def _read_folders(path: Path) -> LabelledSource:
     folders = {name for parts in read_tree(path).pictures for name in parts[:-1]}
-    compound = any(find_class(name, RAFDB_COMPOUND_CLASSES) is not None for name in folders)
-    name, classes = _COMPOUND if compound else _label_set(folders, path)
+    name, classes = _label_set(folders, path)
     return read_class_folders(path, name, size=_SIZE, classes=classes, numbers=1)
 
 
@@ -83,6 +82,7 @@ def _label_set(labels: Collection[str], place: Path) -> tuple[str, tuple[str, ..
     numbers = {number for number in map(whole_number, labels) if number is not None}
     last = len(RAFDB_COMPOUND_CLASSES)
     whole = numbers in ({*range(1, last + 1)}, {*range(last)})
+    whole = whole or any(find_class(label, RAFDB_COMPOUND_CLASSES) is not None for label in labels)
     if "compound" in (place.name.lower(), place.parent.name.lower(), place.parent.parent.name.lower()) or whole:
         logger.info("%s: compound expressions, %d classes", place, last)
         return _COMPOUND

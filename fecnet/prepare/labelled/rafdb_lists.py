@@ -9,14 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
-from fecnet.prepare.labelled.label_files import Dropped, is_inside, read_lines, read_table
+from fecnet.faces.picture_files import is_picture
+from fecnet.faces.picture_lists import column_name
+from fecnet.prepare.labelled.label_files import Dropped, is_inside, read_header, read_lines, read_table
 from fecnet.prepare.labelled.labelled_source import ALL
+from fecnet.prepare.labelled.list_columns import USUAL, need_column
 from fecnet.prepare.labelled.picture_tree import Parts, PictureTree, scan_tree
 from fecnet.prepare.labelled.split_words import name_words, split_name
 from fecnet.utils.errors import DataError
 
 logger = logging.getLogger(__name__)
 
+_TABLES = (".csv", ".tsv")
+_IMAGE, _LABEL = "image", "label"  # columns of the CSV mirror
 _LISTS = {"list_patition_label.txt", "list_partition_label.txt"}  # published with the first spelling
 _WHOLE_PHOTOS = "original"  # folder of the photos that the aligned faces were cut from
 
@@ -38,9 +43,16 @@ def find_lists(path: Path) -> tuple[Path, list[Path]]:
     """
     if path.is_file():
         return _root_of(path), [path]
-    names = [parts for parts in scan_tree(path).others if parts[-1].lower() in _LISTS or _is_csv_list(parts[-1])]
-    texts = [parts for parts in names if parts[-1].lower() in _LISTS]
+    others = scan_tree(path).others
+    texts = [parts for parts in others if parts[-1].lower() in _LISTS]
+    tables = [parts for parts in others if parts[-1].lower().endswith(_TABLES)]
+    names = [parts for parts in tables if _is_csv_list(parts[-1])] or [
+        parts for parts in tables if _has_columns(path.joinpath(*parts))
+    ]
     lists = texts or names
+    if texts and names:
+        unread = ", ".join("/".join(parts) for parts in names)
+        logger.info("%s: reads %s; not %s", path, "/".join(texts[0]), unread)
     if len(texts) > 1:
         lists = [parts for parts in texts if "basic" in (part.lower() for part in parts)]
         logger.info("%s: %d lists; read: that of the folder basic", path, len(texts))
@@ -49,12 +61,24 @@ def find_lists(path: Path) -> tuple[Path, list[Path]]:
     if len(folders) > 1 or (len(texts) > 1 and len(lists) != 1):
         found = ", ".join("/".join(parts) for parts in texts or names)
         raise DataError(f"{path}: several lists: {found}; give the path of one, or of its folder")
-    return (_root_of(files[0]) if files else path), files
+    return (_root_of(files[0]) if texts else path), files
 
 
 def _is_csv_list(name: str) -> bool:
-    stem, _, suffix = name.rpartition(".")
-    return suffix.lower() == "csv" and bool({"label", "labels"} & {*name_words(stem)}) and split_name(stem) is not None
+    stem = name.rpartition(".")[0]
+    return bool({"label", "labels"} & {*name_words(stem)}) and _split_of_list(stem) is not None
+
+
+def _has_columns(file: Path) -> bool:
+    """Whether a CSV file of any name lists images with labels; not a table of the classes, for instance."""
+    names = {column_name(name): name for name in read_header(file)}
+    paths, labels = ([names[usual] for usual in (what, *USUAL[what]) if usual in names] for what in ("path", "label"))
+    first = next((row for _, row in read_table(file, ())), {}) if paths and labels else {}
+    return any(is_picture(first.get(column, "")) for column in paths)
+
+
+def _split_of_list(stem: str) -> str | None:
+    return split_name(stem, ("raf", "rafdb", "db"))
 
 
 def _root_of(file: Path) -> Path:
@@ -69,7 +93,7 @@ def read_rows(files: Sequence[Path]) -> tuple[list[Row], Dropped]:
     """
     rows, dropped = [], Dropped()
     for file in files:
-        for row in _csv_rows(file) if file.suffix.lower() == ".csv" else _text_rows(file):
+        for row in _csv_rows(file) if file.suffix.lower() in _TABLES else _text_rows(file):
             if not row.split:
                 dropped.add("unknown", "bad_line")
             elif not is_inside(row.image):
@@ -92,12 +116,14 @@ def _text_rows(file: Path) -> list[Row]:
 
 
 def _csv_rows(file: Path) -> list[Row]:
-    rows, split = [], split_name(file.stem)
-    for line, row in read_table(file, ("image", "label")):
-        place, named = f"{file}: line {line}", _split_of(row["image"])
+    rows, split, header = [], _split_of_list(file.stem), read_header(file)
+    image = need_column(file, header, "path", documented=_IMAGE)
+    label = need_column(file, header, "label", documented=_LABEL)
+    for line, row in read_table(file, (image, label)):
+        place, named = f"{file}: line {line}", _split_of(row[image])
         if split and named and named != split:
-            raise DataError(f"{place}: {row['image']}; allowed: images of split {split}, as the list's name says")
-        rows.append(Row(place, row["image"], row["label"], split or named or ""))
+            raise DataError(f"{place}: {row[image]}; allowed: images of split {split}, as the list's name says")
+        rows.append(Row(place, row[image], row[label], split or named or ""))
     return rows
 
 
@@ -136,8 +162,8 @@ class RafdbPictures:
         if len(found) > 1:
             same = ", ".join("/".join(parts) for parts in found)
             raise DataError(f"{row.place}: {name} is each of {same}; allowed: one image of a name")
-        stem, dot, suffix = name.rpartition(".")
-        return found[0] if found else ("Image", "aligned", f"{stem.removesuffix('_aligned')}_aligned{dot}{suffix}")
+        suffix = PureWindowsPath(name).suffix if is_picture(name) else ".jpg"
+        return found[0] if found else ("Image", "aligned", f"{_stem(name).removesuffix('_aligned')}_aligned{suffix}")
 
     def unlisted(self) -> Counter[str]:
         """By split, the number of images that no row has named."""
@@ -146,4 +172,9 @@ class RafdbPictures:
 
 
 def _key(name: str) -> str:
-    return name.rpartition(".")[0].lower().removesuffix("_aligned")
+    return _stem(name).lower().removesuffix("_aligned")
+
+
+def _stem(name: str) -> str:
+    """A name in a list, which may lack the suffix of the image."""
+    return name.rpartition(".")[0] if is_picture(name) else name

@@ -6,8 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
+from fecnet.prepare.labelled.class_labels import empty_classes
 from fecnet.prepare.labelled.label_noise import SplitLabels
 from fecnet.prepare.labelled.labelled_faces import Written
 from fecnet.prepare.labelled.labelled_source import TRAIN, LabelledSource
@@ -23,17 +22,15 @@ def warn_of_splits(source: LabelledSource, written: Written, labels: Mapping[str
     """
     warnings = {}
     for split in labels:
-        told = [text for text in (_empty_classes(source, labels[split]), _known_people(written, labels, split)) if text]
+        told = [
+            text
+            for text in (empty_classes(source.classes, labels[split].label_M), _known_people(written, labels, split))
+            if text
+        ]
         if told:
             warnings[split] = "; ".join(told)
             logger.warning("%s: warning: %s in split %s", source.origin, warnings[split], split)
     return {"warnings": warnings} if warnings else {}
-
-
-def _empty_classes(source: LabelledSource, labels: SplitLabels) -> str:
-    counts_K = np.bincount(labels.label_M, minlength=len(source.classes))
-    empty = [name for name, count in zip(source.classes, counts_K, strict=True) if not count]
-    return f"no face of {', '.join(empty)}" if empty else ""
 
 
 def _known_people(written: Written, labels: Mapping[str, SplitLabels], split: str) -> str:

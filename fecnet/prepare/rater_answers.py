@@ -1,0 +1,166 @@
+"""Reads the answers of raters to triplets of own photos: a row an answer, or a row a triplet with its votes.
+
+What is wrong in a row refuses the file, by line: a wrong row of one's own table is a mistake to mend. Rows without an
+answer and ties are dropped and counted.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fecnet.prepare.answer_rows import AnswerRow, AnswerTable
+from fecnet.prepare.text_rows import Tally
+from fecnet.prepare.triplet_rows import MAX_VOTES, Annotations, TripletRows, check_usable
+from fecnet.utils.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+ANSWER_REASONS = (
+    "no_answer",  # the field is empty, or nobody voted
+    "tie",  # two faces, or all three, have the most votes
+)
+
+
+def read_answers(path: Path, *, allow_absolute: bool = False, progress: bool = True) -> dict[str, Annotations]:
+    """Read a table with a header, columns in any order.
+
+    With ``a,b,c,odd,rater`` a row is an answer: the odd one by the name of its face, by its column, or by 1..3 (0..2
+    where the table holds a 0 and no 3). Rows of the same three faces are one triplet, in whichever order a rater saw
+    them. With ``a,b,c,votes_a,votes_b,votes_c`` a row is a triplet; ``odd`` beside the votes decides a tie. ``type``,
+    ``split`` and ``subject_a,subject_b,subject_c`` are optional.
+
+    Args:
+        path: the table; names of faces are paths relative to a folder that the caller knows.
+        allow_absolute: keep absolute paths.
+        progress: show a progress bar.
+
+    Returns:
+        Triplets by split, in order of first appearance, with every answer; annotators are numbered over all splits.
+
+    Raises:
+        DataError: a column lacks or occurs twice; a row that cannot be, which is named; no row that can be used.
+    """
+    table = AnswerTable(path, allow_absolute, progress)
+    base = table.label_base()
+    triplets = _Triplets(path)
+    for row in table.rows(base):
+        triplets.add(row)
+    return triplets.finish()
+
+
+@dataclass(slots=True)
+class _Triplet:
+    """The answers to three faces, which stand in the order of the first row; ``answers`` are 0..2."""
+
+    line: int
+    faces: tuple[str, str, str]
+    kind: int
+    split: str
+    votes: list[int]
+    odd: int | None = None  # by a column beside the votes
+    raters: list[str] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+
+    def result(self) -> int | None:
+        """The odd face, 0..2; None for a tie."""
+        if self.odd is not None:
+            return self.odd
+        most = max(self.votes)
+        return self.votes.index(most) if self.votes.count(most) == 1 else None
+
+
+class _Triplets:
+    """The triplets of a table, put together row by row.
+
+    Args:
+        path: of the table, for messages.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._triplets: dict[tuple[str, ...], _Triplet] = {}  # by their faces in order of names
+        self._tallies: dict[str, Tally] = {}  # by split
+        self._subjects: dict[str, str] = {}
+
+    def add(self, row: AnswerRow) -> None:
+        """Add a row.
+
+        Raises:
+            DataError: it contradicts itself or an earlier row.
+        """
+        tally = self._tallies.setdefault(row.split, Tally(ANSWER_REASONS))
+        tally.num_read += 1
+        self._add_subjects(row)
+        if not any(row.votes) if row.votes is not None else row.odd is None:
+            tally.drop("no_answer", row.line, row.text)
+            return
+        known = self._triplets.get(key := tuple(sorted(row.faces)))
+        if known is None:
+            known = self._triplets[key] = _Triplet(row.line, row.faces, row.kind, row.split, [0, 0, 0])
+        elif row.votes is not None:
+            raise self._fault(row, f"the triplet of line {known.line} again; allowed: one row for a triplet")
+        elif (row.kind, row.split) != (known.kind, known.split):
+            raise self._fault(row, f"another type or split than in line {known.line}; allowed: one for a triplet")
+        if row.votes is not None:
+            self._vote(known, row, row.votes)
+        elif row.odd is not None:
+            self._answer(known, row, known.faces.index(row.faces[row.odd]))
+
+    def _vote(self, triplet: _Triplet, row: AnswerRow, votes: list[int]) -> None:
+        triplet.votes, triplet.odd = votes, row.odd
+        if row.odd is not None and votes[row.odd] < max(votes):
+            text = ", ".join(map(str, votes))
+            raise self._fault(row, f"odd is {row.faces[row.odd]}, but the votes are {text}; allowed: most votes")
+
+    def _answer(self, triplet: _Triplet, row: AnswerRow, answer: int) -> None:
+        if row.rater in triplet.raters:
+            raise self._fault(
+                row, f"rater {row.rater!r} answers the triplet of line {triplet.line} again; allowed: one answer each"
+            )
+        triplet.raters.append(row.rater)
+        triplet.answers.append(answer)
+        triplet.votes[answer] += 1
+        if triplet.votes[answer] > MAX_VOTES:
+            raise self._fault(row, f"more than {MAX_VOTES} raters chose {triplet.faces[answer]}")
+
+    def _add_subjects(self, row: AnswerRow) -> None:
+        for face, subject in zip(row.faces, row.subjects, strict=bool(row.subjects)):
+            if subject and self._subjects.setdefault(face, subject) != subject:
+                raise self._fault(
+                    row, f"{face} shows {subject!r}, before {self._subjects[face]!r}; allowed: one person a face"
+                )
+
+    def _fault(self, row: AnswerRow, what: str) -> DataError:
+        return DataError(f"{self._path}: line {row.line}: {what}")
+
+    def finish(self) -> dict[str, Annotations]:
+        """The arrays by split.
+
+        Raises:
+            DataError: no row of a split can be used.
+        """
+        annotators: dict[str, int] = {}
+        rows = {split: TripletRows(self._path, tally, annotators=annotators) for split, tally in self._tallies.items()}
+        for triplet in self._triplets.values():
+            _add(rows[triplet.split], triplet)
+        tables = {split: found.finish(1, self._subjects) for split, found in rows.items()}
+        check_usable(dict.fromkeys(tables, self._path), tables)
+        if self._subjects:
+            faces = {face for triplet in self._triplets.values() for face in triplet.faces}
+            if unknown := len(faces - self._subjects.keys()):
+                logger.info("%s: %d of %d faces without a subject: strangers to all", self._path, unknown, len(faces))
+        return tables
+
+
+def _add(rows: TripletRows, triplet: _Triplet) -> None:
+    odd = triplet.result()
+    if odd is None:
+        text = f"{', '.join(triplet.faces)}: votes {', '.join(map(str, triplet.votes))}"
+        for _ in triplet.answers or [0]:  # each of its rows
+            rows.tally.drop("tie", triplet.line, text)
+        return
+    faces = [rows.face_at(face, None) for face in triplet.faces]
+    numbers = [answer + 1 for answer in triplet.answers]
+    rows.add(triplet.line, faces, odd + 1, triplet.kind, [0, *triplet.votes], triplet.raters, numbers)
