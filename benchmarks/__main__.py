@@ -32,6 +32,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "faces",
     "boxes",
     "extraction",
+    "packing",
     "embedding",
     "search",
     "export",

@@ -21,6 +21,7 @@ SETS = {  # label set: classes in order, channels
     "ckplus": (CKPLUS_CLASSES, ["grey"]),
     "rafdb": (RAFDB_CLASSES, ["R", "G", "B"]),
     "affectnet": (AFFECTNET_CLASSES, ["R", "G", "B"]),
+    "label": (("angry", "happy", "sad"), ["R", "G", "B"]),
 }
 FACES = 24  # of a split
 TWO_ITERATIONS = shlex.split(

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import boxes, ckplus, gpu, record
+from benchmarks import boxes, ckplus, gpu, packing, record
 from benchmarks.readme import readme
 from fecnet.faces.detections import detections
 from tests.conftest import ROOT
@@ -54,6 +54,12 @@ def test_the_gap_of_ckplus_protocols_by_hand(capsys, monkeypatch, tmp_path):
     leaking = {"mean": {"accuracy": 96.0, "mean_class_accuracy": 92.5, "macro_f1": 93.0}}
     honest = {"mean": {"accuracy": 91.5, "mean_class_accuracy": 93.0, "macro_f1": 93.0}}
     assert ckplus.gap_to(leaking, honest) == {"accuracy": 4.5, "mean_class_accuracy": -0.5, "macro_f1": 0.0}
+
+
+def test_packing_without_photos_is_not_measured(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("FECNET_FACES", str(tmp_path))
+    assert packing.run(quick=True) == {}
+    assert capsys.readouterr().out.endswith("is absent: not measured\n")
 
 
 class Half:

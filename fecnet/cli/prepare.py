@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fecnet.cli.prepare_faces import add_faces, read_faces
 from fecnet.cli.prepare_fec import add_fec, add_list, add_triplets, natural
 from fecnet.utils.errors import UserError
 
 if TYPE_CHECKING:
-    from fecnet.faces.landmark_faces import LandmarkFaces
     from fecnet.prepare.labelled.labelled_source import LabelledSource
 
 # Labelled sources, by their name in fecnet/prepare/labelled/readers.py: help, what IN is.
@@ -40,7 +41,8 @@ _LABELLED = {
     ),
     "csv": (
         "any list of images",
-        "CSV file with the columns path,label and optionally split,subject, or other usual names; or with votes",
+        "CSV file with the columns path,label and optionally split,subject and boxes x1,y1,x2,y2 in pixels, or other "
+        "usual names; or with votes",
     ),
 }
 
@@ -48,8 +50,9 @@ _LABELLED = {
 def add(parser: argparse.ArgumentParser) -> None:
     """Describe the sources and their options."""
     parser.epilog = (
-        f"'SOURCE --help' lists the options of a source. Labelled sources ({', '.join(_LABELLED)}) take --mask and "
-        "--hull: an attention channel and a crop from the landmarks of each face."
+        f"'SOURCE --help' lists the options of a source. Labelled sources ({', '.join(_LABELLED)}) take --align, which "
+        "detects and aligns the face of each photo, or --mask and --hull: an attention channel and a crop from the "
+        "landmarks of each square face."
     )
     sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
 
@@ -98,7 +101,14 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="columns with the votes for each class, instead of the column label; allows triplets of all three types",
     )
 
+    auto = sources.add_parser("auto", help="say which source fits a folder or file, and why; prepares nothing")
+    auto.description = "Say which source fits, by names and first lines, and the command to type. Nothing is prepared."
+    auto.add_argument("input", type=Path, metavar="IN", help="folder or file")
+    auto.set_defaults(run=_recognise)
+
     for name, source in sources.choices.items():
+        if name == "auto":
+            continue
         source.add_argument("path", type=Path, help="folder to write, such as datasets/demo")
         if name not in ("fec", "list", "triplets"):  # nothing is random there
             source.add_argument("--seed", type=natural, default=0, help="random seed (default 0)")
@@ -128,7 +138,7 @@ def _add_labelled(parser: argparse.ArgumentParser, wanted: str) -> None:
         "test; all others are train. For sources with subjects and without splits; before triplets are made",
     )
     _add_label_noise(parser)
-    _add_landmarks(parser)
+    add_faces(parser)
     parser.set_defaults(run=_prepare_labelled)
 
 
@@ -142,20 +152,17 @@ def _add_label_noise(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_landmarks(parser: argparse.ArgumentParser) -> None:
-    marks = parser.add_argument_group(
-        "landmarks",
-        "Five points, detected on the packed square face. Faces without a detection are kept, uncropped and with a "
-        "mask of zeros; the coverage counts them.",
-    )
-    marks.add_argument(
-        "--mask", action="store_true", help="add an attention channel that peaks at eyes, nose and mouth"
-    )
-    marks.add_argument("--hull", action="store_true", help="crop to the enlarged convex hull of the landmarks")
-    marks.add_argument(
-        "--detector", choices=("mtcnn", "yunet"), default="mtcnn", help="detector of the landmarks (default mtcnn)"
-    )
-    marks.add_argument("--detector-model", type=Path, metavar="FILE", help="YuNet's .onnx file")
+def _recognise(options: argparse.Namespace) -> int:
+    from fecnet.prepare.recognition import recognise
+
+    fit = recognise(options.input)
+    name = options.input.resolve()
+    target = f"datasets/{name.stem if name.is_file() else name.name}"
+    print(f"{options.input}: {fit.source} fits: {fit.why}")
+    print(shlex.join(["fecnet", "prepare", fit.source, *fit.words, target]))
+    if fit.source in ("csv", "folder", "kdef", "jaffe", "triplets"):
+        print("photos that show more than the face: with --align")
+    return 0
 
 
 def _prepare_synthetic(options: argparse.Namespace) -> int:
@@ -183,13 +190,15 @@ def _prepare_labelled(options: argparse.Namespace) -> int:
     from fecnet.prepare.people import parse_shares
 
     shares = None if options.hold_out_subjects is None else parse_shares(options.hold_out_subjects)
-    landmarks = _landmarks(options)  # first: a missing detector should not cost a long reading
+    landmarks, extraction = read_faces(options)  # first: a missing detector should not cost a long reading
     prepare_labelled(
         _read_labelled(options),
         options.path,
         size=options.size,
         channels="grey" if options.grey else None,
         landmarks=landmarks,
+        extraction=extraction,
+        workers=options.workers,
         hold_out_subjects=shares,
         num_train_triplets=options.triplets,
         num_eval_triplets=options.eval_triplets,
@@ -217,25 +226,6 @@ def _read_labelled(options: argparse.Namespace) -> LabelledSource:
     return read_csv_list(
         options.input, options.path_column, options.label_column, allow_absolute=options.allow_absolute
     )
-
-
-def _landmarks(options: argparse.Namespace) -> LandmarkFaces | None:
-    """What is to be made of landmarks, or None.
-
-    Raises:
-        UserError: the detector cannot be built, or its model is given and nothing for it to do.
-    """
-    from fecnet.faces.detect import build_detector
-    from fecnet.faces.landmark_faces import LandmarkFaces
-
-    if not (options.mask or options.hull):
-        if options.detector_model:
-            raise UserError(
-                f"--detector-model {options.detector_model}: nothing to detect; give --mask, --hull or both with it"
-            )
-        return None
-    detector = build_detector(options.detector, model_path=options.detector_model or "")
-    return LandmarkFaces(detector, mask=options.mask, hull=options.hull)
 
 
 def _report(options: argparse.Namespace) -> int:

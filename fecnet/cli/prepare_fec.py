@@ -119,6 +119,14 @@ def _add_faces(parser: argparse.ArgumentParser, *, detector: str) -> None:
     faces.set_defaults(default_detector=detector)
     faces.add_argument("--grey", action="store_true", help="one channel (default: three)")
     faces.add_argument("--detector-model", type=Path, metavar="FILE", help="YuNet's .onnx file")
+    add_alignment(faces)
+    faces.add_argument(
+        "--workers", type=natural, default=0, help="processes that extract faces (default: one per core)"
+    )
+
+
+def add_alignment(faces: argparse._ActionsContainer) -> None:
+    """Describe how faces are detected and aligned, for all sources of photos."""
     faces.add_argument(
         "--margin",
         type=float,
@@ -129,15 +137,12 @@ def _add_faces(parser: argparse.ArgumentParser, *, detector: str) -> None:
         "--no-face",
         choices=("drop", "box"),
         default="drop",
-        help="boxes without a detection: drop, or use the box unaligned (default drop)",
+        help="without a detection: drop, or use the box, or the whole photo without one, unaligned (default drop)",
     )
     faces.add_argument(
         "--no-refine", action="store_true", help="faster; less accurate landmarks, lower recall of rotated faces"
     )
     add_try_turns(faces)
-    faces.add_argument(
-        "--workers", type=natural, default=0, help="processes that extract faces (default: one per core)"
-    )
 
 
 def _extraction(options: argparse.Namespace) -> Extraction:

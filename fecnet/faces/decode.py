@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import errno
 import io
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,6 +76,18 @@ class Photo(NamedTuple):
     scale: int
 
 
+class Picture(NamedTuple):
+    """A photo as Pillow holds it, for what Pillow goes on with: no copy of the pixels is made.
+
+    Attributes:
+        image: RGB, upright.
+        scale: see ``Photo``.
+    """
+
+    image: Image.Image
+    scale: int
+
+
 def decode_image(source: bytes | str | Path, *, max_pixels: int = MAX_PIXELS, min_side: int = 1) -> np.ndarray:
     """Decode an image as a viewer shows it.
 
@@ -95,8 +108,9 @@ def decode_image(source: bytes | str | Path, *, max_pixels: int = MAX_PIXELS, mi
         OSError: the file cannot be opened, or is not a regular file: a pipe may block, a device may not end.
     """
     if isinstance(source, bytes):
-        return _decode(io.BytesIO(source), f"image of {len(source)} bytes", max_pixels, min_side).image_HWC
-    return _decode_file(Path(source), max_pixels, min_side).image_HWC
+        name = f"image of {len(source)} bytes"
+        return _pixels(_decode(io.BytesIO(source), name, max_pixels, min_side).image, name)
+    return _pixels(_decode_file(Path(source), max_pixels, min_side).image, str(source))
 
 
 def read_photo(path: str | Path, *, halve: bool = False) -> Photo | str:
@@ -111,6 +125,17 @@ def read_photo(path: str | Path, *, halve: bool = False) -> Photo | str:
         The photo; or the reason of failure: ``missing_file``, ``cannot_open`` (folder, no permission, a name too long
         or with a NUL), or a key of ``REASONS``.
     """
+    picture = read_picture(path, halve=halve)
+    if isinstance(picture, str):
+        return picture
+    try:
+        return Photo(_pixels(picture.image, str(path)), picture.scale)
+    except UnreadableImage as error:
+        return error.reason
+
+
+def read_picture(path: str | Path, *, halve: bool = False) -> Picture | str:
+    """``read_photo`` that leaves the pixels to Pillow."""
     if "\0" in str(path):  # not a valid file name
         return "cannot_open"
     try:
@@ -132,14 +157,14 @@ def count_pictures(path: str | Path) -> int:
         return 1
 
 
-def _decode_file(path: Path, max_pixels: int = MAX_PIXELS, min_side: int = 1, *, halve: bool = False) -> Photo:
-    if path.exists() and not path.is_file():
+def _decode_file(path: Path, max_pixels: int = MAX_PIXELS, min_side: int = 1, *, halve: bool = False) -> Picture:
+    if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     with path.open("rb") as file:
         return _decode(file, str(path), max_pixels, min_side, halve=halve)
 
 
-def _decode(file: io.IOBase, name: str, max_pixels: int, min_side: int, *, halve: bool = False) -> Photo:
+def _decode(file: io.IOBase, name: str, max_pixels: int, min_side: int, *, halve: bool = False) -> Picture:
     with quiet(), without_limit():
         image = _open(file, name)
         width, height = image.size
@@ -152,16 +177,27 @@ def _decode(file: io.IOBase, name: str, max_pixels: int, min_side: int, *, halve
         halve = halve and width * height > _HALVED_PIXELS
         try:
             if halve:
-                return Photo(np.array(_upright(_halved(image))), 2)
+                return Picture(_upright(_halved(image)), 2)
             image.load()
-            return Photo(np.array(to_rgb(_upright(image))), 1)
+            return Picture(to_rgb(_upright(image)), 1)
         except UnreadableImage:
             raise
         except MemoryError as error:
-            raise UnreadableImage(name, "too_large", f"no memory for {width}×{height} pixels") from error
+            raise _too_large(name, image) from error
         except Exception as error:  # decoders raise various exceptions for damaged files
             reason = "truncated" if "truncated" in str(error).lower() else "damaged"
             raise UnreadableImage(name, reason, f"{image.format}: {_one_line(error)}") from error
+
+
+def _pixels(image: Image.Image, name: str) -> np.ndarray:
+    try:
+        return np.array(image)
+    except MemoryError as error:
+        raise _too_large(name, image) from error
+
+
+def _too_large(name: str, image: Image.Image) -> UnreadableImage:
+    return UnreadableImage(name, "too_large", f"no memory for {image.width}×{image.height} pixels")
 
 
 def _halved(image: Image.Image) -> Image.Image:
@@ -197,11 +233,10 @@ def _one_line(error: Exception) -> str:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Apply the orientation; an unreadable one is ignored, as in viewers."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:
-        return image
+    """Apply the orientation, without a copy where there is none; an unreadable one is ignored, as in viewers."""
+    with suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -30,9 +30,9 @@ class Face(NamedTuple):
     """An aligned face and its location; box and landmarks in pixels of the photo."""
 
     image_HWC: np.ndarray  # uint8, shape (size, size, 3)
-    landmarks_52: np.ndarray  # float32; NaN where the given box was used without a detection
-    box_4: np.ndarray  # float32, detected; the given box where it was used without a detection
-    score: float  # 0 where the given box was used without a detection
+    landmarks_52: np.ndarray  # float32; NaN where the box, or the whole photo, was used without a detection
+    box_4: np.ndarray  # float32, detected; else what was used
+    score: float  # 0 without a detection
 
 
 def extract_faces(
@@ -56,7 +56,7 @@ def extract_faces(
             it, and the face with the largest overlap is used. Without a box (None) it processes the whole photo, and
             the largest face is used.
         margin: context around a box for the detector, as a fraction of its longer side, on each side.
-        no_face: where no face is detected in a box: ``drop`` it, or crop the ``box`` itself.
+        no_face: where no face is detected: ``drop`` it, or crop the ``box`` itself, the whole photo without a box.
 
     Returns:
         The face of each photo, or a key of ``REASONS``.
@@ -127,8 +127,10 @@ def _aligned(
         except UserError:  # one face of many must not end the run
             return "bad_points"
         return Face(face_HWC, landmarks_52, found.boxes_K4[best], float(found.scores_K[best]))
-    if box_4 is None or no_face == "drop":
+    if no_face == "drop":
         return "no_face"
+    if box_4 is None:
+        return whole_face(image_HWC, None, size)
     face_HWC = crop_box(image_HWC, box_4, _BOX_MARGIN, size)
     return Face(face_HWC, np.full((5, 2), np.nan, np.float32), box_4.astype(np.float32), 0.0)
 

@@ -34,7 +34,7 @@ class FaceRecipe:
         refine: see ``build_detector``.
         try_turns: see ``build_detector``.
         margin: context around a box for the detector, as a fraction of its longer side.
-        no_face: where no face was detected in a box: ``drop`` it, or the ``box`` was used.
+        no_face: where no face was detected: ``drop`` it, or the ``box``, or the whole image without one, was used.
         template: landmarks of an aligned face, as fractions of its side; empty without ``align``.
     """
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from fecnet.faces.align import MOST_SIDES
-from fecnet.faces.decode import read_photo
+from fecnet.faces.decode import read_picture
 
 
 def load_square(picture: Path | np.ndarray, box: tuple[float, ...], size: int, *, grey: bool) -> np.ndarray | str:
@@ -32,11 +32,14 @@ def load_square(picture: Path | np.ndarray, box: tuple[float, ...], size: int, *
         ``read_photo``.
     """
     if isinstance(picture, Path):
-        photo = read_photo(picture, halve=not box)
-        if isinstance(photo, str):
-            return photo
-        picture = photo.image_HWC
-    image = Image.fromarray(picture).convert("L" if grey else "RGB")
+        read = read_picture(picture, halve=not box)
+        if isinstance(read, str):
+            return read
+        image = read.image
+    else:
+        image = Image.fromarray(picture)
+    if image.mode != (mode := "L" if grey else "RGB"):
+        image = image.convert(mode)
     square = _square_of(box, *image.size) if box else _central_square(*image.size)
     if square is None:
         return "bad_box"

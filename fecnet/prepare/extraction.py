@@ -5,9 +5,11 @@ Shape suffixes: F faces requested, K faces found, S side of a face, C its channe
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import multiprocessing
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -25,6 +27,7 @@ from fecnet.faces.detect import build_detector
 from fecnet.faces.detections import Detector
 from fecnet.faces.extract import Face, NoFace, extract_faces, grey_face, whole_face
 from fecnet.faces.recipe import FaceRecipe, aligned_template
+from fecnet.faces.turns import quarter_turn
 from fecnet.utils.cores import usable_cores
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file, read_arrays, replace_arrays
@@ -44,7 +47,7 @@ class Extraction:
         detector: a name of ``build_detector``; empty = crop the box, or the whole image, without detection.
         model: weights file of the detector, where it needs one.
         margin: context around a box for the detector, as a fraction of its longer side.
-        no_face: where the detector finds no face in a box: ``drop`` it or use the ``box``.
+        no_face: where the detector finds no face: ``drop`` it, or use the ``box``, or the whole image without one.
         refine: see ``build_detector``.
         try_turns: see ``build_detector``.
         grey: one channel instead of three.
@@ -119,11 +122,15 @@ class PhotoFaces:
         path: the image file.
         faces: indices of the faces, unique over all photos.
         boxes: left, right, top, bottom of each as fractions of width and height; NaN for the whole image.
+        in_pixels: the boxes are in pixels of the image, as a viewer shows it.
+        stamp: what changes when the file does, where it may change between runs.
     """
 
     path: Path
     faces: Sequence[int]
     boxes: Sequence[Sequence[float]]
+    in_pixels: bool = False
+    stamp: Sequence[int] = ()
 
 
 class FaceShards:
@@ -217,10 +224,18 @@ class FaceShards:
         for number in range(len(self._shards)):
             yield read_arrays(self._path(number), names, kind="shard of faces")
 
+    def delete(self) -> None:
+        """Delete the shards, and the folder above where nothing else is in it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self._folder.parent.rmdir()
+
     def _path(self, number: int) -> Path:
         """File of a shard, named by its content, so that a shard of other photos is never used."""
         wanted = [
-            (str(photo.path), list(photo.faces), [list(box) for box in photo.boxes]) for photo in self._shards[number]
+            (str(photo.path), list(photo.faces), [list(box) for box in photo.boxes])
+            + ((photo.in_pixels, *photo.stamp) if photo.in_pixels or photo.stamp else ())
+            for photo in self._shards[number]
         ]
         return self._folder / f"{number:06d}-{hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:12]}.npz"
 
@@ -287,7 +302,7 @@ def extract_photos(
         for face, box in zip(photo.faces, photo.boxes, strict=True):
             numbers.append(face)
             images.append(image_HWC)
-            boxes.append(_in_pixels(box, image_HWC))
+            boxes.append(_in_pixels(box, image_HWC, scaled=photo.in_pixels))
             scales[face] = read.scale
         pixels += image_HWC.shape[0] * image_HWC.shape[1]
         if pixels > _BATCH_PIXELS:
@@ -315,10 +330,24 @@ def _cut(
     return extract_faces(images, detector, size=extraction.size, boxes=boxes, **how)
 
 
-def _in_pixels(box_lrtb: Sequence[float], image_HWC: np.ndarray) -> np.ndarray | None:
-    """x1, y1, x2, y2 in pixels; None for the whole image."""
+def _in_pixels(box_lrtb: Sequence[float], image_HWC: np.ndarray, *, scaled: bool) -> np.ndarray | None:
+    """x1, y1, x2, y2 in pixels; None for the whole image. ``scaled``: the box is in pixels already."""
     left, right, top, bottom = box_lrtb
     if np.isnan(left):
         return None
-    height, width = image_HWC.shape[:2]
+    height, width = (1, 1) if scaled else image_HWC.shape[:2]
     return np.array([left * width, top * height, right * width, bottom * height])
+
+
+def face_record(points_52: np.ndarray, *, turned: bool) -> dict[str, str]:
+    """What a row of ``faces.csv`` says of a detection: landmarks and flags.
+
+    Args:
+        points_52: landmarks in pixels of the photo; NaN where the face was taken without a detection.
+        turned: photos were turned where no face was found; the flags then name the turn that shows the photo upright.
+    """
+    if np.isnan(points_52).any():
+        return {"landmarks": "", "flags": "unaligned"}
+    turn = quarter_turn(points_52) if turned else 0
+    points = " ".join(f"{value:.2f}" for value in points_52.ravel())
+    return {"landmarks": points, "flags": f"turned_{turn}" if turn else ""}

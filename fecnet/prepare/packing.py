@@ -20,9 +20,8 @@ import numpy as np
 from fecnet.faces.picture_files import decoder_hint
 from fecnet.faces.picture_lists import system_path
 from fecnet.faces.recipe import FaceRecipe
-from fecnet.faces.turns import quarter_turn
 from fecnet.prepare.annotations import read_crops
-from fecnet.prepare.extraction import Extraction, FaceShards, PhotoFaces
+from fecnet.prepare.extraction import Extraction, FaceShards, PhotoFaces, face_record
 from fecnet.prepare.triplet_rows import Annotations
 from fecnet.prepare.web.journal import FolderLock
 from fecnet.prepare.work import check_sources
@@ -245,22 +244,13 @@ def _add_faces(writer: PackedWriter, faces: Faces, shards: FaceShards) -> np.nda
                 "source": faces.sources[faces.photo_F[face]],
                 "box": " ".join(f"{edge:g}" for edge in faces.box_F4[face] if not np.isnan(edge)),
                 "subject": faces.subjects.get(faces.sources[faces.photo_F[face]], ""),
-                "landmarks": " ".join(f"{value:.2f}" for value in points.ravel() if not np.isnan(value)),
-                "flags": _flags(points, turned=shards.try_turns),
             }
+            | face_record(points, turned=shards.try_turns)
             for face, points in zip(found, shard["landmarks"], strict=True)
         ]
         rows = writer.add_faces(shard["image"], records)
         row_F[found] = rows
     return row_F
-
-
-def _flags(points_52: np.ndarray, *, turned: bool) -> str:
-    """What is special about a face; ``turned``: also the turn that shows its photo upright."""
-    if np.isnan(points_52).any():
-        return "unaligned"
-    turn = quarter_turn(points_52) if turned else 0
-    return f"turned_{turn}" if turn else ""
 
 
 def _add_triplets(

@@ -72,7 +72,10 @@ def test_without_a_face_the_reason_comes_back_or_the_box():
     empty = photo()
     box = (20, 30, 60, 70)
     assert extract_face(empty, Squares(), size=48) == "no_face" in REASONS
-    assert extract_face(empty, Squares(), size=48, no_face="box") == "no_face"  # there is no box to take
+    whole = extract_face(empty + 50, Squares(), size=48, no_face="box")  # without a box, the whole photo
+    assert (
+        whole.score == 0 and np.isnan(whole.landmarks_52).all() and whole.box_4.tolist() == [0, 0, *empty.shape[1::-1]]
+    )
     assert extract_face(empty, Squares(), size=48, box=box) == "no_face"
     taken = extract_face(empty + 50, Squares(), size=48, box=box, no_face="box")
     assert taken.score == 0 and np.isnan(taken.landmarks_52).all() and taken.box_4.tolist() == list(box)

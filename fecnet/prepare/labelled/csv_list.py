@@ -1,4 +1,4 @@
-"""Reads a CSV list of images: columns path, label or votes, and optionally split and subject."""
+"""Reads a CSV list of images: columns path, label or votes, and optionally split, subject and a box."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fecnet.faces.picture_lists import is_absolute, system_path, tidy_path
 from fecnet.prepare.labelled.class_labels import free_classes, is_missing
 from fecnet.prepare.labelled.label_files import Dropped, hash_of, read_header, read_table
 from fecnet.prepare.labelled.labelled_source import ALL, LabelledPicture, LabelledSource
-from fecnet.prepare.labelled.list_columns import USUAL, find_column, need_column
+from fecnet.prepare.labelled.list_columns import USUAL, box_columns, find_column, need_column
 from fecnet.prepare.labelled.split_words import split_name
 from fecnet.utils.class_words import class_word
 from fecnet.utils.errors import DataError
@@ -23,13 +23,14 @@ _OTHER_COLUMNS = ("path", "label", "split", "subject")
 
 
 class _Row(NamedTuple):
-    """What a row says, whatever its columns are called; empty where it says nothing."""
+    """What a row says, whatever its columns are called; empty where it says nothing, a box that is none is None."""
 
     path: str
     label: str
     split: str
     subject: str
     votes: tuple[str, ...]
+    box: tuple[float, ...] | None
 
 
 def read_csv_list(
@@ -40,6 +41,7 @@ def read_csv_list(
     Columns of other usual names (``image``, ``emotion``, …) are read too, which is said in one line; others, such as
     the unnamed index of a data-frame library, are ignored. Classes are the labels found, see ``free_classes``. Common
     names of splits become ``train``, ``val`` and ``test``, others stay as they are; without it all are in ``all``.
+    Boxes are in pixels of the image as a viewer shows it; a row may have none.
 
     Args:
         path: the file.
@@ -49,7 +51,7 @@ def read_csv_list(
 
     Raises:
         DataError: no such file, not a CSV file, a column is missing or not unique, a column of splits holds other
-            names, numbers beside words as labels, or an absolute path that is not allowed.
+            names, numbers beside words as labels, boxes are no pixels, or an absolute path that is not allowed.
     """
     header = read_header(path)
     name = need_column(path, header, "path", path_column)
@@ -107,7 +109,8 @@ def _rows(
     path: Path, header: Sequence[str], name: str, allow_absolute: bool, *, label: str = "", votes: Sequence[str] = ()
 ) -> list[_Row]:
     split, subject = _split_column(path, header), find_column(path, header, "subject")
-    needed = [column for column in (name, label, split, subject, *votes) if column]
+    edges = box_columns(path, header)
+    needed = [column for column in (name, label, split, subject, *votes, *edges) if column]
     rows: list[_Row] = []
     told = False
     for line, row in read_table(path, needed):
@@ -124,11 +127,15 @@ def _rows(
                 _split(_present(row[split])) if split else ALL,
                 _present(row[subject]) if subject else "",
                 tuple(row[column] for column in votes),
+                _box([row[edge] for edge in edges]),
             )
         )
         if split and not rows[-1].split and not told and (written := _present(row[split])):
             logger.info("%s: line %d: split '%s' is not read; allowed: letters, digits and _", path, line, written)
             told = True
+    boxes = [row.box for row in rows if row.box]
+    if boxes and max(map(max, boxes)) <= 1:
+        raise DataError(f"{path}: boxes within 0 to 1 in {', '.join(edges)}; allowed: pixels of the picture")
     return rows
 
 
@@ -165,7 +172,9 @@ def _split_column(path: Path, header: Sequence[str]) -> str | None:
 
 def _picture(path: Path, row: _Row, label: int, votes: tuple[float, ...] | None = None) -> LabelledPicture:
     name = str(PurePosixPath(system_path(path.parent, row.path)))  # ./a.jpg is a.jpg
-    return LabelledPicture(name, path.parent / name, label, row.split, subject=row.subject, votes=votes)
+    return LabelledPicture(
+        name, path.parent / name, label, row.split, subject=row.subject, box=row.box or (), votes=votes
+    )
 
 
 def _split(written: str) -> str:
@@ -180,7 +189,21 @@ def _fault(row: _Row) -> str:
         return "bad_split"
     if "\0" in row.path or "://" in row.path:
         return "bad_path"
+    if row.box is None:
+        return "bad_box"
     return "" if row.path else "no_path"
+
+
+def _box(written: Sequence[str]) -> tuple[float, ...] | None:
+    """Left, top, right, bottom; empty where the row has none, None where that is no box."""
+    if not any(written) or all(map(is_missing, written)):
+        return ()
+    try:
+        box = tuple(map(float, written))
+    except ValueError:
+        return None
+    sound = all(abs(edge) < 1e6 for edge in box) and box[0] < box[2] and box[1] < box[3]
+    return box if sound else None
 
 
 def _votes(written: Sequence[str]) -> tuple[float, ...] | str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import numpy as np
 
 from fecnet.faces.landmark_faces import LandmarkFaces
 from fecnet.faces.picture_files import decoder_hint
-from fecnet.faces.recipe import FaceRecipe
+from fecnet.prepare.extraction import Extraction
+from fecnet.prepare.labelled.face_cutters import AlignedCutter, FaceCutter, SquareCutter
 from fecnet.prepare.labelled.held_out import check_readable, hold_out
 from fecnet.prepare.labelled.label_noise import SplitLabels, check_noise, write_label_noise
 from fecnet.prepare.labelled.labelled_faces import Written, write_faces
@@ -40,6 +42,8 @@ def prepare_labelled(
     size: int | None = None,
     channels: str | None = None,
     landmarks: LandmarkFaces | None = None,
+    extraction: Extraction | None = None,
+    workers: int = 0,
     hold_out_subjects: Shares | None = None,
     num_train_triplets: int = 0,
     num_eval_triplets: int = 0,
@@ -50,9 +54,9 @@ def prepare_labelled(
 ) -> dict[str, Any]:
     """Write the packed data set ``path`` with the label set ``source.name``.
 
-    Images are cropped to squares by ``load_square``. The training split comes first, each split in the order of the
-    source. Images that are missing or do not decode, and repeated rows (same image and box), are counted as dropped;
-    of repeated rows with different labels, all are.
+    Images are cropped to squares by ``load_square``, or their faces are detected and aligned. The training split comes
+    first, each split in the order of the source. Images that are missing or do not decode, and repeated rows (image and
+    box), are counted as dropped; of repeated rows with different labels, all are.
     Pixel-identical faces are kept, flagged ``duplicate`` and, outside the training split, ``duplicate_in_train``; they
     are in no triplet.
 
@@ -67,6 +71,10 @@ def prepare_labelled(
         channels: ``grey`` or ``rgb``; by default that of the source.
         landmarks: adds a mask or crops along the landmark hull; faces without landmarks are kept, uncropped and with an
             empty mask. None = the square crops as they are.
+        extraction: detects and aligns the face of each image, or that in its box; its ``size`` and ``grey`` are not
+            used. Images without a face are dropped, by reason, unless it keeps them. An interrupted call resumes.
+            None = square crops.
+        workers: threads that crop, or processes that detect; 0 = one per core.
         hold_out_subjects: output of ``parse_shares``: whole subjects of a source without splits go to ``val`` and
             ``test``, all others to ``train``; faces without a subject are people of their own. None = nobody.
         num_train_triplets: for ``train``, or for ``all`` where the source has no splits; 0 = none.
@@ -84,7 +92,8 @@ def prepare_labelled(
         training too.
 
     Raises:
-        DataError: no readable image, an option is out of range, people who cannot be held out, or ``path`` exists.
+        DataError: no readable image, an option is out of range, people who cannot be held out, ``path`` exists, both
+            ``landmarks`` and ``extraction``, or the detector cannot be built.
     """
     held: dict[str, Any] = {}
     if hold_out_subjects and source.pictures:
@@ -92,6 +101,13 @@ def prepare_labelled(
     size, channels = source.size if size is None else size, channels or source.channels
     splits = _in_order({picture.split for picture in source.pictures})
     _check_options(source, splits, size, channels, num_train_triplets, num_eval_triplets, label_noise)
+    if landmarks and extraction:
+        raise DataError("align: with mask or hull, which are made on square crops; allowed: one of them")
+    grey = channels == "grey"
+    cutter: FaceCutter = SquareCutter(size, grey=grey, workers=workers, progress=progress)
+    if extraction:
+        how = replace(extraction, size=size, grey=grey)
+        cutter = AlignedCutter(source, Path(path), how, workers=workers, progress=progress)
     writer = PackedWriter(
         path,
         num_faces=len(source.pictures),
@@ -101,8 +117,9 @@ def prepare_labelled(
         overwrite=overwrite,
     )
     with writer:
-        written = write_faces(writer, source, size, channels == "grey", landmarks, progress)
+        written = write_faces(writer, source, cutter, landmarks)
         if not written.pictures:
+            cutter.clean()
             reasons = _reasons(written.dropped)
             first = source.pictures[0].picture
             example = f"; the first is {first}" if isinstance(first, Path) else ""
@@ -119,9 +136,11 @@ def prepare_labelled(
         requested = {split: num_train_triplets if split in (TRAIN, ALL) else num_eval_triplets for split in splits}
         if any(requested.values()):
             coverage |= _write_triplets(writer, source, written, requested, seed=seed, progress=progress)
-        writer.set_faces(landmarks.recipe if landmarks else FaceRecipe())
-        writer.set_sources({**source.provenance} | ({"landmarks": landmarks.name} if landmarks else {}))
+        writer.set_faces(landmarks.recipe if landmarks else cutter.recipe)
+        made = {"landmarks": landmarks.name} if landmarks else cutter.sources
+        writer.set_sources({**source.provenance} | made)
         writer.set_coverage(coverage)
+    cutter.clean()
     return coverage
 
 

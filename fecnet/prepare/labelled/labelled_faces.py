@@ -1,4 +1,4 @@
-"""Streams labelled images into a packed data set: square crops, without repetitions, with landmark masks or crops."""
+"""Streams the faces of labelled images into a packed data set, without repetitions, with landmark masks or crops."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from hashlib import sha256
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from fecnet.faces.landmark_faces import LandmarkFaces
-from fecnet.faces.square_faces import load_square
+from fecnet.prepare.labelled.face_cutters import FaceCutter
 from fecnet.prepare.labelled.labelled_source import TRAIN, LabelledPicture, LabelledSource
 from fecnet.prepare.writer import PackedWriter, face_key
 
@@ -35,52 +34,51 @@ class Written:
 
 
 def write_faces(
-    writer: PackedWriter,
-    source: LabelledSource,
-    size: int,
-    grey: bool,
-    landmarks: LandmarkFaces | None,
-    progress: bool,
+    writer: PackedWriter, source: LabelledSource, cutter: FaceCutter, landmarks: LandmarkFaces | None
 ) -> Written:
     """Stream the images into the writer, training split first, so that the first of identical faces is a training face.
 
     Args:
         writer: an open one, with room for all images of the source.
         source: output of a reader.
-        size: side of a face, pixels.
-        grey: one channel instead of three.
+        cutter: cuts the faces.
         landmarks: adds masks or crops, or None.
-        progress: show a progress bar.
 
     Returns:
         The faces written, for their labels.
     """
     written = Written()
     first_row: dict[bytes, int] = {}
-    known: set[str] = set()
     faces: list[np.ndarray] = []
     records: list[dict[str, Any]] = []
-    ordered = sorted(source.pictures, key=lambda picture: picture.split != TRAIN)
-    disagree = _disagreements(source)
-    for picture in tqdm(ordered, desc="pictures", unit="picture", disable=not progress):
-        key = face_key(picture.source, picture.box)
-        if key in disagree:
-            face: np.ndarray | str = "labels_disagree"
-        else:
-            face = "repeated" if key in known else load_square(picture.picture, picture.box, size, grey=grey)
-        known.add(key)
+    keys, pictures = _distinct(source, written)
+    for place, face in cutter.cut(pictures):
+        picture = pictures[place]
         if isinstance(face, str):
             written.dropped[picture.split, face] += 1
             continue
-        first = first_row.setdefault(sha256(face.tobytes()).digest(), len(written.pictures))
-        records.append(_record(key, picture, first, written))
-        faces.append(face)
+        first = first_row.setdefault(sha256(face.image_SSC.tobytes()).digest(), len(written.pictures))
+        records.append(_record(keys[place], picture, face.record, first, written))
+        faces.append(face.image_SSC)
         if len(faces) == _CHUNK:
             _add_faces(writer, faces, records, landmarks, written)
             faces, records = [], []
     if faces:
         _add_faces(writer, faces, records, landmarks, written)
     return written
+
+
+def _distinct(source: LabelledSource, written: Written) -> tuple[list[str], list[LabelledPicture]]:
+    """Keys and images with the training split first, each with its box once; counts the others as dropped."""
+    disagree = _disagreements(source)
+    distinct: dict[str, LabelledPicture] = {}
+    for picture in sorted(source.pictures, key=lambda picture: picture.split != TRAIN):
+        key = face_key(picture.source, picture.box)
+        if key in disagree:
+            written.dropped[picture.split, "labels_disagree"] += 1
+        elif distinct.setdefault(key, picture) is not picture:
+            written.dropped[picture.split, "repeated"] += 1
+    return [*distinct], [*distinct.values()]
 
 
 def _disagreements(source: LabelledSource) -> set[str]:
@@ -116,8 +114,18 @@ def _add_faces(
     writer.add_faces(np.stack(faces), records)
 
 
-def _record(key: str, picture: LabelledPicture, first: int, written: Written) -> dict[str, Any]:
-    """Append the face to ``written`` and return its row of faces.csv; ``first`` is the first row of equal pixels."""
+def _record(
+    key: str, picture: LabelledPicture, detected: dict[str, str], first: int, written: Written
+) -> dict[str, Any]:
+    """Append the face to ``written`` and return its row of faces.csv.
+
+    Args:
+        key: of the face.
+        picture: of the face.
+        detected: what the row says of the detection.
+        first: the first row of equal pixels.
+        written: the faces so far.
+    """
     written.pictures.append(picture)
     row = len(written.pictures) - 1
     flags = {
@@ -126,12 +134,13 @@ def _record(key: str, picture: LabelledPicture, first: int, written: Written) ->
     }
     for flag, holds in flags.items():
         written.flags.setdefault(flag, []).append(holds)
-    return {
+    words = [flag for flag, holds in flags.items() if holds] + detected.get("flags", "").split()
+    return detected | {
         "key": key,
         "source": picture.source,
         "box": " ".join(f"{edge:g}" for edge in picture.box),
         "subject": picture.subject,
         "sequence": picture.sequence,
         "duplicate_of": first if first != row else "",
-        "flags": " ".join(flag for flag, holds in flags.items() if holds),
+        "flags": " ".join(words),
     }

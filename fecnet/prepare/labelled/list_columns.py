@@ -20,6 +20,12 @@ USUAL = {  # the documented name is that of the row
     "split": ("usage", "set", "subset", "partition"),
     "subject": ("subject_id", "person", "person_id", "identity"),
 }
+BOXES = (  # names of the columns of a box: left, top, right, bottom
+    ("x1", "y1", "x2", "y2"),
+    ("left", "top", "right", "bottom"),
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x_min", "y_min", "x_max", "y_max"),
+)
 _OPTIONS = ("path", "label")  # of fecnet prepare csv
 
 
@@ -71,6 +77,24 @@ def need_column(
             choose = "; pixels are read by 'fecnet prepare fer2013' and 'fecnet prepare ckplus'"
         raise DataError(f"{path}: no column {documented or what}; seen: {seen_columns(header)}{choose}")
     return column
+
+
+def box_columns(path: Path, header: Sequence[str]) -> tuple[str, ...]:
+    """The columns of left, top, right and bottom, which is said in one line; empty where the list has no boxes.
+
+    Raises:
+        DataError: some columns of a box without the others, or two sets of them.
+    """
+    begun = [names for names in BOXES if {*names} & {*header}]
+    for names in begun:
+        if lacking := [name for name in names if name not in header]:
+            there = ", ".join(name for name in names if name in header)
+            raise DataError(f"{path}: columns {there} of a box without {', '.join(lacking)}; allowed: all four or none")
+    if len(begun) > 1:
+        raise DataError(f"{path}: boxes in {' and in '.join(map(', '.join, begun))}; allowed: one of them")
+    if begun:
+        logger.info("%s: columns %s are read as the boxes, in pixels", path, ", ".join(begun[0]))
+    return begun[0] if begun else ()
 
 
 def seen_columns(header: Sequence[str]) -> str:
