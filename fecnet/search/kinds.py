@@ -22,8 +22,9 @@ logger = logging.getLogger(__name__)
 FLAT = "flat"
 AUTO_FLAT = 200_000  # vectors up to which exhaustive search answers thousands of queries/s
 SPARE = 8  # candidates beyond those asked for, since faiss compares in float32
-# Queries from which on faiss multiplies matrices to find the nearest centroids. Products round near ties one way for a
-# query and another for many, so that other lists are searched; they are for building, which is several times faster so.
+# Size of a call, in queries or since faiss 1.15 in their numbers, from which on products of matrices find the nearest
+# centroids. They round near ties one way for a query alone and another beside others, so that other lists are searched:
+# for building only, which is several times faster so.
 _PRODUCTS_FROM, _NO_PRODUCTS = 20, 2**31 - 1
 _TRAIN_EACH = 50  # training vectors per centroid
 _PQ_BITS = 8
