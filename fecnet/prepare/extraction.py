@@ -123,14 +123,12 @@ class PhotoFaces:
         faces: indices of the faces, unique over all photos.
         boxes: left, right, top, bottom of each as fractions of width and height; NaN for the whole image.
         in_pixels: the boxes are in pixels of the image, as a viewer shows it.
-        stamp: what changes when the file does, where it may change between runs.
     """
 
     path: Path
     faces: Sequence[int]
     boxes: Sequence[Sequence[float]]
     in_pixels: bool = False
-    stamp: Sequence[int] = ()
 
 
 class FaceShards:
@@ -139,7 +137,7 @@ class FaceShards:
     Args:
         folder: of the shards; created if missing.
         photos: the photos, in the order in which their faces will be read back; None for a missing photo. A shard is
-            extracted again where a photo of it was added or removed.
+            extracted again where a photo of it was added, removed or changed.
         extraction: how faces are extracted.
     """
 
@@ -151,6 +149,7 @@ class FaceShards:
             [photo for photo in photos[first : first + _SHARD] if photo is not None]
             for first in range(0, len(photos), _SHARD)
         ]
+        self._paths = [self._folder / _shard_name(number, shard) for number, shard in enumerate(self._shards)]
 
     def extract(self, *, workers: int = 0, progress: bool = True) -> None:
         """Extract the missing shards.
@@ -166,9 +165,8 @@ class FaceShards:
         self._folder.mkdir(parents=True, exist_ok=True)
         for partial in self._folder.glob(".*.partial"):
             partial.unlink()
-        wanted = [self._path(number) for number in range(len(self._shards))]
-        done = [path.exists() for path in wanted]
-        for path in set(self._folder.glob("*.npz")) - set(wanted):
+        done = [path.exists() for path in self._paths]
+        for path in set(self._folder.glob("*.npz")) - set(self._paths):
             path.unlink()
         todo = [number for number, there in enumerate(done) if not there]
         total = sum(map(len, self._shards))
@@ -185,13 +183,13 @@ class FaceShards:
         if workers == 1:
             detector = self._extraction.build_detector()
             for number in todo:
-                faults.update(_extract_shard(self._shards[number], self._path(number), self._extraction, detector))
+                faults.update(_extract_shard(self._shards[number], self._paths[number], self._extraction, detector))
                 yield number, dict(faults)
             return
         # not forked: the threads of torch and OpenCV do not survive a fork
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
-            running = {pool.submit(_work, self._shards[k], self._path(k), self._extraction): k for k in todo}
+            running = {pool.submit(_work, self._shards[k], self._paths[k], self._extraction): k for k in todo}
             try:
                 for future in as_completed(running):
                     faults.update(future.result())
@@ -208,8 +206,8 @@ class FaceShards:
     def reasons(self) -> dict[int, str]:
         """Reasons of the faces not found, by index."""
         reasons: dict[int, str] = {}
-        for number in range(len(self._shards)):
-            shard = read_arrays(self._path(number), ("missing", "reason"), kind="shard of faces")
+        for path in self._paths:
+            shard = read_arrays(path, ("missing", "reason"), kind="shard of faces")
             reasons |= dict(zip(shard["missing"].tolist(), shard["reason"].tolist(), strict=True))
         return reasons
 
@@ -221,8 +219,8 @@ class FaceShards:
             pixels of the photo.
         """
         names = ("face", "image", "landmarks", "box")
-        for number in range(len(self._shards)):
-            yield read_arrays(self._path(number), names, kind="shard of faces")
+        for path in self._paths:
+            yield read_arrays(path, names, kind="shard of faces")
 
     def delete(self) -> None:
         """Delete the shards, and the folder above where nothing else is in it."""
@@ -230,14 +228,23 @@ class FaceShards:
         with contextlib.suppress(OSError):
             self._folder.parent.rmdir()
 
-    def _path(self, number: int) -> Path:
-        """File of a shard, named by its content, so that a shard of other photos is never used."""
-        wanted = [
-            (str(photo.path), list(photo.faces), [list(box) for box in photo.boxes])
-            + ((photo.in_pixels, *photo.stamp) if photo.in_pixels or photo.stamp else ())
-            for photo in self._shards[number]
-        ]
-        return self._folder / f"{number:06d}-{hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:12]}.npz"
+
+def _shard_name(number: int, photos: Sequence[PhotoFaces]) -> str:
+    """Of a shard, by what it is made of, so that one of other photos, or of photos before a change, is never used."""
+    wanted = [
+        (str(photo.path), _stamp(photo.path), list(photo.faces), [list(box) for box in photo.boxes], photo.in_pixels)
+        for photo in photos
+    ]
+    return f"{number:06d}-{hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:12]}.npz"
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Size and time of change of a file; empty where there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return ()
+    return found.st_size, found.st_mtime_ns
 
 
 def _start_worker() -> None:

@@ -234,6 +234,19 @@ def test_a_list_with_a_folder_of_pictures(tmp_path):
     assert coverage["rows"]["train"]["dropped"]["bad_path"] == 1
 
 
+def test_a_photo_that_changed_under_its_name_is_read_again(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for number in range(3):
+        Image.new("RGB", (16, 16), colour(number, 0)).save(tmp_path / "pictures" / f"{number}.png")
+    files = {"train": tmp_path / "list.csv"}
+    files["train"].write_text("0.png,1.png,2.png,1,ONE_CLASS_TRIPLET")
+    how = {"extraction": PLAIN, "workers": 1, "progress": False}
+    prepare_list(files, tmp_path / "pictures", tmp_path / "set", **how)
+    Image.new("RGB", (16, 16), colour(7, 0)).save(tmp_path / "pictures" / "1.png")
+    prepare_list(files, tmp_path / "pictures", tmp_path / "set", overwrite=True, **how)
+    assert seen_colours(PackedDataset(tmp_path / "set"), "train").tolist() == [[list(colour(k, 0)) for k in (0, 7, 2)]]
+
+
 def test_a_list_with_absolute_paths_asks_for_the_option(tmp_path, capsys):
     for number in range(3):
         Image.new("RGB", (30, 20), colour(number, 0)).save(tmp_path / f"{number}.png")

@@ -155,14 +155,5 @@ def _by_photo(pictures: Sequence[LabelledPicture]) -> list[PhotoFaces]:
             left, top, right, bottom = picture.box or (float("nan"),) * 4
             faces.append(face)
             boxes.append((left, right, top, bottom))
-        photos.append(PhotoFaces(path, faces, boxes, in_pixels=True, stamp=_stamp(path)))
+        photos.append(PhotoFaces(path, faces, boxes, in_pixels=True))
     return photos
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """Size and time of change of a file; empty where there is none."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):  # ValueError: a NUL in the name
-        return ()
-    return found.st_size, found.st_mtime_ns
