@@ -22,6 +22,7 @@ DEVICE: cpu
 KINDS = {  # head and what it alone uses, criteria, weights
     "classifier": ("classifier", "cross_entropy", "[1.0]"),
     "votes": ("classifier", "soft_targets", "[1.0]"),
+    "hellinger": ("joint, FEATURE_DIM: 16", "hellinger, soft_targets", "[1.0, 1.0]"),
     "joint": ("joint, FEATURE_DIM: 16", "triplet, cross_entropy", "[1.0, 0.5]"),
     "scn": ("scn", "cross_entropy, scn", "[1.0, 1.0]"),
     "ran": ("scn_ran", "cross_entropy, scn, ran", "[1.0, 1.0, 1.0]"),

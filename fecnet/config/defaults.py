@@ -70,7 +70,7 @@ _C.MODEL.MEAN = [0.5]  # mean subtracted from pixels in 0..1; one value or one p
 _C.MODEL.STD = [0.5]  # standard deviation to divide by; one value or one per channel; mask channel: 1 if omitted
 
 _C.LOSS = EasyDict()
-_C.LOSS.CRITERIA = ["triplet"]  # triplet, cross_entropy, soft_targets (votes), scn, ran, wasserstein, valence_arousal
+_C.LOSS.CRITERIA = ["triplet"]  # triplet, hellinger, cross_entropy, soft_targets, wasserstein, scn/ran, valence_arousal
 _C.LOSS.WEIGHTS = [1.0]  # loss weight of each of CRITERIA
 _C.LOSS.CLASS_WEIGHTS = "none"  # cross_entropy: none, balanced (inverse class frequency) or sqrt (its square root)
 _C.LOSS.LABEL_SMOOTHING = 0.0  # cross_entropy: label smoothing; 0.1 in arXiv:1512.00567

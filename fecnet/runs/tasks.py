@@ -35,18 +35,20 @@ class Task:
     """The task of a run.
 
     Attributes:
-        targets: the labels that the criteria use: names of ``Batch.targets``; empty for an embedding.
-        classes: names in label order; empty for an embedding.
+        triplets: the criteria read triplets, of which the batches are made then; else they are of labelled faces.
+        targets: the labels that the criteria use: names of ``Batch.targets``; empty for triplets alone.
+        classes: names in label order; empty for triplets alone.
         outputs: outputs of the net that the criteria use.
     """
 
+    triplets: bool
     targets: tuple[str, ...]
     classes: tuple[str, ...]
     outputs: frozenset[str]
 
     @property
-    def has_triplets(self) -> bool:
-        """Whether the net is trained on triplets."""
+    def has_embedding(self) -> bool:
+        """Whether an embedding is trained, which is evaluated on triplets."""
         return "embedding" in self.outputs
 
     @property
@@ -62,7 +64,7 @@ class Task:
     @property
     def kind(self) -> Kind:
         """``embedding``, ``classifier``, ``joint`` or ``affect``, as in a checkpoint's description."""
-        if self.has_triplets:
+        if self.has_embedding:
             return "joint" if self.has_classes else "embedding"
         return "classifier" if self.has_classes else "affect"
 
@@ -93,7 +95,7 @@ def find_task(cfg: Frozen, dataset: PackedDataset) -> Task:
             f"DATA.EVAL_SPLITS: {list(cfg.DATA.EVAL_SPLITS)} lacks '{HOLD_OUT}', which DATA.HOLD_OUT makes"
         )
     classes = build_label_splits(cfg, dataset).classes if targets else ()
-    return Task(targets, classes, frozenset(criteria_outputs(cfg)))
+    return Task(_TRIPLETS in read, targets, classes, frozenset(criteria_outputs(cfg)))
 
 
 def _check_head(cfg: Frozen) -> None:
@@ -128,7 +130,7 @@ def build_evaluator(
     """
     task = task or find_task(cfg, dataset)
     metrics: list[Metric] = []
-    if task.has_triplets:
+    if task.has_embedding:
         tables = {split: dataset.triplets(split) for split in splits}
         metrics.append(
             TripletMetric({split: (table.faces_T3, table.odd_T, table.type_T) for split, table in tables.items()})
@@ -172,7 +174,7 @@ def selection_metric(cfg: Frozen, task: Task) -> str:
     Raises:
         UserError: an unknown choice, or a metric that this task does not have.
     """
-    metrics = {"triplet_accuracy": "ALL"} if task.has_triplets else {}
+    metrics = {"triplet_accuracy": "ALL"} if task.has_embedding else {}
     metrics |= {name: name for name in classification.METRICS} if task.has_classes else {}
     metrics |= {"ccc": "ccc"} if task.has_affect else {}
     if cfg.EVAL.BEST_METRIC == _LAST and cfg.SOLVER.SCHEDULE == "plateau":

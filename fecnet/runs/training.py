@@ -211,7 +211,7 @@ def build_trainer(
         rank=comm.rank(),
         world_size=comm.world_size(),
         device=device,
-        triplets=task.has_triplets,
+        triplets=task.triplets,
     )
     check_batch_norm(model, loader.smallest_batch)
     epoch = loader.sampler.iterations_per_epoch
@@ -259,7 +259,7 @@ def build_trainer(
 def _measures(task: Task) -> dict[str, Measure]:
     """What is logged of the training batches beside the loss."""
     measures = {"batch_accuracy": Measure(count_correct, 100.0)} if task.has_classes else {}
-    return measures | ({SPREAD: Measure(sum_distances)} if task.has_triplets else {})
+    return measures | ({SPREAD: Measure(sum_distances)} if task.triplets else {})
 
 
 def _choose_precision(cfg: Frozen, device: torch.device, resumed: CheckpointInfo | None) -> torch.dtype:
