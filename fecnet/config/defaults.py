@@ -48,7 +48,8 @@ _C.AUGMENT.RANDOM_ERASE = 0.0  # probability of erasing one rectangle (random er
 _C.AUGMENT.RANDOM_ERASE_AREA = [0.02, 0.25]  # minimum and maximum erased area, fraction of the image
 
 _C.MODEL = EasyDict()
-_C.MODEL.BACKBONE = "resnet18"  # resnet18, vgg16/19, iresnet18/50, deep_emotion, inception_nn2, inception_resnet_v1
+_C.MODEL.BACKBONE = "resnet18"  # resnet18, vgg16/19, iresnet18/50, deep_emotion, inception_nn2,
+# inception_resnet_v1 or dlib_resnet
 _C.MODEL.WIDTH_MULT = 1.0  # width multiplier on the channels of resnet18
 _C.MODEL.BLOCKS = [2, 2, 2, 2]  # residual blocks per stage of resnet18; [1, 1, 1, 1] is ResNet-10
 _C.MODEL.STEM = "imagenet"  # of resnet18: imagenet (7×7, stride 2, max pooling) or cifar (3×3, no pooling)
@@ -62,7 +63,7 @@ _C.MODEL.NECK_CHANNELS = 512  # output channels of the neck's first 1×1 convolu
 _C.MODEL.FEATURE_DIM = 512  # dimensions of the hidden layer before the embedding
 _C.MODEL.EMBEDDING_DIM = 16  # dimensions of the L2-normalised embedding; arXiv:1811.11283
 _C.MODEL.DROPOUT = 0.5  # dropout probability before the last layer of a head
-_C.MODEL.PRETRAINED = ""  # state dict that covers the backbone (.safetensors, .pt, .pth); matched by name and shape
+_C.MODEL.PRETRAINED = ""  # weights that cover the backbone: .safetensors, .pt, .pth, or dlib's .dat; by name and shape
 _C.MODEL.PRETRAINED_ON = ""  # training data of PRETRAINED, kept in every checkpoint; required with PRETRAINED
 _C.MODEL.PRETRAINED_PARTS = "backbone"  # load from PRETRAINED: backbone, or all (neck and head too; strict)
 _C.MODEL.FREEZE_BACKBONE = False  # freeze the weights and batch-norm statistics of the backbone
@@ -70,7 +71,8 @@ _C.MODEL.MEAN = [0.5]  # mean subtracted from pixels in 0..1; one value or one p
 _C.MODEL.STD = [0.5]  # standard deviation to divide by; one value or one per channel; mask channel: 1 if omitted
 
 _C.LOSS = EasyDict()
-_C.LOSS.CRITERIA = ["triplet"]  # triplet, hellinger, cross_entropy, soft_targets, wasserstein, scn/ran, valence_arousal
+_C.LOSS.CRITERIA = ["triplet"]  # triplet, hellinger (votes), cross_entropy, soft_targets (votes), wasserstein, scn,
+# ran, valence_arousal
 _C.LOSS.WEIGHTS = [1.0]  # loss weight of each of CRITERIA
 _C.LOSS.CLASS_WEIGHTS = "none"  # cross_entropy: none, balanced (inverse class frequency) or sqrt (its square root)
 _C.LOSS.LABEL_SMOOTHING = 0.0  # cross_entropy: label smoothing; 0.1 in arXiv:1512.00567

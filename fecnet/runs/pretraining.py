@@ -7,23 +7,32 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from fecnet.config.node import Frozen
+from fecnet.data.build import build_views
 from fecnet.data.folds import FOLD
 from fecnet.data.label_splits import CUT_BY, HOLD_OUT
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import load_info
 from fecnet.engine.description import INFO_FILE, CheckpointInfo
+from fecnet.modeling import dlib_file
 from fecnet.modeling.build import default_widths
 from fecnet.modeling.models import ExpressionNet
 from fecnet.modeling.pretrained import LoadReport, find_weights, load_pretrained
+from fecnet.modeling.statistics import take_statistics
 from fecnet.utils.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
 
-def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, classes: Sequence[str]) -> None:
+_FACES_OF_STATISTICS = 256
+
+
+def load_start(
+    cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, classes: Sequence[str], trained_rows: np.ndarray
+) -> None:
     """Fill the parts of ``model`` that ``MODEL.PRETRAINED_PARTS`` names from ``MODEL.PRETRAINED``, and report.
 
     Args:
@@ -31,6 +40,7 @@ def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, classe
         model: the net, untrained.
         dataset: what it will be trained on.
         classes: names in label order; empty where the net has no classifier.
+        trained_rows: the training faces, rows of ``faces.npy``.
 
     Raises:
         UserError: the file cannot be read, or does not cover the net.
@@ -47,6 +57,8 @@ def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, classe
         report = _load_all(model, cfg.MODEL.PRETRAINED)
     else:
         report = load_pretrained(model.backbone, cfg.MODEL.PRETRAINED)
+        if Path(cfg.MODEL.PRETRAINED).suffix == dlib_file.SUFFIX:
+            _fit_dlib(cfg, model, dataset, trained_rows)
     logger.info(str(report))
     if report.missing and cfg.MODEL.FREEZE_BACKBONE:
         raise ConfigError(
@@ -66,6 +78,22 @@ def disclose_pretraining(cfg: Frozen, resumed: CheckpointInfo | None) -> str | N
     origin = _info_beside(cfg.MODEL.PRETRAINED)
     earlier = origin and origin.pretraining
     return f"{cfg.MODEL.PRETRAINED_ON}; before that: {earlier}" if earlier else str(cfg.MODEL.PRETRAINED_ON)
+
+
+def _fit_dlib(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, trained_rows: np.ndarray) -> None:
+    """Give the batch norms of dlib's net, which come without, the statistics of training faces.
+
+    Raises:
+        ConfigError: another normalisation of the pixels than the one its first layer was read for.
+    """
+    for key, read_for in (("MEAN", dlib_file.MEAN), ("STD", dlib_file.STD)):
+        if set(cfg.MODEL[key]) != {read_for}:
+            raise ConfigError(f"MODEL.{key}: {list(cfg.MODEL[key])} with weights of dlib; allowed: [{read_for}]")
+    picked = np.sort(trained_rows[np.linspace(0, len(trained_rows) - 1, _FACES_OF_STATISTICS).astype(int)])
+    image_NCHW = torch.from_numpy(np.ascontiguousarray(dataset.faces_NHWC[picked].transpose(0, 3, 1, 2)))
+    view = build_views(cfg, *dataset.faces_NHWC.shape[1:3])[0]
+    with torch.no_grad():
+        take_statistics(model.backbone, model.normalise(view(image_NCHW)))
 
 
 def _load_all(model: ExpressionNet, path: str) -> LoadReport:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from fecnet.config.node import Frozen, flatten, plain
-from fecnet.data.build import build_augment, build_class_weights, build_labels, build_loader
+from fecnet.data.build import build_augment, build_class_weights, build_labels, build_loader, build_trained_rows
 from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import load_info
@@ -186,7 +186,8 @@ def _summary(cfg: Frozen, dataset: PackedDataset, trainer: Trainer, device: torc
 def _build_model(cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, *, resumed: bool) -> nn.Module:
     model: nn.Module = build_model(cfg, len(dataset.channels), len(task.classes))
     if cfg.MODEL.PRETRAINED and not resumed:
-        load_start(cfg, cast(ExpressionNet, model), dataset, task.classes)
+        trained_rows = build_trained_rows(cfg, dataset, task.targets, triplets=task.triplets)
+        load_start(cfg, cast(ExpressionNet, model), dataset, task.classes, trained_rows)
     if cfg.SOLVER.SYNC_BN:
         if device.type != "cuda":
             raise ConfigError(f"SOLVER.SYNC_BN: true needs GPUs, this run is on {device.type}; allowed here: false")
