@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 
+from fecnet.config.node import load_config
+from fecnet.engine.checkpoint import find_checkpoint
 from fecnet.modeling.backbone.dlib_resnet import STAGES, DlibResNet
 from fecnet.modeling.pretrained import load_pretrained
 from fecnet.modeling.statistics import take_statistics
+from fecnet.runs.training import train_run
 
 BLOCKS = [channels for channels, number in STAGES for _ in range(number)]
 MEAN_RGB = torch.tensor([122.782, 117.001, 104.298])
@@ -102,6 +106,22 @@ def test_statistics_change_what_training_sees_and_not_what_is_computed(path):
     torch.testing.assert_close(after, before, rtol=0, atol=1e-4 * largest)
     torch.testing.assert_close(batch_after, before, rtol=0, atol=1e-3 * largest)
     assert (batch_before - before).abs().max() > 0.1 * largest
+
+
+def test_a_run_starts_from_the_file(path, recipe):
+    first = ("MODEL.BACKBONE", "dlib_resnet", "MODEL.WIDTH_MULT", "1.0", "MODEL.BLOCKS", "[2, 2, 2, 2]")
+    options = (*first, "DATA.INPUT_SIZE", "64", "SOLVER.BASE_LR", "1e-9", "SOLVER.LENGTH", "1", "EVAL.PERIOD", "0")
+    start = ("MODEL.PRETRAINED", str(path), "MODEL.PRETRAINED_ON", "random faces")
+    with pytest.raises(ValueError, match=r"MODEL.MEAN: \[0.4\] with weights of dlib; allowed: \[0.5\]"):
+        train_run(load_config(recipe, [*options, *start, "MODEL.MEAN", "[0.4]"]), recipe="started")
+    assert train_run(load_config(recipe, [*options, *start, "SOLVER.WEIGHT_DECAY", "0.0"]), recipe="started") == 0
+    saved = load_file(find_checkpoint(recipe.parent / "result" / "started", "last") / "model.safetensors")
+    net = DlibResNet(in_channels=1, input_size=64)
+    load_pretrained(net, path)
+    for name, value in net.state_dict().items():
+        if name.endswith(("conv.weight", "conv1.weight", "conv2.weight")):
+            torch.testing.assert_close(saved[f"backbone.{name}"], value)
+    assert saved["backbone.stem.norm.running_var"].sub(1).abs().min() > 0.01  # of the faces, no longer 1
 
 
 def test_another_file_is_named(tmp_path, path):
