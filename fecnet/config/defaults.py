@@ -24,6 +24,7 @@ _C.DATA.CROP = 1.0  # side of the crop, fraction of the stored side, resized to 
 _C.DATA.BALANCE_TRIPLET_TYPES = True  # one third of each batch from each triplet type; arXiv:1811.11283
 _C.DATA.TRIPLET_GROUP_SIZE = 1  # triplets sharing a face that stay adjacent; larger = fewer unique faces per batch
 _C.DATA.LABELS = ""  # label set of the classes; empty = none; required by criteria on classes
+_C.DATA.EXTRA_LABELS = []  # further label sets, each trained by a linear classifier of its own with cross-entropy
 _C.DATA.BALANCE_CLASSES = False  # sample all classes with equal frequency; only without triplets
 _C.DATA.HOLD_OUT = 0.0  # fraction of TRAIN_SPLIT held out as split hold_out; by subject where subjects are known
 _C.DATA.FOLD = 0  # fold of TRAIN_SPLIT held out as split fold, 1..NUM_FOLDS; 0 = none
@@ -72,6 +73,7 @@ _C.MODEL.STD = [0.5]  # standard deviation to divide by; one value or one per ch
 _C.LOSS = EasyDict()
 _C.LOSS.CRITERIA = ["triplet"]  # triplet, cross_entropy, soft_targets (votes), scn, ran, wasserstein, valence_arousal
 _C.LOSS.WEIGHTS = [1.0]  # loss weight of each of CRITERIA
+_C.LOSS.EXTRA_WEIGHT = 1.0  # loss weight of the cross-entropy of each of DATA.EXTRA_LABELS
 _C.LOSS.CLASS_WEIGHTS = "none"  # cross_entropy: none, balanced (inverse class frequency) or sqrt (its square root)
 _C.LOSS.LABEL_SMOOTHING = 0.0  # cross_entropy: label smoothing; 0.1 in arXiv:1512.00567
 _C.LOSS.OHEM_RATIO = 1.0  # cross_entropy: online hard example mining, fraction of the batch kept; arXiv:1604.03540

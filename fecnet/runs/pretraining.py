@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -23,7 +23,13 @@ from fecnet.utils.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 
-def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, classes: Sequence[str]) -> None:
+def load_start(
+    cfg: Frozen,
+    model: ExpressionNet,
+    dataset: PackedDataset,
+    classes: Sequence[str],
+    extra_classes: Mapping[str, Sequence[str]],
+) -> None:
     """Fill the parts of ``model`` that ``MODEL.PRETRAINED_PARTS`` names from ``MODEL.PRETRAINED``, and report.
 
     Args:
@@ -31,6 +37,7 @@ def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, classe
         model: the net, untrained.
         dataset: what it will be trained on.
         classes: names in label order; empty where the net has no classifier.
+        extra_classes: names in label order of each of ``DATA.EXTRA_LABELS``, in order.
 
     Raises:
         UserError: the file cannot be read, or does not cover the net.
@@ -43,7 +50,7 @@ def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, classe
     _check_widths(cfg)
     _check_held_out(cfg, dataset)
     if cfg.MODEL.PRETRAINED_PARTS == "all":
-        _check_classes(cfg, classes)
+        _check_classes(cfg, classes, extra_classes)
         report = _load_all(model, cfg.MODEL.PRETRAINED)
     else:
         report = load_pretrained(model.backbone, cfg.MODEL.PRETRAINED)
@@ -85,7 +92,7 @@ def _load_all(model: ExpressionNet, path: str) -> LoadReport:
     return found.report
 
 
-def _check_classes(cfg: Frozen, classes: Sequence[str]) -> None:
+def _check_classes(cfg: Frozen, classes: Sequence[str], extra_classes: Mapping[str, Sequence[str]]) -> None:
     """Check the classes of a classifier that is to be loaded: as many under other names or in another order fit too.
 
     Raises:
@@ -104,6 +111,14 @@ def _check_classes(cfg: Frozen, classes: Sequence[str]) -> None:
             f"MODEL.PRETRAINED_PARTS: all, but the classes of {cfg.MODEL.PRETRAINED} are "
             f"{', '.join(origin.classes) or 'none'}; here they are {', '.join(classes)}; allowed: the same names in "
             "the same order, or backbone"
+        )
+    theirs, ours = (
+        {name: list(each) for name, each in of.items()} for of in (origin.extra_classes or {}, extra_classes)
+    )
+    if list(theirs.items()) != list(ours.items()):
+        raise ConfigError(
+            f"MODEL.PRETRAINED_PARTS: all, but further label sets of {cfg.MODEL.PRETRAINED} are {theirs or 'none'}, "
+            f"DATA.EXTRA_LABELS here: {ours or 'none'}; allowed: the same in the same order, or backbone"
         )
 
 
