@@ -21,6 +21,16 @@ FACE_COLUMNS = ("key", "source", "box", "subject", "sequence", "landmarks", "dup
 Outputs = dict[str, Tensor]  # of a model: "embedding" (N, D), "feature" (N, F), "logits", "importance", by head
 
 
+def of_label_set(name: str, label_set: str) -> str:
+    """The name of an output, target or metric of one of ``DATA.EXTRA_LABELS``, such as ``logits_fer``.
+
+    Args:
+        name: of that of ``DATA.LABELS``, such as ``logits``.
+        label_set: empty for ``DATA.LABELS``, which leaves the name unchanged.
+    """
+    return f"{name}_{label_set}" if label_set else name
+
+
 class TripletType(IntEnum):
     """How many emotion labels the three faces of a triplet share (FEC, arXiv:1811.11283)."""
 

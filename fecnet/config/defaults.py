@@ -24,6 +24,7 @@ _C.DATA.CROP = 1.0  # side of the crop, fraction of the stored side, resized to 
 _C.DATA.BALANCE_TRIPLET_TYPES = True  # one third of each batch from each triplet type; arXiv:1811.11283
 _C.DATA.TRIPLET_GROUP_SIZE = 1  # triplets sharing a face that stay adjacent; larger = fewer unique faces per batch
 _C.DATA.LABELS = ""  # label set of the classes; empty = none; required by criteria on classes
+_C.DATA.EXTRA_LABELS = []  # further label sets, each trained by a linear classifier of its own with cross-entropy
 _C.DATA.BALANCE_CLASSES = False  # sample all classes with equal frequency; only without triplets
 _C.DATA.HOLD_OUT = 0.0  # fraction of TRAIN_SPLIT held out as split hold_out; by subject where subjects are known
 _C.DATA.FOLD = 0  # fold of TRAIN_SPLIT held out as split fold, 1..NUM_FOLDS; 0 = none
@@ -74,6 +75,7 @@ _C.LOSS = EasyDict()
 _C.LOSS.CRITERIA = ["triplet"]  # triplet, hellinger (votes), cross_entropy, soft_targets (votes), wasserstein, scn,
 # ran, valence_arousal
 _C.LOSS.WEIGHTS = [1.0]  # loss weight of each of CRITERIA
+_C.LOSS.EXTRA_WEIGHT = 1.0  # loss weight of the cross-entropy of each of DATA.EXTRA_LABELS
 _C.LOSS.CLASS_WEIGHTS = "none"  # cross_entropy: none, balanced (inverse class frequency) or sqrt (its square root)
 _C.LOSS.LABEL_SMOOTHING = 0.0  # cross_entropy: label smoothing; 0.1 in arXiv:1512.00567
 _C.LOSS.OHEM_RATIO = 1.0  # cross_entropy: online hard example mining, fraction of the batch kept; arXiv:1604.03540
@@ -111,7 +113,7 @@ _C.SOLVER.WARMUP_FACTOR = 0.1  # factor on BASE_LR at the start of the warm-up
 _C.SOLVER.CLIP_VALUE = 0.0  # clip each gradient element to ± this; 0 = off
 _C.SOLVER.CLIP_NORM = 0.0  # clip the gradient's global L2 norm to this; 0 = off
 _C.SOLVER.BN_L1 = 0.0  # L1 penalty on the batch-norm scales that fecnet prune ranks; 1e-4 in arXiv:1708.06519; 0 = off
-_C.SOLVER.EMA_DECAY = 0.0  # decay per iteration of the weights' moving average, which is then evaluated; 0 = off
+_C.SOLVER.EMA_DECAY = 0.0  # decay per iteration t, at most t / (t + 9), of the weights' average, which is evaluated
 _C.SOLVER.PRECISION = "auto"  # fp32, bf16, fp16 or auto (bf16 where the hardware is fast at it); evaluation is fp32
 _C.SOLVER.CHANNELS_LAST = True  # channels-last memory format of images and weights
 _C.SOLVER.SYNC_BN = False  # batch-norm statistics over all GPUs (SyncBatchNorm); GPU only

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from fecnet.data.augment import Augment
+from fecnet.data.extra_labels import check_apart, check_extra_labels
 from fecnet.data.faces import place_faces
 from fecnet.data.folds import FoldRule
 from fecnet.data.label_overlay import LabelOverlay
@@ -101,8 +102,13 @@ def build_loader(
     return TripletLoader(faces(), table, sampler, weight_T=weight_T, labelled=joining, **shared)
 
 
-def build_label_splits(cfg: Any, dataset: PackedDataset) -> LabelSplits:
-    """The label tables of ``cfg.DATA.LABELS`` by split.
+def build_label_splits(cfg: Any, dataset: PackedDataset, label_set: str = "") -> LabelSplits:
+    """The label tables of a label set by split.
+
+    Args:
+        cfg: the whole settings.
+        dataset: the packed data set.
+        label_set: one of ``cfg.DATA.EXTRA_LABELS``; empty for ``cfg.DATA.LABELS``.
 
     Raises:
         UserError: no label set is given, or no such fold.
@@ -113,12 +119,29 @@ def build_label_splits(cfg: Any, dataset: PackedDataset) -> LabelSplits:
         raise ConfigError(f"DATA.LABELS: empty, but LOSS.CRITERIA needs labels; {dataset.path} has: {there}")
     return LabelSplits(
         dataset,
-        cfg.DATA.LABELS,
+        label_set or cfg.DATA.LABELS,
         train_split=cfg.DATA.TRAIN_SPLIT,
         hold_out=cfg.DATA.HOLD_OUT,
         fold=cfg.DATA.FOLD,
         folds=build_fold_rule(cfg),
     )
+
+
+def build_extra_splits(cfg: Any, dataset: PackedDataset) -> dict[str, LabelSplits]:
+    """The label tables of each of ``cfg.DATA.EXTRA_LABELS`` by split.
+
+    Raises:
+        UserError: a name is given twice, there is no such set, or parts of the training split are held out.
+    """
+    names = list(cfg.DATA.EXTRA_LABELS)
+    check_extra_labels(cfg.DATA.LABELS, names)
+    for key in ("HOLD_OUT", "FOLD") if names else ():
+        if cfg.DATA[key]:
+            raise ConfigError(
+                f"DATA.{key}: {cfg.DATA[key]}, but the label sets of DATA.EXTRA_LABELS {names} would each be divided "
+                "in another way; allowed with them: 0"
+            )
+    return {name: build_label_splits(cfg, dataset, name) for name in names}
 
 
 def build_fold_rule(cfg: Any) -> FoldRule:
@@ -127,7 +150,7 @@ def build_fold_rule(cfg: Any) -> FoldRule:
 
 
 def build_labels(cfg: Any, dataset: PackedDataset, targets: Sequence[str]) -> LabelOverlay:
-    """The labels trained on; every class must have a face.
+    """The labels trained on, with those of ``cfg.DATA.EXTRA_LABELS``; every class must have a face.
 
     Args:
         cfg: the whole settings.
@@ -135,20 +158,28 @@ def build_labels(cfg: Any, dataset: PackedDataset, targets: Sequence[str]) -> La
         targets: that the criteria read: ``label``, ``distribution``, ``valence_arousal``.
 
     Raises:
-        UserError: no such labels in the data set, or a class without a face.
+        UserError: no such labels in the data set, a class without a face, or a face that one label set trains on and
+            another one evaluates.
     """
+    extra = {name: splits.table(cfg.DATA.TRAIN_SPLIT) for name, splits in build_extra_splits(cfg, dataset).items()}
+    if extra:
+        evaluated = (*cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS)
+        check_apart(dataset, [cfg.DATA.LABELS, *extra], cfg.DATA.TRAIN_SPLIT, evaluated)
     table = build_label_splits(cfg, dataset).table(cfg.DATA.TRAIN_SPLIT, min_share=cfg.DATA.TRAIN_MIN_VOTE_SHARE)
     try:
-        labels = LabelOverlay(table, len(dataset.faces_NHWC), targets)
+        labels = LabelOverlay(table, len(dataset.faces_NHWC), targets, extra)
     except DataError as error:
         place = f"{dataset.path}: label set '{cfg.DATA.LABELS}', split '{cfg.DATA.TRAIN_SPLIT}'"
         raise DataError(f"{place}: {error}") from error
-    empty = [name for name, count in zip(labels.classes, labels.counts_K, strict=True) if not count]
-    if empty and set(targets) != {"valence_arousal"}:
-        raise DataError(
-            f"{dataset.path}: label set '{cfg.DATA.LABELS}', split '{cfg.DATA.TRAIN_SPLIT}': no training face for the "
-            f"class '{empty[0]}' ({len(empty)} of {len(labels.classes)} classes); allowed: one or more of each"
-        )
+    counts = {} if set(targets) == {"valence_arousal"} else {cfg.DATA.LABELS: labels.counts_K}
+    for label_set, counts_K in {**counts, **labels.extra_counts}.items():
+        classes = dataset.classes(label_set)
+        empty = [name for name, count in zip(classes, counts_K, strict=True) if not count]
+        if empty:
+            raise DataError(
+                f"{dataset.path}: label set '{label_set}', split '{cfg.DATA.TRAIN_SPLIT}': no training face for the "
+                f"class '{empty[0]}' ({len(empty)} of {len(classes)} classes); allowed: one or more of each"
+            )
     return labels
 
 

@@ -5,7 +5,7 @@ Shape suffixes: N pictures, D embedding dimensions, F features, K classes; H, W,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import zip_longest
 from typing import Literal, NamedTuple, overload
@@ -19,8 +19,9 @@ from fecnet.encoder.pictures import OK, STATUS, Item, Items, as_rgb, each_item
 from fecnet.engine.predict import Net, View, predict_batch
 from fecnet.faces.detections import Detections
 from fecnet.faces.extract import Box
-from fecnet.structures import odd_faces, opposite_distances
+from fecnet.structures import odd_faces, of_label_set, opposite_distances
 from fecnet.utils.errors import UserError
+from fecnet.utils.lookup import lookup
 
 # Faces from which on a CPU's kernels, seen with torch 2.15, give a face the same bits in batches of any size.
 _STEADY = 16
@@ -45,7 +46,8 @@ class Classified(NamedTuple):
 
     Attributes:
         names: the most probable class of each, None where there is no face.
-        probability_NK: of each class in the order of ``Encoder.classes``, float32; rows of NaN where there is no face.
+        probability_NK: of each class in the order of ``Encoder.classes``, or of the label set asked for, float32; rows
+            of NaN where there is no face.
         status: as in ``Encoded``.
     """
 
@@ -82,9 +84,11 @@ class Encoder:
         classes: names in the order of the logits; empty for a net without.
         name: the checkpoint, for errors.
         identity: a hash of the weights and the preprocessing.
+        label_sets: see the attribute; None where the net has ``classes`` alone.
 
     Attributes:
         classes: names in the order of the logits; empty for a net without.
+        label_sets: names of the classes by label set; the first has ``classes``, each further one logits of its own.
         batch_size: faces per forward pass.
         face_shape: of a stored face: height, width, channels.
         channels: their names in order.
@@ -106,6 +110,7 @@ class Encoder:
         classes: Sequence[str],
         name: str,
         identity: str,
+        label_sets: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size: {batch_size}; allowed: 1 or more")
@@ -113,6 +118,7 @@ class Encoder:
         self._maker = maker
         self.batch_size, self.classes, self.name = batch_size, tuple(classes), name
         self.face_shape, self.channels, self.identity = maker.shape, maker.channels, identity
+        self.label_sets = {name: tuple(names) for name, names in (label_sets or {}).items()}
         self.aligned = maker.aligned
         self.detector_device, self.tries_turns = maker.detector_device, maker.tries_turns
 
@@ -160,21 +166,26 @@ class Encoder:
         found = self._gathered("feature", items, align, boxes)
         return (found.outputs["feature"], found.status) if return_status else found.outputs["feature"]
 
-    def classify(self, items: Items, *, align: bool = False, boxes: Boxes | None = None) -> Classified:
+    def classify(
+        self, items: Items, *, align: bool = False, boxes: Boxes | None = None, label_set: str = ""
+    ) -> Classified:
         """The expression of each picture.
 
         Args:
             items: see ``embed``.
             align: see ``embed``.
             boxes: see ``embed``.
+            label_set: one of ``label_sets``; empty for the first.
 
         Raises:
-            UserError: the net has no classes; else as ``embed``.
+            UserError: the net has no classes, or not of this label set; else as ``embed``.
         """
-        found = self._gathered("logits", items, align, boxes)
-        probability_NK = probabilities(found.outputs["logits"])
+        classes = lookup(self.label_sets, label_set, key="label_set") if label_set else self.classes
+        output = of_label_set("logits", "" if label_set == next(iter(self.label_sets), "") else label_set)
+        found = self._gathered(output, items, align, boxes)
+        probability_NK = probabilities(found.outputs[output])
         names = [
-            self.classes[int(row_K.argmax())] if status == OK else None
+            classes[int(row_K.argmax())] if status == OK else None
             for row_K, status in zip(probability_NK, found.status, strict=True)
         ]
         return Classified(names, probability_NK, found.status)

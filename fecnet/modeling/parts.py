@@ -84,10 +84,12 @@ class HeadEntry(Part):
     Attributes:
         outputs: names of its outputs besides ``feature``.
         sees_regions: the net applies it to six regions of each face (``RegionNet``).
+        takes_extra: ``build`` also takes ``extra_classes``, the number of classes of each of ``DATA.EXTRA_LABELS``.
     """
 
     outputs: Set[str]
     sees_regions: bool = False
+    takes_extra: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -166,7 +166,7 @@ def _baselines(
     table = dataset.triplets(cfg.DATA.TRAIN_SPLIT)
     some = slice(None, None, -(-len(table) // MAX_LINEAR_TRIPLETS))
     torch.manual_seed(cfg.SEED)
-    untrained = build_model(cfg, len(dataset.channels), len(task.classes)).to(device)
+    untrained = build_model(cfg, len(dataset.channels), len(task.classes), task.extra_sizes).to(device)
     train_rows, train_faces = np.unique(table.faces_T3[some], return_inverse=True)
     linear = linear_embedding(
         small_faces(dataset.faces_NHWC, train_rows),

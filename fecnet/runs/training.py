@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from fecnet.config.node import Frozen, flatten, plain
-from fecnet.data.build import build_augment, build_class_weights, build_labels, build_loader, build_trained_rows
+from fecnet.data.build import build_augment, build_class_weights, build_labels, build_loader
 from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import load_info
@@ -184,10 +184,9 @@ def _summary(cfg: Frozen, dataset: PackedDataset, trainer: Trainer, device: torc
 
 
 def _build_model(cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, *, resumed: bool) -> nn.Module:
-    model: nn.Module = build_model(cfg, len(dataset.channels), len(task.classes))
+    model: nn.Module = build_model(cfg, len(dataset.channels), len(task.classes), task.extra_sizes)
     if cfg.MODEL.PRETRAINED and not resumed:
-        trained_rows = build_trained_rows(cfg, dataset, task.targets, triplets=task.triplets)
-        load_start(cfg, cast(ExpressionNet, model), dataset, task.classes, trained_rows)
+        load_start(cfg, cast(ExpressionNet, model), dataset, task)
     if cfg.SOLVER.SYNC_BN:
         if device.type != "cuda":
             raise ConfigError(f"SOLVER.SYNC_BN: true needs GPUs, this run is on {device.type}; allowed here: false")
@@ -204,6 +203,10 @@ def build_trainer(
     if labels is not None:
         counts = ", ".join(f"{name} {count:.0f}" for name, count in zip(labels.classes, labels.counts_K, strict=True))
         logger.info(f"{cfg.DATA.TRAIN_SPLIT}: {len(labels)} labelled training faces: {counts}")
+        for name, counts_K in labels.extra_counts.items():
+            pairs = zip(task.extra_classes[name], counts_K, strict=True)
+            counts = ", ".join(f"{label} {count}" for label, count in pairs)
+            logger.info(f"{cfg.DATA.TRAIN_SPLIT}: {counts_K.sum()} of them with a label of '{name}': {counts}")
     model = _build_model(cfg, dataset, task, device, resumed=checkpoint is not None)
     loader = build_loader(
         cfg,
@@ -346,4 +349,5 @@ def _describe(
         length=0,
         accuracy=None,
         seconds=0.0,
+        extra_classes={name: list(classes) for name, classes in task.extra_classes.items()} or None,
     )

@@ -39,7 +39,7 @@ EVERYTHING_ON = {
     "classifier": ("DATA.BALANCE_CLASSES", "true", "LOSS.CLASS_WEIGHTS", "sqrt", "LOSS.LABEL_SMOOTHING", 0.1),
     "votes": (),
     "hellinger": (),
-    "joint": ("SOLVER.GRAD_ACCUM_STEPS", 2, "SOLVER.EMA_DECAY", 0.9),
+    "joint": ("SOLVER.GRAD_ACCUM_STEPS", 2, "SOLVER.EMA_DECAY", 0.9, "DATA.EXTRA_LABELS", "[tone]"),
     "ran": (),
     "wasserstein": ("LOSS.WASSERSTEIN_COST", "learned"),
     "affect": (),

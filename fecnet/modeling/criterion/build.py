@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from fecnet.config.node import flatten
+from fecnet.modeling.criterion.cross_entropy import CrossEntropyCriterion
 from fecnet.modeling.criterion.registry import CRITERIA
 from fecnet.modeling.criterion.weighted import WeightedCriteria
 from fecnet.modeling.parts import Choice, CriterionEntry, check_used
@@ -46,7 +47,7 @@ def build_criterion(
     class_weights: Sequence[float] | None = None,
     relabel_after: int | None = None,
 ) -> nn.Module:
-    """The criterion of ``cfg.LOSS``: a weighted sum where there are several.
+    """The criterion of ``cfg.LOSS``: a weighted sum where there are several, with those of ``cfg.DATA.EXTRA_LABELS``.
 
     Args:
         cfg: the whole settings.
@@ -65,9 +66,10 @@ def build_criterion(
     meant = {"DATA.LABELS": classes, "LOSS.CLASS_WEIGHTS": class_weights, "LOSS.SCN_RELABEL_AFTER": relabel_after}
     settings = {**dict(flatten(cfg)), **meant}
     criteria = [entry.build(**entry.keywords(settings)) for entry in _chosen(cfg).values()]
-    if len(names) == 1 and weights[0] == 1:
+    if len(names) == 1 and weights[0] == 1 and not cfg.DATA.EXTRA_LABELS:
         return criteria[0]
-    return WeightedCriteria(list(zip(criteria, weights, strict=True)))
+    extra = [(CrossEntropyCriterion(label_set=name), cfg.LOSS.EXTRA_WEIGHT) for name in cfg.DATA.EXTRA_LABELS]
+    return WeightedCriteria([*zip(criteria, weights, strict=True), *extra])
 
 
 def _chosen(cfg: Any) -> dict[str, CriterionEntry]:

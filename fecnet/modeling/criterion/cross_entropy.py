@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fecnet.modeling.criterion.global_batch import own_rows, top_share
 from fecnet.modeling.criterion.ranges import check_range
 from fecnet.modeling.criterion.targets import target_of
-from fecnet.structures import Batch, Outputs
+from fecnet.structures import Batch, Outputs, of_label_set
 from fecnet.utils import comm
 
 
@@ -26,6 +26,7 @@ class CrossEntropyCriterion(nn.Module):
         label_smoothing: share of the target distributed evenly over all classes (arXiv:1512.00567).
         class_weights: K weights, or None for 1.
         hardest: share of images kept by OHEM, above 0, at most 1.
+        label_set: whose labels and logits are read; empty for ``DATA.LABELS``.
 
     Raises:
         UserError: a value is out of range.
@@ -34,7 +35,12 @@ class CrossEntropyCriterion(nn.Module):
     class_weight_K: Tensor | None
 
     def __init__(
-        self, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None, hardest: float = 1.0
+        self,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
+        hardest: float = 1.0,
+        label_set: str = "",
     ) -> None:
         super().__init__()
         check_range("LABEL_SMOOTHING", label_smoothing, 0 <= label_smoothing < 1, "0 or more, below 1")
@@ -44,16 +50,19 @@ class CrossEntropyCriterion(nn.Module):
             check_range("CLASS_WEIGHTS", list(class_weights), fits, "0 or more for each class, one of them above 0")
         self.label_smoothing = label_smoothing
         self.hardest = hardest
+        self._term, self._label, self._logits = (
+            of_label_set(name, label_set) for name in ("cross_entropy", "label", "logits")
+        )
         weight = None if class_weights is None else torch.tensor(list(class_weights), dtype=torch.float32)
         self.register_buffer("class_weight_K", weight, persistent=False)
 
     def count(self, batch: Batch) -> dict[str, Tensor]:
         """Sum of the images' weights."""
-        return {"cross_entropy": self._weight(target_of(batch, "label", "cross_entropy")).sum()}
+        return {self._term: self._weight(target_of(batch, self._label, self._term)).sum()}
 
     def forward(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Sum of weight × cross-entropy over the images with a label."""
-        logits_NK, label_N = out["logits"].float(), target_of(batch, "label", "cross_entropy")
+        logits_NK, label_N = out[self._logits].float(), target_of(batch, self._label, self._term)
         assert self.class_weight_K is None or len(self.class_weight_K) == logits_NK.shape[1], logits_NK.shape
         weight_N = self._weight(label_N)
         loss_N = F.cross_entropy(
@@ -61,7 +70,7 @@ class CrossEntropyCriterion(nn.Module):
         )
         if self.hardest < 1:
             weight_N = self._weight_of_hardest(loss_N.detach(), weight_N)
-        return {"cross_entropy": (loss_N * weight_N).sum()}
+        return {self._term: (loss_N * weight_N).sum()}
 
     def _weight(self, label_N: Tensor) -> Tensor:
         present_N = (label_N >= 0).float()
