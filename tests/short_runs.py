@@ -52,7 +52,7 @@ def short(recipe: Path) -> list[str]:
 def write_faces(path: Path, recipe: Path) -> Path:
     """A packed set of random faces with the splits, labels, votes, affect, subjects and triplets a recipe may read."""
     cfg = load_config(recipe)
-    classes, channels = SETS[cfg.DATA.LABELS]
+    channels = SETS[cfg.DATA.LABELS][1]
     splits = dict.fromkeys([cfg.DATA.TRAIN_SPLIT, *cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS])
     for part in ("hold_out", "fold"):  # of the training split
         splits.pop(part, None)
@@ -70,10 +70,11 @@ def write_faces(path: Path, recipe: Path) -> Path:
                 type_T=np.arange(12) % 3,
                 votes_T3=rng.integers(1, 4, (12, 3)),
             )
-            if classes:
+            for label_set in filter(None, (cfg.DATA.LABELS, *cfg.DATA.EXTRA_LABELS)):
+                classes = SETS[label_set][0]
                 label_M = np.arange(FACES) % len(classes)
                 writer.add_labels(
-                    cfg.DATA.LABELS,
+                    label_set,
                     split,
                     classes=classes,
                     faces_M=rows,
