@@ -33,6 +33,8 @@ _C.DATA.NUM_FOLDS = 10  # number of folds
 _C.DATA.FOLD_SEED = 0  # seed of the assignment to folds; not SEED, so that runs with other seeds share the folds
 _C.DATA.TRAIN_MIN_VOTE_SHARE = 0.0  # keep faces whose label has more than this share of the class votes; 0.5 = majority
 _C.DATA.EVAL_MIN_VOTE_SHARE = 0.0  # the same for evaluation
+_C.DATA.TEACHERS = []  # runs or checkpoints whose mean prediction is part of each vote distribution (distillation)
+_C.DATA.TEACHER_SHARE = 0.5  # that part, above 0 to 1; arXiv:1503.02531
 _C.DATA.WEIGHT_BY_AGREEMENT = False  # weight of a triplet = share of its annotators that agree, mean 1 over the split
 
 _C.AUGMENT = EasyDict()

@@ -96,6 +96,19 @@ class LabelOverlay:
         place_N = self._place[row_N]
         return {name: column.index_select(0, place_N) for name, column in self._column.items()}
 
+    def mix_distribution(self, predicted_MK: np.ndarray, share: float) -> None:
+        """Replace a share of each distribution by a prediction, and the whole where a face has no votes.
+
+        Args:
+            predicted_MK: probabilities, in the order of ``rows_M``.
+            share: of the prediction, 0..1.
+        """
+        predicted = torch.from_numpy(predicted_MK.astype(np.float32))
+        votes = self._of_file["distribution"][:-1]
+        mixed = torch.where(votes.isnan(), predicted, torch.lerp(votes, predicted, share))
+        self._of_file["distribution"][:-1] = mixed
+        self._column["distribution"][:-1] = mixed
+
     def change(self, relabels: Relabels) -> Changed:
         """Change labels, except where a class would be left without a face.
 

@@ -37,6 +37,7 @@ from fecnet.runs.folders import (
 )
 from fecnet.runs.pretraining import disclose_pretraining, load_start
 from fecnet.runs.tasks import Task, build_evaluator, check_batch_norm, check_classes, find_task, selection_metric
+from fecnet.runs.teachers import check_teachers, learn_from_teachers
 from fecnet.solver.build import (
     build_ema,
     build_gradient_rules,
@@ -111,6 +112,7 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
     dataset = open_dataset(cfg)
     task = find_task(cfg, dataset)
     _check_same_confusion(cfg)
+    check_teachers(cfg, task)
     if resumed is not None:
         check_same_data(resumed, dataset)
         check_classes(resumed, dataset, task)
@@ -207,6 +209,7 @@ def build_trainer(
             pairs = zip(task.extra_classes[name], counts_K, strict=True)
             counts = ", ".join(f"{label} {count}" for label, count in pairs)
             logger.info(f"{cfg.DATA.TRAIN_SPLIT}: {counts_K.sum()} of them with a label of '{name}': {counts}")
+        learn_from_teachers(cfg, dataset, labels, device)
     model = _build_model(cfg, dataset, task, device, resumed=checkpoint is not None)
     loader = build_loader(
         cfg,
