@@ -49,6 +49,8 @@ _C.AUGMENT.SATURATION = 0.0  # factor sampled uniformly from 1 ± this; colour i
 _C.AUGMENT.NOISE = 0.0  # standard deviation of additive Gaussian noise, pixels in 0..1
 _C.AUGMENT.RANDOM_ERASE = 0.0  # probability of erasing one rectangle (random erasing, arXiv:1708.04896)
 _C.AUGMENT.RANDOM_ERASE_AREA = [0.02, 0.25]  # minimum and maximum erased area, fraction of the image
+_C.AUGMENT.MIXUP = 0.0  # alpha of mixup of labelled faces, not of triplets; 0 = off; arXiv:1710.09412
+_C.AUGMENT.CUTMIX = 0.0  # alpha of CutMix, likewise; with MIXUP each is used for half of the faces; arXiv:1905.04899
 
 _C.MODEL = EasyDict()
 _C.MODEL.BACKBONE = "resnet18"  # resnet18, vgg16/19, iresnet18/50, deep_emotion, inception_nn2,

@@ -16,6 +16,7 @@ from fecnet.data.folds import FoldRule
 from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.label_splits import LabelSplits
 from fecnet.data.loader import LabelledLoader, TripletLoader, vote_weights
+from fecnet.data.mixing import OTHER_SEED, Mixer
 from fecnet.data.packed import PackedDataset
 from fecnet.data.samplers import ClassSampler, RoundSampler, TripletSampler
 from fecnet.data.views import View, center, flip, ten_crop
@@ -65,7 +66,7 @@ def build_loader(
         raise ConfigError(
             f"DATA.TRIPLET_GROUP_SIZE: {group_size}, but batches are made of labelled faces; allowed here: 1"
         )
-    shared = {
+    shared: dict[str, Any] = {
         "labels": labels,
         "accumulate": cfg.SOLVER.GRAD_ACCUM_STEPS,
         "rank": rank,
@@ -79,8 +80,12 @@ def build_loader(
     if not triplets:
         assert labels is not None
         place_M = np.flatnonzero(labels.class_M >= 0) if cfg.DATA.BALANCE_CLASSES else np.arange(len(labels))
-        labelled = ClassSampler(labels.class_M[place_M], **batches, balance=cfg.DATA.BALANCE_CLASSES)
-        return LabelledLoader(faces(), labels.rows_M[place_M], labelled, **shared)
+        class_M, row_M, balance = labels.class_M[place_M], labels.rows_M[place_M], cfg.DATA.BALANCE_CLASSES
+        labelled = ClassSampler(class_M, **batches, balance=balance)
+        if _mixes(cfg):
+            others = ClassSampler(class_M, **batches | {"seed": cfg.SEED + OTHER_SEED}, balance=balance)
+            shared["mixer"] = _build_mixer(cfg, lambda iteration: row_M[others.rows(iteration)])
+        return LabelledLoader(faces(), row_M, labelled, **shared)
     table = dataset.triplets(cfg.DATA.TRAIN_SPLIT)
     if cfg.DATA.WEIGHT_BY_AGREEMENT and not table.votes_T3.any():
         raise ConfigError(
@@ -99,7 +104,23 @@ def build_loader(
     if labels is not None and cfg.SOLVER.LABELLED_BATCH_SIZE:
         size = {"num_items": len(labels), "batch_size": cfg.SOLVER.LABELLED_BATCH_SIZE}
         joining = RoundSampler([labels.rows_M], **size, seed=cfg.SEED)
+        if _mixes(cfg):
+            shared["mixer"] = _build_mixer(cfg, RoundSampler([labels.rows_M], **size, seed=cfg.SEED + OTHER_SEED).rows)
+    elif _mixes(cfg):
+        raise ConfigError(
+            f"AUGMENT.MIXUP: {cfg.AUGMENT.MIXUP}, CUTMIX: {cfg.AUGMENT.CUTMIX}, but no labelled faces join triplets; "
+            "allowed here: 0, or joint training with SOLVER.LABELLED_BATCH_SIZE above 0"
+        )
     return TripletLoader(faces(), table, sampler, weight_T=weight_T, labelled=joining, **shared)
+
+
+def _mixes(cfg: Any) -> bool:
+    return bool(cfg.AUGMENT.MIXUP or cfg.AUGMENT.CUTMIX)
+
+
+def _build_mixer(cfg: Any, partners: Callable[[int], np.ndarray]) -> Mixer:
+    alphas = {"mixup": cfg.AUGMENT.MIXUP, "cutmix": cfg.AUGMENT.CUTMIX}
+    return Mixer(partners, **alphas, input_size=cfg.DATA.INPUT_SIZE, seed=cfg.SEED)
 
 
 def build_label_splits(cfg: Any, dataset: PackedDataset, label_set: str = "") -> LabelSplits:
@@ -231,7 +252,7 @@ def build_augment(cfg: Any, channels: list[str]) -> Augment:
             crop=cfg.DATA.CROP,
             mask_channel="mask" in channels,
             channels_last=cfg.SOLVER.CHANNELS_LAST,
-            **{key.lower(): value for key, value in cfg.AUGMENT.items()},
+            **{key.lower(): value for key, value in cfg.AUGMENT.items() if key not in ("MIXUP", "CUTMIX")},
         )
     except ConfigError as error:
         raise ConfigError(f"AUGMENT, {error}") from error

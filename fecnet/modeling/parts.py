@@ -104,11 +104,13 @@ class CriterionEntry(Part):
             another one.
         outputs: outputs of the net that it reads.
         trains_classes: it trains the logits that it reads to predict the classes.
+        mixes: it takes mixed faces (``Batch.mix``), or reads none of the labels.
     """
 
     reads: tuple[str, ...] = ()
     outputs: Set[str]
     trains_classes: bool = False
+    mixes: bool = False
 
 
 P = TypeVar("P", bound=Part)

@@ -20,8 +20,8 @@ def criteria_read(cfg: Any) -> tuple[str, ...]:
     """Inputs that the criteria read from a batch: ``triplets`` and names of targets, each once.
 
     Raises:
-        ConfigError: an unknown criterion, none that reads annotations, one that requires another criterion, or a
-            setting that none of them uses.
+        ConfigError: an unknown criterion, none that reads annotations, one that requires another criterion, a
+            setting that none of them uses, or mixed faces for one that cannot take them.
     """
     names, chosen = list(cfg.LOSS.CRITERIA), _chosen(cfg)
     every = [name for entry in chosen.values() for name in entry.reads]
@@ -31,6 +31,13 @@ def criteria_read(cfg: Any) -> tuple[str, ...]:
     if readers and not any(entry.trains_classes for entry in chosen.values()):
         trainers = ", ".join(name for name, entry in CRITERIA.items() if entry.trains_classes)
         raise ConfigError(f"LOSS.CRITERIA: {names} trains no classes; {readers[0]} also needs one of: {trainers}")
+    unmixed = [name for name, entry in chosen.items() if not entry.mixes]
+    if unmixed and (cfg.AUGMENT.MIXUP or cfg.AUGMENT.CUTMIX):
+        able = ", ".join(name for name, entry in CRITERIA.items() if entry.mixes)
+        raise ConfigError(
+            f"AUGMENT.MIXUP: {cfg.AUGMENT.MIXUP}, CUTMIX: {cfg.AUGMENT.CUTMIX}, but LOSS.CRITERIA {names} has "
+            f"'{unmixed[0]}', for which targets are not mixed; allowed here: 0, or only criteria of: {able}"
+        )
     check_used(dict(flatten(cfg)), [Choice("LOSS.CRITERIA", CRITERIA, names)])
     return tuple(dict.fromkeys(every))
 

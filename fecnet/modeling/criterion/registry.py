@@ -38,6 +38,7 @@ CRITERIA: dict[str, CriterionEntry] = {
         },
         reads=("triplets",),
         outputs={"embedding"},
+        mixes=True,
     ),
     "cross_entropy": CriterionEntry(
         build=CrossEntropyCriterion,
@@ -49,9 +50,10 @@ CRITERIA: dict[str, CriterionEntry] = {
         reads=("label",),
         outputs={"logits"},
         trains_classes=True,
+        mixes=True,
     ),
     "soft_targets": CriterionEntry(
-        build=SoftTargetCriterion, reads=("distribution",), outputs={"logits"}, trains_classes=True
+        build=SoftTargetCriterion, reads=("distribution",), outputs={"logits"}, trains_classes=True, mixes=True
     ),
     "hellinger": CriterionEntry(
         build=HellingerCriterion,
