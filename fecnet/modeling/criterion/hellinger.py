@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
-from fecnet.modeling.criterion.targets import present_rows, target_of
+from fecnet.modeling.criterion.targets import present_rows, target_parts
 from fecnet.structures import Batch, Outputs
 from fecnet.utils.errors import ConfigError
 
@@ -35,13 +36,17 @@ class HellingerCriterion(nn.Module):
             )
 
     def count(self, batch: Batch) -> dict[str, Tensor]:
-        """Number of images with votes."""
-        return {"hellinger": present_rows(target_of(batch, "distribution", "hellinger")).sum()}
+        """Number of images with votes; of a mixed one the shares of both that have votes."""
+        parts = target_parts(batch, "distribution", "hellinger")
+        return {"hellinger": torch.stack([present_rows(votes_NK) * share_N for votes_NK, share_N in parts]).sum()}
 
     def forward(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Sum of the squared distances over the images with votes."""
-        share_NK, embedding_ND = target_of(batch, "distribution", "hellinger"), out["embedding"].float()
-        # absent rows are set to zero, so that neither the loss nor its gradient is NaN
-        place_ND = nn.functional.pad(share_NK.nan_to_num(0.0).sqrt(), (0, embedding_ND.shape[1] - share_NK.shape[1]))
-        distance_N = (embedding_ND - place_ND).square().sum(dim=1)
-        return {"hellinger": (distance_N * present_rows(share_NK)).sum()}
+        """Sum of the squared distances over the images with votes; a mixed one has two places."""
+        embedding_ND, total = out["embedding"].float(), out["embedding"].new_zeros((), dtype=torch.float32)
+        for votes_NK, share_N in target_parts(batch, "distribution", "hellinger"):
+            # absent rows are set to zero, so that neither the loss nor its gradient is NaN
+            root_NK = votes_NK.nan_to_num(0.0).sqrt()
+            place_ND = nn.functional.pad(root_NK, (0, embedding_ND.shape[1] - root_NK.shape[1]))
+            distance_N = (embedding_ND - place_ND).square().sum(dim=1)
+            total = total + (distance_N * present_rows(votes_NK) * share_N).sum()
+        return {"hellinger": total}

@@ -60,6 +60,7 @@ CRITERIA: dict[str, CriterionEntry] = {
         options={"classes": "DATA.LABELS", "dimensions": "MODEL.EMBEDDING_DIM"},
         reads=("distribution",),
         outputs={"embedding"},
+        mixes=True,
     ),
     "scn": CriterionEntry(  # reads the logits for relabelling only
         build=ScnCriterion,
