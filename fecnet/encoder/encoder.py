@@ -15,6 +15,7 @@ import torch
 
 from fecnet.data.packed import PackedDataset
 from fecnet.encoder.face_maker import FaceMaker, Picture
+from fecnet.encoder.face_results import FaceResult, face_cuts, face_result
 from fecnet.encoder.pictures import OK, STATUS, Item, Items, as_rgb, each_item
 from fecnet.engine.predict import Net, View, predict_batch
 from fecnet.faces.detections import Detections
@@ -226,13 +227,26 @@ class Encoder:
             UserError: not one picture, or one that cannot be read; the detector is missing, or another one than in
                 training.
         """
-        items = list(each_item(picture))
-        if len(items) != 1:
-            raise UserError(f"find_faces: {len(items)} pictures; expected one")
-        image_HWC = as_rgb(items[0])
-        if isinstance(image_HWC, str):
-            raise UserError(f"{picture}: {image_HWC}: {STATUS[image_HWC]}")
-        return self._maker.find(image_HWC)
+        return self._maker.find(self._one_picture("find_faces", picture))
+
+    def analyze(self, picture: Item) -> list[FaceResult]:
+        """Every face of a picture with all that the net predicts, best score first; empty where there is none.
+
+        Args:
+            picture: one picture, see the class.
+
+        Raises:
+            UserError: as ``find_faces``.
+        """
+        image_HWC = self._one_picture("analyze", picture)
+        found = self._maker.find(image_HWC)
+        cuts = face_cuts(image_HWC, found, turn=self.turns_crops)
+        encoded = self.encode([cut[0] for cut in cuts], boxes=[cut[1] for cut in cuts], align=self.aligned)
+        faces = zip(found.boxes_K4, found.scores_K.tolist(), encoded.status, strict=True)
+        return [
+            face_result(*face, {name: value[row] for name, value in encoded.outputs.items()}, self.classes)
+            for row, face in enumerate(faces)
+        ]
 
     def encode(self, items: Items, *, align: bool = False, boxes: Boxes | None = None, steady: bool = True) -> Encoded:
         """All outputs of the net at once, by name, and the status of each picture.
@@ -249,6 +263,16 @@ class Encoder:
         parts = list(self.stream(items, align=align, boxes=boxes, steady=steady)) or [self._encoded([])]
         outputs = {name: np.concatenate([part.outputs[name] for part in parts]) for name in parts[0].outputs}
         return Encoded(outputs, [status for part in parts for status in part.status])
+
+    def _one_picture(self, call: str, picture: Item) -> np.ndarray:
+        """uint8 RGB."""
+        items = list(each_item(picture))
+        if len(items) != 1:
+            raise UserError(f"{call}: {len(items)} pictures; expected one")
+        image_HWC = as_rgb(items[0])
+        if isinstance(image_HWC, str):
+            raise UserError(f"{picture}: {image_HWC}: {STATUS[image_HWC]}")
+        return image_HWC
 
     def faces(self, items: Items, *, align: bool = False) -> list[np.ndarray | str]:
         """The preprocessed faces of some pictures, for inspection.
@@ -320,6 +344,11 @@ class Encoder:
         outputs = predict_batch(self.model, faces_NHWC, views=self.views, device=self.device)
         return {name: value[:num].numpy() for name, value in outputs.items()}
 
+    @property
+    def turns_crops(self) -> bool:
+        """Whether pictures are turned until a face is upright before it is cropped; alignment does so by itself."""
+        return self.tries_turns and not self.aligned
+
     @cached_property
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each output for one face."""
@@ -343,6 +372,10 @@ class Encoder:
         """Dimension of an output for one face, such as D of ``embedding``; see ``check_output``."""
         self.check_output(name)
         return int(np.prod(self._shapes[name]))
+
+    def has_output(self, name: str) -> bool:
+        """Whether the net has this output, see ``check_output``."""
+        return name in self._shapes
 
     def check_output(self, name: str) -> None:
         """Raise UserError unless the net has this output: ``embedding``, ``feature``, ``logits`` or another."""
