@@ -208,7 +208,7 @@ class Follower:
             heapq.heappop(self._curves)
 
     def _keep(self, peak: Peak | None) -> None:
-        if peak is not None and self._num_peaks:
+        if peak is not None and peak.change > 0 and self._num_peaks:
             heapq.heappush(self._peaks, (peak.change, -next(self._order), peak))
             if len(self._peaks) > self._num_peaks:
                 heapq.heappop(self._peaks)

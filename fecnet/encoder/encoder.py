@@ -180,7 +180,7 @@ class Encoder:
         ]
         return Classified(names, probability_NK, found.status)
 
-    def distance(self, a: Item, b: Item, *, align: bool = False) -> float:
+    def distance(self, a: Item, b: Item, *, align: bool = False, boxes: Boxes | None = None) -> float:
         """Dissimilarity of two expressions: squared Euclidean distance of the embeddings, as in training, 0 to 4.
 
         NaN where one of them has no face.
@@ -189,14 +189,15 @@ class Encoder:
             a: a picture.
             b: another.
             align: see ``embed``.
+            boxes: of the face in each of the two; see ``embed``.
 
         Raises:
             UserError: not one picture each; else as ``embed``.
         """
-        first_D, second_D = self._one_each((a, b), align)
+        first_D, second_D = self._one_each((a, b), align, boxes)
         return float(np.square(first_D - second_D).sum())
 
-    def odd_one_out(self, a: Item, b: Item, c: Item, *, align: bool = False) -> int | None:
+    def odd_one_out(self, a: Item, b: Item, c: Item, *, align: bool = False, boxes: Boxes | None = None) -> int | None:
         """The odd one out of three expressions.
 
         Args:
@@ -204,6 +205,7 @@ class Encoder:
             b: another.
             c: another.
             align: see ``embed``.
+            boxes: of the face in each of the three; see ``embed``.
 
         Returns:
             0, 1 or 2: the one outside the closest pair. None if one has no face, or two pairs are equally close.
@@ -211,7 +213,7 @@ class Encoder:
         Raises:
             UserError: not one picture each; else as ``embed``.
         """
-        emb_3D = self._one_each((a, b, c), align)
+        emb_3D = self._one_each((a, b, c), align, boxes)
         odd = int(odd_faces(opposite_distances(torch.from_numpy(emb_3D)[None])))
         return odd if odd >= 0 else None
 
@@ -389,9 +391,9 @@ class Encoder:
         rows = np.concatenate([part.outputs[output] for part in parts])
         return Encoded({output: rows}, [status for part in parts for status in part.status])
 
-    def _one_each(self, items: Sequence[Item], align: bool) -> np.ndarray:
+    def _one_each(self, items: Sequence[Item], align: bool, boxes: Boxes | None) -> np.ndarray:
         """The embedding of each, shape (len(items), D)."""
-        emb_ND = self.embed(items, align=align)
+        emb_ND = self.embed(items, align=align, boxes=boxes)
         if len(emb_ND) != len(items):
             raise UserError(f"{len(emb_ND)} pictures; expected {len(items)}, one in each argument")
         return emb_ND
