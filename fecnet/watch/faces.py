@@ -84,6 +84,10 @@ class FaceWatcher:
         self._before = faces
         return faces
 
+    def restart(self) -> None:
+        """The next frame is of another source."""
+        self._before = ()
+
     def _check(self) -> None:
         """Fail now, not at the first face, which may come minutes later."""
         blank_HWC = np.zeros((9, 9, 3), np.uint8)
