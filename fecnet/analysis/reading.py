@@ -162,8 +162,8 @@ class FaceReader:
             whole_14 = np.array([[0, 0, image_HWC.shape[1], image_HWC.shape[0]]], np.float32)
             return whole_14, [math.nan], [(image_HWC, None)]
         found = self._encoder.find_faces(image_HWC)
-        cuts = face_cuts(image_HWC, found, turn=self._encoder.turns_crops)
-        return found.boxes_K4, found.scores_K.tolist(), [*cuts]
+        turn = self._encoder.tries_turns and not self._encoder.aligned
+        return found.boxes_K4, found.scores_K.tolist(), [*face_cuts(image_HWC, found, turn=turn)]
 
     def _next_boxes(self) -> Iterator[np.ndarray | None]:
         while self._boxes:

@@ -242,7 +242,7 @@ class Encoder:
         """
         image_HWC = self._one_picture("analyze", picture)
         found = self._maker.find(image_HWC)
-        cuts = face_cuts(image_HWC, found, turn=self.turns_crops)
+        cuts = face_cuts(image_HWC, found, turn=self.tries_turns and not self.aligned)
         encoded = self.encode([cut[0] for cut in cuts], boxes=[cut[1] for cut in cuts], align=self.aligned)
         faces = zip(found.boxes_K4, found.scores_K.tolist(), encoded.status, strict=True)
         return [
@@ -345,11 +345,6 @@ class Encoder:
             faces_NHWC = np.concatenate([faces_NHWC, np.repeat(faces_NHWC[:1], max(0, full - num), axis=0)])
         outputs = predict_batch(self.model, faces_NHWC, views=self.views, device=self.device)
         return {name: value[:num].numpy() for name, value in outputs.items()}
-
-    @property
-    def turns_crops(self) -> bool:
-        """Whether pictures are turned until a face is upright before it is cropped; alignment does so by itself."""
-        return self.tries_turns and not self.aligned
 
     @cached_property
     def _shapes(self) -> dict[str, tuple[int, ...]]:
