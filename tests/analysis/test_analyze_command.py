@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 import fecnet
 from fecnet.analysis.analyse import face_rows
+from fecnet.analysis.reading import FaceReader
 from fecnet.cli.main import main
 from fecnet.embed.sources import Sources
 from fecnet.embed.videos import Video
@@ -204,3 +206,21 @@ def test_parquet_holds_the_same_as_csv(run, film):
                 if text == ""
                 else value == (text if isinstance(value, str) else pytest.approx(float(text)))
             )
+
+
+def test_frames_that_are_held_do_not_grow_with_the_film(run, tmp_path, monkeypatch):
+    """Only those on their way to the face maker; of faces only a batch."""
+    film = write_film(tmp_path / "long.avi", [photo((20, 40), (200, 100))] * 60, RATE)
+    alive, frames, most = [], Video.frames, 0
+
+    def watched(*arguments):
+        for frame in frames(*arguments):
+            alive.append(weakref.ref(frame.image_HWC))
+            yield frame
+
+    monkeypatch.setattr(Video, "frames", watched)
+    reader = FaceReader(fecnet.load(run, batch_size=4), Sources([film]))
+    for _ in reader.rows():
+        most = max(most, sum(ref() is not None for ref in alive))
+        assert len(reader._waiting) <= 4 + 8
+    assert len(alive) == 60 and most <= 6
