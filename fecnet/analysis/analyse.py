@@ -19,6 +19,7 @@ from fecnet.analysis.reading import FaceReader, FaceRow, Tally
 from fecnet.analysis.tables import Columns, FaceTable, JsonFaces, check_table, open_table
 from fecnet.embed.sources import Sources
 from fecnet.encoder.encoder import Encoder
+from fecnet.encoder.face_results import cut_note
 from fecnet.encoder.pictures import OK
 from fecnet.evaluation.drawing import require_matplotlib
 from fecnet.faces.picture_files import decoder_hint, is_video
@@ -116,6 +117,8 @@ def analyse(
     """
     _check(encoder, sources, table, json, plot, num_peaks, over_s, overwrite=overwrite)
     reader = FaceReader(encoder, sources, whole=whole, progress=progress)
+    if not (encoder.aligned or whole):
+        logger.info(cut_note(encoder.name))
     columns = Columns(encoder)
     follower, first = Follower(encoder.classes, over_s=over_s, num_peaks=num_peaks), list[FaceRow]()
     head: dict[str, Any] = {
@@ -152,15 +155,19 @@ def analyse(
 def summary(analysis: Analysis, sources: Sources) -> str:
     """What was read and found, and what was not, by reason, in one line."""
     tally = analysis.tally
-    read = [f"{tally.photos:,} photos"] if tally.photos or not tally.films else []
+    read = [_count(tally.photos, "photo")] if tally.photos or not tally.films else []
     if tally.films:
-        read.append(f"{tally.frames:,} frames of {tally.films:,} films")
-    text = f"{', '.join(read)}: {tally.faces.total():,} faces"
+        read.append(f"{_count(tally.frames, 'frame')} of {_count(tally.films, 'film')}")
+    text = f"{', '.join(read)}: {_count(tally.faces.total(), 'face')}"
     if tally.films:
-        text += f", {len(analysis.tracks):,} tracks, {tally.cuts:,} cuts"
+        text += f", {_count(len(analysis.tracks), 'track')}, {_count(tally.cuts, 'cut')}"
     text += _by_reason("; without predictions", Counter({k: n for k, n in tally.faces.items() if k != OK}))
     text += _by_reason("; photos and frames without a face", tally.empty)
     return f"{text}{decoder_hint(tally.empty)}" + (f"; {sources.passed_over_text}" if sources.passed_over_text else "")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _by_reason(what: str, counts: Counter[str]) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from itertools import combinations
 from pathlib import Path
 
 from fecnet.cli.json_option import add_json_option, print_text, write_json
 from fecnet.cli.net_options import add_net_options, open_net
+
+logger = logging.getLogger(__name__)
 
 _EPILOG = """examples:
   fecnet odd a.jpg b.jpg c.jpg --net result/run
@@ -32,10 +35,13 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _odd(options: argparse.Namespace) -> int:
     from fecnet.analysis.three import odd_of_three
+    from fecnet.encoder.face_results import cut_note
     from fecnet.utils.table import align_columns
 
     encoder = open_net(options)
     found = odd_of_three(encoder, options.photos, whole=options.whole)
+    if not (encoder.aligned or options.whole):
+        logger.info(cut_note(encoder.name))
     for photo, others in zip(found.photos, found.others, strict=True):
         if others:
             print_text(options.json, f"{photo}: the largest of {others + 1} faces")

@@ -82,3 +82,11 @@ def face_cuts(image_HWC: np.ndarray, found: Detections, *, turn: bool) -> list[t
     """
     faces = zip(found.boxes_K4, found.landmarks_K52, strict=True)
     return [upright(image_HWC, *face) if turn else (image_HWC, face[0]) for face in faces]
+
+
+def cut_note(name: str) -> str:
+    """The warning for a net whose training faces were not aligned, so that detected ones may be cut otherwise."""
+    return (
+        f"{name}: no record that its training faces were aligned by a detector; each face is cut as the square around "
+        "what the detector finds, which may differ from the cut in training"
+    )

@@ -13,9 +13,12 @@ import fecnet
 from fecnet.analysis.analyse import face_rows
 from fecnet.analysis.reading import FaceReader
 from fecnet.cli.main import main
+from fecnet.config.node import load_config
 from fecnet.embed.sources import Sources
 from fecnet.embed.videos import Video
-from tests.faces.test_extract import photo
+from fecnet.runs.training import train_run
+from tests.classes import CLASSES, write_recipe
+from tests.faces.test_extract import Squares, photo
 from tests.films import write_film
 from tests.nets import noisy
 
@@ -126,7 +129,7 @@ def test_faces_of_a_film_are_followed(run, film, capsys):
         (3, 3, 1.3),
     ]
     assert f"{film}" in told.out and f"{peak['time_s']:.3f}" in told.out and "14/14" in told.err
-    assert "14 frames of 1 films: 23 faces, 3 tracks, 1 cuts; photos and frames without a face 1: no_face 1" in told.out
+    assert "14 frames of 1 film: 23 faces, 3 tracks, 1 cut; photos and frames without a face 1: no_face 1" in told.out
     assert Image.open("film.png").size[1] > 500
 
 
@@ -224,3 +227,22 @@ def test_frames_that_are_held_do_not_grow_with_the_film(run, tmp_path, monkeypat
         most = max(most, sum(ref() is not None for ref in alive))
         assert len(reader._waiting) <= 4 + 8
     assert len(alive) == 60 and most <= 6
+
+
+def test_a_net_with_classes_whose_faces_nobody_aligned(tmp_path, monkeypatch, squares, capsys):
+    """Each face is cut as the square around the box, and a line says so; probabilities are those of ``classify``."""
+    monkeypatch.setattr("fecnet.encoder.face_maker.build_detector", lambda *_, **__: Squares())
+    assert train_run(load_config(write_recipe(tmp_path, "joint"), ["SOLVER.LENGTH", "2"]), recipe="joint") == 0
+    run = tmp_path / "result" / "joint"
+    Image.fromarray(noisy(photo((10, 10), (100, 80), sides=[30, 60]), 1)).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert command(run, "a.png") == 0
+    assert "no record that its training faces were aligned" in capsys.readouterr().out
+    encoder = fecnet.load(run)
+    for row, face in zip(rows_of("faces.csv"), encoder.analyze("a.png"), strict=True):
+        found = encoder.classify("a.png", boxes=[face.box_4])
+        assert row["expression"] == face.expression == found.names[0]
+        told = [float(row[f"probability_{name}"]) for name in CLASSES]
+        assert np.array_equal(np.float32(told), face.probability_K)  # nothing is lost in the table
+        assert np.abs(face.probability_K - found.probability_NK[0]).max() <= 1e-6
+        assert row["embedding_0"]
