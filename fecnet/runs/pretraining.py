@@ -53,7 +53,7 @@ def load_start(
         _check_classes(cfg, classes, extra_classes)
         report = _load_all(model, cfg.MODEL.PRETRAINED)
     else:
-        report = load_pretrained(model.backbone, cfg.MODEL.PRETRAINED)
+        report = load_pretrained(model.backbone.published, cfg.MODEL.PRETRAINED)
     logger.info(str(report))
     if report.missing and cfg.MODEL.FREEZE_BACKBONE:
         raise ConfigError(

@@ -233,7 +233,7 @@ def test_all_unused_keys_are_told_at_once():
 @pytest.mark.parametrize("key", REGISTRIES)
 def test_the_documented_names_are_the_registered_ones(key):
     [text] = [text for row, _, text in config_rows() if row == key]
-    text = re.sub(r"([a-z]+)(\d+)/(\d+)", r"\1\2, \1\3", text)  # vgg16/19
+    text = re.sub(r"([a-z]+_?)(\d+|nn2)/(\w+)", r"\1\2, \1\3", text)  # vgg16/19, inception_nn2/resnet_v1
     names = re.split(r", | or ", re.sub(r" \([^)]*\)", "", text))
     assert sorted(names) == sorted(REGISTRIES[key])
 
