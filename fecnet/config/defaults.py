@@ -54,7 +54,7 @@ _C.AUGMENT.CUTMIX = 0.0  # alpha of CutMix, likewise; with MIXUP each is used fo
 
 _C.MODEL = EasyDict()
 _C.MODEL.BACKBONE = "resnet18"  # resnet18, vgg16/19, iresnet18/50, deep_emotion, inception_nn2,
-# inception_resnet_v1 or dlib_resnet
+# inception_resnet_v1 or dlib_resnet (or timm:NAME)
 _C.MODEL.WIDTH_MULT = 1.0  # width multiplier on the channels of resnet18
 _C.MODEL.BLOCKS = [2, 2, 2, 2]  # residual blocks per stage of resnet18; [1, 1, 1, 1] is ResNet-10
 _C.MODEL.STEM = "imagenet"  # of resnet18: imagenet (7×7, stride 2, max pooling) or cifar (3×3, no pooling)

@@ -8,7 +8,7 @@ from typing import Any
 from easydict import EasyDict
 
 from fecnet.config.node import flatten
-from fecnet.modeling.backbone.registry import BACKBONES
+from fecnet.modeling.backbone.registry import BACKBONES, find_backbone
 from fecnet.modeling.head.registry import HEADS
 from fecnet.modeling.models import ExpressionNet
 from fecnet.modeling.neck.registry import NECKS
@@ -84,7 +84,7 @@ def default_widths(cfg: EasyDict) -> tuple[list[int], list[int]]:
 
 def _chosen(model: EasyDict) -> tuple[BackboneEntry, NeckEntry, HeadEntry]:
     return (
-        lookup(BACKBONES, model.BACKBONE, key="MODEL.BACKBONE"),
+        find_backbone(model.BACKBONE),
         lookup(NECKS, model.NECK, key="MODEL.NECK"),
         lookup(HEADS, model.HEAD, key="MODEL.HEAD"),
     )
@@ -114,7 +114,7 @@ def _check(model: EasyDict, settings: Mapping[str, Any]) -> None:
     check_used(
         settings,
         [
-            Choice("MODEL.BACKBONE", BACKBONES, [model.BACKBONE]),
+            Choice("MODEL.BACKBONE", {**BACKBONES, model.BACKBONE: find_backbone(model.BACKBONE)}, [model.BACKBONE]),
             Choice("MODEL.NECK", NECKS, [model.NECK]),
             Choice("MODEL.HEAD", HEADS, [model.HEAD]),
         ],

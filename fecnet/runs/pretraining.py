@@ -53,7 +53,7 @@ def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, task: 
         _check_classes(cfg, task.classes, task.extra_classes)
         report = _load_all(model, cfg.MODEL.PRETRAINED)
     else:
-        report = load_pretrained(model.backbone, cfg.MODEL.PRETRAINED)
+        report = load_pretrained(model.backbone.published, cfg.MODEL.PRETRAINED)
         if Path(cfg.MODEL.PRETRAINED).suffix == dlib_file.SUFFIX:
             _fit_dlib(cfg, model, dataset, task)
     logger.info(str(report))

@@ -23,6 +23,7 @@ from fecnet.engine.stepper import CUDA_GRAPHS, Criterion, Measure, Stepper
 from fecnet.engine.trainer import SPREAD, Periods, Progress, RunFiles, Trainer
 from fecnet.evaluation.batch_accuracy import count_correct
 from fecnet.evaluation.spread import sum_distances
+from fecnet.modeling.backbone.timm_net import with_sync_batch_norm
 from fecnet.modeling.build import build_model, per_channel
 from fecnet.modeling.criterion.build import build_criterion
 from fecnet.modeling.models import ExpressionNet
@@ -192,7 +193,7 @@ def _build_model(cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.
     if cfg.SOLVER.SYNC_BN:
         if device.type != "cuda":
             raise ConfigError(f"SOLVER.SYNC_BN: true needs GPUs, this run is on {device.type}; allowed here: false")
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = with_sync_batch_norm(model)
     memory_format = torch.channels_last if cfg.SOLVER.CHANNELS_LAST else torch.contiguous_format
     return model.to(device, memory_format=memory_format)  # type: ignore[call-overload]
 

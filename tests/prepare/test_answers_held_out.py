@@ -73,7 +73,7 @@ def test_a_face_without_a_subject_is_a_stranger_and_told(tmp_path, caplog):
     ("rows", "header", "shares", "said"),
     [
         (["1,2,3,1,ann,p,q,r,test"], f"{HEADER},split", "0.2", "there are splits already: test; allowed: a table"),
-        (["1,2,3,1,ann"], "a,b,c,odd,rater", "0.2", "no subjects are known; allowed: columns subject_a"),
+        (["1,2,3,1,ann"], "a,b,c,odd,rater", "0.2", "no subjects are known; allowed: subject_a"),
         (["1,2,3,1,ann,p,p,p"], HEADER, "0.2", "1 person; allowed: one or more for each of train, test"),
         (["1,2,3,1,ann,p,q,r"], HEADER, "0.4", "leaves split 'train' without a triplet, of which all three"),
         (families(4), HEADER, "0.01", "leaves split 'test' without a person, 0.01 of"),

@@ -11,10 +11,11 @@ from fecnet.modeling.backbone.inception_nn2 import InceptionNN2
 from fecnet.modeling.backbone.inception_resnet import InceptionResnetV1
 from fecnet.modeling.backbone.iresnet import IRESNET18_BLOCKS, IRESNET50_BLOCKS, IResNet
 from fecnet.modeling.backbone.resnet import ResNet18, resnet_widths
+from fecnet.modeling.backbone.timm_net import PREFIX, TimmNet
 from fecnet.modeling.backbone.variants import iresnet_variants, resnet_variants, where
 from fecnet.modeling.backbone.vgg import VGG, VGG16_STAGES, VGG19_STAGES, vgg_widths
 from fecnet.modeling.parts import BackboneEntry
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.lookup import lookup
 
 _VGG_CONV = r"(^|\.)0\.bias$"  # the first
@@ -79,3 +80,20 @@ BACKBONES: dict[str, BackboneEntry] = {
     ),
     "inception_resnet_v1": BackboneEntry(build=InceptionResnetV1, variants=where(r"\.branch2\.0\.conv\.weight$")),
 }
+
+
+def find_backbone(name: str) -> BackboneEntry:
+    """The backbone that ``MODEL.BACKBONE`` names: one of ``BACKBONES``, or a net of timm.
+
+    Raises:
+        ConfigError: no such name; whether timm has the net is found out when it is built.
+    """
+    if name.startswith(PREFIX):
+        build = partial(TimmNet, name.removeprefix(PREFIX))
+        return BackboneEntry(build=build, options={"input_size": "DATA.INPUT_SIZE"})
+    if name not in BACKBONES:
+        allowed = ", ".join(sorted(BACKBONES))
+        raise ConfigError(
+            f"MODEL.BACKBONE: unknown name {name!r}; allowed: {allowed}, or {PREFIX}NAME of a net of timm"
+        )
+    return BACKBONES[name]
