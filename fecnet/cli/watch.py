@@ -1,4 +1,4 @@
-"""``fecnet watch RUN SOURCE``: predictions overlaid on webcam, video or images."""
+"""``fecnet watch [NET] SOURCE``: predictions overlaid on webcam, video or images."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import argparse
 import logging
 from pathlib import Path
 
-from fecnet.cli.net_options import add_net_options, open_net
+from fecnet.cli.net_options import add_net_and_sources, add_net_options, open_net, take_net
 from fecnet.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 _EPILOG = """examples:
+  fecnet watch party.jpg --no-window                            by the shipped net
   fecnet watch result/run 0                                     the first camera, in a window
   fecnet watch result/run film.mp4 --no-window                  writes film.watched.mp4
   fecnet watch result/run party.jpg --output faces.png
@@ -29,8 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "and probability; valence and arousal; for an embedding the distance to a reference photo and to the same face "
         "in the previous frame. Shown in a window if there is a display (q or Esc quits), else written to a file."
     )
-    parser.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo")
-    parser.add_argument("source", metavar="SOURCE", help="index of a camera (0 = first), video or image")
+    add_net_and_sources(parser, "index of a camera (0 = first), video or image")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="also write to FILE: .mp4 or .avi; for images .png, .jpg"
     )
@@ -55,7 +55,10 @@ def _watch(options: argparse.Namespace) -> int:
 
     if options.every < 1:
         raise UserError(f"every: {options.every}; allowed: 1 or more")
-    source = open_source(options.source)  # what is not there is told before torch is imported
+    names = take_net(options)
+    if len(names) > 1:
+        raise UserError(f"{names[1]}: one source at a time; given: {', '.join(map(str, names))}")
+    source = open_source(str(names[0]))  # what is not there is told before torch is imported
 
     from fecnet.watch.faces import FaceWatcher
     from fecnet.watch.watch import open_views, watch
