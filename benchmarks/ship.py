@@ -11,7 +11,6 @@ import json
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ from fecnet.utils.errors import UserError
 from fecnet.utils.files import replace_json, replace_text, whole_or_absent
 
 POINTS = 0.2  # that a triplet row or class accuracy may differ in half precision
-_PATH = re.compile(r"(?<=[\s\"])/\S*/")  # of this machine, up to its last folder
+_FOLDERS = re.compile(r"(?<=[\s\"])/[^\s\"]*/")  # of an absolute path, all but its last part
 _WEIGHTS, _README = "model.safetensors", "README.md"
 ABOUT = {  # by the hash that a data set names as its source: data, licence, and both in full
     IMAGES_SHA256: (
@@ -137,7 +136,7 @@ def _record(name: str, info: CheckpointInfo, full: Encoder, half: Encoder, data:
         },
         "sample": count_right(half, sample, dataset.faces_NHWC)._asdict(),
         "measured": measured,
-        "command": f"python -m benchmarks ship {info.export.source.split(',')[0] if info.export else ''} {name}",
+        "command": f"python -m benchmarks ship result/{info.export.source.split(',')[0] if info.export else ''} {name}",
         "date": now(),
         "machine": machine,
     }, sample
@@ -177,21 +176,13 @@ def _faces_per_s(encoder: Encoder, split: Split) -> float:
 
 
 def _without_paths(info: CheckpointInfo, data: Path) -> CheckpointInfo:
-    """The description without the folders of this machine: the data set and the runs are where a checkout has them.
-
-    Raises:
-        UserError: it names another path of this machine.
-    """
-    cfg, text = info.settings(), json.dumps(replace(info, command=_PATH.sub("", info.command)).to_dict())
-    for folder, place in (
-        (cfg.DATA.PATH, f"datasets/{info.data.name}"),
-        (str(data), data.name),
-        (cfg.OUTPUT_DIR, "result"),
-    ):
-        text = text.replace(json.dumps(folder)[1:-1], place)
-    if found := _PATH.search(text):
-        raise UserError(f"{info.origin}: names a path of this machine: {text[found.start() : found.end() + 20]}")
-    return parse_info(text, info.origin)
+    """The description without the folders of this machine: data and runs are where a checkout has them."""
+    cfg, text = info.settings(), json.dumps(info.to_dict())
+    places = {cfg.DATA.PATH: f"datasets/{info.data.name}", str(data): f"datasets/{data.name}", cfg.OUTPUT_DIR: "result"}
+    for folder, place in places.items():
+        if Path(folder).is_absolute():
+            text = text.replace(json.dumps(folder)[1:-1], place)
+    return parse_info(_FOLDERS.sub("", text), info.origin)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,13 +17,14 @@ from benchmarks.card_text import card_text
 from benchmarks.sample import count_right, read_sample
 from fecnet.cli import net_options
 from fecnet.cli.main import main
-from fecnet.config.node import load_config
+from fecnet.config.node import load_config, plain
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import find_checkpoint, load_info
 from fecnet.nets import shipped
 from fecnet.prepare.labelled.fer2013 import read_fer2013
 from fecnet.prepare.writer import PackedWriter
 from fecnet.runs.training import train_run
+from tests.checkpoints import describe
 from tests.classes import RECIPE, SPLITS, labels_of
 from tests.conftest import ROOT
 
@@ -214,7 +216,7 @@ def test_commands_without_a_net_use_the_shipped_one(nets, photo, monkeypatch, ca
     assert main(["embed", photo, "--device", "cpu"]) == 0
     assert np.allclose(np.load("embeddings.npy"), fecnet.load("fecnet-base", device="cpu").embed(photo))
     assert main(["search", "build", photo, "--output", "index", "--kind", "flat"]) == 0
-    assert json.loads(open("index/index.json").read())["model"]["name"] == "fecnet-base"  # noqa: PTH123, SIM115
+    assert json.loads(Path("index/index.json").read_text())["model"]["name"] == "fecnet-base"
     assert main(["search", "query", "index", photo, "--json", "-"]) == 0
     capsys.readouterr()
     assert main(["watch", photo, "--whole"]) == 0
@@ -228,6 +230,8 @@ def test_what_is_made_of_a_shipped_net_is_not_in_the_package(nets, place):
     assert fecnet.load("result/fecnet-base-bundle", device="cpu").identity == fecnet.load("fecnet-base").identity
     assert main(["evaluate", "fecnet-base", "DATA.PATH", str(place / "moods"), "--split", "test"]) == 0
     assert json.loads(shipped.results_folder(nets / "fecnet-base").joinpath("evaluation/triplets.json").read_text())
+    assert main(["prune", "fecnet-base", "--ratio", "0.3"]) == 0
+    assert (shipped.results_folder(nets / "fecnet-base-pruned") / "config.yaml").is_file()
     assert sorted(nets.rglob("*")) == before
 
 
@@ -267,6 +271,26 @@ def test_the_measurement_by_hand(nets, place):
     }
     thirds = [measured["conditions"][f"{part} third"]["mood"]["of"] for part in ("darkest", "middle", "brightest")]
     assert sum(thirds) == (label >= 0).sum()
+
+
+def test_a_run_and_a_shipped_net_are_measured_by_the_command(nets, place, capsys):
+    for net in (str(place / "result" / "net"), "fecnet-base"):
+        assert card.main([net, "--data", str(place / "moods"), "--json", "measured.json"]) == 0
+        measured = json.loads(Path("measured.json").read_text())
+        assert f"{'all faces':<32}" in capsys.readouterr().out and measured.keys() == {"val", "test"}
+    assert measured == json.loads((nets / "fecnet-base" / "card.json").read_text())["measured"]
+
+
+def test_paths_of_this_machine_are_not_shipped():
+    config = plain(
+        load_config(overrides=["DATA.PATH", "/a/b/moods", "OUTPUT_DIR", "/a/runs", "MODEL.PRETRAINED", "/x/y.pt"])
+    )
+    info = describe(config=config, command="fecnet train demo DATA.PATH /a/b/moods OUTPUT_DIR /a/runs X /c/d 1 / 2")
+    cleaned = ship._without_paths(info, Path("/a/b/moods"))
+    assert cleaned.command == "fecnet train demo DATA.PATH datasets/moods OUTPUT_DIR result X d 1 / 2"
+    settings = cleaned.settings()
+    found = (settings.DATA.PATH, settings.OUTPUT_DIR, settings.MODEL.PRETRAINED)
+    assert found == ("datasets/moods", "result", "y.pt")
 
 
 def test_changed_faces_by_hand():
