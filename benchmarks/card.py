@@ -2,8 +2,8 @@
 
 Triplet accuracy by type and accuracy by class on each reported split of a packed set; then both of parts of the split
 (without copies of training faces; by thirds of brightness) and of changed faces (eyes or mouth covered; shrunk to 32
-and 24 pixels and back). Where a label set has other words or fewer classes than the net, the most probable of the
-classes that both have is taken.
+and 24 pixels and back). A label set that the net was not trained on is measured by the most probable of its classes
+among those of the first.
 
 Shape suffixes: N faces of a split, T triplets, M labelled faces, K classes.
 """
@@ -11,7 +11,7 @@ Shape suffixes: N faces of a split, T triplets, M labelled faces, K classes.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from fecnet.engine.description import CheckpointInfo
 from fecnet.evaluation.classification import ClassAccuracy, class_accuracy
 from fecnet.evaluation.triplet_accuracy import ROWS, TripletAccuracy, triplet_accuracy
 from fecnet.export.agreement import Arrays
+from fecnet.structures import of_label_set
 from fecnet.utils.class_words import find_class
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import replace_json
@@ -73,7 +74,9 @@ def read_split(dataset: PackedDataset, info: CheckpointInfo, name: str) -> Split
     triplets, cfg = dataset.triplets(name), info.settings()
     labels = {}
     for label_set in dataset.description["label_sets"]:
-        if all(find_class(word, info.classes) is not None for word in dataset.classes(label_set)):
+        if all(
+            find_class(word, _classes(info.label_sets, label_set)) is not None for word in dataset.classes(label_set)
+        ):
             own = label_set == cfg.DATA.LABELS
             table = (
                 build_label_splits(cfg, dataset).table(name, min_share=cfg.DATA.EVAL_MIN_VOTE_SHARE) if own else None
@@ -129,9 +132,16 @@ def classes_right(encoder: Encoder, split: Split, label_set: str, outputs: Array
     table = split.labels[label_set]
     place_M = np.searchsorted(split.rows_N, table.faces_M)
     keep_M = keep_N[place_M]
-    columns = [find_class(word, encoder.classes) for word in table.classes]
-    logits_MK = outputs["logits"][place_M[keep_M]][:, columns]
+    classes = _classes(encoder.label_sets, label_set)
+    columns = [find_class(word, classes) for word in table.classes]
+    is_further = label_set in list(encoder.label_sets)[1:]
+    logits_MK = outputs[of_label_set("logits", label_set if is_further else "")][place_M[keep_M]][:, columns]
     return class_accuracy(torch.from_numpy(logits_MK), table.label_M[keep_M], table.classes)
+
+
+def _classes(label_sets: Mapping[str, Sequence[str]], label_set: str) -> Sequence[str]:
+    """The classes whose logits a net has for a label set: its own, else those of the first."""
+    return label_sets.get(label_set) or next(iter(label_sets.values()))
 
 
 def _percent(encoder: Encoder, split: Split, outputs: Arrays, keep_N: np.ndarray) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def _lines(card: Mapping[str, Any], info: CheckpointInfo) -> Iterator[str]:
     name, model = card["name"], info.settings().MODEL
     yield f"# {name}\n"
     yield f"Expression embedding, {model.EMBEDDING_DIM} dimensions, and classes in the order of the logits:"
-    yield f"{', '.join(info.classes)}."
+    yield "; ".join(f"`{label_set}`: {', '.join(classes)}" for label_set, classes in info.label_sets.items()) + "."
     yield f"{card['parameters']:,} parameters, {card['megabytes']:.2f} MB, backbone `{model.BACKBONE}`;"
     yield f"{card['faces_per_s']:.0f} faces/s of faces already cut out, on {card['speed_on']}.\n"
     yield f'```python\nimport fecnet\n\nencoder = fecnet.load("{name}")\n```\n'
@@ -79,6 +79,8 @@ def _training(card: Mapping[str, Any], info: CheckpointInfo) -> Iterator[str]:
     yield f"{info.iteration:,} iterations in {info.seconds / 3600:.1f} hours on {where.device}: {where.processor},"
     yield f"{where.world_size} processes, {where.threads} threads each, {where.precision}; fecnet {where.fecnet},"
     yield f"commit {where.commit}, torch {where.torch}, {info.started[:10]}."
+    teachers = info.settings().DATA.TEACHERS
+    yield f"Distilled from {', '.join(teachers)}." if teachers else "Not distilled from other nets."
     yield f"Pretrained weights: {info.pretraining or 'none'}. Measured {card['date'][:10]}.\n"
 
 

@@ -189,7 +189,7 @@ def main(arguments: Sequence[str]) -> int:
     """Ship a net; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks ship", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="run or checkpoint folder")
-    parser.add_argument("name", metavar="NAME", help=f"such as {shipped.DEFAULT_NET}")
+    parser.add_argument("name", metavar="NAME", help="such as fecnet-base")
     parser.add_argument("--data", default="", metavar="DATASET", help="packed data set (default: that of the training)")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument("--overwrite", action="store_true", help="replace a net of that name")

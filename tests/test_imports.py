@@ -18,12 +18,13 @@ LAYERS = (
     {"fecnet.encoder"},
     {"fecnet.embed", "fecnet.pruning"},
     {"fecnet.runs"},
-    {"fecnet.run_page", "fecnet.search", "fecnet.watch", "fecnet.export", "fecnet.studies"},
+    {"fecnet.run_page", "fecnet.search", "fecnet.watch", "fecnet.analysis", "fecnet.export", "fecnet.studies"},
     {"fecnet.cli"},
     {"fecnet", "fecnet.__main__", "benchmarks", "train", "inference"},
 )
 HEAVY = {
     "matplotlib",
+    "pyarrow",
     "sklearn",
     "scipy",
     "tensorboard",

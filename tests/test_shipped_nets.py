@@ -33,7 +33,7 @@ WORDS = ("neutral", "happiness", "anger")
 
 
 def write_set(path):
-    """Faces whose brightness tells the class; two label sets, one with other words for two of the classes."""
+    """Faces whose brightness tells the class; ``few`` has other words for two of the classes, ``own`` its own."""
     rng = np.random.default_rng(0)
     num = max(rows.stop for rows in SPLITS.values())
     level = 60 + 60 * (np.arange(num) % 3)[:, None, None, None]
@@ -52,7 +52,8 @@ def write_set(path):
             label_M = labels_of(rows)
             writer.add_labels("mood", split, classes=WORDS, faces_M=np.array(rows), label_M=label_M)
             two_M = np.where(label_M < 1, -1, label_M - 1)
-            writer.add_labels("few", split, classes=("happy", "angry"), faces_M=np.array(rows), label_M=two_M)
+            for name, classes in (("few", ("happy", "angry")), ("own", ("mild", "wild"))):
+                writer.add_labels(name, split, classes=classes, faces_M=np.array(rows), label_M=two_M)
         writer.set_sources({"pictures": "abc"})
         writer.set_coverage({"faces": {"read": num, "kept": num}})
     return path
@@ -66,7 +67,13 @@ def place(tmp_path_factory):
     (folder / "net.yaml").write_text(
         RECIPE % (folder / "moods", "joint, FEATURE_DIM: 16", "triplet, cross_entropy", "[1.0, 0.5]", folder / "result")
     )
-    assert train_run(load_config(folder / "net.yaml", ["SOLVER.LENGTH", "4", "NAME", "net"]), recipe="net") == 0
+    assert (
+        train_run(
+            load_config(folder / "net.yaml", ["SOLVER.LENGTH", "4", "NAME", "net", "DATA.EXTRA_LABELS", "[own]"]),
+            recipe="net",
+        )
+        == 0
+    )
     (folder / "nets").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shipped, "NETS", folder / "nets")
@@ -220,6 +227,9 @@ def test_commands_without_a_net_use_the_shipped_one(nets, photo, monkeypatch, ca
     assert main(["search", "query", "index", photo, "--json", "-"]) == 0
     capsys.readouterr()
     assert main(["watch", photo, "--whole"]) == 0
+    assert main(["odd", photo, photo, photo, "--whole"]) == 0
+    assert main(["analyze", photo, "--whole"]) == 0
+    capsys.readouterr()
     assert main(["watch", "fecnet-small", photo, "--whole", "--overwrite"]) == 0
     assert "b.png: one source at a time; given: a.png, b.png" in refused(capsys, "watch", photo, "b.png")
 
@@ -257,7 +267,8 @@ def test_the_measurement_by_hand(nets, place):
     encoder = fecnet.load("fecnet-base", device="cpu")
     split = card.read_split(dataset, info, "test")
     measured = card.measure(encoder, split)
-    logits = encoder.encode(np.array(dataset.faces_NHWC[52:64])).outputs["logits"]
+    outputs = encoder.encode(np.array(dataset.faces_NHWC[52:64])).outputs
+    logits = outputs["logits"]
     label = labels_of(range(52, 64))
     kept = [k for k in range(12) if label[k] >= 0 and (52 + k) % 4]
     right = sum(logits[k].argmax() == label[k] for k in kept)
@@ -269,6 +280,10 @@ def test_the_measurement_by_hand(nets, place):
         "percent": pytest.approx(100 * right / len(two), abs=1e-3),
         "of": len(two),
     }
+    right = sum(
+        outputs["logits_own"][k].argmax() == label[k] - 1 for k in two
+    )  # of the label set with logits of its own
+    assert measured["conditions"]["all faces"]["own"]["percent"] == pytest.approx(100 * right / len(two), abs=1e-3)
     thirds = [measured["conditions"][f"{part} third"]["mood"]["of"] for part in ("darkest", "middle", "brightest")]
     assert sum(thirds) == (label >= 0).sum()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from fecnet.cli.json_option import add_json_option, print_text, write_json
+from fecnet.cli.net_options import DEFAULT_NET
 
 _KEYS = ("name", "megabytes", "accuracy", "faces_per_s", "speed_on", "data", "licence")
 _EPILOG = """a name is used wherever a net is asked for: fecnet.load("fecnet-base"), fecnet embed fecnet-small photos
@@ -20,7 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from fecnet.nets.shipped import DEFAULT_NET, NETS, read_card, shipped_names
+    from fecnet.nets.shipped import NETS, read_card, shipped_names
     from fecnet.utils.errors import UserError
     from fecnet.utils.table import align_columns
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 from fecnet.utils.errors import UserError
 
+DEFAULT_NET = "fecnet-base"  # of commands that are given no net
+_NET = f"run or checkpoint folder, exported net, or name of a shipped one, see fecnet models; default {DEFAULT_NET}"
+
 if TYPE_CHECKING:
     from fecnet.encoder.encoder import Encoder
 
@@ -41,10 +44,14 @@ def add_try_turns(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_net_option(parser: argparse.ArgumentParser) -> None:
+    """Describe ``--net``, of commands that have it as an option."""
+    parser.add_argument("--net", default=DEFAULT_NET, metavar="NET", help=_NET)
+
+
 def add_net_and_sources(parser: argparse.ArgumentParser, sources: str) -> None:
     """Describe the arguments ``[NET] SOURCE …``, which ``take_net`` tells apart; ``sources`` is the help of these."""
-    net = "run or checkpoint folder, exported net, or name of a shipped one (fecnet models); default fecnet-base"
-    parser.add_argument("words", nargs="+", metavar="[NET] SOURCE", help=f"NET: {net}. SOURCE: {sources}")
+    parser.add_argument("words", nargs="+", metavar="[NET] SOURCE", help=f"NET: {_NET}. SOURCE: {sources}")
 
 
 def take_net(options: argparse.Namespace) -> list[Path]:
@@ -55,8 +62,6 @@ def take_net(options: argparse.Namespace) -> list[Path]:
     Raises:
         UserError: a net without a source.
     """
-    from fecnet.nets.shipped import DEFAULT_NET
-
     first, *others = words = options.words
     missing = not Path(first).suffix and not Path(first).exists()
     is_given = _is_net(first) or (missing and bool(others))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from fecnet.cli.json_option import add_json_option, print_text, write_json
 from fecnet.cli.net_options import add_net_and_sources, add_net_options, open_net, take_net
@@ -38,6 +39,12 @@ A name is one that the index was built with, or the path of that file from here;
 _QUERY = """examples:
   fecnet search query faces me.jpg --align               with the net that the index was built with
   fecnet search query faces --net result/run me.jpg you.jpg --align -k 5 --json found.json --sheet found.png
+"""
+_ODD = """examples:
+  fecnet search odd faces                                of an index: needs no net
+  fecnet search odd photos --net result/run --align -k 5 --json odd.json
+
+The score of a face is its mean squared distance (0 to 4) to all others; of three faces the highest is the odd one out.
 """
 _MEASURE = """examples:
   fecnet search measure faces                      recall of ivf, hnsw or pq relative to exact search
@@ -92,6 +99,17 @@ def add(parser: argparse.ArgumentParser) -> None:
     _exact_option(query)
     _net_options(query)
     query.set_defaults(run=_query)
+
+    odd = _command(commands, "odd", "the clearest odd ones out of an index or a folder", _ODD)
+    odd.add_argument(
+        "sources", nargs="+", type=Path, metavar="SOURCE", help="one index, or sources as for fecnet embed"
+    )
+    odd.add_argument("--net", default="", metavar="RUN", help="the net, for other sources than an index")
+    odd.add_argument("-k", type=int, default=10, metavar="N", help="how many (default 10)")
+    odd.add_argument("--every", type=int, default=1, metavar="N", help="every N-th frame of a video (default 1)")
+    add_json_option(odd, "the results")
+    _net_options(odd)
+    odd.set_defaults(run=_odd)
 
     measure = _command(commands, "measure", "recall, mAP, k-NN classification and subject leak", _MEASURE)
     measure.add_argument("index", type=Path, metavar="INDEX", help="folder written by search build")
@@ -193,6 +211,37 @@ def _query(options: argparse.Namespace) -> int:
         write_json(options.json, told)
     if options.sheet:
         write_sheet(index, encoder, answers, options.sheet, align=options.align)
+    return 0
+
+
+def _odd(options: argparse.Namespace) -> int:
+    from fecnet.embed.sources import Sources
+    from fecnet.search.index import DESCRIPTION, Index
+    from fecnet.search.odd import format_odd, odd_of_index, odd_of_sources
+    from fecnet.utils.env import now
+    from fecnet.utils.program import command_line
+
+    first = options.sources[0]
+    told: dict[str, Any] = {
+        "sources": [str(source) for source in options.sources],
+        "command": command_line(),
+        "date": now(),
+    }
+    if (first / DESCRIPTION).is_file():
+        if len(options.sources) > 1 or options.net:
+            raise UserError(f"{first}: an index: give it alone and without --net, its vectors are there already")
+        index = Index(first, exact=True)
+        found = odd_of_index(index, options.k)
+        told |= {"model": index.description["model"], "faces": len(index)}
+    else:
+        if not options.net:
+            raise UserError(f"{first}: no index, so it needs the net: --net RUN")
+        sources, encoder = Sources(options.sources, every=options.every, once=True), open_net(options)
+        found, status = odd_of_sources(encoder, sources, options.k, align=options.align)
+        told |= {"model": {"name": encoder.name, "identity": encoder.identity}, "pictures_by_status": dict(status)}
+        print_text(options.json, "; ".join(f"{word} {number:,}" for word, number in sorted(status.items())))
+    print_text(options.json, format_odd(found))
+    write_json(options.json, told | {"odd": [face.to_dict() for face in found]})
     return 0
 
 

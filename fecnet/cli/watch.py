@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fecnet.cli.net_options import add_net_and_sources, add_net_options, open_net, take_net
 from fecnet.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from fecnet.watch.faces import FaceWatcher
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +21,7 @@ _EPILOG = """examples:
   fecnet watch result/run film.mp4 --no-window                  writes film.watched.mp4
   fecnet watch result/run party.jpg --output faces.png
   fecnet watch result/run film.mp4 --reference smile.jpg --table film.csv
+  fecnet watch result/run photos --no-window --table faces.csv   a folder: writes photos.watched/
   fecnet watch result/run film.mp4 --every 5 --detector-model face_detection_yunet_2023mar.onnx
 """
 
@@ -30,9 +35,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         "and probability; valence and arousal; for an embedding the distance to a reference photo and to the same face "
         "in the previous frame. Shown in a window if there is a display (q or Esc quits), else written to a file."
     )
-    add_net_and_sources(parser, "index of a camera (0 = first), video or image")
+    add_net_and_sources(parser, "index of a camera (0 = first), video, image, or folder of them")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="also write to FILE: .mp4 or .avi; for images .png, .jpg"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="also write to FILE: .mp4 or .avi; for images .png, .jpg; for a folder a folder",
     )
     parser.add_argument("--table", type=Path, metavar="FILE.csv", help="write a row per face and frame")
     parser.add_argument(
@@ -58,17 +66,13 @@ def _watch(options: argparse.Namespace) -> int:
     names = take_net(options)
     if len(names) > 1:
         raise UserError(f"{names[1]}: one source at a time; given: {', '.join(map(str, names))}")
+    if names[0].is_dir():
+        return _watch_folder(options, names[0])
     source = open_source(str(names[0]))  # what is not there is told before torch is imported
 
-    from fecnet.watch.faces import FaceWatcher
     from fecnet.watch.watch import open_views, watch
 
-    encoder = open_net(options)
-    if options.align:
-        encoder.check_align()
-    watcher = FaceWatcher(encoder, whole=options.whole, reference=options.reference)
-    if watcher.note:
-        logger.info(watcher.note)
+    watcher = _watcher(options)
     views = open_views(
         source,
         output=options.output,
@@ -78,3 +82,30 @@ def _watch(options: argparse.Namespace) -> int:
     )
     watch(watcher, source, views, every=options.every)
     return 0
+
+
+def _watch_folder(options: argparse.Namespace, folder: Path) -> int:
+    from fecnet.watch.folder import watch_folder
+
+    watch_folder(
+        _watcher(options),
+        folder,
+        output=options.output,
+        table=options.table,
+        window=not options.no_window,
+        every=options.every,
+        overwrite=options.overwrite,
+    )
+    return 0
+
+
+def _watcher(options: argparse.Namespace) -> FaceWatcher:
+    from fecnet.watch.faces import FaceWatcher
+
+    encoder = open_net(options)
+    if options.align:
+        encoder.check_align()
+    watcher = FaceWatcher(encoder, whole=options.whole, reference=options.reference)
+    if watcher.note:
+        logger.info(watcher.note)
+    return watcher

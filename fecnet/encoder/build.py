@@ -112,6 +112,7 @@ def build_encoder(
         device=opened.device,
         batch_size=batch_size or cfg.EVAL.BATCH_SIZE,
         classes=info.classes,
+        label_sets=info.label_sets,
         name=opened.name,
         identity=_identity(opened.file, {**to_json(preprocessing), "views": cfg.EVAL.TTA}),
     )

@@ -5,7 +5,7 @@ Shape suffixes: N pictures, D embedding dimensions, F features, K classes; H, W,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import zip_longest
 from typing import Literal, NamedTuple, overload
@@ -15,12 +15,14 @@ import torch
 
 from fecnet.data.packed import PackedDataset
 from fecnet.encoder.face_maker import FaceMaker, Picture
+from fecnet.encoder.face_results import FaceResult, face_cuts, face_result
 from fecnet.encoder.pictures import OK, STATUS, Item, Items, as_rgb, each_item
 from fecnet.engine.predict import Net, View, predict_batch
 from fecnet.faces.detections import Detections
 from fecnet.faces.extract import Box
-from fecnet.structures import odd_faces, opposite_distances
+from fecnet.structures import odd_faces, of_label_set, opposite_distances
 from fecnet.utils.errors import UserError
+from fecnet.utils.lookup import lookup
 
 # Faces from which on a CPU's kernels, seen with torch 2.15, give a face the same bits in batches of any size.
 _STEADY = 16
@@ -45,7 +47,8 @@ class Classified(NamedTuple):
 
     Attributes:
         names: the most probable class of each, None where there is no face.
-        probability_NK: of each class in the order of ``Encoder.classes``, float32; rows of NaN where there is no face.
+        probability_NK: of each class in the order of ``Encoder.classes``, or of the label set asked for, float32; rows
+            of NaN where there is no face.
         status: as in ``Encoded``.
     """
 
@@ -82,9 +85,11 @@ class Encoder:
         classes: names in the order of the logits; empty for a net without.
         name: the checkpoint, for errors.
         identity: a hash of the weights and the preprocessing.
+        label_sets: see the attribute; None where the net has ``classes`` alone.
 
     Attributes:
         classes: names in the order of the logits; empty for a net without.
+        label_sets: names of the classes by label set; the first has ``classes``, each further one logits of its own.
         batch_size: faces per forward pass.
         face_shape: of a stored face: height, width, channels.
         channels: their names in order.
@@ -106,6 +111,7 @@ class Encoder:
         classes: Sequence[str],
         name: str,
         identity: str,
+        label_sets: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size: {batch_size}; allowed: 1 or more")
@@ -113,6 +119,7 @@ class Encoder:
         self._maker = maker
         self.batch_size, self.classes, self.name = batch_size, tuple(classes), name
         self.face_shape, self.channels, self.identity = maker.shape, maker.channels, identity
+        self.label_sets = {name: tuple(names) for name, names in (label_sets or {}).items()}
         self.aligned = maker.aligned
         self.detector_device, self.tries_turns = maker.detector_device, maker.tries_turns
 
@@ -160,26 +167,31 @@ class Encoder:
         found = self._gathered("feature", items, align, boxes)
         return (found.outputs["feature"], found.status) if return_status else found.outputs["feature"]
 
-    def classify(self, items: Items, *, align: bool = False, boxes: Boxes | None = None) -> Classified:
+    def classify(
+        self, items: Items, *, align: bool = False, boxes: Boxes | None = None, label_set: str = ""
+    ) -> Classified:
         """The expression of each picture.
 
         Args:
             items: see ``embed``.
             align: see ``embed``.
             boxes: see ``embed``.
+            label_set: one of ``label_sets``; empty for the first.
 
         Raises:
-            UserError: the net has no classes; else as ``embed``.
+            UserError: the net has no classes, or not of this label set; else as ``embed``.
         """
-        found = self._gathered("logits", items, align, boxes)
-        probability_NK = probabilities(found.outputs["logits"])
+        classes = lookup(self.label_sets, label_set, key="label_set") if label_set else self.classes
+        output = of_label_set("logits", "" if label_set == next(iter(self.label_sets), "") else label_set)
+        found = self._gathered(output, items, align, boxes)
+        probability_NK = probabilities(found.outputs[output])
         names = [
-            self.classes[int(row_K.argmax())] if status == OK else None
+            classes[int(row_K.argmax())] if status == OK else None
             for row_K, status in zip(probability_NK, found.status, strict=True)
         ]
         return Classified(names, probability_NK, found.status)
 
-    def distance(self, a: Item, b: Item, *, align: bool = False) -> float:
+    def distance(self, a: Item, b: Item, *, align: bool = False, boxes: Boxes | None = None) -> float:
         """Dissimilarity of two expressions: squared Euclidean distance of the embeddings, as in training, 0 to 4.
 
         NaN where one of them has no face.
@@ -188,14 +200,15 @@ class Encoder:
             a: a picture.
             b: another.
             align: see ``embed``.
+            boxes: of the face in each of the two; see ``embed``.
 
         Raises:
             UserError: not one picture each; else as ``embed``.
         """
-        first_D, second_D = self._one_each((a, b), align)
+        first_D, second_D = self._one_each((a, b), align, boxes)
         return float(np.square(first_D - second_D).sum())
 
-    def odd_one_out(self, a: Item, b: Item, c: Item, *, align: bool = False) -> int | None:
+    def odd_one_out(self, a: Item, b: Item, c: Item, *, align: bool = False, boxes: Boxes | None = None) -> int | None:
         """The odd one out of three expressions.
 
         Args:
@@ -203,6 +216,7 @@ class Encoder:
             b: another.
             c: another.
             align: see ``embed``.
+            boxes: of the face in each of the three; see ``embed``.
 
         Returns:
             0, 1 or 2: the one outside the closest pair. None if one has no face, or two pairs are equally close.
@@ -210,7 +224,7 @@ class Encoder:
         Raises:
             UserError: not one picture each; else as ``embed``.
         """
-        emb_3D = self._one_each((a, b, c), align)
+        emb_3D = self._one_each((a, b, c), align, boxes)
         odd = int(odd_faces(opposite_distances(torch.from_numpy(emb_3D)[None])))
         return odd if odd >= 0 else None
 
@@ -226,13 +240,26 @@ class Encoder:
             UserError: not one picture, or one that cannot be read; the detector is missing, or another one than in
                 training.
         """
-        items = list(each_item(picture))
-        if len(items) != 1:
-            raise UserError(f"find_faces: {len(items)} pictures; expected one")
-        image_HWC = as_rgb(items[0])
-        if isinstance(image_HWC, str):
-            raise UserError(f"{picture}: {image_HWC}: {STATUS[image_HWC]}")
-        return self._maker.find(image_HWC)
+        return self._maker.find(self._one_picture("find_faces", picture))
+
+    def analyze(self, picture: Item) -> list[FaceResult]:
+        """Every face of a picture with all that the net predicts, best score first; empty where there is none.
+
+        Args:
+            picture: one picture, see the class.
+
+        Raises:
+            UserError: as ``find_faces``.
+        """
+        image_HWC = self._one_picture("analyze", picture)
+        found = self._maker.find(image_HWC)
+        cuts = face_cuts(image_HWC, found, turn=self.tries_turns and not self.aligned)
+        encoded = self.encode([cut[0] for cut in cuts], boxes=[cut[1] for cut in cuts], align=self.aligned)
+        faces = zip(found.boxes_K4, found.scores_K.tolist(), encoded.status, strict=True)
+        return [
+            face_result(*face, {name: value[row] for name, value in encoded.outputs.items()}, self.classes)
+            for row, face in enumerate(faces)
+        ]
 
     def encode(self, items: Items, *, align: bool = False, boxes: Boxes | None = None, steady: bool = True) -> Encoded:
         """All outputs of the net at once, by name, and the status of each picture.
@@ -249,6 +276,16 @@ class Encoder:
         parts = list(self.stream(items, align=align, boxes=boxes, steady=steady)) or [self._encoded([])]
         outputs = {name: np.concatenate([part.outputs[name] for part in parts]) for name in parts[0].outputs}
         return Encoded(outputs, [status for part in parts for status in part.status])
+
+    def _one_picture(self, call: str, picture: Item) -> np.ndarray:
+        """uint8 RGB."""
+        items = list(each_item(picture))
+        if len(items) != 1:
+            raise UserError(f"{call}: {len(items)} pictures; expected one")
+        image_HWC = as_rgb(items[0])
+        if isinstance(image_HWC, str):
+            raise UserError(f"{picture}: {image_HWC}: {STATUS[image_HWC]}")
+        return image_HWC
 
     def faces(self, items: Items, *, align: bool = False) -> list[np.ndarray | str]:
         """The preprocessed faces of some pictures, for inspection.
@@ -344,6 +381,10 @@ class Encoder:
         self.check_output(name)
         return int(np.prod(self._shapes[name]))
 
+    def has_output(self, name: str) -> bool:
+        """Whether the net has this output, see ``check_output``."""
+        return name in self._shapes
+
     def check_output(self, name: str) -> None:
         """Raise UserError unless the net has this output: ``embedding``, ``feature``, ``logits`` or another."""
         if name not in self._shapes:
@@ -356,9 +397,9 @@ class Encoder:
         rows = np.concatenate([part.outputs[output] for part in parts])
         return Encoded({output: rows}, [status for part in parts for status in part.status])
 
-    def _one_each(self, items: Sequence[Item], align: bool) -> np.ndarray:
+    def _one_each(self, items: Sequence[Item], align: bool, boxes: Boxes | None) -> np.ndarray:
         """The embedding of each, shape (len(items), D)."""
-        emb_ND = self.embed(items, align=align)
+        emb_ND = self.embed(items, align=align, boxes=boxes)
         if len(emb_ND) != len(items):
             raise UserError(f"{len(emb_ND)} pictures; expected {len(items)}, one in each argument")
         return emb_ND

@@ -16,7 +16,6 @@ from fecnet.utils.errors import CheckpointError
 from fecnet.utils.files import hash_file
 
 NETS = Path(__file__).parent
-DEFAULT_NET = "fecnet-base"  # of commands that are given no net
 CARD, SAMPLE, SUMS = "card.json", "sample.npz", "SHA256SUMS"
 _SAVED = "result"  # folder for what is made of a shipped net, as of runs
 

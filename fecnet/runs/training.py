@@ -37,6 +37,7 @@ from fecnet.runs.folders import (
 )
 from fecnet.runs.pretraining import disclose_pretraining, load_start
 from fecnet.runs.tasks import Task, build_evaluator, check_batch_norm, check_classes, find_task, selection_metric
+from fecnet.runs.teachers import check_teachers, learn_from_teachers
 from fecnet.solver.build import (
     build_ema,
     build_gradient_rules,
@@ -111,6 +112,7 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
     dataset = open_dataset(cfg)
     task = find_task(cfg, dataset)
     _check_same_confusion(cfg)
+    check_teachers(cfg, task)
     if resumed is not None:
         check_same_data(resumed, dataset)
         check_classes(resumed, dataset, task)
@@ -184,9 +186,9 @@ def _summary(cfg: Frozen, dataset: PackedDataset, trainer: Trainer, device: torc
 
 
 def _build_model(cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, *, resumed: bool) -> nn.Module:
-    model: nn.Module = build_model(cfg, len(dataset.channels), len(task.classes))
+    model: nn.Module = build_model(cfg, len(dataset.channels), len(task.classes), task.extra_sizes)
     if cfg.MODEL.PRETRAINED and not resumed:
-        load_start(cfg, cast(ExpressionNet, model), dataset, task.classes)
+        load_start(cfg, cast(ExpressionNet, model), dataset, task)
     if cfg.SOLVER.SYNC_BN:
         if device.type != "cuda":
             raise ConfigError(f"SOLVER.SYNC_BN: true needs GPUs, this run is on {device.type}; allowed here: false")
@@ -203,6 +205,11 @@ def build_trainer(
     if labels is not None:
         counts = ", ".join(f"{name} {count:.0f}" for name, count in zip(labels.classes, labels.counts_K, strict=True))
         logger.info(f"{cfg.DATA.TRAIN_SPLIT}: {len(labels)} labelled training faces: {counts}")
+        for name, counts_K in labels.extra_counts.items():
+            pairs = zip(task.extra_classes[name], counts_K, strict=True)
+            counts = ", ".join(f"{label} {count}" for label, count in pairs)
+            logger.info(f"{cfg.DATA.TRAIN_SPLIT}: {counts_K.sum()} of them with a label of '{name}': {counts}")
+        learn_from_teachers(cfg, dataset, labels, device)
     model = _build_model(cfg, dataset, task, device, resumed=checkpoint is not None)
     loader = build_loader(
         cfg,
@@ -211,7 +218,7 @@ def build_trainer(
         rank=comm.rank(),
         world_size=comm.world_size(),
         device=device,
-        triplets=task.has_triplets,
+        triplets=task.triplets,
     )
     check_batch_norm(model, loader.smallest_batch)
     epoch = loader.sampler.iterations_per_epoch
@@ -259,7 +266,7 @@ def build_trainer(
 def _measures(task: Task) -> dict[str, Measure]:
     """What is logged of the training batches beside the loss."""
     measures = {"batch_accuracy": Measure(count_correct, 100.0)} if task.has_classes else {}
-    return measures | ({SPREAD: Measure(sum_distances)} if task.has_triplets else {})
+    return measures | ({SPREAD: Measure(sum_distances)} if task.triplets else {})
 
 
 def _choose_precision(cfg: Frozen, device: torch.device, resumed: CheckpointInfo | None) -> torch.dtype:
@@ -345,4 +352,5 @@ def _describe(
         length=0,
         accuracy=None,
         seconds=0.0,
+        extra_classes={name: list(classes) for name, classes in task.extra_classes.items()} or None,
     )

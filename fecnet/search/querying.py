@@ -43,10 +43,10 @@ class Answer:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         found = [
-            {"rank": rank, "distance": round(distance, 6), **_named(name)}
+            {"rank": rank, "distance": round(distance, 6), **named(name)}
             for rank, (name, distance) in enumerate(self.neighbours, 1)
         ]
-        return {**_named(self.query), "status": self.status, "neighbours": found}
+        return {**named(self.query), "status": self.status, "neighbours": found}
 
 
 def ask(index: Index, encoder: Encoder, sources: Sources, num: int, *, align: bool = False) -> list[Answer]:
@@ -74,7 +74,7 @@ def ask(index: Index, encoder: Encoder, sources: Sources, num: int, *, align: bo
     ]
     asks = np.flatnonzero(np.array(status) == OK)
     if not len(asks):
-        raise UserError("; ".join(f"{_text(name)}: {word}" for name, word in zip(queries[:3], status, strict=False)))
+        raise UserError("; ".join(f"{text_of(name)}: {word}" for name, word in zip(queries[:3], status, strict=False)))
     found = index.search(np.concatenate([some.vector_ND for some in rows])[asks], num)
     name_of = index.names(found.row_QK.ravel().tolist())
     neighbours = {
@@ -90,10 +90,10 @@ def ask(index: Index, encoder: Encoder, sources: Sources, num: int, *, align: bo
 def format_answer(answer: Answer) -> str:
     """A table of the neighbours."""
     if answer.status != OK:
-        return f"{_text(answer.query)}: no answer: {answer.status}"
+        return f"{text_of(answer.query)}: no answer: {answer.status}"
     rows: list[tuple[object, ...]] = [("rank", "distance", "picture")]
-    rows += [(rank, f"{distance:.4f}", _text(name)) for rank, (name, distance) in enumerate(answer.neighbours, 1)]
-    return f"{_text(answer.query)}\n{align_columns(rows, left=(2,))}"
+    rows += [(rank, f"{distance:.4f}", text_of(name)) for rank, (name, distance) in enumerate(answer.neighbours, 1)]
+    return f"{text_of(answer.query)}\n{align_columns(rows, left=(2,))}"
 
 
 def write_sheet(index: Index, encoder: Encoder, answers: list[Answer], path: Path, *, align: bool) -> None:
@@ -129,7 +129,8 @@ def _cell(encoder: Encoder, pictures: Pictures, name: Name, align: bool) -> np.n
     return face
 
 
-def _named(name: Name) -> dict[str, Any]:
+def named(name: Name) -> dict[str, Any]:
+    """A picture for JSON."""
     return {
         "name": shown(name.file),
         "frame": None if name.number < 0 else name.number,
@@ -137,5 +138,6 @@ def _named(name: Name) -> dict[str, Any]:
     }
 
 
-def _text(name: Name) -> str:
+def text_of(name: Name) -> str:
+    """A picture for the terminal."""
     return shown(name.file) + (f" [{name.number}]" if name.number >= 0 else "")

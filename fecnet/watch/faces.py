@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fecnet.encoder.encoder import Encoded, Encoder, probabilities
+from fecnet.encoder.face_results import cut_note
 from fecnet.encoder.pictures import OK
 from fecnet.faces.decode import decode_image
 from fecnet.faces.detections import overlap
@@ -70,12 +71,7 @@ class FaceWatcher:
         self._encoder, self._whole = encoder, whole
         self._before: Sequence[FacePrediction] = ()
         self._check()
-        self.note = (
-            ""
-            if encoder.aligned or whole
-            else f"{encoder.name}: no record that its training faces were aligned by a detector; each face is cut as "
-            "the square around what the detector finds, which may differ from the cut in training"
-        )
+        self.note = "" if encoder.aligned or whole else cut_note(encoder.name)
         self._reference_D = None if reference is None else self._embedding_of(reference)
 
     def process(self, image_HWC: np.ndarray) -> list[FacePrediction]:
@@ -83,6 +79,10 @@ class FaceWatcher:
         faces = [self._compared(face) for face in self._faces(image_HWC)]
         self._before = faces
         return faces
+
+    def restart(self) -> None:
+        """The next frame is of another source."""
+        self._before = ()
 
     def _check(self) -> None:
         """Fail now, not at the first face, which may come minutes later."""

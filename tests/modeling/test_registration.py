@@ -234,7 +234,7 @@ def test_all_unused_keys_are_told_at_once():
 def test_the_documented_names_are_the_registered_ones(key):
     [text] = [text for row, _, text in config_rows() if row == key]
     text = re.sub(r"([a-z]+)(\d+)/(\d+)", r"\1\2, \1\3", text)  # vgg16/19
-    names = re.split(r", | or ", re.sub(r" \([^)]*\)", "", text))
+    names = re.split(r", | or |/", re.sub(r" \([^)]*\)", "", text))
     assert sorted(names) == sorted(REGISTRIES[key])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from fecnet.modeling.backbone.deep_emotion import DeepEmotion
+from fecnet.modeling.backbone.dlib_resnet import DlibResNet
 from fecnet.modeling.backbone.inception_nn2 import InceptionNN2
 from fecnet.modeling.backbone.inception_resnet import InceptionResnetV1
 from fecnet.modeling.backbone.iresnet import IRESNET18_BLOCKS, IRESNET50_BLOCKS, IResNet
@@ -67,6 +68,9 @@ BACKBONES: dict[str, BackboneEntry] = {
     "iresnet50": _iresnet(IRESNET50_BLOCKS),
     "deep_emotion": BackboneEntry(
         build=_deep_emotion, options={"dropout": "MODEL.BACKBONE_DROPOUT"}, variants=where(r"\bfc_loc\.0\.weight$")
+    ),
+    "dlib_resnet": BackboneEntry(
+        build=DlibResNet, options={"input_size": "DATA.INPUT_SIZE"}, variants=where(r"^blocks\.12\.norm2\.weight$")
     ),
     "inception_nn2": BackboneEntry(
         build=InceptionNN2,
