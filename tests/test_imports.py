@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 # From the lowest to the highest. A module imports its own package and lower layers, never a neighbour of its layer.
 LAYERS = (
     {"fecnet.utils"},
-    {"fecnet.structures", "fecnet.config", "fecnet.layers", "fecnet.faces"},
+    {"fecnet.structures", "fecnet.config", "fecnet.layers", "fecnet.faces", "fecnet.nets"},
     {"fecnet.synthetic", "fecnet.data", "fecnet.evaluation", "fecnet.modeling", "fecnet.solver"},
     {"fecnet.engine", "fecnet.prepare"},
     {"fecnet.encoder"},

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fecnet.cli.json_option import add_json_option, print_text
-from fecnet.cli.net_options import add_net_options, open_net
+from fecnet.cli.net_options import add_net_option, add_net_options, open_net
 
 if TYPE_CHECKING:
     from fecnet.analysis.analyse import Analysis
 
 _TRACKS = 20  # shown on the terminal
 _EPILOG = """examples:
-  fecnet analyze photos --net result/run                            faces.csv
+  fecnet analyze photos                                             by the shipped net: faces.csv
   fecnet analyze party.jpg --net result/run --json -                standard output
   fecnet analyze film.mp4 --net result/run --output film.parquet --plot film.png --peaks 5
   fecnet analyze photos film.mp4 --net result/run --every 5 --output faces.csv --json faces.json
@@ -36,7 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sources", nargs="+", type=Path, metavar="SOURCE", help="photo, film, folder or list of them, as for embed"
     )
-    parser.add_argument("--net", required=True, metavar="RUN", help="run or checkpoint folder, or an exported net")
+    add_net_option(parser)
     parser.add_argument(
         "--output",
         type=Path,

@@ -8,12 +8,12 @@ from itertools import combinations
 from pathlib import Path
 
 from fecnet.cli.json_option import add_json_option, print_text, write_json
-from fecnet.cli.net_options import add_net_options, open_net
+from fecnet.cli.net_options import add_net_option, add_net_options, open_net
 
 logger = logging.getLogger(__name__)
 
 _EPILOG = """examples:
-  fecnet odd a.jpg b.jpg c.jpg --net result/run
+  fecnet odd a.jpg b.jpg c.jpg                          by the shipped net
   fecnet odd a.png b.png c.png --net result/run --whole --json -
 
 The odd one is the photo outside the closest pair. Distances are squared, 0 (identical) to 4.
@@ -26,7 +26,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.description = "Which of three photos shows the odd expression out, by the largest face of each."
     parser.add_argument("photos", nargs=3, type=Path, metavar="PHOTO", help="three photos")
-    parser.add_argument("--net", required=True, metavar="RUN", help="run or checkpoint folder, or an exported net")
+    add_net_option(parser)
     parser.add_argument("--whole", action="store_true", help="each photo is a face; no detection")
     add_json_option(parser, "the answer, distances and boxes")
     add_net_options(parser)

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from fecnet.cli.json_option import add_json_option, print_text, write_json
-from fecnet.cli.net_options import add_net_options, open_net
+from fecnet.cli.net_options import add_net_and_sources, add_net_options, open_net, take_net
 from fecnet.utils.errors import UserError
 
 _BUILD = """examples:
+  fecnet search build photos --output faces                           by the shipped net
   fecnet search build result/run photos --align --output faces        photos or folders
   fecnet search build result/run datasets/set --output set --kind ivf
   torchrun --nproc_per_node=8 -m fecnet search build result/run photos --align --output faces
@@ -36,7 +37,7 @@ _REMOVE = """examples:
 A name is one that the index was built with, or the path of that file from here; a folder removes all that is below.
 """
 _QUERY = """examples:
-  fecnet search query faces --net result/run me.jpg --align
+  fecnet search query faces me.jpg --align               with the net that the index was built with
   fecnet search query faces --net result/run me.jpg you.jpg --align -k 5 --json found.json --sheet found.png
 """
 _ODD = """examples:
@@ -60,8 +61,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.description = "Retrieve the faces with the most similar expressions by the net's embedding."
     commands = parser.add_subparsers(dest="search_command", required=True, metavar="COMMAND")
     build = _command(commands, "build", "embed images and write their index", _BUILD)
-    build.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo")
-    build.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="sources as for fecnet embed")
+    add_net_and_sources(build, "as for fecnet embed")
     build.add_argument("--output", type=Path, required=True, metavar="INDEX", help="folder to write")
     build.add_argument("--kind", default="auto", help="auto, flat, ivf, hnsw or pq, see below (default auto)")
     build.add_argument("--every", type=int, default=1, metavar="N", help="every N-th frame of a video (default 1)")
@@ -72,7 +72,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     more = _command(commands, "add", "embed more images and add them to an index", _ADD)
     more.add_argument("index", type=Path, metavar="INDEX", help="folder written by search build")
     more.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="sources as for fecnet embed")
-    more.add_argument("--net", default="", metavar="RUN", help="the net of the index, if it was moved since")
+    more.add_argument("--net", default="", metavar="NET", help="the net of the index, if it was moved since")
     more.add_argument("--every", type=int, default=1, metavar="N", help="every N-th frame of a video (default 1)")
     more.add_argument(
         "--replace", action="store_true", help="pictures that are in the index already replace the old ones"
@@ -92,7 +92,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     query.add_argument(
         "sources", nargs="+", type=Path, metavar="PHOTO", help="photo, or another source of fecnet embed"
     )
-    query.add_argument("--net", required=True, metavar="RUN", help="run or checkpoint that the index was built with")
+    query.add_argument("--net", default="", metavar="NET", help="the net of the index, if it was moved since")
     query.add_argument("-k", type=int, default=10, metavar="N", help="neighbours of each photo (default 10)")
     add_json_option(query, "the results")
     query.add_argument("--sheet", type=Path, metavar="FILE.png", help="write an image of the first 20 results")
@@ -153,7 +153,7 @@ def _build(options: argparse.Namespace) -> int:
     given = {name: str(value) for name, value in vars(options).items() if name != "run"}
     comm.start(choose_device(options.device), {**given, "code": code_hash()})
     try:
-        sources = Sources(options.sources, every=options.every, once=True)
+        sources = Sources(take_net(options), every=options.every, once=True)
         encoder = open_net(options)
         build_index(
             encoder, sources, options.output, kind=options.kind, align=options.align, overwrite=options.overwrite
@@ -174,7 +174,7 @@ def _add(options: argparse.Namespace) -> int:
     comm.start(choose_device(options.device), {**given, "code": code_hash()})
     try:
         index = Index(options.index, exact=True)
-        options.net = options.net or str(Path(index.description["folder"], index.model))
+        options.net = options.net or index.net
         sources = Sources(options.sources, every=options.every, once=True)
         align = options.align or index.align
         add_to_index(open_net(options), sources, options.index, align=align, replace=options.replace)
@@ -201,6 +201,7 @@ def _query(options: argparse.Namespace) -> int:
         raise UserError(f"{options.sheet}: --sheet writes a file *.png")
     index = Index(options.index, device=choose_device(options.device), exact=options.exact)
     sources = Sources(options.sources)
+    options.net = options.net or index.net
     encoder = open_net(options)
     answers = ask(index, encoder, sources, options.k, align=options.align)
     print_text(options.json, "\n\n".join(map(format_answer, answers)))

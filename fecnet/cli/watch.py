@@ -1,4 +1,4 @@
-"""``fecnet watch RUN SOURCE``: predictions overlaid on webcam, video or images."""
+"""``fecnet watch [NET] SOURCE``: predictions overlaid on webcam, video or images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fecnet.cli.net_options import add_net_options, open_net
+from fecnet.cli.net_options import add_net_and_sources, add_net_options, open_net, take_net
 from fecnet.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _EPILOG = """examples:
+  fecnet watch party.jpg --no-window                            by the shipped net
   fecnet watch result/run 0                                     the first camera, in a window
   fecnet watch result/run film.mp4 --no-window                  writes film.watched.mp4
   fecnet watch result/run party.jpg --output faces.png
@@ -34,10 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "and probability; valence and arousal; for an embedding the distance to a reference photo and to the same face "
         "in the previous frame. Shown in a window if there is a display (q or Esc quits), else written to a file."
     )
-    parser.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo")
-    parser.add_argument(
-        "source", metavar="SOURCE", help="index of a camera (0 = first), video, image, or folder of them"
-    )
+    add_net_and_sources(parser, "index of a camera (0 = first), video, image, or folder of them")
     parser.add_argument(
         "--output",
         type=Path,
@@ -65,10 +63,12 @@ def _watch(options: argparse.Namespace) -> int:
 
     if options.every < 1:
         raise UserError(f"every: {options.every}; allowed: 1 or more")
-    folder = Path(options.source)
-    if folder.is_dir():
-        return _watch_folder(options, folder)
-    source = open_source(options.source)  # what is not there is told before torch is imported
+    names = take_net(options)
+    if len(names) > 1:
+        raise UserError(f"{names[1]}: one source at a time; given: {', '.join(map(str, names))}")
+    if names[0].is_dir():
+        return _watch_folder(options, names[0])
+    source = open_source(str(names[0]))  # what is not there is told before torch is imported
 
     from fecnet.watch.watch import open_views, watch
 

@@ -148,7 +148,7 @@ def _print(
 def _write(checkpoint: Path, reports: Sequence[Report], results: dict[str, dict[str, Any]]) -> None:
     """Write into the run's folder, or into that of a checkpoint without a run."""
     folder = containing_folder(checkpoint) / "evaluation"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     names = [name for report in reports for name in report.write(folder, results[report.name])]
     logger.info(f"{checkpoint}: written to {folder}: {', '.join(names)}")
 

@@ -20,6 +20,7 @@ from fecnet.embed.shards import Rows
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.pictures import OK
 from fecnet.evaluation.nearest import Found, nearest
+from fecnet.nets.shipped import shipped_names
 from fecnet.search.copies import Copies
 from fecnet.search.kinds import FLAT, KINDS, SPARE, choose_kind, find_faiss, read_faiss, write_faiss
 from fecnet.utils.errors import UserError
@@ -151,6 +152,11 @@ class Index:
     def model(self) -> str:
         """The net it was built with, as named then."""
         return str(self.description["model"]["name"])
+
+    @property
+    def net(self) -> str:
+        """Where that checkpoint is, or the name of a shipped net."""
+        return self.model if self.model in shipped_names() else str(Path(self.description["folder"], self.model))
 
     def check_model(self, encoder: Encoder) -> None:
         """Raise UserError unless the index was built with the same net and preprocessing."""
