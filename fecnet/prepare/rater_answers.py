@@ -112,7 +112,7 @@ class _Triplets:
         Raises:
             DataError: it contradicts itself or an earlier row.
         """
-        tally = self._tallies.setdefault(row.split, Tally(ANSWER_REASONS))
+        tally = self._tallies.get(row.split) or self._tallies.setdefault(row.split, Tally(ANSWER_REASONS))
         tally.num_read += 1
         self._add_subjects(row)
         if not any(row.votes) if row.votes is not None else row.odd is None:
