@@ -8,6 +8,7 @@ version, four sizes, and its float32 values (dlib 19, serialize.h and tensor.h).
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,20 +79,19 @@ def _layers(path: Path) -> Iterator[Tensor]:
         raise UserError(f"{path}: {path.stat().st_size:,} bytes; dlib's face recognition net has 22,466,066")
     content, at = path.read_bytes(), 0
     while tag := _TAG.search(content, at):
-        try:
-            sizes, at = _integers(content, tag.end(), 5)
-            number = int(np.prod(sizes[1:]))
-            values = np.frombuffer(content, "<f4", number, at)
-        except (IndexError, ValueError) as error:
-            raise UserError(f"{path}: cut short or damaged in the layer at byte {tag.start():,}") from error
+        sizes, at = _integers(content, tag.end(), 5)
+        number = math.prod(sizes[1:])
+        if not number or at + 4 * number > len(content):
+            raise UserError(f"{path}: cut short or damaged in the layer at byte {tag.start():,}")
+        yield torch.from_numpy(np.frombuffer(content, "<f4", number, at).astype(np.float32))
         at += 4 * number
-        yield torch.from_numpy(values.astype(np.float32))
 
 
 def _integers(content: bytes, at: int, number: int) -> tuple[list[int], int]:
+    """Integers and the place behind them; 0 where the content ends before."""
     found = []
     for _ in range(number):
-        length = content[at] & 0x0F
+        length = int.from_bytes(content[at : at + 1]) & 0x0F
         found.append(int.from_bytes(content[at + 1 : at + 1 + length], "little"))
         at += 1 + length
     return found, at
