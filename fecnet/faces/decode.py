@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -52,7 +54,8 @@ class UnreadableImage(DataError):
 
 @contextmanager
 def _lift_limit() -> Iterator[None]:
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    # not None: Pillow looks twice, and another thread may change it in between
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, sys.maxsize
     try:
         yield
     finally:
@@ -110,7 +113,7 @@ def decode_image(source: bytes | str | Path, *, max_pixels: int = MAX_PIXELS, mi
     if isinstance(source, bytes):
         name = f"image of {len(source)} bytes"
         return _pixels(_decode(io.BytesIO(source), name, max_pixels, min_side).image, name)
-    return _pixels(_decode_file(Path(source), max_pixels, min_side).image, str(source))
+    return _pixels(_decode_file(str(source), max_pixels, min_side).image, str(source))
 
 
 def read_photo(path: str | Path, *, halve: bool = False) -> Photo | str:
@@ -136,10 +139,11 @@ def read_photo(path: str | Path, *, halve: bool = False) -> Photo | str:
 
 def read_picture(path: str | Path, *, halve: bool = False) -> Picture | str:
     """``read_photo`` that leaves the pixels to Pillow."""
-    if "\0" in str(path):  # not a valid file name
+    name = str(path)
+    if "\0" in name:  # not a valid file name
         return "cannot_open"
     try:
-        return _decode_file(Path(path), halve=halve)
+        return _decode_file(name, halve=halve)
     except UnreadableImage as error:
         return error.reason
     except FileNotFoundError:
@@ -157,11 +161,12 @@ def count_pictures(path: str | Path) -> int:
         return 1
 
 
-def _decode_file(path: Path, max_pixels: int = MAX_PIXELS, min_side: int = 1, *, halve: bool = False) -> Picture:
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    with path.open("rb") as file:
-        return _decode(file, str(path), max_pixels, min_side, halve=halve)
+def _decode_file(name: str, max_pixels: int = MAX_PIXELS, min_side: int = 1, *, halve: bool = False) -> Picture:
+    # os and open: a Path made for each photo takes as long as opening the file
+    if not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116
+        raise OSError(errno.EINVAL, "not a regular file", name)
+    with open(name, "rb") as file:  # noqa: PTH123
+        return _decode(file, name, max_pixels, min_side, halve=halve)
 
 
 def _decode(file: io.IOBase, name: str, max_pixels: int, min_side: int, *, halve: bool = False) -> Picture:

@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
 from typing import Any
 
 
@@ -25,22 +26,27 @@ class Shared:
         self._inside = 0
         self._entered: AbstractContextManager[Any] | None = None
 
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
+    def __call__(self) -> Shared:
+        """The same context: it counts who is inside, and holds nothing else."""
+        return self
+
+    def __enter__(self) -> None:
         """Enter it, unless another thread is inside already."""
         with self._lock:
             if self._entered is None:
                 self._entered = self._change()
                 self._entered.__enter__()
             self._inside += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
-                if self._inside == 0 and self._entered is not None:
-                    self._entered.__exit__(None, None, None)
-                    self._entered = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave it, unless another thread is still inside."""
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._entered is not None:
+                self._entered.__exit__(None, None, None)
+                self._entered = None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from fecnet.faces.align import MOST_SIDES
-from fecnet.faces.decode import read_picture
+from fecnet.faces.decode import MAX_PIXELS, read_picture, without_limit
 
 
 def load_square(picture: Path | np.ndarray, box: tuple[float, ...], size: int, *, grey: bool) -> np.ndarray | str:
@@ -28,8 +28,8 @@ def load_square(picture: Path | np.ndarray, box: tuple[float, ...], size: int, *
         grey: one channel (0.299 R + 0.587 G + 0.114 B) instead of three.
 
     Returns:
-        uint8, shape (S, S, C); or the reason of failure: ``bad_box`` (empty or outside of the image), or one of
-        ``read_photo``.
+        uint8, shape (S, S, C); or the reason of failure: ``bad_box`` (empty or outside of the image), ``too_large``
+        (more pixels in the square than a photo may have), or one of ``read_photo``.
     """
     if isinstance(picture, Path):
         read = read_picture(picture, halve=not box)
@@ -44,7 +44,10 @@ def load_square(picture: Path | np.ndarray, box: tuple[float, ...], size: int, *
     if square is None:
         return "bad_box"
     if square != (0, 0, *image.size):
-        image = image.crop(square)
+        if (square[2] - square[0]) ** 2 > MAX_PIXELS:  # Pillow's limit of a crop lies below
+            return "too_large"
+        with without_limit():
+            image = image.crop(square)
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(size, size, -1)

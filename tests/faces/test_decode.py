@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from fecnet.faces import decode
+from fecnet.faces import decode, square_faces
 from fecnet.faces.decode import MAX_PIXELS, REASONS, UnreadableImage, decode_image, read_photo
 from fecnet.faces.square_faces import load_square
 from tests.conftest import ROOT
@@ -293,3 +293,19 @@ def test_a_square_in_a_box_comes_from_the_whole_photo_and_any_other_from_half_of
     assert np.array_equal(load_square(tmp_path / "photo.png", boxes[0], 16, grey=False), boxed)
     half = load_square(tmp_path / "photo.png", boxes[1], 16, grey=False)
     assert 0 < np.abs(half - central).mean() < 3
+
+
+def test_squares_beyond_the_limit_of_pillow_are_cut_up_to_ours(monkeypatch):
+    grey_HW = picture(60, 80)[..., 0]
+    wanted = load_square(grey_HW, (5.0, 5.0, 55.0, 55.0), 16, grey=True)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow refuses to crop more than twice that
+    assert np.array_equal(load_square(grey_HW, (5.0, 5.0, 55.0, 55.0), 16, grey=True), wanted)
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    monkeypatch.setattr(square_faces, "MAX_PIXELS", 2000)
+    assert load_square(grey_HW, (5.0, 5.0, 55.0, 55.0), 16, grey=True) == "too_large"
+
+
+def test_the_limit_of_pillow_is_a_number_while_it_is_lifted():
+    """Pillow looks at it twice: a thread that crops must not find None after a number."""
+    with decode.without_limit():
+        assert Image.MAX_IMAGE_PIXELS > 2**60

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -57,7 +58,8 @@ def write_faces(
         if isinstance(face, str):
             written.dropped[picture.split, face] += 1
             continue
-        first = first_row.setdefault(sha256(face.image_SSC.tobytes()).digest(), len(written.pictures))
+        pixels = np.ascontiguousarray(face.image_SSC)
+        first = first_row.setdefault(sha256(pixels).digest(), len(written.pictures))
         records.append(_record(keys[place], picture, face.record, first, written))
         faces.append(face.image_SSC)
         if len(faces) == _CHUNK:
@@ -70,10 +72,10 @@ def write_faces(
 
 def _distinct(source: LabelledSource, written: Written) -> tuple[list[str], list[LabelledPicture]]:
     """Keys and images with the training split first, each with its box once; counts the others as dropped."""
-    disagree = _disagreements(source)
+    keyed = [(face_key(picture.source, picture.box), picture) for picture in source.pictures]
+    disagree = _disagreements(source, keyed)
     distinct: dict[str, LabelledPicture] = {}
-    for picture in sorted(source.pictures, key=lambda picture: picture.split != TRAIN):
-        key = face_key(picture.source, picture.box)
+    for key, picture in sorted(keyed, key=lambda pair: pair[1].split != TRAIN):
         if key in disagree:
             written.dropped[picture.split, "labels_disagree"] += 1
         elif distinct.setdefault(key, picture) is not picture:
@@ -81,12 +83,11 @@ def _distinct(source: LabelledSource, written: Written) -> tuple[list[str], list
     return [*distinct], [*distinct.values()]
 
 
-def _disagreements(source: LabelledSource) -> set[str]:
+def _disagreements(source: LabelledSource, keyed: Sequence[tuple[str, LabelledPicture]]) -> set[str]:
     """The keys of faces to which rows give different labels: none of their rows is taken, whatever the order."""
     said: dict[str, LabelledPicture] = {}
     found: dict[str, str] = {}
-    for picture in source.pictures:
-        key = face_key(picture.source, picture.box)
+    for key, picture in keyed:
         first = said.setdefault(key, picture)
         if (first.label, first.votes) != (picture.label, picture.votes):
             names = f"{source.classes[first.label]} and {source.classes[picture.label]}"
