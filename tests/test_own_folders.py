@@ -18,6 +18,10 @@ from tests.inline_runs import inline_runs  # noqa: F401  (a fixture)
 
 FOLDS, SPLIT = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "own_folders.md").read_text(), re.DOTALL)
 SMALL = shlex.split("SOLVER.LENGTH 1 SOLVER.BATCH_SIZE 8 SOLVER.WARMUP 0 MODEL.WIDTH_MULT 0.125 LOG.TENSORBOARD false")
+SMALL_JOINT = shlex.split(
+    "SOLVER.LABELLED_BATCH_SIZE 8 MODEL.NECK_CHANNELS 16 MODEL.FEATURE_DIM 16 DATA.INPUT_SIZE 32 EVAL.PERIOD 1"
+)
+FEWER = {"--triplets": "40", "--eval-triplets": "8"}
 EXPRESSIONS = ("angry", "happy", "neutral")
 
 
@@ -40,7 +44,9 @@ def run(block):
     for command in block.strip().splitlines():
         program, name, *words = shlex.split(command)
         assert program == "fecnet"
-        assert main([name, *(words[:1] + SMALL + words[1:] if name in ("folds", "train") else words)]) == 0
+        words = [FEWER.get(before, word) for before, word in zip(["", *words], words, strict=False)]
+        small = {"folds": SMALL, "train": [*SMALL, *SMALL_JOINT]}.get(name, [])
+        assert main([name, *words[:1], *small, *words[1:]]) == 0, command
 
 
 def subjects(dataset, table):
@@ -77,3 +83,4 @@ def test_one_split_has_nobody_on_both_sides(photos, capsys):
     assert sum(map(len, people)) == len(set.union(*people)) == 10
     table = json.loads((photos / "result/own_split/evaluation/classes_test.json").read_text())
     assert sum(table["splits"]["test"]["total"]) == 12
+    assert dataset.triplets("test").odd_T.shape == (8,) and dataset.triplets("train").odd_T.shape == (40,)

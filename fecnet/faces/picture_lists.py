@@ -55,6 +55,8 @@ def system_path(folder: Path, name: str) -> str:
 
 def is_absolute(name: str) -> bool:
     """Whether a listed path is absolute, on this system or on Windows."""
+    if name[:1] not in ("/", "\\") and name[1:2] != ":":  # most, of the many names of a list
+        return False
     path = PureWindowsPath(name)  # splits at both kinds of slash
     return bool(path.drive or path.root)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -52,11 +53,18 @@ def _restore(path: Path) -> None:
         max(aside, key=lambda found: found.stat().st_mtime).rename(path)
 
 
-def _reserve(path: Path) -> None:
-    """Allocate the file's disk space now: a full disk is then an error here, not a bus error on writing a page."""
+def _write_header(file: BinaryIO, shape: Sequence[int]) -> bytes:
+    """Write the header of an array of uint8, which numpy pads, so that its length depends on the dimensions alone."""
+    text = io.BytesIO()
+    np.lib.format.write_array_header_1_0(text, {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)})
+    file.write(text.getvalue())
+    return text.getvalue()
+
+
+def _reserve(file: BinaryIO, size: int) -> None:
+    """Allocate the file's disk space now: a disk without room is an error before the work, not after hours of it."""
     if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 class PackedWriter:
@@ -118,8 +126,10 @@ class PackedWriter:
             lock_handle(self._lock)
             self._sweep()  # again: of two writers started together, one finds the other
             with named_errors(self.path):
-                self._faces = np.lib.format.open_memmap(self._folder / "faces.npy", "w+", np.uint8, self._shape)
-                _reserve(self._folder / "faces.npy")
+                self._faces = (self._folder / "faces.npy").open("wb")
+                header = _write_header(self._faces, self._shape)
+                self._start, self._hash, self._whole = len(header), sha256(header), True
+                _reserve(self._faces, self._start + math.prod(self._shape))
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             os.close(self._lock)
@@ -145,20 +155,24 @@ class PackedWriter:
             finally:
                 os.close(handle)
 
-    def add_faces(self, image_NHWC: np.ndarray, records: Sequence[Mapping[str, Any]]) -> range:
+    def add_faces(self, image_NHWC: np.ndarray | Sequence[np.ndarray], records: Sequence[Mapping[str, Any]]) -> range:
         """Append faces.
 
         Args:
-            image_NHWC: uint8, shape (n, height, width, channels).
+            image_NHWC: uint8, shape (n, height, width, channels), or n images.
             records: n rows of ``faces.csv``; ``key`` and ``source`` are required, see ``FACE_COLUMNS``.
 
         Returns:
             Their rows.
         """
         first = len(self._records)
-        assert image_NHWC.dtype == np.uint8, image_NHWC.dtype
-        assert image_NHWC.shape == (len(records), *self._shape[1:]), (image_NHWC.shape, self._shape)
-        self._faces[first : first + len(records)] = image_NHWC
+        assert len(image_NHWC) == len(records) <= self._shape[0] - first, (len(image_NHWC), len(records), self._shape)
+        for image_HWC in image_NHWC:
+            assert image_HWC.dtype == np.uint8, image_HWC.dtype
+            assert image_HWC.shape == self._shape[1:], (image_HWC.shape, self._shape)
+            pixels = np.ascontiguousarray(image_HWC).data
+            self._faces.write(pixels)
+            self._hash.update(pixels)  # here, where the pixels are at hand, and workers go on
         self._records.extend(records)
         return range(first, len(self._records))
 
@@ -171,17 +185,13 @@ class PackedWriter:
         assert 0 < num_faces <= self._shape[0], (num_faces, self._shape)
         if num_faces == self._shape[0]:
             return
-        self._faces.flush()
-        file, start = self._folder / "faces.npy", self._faces.offset
-        del self._faces
         self._shape = (num_faces, *self._shape[1:])
         self._description["num_faces"] = num_faces
-        with file.open("r+b") as stream:
-            header = {"descr": "|u1", "fortran_order": False, "shape": self._shape}
-            np.lib.format.write_array_header_1_0(stream, header)  # numpy pads it, so its length stays
-            assert stream.tell() == start, (stream.tell(), start)
-            stream.truncate(start + math.prod(self._shape))
-        self._faces = np.lib.format.open_memmap(file, "r+")
+        self._faces.seek(0)
+        header = _write_header(self._faces, self._shape)
+        assert len(header) == self._start, (len(header), self._start)
+        self._faces.truncate(self._start + math.prod(self._shape))
+        self._whole = False
 
     def add_triplets(
         self,
@@ -281,7 +291,7 @@ class PackedWriter:
                 with named_errors(self.path):
                     raise error
         finally:
-            del self._faces
+            self._faces.close()
             shutil.rmtree(self._folder, ignore_errors=True)
             os.close(self._lock)
 
@@ -289,14 +299,16 @@ class PackedWriter:
         """Write what is known only at the end, then rename the folder."""
         assert len(self._records) == self._shape[0], f"{len(self._records)} faces added, {self._shape[0]} expected"
         self._faces.flush()
+        os.fsync(self._faces.fileno())
         with (self._folder / "faces.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, FACE_COLUMNS, restval="")
             writer.writeheader()
             writer.writerows(self._records)
+        known = {"faces.npy": self._hash.hexdigest()} if self._whole else {}  # else its header is another one now
         self._description["files"] = {
-            file.relative_to(self._folder).as_posix(): {"sha256": hash_file(file), "bytes": file.stat().st_size}
+            name: {"sha256": known.get(name) or hash_file(file), "bytes": file.stat().st_size}
             for file in sorted(self._folder.rglob("*"))
-            if file.is_file()
+            if file.is_file() and (name := file.relative_to(self._folder).as_posix())
         }
         # Written last: a folder with a dataset.json is complete.
         text = json.dumps(self._description, indent=2, ensure_ascii=False)

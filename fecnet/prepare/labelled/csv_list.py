@@ -57,13 +57,13 @@ def read_csv_list(
     name = need_column(path, header, "path", path_column)
     rows = _rows(path, header, name, allow_absolute, label=need_column(path, header, "label", label_column))
     classes, index = free_classes({row.label for row in rows if row.label}, str(path))
-    pictures, dropped = [], Dropped()
+    pictures, dropped, folder = [], Dropped(), path.parent
     for row in rows:
         fault = _fault(row) or ("" if row.label else "no_label")
         if fault:
             dropped.add(row.split or "unknown", fault)
         else:
-            pictures.append(_picture(path, row, index[row.label]))
+            pictures.append(_picture(folder, row, index[row.label]))
     return LabelledSource("label", path, classes, pictures, 112, dropped=dropped, provenance=hash_of(path))
 
 
@@ -92,7 +92,7 @@ def read_csv_votes(
     ):
         reserved = ", ".join(_OTHER_COLUMNS)
         raise DataError(f"votes: {','.join(classes)!r}; allowed: two or more different classes, none of {reserved}")
-    pictures, dropped = [], Dropped()
+    pictures, dropped, folder = [], Dropped(), path.parent
     header = read_header(path)
     for row in _rows(path, header, need_column(path, header, "path", path_column), allow_absolute, votes=columns):
         votes = _votes(row.votes)
@@ -100,7 +100,7 @@ def read_csv_votes(
         if fault or isinstance(votes, str):
             dropped.add(row.split or "unknown", fault)
         else:
-            pictures.append(_picture(path, row, votes.index(max(votes)), votes))
+            pictures.append(_picture(folder, row, votes.index(max(votes)), votes))
     names = tuple(name.strip() for name in classes)
     return LabelledSource("votes", path, names, pictures, 112, dropped=dropped, provenance=hash_of(path))
 
@@ -170,11 +170,9 @@ def _split_column(path: Path, header: Sequence[str]) -> str | None:
     return find_column(path, [name for name in header if name not in other], "split")
 
 
-def _picture(path: Path, row: _Row, label: int, votes: tuple[float, ...] | None = None) -> LabelledPicture:
-    name = str(PurePosixPath(system_path(path.parent, row.path)))  # ./a.jpg is a.jpg
-    return LabelledPicture(
-        name, path.parent / name, label, row.split, subject=row.subject, box=row.box or (), votes=votes
-    )
+def _picture(folder: Path, row: _Row, label: int, votes: tuple[float, ...] | None = None) -> LabelledPicture:
+    name = str(PurePosixPath(system_path(folder, row.path)))  # ./a.jpg is a.jpg
+    return LabelledPicture(name, folder / name, label, row.split, subject=row.subject, box=row.box or (), votes=votes)
 
 
 def _split(written: str) -> str:

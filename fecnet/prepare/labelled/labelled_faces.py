@@ -58,8 +58,8 @@ def write_faces(
         if isinstance(face, str):
             written.dropped[picture.split, face] += 1
             continue
-        pixels = np.ascontiguousarray(face.image_SSC)
-        first = first_row.setdefault(sha256(pixels).digest(), len(written.pictures))
+        digest = sha256(np.ascontiguousarray(face.image_SSC).data).digest()
+        first = first_row.setdefault(digest, len(written.pictures))
         records.append(_record(keys[place], picture, face.record, first, written))
         faces.append(face.image_SSC)
         if len(faces) == _CHUNK:
@@ -112,7 +112,7 @@ def _add_faces(
             written.landmarks["not_found" if points_52 is None else "found"] += 1
             if points_52 is not None:
                 record["landmarks"] = " ".join(f"{value:.2f}" for value in points_52.ravel())
-    writer.add_faces(np.stack(faces), records)
+    writer.add_faces(faces, records)
 
 
 def _record(
