@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fecnet.faces.picture_lists import column_name
 from fecnet.prepare.label_base import label_base
+from fecnet.prepare.labelled.class_labels import is_missing
 from fecnet.prepare.labelled.list_columns import find_column, seen_columns
 from fecnet.prepare.labelled.split_words import split_name
 from fecnet.prepare.text_rows import Tally, text_rows, whole_number
@@ -23,23 +27,34 @@ logger = logging.getLogger(__name__)
 LAYOUTS = "a,b,c,odd,rater, or a,b,c,votes_a,votes_b,votes_c"
 _TRAIN = "train"  # split of all rows where there is no column of splits
 _LETTERS = "abc"
+_MOST_KNOWN = 1 << 15  # triplets as they were shown that are held, about 20 MB
+
+
+@dataclass(eq=False, slots=True)
+class Shown:
+    """What a rater was shown: the same for many rows, which hold one object where they are near one another.
+
+    Faces are given by name. ``triplet`` is what the reader of the rows makes of it.
+    """
+
+    faces: tuple[str, str, str]
+    kind: int
+    split: str
+    subjects: tuple[str, ...]
+    triplet: Any = None
 
 
 class AnswerRow(NamedTuple):
     """One row of a table of answers.
 
-    Faces are given by name; ``odd`` is 0..2, or None for no answer; ``votes`` are those of the three faces, where the
-    table has them.
+    ``odd`` is 0..2, or None for no answer; ``votes`` are those of the three faces, where the table has them.
     """
 
     line: int
-    faces: tuple[str, str, str]
+    shown: Shown
     odd: int | None
     rater: str
     votes: list[int] | None
-    kind: int
-    split: str
-    subjects: tuple[str, ...]
     text: str
 
 
@@ -59,16 +74,28 @@ class AnswerTable:
     """
 
     def __init__(self, path: Path, allow_absolute: bool, progress: bool) -> None:
-        self._path, self._allow_absolute, self._progress = path, allow_absolute, progress
-        self._paths: dict[str, str] = {}  # caches of what occurs in many rows
-        self._named: dict[tuple[str, int], Set[int]] = {}
+        self._path, self._progress = path, progress
         self._separator = list_separator(path)
-        header = next((fields for _, _, fields in self._lines(progress=False)), [])
+        header = next((fields for _, _, fields in self._lines(progress=False) if fields), [])
         names = [column_name(name) for name in header]
         columns = named_columns(path, header)
         self.columns = self._check(columns, names)
         split = find_column(path, names, "split")
         self._split = None if split is None else names.index(split)
+        self._width = len(names)
+        assert self.columns.pictures is not None
+        self._texts = itemgetter(*self.columns.pictures)  # the faces as they are written
+        places = [*self.columns.pictures, *(self.columns.subjects or ()), self.columns.kind, self._split]
+        self._key = itemgetter(*[place for place in places if place is not None])
+        self._known: dict[tuple[str, ...], Shown] = {}
+        # what a field says, found once for each text: the same ones stand in many rows
+        self._path_of = cache(partial(listed_path, allow_absolute=allow_absolute))
+        self._face_of, self._place_of, self._number_of = (
+            cache(self._face),
+            cache(self._named_place),
+            cache(whole_number),
+        )
+        self._kind_of, self._split_of, self._subject_of = cache(_kind), cache(_split), cache(_subject)
         if self.columns.kind is None:
             logger.info("%s: no column type: all triplets are taken as two-class", path)
         if self._split is None:
@@ -89,54 +116,64 @@ class AnswerTable:
             raise DataError(f"{self._path}: columns of a rater and of votes; allowed: {LAYOUTS}")
         return columns
 
-    def label_base(self) -> int:
-        """The number of the first face where faces are given by number.
+    @cached_property
+    def base(self) -> int:
+        """The number of the first face where faces are given by number; reads the table once more.
 
         Raises:
             DataError: both 0 and 3 are seen.
         """
-        if self.columns.odd is None:
-            return 1
+        assert self.columns.odd is not None
         seen: dict[int, int] = {}
         for line, _, fields in self._data():
-            text = _field(fields, self.columns.odd)
-            number = whole_number(text)
-            if number in NUMBERS and text not in self._texts(fields):
-                seen.setdefault(number, line)
+            text = fields[self.columns.odd]
+            number = self._number_of(text)
+            if number in NUMBERS and number not in seen and text not in self._texts(fields):
+                seen[number] = line
         name = str(self._path)
         if {NUMBERS[0], NUMBERS[-1]} <= seen.keys():
             name += f": line {seen[NUMBERS[0]]} and line {seen[NUMBERS[-1]]}"
         return label_base(seen.keys(), NUMBERS[-1], name)
 
-    def rows(self, base: int) -> Iterator[AnswerRow]:
-        """The rows that hold something, in which faces count from ``base``.
+    def rows(self) -> Iterator[AnswerRow]:
+        """The rows that hold something.
 
         Raises:
             DataError: a row that cannot be.
         """
         for line, text, fields in self._data(progress=self._progress):
             try:
-                yield self._row(line, text, fields, base)
+                yield self._row(line, text, fields)
             except RowFault as fault:
                 raise DataError(f"{self._path}: line {line}: {fault}") from None
 
-    def _row(self, line: int, text: str, fields: list[str], base: int) -> AnswerRow:
-        columns, written = self.columns, self._texts(fields)
-        first, second, third = faces = (self._face(written[0]), self._face(written[1]), self._face(written[2]))
-        if first in (second, third) or second == third:
-            raise RowFault(f"faces {', '.join(faces)}; allowed: three different ones")
-        odd = self._odd(fields, written, faces, base)
+    def _row(self, line: int, text: str, fields: list[str]) -> AnswerRow:
+        columns = self.columns
+        shown = self._known.get(key := self._key(fields)) or self._show(key, fields)
+        odd = None if columns.odd is None else self._odd(fields[columns.odd], shown.faces)
         votes = None
         if columns.votes:
             votes = read_votes(fields, columns.votes)
             if votes is None:
-                seen = ", ".join(_field(fields, place) for place in columns.votes)
+                seen = ", ".join(fields[place] for place in columns.votes)
                 raise RowFault(f"votes {seen}; allowed: whole numbers of 0..{MAX_VOTES}")
-        rater = "" if columns.rater is None else _field(fields, columns.rater)
+        rater = "" if columns.rater is None else fields[columns.rater]
         if columns.rater is not None and not rater:
             raise RowFault("no rater; allowed: a name or a number for each")
-        subjects = tuple(_field(fields, place) for place in columns.subjects or ())
-        return AnswerRow(line, faces, odd, rater, votes, self._kind(fields), self._split_of(fields), subjects, text)
+        return AnswerRow(line, shown, odd, rater, votes, text)
+
+    def _show(self, key: tuple[str, ...], fields: list[str]) -> Shown:
+        one, two, three = map(self._face_of, self._texts(fields))
+        faces = one, two, three
+        if one in (two, three) or two == three:
+            raise RowFault(f"faces {', '.join(faces)}; allowed: three different ones")
+        kind = int(TripletType.TWO_CLASS) if self.columns.kind is None else self._kind_of(fields[self.columns.kind])
+        split = _TRAIN if self._split is None else self._split_of(fields[self._split])
+        subjects = tuple([self._subject_of(fields[place]) for place in self.columns.subjects or ()])
+        if len(self._known) == _MOST_KNOWN:
+            self._known.clear()
+        shown = self._known[key] = Shown(faces, kind, split, subjects)
+        return shown
 
     def _face(self, written: str) -> str:
         path = self._path_of(written)
@@ -146,70 +183,63 @@ class AnswerTable:
             raise RowFault(f"face {written!r}; allowed: the path of a photo below PICTURES")
         return path
 
-    def _path_of(self, written: str) -> str:
-        """``listed_path``, of a name that occurs in many rows."""
-        if written not in self._paths:
-            self._paths[written] = listed_path(written, self._allow_absolute)
-        return self._paths[written]
-
-    def _odd(self, fields: list[str], written: Sequence[str], faces: Sequence[str], base: int) -> int | None:
+    def _odd(self, text: str, faces: tuple[str, str, str]) -> int | None:
         """The odd face, 0..2: by its name, its column, or its number; None where the field is empty."""
-        text = "" if self.columns.odd is None else _field(fields, self.columns.odd)
         if not text:
             return None
-        path, found = self._path_of(text), self._places(text, base)
-        found = found | {place for place in range(3) if text == written[place] or path == faces[place]}
+        path, column, number = self._path_of(text), self._place_of(text), self._number_of(text)
+        if column is None and number is None and path in faces:
+            return faces.index(path)
+        found = {faces.index(path)} if path in faces else set()
+        if column is not None:
+            found.add(column)
+        if number in NUMBERS and 0 <= number - self.base <= 2:
+            found.add(number - self.base)
         if not found:
-            by_number = f"{base}..{base + 2}"
+            by_number = f"{self.base}..{self.base + 2}"
             raise RowFault(f"odd {text!r} is none of {', '.join(faces)}; allowed: one of them, a, b, c or {by_number}")
         if len(found) > 1:
             raise RowFault(f"odd {text!r} may be {' or '.join(faces[place] for place in sorted(found))}; allowed: one")
-        return next(iter(found))
+        return found.pop()
 
-    def _places(self, text: str, base: int) -> Set[int]:
-        """The faces that a text names by their column or number."""
-        if (text, base) not in self._named:
-            name, number = column_name(text), whole_number(text)
-            column = {place for place in range(3) if name in (self.columns.places[place], _LETTERS[place])}
-            self._named[text, base] = column | (set() if number is None else {number - base} & {0, 1, 2})
-        return self._named[text, base]
-
-    def _kind(self, fields: list[str]) -> int:
-        if self.columns.kind is None:
-            return int(TripletType.TWO_CLASS)
-        text = _field(fields, self.columns.kind)
-        kind = triplet_type(text)
-        if kind is None:
-            raise RowFault(f"type {text!r}; allowed: {TYPE_WORDS}")
-        return kind
-
-    def _split_of(self, fields: list[str]) -> str:
-        if self._split is None:
-            return _TRAIN
-        text = _field(fields, self._split)
-        split = split_name(text) or text
-        if not split.isidentifier():
-            raise RowFault(f"split {text!r}; allowed: a word such as train, val, test")
-        return split
-
-    def _texts(self, fields: list[str]) -> list[str]:
-        """The faces as they are written."""
-        return [_field(fields, place) for place in self.columns.pictures or ()]
+    def _named_place(self, text: str) -> int | None:
+        """The column of this name among those of the pictures, 0..2."""
+        name = column_name(text)
+        return next((place for place in range(3) if name in (self.columns.places[place], _LETTERS[place])), None)
 
     def _data(self, *, progress: bool = False) -> Iterator[tuple[int, str, list[str]]]:
-        """All lines with something in them, except the header."""
-        lines = self._lines(progress=progress)
-        next(lines, None)
-        return lines
+        """All lines with something in them, except the header; each has a field for every column."""
+        header = True
+        for line, text, fields in self._lines(progress=progress):
+            if not fields:
+                continue
+            if not header:
+                if len(fields) < self._width:
+                    fields += [""] * (self._width - len(fields))
+                yield line, text, fields
+            header = False
 
     def _lines(self, *, progress: bool) -> Iterator[tuple[int, str, list[str]]]:
-        lines = text_rows(self._path, Tally(()), progress=progress, separator=self._separator)
-        return (line for line in lines if any(line[2]))
+        return text_rows(self._path, Tally(()), progress=progress, separator=self._separator)
 
 
 class RowFault(ValueError):
     """What is wrong in a row."""
 
 
-def _field(fields: Sequence[str], place: int) -> str:
-    return fields[place] if place < len(fields) else ""
+def _kind(text: str) -> int:
+    kind = triplet_type(text)
+    if kind is None:
+        raise RowFault(f"type {text!r}; allowed: {TYPE_WORDS}")
+    return kind
+
+
+def _split(text: str) -> str:
+    split = split_name(text) or text
+    if not split.isidentifier():  # it becomes a file name
+        raise RowFault(f"split {text!r}; allowed: a word such as train, val, test")
+    return split
+
+
+def _subject(text: str) -> str:
+    return "" if is_missing(text) else text

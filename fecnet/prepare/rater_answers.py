@@ -57,9 +57,8 @@ def read_answers(
             are to be held out, but there are splits already or no subjects, or a split is left without a triplet.
     """
     table = AnswerTable(path, allow_absolute, progress)
-    base = table.label_base()
     triplets = _Triplets(path)
-    for row in table.rows(base):
+    for row in table.rows():
         triplets.add(row)
     triplets.say_strangers()
     if hold_out_subjects is not None:
@@ -77,8 +76,7 @@ class _Triplet:
     split: str
     votes: list[int]
     odd: int | None = None  # by a column beside the votes
-    raters: list[str] = field(default_factory=list)
-    answers: list[int] = field(default_factory=list)
+    answers: dict[str, int] = field(default_factory=dict)  # by rater
 
     @property
     def num_rows(self) -> int:
@@ -112,43 +110,51 @@ class _Triplets:
         Raises:
             DataError: it contradicts itself or an earlier row.
         """
-        tally = self._tallies.get(row.split) or self._tallies.setdefault(row.split, Tally(ANSWER_REASONS))
+        shown = row.shown
+        tally = self._tallies.get(shown.split) or self._tallies.setdefault(shown.split, Tally(ANSWER_REASONS))
         tally.num_read += 1
-        self._add_subjects(row)
-        if not any(row.votes) if row.votes is not None else row.odd is None:
+        triplet: _Triplet | None = shown.triplet
+        if triplet is None and shown.subjects:
+            self._add_subjects(row)
+        if row.odd is None if row.votes is None else not any(row.votes):
             tally.drop("no_answer", row.line, row.text)
             return
-        known = self._triplets.get(key := tuple(sorted(row.faces)))
+        if triplet is None or row.votes is not None:
+            triplet = shown.triplet = self._triplet_of(row)
+        if row.votes is not None:
+            self._vote(triplet, row, row.votes)
+        elif row.odd is not None:
+            self._answer(triplet, row, triplet.faces.index(shown.faces[row.odd]))
+
+    def _triplet_of(self, row: AnswerRow) -> _Triplet:
+        shown = row.shown
+        known = self._triplets.get(key := tuple(sorted(shown.faces)))
         if known is None:
-            known = self._triplets[key] = _Triplet(row.line, row.faces, row.kind, row.split, [0, 0, 0])
+            known = self._triplets[key] = _Triplet(row.line, shown.faces, shown.kind, shown.split, [0, 0, 0])
         elif row.votes is not None:
             raise self._fault(row, f"the triplet of line {known.line} again; allowed: one row for a triplet")
-        elif (row.kind, row.split) != (known.kind, known.split):
+        elif (shown.kind, shown.split) != (known.kind, known.split):
             raise self._fault(row, f"another type or split than in line {known.line}; allowed: one for a triplet")
-        if row.votes is not None:
-            self._vote(known, row, row.votes)
-        elif row.odd is not None:
-            self._answer(known, row, known.faces.index(row.faces[row.odd]))
+        return known
 
     def _vote(self, triplet: _Triplet, row: AnswerRow, votes: list[int]) -> None:
         triplet.votes, triplet.odd = votes, row.odd
         if row.odd is not None and votes[row.odd] < max(votes):
             text = ", ".join(map(str, votes))
-            raise self._fault(row, f"odd is {row.faces[row.odd]}, but the votes are {text}; allowed: most votes")
+            raise self._fault(row, f"odd is {row.shown.faces[row.odd]}, but the votes are {text}; allowed: most votes")
 
     def _answer(self, triplet: _Triplet, row: AnswerRow, answer: int) -> None:
-        if row.rater in triplet.raters:
+        if row.rater in triplet.answers:
             raise self._fault(
                 row, f"rater {row.rater!r} answers the triplet of line {triplet.line} again; allowed: one answer each"
             )
-        triplet.raters.append(row.rater)
-        triplet.answers.append(answer)
+        triplet.answers[row.rater] = answer
         triplet.votes[answer] += 1
         if triplet.votes[answer] > MAX_VOTES:
             raise self._fault(row, f"more than {MAX_VOTES} raters chose {triplet.faces[answer]}")
 
     def _add_subjects(self, row: AnswerRow) -> None:
-        for face, subject in zip(row.faces, row.subjects, strict=bool(row.subjects)):
+        for face, subject in zip(row.shown.faces, row.shown.subjects, strict=True):
             if subject and self._subjects.setdefault(face, subject) != subject:
                 raise self._fault(
                     row, f"{face} shows {subject!r}, before {self._subjects[face]!r}; allowed: one person a face"
@@ -226,5 +232,5 @@ def _add(rows: TripletRows, triplet: _Triplet) -> None:
             rows.tally.drop("tie", triplet.line, text)
         return
     faces = [rows.face_at(face, None) for face in triplet.faces]
-    numbers = [answer + 1 for answer in triplet.answers]
-    rows.add(triplet.line, faces, odd + 1, triplet.kind, [0, *triplet.votes], triplet.raters, numbers)
+    numbers = [answer + 1 for answer in triplet.answers.values()]
+    rows.add(triplet.line, faces, odd + 1, triplet.kind, [0, *triplet.votes], [*triplet.answers], numbers)

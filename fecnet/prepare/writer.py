@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -126,15 +127,22 @@ class PackedWriter:
             lock_handle(self._lock)
             self._sweep()  # again: of two writers started together, one finds the other
             with named_errors(self.path):
-                self._faces = (self._folder / "faces.npy").open("wb")
-                header = _write_header(self._faces, self._shape)
-                self._start, self._hash, self._whole = len(header), sha256(header), True
-                _reserve(self._faces, self._start + math.prod(self._shape))
+                self._begin_faces()
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             os.close(self._lock)
             raise
         return self
+
+    def _begin_faces(self) -> None:
+        self._faces = (self._folder / "faces.npy").open("wb")
+        try:
+            header = _write_header(self._faces, self._shape)
+            self._start, self._hash, self._whole = len(header), sha256(header), True
+            _reserve(self._faces, self._start + math.prod(self._shape))
+        except BaseException:
+            self._faces.close()
+            raise
 
     def _sweep(self) -> None:
         """Delete temporary folders of killed writers of this data set; a running writer holds the lock of its folder.
@@ -291,7 +299,8 @@ class PackedWriter:
                 with named_errors(self.path):
                     raise error
         finally:
-            self._faces.close()
+            with suppress(OSError):  # what is not written yet is of no use
+                self._faces.close()
             shutil.rmtree(self._folder, ignore_errors=True)
             os.close(self._lock)
 

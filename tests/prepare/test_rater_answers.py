@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from fecnet.prepare import answer_rows
+from fecnet.prepare.answer_rows import AnswerTable
 from fecnet.prepare.rater_answers import read_answers
 from fecnet.utils.errors import DataError
 
@@ -150,3 +152,33 @@ def test_what_cannot_be_is_refused_in_one_line(tmp_path, lines, said):
 def test_more_raters_than_votes_can_hold(tmp_path):
     with pytest.raises(DataError, match=r"line 257: more than 255 raters chose a\.jpg"):
         read(tmp_path, HEADER, *(f"a.jpg,b.jpg,c.jpg,a,{rater}" for rater in range(256)))
+
+
+def test_rows_say_the_same_whether_what_was_shown_is_still_held_or_not(tmp_path, monkeypatch):
+    """Rows of one triplet share what is read of their faces; only so many are held."""
+    lines = [HEADER + ",type,subject_a,subject_b,subject_c"]
+    lines += [
+        f"{k}/a.jpg,{k}/b.jpg,{k}/c.jpg,{'abc'[(k + r // 2) % 3]},r{r},one,p{k},nan,p{k}"
+        for r in range(3)
+        for k in range(7)
+    ]
+    reads = []
+    found = AnswerTable._show
+    monkeypatch.setattr(AnswerTable, "_show", lambda self, *how: reads.append(1) or found(self, *how))
+    held = read(tmp_path, *lines)["train"]
+    assert len(reads) == 7 and held.subjects["0/a.jpg"] == "p0" and "0/b.jpg" not in held.subjects
+    monkeypatch.setattr(answer_rows, "_MOST_KNOWN", 2)
+    again = read(tmp_path, *lines)["train"]
+    assert len(reads) == 7 + 21
+    for name in ("faces_T3", "odd_T", "votes_T3", "annotator", "answer", "answer_offset"):
+        assert np.array_equal(getattr(held, name), getattr(again, name))
+    with pytest.raises(DataError, match="line 23: rater 'r0' answers the triplet of line 2 again"):
+        read(tmp_path, *lines, lines[1])
+
+
+def test_a_table_that_names_its_faces_is_read_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(AnswerTable, "base", property(lambda _: pytest.fail("the numbers are not looked for")))
+    assert read(tmp_path, HEADER, "a.jpg,b.jpg,c.jpg,c.jpg,x", "a.jpg,b.jpg,d.jpg,B,x")["train"].odd_T.tolist() == [
+        2,
+        1,
+    ]
