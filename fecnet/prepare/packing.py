@@ -7,6 +7,7 @@ Shape suffixes: F faces, T triplets; edges of a box are left, right, top, bottom
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -22,12 +23,15 @@ from fecnet.faces.picture_lists import system_path
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.prepare.annotations import read_crops
 from fecnet.prepare.extraction import Extraction, FaceShards, PhotoFaces, face_record
+from fecnet.prepare.people import TRAIN, known_people
 from fecnet.prepare.triplet_rows import Annotations
 from fecnet.prepare.web.journal import FolderLock
 from fecnet.prepare.work import check_sources
 from fecnet.prepare.writer import PackedWriter, check_target, face_key
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file
+
+logger = logging.getLogger(__name__)
 
 _TRIPLET_TYPES = ("one_class", "two_class", "three_class")
 
@@ -195,6 +199,8 @@ class TripletPacking:
                 split: _add_triplets(writer, split, table, faces.of_split[split], row_F, lost)
                 for split, table in tables.items()
             }
+            if warnings := _warn_of_people(self._path, faces):
+                coverage["warnings"] = warnings
             writer.set_faces(self._recipe)
             writer.set_sources(self._sources)
             writer.set_coverage(coverage)
@@ -220,6 +226,22 @@ def join_faces(tables: Mapping[str, Annotations]) -> Faces:
     photo_F = np.fromiter((photo for photo, _ in known), np.int64, len(known))
     subjects = {photo: subject for table in tables.values() for photo, subject in table.subjects.items()}
     return Faces(list(photos), photo_F, np.array(boxes, np.float64).reshape(-1, 4), of_split, subjects)
+
+
+def _warn_of_people(path: Path, faces: Faces) -> dict[str, str]:
+    """Says, on the screen and for the coverage by split, which people of training stand in another split too."""
+    subjects = {
+        split: [faces.subjects.get(faces.sources[photo], "") for photo in faces.photo_F[numbers].tolist()]
+        for split, numbers in faces.of_split.items()
+    }
+    warnings = {
+        split: told
+        for split, own in subjects.items()
+        if split != TRAIN and (told := known_people(subjects.get(TRAIN, ()), own))
+    }
+    for split, told in warnings.items():
+        logger.warning("%s: warning: %s in split %s", path, told, split)
+    return warnings
 
 
 def _by_photo(faces: Faces, where: Mapping[int, Path]) -> list[PhotoFaces | None]:

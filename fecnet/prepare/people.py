@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 
 from fecnet.utils.errors import DataError
@@ -101,6 +101,18 @@ def describe_split(person_N: Sequence[str], splits: Mapping[str, str], noun: str
     """
     people, faces = Counter(splits.values()), Counter(splits[person] for person in person_N)
     return ", ".join(f"{split} {_counted(people[split])} ({faces[split]:,} {noun})" for split in _in_order(people))
+
+
+def known_people(trained: Collection[str], own: Sequence[str]) -> str:
+    """How many faces of a split show people who are in training too, in a few words; empty for none.
+
+    Args:
+        trained: the subjects of the training faces; empty = unknown.
+        own: the subject of each face of the split.
+    """
+    shared = {*trained} & {*own} - {""}
+    faces = sum(subject in shared for subject in own)
+    return f"subjects of {TRAIN}: {len(shared)}, on {faces} of {len(own)} faces" if shared else ""
 
 
 def _counted(people: int) -> str:

@@ -286,3 +286,25 @@ def test_all_annotated_faces_are_found_and_aligned_as_fec_aligns_them(tmp_path):
     faces_NHWC = PackedDataset(tmp_path / "set").faces_NHWC
     for shard in shards.read():
         np.testing.assert_array_equal(faces_NHWC[shard["face"]], shard["image"])
+
+
+@needs_faces
+def test_several_workers_pack_the_same_bytes_as_one(tmp_path, monkeypatch):
+    """The processes of the real path, on photos of which some have no face or cannot be read."""
+    detector_or_skip("yunet")
+    monkeypatch.setattr(extraction_module, "_SHARD", 2)
+    how = Extraction(detector="yunet", model=str(YUNET), refine=False)
+    names = sorted(path for path in (DATA / "faces/images").glob("*.jpg"))[:5]
+    (tmp_path / "broken.jpg").write_bytes(names[0].read_bytes()[:5000])
+    Image.fromarray(np.full((80, 80, 3), 90, np.uint8)).save(tmp_path / "grey.png")
+    rows = [
+        f"{name},{'ab'[k % 2]}" for k, name in enumerate([*names[:3], "broken.jpg", *names[3:], "grey.png", "gone.jpg"])
+    ]
+    path = write(tmp_path, rows)
+    found = []
+    for workers in (1, 2):
+        coverage = pack(path, tmp_path, f"{workers}/set", how, workers=workers)
+        files = {str(file.relative_to(tmp_path / str(workers))): file for file in (tmp_path / f"{workers}").rglob("*")}
+        found.append((coverage, {name: file.read_bytes() for name, file in files.items() if file.is_file()}))
+    assert found[0] == found[1]
+    assert found[0][0]["faces"]["kept"] == 5 and set(found[0][0]["faces"]["dropped"]) >= {"no_face", "missing_file"}

@@ -2,8 +2,12 @@
 
 import logging
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from fecnet.cli.main import main
+from fecnet.data.packed import PackedDataset
 from fecnet.prepare.people import parse_shares
 from fecnet.prepare.rater_answers import ANSWER_REASONS, read_answers
 from fecnet.utils.errors import DataError
@@ -87,3 +91,20 @@ def test_what_cannot_be_is_one_line(tmp_path, rows, header, shares, said):
 def test_without_the_option_no_reason_is_added(tmp_path):
     found = read_answers(table(tmp_path, families(2)), progress=False)
     assert set(found["train"].coverage["dropped"]) == set(ANSWER_REASONS)
+
+
+def test_people_on_both_sides_of_the_table_s_own_splits_are_told(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    for name in "123456":
+        Image.fromarray(np.full((16, 16, 3), int(name), np.uint8)).save(tmp_path / f"photos/{name}.png")
+    rows = ["1.png,2.png,3.png,1,ann,p,q,,train", "4.png,5.png,6.png,1,ann,p,q,p,test", "4.png,1.png,6.png,1,b,,,,val"]
+    given = [str(table(tmp_path, rows[:1], f"{HEADER},split")), str(tmp_path / "photos"), str(tmp_path / "set")]
+    words = ["--size", "16", "--workers", "1", "--overwrite"]
+    assert main(["prepare", "triplets", *given, *words]) == 0
+    assert "warning" not in capsys.readouterr().out
+    table(tmp_path, rows, f"{HEADER},split")
+    assert main(["prepare", "triplets", *given, *words]) == 0
+    said = capsys.readouterr().out
+    told = {"test": "subjects of train: 2, on 3 of 3 faces", "val": "subjects of train: 1, on 3 of 3 faces"}
+    assert all(f"set: warning: {text} in split {split}\n" in said for split, text in told.items())
+    assert PackedDataset(tmp_path / "set").coverage["warnings"] == told

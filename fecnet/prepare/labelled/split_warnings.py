@@ -10,6 +10,7 @@ from fecnet.prepare.labelled.class_labels import empty_classes
 from fecnet.prepare.labelled.label_noise import SplitLabels
 from fecnet.prepare.labelled.labelled_faces import Written
 from fecnet.prepare.labelled.labelled_source import TRAIN, LabelledSource
+from fecnet.prepare.people import known_people
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,4 @@ def _known_people(written: Written, labels: Mapping[str, SplitLabels], split: st
     if split == TRAIN or TRAIN not in labels:
         return ""
     trained, own = ([written.pictures[row].subject for row in labels[name].faces_M.tolist()] for name in (TRAIN, split))
-    shared = {*trained} & {*own} - {""}
-    faces = sum(subject in shared for subject in own)
-    return f"subjects of {TRAIN}: {len(shared)}, on {faces} of {len(own)} faces" if shared else ""
+    return known_people(trained, own)
