@@ -43,7 +43,7 @@ def run(*, quick: bool) -> dict[str, Any]:
     if not photos:
         print(f"{DATA / 'faces'} is absent: not measured")
         return {}
-    plain, detected, rounds = (12, 8, 1) if quick else (8_000, 1_200, 5)
+    plain, detected, rounds = (12, 8, 1) if quick else (8_000, 2_400, 5)
     workers = 1 if quick else usable_cores()
     measured: dict[str, Any] = {"workers": workers, "required": REQUIRED}
     with tempfile.TemporaryDirectory() as temporary:
@@ -60,7 +60,7 @@ def run(*, quick: bool) -> dict[str, Any]:
                 except ValueError as error:
                     print(f"{error}: not measured")
                     continue
-                measured[f"with_{name}"] = _with(some, how, pool, workers, min(rounds, 3))
+                measured[f"with_{name}"] = _with(some, how, pool, workers, min(rounds, 2))
     return measured
 
 
