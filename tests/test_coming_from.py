@@ -1,9 +1,7 @@
 """Every command of ours in docs/coming_from.md, classifiers.md and comparing.md runs: small data, two iterations."""
 
-import os
 import re
 import shlex
-import subprocess
 import sys
 
 import numpy as np
@@ -19,6 +17,7 @@ from fecnet.modeling.backbone.resnet import ResNet18
 from fecnet.prepare.labelled.ckplus import CKPLUS_CLASSES
 from tests.conftest import ROOT
 from tests.inline_runs import inline_runs  # noqa: F401  (a fixture)
+from tests.shell_scripts import started_by
 from tests.short_runs import short
 
 PAGES = ("coming_from", "classifiers", "comparing")
@@ -130,8 +129,9 @@ def run(command, monkeypatch, folder):
             "OUTPUT_DIR",
             f"{folder}/result",
         ]
-        environment = os.environ | {"PYTHON": sys.executable}
-        return subprocess.run(["bash", *words], cwd=ROOT, env=environment, check=False, timeout=120).returncode
+        monkeypatch.setattr(sys, "argv", started_by(["bash", *words], folder))
+        assert sys.argv[0] == "train.py"
+        return train.main()
     assert program == "python", command
     script = {"train.py": train, "inference.py": inference}[words[0]]
     if script is train:

@@ -16,7 +16,8 @@ from fecnet.runs.listing import describe_run, find_runs
 from fecnet.runs.training import train_run
 from fecnet.studies.scheduler import PlannedRun, train_all
 from fecnet.utils.program import run_program
-from tests.inline_runs import forked_runs, inline_runs  # noqa: F401  (fixtures)
+from tests.forked import forked  # noqa: F401  (a fixture)
+from tests.inline_runs import inline_runs  # noqa: F401  (a fixture)
 
 LENGTH = 120
 LONG = ("SOLVER.LENGTH", str(LENGTH), "EVAL.PERIOD", "0", "CHECKPOINT.PERIOD", "8")  # a second: met in the middle
@@ -75,7 +76,7 @@ def test_runs_are_trained_and_not_again_and_one_that_fails_stops_no_other(recipe
     folder = tmp_path / "many"
     train_all(recipe, seeds(1), folder)  # in a process that is started
     assert states(folder) == {"seed_1": ("finished", "6 / 6")}
-    request.getfixturevalue("forked_runs")
+    request.getfixturevalue("forked")
     bad = PlannedRun("bad", ("SOLVER.BATCH_SIZE", "4000"))
     with pytest.raises(ValueError) as error:
         train_all(recipe, [bad, *seeds(1, 2)], folder, jobs=2)
@@ -150,7 +151,7 @@ def test_cores_and_gpus_are_shared_out(recipe, tmp_path, monkeypatch):
     assert given(tmp_path / "said", jobs=2) == [["3", "unset"]] * 3
 
 
-@pytest.mark.usefixtures("forked_runs")
+@pytest.mark.usefixtures("forked")
 def test_ended_in_the_middle_by_all_means_and_gone_on_with(recipe, tmp_path, monkeypatch):
     """Each end leaves no run behind, the same command goes on, and the weights are those of a run left alone.
 
