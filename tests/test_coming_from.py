@@ -43,7 +43,7 @@ def save(path, seed, side=48):
 
 
 def write_rafdb(folder):
-    lines = [f"{split}_{n:05d}.jpg {n % 7 + 1}" for split in ("train", "test") for n in range(56)]
+    lines = [f"{split}_{n:05d}.jpg {n % 7 + 1}" for split in ("train", "test") for n in range(28)]
     (folder / "EmoLabel").mkdir(parents=True)
     (folder / "EmoLabel" / "list_patition_label.txt").write_text("\n".join(lines))
     for seed, line in enumerate(lines):

@@ -107,6 +107,7 @@ def sources():
         yield name, ast.parse(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_package_raises_no_bare_value_error_and_swallows_none():
     found = set()
     for module, tree in sources():
