@@ -30,9 +30,18 @@ SLOW = {  # folders and files whose tests start processes, train for long, compi
 }
 
 
+def is_slow(path):
+    return bool(SLOW & {path.stem, path.parent.name})
+
+
+def pytest_ignore_collect(collection_path, config):
+    """What ``make test-fast`` leaves out is not even imported: its packages take seconds."""
+    return True if config.option.markexpr == "not slow" and is_slow(collection_path) else None
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
-        if SLOW & {item.path.stem, item.path.parent.name}:
+        if is_slow(item.path):
             item.add_marker(pytest.mark.slow)
 
 

@@ -43,7 +43,7 @@ def save(path, seed, side=48):
 
 
 def write_rafdb(folder):
-    lines = [f"{split}_{n:05d}.jpg {n % 7 + 1}" for split in ("train", "test") for n in range(28)]
+    lines = [f"{split}_{n:05d}.jpg {n % 7 + 1}" for split in ("train", "test") for n in range(42)]
     (folder / "EmoLabel").mkdir(parents=True)
     (folder / "EmoLabel" / "list_patition_label.txt").write_text("\n".join(lines))
     for seed, line in enumerate(lines):
@@ -130,7 +130,7 @@ def run(command, monkeypatch, folder):
             f"{folder}/result",
         ]
         monkeypatch.setattr(sys, "argv", started_by(["bash", *words], folder))
-        assert sys.argv[0] == "train.py"
+        assert sys.argv == ["train.py", *words[words.index("-d") + 2 :]]
         return train.main()
     assert program == "python", command
     script = {"train.py": train, "inference.py": inference}[words[0]]
