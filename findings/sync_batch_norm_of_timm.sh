@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timm 1.0.31 with torch 2.15.0, seen on 2026-11-30.
+# timm 1.0.31 with torch 2.11.0 (and 2.15.0), seen on 2026-11-30.
 #
 # One would guess: torch.nn.SyncBatchNorm.convert_sync_batchnorm changes how the batch norms of a timm net take their
 #   statistics in training, and nothing else; in evaluation mode the outputs stay the same.
@@ -11,7 +11,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check torch==2.15.0 timm==1.0.31
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check torch==2.11.0 torchvision==0.26.0 timm==1.0.31
 "$folder/venv/bin/python" - <<'PY'
 import copy
 

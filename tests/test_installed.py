@@ -1,6 +1,7 @@
 """What `pip install` gives: sdist and wheel are built, and the wheel trains and measures where no checkout is seen."""
 
 import email
+import ensurepip
 import os
 import re
 import subprocess
@@ -82,10 +83,13 @@ def installed(tmp_path_factory):
     call("git", "init", "--quiet", cwd=project)
     call("git", "add", ".", cwd=project)
     call("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "-m", "One", cwd=project)
-    builder = venv.EnvBuilder(with_pip=True)
+    builder = venv.EnvBuilder()
     builder.create(project / ".venv")
     programs = Path(builder.ensure_directories(project / ".venv").bin_path)
-    call(programs / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=project)
+    (pip,) = (Path(ensurepip.__file__).parent / "_bundled").glob(
+        "pip-*.whl"
+    )  # runs as it is: installing it takes seconds
+    call(programs / "python", pip / "pip", "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=project)
     (packages,) = (project / ".venv").glob("lib/python*/site-packages")
     (packages / "of_the_tests.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n")
     write_tiny(project / "demo")

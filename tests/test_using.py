@@ -25,6 +25,10 @@ from tests.faces.test_extract import photo
 from tests.films import write_film  # skips where PyAV is absent
 from tests.net_fixtures import aligned, squares  # noqa: F401  (fixtures)
 
+for package in ("onnx", "onnxscript", "onnxruntime"):
+    pytest.importorskip(package, reason="the extra 'export' is not installed")
+from tests.traced_once import traced_once  # noqa: E402, F401  (a fixture)
+
 PAGE = (ROOT / "docs" / "using.md").read_text()
 
 
@@ -87,9 +91,8 @@ def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # no
     assert Path("found.png").is_file() and Path("measured.json").is_file()
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_exported_nets_are_used_as_the_page_says(aligned, tmp_path, monkeypatch, capsys):  # noqa: F811
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        pytest.importorskip(package, reason="the extra 'export' is not installed")
     run, _, pictures, _ = aligned
     monkeypatch.chdir(tmp_path)
     shutil.copytree(run, "result/run")

@@ -23,6 +23,9 @@ from tests.nets import train_on
 pytest.importorskip("onnx", reason="the extra 'export' is not installed")
 pytest.importorskip("onnxscript", reason="the extra 'export' is not installed")
 pytest.importorskip("onnxruntime", reason="the extra 'export' is not installed")
+from tests.traced_once import traced_once  # noqa: F401  (a fixture)
+
+pytestmark = pytest.mark.usefixtures("traced_once")
 
 ENDINGS = {"bundle": "", "onnx": ".onnx", "torch": ".pt2", "int8": ".onnx"}
 CASES = [("bundle", False), ("onnx", False), ("onnx", True), ("torch", False), ("torch", True), ("int8", True)]

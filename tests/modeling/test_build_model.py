@@ -37,6 +37,7 @@ BACKBONES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("neck", ["dense_block", "conv3x3", "conv1x1"])
 @torch.no_grad()
