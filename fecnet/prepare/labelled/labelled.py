@@ -19,20 +19,15 @@ from fecnet.prepare.extraction import Extraction
 from fecnet.prepare.labelled.face_cutters import AlignedCutter, FaceCutter, SquareCutter
 from fecnet.prepare.labelled.held_out import check_readable, hold_out
 from fecnet.prepare.labelled.label_noise import SplitLabels, check_noise, write_label_noise
+from fecnet.prepare.labelled.label_triplets import distributions, write_triplets
 from fecnet.prepare.labelled.labelled_faces import Written, write_faces
 from fecnet.prepare.labelled.labelled_source import ALL, TRAIN, LabelledPicture, LabelledSource
 from fecnet.prepare.labelled.split_warnings import warn_of_splits
 from fecnet.prepare.people import Shares
-from fecnet.prepare.votes import MIN_GAP, vote_triplets
 from fecnet.prepare.writer import PackedWriter
-from fecnet.structures import TripletType
 from fecnet.utils.errors import DataError
 
 CHANNELS = {"grey": ["grey"], "rgb": ["R", "G", "B"]}
-_TRIPLET_RULE = (
-    "two-class only, odd = the face with the other label; labels answer neither one- nor three-class triplets"
-)
-_VOTES_RULE = "all types, odd = the face outside the pair whose votes are closest"
 
 
 def prepare_labelled(
@@ -87,9 +82,9 @@ def prepare_labelled(
 
     Returns:
         The coverage, as in ``dataset.json``: for ``faces`` and each label set the counts read, kept, dropped by reason
-        and flagged; ``landmarks`` found and not found, where detected; ``held_out`` people by split, ``triplets`` and
-        their ``candidates``, where requested; ``warnings`` by split, where classes have no face or subjects are in
-        training too.
+        and flagged; ``landmarks`` found and not found, where detected; ``held_out`` people by split, ``triplets``,
+        their ``candidates`` and, where votes are of raters, ``split_half_agreement``, where requested; ``warnings`` by
+        split, where classes have no face or subjects are in training too.
 
     Raises:
         DataError: no readable image, an option is out of range, people who cannot be held out, ``path`` exists, both
@@ -135,7 +130,7 @@ def prepare_labelled(
             coverage |= write_label_noise(writer, source.name, source.classes, labels, rate=label_noise, seed=seed)
         requested = {split: num_train_triplets if split in (TRAIN, ALL) else num_eval_triplets for split in splits}
         if any(requested.values()):
-            coverage |= _write_triplets(writer, source, written, requested, seed=seed, progress=progress)
+            coverage |= write_triplets(writer, source, written, requested, seed=seed, progress=progress)
         writer.set_faces(landmarks.recipe if landmarks else cutter.recipe)
         made = {"landmarks": landmarks.name} if landmarks else cutter.sources
         writer.set_sources({**source.provenance} | made)
@@ -184,7 +179,7 @@ def _labels(written: Written) -> dict[str, SplitLabels]:
         rows_M = np.flatnonzero(split_N == split)
         chosen = [written.pictures[row] for row in rows_M]
         label_M = np.array([picture.label for picture in chosen])
-        labels[split] = SplitLabels(rows_M, label_M, _distributions(chosen), _valence_arousal(chosen))
+        labels[split] = SplitLabels(rows_M, label_M, distributions(chosen), _valence_arousal(chosen))
     return labels
 
 
@@ -229,61 +224,3 @@ def _valence_arousal(pictures: Sequence[LabelledPicture]) -> np.ndarray | None:
     if all(picture.valence_arousal is None for picture in pictures):
         return None
     return np.array([picture.valence_arousal or (np.nan, np.nan) for picture in pictures], np.float32)
-
-
-def _distributions(pictures: Sequence[LabelledPicture]) -> np.ndarray | None:
-    """Share of the votes per class, float64, shape (M, K), or None where votes are missing."""
-    votes = [picture.votes for picture in pictures if picture.votes is not None]
-    if not votes or len(votes) < len(pictures):
-        return None
-    votes_MK = np.array(votes, np.float64)
-    votes_MK /= votes_MK.max(axis=1, keepdims=True)  # first, since the sum of large numbers may overflow
-    return votes_MK / votes_MK.sum(axis=1, keepdims=True)
-
-
-def _write_triplets(
-    writer: PackedWriter,
-    source: LabelledSource,
-    written: Written,
-    requested: Mapping[str, int],
-    *,
-    seed: int,
-    progress: bool,
-) -> dict[str, Any]:
-    split_N = np.array([picture.split for picture in written.pictures])
-    label_N = np.array([picture.label for picture in written.pictures])
-    share_NK = _distributions(written.pictures)
-    rules = {"triplets": _TRIPLET_RULE if share_NK is None else _VOTES_RULE, "min_gap": MIN_GAP, "seed": seed}
-    coverage: dict[str, Any] = {"rules": rules, "triplets": {}, "candidates": {}}
-    tied_N = np.zeros(len(label_N), bool)
-    if share_NK is not None:
-        tied_N = (share_NK == share_NK.max(axis=1, keepdims=True)).sum(axis=1) > 1
-    in_train_N, duplicate_N = (np.array(written.flags[flag]) for flag in ("duplicate_in_train", "duplicate"))
-    for split, number in requested.items():
-        read_N = split_N == split
-        rows_M = np.flatnonzero(read_N & ~duplicate_N & ~tied_N)
-        triplets, counts = vote_triplets(
-            np.eye(len(source.classes))[label_N[rows_M]] if share_NK is None else share_NK[rows_M],
-            label_N[rows_M],
-            rows_M,
-            num_triplets=number,
-            kinds=[TripletType.TWO_CLASS] if share_NK is None else tuple(TripletType),
-            seed=_stream(seed, split),
-            progress=progress,
-        )
-        if len(triplets["odd_T"]):  # an empty file would fail later
-            writer.add_triplets(split, **triplets)
-        dropped = {
-            "duplicate_in_train": int((read_N & in_train_N).sum()),
-            "duplicate": int((read_N & duplicate_N & ~in_train_N).sum()),
-        }
-        if share_NK is not None:
-            dropped["tied_majority"] = int((read_N & tied_N & ~duplicate_N).sum())
-        coverage["triplets"][split] = {"read": int(read_N.sum()), "kept": len(rows_M), "dropped": dropped}
-        coverage["candidates"][split] = counts
-    return coverage
-
-
-def _stream(seed: int, name: str) -> np.random.SeedSequence:
-    """An independent random stream for each split, whichever other splits exist."""
-    return np.random.SeedSequence([seed, *name.encode()])
