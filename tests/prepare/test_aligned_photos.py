@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import fecnet
@@ -247,6 +248,30 @@ def test_the_command_aligns_lists_and_folders(tmp_path, images, squares, capsys,
     order = (0, 2, 1, 3) if source == "folder" else range(4)
     expected = [grey_face(extract_face(images[k], Squares(), size=48).image_HWC) for k in order]
     np.testing.assert_array_equal(PackedDataset(tmp_path / "set").faces_NHWC, np.stack(expected))
+
+
+@needs_faces
+def test_several_workers_write_what_one_does(tmp_path, monkeypatch):
+    """Bit for bit, however many threads torch has here."""
+    detector_or_skip("mtcnn")
+    monkeypatch.setattr(extraction_module, "_SHARD", 2)
+    names = (
+        "helen_2988554491_1",
+        "afw_255360810_1",
+        "afw_3684472818_1",
+        "afw_3858593140_1",
+    )  # three differ by threads
+    path = write(tmp_path, [f"{DATA / 'faces/images' / name}.jpg,{'ab'[k % 2]}" for k, name in enumerate(names)])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for workers in (1, 2):
+            pack(path, tmp_path, f"set{workers}", extraction=Extraction(), workers=workers, size=112)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    for name in ("faces.npy", "faces.csv", "labels/label/all.npz"):
+        assert (tmp_path / "set1" / name).read_bytes() == (tmp_path / "set2" / name).read_bytes(), name
 
 
 def test_few_images_are_held_ahead_of_the_packing():
