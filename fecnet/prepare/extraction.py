@@ -181,10 +181,11 @@ class FaceShards:
         """Extract shards; yields the index of each when written, with the counts of missing faces so far by reason."""
         faults: Counter[str] = Counter()
         if workers == 1:
-            detector = self._extraction.build_detector()
-            for number in todo:
-                faults.update(_extract_shard(self._shards[number], self._paths[number], self._extraction, detector))
-                yield number, dict(faults)
+            with _one_thread():
+                detector = self._extraction.build_detector()
+                for number in todo:
+                    faults.update(_extract_shard(self._shards[number], self._paths[number], self._extraction, detector))
+                    yield number, dict(faults)
             return
         # not forked: the threads of torch and OpenCV do not survive a fork
         context = multiprocessing.get_context("spawn")
@@ -245,6 +246,19 @@ def _stamp(path: Path) -> tuple[int, ...]:
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return ()
     return found.st_size, found.st_mtime_ns
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """As in a worker process: a detector rounds otherwise with other numbers of threads, and so other pixels come."""
+    import torch
+
+    threads = torch.get_num_threads()
+    _start_worker()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _start_worker() -> None:

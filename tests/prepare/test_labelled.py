@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fecnet.cli.main import main
 from fecnet.data.packed import PackedDataset
 from fecnet.faces.square_faces import load_square
 from fecnet.prepare.labelled.label_noise import uniform_label_noise
@@ -268,35 +266,3 @@ def test_the_first_image_that_is_missing_is_named(tmp_path):
     gone = LabelledPicture("x", tmp_path / "x.png", 0, "train")
     with pytest.raises(ValueError, match=r"missing_file 1; the first is .*x\.png$"):
         prepare(source([gone]), tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("scale", "known"), [(1, True), (0.125, False), (1e7, False)], ids=["numbers", "shares", "beyond"]
-)
-def test_votes_that_are_numbers_have_a_split_half_agreement_wherever_it_is_printed(tmp_path, capsys, scale, known):
-    rng = np.random.default_rng(0)
-    votes_NK = np.array([rng.multinomial(8, [0.8, 0.1, 0.1] if k % 2 else [0.05, 0.15, 0.8]) for k in range(36)])
-    votes_NK[:3] = np.eye(3)[[0, 2, 0]]  # faces of one annotator
-    rows = ["path,a,b,c,split"]
-    for k, votes in enumerate(votes_NK * scale):
-        Image.fromarray(picture(k)).save(tmp_path / f"{k}.png")
-        rows.append(f"{k}.png,{','.join(f'{vote:g}' for vote in votes)},{'train' if k < 18 else 'test'}")
-    (tmp_path / "votes.csv").write_text("\n".join(rows))
-    words = ["--votes", "a,b,c", "--size", "8", "--triplets", "60", "--eval-triplets", "40"]
-    assert main(["prepare", "csv", str(tmp_path / "votes.csv"), str(tmp_path / "set"), *words]) == 0
-    told = r"split-half agreement of raters, %\n  split +ONE +TWO +THREE +ALL\n  train +[-\d. ]+\n  test +[-\d. ]+\n"
-    assert bool(re.search(told, capsys.readouterr().out)) == known
-    assert main(["data", "show", str(tmp_path / "set")]) == 0
-    assert bool(re.search(told, capsys.readouterr().out)) == known
-    data = PackedDataset(tmp_path / "set")
-    if not known:
-        assert "split_half_agreement" not in data.coverage
-        return
-    found = data.coverage["split_half_agreement"]["test"]
-    table = data.triplets("test")
-    assert found["ALL"]["counted"] + found["ALL"]["no_answer"] == 20 * len(table.odd_T)  # all faces have 8 annotators
-    assert 50 < found["ALL"]["percent"] <= 100
-    rated = sum(all(face >= 3 for face in trio) for trio in data.triplets("train").faces_T3.tolist())
-    assert 0 < rated < len(data.triplets("train").odd_T)
-    found = data.coverage["split_half_agreement"]["train"]["ALL"]
-    assert found["counted"] + found["no_answer"] == 20 * rated

@@ -19,9 +19,9 @@ from fecnet.prepare.extraction import Extraction
 from fecnet.prepare.labelled.face_cutters import AlignedCutter, FaceCutter, SquareCutter
 from fecnet.prepare.labelled.held_out import check_readable, hold_out
 from fecnet.prepare.labelled.label_noise import SplitLabels, check_noise, write_label_noise
+from fecnet.prepare.labelled.label_triplets import distributions, write_triplets
 from fecnet.prepare.labelled.labelled_faces import Written, write_faces
 from fecnet.prepare.labelled.labelled_source import ALL, TRAIN, LabelledPicture, LabelledSource
-from fecnet.prepare.labelled.labelled_triplets import distributions, write_triplets
 from fecnet.prepare.labelled.split_warnings import warn_of_splits
 from fecnet.prepare.people import Shares
 from fecnet.prepare.writer import PackedWriter
@@ -82,9 +82,9 @@ def prepare_labelled(
 
     Returns:
         The coverage, as in ``dataset.json``: for ``faces`` and each label set the counts read, kept, dropped by reason
-        and flagged; ``landmarks`` found and not found, where detected; ``held_out`` people by split, ``triplets`` and
-        their ``candidates``, where requested, with the ``split_half_agreement`` of whole votes; ``warnings`` by split,
-        where classes have no face or subjects are in training too.
+        and flagged; ``landmarks`` found and not found, where detected; ``held_out`` people by split, ``triplets``,
+        their ``candidates`` and, where votes are of raters, ``split_half_agreement``, where requested; ``warnings`` by
+        split, where classes have no face or subjects are in training too.
 
     Raises:
         DataError: no readable image, an option is out of range, people who cannot be held out, ``path`` exists, both

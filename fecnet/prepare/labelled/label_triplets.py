@@ -1,10 +1,11 @@
-"""Triplets of labelled images, from their labels or votes.
+"""Triplets of labelled pictures, answered by their labels or votes, and how far the raters of the votes agree.
 
-Shape suffixes: N kept faces, M faces of a split, T triplets, K classes.
+Shape suffixes: N kept faces, M faces of a split, K classes, T triplets.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,10 +17,12 @@ from fecnet.prepare.votes import MIN_GAP, split_half_agreement, vote_triplets
 from fecnet.prepare.writer import PackedWriter
 from fecnet.structures import TripletType
 
+logger = logging.getLogger(__name__)
+
+_MOST_RATERS = 1_000_000  # who chose a class for a face; larger numbers are no votes of people
 _TRIPLET_RULE = (
     "two-class only, odd = the face with the other label; labels answer neither one- nor three-class triplets"
 )
-_MOST_VOTES = 1e6  # for a class of a face: the sums stay exact
 _VOTES_RULE = "all types, odd = the face outside the pair whose votes are closest"
 
 
@@ -42,21 +45,25 @@ def write_triplets(
     seed: int,
     progress: bool,
 ) -> dict[str, Any]:
-    """Write the triplets of each split; returns what the coverage says of them.
+    """Write the triplets of each split, as ``prepare_labelled`` says.
 
     Args:
-        writer: with the faces.
-        source: output of a reader.
+        writer: an open one, which holds the faces.
+        source: what was read.
         written: its faces.
         requested: number of triplets by split.
-        seed: each split has its own random stream.
+        seed: of all sampling; each split has its own random stream.
         progress: show progress bars.
+
+    Returns:
+        What the coverage says of them.
     """
     split_N = np.array([picture.split for picture in written.pictures])
     label_N = np.array([picture.label for picture in written.pictures])
     share_NK = distributions(written.pictures)
     rules = {"triplets": _TRIPLET_RULE if share_NK is None else _VOTES_RULE, "min_gap": MIN_GAP, "seed": seed}
     coverage: dict[str, Any] = {"rules": rules, "triplets": {}, "candidates": {}}
+    raters_NK = None if share_NK is None else _raters(source, written.pictures)
     tied_N = np.zeros(len(label_N), bool)
     if share_NK is not None:
         tied_N = (share_NK == share_NK.max(axis=1, keepdims=True)).sum(axis=1) > 1
@@ -75,9 +82,8 @@ def write_triplets(
         )
         if len(triplets["odd_T"]):  # an empty file would fail later
             writer.add_triplets(split, **triplets)
-            halves_seed = _stream(seed, f"halves of {split}")
-            if agreement := _agreement(written.pictures, triplets, seed=halves_seed, progress=progress):
-                coverage.setdefault("split_half_agreement", {})[split] = agreement
+        if raters_NK is not None and (agreement := _agreement(raters_NK, triplets, _stream(seed, f"{split} halves"))):
+            coverage.setdefault("split_half_agreement", {})[split] = agreement
         dropped = {
             "duplicate_in_train": int((read_N & in_train_N).sum()),
             "duplicate": int((read_N & duplicate_N & ~in_train_N).sum()),
@@ -89,26 +95,31 @@ def write_triplets(
     return coverage
 
 
-def _agreement(
-    pictures: Sequence[LabelledPicture],
-    triplets: Mapping[str, np.ndarray],
-    *,
-    seed: np.random.SeedSequence,
-    progress: bool,
-) -> dict[str, Any]:
-    """Split-half agreement of the triplets whose faces have two annotators or more; empty where there are none.
+def _raters(source: LabelledSource, pictures: Sequence[LabelledPicture]) -> np.ndarray | None:
+    """How many raters chose each class, int64, shape (N, K); None where the votes are shares, or of one rater each."""
+    votes_NK = np.array([picture.votes or () for picture in pictures], np.float64)
+    if votes_NK.max(initial=0) > _MOST_RATERS or (votes_NK % 1).any():
+        return None
+    raters_NK = votes_NK.astype(np.int64)
+    num_N = raters_NK.sum(axis=1)
+    if num_N.max(initial=0) < 2:
+        return None
+    logger.info(
+        "%s: the votes are read as numbers of raters, %d to %d of a picture", source.origin, num_N.min(), num_N.max()
+    )
+    return raters_NK
 
-    Votes that are shares say nothing of how many annotators there were.
-    """
-    votes = [picture.votes or () for picture in pictures]
-    if any(not vote.is_integer() or vote >= _MOST_VOTES for of_face in votes for vote in of_face):
+
+def _agreement(
+    raters_NK: np.ndarray, triplets: Mapping[str, np.ndarray], seed: np.random.SeedSequence
+) -> dict[str, dict[str, Any]]:
+    """Split-half agreement on the triplets whose faces all have two raters or more; empty where there is none."""
+    faces_T3 = triplets["faces_T3"]
+    halved_T = (raters_NK.sum(axis=1)[faces_T3] > 1).all(axis=1)
+    if not halved_T.any():
         return {}
-    several_N = np.array([sum(of_face) >= 2 for of_face in votes])
-    rated_T = several_N[triplets["faces_T3"]].all(axis=1)
-    if not rated_T.any():
-        return {}
-    of_rated = [triplets[name][rated_T] for name in ("faces_T3", "odd_T", "type_T")]
-    return split_half_agreement(np.array(votes, np.int64), *of_rated, seed=seed, progress=progress)
+    odd_T, type_T = triplets["odd_T"][halved_T], triplets["type_T"][halved_T]
+    return split_half_agreement(raters_NK, faces_T3[halved_T], odd_T, type_T, seed=seed, progress=False)
 
 
 def _stream(seed: int, name: str) -> np.random.SeedSequence:
