@@ -5,6 +5,7 @@ The first sign that fits decides: signs of published layouts come before lists, 
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 from collections import Counter
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fecnet.faces.picture_files import is_picture
-from fecnet.faces.picture_lists import is_absolute, path_columns, separator_of, split_line, tidy_path
+from fecnet.faces.picture_lists import is_absolute, path_columns, separator_of, split_line, system_path, tidy_path
 from fecnet.prepare.labelled.class_folders import read_folder
 from fecnet.prepare.labelled.csv_list import read_csv_list
 from fecnet.prepare.labelled.jaffe import read_jaffe
@@ -26,6 +27,7 @@ from fecnet.utils.class_words import EXPRESSIONS, class_word
 from fecnet.utils.errors import DataError, UserError
 
 _TABLES = (".csv", ".tsv", ".txt", ".lst")
+_LINES = 100  # in which a picture is looked for
 _TRIPLET = re.compile(r"^(?P<name>.*?)[_-]?(?P<number>[123abc])(?P<rest>(_path|_name)?)$")
 
 
@@ -96,9 +98,11 @@ def _table(path: Path) -> Fit | None:
         return Fit("expw", "lines of name, face, box, confidence and label", given)
     absolute = ("--allow-absolute",) if _has_absolute(path) else ()
     if _answers(path, fields):
-        return Fit("triplets", "three pictures, and a rater or votes, in a row", (*given, str(path.parent), *absolute))
+        return Fit(
+            "triplets", "three pictures, and a rater or votes, in a row", (*given, _pictures_of(path), *absolute)
+        )
     if sum(is_picture(tidy_path(field)) for field in fields) == 3 or _three_pictures(header):
-        return Fit("list", "three pictures in a row", (*given, str(path.parent), *absolute))
+        return Fit("list", "three pictures in a row", (*given, _pictures_of(path), *absolute))
     if "subdirectory_filepath" in header:
         return Fit("affectnet", "a column subDirectory_filePath", given)
     if {"exp", "val", "aro"} <= {*header}:
@@ -113,6 +117,20 @@ def _table(path: Path) -> Fit | None:
             raise  # a list of pictures: what is wrong with it helps more than a list of sources
         return None
     return Fit("csv", _counted(source), (*given, *absolute))
+
+
+def _pictures_of(path: Path) -> str:
+    """The folder of the pictures of a list: its own, or else one in there that holds a picture of the first lines."""
+    lines = read_lines(path)[:_LINES]
+    separator = separator_of(lines[0])
+    names = {tidy_path(field) for line in lines for field in split_line(line, separator)}
+    folders = [path.parent, *sorted(entry for entry in path.parent.iterdir() if entry.is_dir())]
+    held = (folder for folder in folders for name in names if is_picture(name) and _is_there(folder, name))
+    return str(next(held, path.parent))
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    return os.path.isfile(folder / system_path(folder, name))  # noqa: PTH113 - of a Path it raises for no name
 
 
 def _has_absolute(path: Path) -> bool:

@@ -262,6 +262,24 @@ def test_rows_that_disagree_on_a_face_are_all_dropped(tmp_path, capsys, order):
     assert f"warning: rows disagree on 1 faces, not read: a is {words}" in capsys.readouterr().out
 
 
+def test_a_face_of_two_people_is_on_no_side(tmp_path, capsys):
+    """Rows of one split or several, and those that name nobody beside somebody."""
+    pictures = [
+        LabelledPicture(name, picture(k), k % 2, split, subject=subject)
+        for k, name in enumerate("abcd")
+        for split, subject in {
+            "a": [("train", "Ann"), ("test", "Bo")],
+            "b": [("train", "Ann"), ("train", "")],
+            "c": [("train", "Ann"), ("train", "Ann")],
+            "d": [("test", "Bo")],
+        }[name]
+    ]
+    coverage = prepare(source(pictures), tmp_path / "out")
+    assert [(row["source"], row["subject"]) for row in faces_csv(tmp_path / "out")] == [("c", "Ann"), ("d", "Bo")]
+    assert coverage["faces"]["dropped"] == {"subjects_disagree": 4, "repeated": 1}
+    assert "warning: rows disagree on 2 faces, not read: a shows 'Ann' and 'Bo'" in capsys.readouterr().out
+
+
 def test_the_first_image_that_is_missing_is_named(tmp_path):
     gone = LabelledPicture("x", tmp_path / "x.png", 0, "train")
     with pytest.raises(ValueError, match=r"missing_file 1; the first is .*x\.png$"):

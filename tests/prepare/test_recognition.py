@@ -64,6 +64,24 @@ def test_lists_by_their_first_lines(tmp_path, name, text, source):
     assert recognise(tmp_path / name).source == source
 
 
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [("triplets", "a,b,c,odd,rater\n{0},{1},{2},1,Ann"), ("list", "{0},{1},{2},1,ONE_CLASS_TRIPLET")],
+)
+@pytest.mark.parametrize("name", ["x/{}.jpg", "x\\{}.jpg"])
+def test_pictures_of_triplets_are_where_the_first_of_them_is(tmp_path, source, text, name):
+    path = tmp_path / "a.csv"
+    path.write_text(text.format(*map(name.format, "\0bc")))
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "photos" / "x").mkdir(parents=True)
+    assert recognise(path).words == (str(path), str(tmp_path))
+    (tmp_path / "photos" / "x" / "c.jpg").touch()
+    assert (recognise(path).source, recognise(path).words) == (source, (str(path), str(tmp_path / "photos")))
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "b.jpg").touch()
+    assert recognise(path).words == (str(path), str(tmp_path))
+
+
 def test_absolute_paths_are_allowed_in_the_command(tmp_path):
     (tmp_path / "a.csv").write_text(f"path,label\n{tmp_path / 'a.jpg'},happy\n{tmp_path / 'b.jpg'},sad")
     assert recognise(tmp_path / "a.csv").words == (str(tmp_path / "a.csv"), "--allow-absolute")

@@ -77,25 +77,32 @@ def _distinct(source: LabelledSource, written: Written) -> tuple[list[str], list
     distinct: dict[str, LabelledPicture] = {}
     for key, picture in sorted(keyed, key=lambda pair: pair[1].split != TRAIN):
         if key in disagree:
-            written.dropped[picture.split, "labels_disagree"] += 1
+            written.dropped[picture.split, disagree[key]] += 1
         elif distinct.setdefault(key, picture) is not picture:
             written.dropped[picture.split, "repeated"] += 1
     return [*distinct], [*distinct.values()]
 
 
-def _disagreements(source: LabelledSource, keyed: Sequence[tuple[str, LabelledPicture]]) -> set[str]:
-    """The keys of faces to which rows give different labels: none of their rows is taken, whatever the order."""
+def _disagreements(source: LabelledSource, keyed: Sequence[tuple[str, LabelledPicture]]) -> dict[str, str]:
+    """Why no row of a face is taken, by its key: rows give it different labels or people, in whichever order."""
     said: dict[str, LabelledPicture] = {}
     found: dict[str, str] = {}
+    example = ""
     for key, picture in keyed:
         first = said.setdefault(key, picture)
+        if first is picture or key in found:
+            continue
         if (first.label, first.votes) != (picture.label, picture.votes):
-            names = f"{source.classes[first.label]} and {source.classes[picture.label]}"
-            found.setdefault(key, f"{picture.source} is {names}")
+            found[key] = "labels_disagree"
+            example = (
+                example or f"{picture.source} is {source.classes[first.label]} and {source.classes[picture.label]}"
+            )
+        elif first.subject != picture.subject:
+            found[key] = "subjects_disagree"
+            example = example or f"{picture.source} shows {first.subject!r} and {picture.subject!r}"
     if found:
-        example = next(iter(found.values()))
         logger.warning("%s: warning: rows disagree on %d faces, not read: %s", source.origin, len(found), example)
-    return {*found}
+    return found
 
 
 def _add_faces(
