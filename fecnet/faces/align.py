@@ -158,6 +158,8 @@ def square_box(box_4: np.ndarray, margin: float) -> tuple[float, float, float, f
 def _edge_filled(image_HWC: np.ndarray, left: int, top: int, right: int, bottom: int) -> np.ndarray:
     """Rows top..bottom and columns left..right of the photo, padded with its edge pixels."""
     height, width = image_HWC.shape[:2]
+    if left >= 0 and top >= 0 and right <= width and bottom <= height:
+        return image_HWC[top:bottom, left:right]
     rows = np.arange(top, bottom).clip(0, height - 1)
     columns = np.arange(left, right).clip(0, width - 1)
-    return image_HWC[rows[:, None], columns]
+    return image_HWC.take(rows, axis=0).take(columns, axis=1)

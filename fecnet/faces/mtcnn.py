@@ -1,8 +1,9 @@
 """MTCNN: a cascade of three small nets for detection and landmarks (arXiv:1604.02878), with facenet-pytorch's weights.
 
-The nets are facenet-pytorch's; the cascade is reimplemented, since facenet-pytorch's fails on candidates outside the
-photo, and its photos in a batch suppress one another's faces at the borders. The first net processes all photos of
-equal size as a batch; everything else is done per photo, so batches give the results of single photos.
+The weights are facenet-pytorch's (``mtcnn_nets``); the cascade is reimplemented, since facenet-pytorch's fails on
+candidates outside the photo, and its photos in a batch suppress one another's faces at the borders. The first net
+processes all photos of equal size as a batch; everything else is done per photo, so batches give the results of single
+photos.
 
 The third net was trained on upright faces. With ``refine`` it processes each face again, rotated upright by its
 landmarks, and the mirror image; the mean of both replaces the landmarks (``benchmarks/results/faces.json``).
@@ -14,11 +15,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fecnet.faces.align import TEMPLATE
 from fecnet.faces.area_table import AreaTable
 from fecnet.faces.detections import Detections, detections
+from fecnet.faces.mtcnn_nets import distinct, load_nets
 from fecnet.faces.quiet import quiet
 from fecnet.faces.refine import refine_landmarks
 from fecnet.utils.env import exact_float32
@@ -28,7 +30,6 @@ _CHUNK = 512  # candidates per forward pass: bounds memory
 _ONET_SIZE = 48  # pixels: input side of the third net
 _UPRIGHT = (TEMPLATE - 0.5) * 1.3 + 0.5  # landmarks in the input of the third net; factors of 1.0 to 1.3 were tried
 _CELL, _STRIDE = 12, 2  # receptive field and stride of the first net, pixels
-_INSTALL = "detector mtcnn needs facenet-pytorch; install it with: pip install 'facenet-pytorch>=2.5.3,<2.6'"
 
 
 class Mtcnn:
@@ -58,7 +59,7 @@ class Mtcnn:
             raise UserError(f"thresholds {tuple(thresholds)}: expected three numbers between 0 and 1")
         if not 0 < factor < 1:
             raise UserError(f"factor {factor}: expected a number between 0 and 1")
-        self._nets = _load_nets(device)
+        self._nets = load_nets(device)
         self._device, self._thresholds, self._factor, self._min_face = device, tuple(thresholds), factor, min_face
         self._refines = refine
 
@@ -109,8 +110,8 @@ class Mtcnn:
         if len(boxes_K4):
             shift_K4, score_K2 = self._classify(photo, boxes_K4, 1, 24)
             boxes_K4, score_K, shift_K4 = _passing(self._thresholds[1], score_K2[:, 1], boxes_K4, shift_K4)
-            distinct = _distinct(boxes_K4, score_K, 0.7)
-            boxes_K4 = _inside(_square(_shifted(boxes_K4[distinct], shift_K4[distinct])), photo)
+            kept = distinct(boxes_K4, score_K, 0.7)
+            boxes_K4 = _inside(_square(_shifted(boxes_K4[kept], shift_K4[kept])), photo)
         if not len(boxes_K4):
             return detections(np.empty(0), np.empty(0), np.empty(0))
         shift_K4, points_K10, score_K2 = self._classify(photo, boxes_K4, 2, _ONET_SIZE)
@@ -144,31 +145,9 @@ class Mtcnn:
         return [torch.cat(output) for output in zip(*parts, strict=True)]
 
 
-def _load_nets(device: str) -> tuple[nn.Module, nn.Module, nn.Module]:
-    with quiet():
-        try:
-            from facenet_pytorch import MTCNN
-        except ImportError as error:
-            raise UserError(_INSTALL) from error
-        try:
-            mtcnn = MTCNN(device=torch.device(device)).eval()
-        except RuntimeError as error:
-            raise UserError(f"device {device!r}: not usable here; allowed: cpu, or cuda where torch sees it") from error
-    # takes a third of the time of the default layout: torch has a fast pooling kernel for it
-    pnet, rnet, onet = (net.to(memory_format=torch.channels_last) for net in (mtcnn.pnet, mtcnn.rnet, mtcnn.onet))
-    return pnet, rnet, onet
-
-
 def _normalised(image_NHWC: Tensor) -> Tensor:
     """Normalised input of the nets: about -1..1, shape (N, C, H, W) in channels-last memory."""
     return ((image_NHWC - 127.5) * 0.0078125).permute(0, 3, 1, 2)
-
-
-def _distinct(boxes_K4: Tensor, score_K: Tensor, overlap: float) -> Tensor:
-    """Non-maximum suppression: indices of the boxes kept, by descending score."""
-    from torchvision.ops import nms  # not above: it imports torch's compiler, which takes seconds
-
-    return nms(boxes_K4, score_K, overlap)
 
 
 def _candidates(shift_4hw: Tensor, score_hw: Tensor, scale: float, threshold: float) -> Tensor:
@@ -177,7 +156,7 @@ def _candidates(shift_4hw: Tensor, score_hw: Tensor, scale: float, threshold: fl
     cell_K2 = mask_hw.nonzero().flip(1) * _STRIDE
     boxes_K4 = torch.cat([((cell_K2 + 1) / scale).floor(), ((cell_K2 + _CELL) / scale).floor()], dim=1)
     rows_K9 = torch.cat([boxes_K4, score_hw[mask_hw][:, None], shift_4hw[:, mask_hw].T], dim=1)
-    return rows_K9[_distinct(boxes_K4, rows_K9[:, 4], 0.5)]
+    return rows_K9[distinct(boxes_K4, rows_K9[:, 4], 0.5)]
 
 
 def _merge(candidates: list[Tensor]) -> Tensor:
@@ -185,7 +164,7 @@ def _merge(candidates: list[Tensor]) -> Tensor:
     if not candidates:
         return torch.empty(0, 4)
     rows_K9 = torch.cat(candidates)
-    rows_K9 = rows_K9[_distinct(rows_K9[:, :4], rows_K9[:, 4], 0.7)]
+    rows_K9 = rows_K9[distinct(rows_K9[:, :4], rows_K9[:, 4], 0.7)]
     sides_K4 = (rows_K9[:, 2:4] - rows_K9[:, :2]).repeat(1, 2)
     return _square(rows_K9[:, :4] + rows_K9[:, 5:] * sides_K4)
 

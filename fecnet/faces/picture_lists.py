@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import os
 import re
+import string
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import TextIO
 
 from fecnet.faces.picture_files import is_picture, is_video
 from fecnet.utils.errors import DataError
 
+_SLASHES = ("/", "\\")
 LIST_SUFFIXES = (".txt", ".lst", ".csv", ".tsv")
 
 # Names of the column of paths, as ``column_name`` writes them. The first one wins where a table has others too.
@@ -55,10 +57,7 @@ def system_path(folder: Path, name: str) -> str:
 
 def is_absolute(name: str) -> bool:
     """Whether a listed path is absolute, on this system or on Windows."""
-    if name[:1] not in ("/", "\\") and name[1:2] != ":":  # most, of the many names of a list
-        return False
-    path = PureWindowsPath(name)  # splits at both kinds of slash
-    return bool(path.drive or path.root)
+    return name[:1] in _SLASHES or (name[1:2] == ":" and name[0] in string.ascii_letters)
 
 
 def separator_of(line: str) -> str:

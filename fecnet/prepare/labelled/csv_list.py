@@ -171,7 +171,9 @@ def _split_column(path: Path, header: Sequence[str]) -> str | None:
 
 
 def _picture(folder: Path, row: _Row, label: int, votes: tuple[float, ...] | None = None) -> LabelledPicture:
-    name = str(PurePosixPath(system_path(folder, row.path)))  # ./a.jpg is a.jpg
+    name = system_path(folder, row.path)
+    if "./" in name or "//" in name or name.endswith(("/", "/.")):
+        name = str(PurePosixPath(name))  # ./a.jpg is a.jpg
     return LabelledPicture(name, folder / name, label, row.split, subject=row.subject, box=row.box or (), votes=votes)
 
 

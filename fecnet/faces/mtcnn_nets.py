@@ -1,0 +1,141 @@
+"""The three nets of MTCNN (arXiv:1604.02878) with the weights that come in the package facenet-pytorch.
+
+The package itself is not imported: it imports torchvision and with it torch's compiler, which takes seconds in each
+process that detects faces. For the same reason non-maximum suppression is here.
+
+Shape suffixes: N images, h, w positions of the first net, K boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fecnet.utils.errors import UserError
+
+_INSTALL = "detector mtcnn needs facenet-pytorch; install it with: pip install 'facenet-pytorch>=2.5.3,<2.6'"
+_BLOCK = 256  # boxes compared with one another at once: bounds memory
+
+
+class _Layout(NamedTuple):
+    file: str
+    convolutions: tuple[tuple[int, int, int], ...]  # channels, kernel, kernel of the pooling that follows or 0
+    dense: tuple[int, int]  # inputs and outputs of the hidden layer; zeros for none
+    heads: tuple[int, ...]  # outputs: scores, shifts of the box, and landmarks
+
+
+_LAYOUTS = (
+    _Layout("pnet.pt", ((10, 3, 2), (16, 3, 0), (32, 3, 0)), (0, 0), (2, 4)),
+    _Layout("rnet.pt", ((28, 3, 3), (48, 3, 3), (64, 2, 0)), (576, 128), (2, 4)),
+    _Layout("onet.pt", ((32, 3, 3), (64, 3, 3), (64, 3, 2), (128, 2, 0)), (1152, 256), (2, 4, 10)),
+)
+
+
+class CascadeNet(nn.Module):
+    """One of the three nets, with facenet-pytorch's names of weights.
+
+    Its outputs are those of all heads but the first, then the softmax of the first: the scores. The first net is fully
+    convolutional, outputs of shape (N, outputs, h, w); those of the others have shape (N, outputs).
+    """
+
+    def __init__(self, layout: _Layout) -> None:
+        super().__init__()
+        self._poolings = [pooling for _, _, pooling in layout.convolutions]
+        width, number = 3, 0
+        for number, (channels, kernel, _) in enumerate(layout.convolutions, 1):
+            self.add_module(f"conv{number}", nn.Conv2d(width, channels, kernel))
+            self.add_module(f"prelu{number}", nn.PReLU(channels))
+            width = channels
+        inputs, hidden = layout.dense
+        self._dense = ""
+        if hidden:
+            number += 1
+            self._dense, width = str(number), hidden
+            self.add_module(f"dense{number}", nn.Linear(inputs, hidden))
+            self.add_module(f"prelu{number}", nn.PReLU(hidden))
+        self._heads = [
+            f"{'dense' if hidden else 'conv'}{number + 1}_{head}" for head in range(1, len(layout.heads) + 1)
+        ]
+        for name, outputs in zip(self._heads, layout.heads, strict=True):
+            self.add_module(name, nn.Linear(width, outputs) if hidden else nn.Conv2d(width, outputs, 1))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """See the class; ``x`` is normalised, shape (N, 3, H, W)."""
+        for number, pooling in enumerate(self._poolings, 1):
+            x = self.get_submodule(f"prelu{number}")(self.get_submodule(f"conv{number}")(x))
+            if pooling:
+                x = functional.max_pool2d(x, pooling, 2, ceil_mode=True)
+        if self._dense:
+            x = x.permute(0, 3, 2, 1).flatten(1)  # the order of the weights
+            x = self.get_submodule(f"prelu{self._dense}")(self.get_submodule(f"dense{self._dense}")(x))
+        scores, *others = (self.get_submodule(name)(x) for name in self._heads)
+        return (*others, scores.softmax(dim=1))
+
+
+def load_nets(device: str) -> list[CascadeNet]:
+    """The three nets in evaluation mode, in channels-last memory, for which torch has a fast pooling kernel.
+
+    Raises:
+        UserError: facenet-pytorch is missing, or the device cannot be used.
+    """
+    found = find_spec("facenet_pytorch")  # does not import it
+    if found is None or found.origin is None:
+        raise UserError(_INSTALL)
+    nets = []
+    for layout in _LAYOUTS:
+        net = CascadeNet(layout)
+        net.load_state_dict(torch.load(Path(found.origin).parent / "data" / layout.file, weights_only=True))
+        try:
+            net.to(torch.device(device)).to(memory_format=torch.channels_last)
+        except RuntimeError as error:
+            raise UserError(f"device {device!r}: not usable here; allowed: cpu, or cuda where torch sees it") from error
+        net.eval()
+        nets.append(net)
+    return nets
+
+
+def distinct(boxes_K4: Tensor, score_K: Tensor, overlap: float) -> Tensor:
+    """Non-maximum suppression: indices of the boxes kept, by descending score, as torchvision has it.
+
+    Args:
+        boxes_K4: left, top, right, bottom.
+        score_K: their scores.
+        overlap: a box is dropped whose intersection over union with a better one kept is greater.
+    """
+    order_K = score_K.argsort(descending=True, stable=True)
+    boxes = boxes_K4[order_K].cpu().numpy()
+    rest, kept = np.arange(len(boxes)), []
+    while len(rest):
+        block, rest = rest[:_BLOCK], rest[_BLOCK:]
+        chosen = block[_best(_overlaps(boxes[block], boxes[block]) > overlap)]
+        kept.append(chosen)
+        if len(rest):
+            rest = rest[~(_overlaps(boxes[chosen], boxes[rest]) > overlap).any(axis=0)]
+    return order_K[torch.from_numpy(np.concatenate(kept)).to(order_K.device)] if kept else order_K
+
+
+def _best(over_KK: np.ndarray) -> Sequence[int]:
+    """Rows, best first, that overlap no better one that is kept."""
+    dropped, kept = np.zeros(len(over_KK), bool), []
+    for row, over_K in enumerate(over_KK):
+        if not dropped[row]:
+            kept.append(row)
+            dropped |= over_K
+    return kept
+
+
+def _overlaps(one_K4: np.ndarray, other_L4: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes, float64 of float32 numbers, shape (K, L); NaN for two without area."""
+    least_KL2 = np.maximum(one_K4[:, None, :2], other_L4[:, :2])
+    sides_KL2 = (np.minimum(one_K4[:, None, 2:], other_L4[:, 2:]) - least_KL2).clip(0)
+    common_KL = sides_KL2[..., 0] * sides_KL2[..., 1]
+    area_K, area_L = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (one_K4, other_L4))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (common_KL / (area_K[:, None] + area_L - common_KL)).astype(np.float64)
