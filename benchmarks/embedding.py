@@ -101,7 +101,7 @@ def video_memory(encoder: Encoder, frames: int) -> dict[str, Any]:
         film.close()
         (piece,) = Sources([path]).pieces()
         resident, seen = [], 0
-        for rows in embedded(encoder, piece.frames(0), "embedding", align=False):
+        for rows in embedded(encoder, piece.frames(0), "embedding", faces="whole"):
             resident.append(resident_mb())
             seen += len(rows.status)
     growth = resident[-1] - resident[0]

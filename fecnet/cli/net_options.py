@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from fecnet.faces.which import MEANING
+
 if TYPE_CHECKING:
     from fecnet.encoder.encoder import Encoder
 
@@ -29,6 +31,16 @@ def add_net_options(parser: argparse.ArgumentParser) -> None:
     add_try_turns(parser)
 
 
+def add_faces_option(parser: argparse.ArgumentParser, default: str = "auto") -> None:
+    """Describe ``--faces``, of everything that uses a net on pictures."""
+    parser.add_argument(
+        "--faces",
+        choices=tuple(MEANING),
+        default=default,
+        help="; ".join(f"{name}: {meaning}" for name, meaning in MEANING.items()) + f" (default {default})",
+    )
+
+
 def add_try_turns(parser: argparse._ActionsContainer) -> None:
     """Describe ``--try-turns``, of everything that detects faces."""
     parser.add_argument(
@@ -44,10 +56,8 @@ def open_net(options: argparse.Namespace) -> Encoder:
     from fecnet.utils.errors import UserError
     from fecnet.utils.memory import keep_freed_memory
 
-    detects = not options.whole if hasattr(options, "whole") else options.align
-    if options.try_turns and not detects:
-        needed = "--whole is given" if hasattr(options, "whole") else "it needs --align"
-        raise UserError(f"--try-turns: nothing is detected: {needed}")
+    if options.try_turns and options.faces == "whole":
+        raise UserError("--try-turns: nothing is detected with --faces whole")
     encoder = load_encoder(
         options.net,
         checkpoint=options.checkpoint,

@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 
 from fecnet.cli.json_option import add_json_option, print_text, write_json
-from fecnet.cli.net_options import add_net_options, open_net
+from fecnet.cli.net_options import add_faces_option, add_net_options, open_net
 from fecnet.utils.errors import UserError
 
 _BUILD = """examples:
-  fecnet search build result/run photos --align --output faces        photos or folders
+  fecnet search build result/run photos --output faces        photos or folders
   fecnet search build result/run datasets/set --output set --kind ivf
-  torchrun --nproc_per_node=8 -m fecnet search build result/run photos --align --output faces
+  torchrun --nproc_per_node=8 -m fecnet search build result/run photos --output faces
 
 kinds:
   flat  exhaustive search: exact
@@ -22,7 +22,7 @@ kinds:
   auto  flat up to 200,000 vectors, above them ivf where faiss is installed: pip install 'fecnet[search]'
 """
 _ADD = """examples:
-  fecnet search add faces more a.png                with the net that the index was built with, aligned as it was
+  fecnet search add faces more a.png                with the net and --faces that the index was built with
   fecnet search add faces photos/3.png --replace    the photo has changed
 
 The index is then the same as one built of all its pictures at once. A command that is interrupted leaves the old index,
@@ -35,8 +35,8 @@ _REMOVE = """examples:
 A name is one that the index was built with, or the path of that file from here; a folder removes all that is below.
 """
 _QUERY = """examples:
-  fecnet search query faces --net result/run me.jpg --align
-  fecnet search query faces --net result/run me.jpg you.jpg --align -k 5 --json found.json --sheet found.png
+  fecnet search query faces --net result/run me.jpg
+  fecnet search query faces --net result/run me.jpg you.jpg -k 5 --json found.json --sheet found.png
 """
 _MEASURE = """examples:
   fecnet search measure faces                      recall of ivf, hnsw or pq relative to exact search
@@ -59,7 +59,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--kind", default="auto", help="auto, flat, ivf, hnsw or pq, see below (default auto)")
     build.add_argument("--every", type=int, default=1, metavar="N", help="every N-th frame of a video (default 1)")
     build.add_argument("--overwrite", action="store_true", help="replace an existing INDEX")
-    _net_options(build)
+    add_faces_option(build)
+    add_net_options(build)
     build.set_defaults(run=_build)
 
     more = _command(commands, "add", "embed more images and add them to an index", _ADD)
@@ -70,7 +71,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     more.add_argument(
         "--replace", action="store_true", help="pictures that are in the index already replace the old ones"
     )
-    _net_options(more)
+    add_net_options(more)
     more.set_defaults(run=_add)
 
     fewer = _command(commands, "remove", "remove images from an index", _REMOVE)
@@ -90,7 +91,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_json_option(query, "the results")
     query.add_argument("--sheet", type=Path, metavar="FILE.png", help="write an image of the first 20 results")
     _exact_option(query)
-    _net_options(query)
+    add_faces_option(query)
+    add_net_options(query)
     query.set_defaults(run=_query)
 
     measure = _command(commands, "measure", "recall, mAP, k-NN classification and subject leak", _MEASURE)
@@ -113,11 +115,6 @@ def _command(commands: argparse._SubParsersAction, name: str, text: str, epilog:
     return parser
 
 
-def _net_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--align", action="store_true", help="detect the largest face and align it as in training")
-    add_net_options(parser)
-
-
 def _exact_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exact",
@@ -138,7 +135,7 @@ def _build(options: argparse.Namespace) -> int:
         sources = Sources(options.sources, every=options.every, once=True)
         encoder = open_net(options)
         build_index(
-            encoder, sources, options.output, kind=options.kind, align=options.align, overwrite=options.overwrite
+            encoder, sources, options.output, kind=options.kind, faces=options.faces, overwrite=options.overwrite
         )
     finally:
         comm.stop()
@@ -158,8 +155,8 @@ def _add(options: argparse.Namespace) -> int:
         index = Index(options.index, exact=True)
         options.net = options.net or str(Path(index.description["folder"], index.model))
         sources = Sources(options.sources, every=options.every, once=True)
-        align = options.align or index.align
-        add_to_index(open_net(options), sources, options.index, align=align, replace=options.replace)
+        options.faces = index.faces
+        add_to_index(open_net(options), sources, options.index, replace=options.replace)
     finally:
         comm.stop()
     return 0
@@ -184,14 +181,14 @@ def _query(options: argparse.Namespace) -> int:
     index = Index(options.index, device=choose_device(options.device), exact=options.exact)
     sources = Sources(options.sources)
     encoder = open_net(options)
-    answers = ask(index, encoder, sources, options.k, align=options.align)
+    answers = ask(index, encoder, sources, options.k, faces=options.faces)
     print_text(options.json, "\n\n".join(map(format_answer, answers)))
     if options.json:
         told = {"index": str(index.path), "kind": index.kind, "model": index.description["model"], "k": options.k}
         told |= {"command": command_line(), "date": now(), "answers": [answer.to_dict() for answer in answers]}
         write_json(options.json, told)
     if options.sheet:
-        write_sheet(index, encoder, answers, options.sheet, align=options.align)
+        write_sheet(index, encoder, answers, options.sheet, faces=options.faces)
     return 0
 
 
