@@ -235,7 +235,9 @@ class FaceMaker:
                 else:
                     self._detector = build_detector(self._kind, model_path=self._model, device=self.detector_device)
             except UserError as error:
-                raise UserError(f"{self._origin}: {error}; none is needed with faces 'whole': pictures that are faces") from error
+                raise UserError(
+                    f"{self._origin}: {error}; faces 'whole' needs none: pictures that are faces"
+                ) from error
             self._tell_of_square(self._detector.name)
         return self._detector
 

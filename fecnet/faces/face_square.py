@@ -17,7 +17,7 @@ from fecnet.utils.errors import UserError
 
 _SAMPLE = 200  # pictures measured: the median side is then within 1 % of that of all
 _BATCH = 8
-_LEAST = 20  # faces found, and half of all pictures looked at; else nothing is known
+LEAST_FOUND = 20  # faces, and half of the pictures looked at: below, nothing is known
 _SIDE, _BORDER = 192, 48  # pixels: pictures are enlarged and bordered, so that boxes may reach beyond them
 
 
@@ -85,7 +85,7 @@ def measure_square(faces_NHWC: np.ndarray, detector: Detector) -> FaceSquare | N
                 measured += _measured(found.boxes_K4[best], found.landmarks_K52[best])
         if first + _BATCH >= 4 * _BATCH and len(measured) < _BATCH // 2:
             return None  # no faces as this detector knows them
-    if len(measured) < max(_LEAST, len(rows) / 2):
+    if len(measured) < max(LEAST_FOUND, len(rows) / 2):
         return None
     side, x, y = np.median(np.array(measured), axis=0).round(4).tolist()
     return FaceSquare(detector.name, side, x, y, found=len(measured), seen=len(rows))

@@ -22,6 +22,7 @@ from fecnet.faces.picture_lists import system_path
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.prepare.annotations import read_crops
 from fecnet.prepare.extraction import Extraction, FaceShards, PhotoFaces, face_record
+from fecnet.prepare.measured_square import with_square
 from fecnet.prepare.triplet_rows import Annotations
 from fecnet.prepare.web.journal import FolderLock
 from fecnet.prepare.work import check_sources
@@ -195,7 +196,7 @@ class TripletPacking:
                 split: _add_triplets(writer, split, table, faces.of_split[split], row_F, lost)
                 for split, table in tables.items()
             }
-            writer.set_faces(self._recipe)
+            writer.set_faces(with_square(self._recipe, writer.faces_NHWC))
             writer.set_sources(self._sources)
             writer.set_coverage(coverage)
         return coverage

@@ -259,6 +259,12 @@ class PackedWriter:
         """Set the counts read, kept and dropped by reason, which are shown with every later table."""
         self._description["coverage"] = dict(coverage)
 
+    @property
+    def faces_NHWC(self) -> np.ndarray:
+        """The faces added so far, uint8, shape (N, H, W, C); mapped from the disk."""
+        faces_NHWC: np.ndarray = self._faces[: len(self._records)]
+        return faces_NHWC
+
     def set_faces(self, recipe: FaceRecipe) -> None:
         """Set how images were turned into faces; nets trained on the set record it, to process new photos identically.
 

@@ -82,7 +82,9 @@ def test_another_detector_or_template_is_refused(aligned, monkeypatch):
     run, _, pictures, _ = aligned
     encoder = fecnet.load(run)
     monkeypatch.setattr(Squares, "name", "squares of another kind")
-    with pytest.raises(ValueError, match=r"detector: squares of another kind; the faces were found with squares; none is needed"):
+    with pytest.raises(
+        ValueError, match=r"detector: squares of another kind; the faces were found with squares; faces 'whole'"
+    ):
         encoder.embed(pictures)
     monkeypatch.undo()
     monkeypatch.setattr(recipe_module, "build_detector", lambda *_, **__: Squares())
