@@ -82,7 +82,7 @@ def test_exported_nets_are_used_as_the_page_says(aligned, tmp_path, monkeypatch,
         assert program == "fecnet" and main(words) == 0, f"{command}\n{capsys.readouterr().err}"
     said = capsys.readouterr().out
     assert said.count("largest difference") == 5 and np.load("int8.npy").shape == (5, 16)
-    expected = fecnet.load("result/run").embed(pictures, align=True)
+    expected = fecnet.load("result/run").embed(pictures)
     for name in ("result/run-bundle", "result/run.onnx", "raw.onnx"):
-        assert np.abs(fecnet.load(name).embed(pictures, align=True) - expected).max() <= 1e-5, name
+        assert np.abs(fecnet.load(name).embed(pictures) - expected).max() <= 1e-5, name
     exec(blocks("python")[3], {"fecnet": fecnet})

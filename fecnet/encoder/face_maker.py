@@ -108,6 +108,7 @@ class FaceMaker:
         self.tries_turns = try_turns or recipe.try_turns
         self._grey = channels[0] == "grey"
         self._detector: Detector | None = None
+        self._square = FaceSquare()
         self._kind = recipe.detector or ("yunet" if detector_model else "mtcnn")
         if detector_device != "cpu":  # told now, although there may be nothing to detect
             detector_gpu(self._kind, detector_device)
@@ -208,10 +209,6 @@ class FaceMaker:
             return PhotoFace(picture.place, face)
         return PhotoFace(picture.place, OK, self._landmarked(face))
 
-    @property
-    def _square(self) -> FaceSquare:
-        return self._recipe.square or FaceSquare()
-
     def _in_channels(self, image_HWC: np.ndarray) -> np.ndarray:
         return grey_face(image_HWC) if self._grey else image_HWC
 
@@ -238,20 +235,17 @@ class FaceMaker:
                 raise UserError(
                     f"{self._origin}: {error}; faces 'whole' needs none: pictures that are faces"
                 ) from error
-            self._tell_of_square(self._detector.name)
+            self._square = self._square_of(self._detector.name)
         return self._detector
 
-    def _tell_of_square(self, detector: str) -> None:
-        """Say where faces are cut of photos otherwise than measured."""
-        square = self._recipe.square
-        if self._recipe.align or self._recipe.hull:
-            return
-        if square is None:
+    def _square_of(self, detector: str) -> FaceSquare:
+        """What is cut around the boxes of a detector; says where that is not known."""
+        recipe = self._recipe
+        if recipe.square is not None:
+            return recipe.square.of_detector(detector)
+        if not (recipe.align or recipe.hull):
             logger.warning(
                 f"{self._origin}: its data set does not say how much its pictures show around a face; photos are cut "
-                "to the detector's box; prepare the data again, with the detector installed, to have it measured"
+                "to the detector's box; prepare the data again, with facenet-pytorch installed, to have it measured"
             )
-        elif square.detector.split("(")[0] != detector.split("(")[0]:
-            logger.warning(
-                f"{self._origin}: its pictures were measured with {square.detector}; {detector} may find other boxes"
-            )
+        return FaceSquare()

@@ -6,7 +6,7 @@ Shape suffixes: N pictures, H, W pixels of a picture, S pixels per side, C chann
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -18,6 +18,7 @@ from fecnet.utils.errors import UserError
 _SAMPLE = 200  # pictures measured: the median side is then within 1 % of that of all
 _BATCH = 8
 LEAST_FOUND = 20  # faces, and half of the pictures looked at: below, nothing is known
+_BOX_SIDE = {"mtcnn": 1.04, "yunet": 1.01}  # of the same pictures: benchmarks/results/boxes.json, mean of both sets
 _SIDE, _BORDER = 192, 48  # pixels: pictures are enlarged and bordered, so that boxes may reach beyond them
 
 
@@ -42,6 +43,14 @@ class FaceSquare:
     y: float = 0.0
     found: int = 0
     seen: int = 0
+
+    def of_detector(self, name: str) -> FaceSquare:
+        """The same square relative to the boxes of another detector; one of an unknown name is taken as this one."""
+        ours, other = (_BOX_SIDE.get(detector.split("(")[0]) for detector in (self.detector, name))
+        if ours is None or other is None:
+            return self
+        times = ours / other
+        return replace(self, detector=name, side=self.side * times, x=self.x * times, y=self.y * times)
 
     def cut(self, image_HWC: np.ndarray, box_4: np.ndarray, landmarks_52: np.ndarray, size: int) -> np.ndarray | str:
         """Cut the square of one face, upright, padded with edge pixels.

@@ -63,9 +63,11 @@ def ask(index: Index, encoder: Encoder, sources: Sources, num: int, *, faces: Wh
         faces: see ``Encoder``; faces of packed sets are taken as they are.
 
     Raises:
-        UserError: another net, a source that does not fit, or none of the pictures has a face.
+        UserError: another net, ``num`` below 1, a source that does not fit, or none of the pictures has a face.
     """
     index.check_model(encoder)
+    if num < 1:
+        raise UserError(f"k: {num}; allowed: 1 or more")
     pieces = sources.pieces()
     rows = [some for piece in pieces for some in embedded(encoder, piece.frames(0), "embedding", faces=faces)]
     status = [str(word) for some in rows for word in some.status]

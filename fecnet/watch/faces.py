@@ -83,6 +83,7 @@ class FaceWatcher:
         return _predictions(encoded, image_HWC.shape[:2], self._encoder.classes)
 
     def _embedding_of(self, path: Path) -> np.ndarray:
+        self._encoder.check_output("embedding")
         image_HWC = decode_image(path)
         which: Which = "whole" if self._which == "whole" else "largest"
         emb_ND, (status,) = self._encoder.embed([image_HWC], faces=which, return_status=True)

@@ -12,7 +12,9 @@ from tests.conftest import write_tiny
 
 
 def embed(run, *arguments):
-    return main(["embed", str(run), *map(str, arguments), "--device", "cpu"])
+    """With the pictures as faces: they are noise."""
+    whole = () if "--faces" in arguments else ("--faces", "whole")
+    return main(["embed", str(run), *map(str, arguments), *whole, "--device", "cpu"])
 
 
 def table(path):
@@ -27,7 +29,7 @@ def test_a_folder_has_a_row_for_each_picture(run, encoder, photos, tmp_path, cap
     files = [*files, *sorted((photos / "deeper" / "still").iterdir())]
     assert {row["name"] for row in rows} == {str(file) for file in files} and len(rows) == 11
     assert [row["status"] for row in rows] == ["truncated" if "broken" in row["name"] else "ok" for row in rows]
-    expected = encoder.embed([row["name"] for row in rows])
+    expected = encoder.embed([row["name"] for row in rows], faces="whole")
     found = np.load(tmp_path / "out.npy")
     assert found.dtype == np.float32 and np.allclose(found, expected, atol=1e-6, equal_nan=True)
     said = "out.npy: 10 vectors of 16; 1 pictures without one: truncated 1; passed over: 1 other files"
@@ -64,7 +66,7 @@ def test_packed_sets_lists_and_photos_together(run, encoder, photos, tmp_path):
     assert [row["status"] for row in rows[60:]] == ["ok", "ok", "missing_file", "ok", "ok"]
     assert np.abs(found[:60] - encoder.embed(dataset.faces_NHWC)).max() <= 1e-5
     named = [photos / "1.png", photos / "deeper" / "still" / "8.png", photos / "3.png", photos / "2.png"]
-    assert np.abs(found[[60, 61, 63, 64]] - encoder.embed(named)).max() <= 1e-5
+    assert np.abs(found[[60, 61, 63, 64]] - encoder.embed(named, faces="whole")).max() <= 1e-5
     assert embed(run, *given, "--format", "mirrored", "--output", tmp_path / "tree") == 0
     made = {file.relative_to(tmp_path / "tree").as_posix() for file in (tmp_path / "tree").rglob("*.npy")}
     assert {"tiny/00000059.npy", "list.txt/deeper/still/8.png.npy", "list.csv/3.png.npy", "2.png/2.png.npy"} <= made
@@ -77,7 +79,7 @@ def test_packed_sets_lists_and_photos_together(run, encoder, photos, tmp_path):
 @pytest.mark.parametrize("given", ["photos", "photos/deeper/still/8.png", "link", "list"])
 def test_a_folder_with_a_source_in_it_is_not_replaced(run, photos, tmp_path, given, capsys):
     """Even one that looks as if it was made here."""
-    (photos / "status.csv").write_text("name,frame,time_s,status\n")
+    (photos / "status.csv").write_text("name,frame,time_s,status,x1,y1,x2,y2,score\n")
     (tmp_path / "link").symlink_to(photos / "deeper")
     (tmp_path / "list.txt").write_text("photos/1.png\n")
     source = tmp_path / ("list.txt" if given == "list" else given)
@@ -136,9 +138,12 @@ def test_mistakes_are_one_line_and_exit_code_2(run, photos, tmp_path, capsys):
         (photos, "--output", tmp_path / "out.txt"): "out.txt: format npy writes a file *.npy",
         (photos, "--format", "mirrored", "--output", tmp_path / "mine", "--overwrite"): "mine: a folder that this comm",
         (photos, "--every", "0"): "every: 0; allowed: 1 or more",
-        (photos, "--align"): "align: the faces it was trained on were not aligned by a detector",
         (tmp_path / "small",): "small: faces of (32, 32, 1) ['grey']; ",
-        (tmp_path / "small", "--align"): "small: --align: faces of a packed set are cut already; leave it out",
+        (
+            tmp_path / "small",
+            "--faces",
+            "all",
+        ): "small: --faces all: faces of a packed set are cut already; allowed: auto",
     }
     for arguments, said in mistakes.items():
         output = () if "--output" in arguments else ("--output", tmp_path / "new.npy")
