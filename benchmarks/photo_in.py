@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-import fecnet
 from benchmarks.demo import ROOT, run_commands
 from benchmarks.faces import DATA, YUNET
 from fecnet.data.packed import PackedDataset
+from fecnet.encoder.build import load_encoder
 from fecnet.encoder.encoder import Encoder
 from fecnet.engine.checkpoint import find_checkpoint, load_info
 from fecnet.faces.decode import decode_image
@@ -61,7 +61,7 @@ def run(*, quick: bool, net: str = "") -> dict[str, Any]:
             short = ["SOLVER.LENGTH", "2" if quick else "1500", "EVAL.PERIOD", "0"]
             run_commands([["train.py", "config/ferplus_joint.yaml", "OUTPUT_DIR", folder, "NAME", "photo_in", *short]])
         models = {"mtcnn": "", "yunet": str(YUNET)} if YUNET.is_file() else {"mtcnn": ""}
-        encoders = {kind: fecnet.load(net, checkpoint="last", detector_model=model) for kind, model in models.items()}
+        encoders = {kind: load_encoder(net, checkpoint="last", detector_model=model) for kind, model in models.items()}
         trained = load_info(find_checkpoint(net, "last")).iteration
     number = QUICK_FACES if quick else FACES
     photos = photos_without_faces(build_detector("mtcnn", min_face=20), 2 if quick else 40)

@@ -18,14 +18,14 @@ from fecnet.prepare.labelled.labelled import prepare_labelled
 from tests.faces.test_extract import Squares, photo
 from tests.nets import save, train_on
 
-SIDE, MEASURED = 1.5, FaceSquare("squares", 1.5, 0.0, -0.25, found=40, seen=40)
+SIDE, MEASURED = 1.5, FaceSquare("squares", 1.5, 0.0, -0.125, found=40, seen=40)
 
 
 def picture(size=48):
-    """A face of two thirds of the side, a quarter of its own side below the middle."""
+    """A face of two thirds of the side, an eighth of its own side below the middle."""
     face_HW = np.zeros((size, size), np.uint8)
     side = round(size / SIDE)
-    top, left = round(size / 2 + side / 4 - side / 2), (size - side) // 2
+    top, left = round(size / 2 + side / 8 - side / 2), (size - side) // 2
     face_HW[top : top + side, left : left + side] = 200
     return face_HW
 
@@ -44,7 +44,7 @@ def test_the_square_is_measured_by_hand():
     faces = np.repeat(picture()[None, ..., None], 40, axis=0)
     found = measure_square(faces, Squares())
     assert (found.detector, found.found, found.seen) == ("squares", 40, 40)
-    assert (found.side, found.x, found.y) == pytest.approx((1.5, 0, -0.25), abs=0.02)
+    assert (found.side, found.x, found.y) == pytest.approx((1.5, 0, -0.125), abs=0.02)
     assert measure_square(np.repeat(faces, 3, axis=3), Squares()) == found
     assert measure_square(faces[:19], Squares()) is None  # too few
     none = Noticing()
@@ -56,7 +56,7 @@ def test_the_square_is_cut_upright(degrees):
     """Of a photo with a face where it is measured, at another size and turned."""
     wide_HW = np.pad(picture(96), 200)
     turned_HWC = np.asarray(Image.fromarray(wide_HW).rotate(degrees, Image.Resampling.BICUBIC).convert("RGB"))
-    centre, side = np.array([248.0, 248 + 16]), 64.0
+    centre, side = np.array([248.0, 248 + 8]), 64.0
     box_4 = np.concatenate([centre - side / 2, centre + side / 2])
     points_52 = Squares().detect(np.asarray(Image.fromarray(wide_HW).convert("RGB"))).landmarks_K52[0]
     angle = np.radians(-degrees)
@@ -72,7 +72,7 @@ def test_the_square_is_cut_upright(degrees):
 def test_the_boxes_of_another_detector_are_converted():
     square = dataclasses.replace(MEASURED, detector="mtcnn(one)")
     other = square.of_detector("yunet(two)")
-    assert other.side == pytest.approx(1.5 * 1.04 / 1.01) and other.y == pytest.approx(-0.25 * 1.04 / 1.01)
+    assert other.side == pytest.approx(1.5 * 1.04 / 1.01) and other.y == pytest.approx(-0.125 * 1.04 / 1.01)
     assert square.of_detector("mtcnn(three)").side == 1.5 and MEASURED.of_detector("yunet") == MEASURED
 
 
