@@ -114,11 +114,12 @@ def test_films_of_folders_and_lists_stand_among_the_photos(run, tmp_path, capsys
         ("z.png", "", ""),
     ]
     encoder = fecnet.load(run, device="cpu")
-    tree = embed_sources(encoder, Sources([folder]), tmp_path / "tree", kind="mirrored", progress=False)
+    tree = embed_sources(encoder, Sources([folder]), tmp_path / "tree", kind="mirrored", faces="whole", progress=False)
     found = sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*.npy"))
     frames = [f"b.avi/{number:08d}.npy" for number in range(4)] + [f"more/film.MKV/{n:08d}.npy" for n in range(3)]
     assert found == sorted(["a.png.npy", "c.png.npy", "z.png.npy", *frames])
-    listed = embed_sources(encoder, Sources([folder / "list.csv"]), tmp_path / "listed.csv", kind="csv", progress=False)
+    how = {"kind": "csv", "faces": "whole", "progress": False}
+    listed = embed_sources(encoder, Sources([folder / "list.csv"]), tmp_path / "listed.csv", **how)
     assert [(row["frame"], row["status"]) for row in rows_of(listed)] == [
         *[(str(number), "ok") for number in range(4)],
         *[("", "ok"), ("", "missing_file")],
@@ -208,16 +209,16 @@ def test_a_video_goes_on_where_it_was_killed(run, film, tmp_path, monkeypatch, b
         if sizes == [10, 10]:
             raise KeyboardInterrupt
 
-    def as_they_are(self, images, *more):
-        together.append(len(images))
-        return made(self, images, *more)
+    def as_they_are(self, held, *more):
+        together.append(len(held))
+        return made(self, held, *more)
 
     def forward_and_note(self, faces, *options):
         together.append(-len(faces))
         return forward(self, faces, *options)
 
-    made = FaceMaker._crop
-    monkeypatch.setattr(FaceMaker, "_crop", as_they_are)
+    made = FaceMaker._in_order
+    monkeypatch.setattr(FaceMaker, "_in_order", as_they_are)
     monkeypatch.setattr(Encoder, "_forward", forward_and_note)
     monkeypatch.setattr(Video, "frames", watched)
     monkeypatch.setattr(shards, "replace_arrays", write)

@@ -42,7 +42,7 @@ def test_each_face_has_the_vector_of_its_box(aligned):
             cut = extract_face(image_HWC, Squares(), size=48, box=face.box_4, margin=0.3).image_HWC
             near = encoder.embed([cut, align_face(image_HWC, Squares().detect(image_HWC).landmarks_K52[place], 48)])
             assert np.abs(face.embedding_D - near[1]).max() <= 1e-5  # as prepare makes its faces
-            assert np.abs(face.embedding_D - near[0]).max() <= 0.05  # and of boxes, which another crop is made of
+            assert np.abs(face.embedding_D - near[0]).max() <= 0.2  # and of boxes, which another crop is made of
         expected = encoder.encode(image_HWC, faces="all")
         assert (
             not faces or np.abs(np.stack([f.embedding_D for f in faces]) - expected.outputs["embedding"]).max() <= 1e-5
