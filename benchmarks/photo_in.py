@@ -4,8 +4,8 @@ Protocol: labelled faces of the FERPlus PublicTest split, and of CK+, are pasted
 places, sides of 48 to 200 pixels (log-uniform) and turns of -20 to 20 degrees, and go through the encoder as it is by
 default, and with YuNet as the detector. A face that is not found counts as wrong in ``percent_photos``; ``points_lost``
 is of the faces found. The net is config/ferplus_joint.yaml, trained for 1,500 iterations, or ``--net RUN``. Of CK+,
-which the net never saw, its classes that FERPlus has too. Photos: shared/data/faces, whose faces are blurred until the
-detector finds none.
+which the net never saw, its classes that FERPlus has too. Photos: shared/data/faces, whose faces are blurred, and in
+which neither detector finds one then.
 
 A missing data set must be prepared first: ``fecnet prepare ferplus FER2013_FOLDER datasets/ferplus``.
 """
@@ -64,7 +64,8 @@ def run(*, quick: bool, net: str = "") -> dict[str, Any]:
         encoders = {kind: load_encoder(net, checkpoint="last", detector_model=model) for kind, model in models.items()}
         trained = load_info(find_checkpoint(net, "last")).iteration
     number = QUICK_FACES if quick else FACES
-    photos = photos_without_faces(build_detector("mtcnn", min_face=20), 2 if quick else 40)
+    detectors = [build_detector(kind, model_path=model, min_face=20) for kind, model in models.items()]
+    photos = photos_without_faces(detectors, 2 if quick else 40)
     classes = encoders["mtcnn"].classes
     sets = {"ferplus public_test": _ferplus(PackedDataset(data), classes, number)}
     if (DATA / "ckplus48").is_dir():
@@ -134,18 +135,19 @@ def paste(photo_HWC: np.ndarray, face_HW: np.ndarray, side: int, turn: float, wh
     return np.asarray(photo)
 
 
-def photos_without_faces(detector: Detector, most: int) -> list[np.ndarray]:
+def photos_without_faces(detectors: Sequence[Detector], most: int) -> list[np.ndarray]:
     """Photos whose faces are blurred; those in which something is still found are left out."""
     photos: list[np.ndarray] = []
     for path in sorted((DATA / "faces" / "images").iterdir()):
         photo = Image.fromarray(decode_image(path))
         photo.thumbnail((_PHOTO, _PHOTO))
         blurred = photo.filter(ImageFilter.GaussianBlur(30))
-        for box_4 in detector.detect(np.asarray(photo)).boxes_K4:
+        found = [detector.detect(np.asarray(photo)).boxes_K4 for detector in detectors]
+        for box_4 in np.concatenate(found):
             grown = 0.5 * (box_4[2:] - box_4[:2]).max()
             box = tuple(np.concatenate([box_4[:2] - grown, box_4[2:] + grown]).round().astype(int).tolist())
             photo.paste(blurred.crop(box), box[:2])
-        if not len(detector.detect(np.asarray(photo)).scores_K):
+        if not any(len(detector.detect(np.asarray(photo)).scores_K) for detector in detectors):
             photos.append(np.asarray(photo))
         if len(photos) == most:
             break
