@@ -258,11 +258,10 @@ def _name(row: list[str], place: str) -> Name:
     if len(row) != len(COLUMNS):
         raise UserError(f"{place}: {len(row)} values; expected {', '.join(COLUMNS)}")
     try:
-        number, time_s = int(row[1] or -1), float(row[2] or "nan")
-        box = tuple(map(float, row[3:])) if any(row[3:]) else ()
+        number, time_s, *box = int(row[1] or -1), *(float(cell or "nan") for cell in row[2:])
     except ValueError as error:
         raise UserError(f"{place}: not {', '.join(COLUMNS)}: {error}") from error
-    return Name(row[0], number, time_s, box)
+    return Name(row[0], int(number), time_s, box_of(np.array(box)))
 
 
 def _description(path: Path) -> dict[str, Any]:

@@ -1,12 +1,18 @@
 """``fecnet embed``: every picture has its row; what it does not write over; mistakes."""
 
 import csv
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import fecnet
 from fecnet.cli.main import main
 from fecnet.data.packed import PackedDataset
+from fecnet.embed import shards
+from fecnet.embed.embedding import embed_sources
 from fecnet.embed.sources import Sources
 from tests.conftest import write_tiny
 
@@ -153,3 +159,48 @@ def test_mistakes_are_one_line_and_exit_code_2(run, photos, tmp_path, capsys):
     assert not list(tmp_path.glob("new.npy*"))
     assert embed(tmp_path / "nothing", photos) == 2
     assert "no checkpoint here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["csv", "npy", "mirrored"])
+def test_all_faces_have_a_row_each_with_box_and_score(aligned, tmp_path, kind):
+    """Of two photos with two faces, one with one, and one without any, which has a row too."""
+    run, _, pictures, images = aligned
+    Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save(tmp_path / "empty.png")
+    out = tmp_path / {"csv": "out.csv", "npy": "out.npy", "mirrored": "out"}[kind]
+    sources = (pictures[0], tmp_path / "empty.png", *pictures[2:4])
+    assert embed(run, *sources, "--faces", "all", "--format", kind, "--output", out) == 0
+    rows = table(out / "status.csv" if kind == "mirrored" else out.with_suffix(".csv"))
+    assert [Path(row["name"]).name for row in rows] == ["0.png", "0.png", "empty.png", "2.png", "2.png", "3.png"]
+    assert [row["status"] for row in rows] == ["ok", "ok", "no_face", "ok", "ok", "ok"]
+    boxes = [[row[edge] for edge in ("x1", "y1", "x2", "y2", "score")] for row in rows[:3]]
+    assert boxes[1] == ["100.00", "80.00", "160.00", "140.00", "0.9000"] and boxes[2] == [""] * 5
+    expected = fecnet.load(run).embed(images[0], faces="all")
+    if kind == "npy":
+        assert np.abs(np.load(out)[:2] - expected).max() <= 1e-5
+    if kind == "mirrored":
+        made = sorted(file.relative_to(out).as_posix() for file in out.rglob("*.npy"))
+        assert made[:2] == ["0.png/0.png.0.npy", "0.png/0.png.1.npy"] and len(made) == 5
+
+
+def test_pieces_of_all_faces_are_taken_up_again(aligned, tmp_path, monkeypatch):
+    """Pictures are counted, not faces."""
+    run, _, pictures, _ = aligned
+    encoder, how = fecnet.load(run, device="cpu"), {"faces": "all", "progress": False}
+    embed_sources(encoder, Sources([pictures[0].parent]), tmp_path / "once.npy", **how)
+    monkeypatch.setattr(shards, "PIECE", 2)
+    replace, parts = shards.replace_arrays, []
+
+    def stop_at_the_second(path, **arrays):
+        parts.append(path)
+        if len(parts) == 2:
+            raise KeyboardInterrupt
+        replace(path, **arrays)
+
+    monkeypatch.setattr(shards, "replace_arrays", stop_at_the_second)
+    for _ in range(2):  # the second goes on after the first two pictures
+        with suppress(KeyboardInterrupt):
+            embed_sources(encoder, Sources([pictures[0].parent]), tmp_path / "parts.npy", **how)
+    assert len(parts) == 4
+    for suffix in (".npy", ".csv"):
+        once, again = ((tmp_path / name).with_suffix(suffix).read_bytes() for name in ("once", "parts"))
+        assert once == again
