@@ -1,16 +1,19 @@
 """``python -m benchmarks [NAME …] [--quick]``: measure, write ``results/<NAME>.json`` and the results page.
 
-``python -m benchmarks readme`` writes only the page.
+``python -m benchmarks readme`` writes only the page. ``card``, ``ship`` and ``cards`` are of single nets:
+``benchmarks/card.py``, ``benchmarks/ship.py``.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 
 from benchmarks import record
 from benchmarks.readme import write_readme
 from fecnet.utils.env import provenance
+from fecnet.utils.program import run_program
 
 BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints and returns what it measured
     "loss",
@@ -49,7 +52,13 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
 
 
 def main() -> None:
-    """Run the named benchmarks, or all, and write the page of results."""
+    """Run the named benchmarks, or all, and write the page of results; or measure or ship a net."""
+    if sys.argv[1:2] in (["card"], ["ship"]):
+        tool = importlib.import_module(f"benchmarks.{sys.argv[1]}").main
+        sys.exit(run_program(lambda: tool(sys.argv[2:])))
+    if sys.argv[1:] == ["cards"]:
+        print(*importlib.import_module("benchmarks.ship").write_cards(), sep="\n")
+        return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure and write benchmarks/results.")
     help_text = f"of {', '.join(BENCHMARKS)} (default: all); readme: only write the page of what was measured"
     parser.add_argument("names", nargs="*", metavar="NAME", help=help_text)

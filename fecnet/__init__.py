@@ -26,8 +26,8 @@ def load(
     """A trained net, ready for pictures: ``fecnet.load("result/run").embed(["a.jpg", "b.jpg"])``.
 
     Args:
-        path: a run folder, ``result/<run>``, a checkpoint folder in it, or a bundle or ``.onnx`` file of
-            ``fecnet export``.
+        path: the name of a shipped net such as ``fecnet-base``, see ``fecnet models``; a run folder, ``result/<run>``,
+            a checkpoint folder in it, or a bundle or ``.onnx`` file of ``fecnet export``.
         checkpoint: ``best`` or ``last`` checkpoint of a run folder.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or one GPU such as ``cuda:1``.
         batch_size: faces per forward pass; 0 = as the run evaluated.
@@ -37,8 +37,8 @@ def load(
         try_turns: where the detector finds no face, look at the picture turned by 90, 270 and 180 degrees too.
 
     Raises:
-        UserError: no checkpoint, a damaged one, one of another format version, a file of another kind, or a
-            device that is not there.
+        UserError: no checkpoint, no such name, a damaged one, one of another format version, a file of another kind, or
+            a device that is not there.
     """
     from fecnet.encoder.build import load_encoder  # here, so that `import fecnet` does not import torch
 

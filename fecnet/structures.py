@@ -21,6 +21,16 @@ FACE_COLUMNS = ("key", "source", "box", "subject", "sequence", "landmarks", "dup
 Outputs = dict[str, Tensor]  # of a model: "embedding" (N, D), "feature" (N, F), "logits", "importance", by head
 
 
+def of_label_set(name: str, label_set: str) -> str:
+    """The name of an output, target or metric of one of ``DATA.EXTRA_LABELS``, such as ``logits_fer``.
+
+    Args:
+        name: of that of ``DATA.LABELS``, such as ``logits``.
+        label_set: empty for ``DATA.LABELS``, which leaves the name unchanged.
+    """
+    return f"{name}_{label_set}" if label_set else name
+
+
 class TripletType(IntEnum):
     """How many emotion labels the three faces of a triplet share (FEC, arXiv:1811.11283)."""
 
@@ -77,6 +87,35 @@ class Triplets:
 
 
 @dataclass(frozen=True)
+class Mix:
+    """How labelled samples are mixed with partners (mixup, CutMix); see ``Batch.mix``.
+
+    Attributes:
+        key_L: random key of each partner's augmentation, int64.
+        blend_L2: weight of the sample's own image inside and outside the box, float32.
+        box_L4: first and last column, first and last row of the box, pixels, the last ones exclusive, int64.
+        share_N: weight of each sample's own targets, float32; 1 where it is not mixed.
+        targets: the partners' targets by name, as ``Batch.targets``; a sample's own where it is not mixed.
+    """
+
+    key_L: Tensor
+    blend_L2: Tensor
+    box_L4: Tensor
+    share_N: Tensor
+    targets: Mapping[str, Tensor]
+
+    def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Mix:
+        """Apply ``function`` to every tensor."""
+        return Mix(
+            key_L=function(self.key_L),
+            blend_L2=function(self.blend_L2),
+            box_L4=function(self.box_L4),
+            share_N=function(self.share_N),
+            targets={name: function(value) for name, value in self.targets.items()},
+        )
+
+
+@dataclass(frozen=True)
 class Batch:
     """One rank's share of one global batch, the same type for every task.
 
@@ -89,6 +128,8 @@ class Batch:
         triplets: the triplets over these samples, or None.
         targets: label tensors of the samples by name; -1 or NaN where missing.
         image_N: index of each sample's image, int64; None where sample n is image n.
+        mix: the last L samples, which have images of their own, are mixed with partners; None where none is. Until the
+            augmentation mixes them in, the partners are L further images at the end of ``image_UCHW``.
     """
 
     image_UCHW: Tensor
@@ -97,6 +138,7 @@ class Batch:
     triplets: Triplets | None = None
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     image_N: Tensor | None = None
+    mix: Mix | None = None
 
     @property
     def augment_key_U(self) -> Tensor:
@@ -104,7 +146,8 @@ class Batch:
 
         Ranks then augment a shared face identically, and a labelled face sampled twice is augmented differently.
         """
-        return self.position_N if self.image_N is None else self.row_U
+        key_U = self.position_N if self.image_N is None else self.row_U
+        return key_U if self.mix is None else torch.cat((key_U, self.mix.key_L))
 
     @property
     def row_N(self) -> Tensor:
@@ -126,6 +169,7 @@ class Batch:
             triplets=None if self.triplets is None else self.triplets.map_tensors(function),
             targets={name: function(value) for name, value in self.targets.items()},
             image_N=None if self.image_N is None else function(self.image_N),
+            mix=None if self.mix is None else self.mix.map_tensors(function),
         )
 
     def to(self, device: torch.device) -> Batch:

@@ -76,5 +76,6 @@ def describe(**changes):
             date="today",
             checked={"text": ""},
         ),
+        extra_classes={"tone": ["dark", "bright"]},
     )
     return replace(info, **changes)

@@ -22,6 +22,7 @@ DEVICE: cpu
 KINDS = {  # head and what it alone uses, criteria, weights
     "classifier": ("classifier", "cross_entropy", "[1.0]"),
     "votes": ("classifier", "soft_targets", "[1.0]"),
+    "hellinger": ("joint, FEATURE_DIM: 16", "hellinger, soft_targets", "[1.0, 1.0]"),
     "joint": ("joint, FEATURE_DIM: 16", "triplet, cross_entropy", "[1.0, 0.5]"),
     "scn": ("scn", "cross_entropy, scn", "[1.0, 1.0]"),
     "ran": ("scn_ran", "cross_entropy, scn, ran", "[1.0, 1.0, 1.0]"),
@@ -45,8 +46,11 @@ def affect_of(rows):
     return affect
 
 
-def write_labelled(path, *, subjects=False, votes=True, affect=True, classes=CLASSES):
-    """Grey faces whose brightness tells the class, with triplets and the label set ``mood``."""
+TONES = ("dark", "bright")
+
+
+def write_labelled(path, *, subjects=False, votes=True, affect=True, classes=CLASSES, tones=True):
+    """Grey faces whose brightness tells the class, with triplets and the label sets ``mood`` and ``tone``."""
     rng = np.random.default_rng(0)
     num_faces = max(rows.stop for rows in SPLITS.values())
     level = 60 + 60 * (np.arange(num_faces) % 3)[:, None, None, None]
@@ -76,6 +80,9 @@ def write_labelled(path, *, subjects=False, votes=True, affect=True, classes=CLA
                 distribution_MK=share_MK if votes else None,
                 valence_arousal_M2=affect_of(rows) if affect else None,
             )
+            if tones:  # of every second face, with and without a mood
+                faces_M = np.array(rows)[::2]
+                writer.add_labels("tone", split, classes=TONES, faces_M=faces_M, label_M=(faces_M % 3 > 0).astype(int))
         writer.set_coverage({"faces": {"read": num_faces, "kept": num_faces}})
     return path
 

@@ -18,19 +18,30 @@ ROOT = Path(__file__).parents[1]
 log_to_terminal()  # tests read what a run tells from the output, as users do
 
 
-SLOW = {  # folders and files whose tests start processes, train for long or compile: seconds each
+SLOW = {  # folders and files whose tests start processes, train for long, compile or run whole nets: seconds each
     *("distributed", "export", "pruning", "studies"),
-    *("test_backbones", "test_benchmarks", "test_coming_from", "test_command_line", "test_detect", "test_download"),
-    *("test_embed_launches", "test_embed_resume", "test_fec", "test_fine_tuning", "test_in_browser", "test_installed"),
-    *("test_launch", "test_learning_curves", "test_memory", "test_no_waiting", "test_profiling", "test_readme"),
-    *("test_recipes", "test_relabelling", "test_scn", "test_small_maps", "test_train_classes", "test_train_run"),
-    *("test_using", "test_watch"),
+    *("test_backbones", "test_benchmarks", "test_coming_from", "test_command_line", "test_compile", "test_detect"),
+    *("test_download", "test_embed_launches", "test_embed_resume", "test_encoder_faces", "test_expression_net"),
+    *("test_fec", "test_fine_tuning", "test_in_browser", "test_installed", "test_iresnet", "test_launch"),
+    *("test_learning_curves", "test_mask_channel", "test_memory", "test_no_waiting", "test_other_systems", "test_page"),
+    *("test_pretrained", "test_profiling", "test_readme", "test_recipes", "test_relabelling", "test_scn"),
+    *("test_small_maps", "test_train_classes", "test_train_run", "test_using", "test_vgg", "test_watch"),
+    *("test_watch_faces", "test_weight_names"),
 }
+
+
+def is_slow(path):
+    return bool(SLOW & {path.stem, path.parent.name})
+
+
+def pytest_ignore_collect(collection_path, config):
+    """What ``make test-fast`` leaves out is not even imported: its packages take seconds."""
+    return True if config.option.markexpr == "not slow" and is_slow(collection_path) else None
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if SLOW & {item.path.stem, item.path.parent.name}:
+        if is_slow(item.path):
             item.add_marker(pytest.mark.slow)
 
 

@@ -1,4 +1,4 @@
-"""Several runs trained inside this process: each start of torch takes seconds; test_scheduler.py does so."""
+"""Several runs trained inside this process: each start of torch takes seconds."""
 
 import contextlib
 import io

@@ -23,10 +23,11 @@ SETS = {  # label set: classes in order, channels
     "affectnet": (AFFECTNET_CLASSES, ["R", "G", "B"]),
     "label": (("angry", "happy", "sad"), ["R", "G", "B"]),
 }
-FACES = 24  # of a split
+FACES = 20  # of a split, two of a person: ten folds of persons
 TWO_ITERATIONS = shlex.split(
-    "SOLVER.UNIT iteration SOLVER.LENGTH 2 SOLVER.BATCH_SIZE 6 SOLVER.GRAD_ACCUM_STEPS 1 SOLVER.PRECISION fp32 "
-    "EVAL.PERIOD 0 EVAL.BATCH_SIZE 24 CHECKPOINT.PERIOD 0 LOG.PERIOD 1 LOG.TENSORBOARD false DEVICE cpu"
+    "SOLVER.UNIT iteration SOLVER.LENGTH 2 SOLVER.WARMUP 0 SOLVER.BATCH_SIZE 6 SOLVER.GRAD_ACCUM_STEPS 1 "
+    "SOLVER.PRECISION fp32 EVAL.PERIOD 0 EVAL.BATCH_SIZE 20 CHECKPOINT.PERIOD 0 LOG.PERIOD 1 LOG.TENSORBOARD false "
+    "DEVICE cpu"
 )
 
 
@@ -34,8 +35,8 @@ def short(recipe: Path) -> list[str]:
     """Overrides that leave two iterations of small faces, and the search for wrong labels in the second."""
     cfg = load_config(recipe)
     overrides = list(TWO_ITERATIONS)
-    if cfg.DATA.INPUT_SIZE > 100:  # Inception-ResNet needs about as many pixels
-        overrides += ["DATA.INPUT_SIZE", "96"]
+    if cfg.DATA.INPUT_SIZE > 100:  # Inception-ResNet needs about 96 pixels
+        overrides += ["DATA.INPUT_SIZE", "96" if "inception" in cfg.MODEL.BACKBONE else "64"]
     if cfg.DATA.HOLD_OUT > 0.25:  # of few faces, so that each class is still learnt
         overrides += ["DATA.HOLD_OUT", "0.25"]
     if cfg.EVAL.TTA == "ten_crop":  # of whole nets takes a minute; tests/data/test_views.py has it
@@ -52,7 +53,7 @@ def short(recipe: Path) -> list[str]:
 def write_faces(path: Path, recipe: Path) -> Path:
     """A packed set of random faces with the splits, labels, votes, affect, subjects and triplets a recipe may read."""
     cfg = load_config(recipe)
-    classes, channels = SETS[cfg.DATA.LABELS]
+    channels = SETS[cfg.DATA.LABELS][1]
     splits = dict.fromkeys([cfg.DATA.TRAIN_SPLIT, *cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS])
     for part in ("hold_out", "fold"):  # of the training split
         splits.pop(part, None)
@@ -70,10 +71,11 @@ def write_faces(path: Path, recipe: Path) -> Path:
                 type_T=np.arange(12) % 3,
                 votes_T3=rng.integers(1, 4, (12, 3)),
             )
-            if classes:
+            for label_set in filter(None, (cfg.DATA.LABELS, *cfg.DATA.EXTRA_LABELS)):
+                classes = SETS[label_set][0]
                 label_M = np.arange(FACES) % len(classes)
                 writer.add_labels(
-                    cfg.DATA.LABELS,
+                    label_set,
                     split,
                     classes=classes,
                     faces_M=rows,

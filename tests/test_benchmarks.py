@@ -14,6 +14,7 @@ from benchmarks import boxes, ckplus, gpu, packing, record
 from benchmarks.readme import readme
 from fecnet.faces.detections import detections
 from tests.conftest import ROOT
+from tests.forked import forked  # noqa: F401  (a fixture)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
@@ -25,6 +26,7 @@ def test_no_gpu_no_numbers(monkeypatch, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("forked")  # all that it starts starts torch
 def test_speed_is_measured_in_quick_runs():
     """They run and print; only full runs are written down."""
     names = ("loss", "loop", "peers", "data_path", "evaluation", "imports", "growth", "time_to")

@@ -16,6 +16,7 @@ from fecnet.utils.program import run_program
 from fecnet.utils.terminal import log_to_terminal
 from tests.conftest import ROOT
 from tests.distributed.ranks import run_ranks
+from tests.forked import forked  # noqa: F401  (a fixture)
 
 BROAD = {"ValueError", "Exception", "BaseException"}
 # Where more than one parse is tried, by function: what is caught there, and why no narrower class will do.
@@ -29,6 +30,7 @@ ALLOWED = {
     "fecnet.faces.decode._open": "Pillow's readers raise nearly anything",
     "fecnet.faces.decode._upright": "Pillow's readers raise nearly anything",
     "fecnet.faces.decode.count_pictures": "Pillow's readers raise nearly anything",
+    "fecnet.modeling.backbone.timm_net.TimmNet.__init__": "nets of fixed input size raise various classes",
     "fecnet.modeling.plain_pickle.load_plain": "torch.load of a damaged file raises nearly anything",
     "fecnet.prepare.web.download._Download._work": "raised again in the main thread",
     "fecnet.prepare.web.pictures._pixels_fault": "Pillow's readers raise nearly anything",
@@ -106,6 +108,7 @@ def sources():
         yield name, ast.parse(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_package_raises_no_bare_value_error_and_swallows_none():
     found = set()
     for module, tree in sources():
@@ -265,6 +268,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_fault_on_rank_0_ends_all_ranks_with_1(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(RANK)

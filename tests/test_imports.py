@@ -12,18 +12,19 @@ from tests.conftest import ROOT
 # From the lowest to the highest. A module imports its own package and lower layers, never a neighbour of its layer.
 LAYERS = (
     {"fecnet.utils"},
-    {"fecnet.structures", "fecnet.config", "fecnet.layers", "fecnet.faces"},
+    {"fecnet.structures", "fecnet.config", "fecnet.layers", "fecnet.faces", "fecnet.nets"},
     {"fecnet.synthetic", "fecnet.data", "fecnet.evaluation", "fecnet.modeling", "fecnet.solver"},
     {"fecnet.engine", "fecnet.prepare"},
     {"fecnet.encoder"},
     {"fecnet.embed", "fecnet.pruning"},
     {"fecnet.runs"},
-    {"fecnet.run_page", "fecnet.search", "fecnet.watch", "fecnet.export", "fecnet.studies"},
+    {"fecnet.run_page", "fecnet.search", "fecnet.watch", "fecnet.analysis", "fecnet.export", "fecnet.studies"},
     {"fecnet.cli"},
     {"fecnet", "fecnet.__main__", "benchmarks", "train", "inference"},
 )
 HEAVY = {
     "matplotlib",
+    "pyarrow",
     "sklearn",
     "scipy",
     "tensorboard",

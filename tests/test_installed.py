@@ -1,7 +1,9 @@
 """What `pip install` gives: sdist and wheel are built, and the wheel trains and measures where no checkout is seen."""
 
 import email
+import ensurepip
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -14,9 +16,11 @@ from pathlib import Path
 import pytest
 
 from fecnet.engine.checkpoint import find_checkpoint, load_info
+from fecnet.nets.shipped import shipped_names
 from fecnet.utils.package import VERSION
 from tests.conftest import ROOT, write_tiny
 
+OF_A_NET = ("model.safetensors", "meta.json", "card.json", "sample.npz", "README.md", "SHA256SUMS")
 NEW_RUN = [
     "SOLVER.LENGTH",
     "2",
@@ -79,10 +83,13 @@ def installed(tmp_path_factory):
     call("git", "init", "--quiet", cwd=project)
     call("git", "add", ".", cwd=project)
     call("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "-m", "One", cwd=project)
-    builder = venv.EnvBuilder(with_pip=True)
+    builder = venv.EnvBuilder()
     builder.create(project / ".venv")
     programs = Path(builder.ensure_directories(project / ".venv").bin_path)
-    call(programs / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=project)
+    (pip,) = (Path(ensurepip.__file__).parent / "_bundled").glob(
+        "pip-*.whl"
+    )  # runs as it is: installing it takes seconds
+    call(programs / "python", pip / "pip", "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=project)
     (packages,) = (project / ".venv").glob("lib/python*/site-packages")
     (packages / "of_the_tests.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n")
     write_tiny(project / "demo")
@@ -108,8 +115,20 @@ def test_sdist_and_wheel_hold_what_they_must(installed):
     assert shipped == {f"fecnet/recipes/{path.name}" for path in (ROOT / "config").glob("*.yaml")}
     assert any(name.endswith("licenses/LICENSE") for name in inside)
     assert {name.partition("/")[0] for name in inside} == {"fecnet", described.partition("/")[0]}
+    assert inside >= {f"fecnet/nets/{name}/{file}" for name in shipped_names() for file in OF_A_NET}
+    needed = [line for line in told.get_all("Requires-Dist") if re.search(r"extra == .use.", line)]
+    for package in ("facenet-pytorch", "pillow-heif", "av", "opencv-python-headless", "faiss-cpu"):
+        assert any(line.startswith(package) for line in needed), needed
     assert (told["Version"], told["License-Expression"]) == (VERSION, "MIT")
     assert installed.run("fecnet", "--version") == f"fecnet {VERSION}\n"
+
+
+def test_the_nets_are_listed_or_said_to_be_absent(installed):
+    names = shipped_names()
+    listed = installed.run("fecnet", "models", code=0 if names else 2)
+    assert all(name in listed for name in names or ["this fecnet was built without nets"])
+    misspelt = installed.run("fecnet", "embed", "fecnet-bas", "demo", code=2)
+    assert misspelt.startswith("error: fecnet-bas: no checkpoint here, and ") and misspelt.count("\n") == 1
 
 
 def test_recipes_are_listed_and_copied(installed):

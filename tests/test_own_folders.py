@@ -48,6 +48,7 @@ def subjects(dataset, table):
     return {records[row]["subject"] for row in table.faces_M.tolist()}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("inline_runs")
 def test_folds_have_nobody_on_both_sides(photos, capsys):
     run(FOLDS.replace("NUM_FOLDS 5", "NUM_FOLDS 2"))

@@ -14,6 +14,7 @@ import train
 from fecnet.cli.main import main
 from fecnet.prepare.synthetic import prepare_synthetic
 from tests.conftest import ROOT
+from tests.shell_scripts import started_by
 
 SPLITS = ("public_test", "private_test")
 README = (ROOT / "README.md").read_text()
@@ -60,13 +61,11 @@ def test_training_and_inference_commands_run(small_demo, monkeypatch, capsys):
         words = ["cpu" if before == "-d" else word for before, word in zip(["", *words], words, strict=False)]
         if "config/ferplus.yaml" in words:  # the same recipe on the data at hand
             words += shlex.split("DATA.EVAL_SPLITS [val] DATA.REPORT_SPLITS [test] MODEL.WIDTH_MULT 0.125")
-        if words[0] == "bash":
-            done = run(*words, *small, PYTHON=sys.executable)
-            code, said, errors = done.returncode, done.stdout, done.stderr
-        else:  # in this process: starting torch takes seconds
-            monkeypatch.setattr(sys, "argv", [*words[1:], *small])
-            code = {"train.py": train, "inference.py": inference}[words[1]].main()
-            said, errors = capsys.readouterr()
+        words += small
+        words = started_by(words, folder) if words[0] == "bash" else words[1:]
+        monkeypatch.setattr(sys, "argv", words)
+        code = {"train.py": train, "inference.py": inference}[words[0]].main()
+        said, errors = capsys.readouterr()
         assert code == 0, f"{command}\n{errors[-2000:]}"
         if "--baselines" in words:
             for name in ("fecnet", "untrained net", "pixel distance", "linear map", "oracle"):

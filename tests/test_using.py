@@ -1,5 +1,6 @@
 """What docs/using.md shows runs: its Python, and its commands on small data."""
 
+import csv
 import json
 import re
 import shlex
@@ -11,14 +12,29 @@ import pytest
 from PIL import Image
 
 import fecnet
+from fecnet.analysis.following import Peak, Track
+from fecnet.analysis.reading import FaceRow
+from fecnet.analysis.three import OddOne
 from fecnet.cli.main import main
 from fecnet.embed.videos import Video
 from fecnet.encoder.encoder import Encoder
+from fecnet.encoder.face_maker import PhotoFace
+from fecnet.encoder.results import Classified, Encoded, FaceResult
 from tests.conftest import ROOT
+from tests.faces.test_extract import photo
 from tests.films import write_film  # skips where PyAV is absent
 from tests.net_fixtures import aligned, squares  # noqa: F401  (fixtures)
 
+for package in ("onnx", "onnxscript", "onnxruntime"):
+    pytest.importorskip(package, reason="the extra 'export' is not installed")
+from tests.traced_once import traced_once  # noqa: E402, F401  (a fixture)
+
 PAGE = (ROOT / "docs" / "using.md").read_text()
+
+
+def rows_of(path):
+    with Path(path).open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def blocks(language):
@@ -37,20 +53,25 @@ def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # no
     Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save("empty.png")
     (tmp_path / "photos.txt").write_text("a.png\nempty.png\nphotos/3.png\n")
     write_film(tmp_path / "film.avi", 11)
+    write_film(tmp_path / "talk.avi", [photo((20 + k, 40)) for k in range(9)], 10)
 
     told = {}
-    assert len(blocks("python")) == 4
-    for block in blocks("python")[:3]:
+    assert len(blocks("python")) == 5
+    for block in blocks("python")[:4]:
         exec(block, told)
     assert told["odd"] in (0, 1, 2)
     assert told["vectors"].shape == (3, 16) and told["keep"][1] == ["ok", "no_face", "ok"]
+    assert told["seen"][:2] == (0.8, 1)
+    for result in (Encoded, Classified, PhotoFace, FaceResult, FaceRow, Track, Peak, OddOne):
+        fields = getattr(result, "_fields", None) or result.__dataclass_fields__
+        assert all(f"`{name}`" in PAGE for name in fields), result
     for name in re.findall(r"`enc\.([a-z_]+)", PAGE):
         assert hasattr(told["enc"], name), name
     assert all(f"enc.{name}" in PAGE for name in vars(Encoder) if not name.startswith(("_", "check", "dims")))
 
     *others, _ = blocks("bash")  # the last is of the test below
     commands = [command for block in others for command in block.splitlines()]
-    assert len(commands) == 13
+    assert len(commands) == 18
     for command in commands:
         program, *words = shlex.split(command)
         assert program == "fecnet" and main(words) == 0, f"{command}\n{capsys.readouterr().err}"
@@ -63,12 +84,15 @@ def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # no
     assert len((tmp_path / "faces.csv").read_text().splitlines()) == 3
     assert Video("marked.mp4").announced == 6
     assert [len(answer["neighbours"]) for answer in json.loads(Path("found.json").read_text())["answers"]] == [5, 5]
+    assert len(rows_of("analysis.csv")) == 8 and {row["track"] for row in rows_of("talk.csv")} == {"1"}
+    documented = re.findall(r"`([a-z_0-9]+)`", PAGE[PAGE.index("| column |") : PAGE.index("**Tracks.**")])
+    assert set(rows_of("talk.csv")[0]) - {f"embedding_{d}" for d in range(1, 16)} <= {*documented}
+    assert json.loads(Path("odd.json").read_text())["odd"] == told["odd"] and Path("talk.png").is_file()
     assert Path("found.png").is_file() and Path("measured.json").is_file()
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_exported_nets_are_used_as_the_page_says(aligned, tmp_path, monkeypatch, capsys):  # noqa: F811
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        pytest.importorskip(package, reason="the extra 'export' is not installed")
     run, _, pictures, _ = aligned
     monkeypatch.chdir(tmp_path)
     shutil.copytree(run, "result/run")
@@ -85,4 +109,4 @@ def test_exported_nets_are_used_as_the_page_says(aligned, tmp_path, monkeypatch,
     expected = fecnet.load("result/run").embed(pictures)
     for name in ("result/run-bundle", "result/run.onnx", "raw.onnx"):
         assert np.abs(fecnet.load(name).embed(pictures) - expected).max() <= 1e-5, name
-    exec(blocks("python")[3], {"fecnet": fecnet})
+    exec(blocks("python")[4], {"fecnet": fecnet})

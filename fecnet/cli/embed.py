@@ -1,14 +1,14 @@
-"""``fecnet embed RUN SOURCE …``: embeddings or features of photos, packed data sets and videos."""
+"""``fecnet embed [NET] SOURCE …``: embeddings or features of photos, packed data sets and videos."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from fecnet.cli.net_options import add_faces_option, add_net_options, open_net
+from fecnet.cli.net_options import add_faces_option, add_net_and_sources, add_net_options, open_net, take_net
 
 _EPILOG = """examples:
-  fecnet embed result/run photos                                embeddings.npy and embeddings.csv
+  fecnet embed photos                                           by the shipped net: embeddings.npy and embeddings.csv
+  fecnet embed result/run photos                                by a net of yours
   fecnet embed result/run datasets/fec --features --output features.npy
   fecnet embed result/run photos --format mirrored --output vectors
   fecnet embed result/run cut_faces --faces whole
@@ -25,14 +25,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         "Embeddings of photos, videos, folders and lists of them, and packed data sets. Finished shards are kept in "
         "OUTPUT.shards: repeat an interrupted command to resume."
     )
-    parser.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo, or an exported net")
-    parser.add_argument(
-        "sources",
-        nargs="+",
-        type=Path,
-        metavar="SOURCE",
-        help="photo, video, folder or list of them (.txt, .lst, .csv, .tsv; a path a line or a column of paths), or "
-        "packed data set",
+    add_net_and_sources(
+        parser,
+        "photo, video, folder or list of them (.txt, .lst, .csv, .tsv; a path a line or a column of paths), or packed "
+        "data set",
     )
     add_faces_option(parser)
     parser.add_argument("--features", action="store_true", help="the input of the last layer, instead of the embedding")
@@ -60,7 +56,7 @@ def _embed(options: argparse.Namespace) -> int:
     given = {name: str(value) for name, value in vars(options).items() if name != "run"}
     comm.start(choose_device(options.device), {**given, "code": code_hash()})
     try:
-        sources = Sources(options.sources, every=options.every)
+        sources = Sources(take_net(options), every=options.every)
         encoder = open_net(options)
         embed_sources(
             encoder,

@@ -1,4 +1,4 @@
-"""``fecnet export RUN``: a trained net as a bundle, ONNX, ``torch.export`` or int8 file, verified on real faces."""
+"""``fecnet export RUN``: a trained net as a bundle, in half precision, ONNX, ``torch.export`` or int8, verified."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 
 _EPILOG = """formats:
   bundle   a folder: model.safetensors, meta.json and a model card, README.md
+  half     the same with weights in float16, half the size; loads to float32
   onnx     one .onnx file in float32, dynamic batch size
   torch    one .pt2 file of torch.export, for torch.export.load
   int8     one .onnx file quantised to 8-bit integers, for CPUs, calibrated on training faces
@@ -27,8 +28,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         "split in DATA.REPORT_SPLITS; differences are printed and stored in it. In float32 a difference above 1e-5 is "
         "an error, and no file is left."
     )
-    parser.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo")
-    parser.add_argument("--format", required=True, choices=("bundle", "onnx", "torch", "int8"), help="see below")
+    parser.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo, or a shipped net")
+    parser.add_argument(
+        "--format", required=True, choices=("bundle", "half", "onnx", "torch", "int8"), help="see below"
+    )
     parser.add_argument("--output", default="", metavar="PATH", help="file or folder to write (default beside the run)")
     parser.add_argument(
         "--checkpoint", choices=("best", "last"), default="best", help="checkpoint of a run (default best)"

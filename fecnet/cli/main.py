@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from fecnet.cli import (
+    analyze,
     compare,
     config,
     costs,
@@ -17,6 +18,8 @@ from fecnet.cli import (
     evaluate,
     export,
     folds,
+    models,
+    odd,
     prepare,
     profile,
     prune,
@@ -46,9 +49,12 @@ _COMMANDS = {
     "detect": (detect, "detect faces in photos: boxes, scores, five landmarks"),
     "folds": (folds, "cross-validate a recipe"),
     "embed": (embed, "embed photos, folders, packed data sets and videos"),
+    "odd": (odd, "the odd one out of three photos"),
+    "analyze": (analyze, "a table of every face of photos and films, its change over time"),
     "watch": (watch, "overlay predictions on webcam, video or images"),
     "search": (search, "retrieve the faces with the most similar expressions"),
     "export": (export, "export a trained net as a bundle, ONNX, torch.export or int8 file, verified on real faces"),
+    "models": (models, "list the nets that come with fecnet: size, accuracy, speed, data, licence"),
     "runs": (runs, "list training runs: state, iteration, best accuracy, data, date"),
     "compare": (compare, "compare settings over seeds: learning curves, metrics, confidence intervals"),
     "report": (report, "write an HTML report of runs: curves, tables, errors, a map of the embedding, provenance"),

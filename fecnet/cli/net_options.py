@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fecnet.faces.which import MEANING
+from fecnet.faces.which import MEANING, Which
+from fecnet.utils.errors import UserError
+
+DEFAULT_NET = "fecnet-base"  # of commands that are given no net
+_NET = f"run or checkpoint folder, exported net, or name of a shipped one, see fecnet models; default {DEFAULT_NET}"
 
 if TYPE_CHECKING:
     from fecnet.encoder.encoder import Encoder
@@ -31,14 +37,12 @@ def add_net_options(parser: argparse.ArgumentParser) -> None:
     add_try_turns(parser)
 
 
-def add_faces_option(parser: argparse.ArgumentParser, default: str = "auto") -> None:
+def add_faces_option(
+    parser: argparse.ArgumentParser, default: Which = "auto", allowed: Sequence[Which] = tuple(MEANING)
+) -> None:
     """Describe ``--faces``, of everything that uses a net on pictures."""
-    parser.add_argument(
-        "--faces",
-        choices=tuple(MEANING),
-        default=default,
-        help="; ".join(f"{name}: {meaning}" for name, meaning in MEANING.items()) + f" (default {default})",
-    )
+    meanings = "; ".join(f"{name}: {MEANING[name]}" for name in allowed)
+    parser.add_argument("--faces", choices=allowed, default=default, help=f"{meanings} (default {default})")
 
 
 def add_try_turns(parser: argparse._ActionsContainer) -> None:
@@ -50,10 +54,46 @@ def add_try_turns(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_net_option(parser: argparse.ArgumentParser) -> None:
+    """Describe ``--net``, of commands that have it as an option."""
+    parser.add_argument("--net", default=DEFAULT_NET, metavar="NET", help=_NET)
+
+
+def add_net_and_sources(parser: argparse.ArgumentParser, sources: str) -> None:
+    """Describe the arguments ``[NET] SOURCE …``, which ``take_net`` tells apart; ``sources`` is the help of these."""
+    parser.add_argument("words", nargs="+", metavar="[NET] SOURCE", help=f"NET: {_NET}. SOURCE: {sources}")
+
+
+def take_net(options: argparse.Namespace) -> list[Path]:
+    """Set ``options.net`` to the net among the words, or to the shipped one, and return the sources.
+
+    The first word is the net if it names one. A word that names nothing here is a mistyped net where sources follow it.
+
+    Raises:
+        UserError: a net without a source.
+    """
+    first, *others = words = options.words
+    missing = not Path(first).suffix and not Path(first).exists()
+    is_given = _is_net(first) or (missing and bool(others))
+    options.net, sources = (first, others) if is_given else (DEFAULT_NET, words)
+    if not sources:
+        raise UserError(f"{first}: a net; give the pictures too: NET SOURCE")
+    return [Path(word) for word in sources]
+
+
+def _is_net(word: str) -> bool:
+    """Whether a word names a run, a checkpoint, an exported file or a shipped net."""
+    from fecnet.nets.shipped import is_name, shipped_names
+
+    path = Path(word)
+    if path.is_dir():
+        return any((path / name).exists() for name in ("meta.json", "checkpoints", "config.yaml"))
+    return path.suffix in (".onnx", ".pt2") or (is_name(word) and word in shipped_names())
+
+
 def open_net(options: argparse.Namespace) -> Encoder:
     """The net ``options.net``, as ``fecnet.load`` opens it; on a CPU the process keeps freed memory from then on."""
     from fecnet.encoder.build import load_encoder
-    from fecnet.utils.errors import UserError
     from fecnet.utils.memory import keep_freed_memory
 
     if options.try_turns and options.faces == "whole":

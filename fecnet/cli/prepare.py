@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fecnet.cli.prepare_faces import add_faces, read_faces
 from fecnet.cli.prepare_fec import add_fec, add_list, add_triplets, natural
+from fecnet.prepare.people import HELP
 from fecnet.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         if name == "auto":
             continue
         source.add_argument("path", type=Path, help="folder to write, such as datasets/demo")
-        if name not in ("fec", "list", "triplets"):  # nothing is random there
+        if name not in ("fec", "list"):  # nothing is random there
             source.add_argument("--seed", type=natural, default=0, help="random seed (default 0)")
         source.add_argument("--overwrite", action="store_true", help="replace an existing data set at PATH")
         source.add_argument("--sheet", type=Path, help="also write a contact sheet of faces as PNG")
@@ -134,8 +135,7 @@ def _add_labelled(parser: argparse.ArgumentParser, wanted: str) -> None:
     parser.add_argument(
         "--hold-out-subjects",
         metavar="[VAL,]TEST",
-        help="shares of the people whose faces become the splits val and test, such as 0.1,0.15; one number is that of "
-        "test; all others are train. For sources with subjects and without splits; before triplets are made",
+        help=f"{HELP}For sources with subjects and without splits; before triplets are made",
     )
     _add_label_noise(parser)
     add_faces(parser)

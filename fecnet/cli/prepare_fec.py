@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fecnet.cli.net_options import add_try_turns
+from fecnet.prepare.people import HELP, parse_shares
 from fecnet.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ def add_triplets(parser: argparse.ArgumentParser, report: Callable[[argparse.Nam
     parser.add_argument("answers", type=Path, metavar="FILE", help="the table")
     parser.add_argument("pictures", type=Path, metavar="PICTURES", help="folder that the paths are relative to")
     parser.add_argument("--allow-absolute", action="store_true", help="also take photos by absolute paths")
+    parser.add_argument(
+        "--hold-out-subjects",
+        metavar="[VAL,]TEST",
+        help=f"{HELP}For tables with subjects and without splits; triplets of people of several splits are dropped",
+    )
     _add_faces(parser, detector="none")
     parser.set_defaults(run=lambda options: _prepare_triplets(options) or report(options))
 
@@ -209,6 +215,8 @@ def _prepare_triplets(options: argparse.Namespace) -> int:
         options.path,
         extraction=_extraction(options),
         allow_absolute=options.allow_absolute,
+        hold_out_subjects=None if options.hold_out_subjects is None else parse_shares(options.hold_out_subjects),
+        seed=options.seed,
         workers=options.workers,
         overwrite=options.overwrite,
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from fecnet.cli.json_option import add_json_option, print_text, write_json
-from fecnet.cli.net_options import add_faces_option, add_net_options, open_net
+from fecnet.cli.net_options import add_faces_option, add_net_and_sources, add_net_options, open_net, take_net
 from fecnet.utils.errors import UserError
 
 _BUILD = """examples:
+  fecnet search build photos --output faces                   by the shipped net
   fecnet search build result/run photos --output faces        photos or folders
   fecnet search build result/run datasets/set --output set --kind ivf
   torchrun --nproc_per_node=8 -m fecnet search build result/run photos --output faces
@@ -35,8 +37,15 @@ _REMOVE = """examples:
 A name is one that the index was built with, or the path of that file from here; a folder removes all that is below.
 """
 _QUERY = """examples:
-  fecnet search query faces --net result/run me.jpg
+  fecnet search query faces me.jpg                            with the net that the index was built with
   fecnet search query faces --net result/run me.jpg you.jpg -k 5 --json found.json --sheet found.png
+  fecnet search query faces party.jpg --faces all             each face of the photo
+"""
+_ODD = """examples:
+  fecnet search odd faces                                of an index: needs no net
+  fecnet search odd photos --net result/run -k 5 --json odd.json
+
+The score of a face is its mean squared distance (0 to 4) to all others; of three faces the highest is the odd one out.
 """
 _MEASURE = """examples:
   fecnet search measure faces                      recall of ivf, hnsw or pq relative to exact search
@@ -53,8 +62,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.description = "Retrieve the faces with the most similar expressions by the net's embedding."
     commands = parser.add_subparsers(dest="search_command", required=True, metavar="COMMAND")
     build = _command(commands, "build", "embed images and write their index", _BUILD)
-    build.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo")
-    build.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="sources as for fecnet embed")
+    add_net_and_sources(build, "as for fecnet embed")
     build.add_argument("--output", type=Path, required=True, metavar="INDEX", help="folder to write")
     build.add_argument("--kind", default="auto", help="auto, flat, ivf, hnsw or pq, see below (default auto)")
     build.add_argument("--every", type=int, default=1, metavar="N", help="every N-th frame of a video (default 1)")
@@ -66,7 +74,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     more = _command(commands, "add", "embed more images and add them to an index", _ADD)
     more.add_argument("index", type=Path, metavar="INDEX", help="folder written by search build")
     more.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="sources as for fecnet embed")
-    more.add_argument("--net", default="", metavar="RUN", help="the net of the index, if it was moved since")
+    more.add_argument("--net", default="", metavar="NET", help="the net of the index, if it was moved since")
     more.add_argument("--every", type=int, default=1, metavar="N", help="every N-th frame of a video (default 1)")
     more.add_argument(
         "--replace", action="store_true", help="pictures that are in the index already replace the old ones"
@@ -86,7 +94,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     query.add_argument(
         "sources", nargs="+", type=Path, metavar="PHOTO", help="photo, or another source of fecnet embed"
     )
-    query.add_argument("--net", required=True, metavar="RUN", help="run or checkpoint that the index was built with")
+    query.add_argument("--net", default="", metavar="NET", help="the net of the index, if it was moved since")
     query.add_argument("-k", type=int, default=10, metavar="N", help="neighbours of each photo (default 10)")
     add_json_option(query, "the results")
     query.add_argument("--sheet", type=Path, metavar="FILE.png", help="write an image of the first 20 results")
@@ -94,6 +102,19 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_faces_option(query)
     add_net_options(query)
     query.set_defaults(run=_query)
+
+    odd = _command(commands, "odd", "the clearest odd ones out of an index or a folder", _ODD)
+    odd.add_argument(
+        "sources", nargs="+", type=Path, metavar="SOURCE", help="one index, or sources as for fecnet embed"
+    )
+    odd.add_argument("--net", default="", metavar="RUN", help="the net, for other sources than an index")
+    odd.add_argument("-k", type=int, default=10, metavar="N", help="how many (default 10)")
+    odd.add_argument("--every", type=int, default=1, metavar="N", help="every N-th frame of a video (default 1)")
+    add_json_option(odd, "the results")
+    add_faces_option(odd)
+    add_net_options(odd)
+    odd.set_defaults(faces="")  # not given
+    odd.set_defaults(run=_odd)
 
     measure = _command(commands, "measure", "recall, mAP, k-NN classification and subject leak", _MEASURE)
     measure.add_argument("index", type=Path, metavar="INDEX", help="folder written by search build")
@@ -132,7 +153,7 @@ def _build(options: argparse.Namespace) -> int:
     given = {name: str(value) for name, value in vars(options).items() if name != "run"}
     comm.start(choose_device(options.device), {**given, "code": code_hash()})
     try:
-        sources = Sources(options.sources, every=options.every, once=True)
+        sources = Sources(take_net(options), every=options.every, once=True)
         encoder = open_net(options)
         build_index(
             encoder, sources, options.output, kind=options.kind, faces=options.faces, overwrite=options.overwrite
@@ -153,7 +174,7 @@ def _add(options: argparse.Namespace) -> int:
     comm.start(choose_device(options.device), {**given, "code": code_hash()})
     try:
         index = Index(options.index, exact=True)
-        options.net = options.net or str(Path(index.description["folder"], index.model))
+        options.net = options.net or index.net
         sources = Sources(options.sources, every=options.every, once=True)
         options.faces = index.faces
         add_to_index(open_net(options), sources, options.index, replace=options.replace)
@@ -180,6 +201,7 @@ def _query(options: argparse.Namespace) -> int:
         raise UserError(f"{options.sheet}: --sheet writes a file *.png")
     index = Index(options.index, device=choose_device(options.device), exact=options.exact)
     sources = Sources(options.sources)
+    options.net = options.net or index.net
     encoder = open_net(options)
     answers = ask(index, encoder, sources, options.k, faces=options.faces)
     print_text(options.json, "\n\n".join(map(format_answer, answers)))
@@ -189,6 +211,39 @@ def _query(options: argparse.Namespace) -> int:
         write_json(options.json, told)
     if options.sheet:
         write_sheet(index, encoder, answers, options.sheet, faces=options.faces)
+    return 0
+
+
+def _odd(options: argparse.Namespace) -> int:
+    from fecnet.embed.sources import Sources
+    from fecnet.search.index import DESCRIPTION, Index
+    from fecnet.search.odd import format_odd, odd_of_index, odd_of_sources
+    from fecnet.utils.env import now
+    from fecnet.utils.program import command_line
+
+    first = options.sources[0]
+    told: dict[str, Any] = {
+        "sources": [str(source) for source in options.sources],
+        "command": command_line(),
+        "date": now(),
+    }
+    if (first / DESCRIPTION).is_file():
+        if len(options.sources) > 1 or options.net or options.faces:
+            given = f"{first}: an index, whose vectors are there already"
+            raise UserError(f"{given}: give it alone and without --net and --faces")
+        index = Index(first, exact=True)
+        found = odd_of_index(index, options.k)
+        told |= {"model": index.description["model"], "faces": len(index)}
+    else:
+        if not options.net:
+            raise UserError(f"{first}: no index, so it needs the net: --net RUN")
+        options.faces = options.faces or "auto"
+        sources, encoder = Sources(options.sources, every=options.every, once=True), open_net(options)
+        found, status = odd_of_sources(encoder, sources, options.k, faces=options.faces)
+        told |= {"model": {"name": encoder.name, "identity": encoder.identity}, "by_status": dict(status)}
+        print_text(options.json, "; ".join(f"{word} {number:,}" for word, number in sorted(status.items())))
+    print_text(options.json, format_odd(found))
+    write_json(options.json, told | {"odd": [face.to_dict() for face in found]})
     return 0
 
 

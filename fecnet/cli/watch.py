@@ -1,18 +1,24 @@
-"""``fecnet watch RUN SOURCE``: predictions overlaid on webcam, video or images."""
+"""``fecnet watch [NET] SOURCE``: predictions overlaid on webcam, video or images."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fecnet.cli.net_options import add_faces_option, add_net_options, open_net
+from fecnet.cli.net_options import add_faces_option, add_net_and_sources, add_net_options, open_net, take_net
 from fecnet.utils.errors import UserError
 
+if TYPE_CHECKING:
+    from fecnet.watch.faces import FaceWatcher
+
 _EPILOG = """examples:
+  fecnet watch party.jpg --no-window                            by the shipped net
   fecnet watch result/run 0                                     the first camera, in a window
   fecnet watch result/run film.mp4 --no-window                  writes film.watched.mp4
   fecnet watch result/run party.jpg --output faces.png
   fecnet watch result/run film.mp4 --reference smile.jpg --table film.csv
+  fecnet watch result/run photos --no-window --table faces.csv   a folder: writes photos.watched/
   fecnet watch result/run film.mp4 --every 5 --detector-model face_detection_yunet_2023mar.onnx
 """
 
@@ -26,10 +32,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         "and probability; valence and arousal; for an embedding the distance to a reference photo and to the same face "
         "in the previous frame. Shown in a window if there is a display (q or Esc quits), else written to a file."
     )
-    parser.add_argument("net", metavar="RUN", help="run or checkpoint folder, such as result/demo")
-    parser.add_argument("source", metavar="SOURCE", help="index of a camera (0 = first), video or image")
+    add_net_and_sources(parser, "index of a camera (0 = first), video, image, or folder of them")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="also write to FILE: .mp4 or .avi; for images .png, .jpg"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="also write to FILE: .mp4 or .avi; for images .png, .jpg; for a folder a folder",
     )
     parser.add_argument("--table", type=Path, metavar="FILE.csv", help="write a row per face and frame")
     parser.add_argument(
@@ -48,13 +56,16 @@ def _watch(options: argparse.Namespace) -> int:
 
     if options.every < 1:
         raise UserError(f"every: {options.every}; allowed: 1 or more")
-    source = open_source(options.source)  # what is not there is told before torch is imported
+    names = take_net(options)
+    if len(names) > 1:
+        raise UserError(f"{names[1]}: one source at a time; given: {', '.join(map(str, names))}")
+    if names[0].is_dir():
+        return _watch_folder(options, names[0])
+    source = open_source(str(names[0]))  # what is not there is told before torch is imported
 
-    from fecnet.watch.faces import FaceWatcher
     from fecnet.watch.watch import open_views, watch
 
-    encoder = open_net(options)
-    watcher = FaceWatcher(encoder, faces=options.faces, reference=options.reference)
+    watcher = _watcher(options)
     views = open_views(
         source,
         output=options.output,
@@ -64,3 +75,24 @@ def _watch(options: argparse.Namespace) -> int:
     )
     watch(watcher, source, views, every=options.every)
     return 0
+
+
+def _watch_folder(options: argparse.Namespace, folder: Path) -> int:
+    from fecnet.watch.folder import watch_folder
+
+    watch_folder(
+        _watcher(options),
+        folder,
+        output=options.output,
+        table=options.table,
+        window=not options.no_window,
+        every=options.every,
+        overwrite=options.overwrite,
+    )
+    return 0
+
+
+def _watcher(options: argparse.Namespace) -> FaceWatcher:
+    from fecnet.watch.faces import FaceWatcher
+
+    return FaceWatcher(open_net(options), faces=options.faces, reference=options.reference)

@@ -24,6 +24,7 @@ _C.DATA.CROP = 1.0  # side of the crop, fraction of the stored side, resized to 
 _C.DATA.BALANCE_TRIPLET_TYPES = True  # one third of each batch from each triplet type; arXiv:1811.11283
 _C.DATA.TRIPLET_GROUP_SIZE = 1  # triplets sharing a face that stay adjacent; larger = fewer unique faces per batch
 _C.DATA.LABELS = ""  # label set of the classes; empty = none; required by criteria on classes
+_C.DATA.EXTRA_LABELS = []  # further label sets, each trained by a linear classifier of its own with cross-entropy
 _C.DATA.BALANCE_CLASSES = False  # sample all classes with equal frequency; only without triplets
 _C.DATA.HOLD_OUT = 0.0  # fraction of TRAIN_SPLIT held out as split hold_out; by subject where subjects are known
 _C.DATA.FOLD = 0  # fold of TRAIN_SPLIT held out as split fold, 1..NUM_FOLDS; 0 = none
@@ -32,6 +33,8 @@ _C.DATA.NUM_FOLDS = 10  # number of folds
 _C.DATA.FOLD_SEED = 0  # seed of the assignment to folds; not SEED, so that runs with other seeds share the folds
 _C.DATA.TRAIN_MIN_VOTE_SHARE = 0.0  # keep faces whose label has more than this share of the class votes; 0.5 = majority
 _C.DATA.EVAL_MIN_VOTE_SHARE = 0.0  # the same for evaluation
+_C.DATA.TEACHERS = []  # runs or checkpoints whose mean prediction is part of each vote distribution (distillation)
+_C.DATA.TEACHER_SHARE = 0.5  # that part, above 0 to 1; arXiv:1503.02531
 _C.DATA.WEIGHT_BY_AGREEMENT = False  # weight of a triplet = share of its annotators that agree, mean 1 over the split
 
 _C.AUGMENT = EasyDict()
@@ -46,9 +49,12 @@ _C.AUGMENT.SATURATION = 0.0  # factor sampled uniformly from 1 ± this; colour i
 _C.AUGMENT.NOISE = 0.0  # standard deviation of additive Gaussian noise, pixels in 0..1
 _C.AUGMENT.RANDOM_ERASE = 0.0  # probability of erasing one rectangle (random erasing, arXiv:1708.04896)
 _C.AUGMENT.RANDOM_ERASE_AREA = [0.02, 0.25]  # minimum and maximum erased area, fraction of the image
+_C.AUGMENT.MIXUP = 0.0  # alpha of mixup of labelled faces, not of triplets; 0 = off; arXiv:1710.09412
+_C.AUGMENT.CUTMIX = 0.0  # alpha of CutMix, likewise; with MIXUP each is used for half of the faces; arXiv:1905.04899
 
 _C.MODEL = EasyDict()
-_C.MODEL.BACKBONE = "resnet18"  # resnet18, vgg16/19, iresnet18/50, deep_emotion, inception_nn2, inception_resnet_v1
+_C.MODEL.BACKBONE = "resnet18"  # resnet18, vgg16/19, iresnet18/50, deep_emotion, inception_nn2,
+# inception_resnet_v1 or dlib_resnet (or timm:NAME)
 _C.MODEL.WIDTH_MULT = 1.0  # width multiplier on the channels of resnet18
 _C.MODEL.BLOCKS = [2, 2, 2, 2]  # residual blocks per stage of resnet18; [1, 1, 1, 1] is ResNet-10
 _C.MODEL.STEM = "imagenet"  # of resnet18: imagenet (7×7, stride 2, max pooling) or cifar (3×3, no pooling)
@@ -62,7 +68,7 @@ _C.MODEL.NECK_CHANNELS = 512  # output channels of the neck's first 1×1 convolu
 _C.MODEL.FEATURE_DIM = 512  # dimensions of the hidden layer before the embedding
 _C.MODEL.EMBEDDING_DIM = 16  # dimensions of the L2-normalised embedding; arXiv:1811.11283
 _C.MODEL.DROPOUT = 0.5  # dropout probability before the last layer of a head
-_C.MODEL.PRETRAINED = ""  # state dict that covers the backbone (.safetensors, .pt, .pth); matched by name and shape
+_C.MODEL.PRETRAINED = ""  # weights that cover the backbone: .safetensors, .pt, .pth, or dlib's .dat; by name and shape
 _C.MODEL.PRETRAINED_ON = ""  # training data of PRETRAINED, kept in every checkpoint; required with PRETRAINED
 _C.MODEL.PRETRAINED_PARTS = "backbone"  # load from PRETRAINED: backbone, or all (neck and head too; strict)
 _C.MODEL.FREEZE_BACKBONE = False  # freeze the weights and batch-norm statistics of the backbone
@@ -70,8 +76,10 @@ _C.MODEL.MEAN = [0.5]  # mean subtracted from pixels in 0..1; one value or one p
 _C.MODEL.STD = [0.5]  # standard deviation to divide by; one value or one per channel; mask channel: 1 if omitted
 
 _C.LOSS = EasyDict()
-_C.LOSS.CRITERIA = ["triplet"]  # triplet, cross_entropy, soft_targets (votes), scn, ran, wasserstein, valence_arousal
+_C.LOSS.CRITERIA = ["triplet"]  # triplet, hellinger (votes), cross_entropy, soft_targets (votes), wasserstein, scn,
+# ran, valence_arousal
 _C.LOSS.WEIGHTS = [1.0]  # loss weight of each of CRITERIA
+_C.LOSS.EXTRA_WEIGHT = 1.0  # loss weight of the cross-entropy of each of DATA.EXTRA_LABELS
 _C.LOSS.CLASS_WEIGHTS = "none"  # cross_entropy: none, balanced (inverse class frequency) or sqrt (its square root)
 _C.LOSS.LABEL_SMOOTHING = 0.0  # cross_entropy: label smoothing; 0.1 in arXiv:1512.00567
 _C.LOSS.OHEM_RATIO = 1.0  # cross_entropy: online hard example mining, fraction of the batch kept; arXiv:1604.03540
@@ -109,7 +117,7 @@ _C.SOLVER.WARMUP_FACTOR = 0.1  # factor on BASE_LR at the start of the warm-up
 _C.SOLVER.CLIP_VALUE = 0.0  # clip each gradient element to ± this; 0 = off
 _C.SOLVER.CLIP_NORM = 0.0  # clip the gradient's global L2 norm to this; 0 = off
 _C.SOLVER.BN_L1 = 0.0  # L1 penalty on the batch-norm scales that fecnet prune ranks; 1e-4 in arXiv:1708.06519; 0 = off
-_C.SOLVER.EMA_DECAY = 0.0  # decay per iteration of the weights' moving average, which is then evaluated; 0 = off
+_C.SOLVER.EMA_DECAY = 0.0  # decay per iteration t, at most t / (t + 9), of the weights' average, which is evaluated
 _C.SOLVER.PRECISION = "auto"  # fp32, bf16, fp16 or auto (bf16 where the hardware is fast at it); evaluation is fp32
 _C.SOLVER.CHANNELS_LAST = True  # channels-last memory format of images and weights
 _C.SOLVER.SYNC_BN = False  # batch-norm statistics over all GPUs (SyncBatchNorm); GPU only

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fecnet.config import defaults
 
-_LINE = re.compile(r"_C\.(?P<key>[A-Z0-9_.]+) = (?P<value>.+?)  # (?P<text>.+)$")
+_KEY = re.compile(r"^_C\.(?P<key>[A-Z0-9_.]+) = (?P<value>.+?)  # (?P<text>.+(?:\n# .+)*)$", re.MULTILINE)
 
 
 def config_page() -> str:
@@ -30,8 +30,7 @@ def config_page() -> str:
 
 
 def config_rows() -> list[tuple[str, str, str]]:
-    """Key, default as written, and comment of each line of ``defaults.py`` that sets a key."""
+    """Key, default as written, and comment, which may go on below, of each line of ``defaults.py`` that sets a key."""
     assert defaults.__file__ is not None
     source = Path(defaults.__file__).read_text(encoding="utf-8")
-    found = (_LINE.match(line) for line in source.splitlines())
-    return [(match["key"], match["value"], match["text"]) for match in found if match]
+    return [(match["key"], match["value"], match["text"].replace("\n# ", " ")) for match in _KEY.finditer(source)]

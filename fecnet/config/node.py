@@ -130,6 +130,8 @@ _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "DATA.FOLD": (lambda value: value >= 0, "0 = none, or more"),
     "DATA.NUM_FOLDS": (lambda value: value >= 2, "2 or more"),
     "DATA.FOLD_SEED": (lambda value: value >= 0, "0 or more"),
+    "DATA.EXTRA_LABELS": (lambda value: all(isinstance(item, str) for item in value), "names of label sets"),
+    "LOSS.EXTRA_WEIGHT": (lambda value: value >= 0, "0 or more"),
     "DATA.INPUT_SIZE": (lambda value: value >= 8, "8 or more pixels"),
     "MODEL.LAYER_CHANNELS": (
         lambda value: all(type(item) is int and item > 0 for item in value),

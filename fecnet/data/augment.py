@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fecnet.data.mixing import mix_images
 from fecnet.data.randomness import uniforms
 from fecnet.structures import Batch
 from fecnet.utils.errors import ConfigError
@@ -227,7 +228,7 @@ class Augment:
             raise ConfigError(f"random_erase_area: {self.random_erase_area}; allowed: 0 < smallest <= largest <= 1")
 
     def __call__(self, batch: Batch, iteration: int) -> Batch:
-        """The batch with float32 images in 0..1, shape (N, C, S, S); does not synchronise with the device.
+        """The batch with float32 images in 0..1, mixed where it says so; does not synchronise with the device.
 
         Args:
             batch: images uint8, shape (U, C, H, W).
@@ -243,6 +244,8 @@ class Augment:
         if self.brightness or self.contrast or self.saturation or self.noise:
             colour_NCSS.clamp_(0, 1)
         self._fill_box(colour_NCSS, uniform)
+        if batch.mix is not None:
+            image_NCSS = mix_images(image_NCSS, batch.mix)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         return batch.with_images(image_NCSS.contiguous(memory_format=layout))
 

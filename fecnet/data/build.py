@@ -10,11 +10,13 @@ import numpy as np
 import torch
 
 from fecnet.data.augment import Augment
+from fecnet.data.extra_labels import check_apart, check_extra_labels
 from fecnet.data.faces import place_faces
 from fecnet.data.folds import FoldRule
 from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.label_splits import LabelSplits
 from fecnet.data.loader import LabelledLoader, TripletLoader, vote_weights
+from fecnet.data.mixing import OTHER_SEED, Mixer
 from fecnet.data.packed import PackedDataset
 from fecnet.data.samplers import ClassSampler, RoundSampler, TripletSampler
 from fecnet.data.views import View, center, flip, ten_crop
@@ -64,7 +66,7 @@ def build_loader(
         raise ConfigError(
             f"DATA.TRIPLET_GROUP_SIZE: {group_size}, but batches are made of labelled faces; allowed here: 1"
         )
-    shared = {
+    shared: dict[str, Any] = {
         "labels": labels,
         "accumulate": cfg.SOLVER.GRAD_ACCUM_STEPS,
         "rank": rank,
@@ -78,8 +80,12 @@ def build_loader(
     if not triplets:
         assert labels is not None
         place_M = np.flatnonzero(labels.class_M >= 0) if cfg.DATA.BALANCE_CLASSES else np.arange(len(labels))
-        labelled = ClassSampler(labels.class_M[place_M], **batches, balance=cfg.DATA.BALANCE_CLASSES)
-        return LabelledLoader(faces(), labels.rows_M[place_M], labelled, **shared)
+        class_M, row_M, balance = labels.class_M[place_M], labels.rows_M[place_M], cfg.DATA.BALANCE_CLASSES
+        labelled = ClassSampler(class_M, **batches, balance=balance)
+        if _mixes(cfg):
+            others = ClassSampler(class_M, **batches | {"seed": cfg.SEED + OTHER_SEED}, balance=balance)
+            shared["mixer"] = _build_mixer(cfg, lambda iteration: row_M[others.rows(iteration)])
+        return LabelledLoader(faces(), row_M, labelled, **shared)
     table = dataset.triplets(cfg.DATA.TRAIN_SPLIT)
     if cfg.DATA.WEIGHT_BY_AGREEMENT and not table.votes_T3.any():
         raise ConfigError(
@@ -98,11 +104,32 @@ def build_loader(
     if labels is not None and cfg.SOLVER.LABELLED_BATCH_SIZE:
         size = {"num_items": len(labels), "batch_size": cfg.SOLVER.LABELLED_BATCH_SIZE}
         joining = RoundSampler([labels.rows_M], **size, seed=cfg.SEED)
+        if _mixes(cfg):
+            shared["mixer"] = _build_mixer(cfg, RoundSampler([labels.rows_M], **size, seed=cfg.SEED + OTHER_SEED).rows)
+    elif _mixes(cfg):
+        raise ConfigError(
+            f"AUGMENT.MIXUP: {cfg.AUGMENT.MIXUP}, CUTMIX: {cfg.AUGMENT.CUTMIX}, but no labelled faces join triplets; "
+            "allowed here: 0, or joint training with SOLVER.LABELLED_BATCH_SIZE above 0"
+        )
     return TripletLoader(faces(), table, sampler, weight_T=weight_T, labelled=joining, **shared)
 
 
-def build_label_splits(cfg: Any, dataset: PackedDataset) -> LabelSplits:
-    """The label tables of ``cfg.DATA.LABELS`` by split.
+def _mixes(cfg: Any) -> bool:
+    return bool(cfg.AUGMENT.MIXUP or cfg.AUGMENT.CUTMIX)
+
+
+def _build_mixer(cfg: Any, partners: Callable[[int], np.ndarray]) -> Mixer:
+    alphas = {"mixup": cfg.AUGMENT.MIXUP, "cutmix": cfg.AUGMENT.CUTMIX}
+    return Mixer(partners, **alphas, input_size=cfg.DATA.INPUT_SIZE, seed=cfg.SEED)
+
+
+def build_label_splits(cfg: Any, dataset: PackedDataset, label_set: str = "") -> LabelSplits:
+    """The label tables of a label set by split.
+
+    Args:
+        cfg: the whole settings.
+        dataset: the packed data set.
+        label_set: one of ``cfg.DATA.EXTRA_LABELS``; empty for ``cfg.DATA.LABELS``.
 
     Raises:
         UserError: no label set is given, or no such fold.
@@ -113,12 +140,29 @@ def build_label_splits(cfg: Any, dataset: PackedDataset) -> LabelSplits:
         raise ConfigError(f"DATA.LABELS: empty, but LOSS.CRITERIA needs labels; {dataset.path} has: {there}")
     return LabelSplits(
         dataset,
-        cfg.DATA.LABELS,
+        label_set or cfg.DATA.LABELS,
         train_split=cfg.DATA.TRAIN_SPLIT,
         hold_out=cfg.DATA.HOLD_OUT,
         fold=cfg.DATA.FOLD,
         folds=build_fold_rule(cfg),
     )
+
+
+def build_extra_splits(cfg: Any, dataset: PackedDataset) -> dict[str, LabelSplits]:
+    """The label tables of each of ``cfg.DATA.EXTRA_LABELS`` by split.
+
+    Raises:
+        UserError: a name is given twice, there is no such set, or parts of the training split are held out.
+    """
+    names = list(cfg.DATA.EXTRA_LABELS)
+    check_extra_labels(cfg.DATA.LABELS, names)
+    for key in ("HOLD_OUT", "FOLD") if names else ():
+        if cfg.DATA[key]:
+            raise ConfigError(
+                f"DATA.{key}: {cfg.DATA[key]}, but the label sets of DATA.EXTRA_LABELS {names} would each be divided "
+                "in another way; allowed with them: 0"
+            )
+    return {name: build_label_splits(cfg, dataset, name) for name in names}
 
 
 def build_fold_rule(cfg: Any) -> FoldRule:
@@ -127,7 +171,7 @@ def build_fold_rule(cfg: Any) -> FoldRule:
 
 
 def build_labels(cfg: Any, dataset: PackedDataset, targets: Sequence[str]) -> LabelOverlay:
-    """The labels trained on; every class must have a face.
+    """The labels trained on, with those of ``cfg.DATA.EXTRA_LABELS``; every class must have a face.
 
     Args:
         cfg: the whole settings.
@@ -135,20 +179,28 @@ def build_labels(cfg: Any, dataset: PackedDataset, targets: Sequence[str]) -> La
         targets: that the criteria read: ``label``, ``distribution``, ``valence_arousal``.
 
     Raises:
-        UserError: no such labels in the data set, or a class without a face.
+        UserError: no such labels in the data set, a class without a face, or a face that one label set trains on and
+            another one evaluates.
     """
+    extra = {name: splits.table(cfg.DATA.TRAIN_SPLIT) for name, splits in build_extra_splits(cfg, dataset).items()}
+    if extra:
+        evaluated = (*cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS)
+        check_apart(dataset, [cfg.DATA.LABELS, *extra], cfg.DATA.TRAIN_SPLIT, evaluated)
     table = build_label_splits(cfg, dataset).table(cfg.DATA.TRAIN_SPLIT, min_share=cfg.DATA.TRAIN_MIN_VOTE_SHARE)
     try:
-        labels = LabelOverlay(table, len(dataset.faces_NHWC), targets)
+        labels = LabelOverlay(table, len(dataset.faces_NHWC), targets, extra)
     except DataError as error:
         place = f"{dataset.path}: label set '{cfg.DATA.LABELS}', split '{cfg.DATA.TRAIN_SPLIT}'"
         raise DataError(f"{place}: {error}") from error
-    empty = [name for name, count in zip(labels.classes, labels.counts_K, strict=True) if not count]
-    if empty and set(targets) != {"valence_arousal"}:
-        raise DataError(
-            f"{dataset.path}: label set '{cfg.DATA.LABELS}', split '{cfg.DATA.TRAIN_SPLIT}': no training face for the "
-            f"class '{empty[0]}' ({len(empty)} of {len(labels.classes)} classes); allowed: one or more of each"
-        )
+    counts = {} if set(targets) == {"valence_arousal"} else {cfg.DATA.LABELS: labels.counts_K}
+    for label_set, counts_K in {**counts, **labels.extra_counts}.items():
+        classes = dataset.classes(label_set)
+        empty = [name for name, count in zip(classes, counts_K, strict=True) if not count]
+        if empty:
+            raise DataError(
+                f"{dataset.path}: label set '{label_set}', split '{cfg.DATA.TRAIN_SPLIT}': no training face for the "
+                f"class '{empty[0]}' ({len(empty)} of {len(classes)} classes); allowed: one or more of each"
+            )
     return labels
 
 
@@ -200,7 +252,7 @@ def build_augment(cfg: Any, channels: list[str]) -> Augment:
             crop=cfg.DATA.CROP,
             mask_channel="mask" in channels,
             channels_last=cfg.SOLVER.CHANNELS_LAST,
-            **{key.lower(): value for key, value in cfg.AUGMENT.items()},
+            **{key.lower(): value for key, value in cfg.AUGMENT.items() if key not in ("MIXUP", "CUTMIX")},
         )
     except ConfigError as error:
         raise ConfigError(f"AUGMENT, {error}") from error

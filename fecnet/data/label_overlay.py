@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fecnet.data.extra_labels import check_unique, join_faces, labels_of_faces
 from fecnet.data.labels import LabelTable
-from fecnet.structures import Relabels
+from fecnet.structures import Relabels, of_label_set
 from fecnet.utils.errors import DataError
 
 _PREPARED_BY = {"distribution": "fecnet prepare ferplus", "valence_arousal": "fecnet prepare affectnet"}
@@ -37,29 +38,40 @@ class LabelOverlay:
         num_faces: rows of ``faces.npy``.
         targets: which of ``label``, ``distribution``, ``valence_arousal`` are trained on; faces without any of them
             are left out.
+        extra: tables of further label sets by name, whose labels are the targets ``label_<set>``; or None.
 
     Attributes:
         classes: K names in label order.
         rows_M: faces that have a target, rows of ``faces.npy``, int64.
         class_M: class of each: its label, else the class with most votes, else -1; as in the files.
         counts_K: faces of each class, or the sum of their vote shares where distributions are trained on.
+        extra_counts: faces of each class by name of a further label set.
 
     Raises:
         DataError: a face occurs twice in the table, or the table lacks a target.
     """
 
-    def __init__(self, table: LabelTable, num_faces: int, targets: Sequence[str] = ("label",)) -> None:
+    def __init__(
+        self,
+        table: LabelTable,
+        num_faces: int,
+        targets: Sequence[str] = ("label",),
+        extra: Mapping[str, LabelTable] | None = None,
+    ) -> None:
+        extra = extra or {}
+        table = join_faces(table, extra.values())
+        of_extra = {name: labels_of_faces(part, num_faces)[table.faces_M] for name, part in extra.items()}
         for name in targets:
             if _column(table, name) is None:
                 raise DataError(f"the labels have no '{name}'; sets that have: {_PREPARED_BY[name]}")
-        present_M = np.any([_present(table, name) for name in targets], axis=0)
+        present = [*(_present(table, name) for name in targets), *(label_M >= 0 for label_M in of_extra.values())]
+        present_M = np.any(present, axis=0)
         self.classes = table.classes
         self.rows_M = table.faces_M[present_M].astype(np.int64)
-        if len(np.unique(self.rows_M)) < len(self.rows_M):
-            twice = int(np.bincount(self.rows_M).argmax())
-            raise DataError(f"face {twice} occurs twice in the labels; allowed: once")
+        check_unique(self.rows_M)
         names = tuple(dict.fromkeys(("label", *targets)))
         columns = {name: _column(table, name) for name in names}
+        columns |= {of_label_set("label", name): label_M for name, label_M in of_extra.items()}
         # One additional row of absent values, for faces without a label.
         self._column = {name: _with_absent(column[present_M]) for name, column in columns.items() if column is not None}
         self._place = torch.full((num_faces,), len(self.rows_M))
@@ -67,6 +79,10 @@ class LabelOverlay:
         self._of_file = {name: column.clone() for name, column in self._column.items()}
         self.class_M = _classes(self._of_file["label"][:-1].numpy(), self._column.get("distribution"))
         self.counts_K = self._counts()
+        self.extra_counts = {
+            name: np.bincount(label_M[label_M >= 0], minlength=len(extra[name].classes))
+            for name, label_M in of_extra.items()
+        }
 
     def __len__(self) -> int:
         return len(self.rows_M)
@@ -79,6 +95,19 @@ class LabelOverlay:
         """
         place_N = self._place[row_N]
         return {name: column.index_select(0, place_N) for name, column in self._column.items()}
+
+    def mix_distribution(self, predicted_MK: np.ndarray, share: float) -> None:
+        """Replace a share of each distribution by a prediction, and the whole where a face has no votes.
+
+        Args:
+            predicted_MK: probabilities, in the order of ``rows_M``.
+            share: of the prediction, 0..1.
+        """
+        predicted = torch.from_numpy(predicted_MK.astype(np.float32))
+        votes = self._of_file["distribution"][:-1]
+        mixed = torch.where(votes.isnan(), predicted, torch.lerp(votes, predicted, share))
+        self._of_file["distribution"][:-1] = mixed
+        self._column["distribution"][:-1] = mixed
 
     def change(self, relabels: Relabels) -> Changed:
         """Change labels, except where a class would be left without a face.

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from fecnet.data.faces import Faces
 from fecnet.data.label_overlay import LabelOverlay
+from fecnet.data.mixing import Mixer, Pairs
 from fecnet.data.packed import TripletTable
 from fecnet.data.samplers import ClassSampler, RoundSampler, TripletSampler, share
-from fecnet.structures import Batch, Triplets
+from fecnet.structures import Batch, Mix, Triplets
 from fecnet.utils.errors import ConfigError
 from fecnet.utils.phase import phase
 
@@ -44,6 +45,7 @@ class _Pending(NamedTuple):
     items: np.ndarray
     row_U: Tensor
     image_N: Tensor | None
+    pairs: Pairs | None
     take_images: Callable[[], Tensor]
 
 
@@ -63,6 +65,7 @@ class FaceLoader:
         items: their name in error messages.
         faces_per_item: number of faces per item.
         labels: targets of the faces, or None.
+        mixer: mixes the labelled faces with partners, or None.
         accumulate: micro-batches per iteration.
         rank: this process.
         world_size: number of processes; each takes a contiguous share of the global batch.
@@ -83,6 +86,7 @@ class FaceLoader:
         items: str,
         faces_per_item: int,
         labels: LabelOverlay | None = None,
+        mixer: Mixer | None = None,
         accumulate: int = 1,
         rank: int = 0,
         world_size: int = 1,
@@ -97,8 +101,10 @@ class FaceLoader:
         self.smallest_batch = smallest_share // num_micro * faces_per_item
         self._faces = faces
         self._labels = labels
+        self._mixer = mixer
         self._shares = partial(_micro_shares, world_size=world_size, rank=rank, num_micro=num_micro)
         self._micro = self._shares(sampler.batch_size)
+        self._labelled_parts = self._micro  # which of the global batch's labelled faces are in each micro-batch
         self._position_N = [
             torch.arange(faces_per_item * part.start, faces_per_item * part.stop) for part in self._micro
         ]
@@ -137,8 +143,15 @@ class FaceLoader:
         for number, part in enumerate(self._micro):
             items = items_of_batch[part]
             row_U, image_N = self._faces_of(iteration, number, items)
-            pending.append(_Pending(items, row_U, image_N, self._faces.begin(row_U, ahead)))
+            pairs = None if self._mixer is None else self._pairs(self._mixer, iteration, number)
+            fetched = row_U if pairs is None else torch.cat((row_U, pairs.row_L))
+            pending.append(_Pending(items, row_U, image_N, pairs, self._faces.begin(fetched, ahead)))
         return pending
+
+    def _pairs(self, mixer: Mixer, iteration: int, number: int) -> Pairs:
+        """The partners of the labelled faces of the ``number``-th micro-batch, its last samples."""
+        part, position_N = self._labelled_parts[number], self._position_N[number]
+        return mixer.pairs(iteration, part, position_N[len(position_N) - (part.stop - part.start) :])
 
     def _finish(self, number: int, pending: _Pending) -> Batch:
         """The batch with its current targets: labels may change between iterations."""
@@ -151,7 +164,21 @@ class FaceLoader:
         )
         if self._labels is not None:
             batch = replace(batch, targets=self._labels.targets(batch.row_N))
+            if pending.pairs is not None:
+                batch = replace(batch, mix=_mix(pending.pairs, batch.row_N, self._labels))
         return batch.pinned() if self._pin else batch
+
+
+def _mix(pairs: Pairs, row_N: Tensor, labels: LabelOverlay) -> Mix:
+    """The pairs with the current targets of the partners."""
+    unmixed = len(row_N) - len(pairs.row_L)
+    return Mix(
+        pairs.key_L,
+        pairs.blend_L2,
+        pairs.box_L4,
+        torch.cat((torch.ones(unmixed), pairs.share_L)),
+        labels.targets(torch.cat((row_N[:unmixed], pairs.row_L))),
+    )
 
 
 class TripletLoader(FaceLoader):
@@ -183,18 +210,24 @@ class TripletLoader(FaceLoader):
         self._fixed = [(torch.arange(3 * size).view(-1, 3), torch.ones(size)) for size in sizes]
         self._labelled = labelled
         if labelled is not None:
-            self._joining = self._shares(labelled.batch_size)
+            self._labelled_parts = self._shares(labelled.batch_size)
             behind = 3 * sampler.batch_size
             self._position_N = [
                 torch.cat((position_N, torch.arange(behind + part.start, behind + part.stop)))
-                for position_N, part in zip(self._position_N, self._joining, strict=True)
+                for position_N, part in zip(self._position_N, self._labelled_parts, strict=True)
             ]
 
     def _faces_of(self, iteration: int, number: int, items: np.ndarray) -> tuple[Tensor, Tensor]:
         row_N = self._table.faces_T3[items].reshape(-1)
+        joining_L = np.zeros(0, np.int64)
         if self._labelled is not None:
-            row_N = np.concatenate((row_N, self._labelled.rows(iteration)[self._joining[number]]))
+            joining_L = self._labelled.rows(iteration)[self._labelled_parts[number]]
+        if self._mixer is None:
+            row_N = np.concatenate((row_N, joining_L))
         row_U, image_N = np.unique(row_N, return_inverse=True)
+        if self._mixer is not None:  # images of their own, so that those of the triplets are not mixed
+            image_N = np.concatenate((image_N, np.arange(len(joining_L)) + len(row_U)))
+            row_U = np.concatenate((row_U, joining_L))
         return torch.from_numpy(row_U.astype(np.int64)), torch.from_numpy(image_N)
 
     def _triplets_of(self, number: int, items: np.ndarray) -> Triplets:

@@ -30,6 +30,7 @@ class Sources:
 
     Attributes:
         paths: the sources as given.
+        every: of a video, every so many frames.
         repeated: photos, sets and videos passed over since they came before; counted while pieces are made.
         passed_over: files in folders that are not images by their suffix, counted while pieces are made.
         without_decoder: suffixes of images in folders that nothing installed decodes; counted likewise.
@@ -42,7 +43,7 @@ class Sources:
     def __init__(self, paths: Iterable[str | Path], *, every: int = 1, once: bool = False) -> None:
         if every < 1:
             raise UserError(f"every: {every}; allowed: 1 or more")
-        self._every, self._once = every, once
+        self.every, self._once = every, once
         self.paths = [Path(path) for path in paths]
         self._packed = {path: PackedDataset(path) for path in self.paths if (path / "dataset.json").is_file()}
         for path in self.paths:
@@ -87,7 +88,7 @@ class Sources:
                 yield PackedPiece(dataset, rows, prefix)
         elif is_video(path) and not path.is_dir():
             if self._is_new(str(path)):
-                yield VideoPiece(path, self._every, prefix)
+                yield VideoPiece(path, self.every, prefix)
         else:
             yield from self._listed_pieces(path, prefix)
 
@@ -166,7 +167,7 @@ class Sources:
             files = (file for file in files if self._is_new(file[0]))
             if video:
                 for name, place in files:
-                    yield VideoPiece(Path(name), self._every, prefix, place)
+                    yield VideoPiece(Path(name), self.every, prefix, place)
             else:
                 while some := tuple(itertools.islice(files, PIECE)):
                     yield PhotoPiece(some, prefix)

@@ -15,11 +15,13 @@ from fecnet.data.build import build_views
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.exported_files import META
 from fecnet.encoder.face_maker import FaceMaker
+from fecnet.encoder.face_net import FaceNet
 from fecnet.encoder.onnx_net import OnnxNet
 from fecnet.encoder.saved_net import check_square, open_saved_net
 from fecnet.engine.description import CheckpointInfo, parse_info
 from fecnet.engine.predict import Net
 from fecnet.faces.recipe import FaceRecipe
+from fecnet.nets.shipped import shown_name
 from fecnet.utils.env import choose_device
 from fecnet.utils.errors import CheckpointError, ConfigError, UserError
 from fecnet.utils.files import hash_file
@@ -65,7 +67,7 @@ class OpenedNet(NamedTuple):
     """An opened net with its description.
 
     Attributes:
-        name: its path.
+        name: its path, or the name of a shipped net.
         file: the file with its weights.
         info: its description.
         net: maps images to outputs.
@@ -104,13 +106,18 @@ def build_encoder(
         try_turns=try_turns,
     )
     inside = info.export is not None and info.export.raw
-    return Encoder(
+    net = FaceNet(
         opened.net,
-        maker,
         views=[_channels_last] if inside else build_views(cfg, preprocessing.height, preprocessing.width),
         device=opened.device,
         batch_size=batch_size or cfg.EVAL.BATCH_SIZE,
+        face_shape=maker.shape,
+    )
+    return Encoder(
+        net,
+        maker,
         classes=info.classes,
+        label_sets=info.label_sets,
         name=opened.name,
         identity=_identity(opened.file, {**to_json(preprocessing), "views": cfg.EVAL.TTA}),
     )
@@ -119,7 +126,7 @@ def build_encoder(
 def _open_checkpoint(path: str | Path, checkpoint: str, device: str) -> OpenedNet:
     where = choose_device(device)
     folder, info, _, net = open_saved_net(path, checkpoint)
-    return OpenedNet(str(folder), folder / "model.safetensors", info, net.to(where), where)
+    return OpenedNet(shown_name(folder), folder / "model.safetensors", info, net.to(where), where)
 
 
 def _open_onnx(path: Path, device: str) -> OpenedNet:

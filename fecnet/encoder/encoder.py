@@ -5,70 +5,22 @@ Shape suffixes: N pictures, D embedding dimensions, F features, K classes; H, W,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
-from itertools import zip_longest
-from typing import Literal, NamedTuple, overload
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, overload
 
 import numpy as np
 import torch
 
 from fecnet.data.packed import PackedDataset
-from fecnet.encoder.face_maker import FaceMaker, PhotoFace, Picture
-from fecnet.encoder.pictures import OK, Item, Items, each_item
-from fecnet.engine.predict import Net, View, predict_batch
-from fecnet.faces.extract import Box
+from fecnet.encoder.face_maker import FaceMaker, PhotoFace
+from fecnet.encoder.face_net import FaceNet
+from fecnet.encoder.pictures import OK, STATUS, Boxes, Item, Items, each_item, paired
+from fecnet.encoder.results import Classified, Encoded, FaceResult, face_results, probabilities
 from fecnet.faces.which import Which, check_which
-from fecnet.structures import odd_faces, opposite_distances
+from fecnet.structures import odd_faces, of_label_set, opposite_distances
 from fecnet.utils.errors import UserError
-
-# Faces from which on a CPU's kernels, seen with torch 2.15, give a face the same bits in batches of any size.
-_STEADY = 16
-
-Boxes = Iterable[Box | None]
-
-
-class Encoded(NamedTuple):
-    """The outputs for some pictures: a row for each, or with ``faces="all"`` for each face.
-
-    A picture without a face has one row too.
-
-    Attributes:
-        outputs: each output of the net by name, float32, shape (N, …); rows of NaN where there is no face.
-        status: ``ok`` or another key of ``fecnet.encoder.pictures.STATUS`` for each row.
-        picture_N: place of each row's picture among those given, int64, from 0.
-        box_N4: where the detector saw the face, float32: x1, y1, x2, y2 in pixels of the picture; may reach beyond it.
-            NaN where nothing was detected.
-        score_N: of the detector, float32, 0..1; NaN likewise.
-        landmarks_N52: eyes, nose tip and mouth corners from the image's left, float32, pixels; NaN likewise.
-    """
-
-    outputs: dict[str, np.ndarray]
-    status: list[str]
-    picture_N: np.ndarray
-    box_N4: np.ndarray
-    score_N: np.ndarray
-    landmarks_N52: np.ndarray
-
-
-class Classified(NamedTuple):
-    """The predicted classes of some pictures; rows as in ``Encoded``.
-
-    Attributes:
-        names: the most probable class of each, None where there is no face.
-        probability_NK: of each class in the order of ``Encoder.classes``, float32; rows of NaN where there is no face.
-        status: as in ``Encoded``.
-        picture_N: as in ``Encoded``.
-        box_N4: as in ``Encoded``.
-        score_N: as in ``Encoded``.
-    """
-
-    names: list[str | None]
-    probability_NK: np.ndarray
-    status: list[str]
-    picture_N: np.ndarray
-    box_N4: np.ndarray
-    score_N: np.ndarray
+from fecnet.utils.lookup import lookup
 
 
 class Encoder:
@@ -98,17 +50,16 @@ class Encoder:
     All methods may be called from several threads at once. Batches are computed in float32.
 
     Args:
-        model: the net: a module in evaluation mode, or an exported one.
+        net: computes the outputs of faces.
         maker: converts pictures to faces.
-        views: each maps stored faces, uint8 (n, C, H, W), to an input of the net; outputs are averaged over views.
-        device: where the model is.
-        batch_size: faces per forward pass, and the most that ``stream`` holds.
         classes: names in the order of the logits; empty for a net without.
         name: the checkpoint, for errors.
         identity: a hash of the weights and the preprocessing.
+        label_sets: see the attribute; None where the net has ``classes`` alone.
 
     Attributes:
         classes: names in the order of the logits; empty for a net without.
+        label_sets: names of the classes by label set; the first has ``classes``, each further one logits of its own.
         batch_size: faces per forward pass.
         face_shape: of a stored face: height, width, channels.
         channels: their names in order.
@@ -120,22 +71,19 @@ class Encoder:
 
     def __init__(
         self,
-        model: Net,
+        net: FaceNet,
         maker: FaceMaker,
         *,
-        views: Sequence[View],
-        device: torch.device,
-        batch_size: int,
         classes: Sequence[str],
         name: str,
         identity: str,
+        label_sets: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise UserError(f"batch_size: {batch_size}; allowed: 1 or more")
-        self.model, self.views, self.device = model, views, device
-        self._maker = maker
-        self.batch_size, self.classes, self.name = batch_size, tuple(classes), name
+        self.net, self._maker = net, maker
+        self.device, self.batch_size = net.device, net.batch_size
+        self.classes, self.name = tuple(classes), name
         self.face_shape, self.channels, self.identity = maker.shape, maker.channels, identity
+        self.label_sets = {name: tuple(names) for name, names in (label_sets or {}).items()}
         self.detector_device, self.tries_turns = maker.detector_device, maker.tries_turns
 
     @overload
@@ -183,26 +131,31 @@ class Encoder:
         found = self._gathered("feature", items, faces, boxes)
         return (found.outputs["feature"], found.status) if return_status else found.outputs["feature"]
 
-    def classify(self, items: Items, *, faces: Which = "auto", boxes: Boxes | None = None) -> Classified:
+    def classify(
+        self, items: Items, *, faces: Which = "auto", boxes: Boxes | None = None, label_set: str = ""
+    ) -> Classified:
         """The expression of each picture.
 
         Args:
             items: see ``embed``.
             faces: see ``embed``.
             boxes: see ``embed``.
+            label_set: one of ``label_sets``; empty for the first.
 
         Raises:
-            UserError: the net has no classes; else as ``embed``.
+            UserError: the net has no classes, or not of this label set; else as ``embed``.
         """
-        found = self._gathered("logits", items, faces, boxes)
-        probability_NK = probabilities(found.outputs["logits"])
+        classes = lookup(self.label_sets, label_set, key="label_set") if label_set else self.classes
+        output = of_label_set("logits", "" if label_set == next(iter(self.label_sets), "") else label_set)
+        found = self._gathered(output, items, faces, boxes)
+        probability_NK = probabilities(found.outputs[output])
         names = [
-            self.classes[int(row_K.argmax())] if status == OK else None
+            classes[int(row_K.argmax())] if status == OK else None
             for row_K, status in zip(probability_NK, found.status, strict=True)
         ]
         return Classified(names, probability_NK, *found[1:5])
 
-    def distance(self, a: Item, b: Item, *, faces: Which = "auto") -> float:
+    def distance(self, a: Item, b: Item, *, faces: Which = "auto", boxes: Boxes | None = None) -> float:
         """Dissimilarity of two expressions: squared Euclidean distance of the embeddings, as in training, 0 to 4.
 
         NaN where one of them has no face.
@@ -211,14 +164,17 @@ class Encoder:
             a: a picture.
             b: another.
             faces: see ``embed``; not ``all``.
+            boxes: of the face in each of the two; see ``embed``.
 
         Raises:
             UserError: not one picture each; else as ``embed``.
         """
-        first_D, second_D = self._one_each((a, b), faces)
+        first_D, second_D = self._one_each((a, b), faces, boxes)
         return float(np.square(first_D - second_D).sum())
 
-    def odd_one_out(self, a: Item, b: Item, c: Item, *, faces: Which = "auto") -> int | None:
+    def odd_one_out(
+        self, a: Item, b: Item, c: Item, *, faces: Which = "auto", boxes: Boxes | None = None
+    ) -> int | None:
         """The odd one out of three expressions.
 
         Args:
@@ -226,6 +182,7 @@ class Encoder:
             b: another.
             c: another.
             faces: see ``embed``; not ``all``.
+            boxes: of the face in each of the three; see ``embed``.
 
         Returns:
             0, 1 or 2: the one outside the closest pair. None if one has no face, or two pairs are equally close.
@@ -233,7 +190,7 @@ class Encoder:
         Raises:
             UserError: not one picture each; else as ``embed``.
         """
-        emb_3D = self._one_each((a, b, c), faces)
+        emb_3D = self._one_each((a, b, c), faces, boxes)
         odd = int(odd_faces(opposite_distances(torch.from_numpy(emb_3D)[None])))
         return odd if odd >= 0 else None
 
@@ -253,7 +210,28 @@ class Encoder:
         Raises:
             UserError: as ``embed``.
         """
-        return list(self._maker.make(_paired(items, boxes), faces=faces))
+        return list(self._maker.make(paired(items, boxes), faces=faces))
+
+    def analyze(self, picture: Item, *, faces: Which = "all") -> list[FaceResult]:
+        """Every face of a picture with all that the net predicts, best score first; empty where there is none.
+
+        Args:
+            picture: one picture, see the class.
+            faces: see the class.
+
+        Raises:
+            UserError: not one picture, or one that cannot be read; else as ``embed``.
+        """
+        if len(items := list(each_item(picture))) != 1:
+            raise UserError(f"analyze: {len(items)} pictures; expected one")
+        found = self.find_faces(items, faces=faces)
+        if not found[0].has_place and (status := found[0].status) != OK:
+            if status == "no_face":
+                return []
+            what = picture if isinstance(picture, str | Path) else "picture"
+            raise UserError(f"{what}: {status}: {STATUS[status]}")
+        parts = self.net.encoded(found, steady=True)
+        return [result for part in parts for result in face_results(part, self.classes)]
 
     def encode(
         self, items: Items, *, faces: Which = "auto", boxes: Boxes | None = None, steady: bool = True
@@ -269,7 +247,7 @@ class Encoder:
         Raises:
             UserError: as ``embed``.
         """
-        return self._joined(list(self.stream(items, faces=faces, boxes=boxes, steady=steady)))
+        return self.net.joined(list(self.stream(items, faces=faces, boxes=boxes, steady=steady)))
 
     def stream(
         self, items: Items, *, faces: Which = "auto", boxes: Boxes | None = None, steady: bool = True
@@ -288,65 +266,12 @@ class Encoder:
         """
         check_which(faces)
         if boxes is None and faces in ("auto", "whole") and isinstance(items, np.ndarray) and self._are_stored(items):
-            for first in range(0, len(items), self.batch_size):  # no conversion needed
-                some = np.ascontiguousarray(items[first : first + self.batch_size])
-                nothing = np.full((len(some), 14), np.nan, np.float32)
-                found = (nothing[:, :4], nothing[:, 0], nothing[:, 4:].reshape(-1, 5, 2))
-                place_N = np.arange(first, first + len(some))
-                yield Encoded(self._forward(some, steady), [OK] * len(some), place_N, *found)
-            return
-        held: list[PhotoFace] = []
-        for face in self._maker.make(_paired(items, boxes), faces=faces):
-            held.append(face)
-            if len(held) == self.batch_size:
-                yield self._encoded(held, steady)
-                held = []
-        if held:
-            yield self._encoded(held, steady)
+            return self.net.encoded_stored(items, steady=steady)
+        return self.net.encoded(self._maker.make(paired(items, boxes), faces=faces), steady=steady)
 
     def _are_stored(self, items: np.ndarray) -> bool:
         """Whether an array holds faces in the format of a packed set."""
         return items.dtype == np.uint8 and items.shape[1:] == self.face_shape
-
-    def _encoded(self, faces: Sequence[PhotoFace], steady: bool = True) -> Encoded:
-        """One batch through the net; rows of NaN where there is no face."""
-        images = [face.image_SSC for face in faces if face.image_SSC is not None]
-        there_N = np.array([face.image_SSC is not None for face in faces], bool)
-        found = self._forward(np.stack(images), steady) if images else {}
-        outputs = {}
-        for name, shape in self._shapes.items():
-            outputs[name] = np.full((len(faces), *shape), np.nan, np.float32)
-            if images:
-                outputs[name][there_N] = found[name]
-        return Encoded(
-            outputs,
-            [face.status for face in faces],
-            np.array([face.picture for face in faces], np.int64),
-            np.array([face.box_4 for face in faces], np.float32).reshape(-1, 4),
-            np.array([face.score for face in faces], np.float32),
-            np.array([face.landmarks_52 for face in faces], np.float32).reshape(-1, 5, 2),
-        )
-
-    def _joined(self, parts: Sequence[Encoded]) -> Encoded:
-        parts = parts or [self._encoded([])]
-        outputs = {name: np.concatenate([part.outputs[name] for part in parts]) for name in parts[0].outputs}
-        columns = (np.concatenate(column) for column in list(zip(*parts, strict=True))[2:])
-        return Encoded(outputs, [status for part in parts for status in part.status], *columns)
-
-    def _forward(self, faces_NHWC: np.ndarray, steady: bool = False) -> dict[str, np.ndarray]:
-        num = len(faces_NHWC)
-        if steady:
-            full = self.batch_size if self.device.type == "cuda" else min(self.batch_size, _STEADY)
-            faces_NHWC = np.concatenate([faces_NHWC, np.repeat(faces_NHWC[:1], max(0, full - num), axis=0)])
-        outputs = predict_batch(self.model, faces_NHWC, views=self.views, device=self.device)
-        return {name: value[:num].numpy() for name, value in outputs.items()}
-
-    @cached_property
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each output for one face."""
-        return {
-            name: value.shape[1:] for name, value in self._forward(np.zeros((1, *self.face_shape), np.uint8)).items()
-        }
 
     def check_detector(self) -> None:
         """Raise UserError unless faces can be found in photos: the detector is there, and the one of training."""
@@ -363,40 +288,27 @@ class Encoder:
     def dims(self, name: str) -> int:
         """Dimension of an output for one face, such as D of ``embedding``; see ``check_output``."""
         self.check_output(name)
-        return int(np.prod(self._shapes[name]))
+        return int(np.prod(self.net.shapes[name]))
+
+    def has_output(self, name: str) -> bool:
+        """Whether the net has this output, see ``check_output``."""
+        return name in self.net.shapes
 
     def check_output(self, name: str) -> None:
         """Raise UserError unless the net has this output: ``embedding``, ``feature``, ``logits`` or another."""
-        if name not in self._shapes:
-            raise UserError(f"{self.name}: the net has no '{name}'; it has: {', '.join(sorted(self._shapes))}")
+        if name not in self.net.shapes:
+            raise UserError(f"{self.name}: the net has no '{name}'; it has: {', '.join(sorted(self.net.shapes))}")
 
     def _gathered(self, output: str, items: Items, faces: Which, boxes: Boxes | None) -> Encoded:
         """``encode`` of one output."""
         self.check_output(output)
         parts = self.stream(items, faces=faces, boxes=boxes)
-        return self._joined([part._replace(outputs={output: part.outputs[output]}) for part in parts])
+        return self.net.joined([part._replace(outputs={output: part.outputs[output]}) for part in parts])
 
-    def _one_each(self, items: Sequence[Item], faces: Which) -> np.ndarray:
+    def _one_each(self, items: Sequence[Item], faces: Which, boxes: Boxes | None) -> np.ndarray:
         """The embedding of each, shape (len(items), D)."""
         check_which(faces, ("auto", "largest", "whole"))
-        emb_ND = self.embed(items, faces=faces)
+        emb_ND = self.embed(items, faces=faces, boxes=boxes)
         if len(emb_ND) != len(items):
             raise UserError(f"{len(emb_ND)} pictures; expected {len(items)}, one in each argument")
         return emb_ND
-
-
-def probabilities(logits_NK: np.ndarray) -> np.ndarray:
-    """Probability of each class, float32, shape (N, K)."""
-    return torch.from_numpy(logits_NK).softmax(dim=1).numpy()
-
-
-def _paired(items: Items, boxes: Boxes | None) -> Iterator[Picture]:
-    """Each picture with its box."""
-    if boxes is None:
-        yield from ((item, None) for item in each_item(items))
-        return
-    missing = object()
-    for item, box in zip_longest(each_item(items), boxes, fillvalue=missing):
-        if item is missing or box is missing:
-            raise UserError("boxes: not as many as pictures; expected one each, or None in its place")
-        yield item, box  # type: ignore[misc]

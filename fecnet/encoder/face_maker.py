@@ -60,6 +60,11 @@ class PhotoFace(NamedTuple):
     score: float = float("nan")
     landmarks_52: np.ndarray = np.full((5, 2), np.nan, np.float32)
 
+    @property
+    def has_place(self) -> bool:
+        """Whether something was detected, be there an image of it or not."""
+        return not bool(np.isnan(self.box_4).any())
+
 
 class _Opened(NamedTuple):
     """A picture that is not a face yet."""

@@ -6,6 +6,7 @@ Shape suffixes: N pictures, H, W, C height, width and channels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from fecnet.faces import decode, extract
 from fecnet.faces.decode import Photo, read_photo, to_rgb
+from fecnet.faces.extract import Box
 from fecnet.utils.errors import UserError
 
 OK = "ok"
@@ -29,6 +31,7 @@ STATUS = {
 
 Item = str | Path | bytes | BinaryIO | np.ndarray | Tensor
 Items = Item | Iterable[Item]
+Boxes = Iterable[Box | None]  # one for each picture
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -55,6 +58,22 @@ def each_item(items: Items) -> Iterator[Item]:
     else:
         allowed = "a path, an open file, bytes, a numpy array, a torch tensor, or several"
         raise UserError(f"picture: {type(items).__name__}; allowed: {allowed}")
+
+
+def paired(items: Items, boxes: Boxes | None) -> Iterator[tuple[Item, Box | None]]:
+    """Each picture with its box.
+
+    Raises:
+        UserError: not as many boxes as pictures; else as ``each_item``.
+    """
+    if boxes is None:
+        yield from ((item, None) for item in each_item(items))
+        return
+    missing = object()
+    for item, box in zip_longest(each_item(items), boxes, fillvalue=missing):
+        if item is missing or box is missing:
+            raise UserError("boxes: not as many as pictures; expected one each, or None in its place")
+        yield item, box  # type: ignore[misc]
 
 
 def _content(read: object, name: object) -> bytes:

@@ -51,7 +51,7 @@ def open_saved_net(path: str | Path, checkpoint: str = "best") -> SavedNet:
 
 def build_saved_net(cfg: Frozen, info: CheckpointInfo) -> ExpressionNet:
     """A net by ``cfg`` for the images and classes that ``info`` names, untrained, in evaluation mode."""
-    return build_model(cfg, len(info.preprocessing.channels), len(info.classes)).eval()
+    return build_model(cfg, len(info.preprocessing.channels), len(info.classes), info.extra_sizes).eval()
 
 
 def check_square(info: CheckpointInfo) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fecnet.engine.description import INFO_FILE, CheckpointInfo, parse_info
+from fecnet.nets.shipped import is_name, is_shipped, results_folder, shipped_net
 from fecnet.utils.errors import CheckpointError
 
 
@@ -25,15 +26,18 @@ def read_pointer(path: Path) -> int | None:
 
 
 def find_checkpoint(path: str | Path, checkpoint: str) -> Path:
-    """The checkpoint folder that a run folder or a checkpoint folder refers to.
+    """The checkpoint folder that a run folder, a checkpoint folder or the name of a shipped net refers to.
 
     Args:
-        path: ``result/<run>`` or ``result/<run>/checkpoints/<iteration>``.
+        path: ``result/<run>``, ``result/<run>/checkpoints/<iteration>`` or, where nothing is called so, a name such as
+            ``fecnet-base``.
         checkpoint: ``last`` or ``best`` (``last`` where there is no best), for a run folder.
 
     Raises:
-        CheckpointError: there is no checkpoint.
+        CheckpointError: there is no checkpoint, or a shipped net is damaged.
     """
+    if is_name(path):
+        return shipped_net(str(path))
     path = Path(path).resolve() if str(path) == "." else Path(path)
     if (path / INFO_FILE).is_file():
         return path
@@ -58,7 +62,12 @@ def run_of(checkpoint: Path) -> Path:
 
 
 def containing_folder(checkpoint: Path) -> Path:
-    """The run folder of a checkpoint, or the checkpoint folder itself where it is not inside a run."""
+    """The run folder of a checkpoint, or the checkpoint folder itself where it is not inside a run.
+
+    Of a shipped net a folder among the runs, which need not be there: nothing is written into the package.
+    """
+    if is_shipped(checkpoint):
+        return results_folder(checkpoint)
     return run_of(checkpoint) if checkpoint.resolve().parent.name == "checkpoints" else checkpoint
 
 

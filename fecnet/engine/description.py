@@ -147,6 +147,7 @@ class CheckpointInfo:
         seconds: training time so far.
         pruned: what was removed, for a net that was pruned and not trained since.
         export: of an exported net.
+        extra_classes: likewise ``classes`` of each of ``DATA.EXTRA_LABELS`` by name; None where there are none.
         origin: file that this was read from, for error messages.
     """
 
@@ -167,7 +168,18 @@ class CheckpointInfo:
     seconds: float
     pruned: dict[str, Any] | None = None
     export: Export | None = None
+    extra_classes: dict[str, list[str]] | None = None
     origin: str = field(default="", compare=False, metadata=NOT_JSON)
+
+    @property
+    def label_sets(self) -> dict[str, list[str]]:
+        """The classes by name of the label set, those of ``DATA.LABELS`` first; empty where there are none."""
+        return {self.config["DATA"]["LABELS"]: self.classes, **(self.extra_classes or {})} if self.classes else {}
+
+    @property
+    def extra_sizes(self) -> dict[str, int]:
+        """Number of classes of each of ``DATA.EXTRA_LABELS``, in order."""
+        return {name: len(classes) for name, classes in (self.extra_classes or {}).items()}
 
     @property
     def place(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from fecnet.engine.predict import View, predict
 from fecnet.evaluation.affect import AffectAccuracy, affect_accuracy
 from fecnet.evaluation.classification import ClassAccuracy, class_accuracy
 from fecnet.evaluation.triplet_accuracy import TripletAccuracy, triplet_accuracy
-from fecnet.structures import Outputs
+from fecnet.structures import Outputs, of_label_set
 from fecnet.utils.errors import UserError
 
 TripletArrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # faces_T3, odd_T, type_T
@@ -88,16 +88,18 @@ class ClassMetric:
     Args:
         splits: faces and labels of each split, by name.
         classes: names in label order.
+        label_set: one of ``DATA.EXTRA_LABELS``; empty for ``DATA.LABELS``.
 
     Attributes:
+        output: name of the logits.
         splits: names of the splits.
         rows: faces of all splits, int64, sorted.
         classes: names in label order.
+        label_set: as given.
     """
 
-    output = "logits"
-
-    def __init__(self, splits: Mapping[str, LabelArrays], classes: Sequence[str]) -> None:
+    def __init__(self, splits: Mapping[str, LabelArrays], classes: Sequence[str], label_set: str = "") -> None:
+        self.output, self.label_set = of_label_set("logits", label_set), label_set
         self._splits = splits
         self.splits = list(splits)
         self.classes = tuple(classes)
@@ -182,6 +184,30 @@ def _check_finite(name: str, found_NX: Tensor, rows_N: np.ndarray, splits: Mappi
         )
 
 
+class OfLabelSet:
+    """The result of one of ``DATA.EXTRA_LABELS`` on one split, under names that tell the set.
+
+    Args:
+        label_set: name of the set.
+        accuracy: the result.
+    """
+
+    def __init__(self, label_set: str, accuracy: ClassAccuracy) -> None:
+        self._label_set, self._accuracy = label_set, accuracy
+
+    def metrics(self) -> dict[str, float | None]:
+        """Metrics in % by name, such as ``accuracy_fer``."""
+        return {of_label_set(name, self._label_set): value for name, value in self._accuracy.metrics().items()}
+
+    def warning(self) -> str:
+        """That of the result."""
+        return self._accuracy.warning()
+
+    def to_dict(self) -> dict[str, Any]:
+        """All results under one name, such as ``classes_fer``, for JSON."""
+        return {of_label_set("classes", self._label_set): self._accuracy.to_dict()}
+
+
 class CombinedResult:
     """Results of several metrics on one split, under distinct names."""
 
@@ -259,7 +285,15 @@ class Evaluator:
             UserError: an output is not finite.
         """
         outputs = self.predict(model)
-        measured = [metric.measure(self.part(outputs, metric)) for metric in self.metrics]
+        measured = [_named(metric, metric.measure(self.part(outputs, metric))) for metric in self.metrics]
         if len(measured) == 1:
             return dict(measured[0])
         return {split: CombinedResult([found[split] for found in measured]) for split in self.metrics[0].splits}
+
+
+def _named(metric: Metric, found: Mapping[str, SplitResult]) -> Mapping[str, SplitResult]:
+    """Results of each split, of a further label set under its own names."""
+    label_set = metric.label_set if isinstance(metric, ClassMetric) else ""
+    if not label_set:
+        return found
+    return {split: OfLabelSet(label_set, cast(ClassAccuracy, result)) for split, result in found.items()}

@@ -72,8 +72,8 @@ class Average(Protocol):
 
     model: nn.Module
 
-    def update(self, model: nn.Module) -> None:
-        """Update the average with the current weights."""
+    def update(self, model: nn.Module, iteration: int) -> None:
+        """Update the average with the weights after ``iteration``, counted from 1."""
 
 
 class Measure(NamedTuple):
@@ -288,7 +288,7 @@ class Stepper:
             self._apply_rules()
             self._guard.step(self._optimizer)
         if self._average is not None:
-            self._average.update(self.model)
+            self._average.update(self.model, iteration)
 
     def _apply_rules(self) -> None:
         for rule in self._rules:

@@ -19,6 +19,12 @@ def can_plot() -> bool:
     return find_spec("matplotlib") is not None
 
 
+def require_matplotlib() -> None:
+    """Raise UserError unless matplotlib is installed."""
+    if not can_plot():
+        raise UserError(f"plots {INSTALL}")
+
+
 def new_figure(width: float, height: float, **layout: Any) -> tuple[Any, Any]:
     """A figure without a window (Agg backend), and its axes.
 
@@ -30,10 +36,9 @@ def new_figure(width: float, height: float, **layout: Any) -> tuple[Any, Any]:
     Raises:
         UserError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError(f"plots {INSTALL}") from error
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
     return figure, figure.subplots(**layout)
 

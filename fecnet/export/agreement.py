@@ -88,9 +88,11 @@ def prediction_agreement(ours: Arrays, theirs: Arrays, faces_T3: np.ndarray) -> 
     if "embedding" in ours:
         odd_T, other_T = (_odd(each["embedding"], faces_T3) for each in (ours, theirs))
         found["triplets"] = SamePredictions(int((odd_T == other_T).sum()), len(faces_T3))
-    if "logits" in ours:
-        class_N, other_N = (each["logits"].argmax(1) for each in (ours, theirs))
-        found["classes"] = SamePredictions(int((class_N == other_N).sum()), len(class_N))
+    for output in ours:
+        if output.startswith("logits"):
+            class_N, other_N = (each[output].argmax(1) for each in (ours, theirs))
+            name = f"classes{output.removeprefix('logits')}"
+            found[name] = SamePredictions(int((class_N == other_N).sum()), len(class_N))
     return found
 
 

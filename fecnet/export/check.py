@@ -10,6 +10,7 @@ from fecnet.encoder.encoder import Encoder
 from fecnet.engine.evaluator import Evaluator
 from fecnet.export.agreement import Agreement, Arrays, largest_differences, prediction_agreement, timed_outputs
 from fecnet.export.faces import CheckFaces
+from fecnet.structures import of_label_set
 from fecnet.utils.errors import UserError
 
 TOLERANCE = 1e-5  # largest difference of the predictions of a float32 file: the outputs in _METRICS
@@ -50,11 +51,18 @@ def _percent(evaluator: Evaluator | None, outputs: Arrays) -> dict[str, float]:
     for metric in evaluator.metrics if evaluator else ():
         part = evaluator.part({metric.output: torch.from_numpy(outputs[metric.output])}, metric)  # type: ignore[union-attr]
         (measured,) = metric.measure(part).values()
-        name = _METRICS[metric.output]
-        value = measured.metrics()[name]
+        output, label_set = _of_output(metric.output)
+        value = measured.metrics()[_METRICS[output]]
         if value is not None:
-            found["triplets ALL" if name == "ALL" else name] = value
+            name = "triplets ALL" if output == "embedding" else of_label_set(_METRICS[output], label_set)
+            found[name] = value
     return found
+
+
+def _of_output(name: str) -> tuple[str, str]:
+    """The name of an output without its label set, and the set: ``logits_fer`` are logits."""
+    found, _, label_set = name.partition("_")
+    return (found, label_set) if found == "logits" else (name, "")
 
 
 def check_tolerances(agreement: Agreement, target: Path) -> None:
@@ -65,7 +73,7 @@ def check_tolerances(agreement: Agreement, target: Path) -> None:
     """
     text = agreement.text().replace("\n", "; ")
     for name, difference in agreement.differences.items():
-        allowed = TOLERANCE if name in _METRICS else TOLERANCE_INSIDE
+        allowed = TOLERANCE if _of_output(name)[0] in _METRICS else TOLERANCE_INSIDE
         if not difference <= allowed:
             raise UserError(f"{target}: not written: '{name}' differs from the net's by more than {allowed:g}: {text}")
     if any(same.percent < MIN_AGREEMENT for same in agreement.same.values()):

@@ -18,7 +18,7 @@ from fecnet.encoder.encoder import Encoder
 from fecnet.engine.checkpoint import containing_folder, find_checkpoint, load_info
 from fecnet.engine.description import Export
 from fecnet.export.agreement import Agreement
-from fecnet.export.bundle import is_bundle_alone, make_bundle
+from fecnet.export.bundle import is_bundle_alone, make_bundle, make_half
 from fecnet.export.check import check_tolerances, compare
 from fecnet.export.faces import calibration_faces, choose_faces
 from fecnet.export.graph import Save, Source
@@ -38,15 +38,17 @@ class _Format(NamedTuple):
     make: Callable[[Source], Save]
     ending: str  # suffix of its file; empty = a folder
     name: str  # default name, appended to that of the run
-    exact: bool  # computes in float32
+    exact: bool  # has the weights in float32
+    calibrated: bool = False  # on training faces
     open: Callable[[Path], Encoder] = partial(load_encoder, device="cpu")  # opens what was just written
 
 
 FORMATS = {
     "bundle": _Format(make_bundle, "", "-bundle", True),
+    "half": _Format(make_half, "", "-half", False),
     "onnx": _Format(make_onnx, ".onnx", ".onnx", True),
-    "torch": _Format(make_program, ".pt2", ".pt2", True, open_program),
-    "int8": _Format(make_int8, ".onnx", "-int8.onnx", False),
+    "torch": _Format(make_program, ".pt2", ".pt2", True, open=open_program),
+    "int8": _Format(make_int8, ".onnx", "-int8.onnx", False, calibrated=True),
 }
 
 
@@ -104,13 +106,13 @@ def export_run(
     encoder = load_encoder(folder, device="cpu")
     faces = choose_faces(cfg, encoder, info, check)
     source = Source(
-        cast(nn.Module, encoder.model),
-        encoder.views,
+        cast(nn.Module, encoder.net.model),
+        encoder.net.views,
         encoder.face_shape,
         raw,
         str(folder),
         folder,
-        None if form.exact else calibration_faces(cfg, encoder, calibrate),
+        calibration_faces(cfg, encoder, calibrate) if form.calibrated else None,
     )
     save = form.make(source)
     made = Export(

@@ -128,6 +128,6 @@ def calibration_faces(cfg: Frozen, encoder: Encoder, calibrate: str) -> np.ndarr
         rows = np.arange(len(dataset.faces_NHWC))
     else:
         task = find_task(cfg, dataset)
-        rows = build_trained_rows(cfg, dataset, task.targets, triplets=task.has_triplets)
+        rows = build_trained_rows(cfg, dataset, task.targets, triplets=task.triplets)
     places = np.linspace(0, len(rows) - 1, min(len(rows), _CALIBRATION)).astype(int)
     return dataset.faces_NHWC[rows[places]]

@@ -8,6 +8,7 @@ from typing import Any
 
 from fecnet.engine.description import CheckpointInfo, Export
 from fecnet.evaluation.coverage import format_coverage
+from fecnet.structures import of_label_set
 
 _OUTPUTS = {
     "embedding": "an embedding of facial expressions: unit vectors, close where annotators see similar expressions",
@@ -33,6 +34,8 @@ def _lines(info: CheckpointInfo, export: Export) -> Iterator[str]:
     yield f"{_OUTPUTS[info.kind].capitalize()}. Trained with fecnet; iteration {info.iteration}.\n"
     if info.classes:
         yield f"Classes in the order of the logits: {', '.join(info.classes)}.\n"
+    for name, classes in (info.extra_classes or {}).items():
+        yield f"Classes of label set {name}, in the order of its logits: {', '.join(classes)}.\n"
     yield f"Net: `{model.BACKBONE}`, neck `{model.NECK}`, head `{model.HEAD}`.\n"
     yield "## Use\n"
     yield '```python\nimport fecnet\n\nencoder = fecnet.load("THIS_FOLDER")\n```\n'
@@ -65,6 +68,9 @@ def _measured(info: CheckpointInfo) -> Iterator[str]:
             yield from (f"| {split} | triplets {row} | {_percent(cell)} |" for row, cell in rows.items())
         if "accuracy" in figures:
             yield f"| {split} | classes | {figures['accuracy']:.1f} | {sum(figures['total'])} |"
+        for name in info.extra_classes or {}:
+            extra = figures[of_label_set("classes", name)]
+            yield f"| {split} | classes of {name} | {extra['accuracy']:.1f} | {sum(extra['total'])} |"
     selection = info.accuracy.selection
     how = f"Selected by {selection.figure} of {selection.split}" if selection else "Not selected by any metric"
     yield f"\n{how}. Metrics on a split that selected the checkpoint are biased upwards.\n"

@@ -8,7 +8,7 @@ from typing import Any
 from easydict import EasyDict
 
 from fecnet.config.node import flatten
-from fecnet.modeling.backbone.registry import BACKBONES
+from fecnet.modeling.backbone.registry import BACKBONES, find_backbone
 from fecnet.modeling.head.registry import HEADS
 from fecnet.modeling.models import ExpressionNet
 from fecnet.modeling.neck.registry import NECKS
@@ -18,13 +18,16 @@ from fecnet.utils.errors import ConfigError
 from fecnet.utils.lookup import lookup
 
 
-def build_model(cfg: EasyDict, in_channels: int, num_classes: int = 0) -> ExpressionNet:
+def build_model(
+    cfg: EasyDict, in_channels: int, num_classes: int = 0, extra_classes: Mapping[str, int] | None = None
+) -> ExpressionNet:
     """The net that ``cfg.MODEL`` describes, untrained, in training mode, on the CPU.
 
     Args:
         cfg: the whole settings; reads ``MODEL``, and ``DATA.INPUT_SIZE`` for a backbone of fixed input size.
         in_channels: channels of the data: 1 grey, 2 grey and mask, 3 colour, 4 colour and mask.
         num_classes: number of classes; 0 for an embedding only.
+        extra_classes: number of classes by name of further label sets, in order; or None.
 
     Raises:
         UserError: an unknown name, a value that is out of range or not used by this net, or a classification head with
@@ -39,13 +42,30 @@ def build_model(cfg: EasyDict, in_channels: int, num_classes: int = 0) -> Expres
     of_head = {"num_classes": num_classes} if "logits" in head_entry.outputs else {}
     if of_head and num_classes < 2:
         raise ConfigError(f"MODEL.HEAD: '{model.HEAD}' with {num_classes} classes; DATA.LABELS must give two or more")
-    head = head_entry.build(in_channels=neck.out_channels, **head_entry.keywords(settings), **of_head)
+    extra = _extra_classes(model.HEAD, head_entry, extra_classes)
+    head = head_entry.build(in_channels=neck.out_channels, **head_entry.keywords(settings), **of_head, **extra)
     std = per_channel(model.STD, in_channels, mask=1.0, key="MODEL.STD")
     if min(std) <= 0:
         raise ConfigError(f"MODEL.STD: {list(model.STD)}; every value must be above 0")
     mean = per_channel(model.MEAN, in_channels, mask=0.0, key="MODEL.MEAN")
     net = RegionNet if head_entry.sees_regions else ExpressionNet
     return net(backbone, neck, head, mean=mean, std=std, freeze_backbone=model.FREEZE_BACKBONE)
+
+
+def _extra_classes(name: str, head: HeadEntry, extra_classes: Mapping[str, int] | None) -> dict[str, Mapping[str, int]]:
+    """The argument ``extra_classes`` of the head, where there are any."""
+    if not extra_classes:
+        return {}
+    if not head.takes_extra:
+        able = ", ".join(name for name, entry in HEADS.items() if entry.takes_extra)
+        raise ConfigError(
+            f"DATA.EXTRA_LABELS: {list(extra_classes)}, but MODEL.HEAD '{name}' gives classes of one label set at "
+            f"most; allowed here: none, or a head of: {able}"
+        )
+    few = [f"'{label_set}' has {num}" for label_set, num in extra_classes.items() if num < 2]
+    if few:
+        raise ConfigError(f"DATA.EXTRA_LABELS: the number of classes of {few[0]}; allowed: two or more")
+    return {"extra_classes": extra_classes}
 
 
 def default_widths(cfg: EasyDict) -> tuple[list[int], list[int]]:
@@ -64,7 +84,7 @@ def default_widths(cfg: EasyDict) -> tuple[list[int], list[int]]:
 
 def _chosen(model: EasyDict) -> tuple[BackboneEntry, NeckEntry, HeadEntry]:
     return (
-        lookup(BACKBONES, model.BACKBONE, key="MODEL.BACKBONE"),
+        find_backbone(model.BACKBONE),
         lookup(NECKS, model.NECK, key="MODEL.NECK"),
         lookup(HEADS, model.HEAD, key="MODEL.HEAD"),
     )
@@ -94,7 +114,7 @@ def _check(model: EasyDict, settings: Mapping[str, Any]) -> None:
     check_used(
         settings,
         [
-            Choice("MODEL.BACKBONE", BACKBONES, [model.BACKBONE]),
+            Choice("MODEL.BACKBONE", {**BACKBONES, model.BACKBONE: find_backbone(model.BACKBONE)}, [model.BACKBONE]),
             Choice("MODEL.NECK", NECKS, [model.NECK]),
             Choice("MODEL.HEAD", HEADS, [model.HEAD]),
         ],

@@ -63,7 +63,7 @@ class ExpressionNet(nn.Module):
         Args:
             image_NCHW: uint8, or float in 0..1, shape (N, C, H, W).
         """
-        image = self._normalise(image_NCHW)
+        image = self.normalise(image_NCHW)
         if self.freeze_backbone:
             with torch.no_grad():
                 map_NCHW = self.backbone(image)
@@ -88,7 +88,8 @@ class ExpressionNet(nn.Module):
         of_neck = prefix_spans(self.neck.readers, "neck.") or of_head
         return connect(backbone, of_neck) + connect(neck, of_head)
 
-    def _normalise(self, image_NCHW: Tensor) -> Tensor:
+    def normalise(self, image_NCHW: Tensor) -> Tensor:
+        """What the backbone gets of images, uint8, or float in 0..1, shape (N, C, H, W)."""
         image = to_unit_range(image_NCHW, self.mean.dtype)
         mean, std = (_along_rows(value_1C11, image) for value_1C11 in (self.mean, self.std))
         return (image - mean).div_(std)

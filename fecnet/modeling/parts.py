@@ -84,10 +84,12 @@ class HeadEntry(Part):
     Attributes:
         outputs: names of its outputs besides ``feature``.
         sees_regions: the net applies it to six regions of each face (``RegionNet``).
+        takes_extra: ``build`` also takes ``extra_classes``, the number of classes of each of ``DATA.EXTRA_LABELS``.
     """
 
     outputs: Set[str]
     sees_regions: bool = False
+    takes_extra: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,11 +104,13 @@ class CriterionEntry(Part):
             another one.
         outputs: outputs of the net that it reads.
         trains_classes: it trains the logits that it reads to predict the classes.
+        mixes: it takes mixed faces (``Batch.mix``), or reads none of the labels.
     """
 
     reads: tuple[str, ...] = ()
     outputs: Set[str]
     trains_classes: bool = False
+    mixes: bool = False
 
 
 P = TypeVar("P", bound=Part)

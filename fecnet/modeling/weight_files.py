@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from fecnet.modeling import dlib_file
 from fecnet.modeling.plain_pickle import LeftOut, load_plain, refusal
 from fecnet.utils.errors import UserError
 
@@ -19,7 +20,8 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
     """The named tensors of each mapping that has some, by the keys that lead to it, joined by dots; outer ones first.
 
     Args:
-        path: ``.safetensors``, or a file of ``torch.save`` with any further content beside the tensors.
+        path: ``.safetensors``; a file of ``torch.save`` with any further content beside the tensors; or dlib's
+            ``dlib_face_recognition_resnet_model_v1.dat``.
 
     Raises:
         UserError: no such file; damaged; refused, since its tensors are inside objects of classes that would have to
@@ -29,6 +31,8 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
         raise UserError(f"{path}: a folder; allowed: a file of weights, such as the model.safetensors of a checkpoint")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    if path.suffix == dlib_file.SUFFIX:
+        return {"": dlib_file.read_dlib_resnet(path)}
     content = _load_safetensors(path) if path.suffix == ".safetensors" else load_plain(path)
     found = {}
     for keys, part in _parts(content):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,7 +60,8 @@ class AnswerTable:
 
     def __init__(self, path: Path, allow_absolute: bool, progress: bool) -> None:
         self._path, self._allow_absolute, self._progress = path, allow_absolute, progress
-        self._paths: dict[str, str] = {}
+        self._paths: dict[str, str] = {}  # caches of what occurs in many rows
+        self._named: dict[tuple[str, int], Set[int]] = {}
         self._separator = list_separator(path)
         header = next((fields for _, _, fields in self._lines(progress=False)), [])
         names = [column_name(name) for name in header]
@@ -120,12 +121,11 @@ class AnswerTable:
                 raise DataError(f"{self._path}: line {line}: {fault}") from None
 
     def _row(self, line: int, text: str, fields: list[str], base: int) -> AnswerRow:
-        columns = self.columns
-        faces = tuple(self._face(written) for written in self._texts(fields))
-        assert len(faces) == 3
-        if len(set(faces)) < 3:
+        columns, written = self.columns, self._texts(fields)
+        first, second, third = faces = (self._face(written[0]), self._face(written[1]), self._face(written[2]))
+        if first in (second, third) or second == third:
             raise RowFault(f"faces {', '.join(faces)}; allowed: three different ones")
-        odd = self._odd(fields, faces, base)
+        odd = self._odd(fields, written, faces, base)
         votes = None
         if columns.votes:
             votes = read_votes(fields, columns.votes)
@@ -152,23 +152,27 @@ class AnswerTable:
             self._paths[written] = listed_path(written, self._allow_absolute)
         return self._paths[written]
 
-    def _odd(self, fields: list[str], faces: Sequence[str], base: int) -> int | None:
+    def _odd(self, fields: list[str], written: Sequence[str], faces: Sequence[str], base: int) -> int | None:
         """The odd face, 0..2: by its name, its column, or its number; None where the field is empty."""
         text = "" if self.columns.odd is None else _field(fields, self.columns.odd)
         if not text:
             return None
-        number = whole_number(text)
-        written, path = self._texts(fields), self._path_of(text)
-        named = {place for place in range(3) if text == written[place] or path == faces[place]}
-        column = {place for place in range(3) if column_name(text) in (self.columns.places[place], _LETTERS[place])}
-        numbered = set() if number is None else {number - base} & {0, 1, 2}
-        found = named | column | numbered
+        path, found = self._path_of(text), self._places(text, base)
+        found = found | {place for place in range(3) if text == written[place] or path == faces[place]}
         if not found:
             by_number = f"{base}..{base + 2}"
             raise RowFault(f"odd {text!r} is none of {', '.join(faces)}; allowed: one of them, a, b, c or {by_number}")
         if len(found) > 1:
             raise RowFault(f"odd {text!r} may be {' or '.join(faces[place] for place in sorted(found))}; allowed: one")
-        return found.pop()
+        return next(iter(found))
+
+    def _places(self, text: str, base: int) -> Set[int]:
+        """The faces that a text names by their column or number."""
+        if (text, base) not in self._named:
+            name, number = column_name(text), whole_number(text)
+            column = {place for place in range(3) if name in (self.columns.places[place], _LETTERS[place])}
+            self._named[text, base] = column | (set() if number is None else {number - base} & {0, 1, 2})
+        return self._named[text, base]
 
     def _kind(self, fields: list[str]) -> int:
         if self.columns.kind is None:

@@ -14,6 +14,7 @@ from typing import Any
 from fecnet.prepare.annotations import read_annotations
 from fecnet.prepare.extraction import Extraction
 from fecnet.prepare.packing import Faces, Locate, TripletPacking
+from fecnet.prepare.people import Shares
 from fecnet.prepare.rater_answers import read_answers
 from fecnet.prepare.triplet_lists import read_lists
 from fecnet.prepare.triplet_rows import Annotations, check_usable
@@ -138,6 +139,8 @@ def prepare_triplets(
     *,
     extraction: Extraction | None = None,
     allow_absolute: bool = False,
+    hold_out_subjects: Shares | None = None,
+    seed: int = 0,
     workers: int = 0,
     overwrite: bool = False,
     progress: bool = True,
@@ -150,6 +153,8 @@ def prepare_triplets(
         path: the folder to create.
         extraction: see ``prepare_list``.
         allow_absolute: see ``prepare_list``.
+        hold_out_subjects: share of the people for each split but train, see ``parse_shares``; None: as the table says.
+        seed: another one holds other people out.
         workers: see ``prepare_fec``.
         overwrite: see ``prepare_fec``.
         progress: see ``prepare_fec``.
@@ -163,7 +168,9 @@ def prepare_triplets(
     locate = _locate_below(pictures)
 
     def read(files: Mapping[str, Path]) -> dict[str, Annotations]:
-        return read_answers(files["answers"], allow_absolute=allow_absolute, progress=progress)
+        shares = hold_out_subjects
+        table, how = files["answers"], {"allow_absolute": allow_absolute, "progress": progress}
+        return read_answers(table, hold_out_subjects=shares, seed=seed, **how)
 
     how: dict[str, Any] = {"workers": workers, "overwrite": overwrite, "progress": progress}
     packing = TripletPacking(Path(path), read, extraction or Extraction(detector=""), **how)

@@ -14,6 +14,10 @@ from fecnet.utils.errors import DataError
 
 TRAIN = "train"
 OPTION = "--hold-out-subjects"
+HELP = (
+    "shares of the people whose faces become the splits val and test, such as 0.1,0.15; one number is that of test; "
+    "all others are train. "
+)
 _PARTS = ("val", "test")  # of two shares; one share is the last
 _ALLOWED = "a share for test, or one for val and one for test, each above 0, together below 1, such as 0.1,0.15"
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fecnet.prepare.answer_rows import AnswerRow, AnswerTable
+from fecnet.prepare.people import OPTION, TRAIN, Shares, describe_split, people_of, split_people
 from fecnet.prepare.text_rows import Tally
 from fecnet.prepare.triplet_rows import MAX_VOTES, Annotations, TripletRows, check_usable
 from fecnet.utils.errors import DataError
@@ -23,7 +24,17 @@ ANSWER_REASONS = (
 )
 
 
-def read_answers(path: Path, *, allow_absolute: bool = False, progress: bool = True) -> dict[str, Annotations]:
+ACROSS = "across_splits"  # its people are of several splits of --hold-out-subjects
+
+
+def read_answers(
+    path: Path,
+    *,
+    allow_absolute: bool = False,
+    hold_out_subjects: Shares | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> dict[str, Annotations]:
     """Read a table with a header, columns in any order.
 
     With ``a,b,c,odd,rater`` a row is an answer: the odd one by the name of its face, by its column, or by 1..3 (0..2
@@ -34,19 +45,25 @@ def read_answers(path: Path, *, allow_absolute: bool = False, progress: bool = T
     Args:
         path: the table; names of faces are paths relative to a folder that the caller knows.
         allow_absolute: keep absolute paths.
+        hold_out_subjects: share of the people for each split but train; None: the splits of the table.
+        seed: another one holds other people out.
         progress: show a progress bar.
 
     Returns:
         Triplets by split, in order of first appearance, with every answer; annotators are numbered over all splits.
 
     Raises:
-        DataError: a column lacks or occurs twice; a row that cannot be, which is named; no row that can be used.
+        DataError: a column lacks or occurs twice; a row that cannot be, which is named; no row that can be used; people
+            are to be held out, but there are splits already or no subjects, or a split is left without a triplet.
     """
     table = AnswerTable(path, allow_absolute, progress)
     base = table.label_base()
     triplets = _Triplets(path)
     for row in table.rows(base):
         triplets.add(row)
+    triplets.say_strangers()
+    if hold_out_subjects is not None:
+        triplets.hold_out(hold_out_subjects, seed)
     return triplets.finish()
 
 
@@ -62,6 +79,11 @@ class _Triplet:
     odd: int | None = None  # by a column beside the votes
     raters: list[str] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the table that it was put together from."""
+        return len(self.answers) or 1
 
     def result(self) -> int | None:
         """The odd face, 0..2; None for a tie."""
@@ -90,7 +112,7 @@ class _Triplets:
         Raises:
             DataError: it contradicts itself or an earlier row.
         """
-        tally = self._tallies.setdefault(row.split, Tally(ANSWER_REASONS))
+        tally = self._tallies.get(row.split) or self._tallies.setdefault(row.split, Tally(ANSWER_REASONS))
         tally.num_read += 1
         self._add_subjects(row)
         if not any(row.votes) if row.votes is not None else row.odd is None:
@@ -135,6 +157,52 @@ class _Triplets:
     def _fault(self, row: AnswerRow, what: str) -> DataError:
         return DataError(f"{self._path}: line {row.line}: {what}")
 
+    def say_strangers(self) -> None:
+        """Log how many faces have no subject, where others have."""
+        faces = {face for triplet in self._triplets.values() for face in triplet.faces}
+        if self._subjects and (unknown := len(faces - self._subjects.keys())):
+            logger.info("%s: %d of %d faces without a subject: strangers to all", self._path, unknown, len(faces))
+
+    def hold_out(self, shares: Shares, seed: int) -> None:
+        """Divide the people, and with them the triplets; drop those whose people are of several splits.
+
+        Raises:
+            DataError: there are splits already or no subjects, or a split is left without a person or a triplet.
+        """
+        if given := sorted({triplet.split for triplet in self._triplets.values()} - {TRAIN}):
+            raise DataError(
+                f"{self._path}: {OPTION}, but there are splits already: {', '.join(given)}; allowed: a table without "
+                "the column, or its own splits without the option"
+            )
+        if not self._subjects:
+            raise DataError(
+                f"{self._path}: {OPTION}, but no subjects are known; allowed: subject_a, subject_b, subject_c"
+            )
+        faces = list(dict.fromkeys(face for triplet in self._triplets.values() for face in triplet.faces))
+        people = people_of([self._subjects.get(face, "") for face in faces], faces)
+        splits = split_people(people, shares, seed=seed, origin=self._path)
+        logger.info("%s: held out by subject, seed %d: %s", self._path, seed, describe_split(people, splits, "faces"))
+        split_of = {face: splits[person] for face, person in zip(faces, people, strict=True)}
+        tallies = {split: Tally((*ANSWER_REASONS, ACROSS)) for split in (TRAIN, *shares)}
+        tallies[TRAIN].add(self._tallies.pop(TRAIN))
+        for key, triplet in list(self._triplets.items()):
+            found = {split_of[face] for face in triplet.faces}
+            if len(found) > 1:
+                del self._triplets[key]
+                for _ in range(triplet.num_rows):
+                    tallies[TRAIN].drop(ACROSS, triplet.line, ", ".join(triplet.faces))
+                continue
+            (triplet.split,) = found
+            tallies[TRAIN].num_read -= triplet.num_rows
+            tallies[triplet.split].num_read += triplet.num_rows
+        for split in tallies:
+            if not any(triplet.split == split for triplet in self._triplets.values()):
+                raise DataError(
+                    f"{self._path}: {OPTION}: leaves split '{split}' without a triplet, of which all three people must "
+                    "be; allowed: larger shares, another --seed, or triplets within groups of people"
+                )
+        self._tallies = tallies
+
     def finish(self) -> dict[str, Annotations]:
         """The arrays by split.
 
@@ -147,10 +215,6 @@ class _Triplets:
             _add(rows[triplet.split], triplet)
         tables = {split: found.finish(1, self._subjects) for split, found in rows.items()}
         check_usable(dict.fromkeys(tables, self._path), tables)
-        if self._subjects:
-            faces = {face for triplet in self._triplets.values() for face in triplet.faces}
-            if unknown := len(faces - self._subjects.keys()):
-                logger.info("%s: %d of %d faces without a subject: strangers to all", self._path, unknown, len(faces))
         return tables
 
 
@@ -158,7 +222,7 @@ def _add(rows: TripletRows, triplet: _Triplet) -> None:
     odd = triplet.result()
     if odd is None:
         text = f"{', '.join(triplet.faces)}: votes {', '.join(map(str, triplet.votes))}"
-        for _ in triplet.answers or [0]:  # each of its rows
+        for _ in range(triplet.num_rows):
             rows.tally.drop("tie", triplet.line, text)
         return
     faces = [rows.face_at(face, None) for face in triplet.faces]

@@ -94,24 +94,32 @@ def _table(path: Path) -> Fit | None:
         return Fit("fec", "rows that begin with an address of the web, without a header", given)
     if path.suffix.lower() == ".lst" and len(first.split()) == 8:
         return Fit("expw", "lines of name, face, box, confidence and label", given)
+    absolute = ("--allow-absolute",) if _has_absolute(path) else ()
     if _answers(path, fields):
-        return Fit("triplets", "three pictures, and a rater or votes, in a row", (*given, str(path.parent)))
+        return Fit("triplets", "three pictures, and a rater or votes, in a row", (*given, str(path.parent), *absolute))
     if sum(is_picture(tidy_path(field)) for field in fields) == 3 or _three_pictures(header):
-        return Fit("list", "three pictures in a row", (*given, str(path.parent)))
+        return Fit("list", "three pictures in a row", (*given, str(path.parent), *absolute))
     if "subdirectory_filepath" in header:
         return Fit("affectnet", "a column subDirectory_filePath", given)
     if {"exp", "val", "aro"} <= {*header}:
         return Fit("affectnet", "columns exp, val and aro", given)
     if path_columns(fields) and (votes := [name for name in header if class_word(name) in EXPRESSIONS])[1:]:
-        return Fit("csv", f"paths, and a column for each of {', '.join(votes)}", (*given, "--votes", ",".join(votes)))
+        words = (*given, "--votes", ",".join(votes), *absolute)
+        return Fit("csv", f"paths, and a column for each of {', '.join(votes)}", words)
     try:
         source = read_csv_list(path, allow_absolute=True)
     except UserError:
         if path_columns(fields):
             raise  # a list of pictures: what is wrong with it helps more than a list of sources
         return None
-    absolute = any(is_absolute(picture.source) for picture in source.pictures)
-    return Fit("csv", _counted(source), (*given, "--allow-absolute") if absolute else given)
+    return Fit("csv", _counted(source), (*given, *absolute))
+
+
+def _has_absolute(path: Path) -> bool:
+    """Whether a field of a list is an absolute path."""
+    lines = read_lines(path)
+    separator = separator_of(lines[0])
+    return any(is_absolute(field) for line in lines for field in split_line(line, separator))
 
 
 def _answers(path: Path, fields: Sequence[str]) -> bool:

@@ -44,6 +44,13 @@ class Tally:
         if reason not in self._first:
             self._first[reason] = {"line": line, "text": text.rstrip("\n")[:_SAMPLE]}
 
+    def add(self, other: Tally) -> None:
+        """Add the counts of another one, of which each line is another."""
+        self.num_read += other.num_read
+        self.num_invalid += other.num_invalid
+        self._dropped.update(other._dropped)
+        self._first = other._first | self._first
+
     def coverage(self) -> dict[str, Any]:
         """``read`` = ``kept`` + the sum of ``dropped``; ``first`` holds line and text of the first line dropped."""
         return {

@@ -19,6 +19,7 @@ from fecnet.engine.description import CheckpointInfo
 from fecnet.evaluation.scales import plot_scales
 from fecnet.modeling.channels import ChannelGroup
 from fecnet.modeling.cost import count_macs, count_parameters, macs_by_layer
+from fecnet.nets.shipped import is_shipped
 from fecnet.pruning.slimming import (
     Choice,
     Keep,
@@ -148,7 +149,7 @@ def _output_folder(checkpoint: Path, output: str) -> Path:
     if output:
         folder = Path(output)
     else:
-        run = run_of(checkpoint)
+        run = containing_folder(checkpoint) if is_shipped(checkpoint) else run_of(checkpoint)
         folder = run.with_name(f"{run.name}-pruned")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: is there already; give another with --output, or remove it")

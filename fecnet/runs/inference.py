@@ -77,7 +77,7 @@ def infer_run(
         path = str(newest_run(Path(load_config(overrides=overrides).OUTPUT_DIR)))
     net = open_net(find_checkpoint(path, checkpoint), splits=splits, overrides=overrides)
     info, cfg, trained, dataset, evaluator = net.info, net.cfg, net.trained, net.dataset, net.evaluator
-    if baselines and not net.task.has_triplets:
+    if baselines and not net.task.has_embedding:
         raise UserError(f"--baselines: {net.folder} is not trained on triplets, which the baselines are evaluated on")
 
     outputs = evaluator.predict(net.model)
@@ -124,7 +124,7 @@ def _copies_in_training(
     task = find_task(trained, dataset)
 
     def find() -> np.ndarray:
-        training_rows = build_trained_rows(trained, dataset, task.targets, triplets=task.has_triplets)
+        training_rows = build_trained_rows(trained, dataset, task.targets, triplets=task.triplets)
         return pixel_matches(dataset.faces_NHWC, metric.rows, training_rows)
 
     return comm.from_main(find)
@@ -148,7 +148,7 @@ def _print(
 def _write(checkpoint: Path, reports: Sequence[Report], results: dict[str, dict[str, Any]]) -> None:
     """Write into the run's folder, or into that of a checkpoint without a run."""
     folder = containing_folder(checkpoint) / "evaluation"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     names = [name for report in reports for name in report.write(folder, results[report.name])]
     logger.info(f"{checkpoint}: written to {folder}: {', '.join(names)}")
 
@@ -166,7 +166,7 @@ def _baselines(
     table = dataset.triplets(cfg.DATA.TRAIN_SPLIT)
     some = slice(None, None, -(-len(table) // MAX_LINEAR_TRIPLETS))
     torch.manual_seed(cfg.SEED)
-    untrained = build_model(cfg, len(dataset.channels), len(task.classes)).to(device)
+    untrained = build_model(cfg, len(dataset.channels), len(task.classes), task.extra_sizes).to(device)
     train_rows, train_faces = np.unique(table.faces_T3[some], return_inverse=True)
     linear = linear_embedding(
         small_faces(dataset.faces_NHWC, train_rows),

@@ -78,7 +78,7 @@ def open_net(folder: Path, *, splits: Sequence[str] = (), overrides: Sequence[st
     _check_fit(info, dataset, task)
     check_widths(cfg, info)
     evaluator = build_evaluator(cfg, dataset, splits, device, task=task, progress=True)
-    model = build_model(cfg, len(dataset.channels), len(task.classes)).to(device)
+    model = build_model(cfg, len(dataset.channels), len(task.classes), task.extra_sizes).to(device)
     load_weights(folder, model)
     if device.type == "cpu":
         keep_freed_memory()

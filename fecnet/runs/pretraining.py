@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from fecnet.config.node import Frozen
+from fecnet.data.build import build_trained_rows, build_views
 from fecnet.data.folds import FOLD
 from fecnet.data.label_splits import CUT_BY, HOLD_OUT
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import load_info
 from fecnet.engine.description import INFO_FILE, CheckpointInfo
+from fecnet.modeling import dlib_file
 from fecnet.modeling.build import default_widths
 from fecnet.modeling.models import ExpressionNet
 from fecnet.modeling.pretrained import LoadReport, find_weights, load_pretrained
+from fecnet.modeling.statistics import take_statistics
+from fecnet.runs.tasks import Task
 from fecnet.utils.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
+_FACES_OF_STATISTICS = 256
 
-def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, classes: Sequence[str]) -> None:
+
+def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, task: Task) -> None:
     """Fill the parts of ``model`` that ``MODEL.PRETRAINED_PARTS`` names from ``MODEL.PRETRAINED``, and report.
 
     Args:
         cfg: the settings of the run.
         model: the net, untrained.
         dataset: what it will be trained on.
-        classes: names in label order; empty where the net has no classifier.
+        task: what it will be trained for.
 
     Raises:
         UserError: the file cannot be read, or does not cover the net.
@@ -43,10 +50,12 @@ def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, classe
     _check_widths(cfg)
     _check_held_out(cfg, dataset)
     if cfg.MODEL.PRETRAINED_PARTS == "all":
-        _check_classes(cfg, classes)
+        _check_classes(cfg, task.classes, task.extra_classes)
         report = _load_all(model, cfg.MODEL.PRETRAINED)
     else:
-        report = load_pretrained(model.backbone, cfg.MODEL.PRETRAINED)
+        report = load_pretrained(model.backbone.published, cfg.MODEL.PRETRAINED)
+        if Path(cfg.MODEL.PRETRAINED).suffix == dlib_file.SUFFIX:
+            _fit_dlib(cfg, model, dataset, task)
     logger.info(str(report))
     if report.missing and cfg.MODEL.FREEZE_BACKBONE:
         raise ConfigError(
@@ -68,6 +77,23 @@ def disclose_pretraining(cfg: Frozen, resumed: CheckpointInfo | None) -> str | N
     return f"{cfg.MODEL.PRETRAINED_ON}; before that: {earlier}" if earlier else str(cfg.MODEL.PRETRAINED_ON)
 
 
+def _fit_dlib(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, task: Task) -> None:
+    """Give the batch norms of dlib's net, which come without, the statistics of training faces.
+
+    Raises:
+        ConfigError: another normalisation of the pixels than the one its first layer was read for.
+    """
+    for key, read_for in (("MEAN", dlib_file.MEAN), ("STD", dlib_file.STD)):
+        if set(cfg.MODEL[key]) != {read_for}:
+            raise ConfigError(f"MODEL.{key}: {list(cfg.MODEL[key])} with weights of dlib; allowed: [{read_for}]")
+    rows = build_trained_rows(cfg, dataset, task.targets, triplets=task.triplets)
+    picked = rows[np.linspace(0, len(rows) - 1, _FACES_OF_STATISTICS).astype(int)]
+    image_NCHW = torch.from_numpy(np.ascontiguousarray(dataset.faces_NHWC[picked].transpose(0, 3, 1, 2)))
+    view = build_views(cfg, *dataset.faces_NHWC.shape[1:3])[0]
+    with torch.no_grad():
+        take_statistics(model.backbone, model.normalise(view(image_NCHW)))
+
+
 def _load_all(model: ExpressionNet, path: str) -> LoadReport:
     """Load every weight by name and shape; the preprocessing, which is in buffers, must be the same too."""
     mean, std = model.mean.clone(), model.std.clone()
@@ -85,7 +111,7 @@ def _load_all(model: ExpressionNet, path: str) -> LoadReport:
     return found.report
 
 
-def _check_classes(cfg: Frozen, classes: Sequence[str]) -> None:
+def _check_classes(cfg: Frozen, classes: Sequence[str], extra_classes: Mapping[str, Sequence[str]]) -> None:
     """Check the classes of a classifier that is to be loaded: as many under other names or in another order fit too.
 
     Raises:
@@ -104,6 +130,14 @@ def _check_classes(cfg: Frozen, classes: Sequence[str]) -> None:
             f"MODEL.PRETRAINED_PARTS: all, but the classes of {cfg.MODEL.PRETRAINED} are "
             f"{', '.join(origin.classes) or 'none'}; here they are {', '.join(classes)}; allowed: the same names in "
             "the same order, or backbone"
+        )
+    theirs, ours = (
+        {name: list(each) for name, each in of.items()} for of in (origin.extra_classes or {}, extra_classes)
+    )
+    if list(theirs.items()) != list(ours.items()):
+        raise ConfigError(
+            f"MODEL.PRETRAINED_PARTS: all, but further label sets of {cfg.MODEL.PRETRAINED} are {theirs or 'none'}, "
+            f"DATA.EXTRA_LABELS here: {ours or 'none'}; allowed: the same in the same order, or backbone"
         )
 
 

@@ -106,9 +106,10 @@ class ClassReport:
         logits_NK: of ``metric.rows``.
         training_split: the split that the net was trained on.
         copy_N: which of ``metric.rows`` are also in it, pixel for pixel; None where unknown.
-    """
 
-    name = "classes"
+    Attributes:
+        name: of its JSON file; that of one of ``DATA.EXTRA_LABELS`` is in a folder of the set's name.
+    """
 
     def __init__(
         self,
@@ -119,6 +120,7 @@ class ClassReport:
         training_split: str,
         copy_N: np.ndarray | None,
     ) -> None:
+        self.name = f"{metric.label_set}/classes" if metric.label_set else "classes"
         self._dataset = dataset
         self._metric = metric
         self._logits_NK = logits_NK
@@ -144,7 +146,7 @@ class ClassReport:
     def table(self, split: str) -> str:
         """A headline, the table of ``split``, its calibration, and the metrics without training faces."""
         lines = [
-            "classes, %; right of the bar: faces by label (row) and predicted class (column)",
+            f"{self._heading()}, %; right of the bar: faces by label (row) and predicted class (column)",
             format_classes(self._accuracy[split]),
             format_calibration(self._calibration[split]),
         ]
@@ -157,6 +159,10 @@ class ClassReport:
                 else f"none of these faces is also {where}"
             )
         return "\n".join(lines)
+
+    def _heading(self) -> str:
+        label_set = self._metric.label_set
+        return f"classes of label set '{label_set}'" if label_set else "classes"
 
     def to_dict(self) -> dict[str, Any]:
         """Metrics, counts, confusion matrix, calibration and metrics without copies, by split."""
@@ -187,6 +193,8 @@ class ClassReport:
         ``confusion_<split>.csv`` (counts), ``misclassified_<split>.png`` where a face is misclassified, and
         ``confusion_<split>.png`` and ``reliability_<split>.png`` where matplotlib is installed.
         """
+        folder = folder / self._metric.label_set
+        folder.mkdir(exist_ok=True)
         replace_json(folder / "classes.json", result)
         replace_arrays(
             folder / "predictions.npz",
@@ -200,7 +208,7 @@ class ClassReport:
             replace_json(folder / f"classes_{split}.json", {**result, "splits": {split: result["splits"][split]}})
             replace_text(folder / f"confusion_{split}.csv", confusion_text(accuracy))
             names += [f"classes_{split}.json", f"confusion_{split}.csv", *self._write_mistakes(folder, split)]
-        return names + self._plot(folder)
+        return [str(Path(self._metric.label_set) / name) for name in names + self._plot(folder)]
 
     def _write_mistakes(self, folder: Path, split: str) -> list[str]:
         faces_M, label_M, logits_MK = self._parts[split]

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import nn
 
 from fecnet.config.node import Frozen
-from fecnet.data.build import build_label_splits, build_views
+from fecnet.data.build import build_extra_splits, build_label_splits, build_views
 from fecnet.data.folds import FOLD
-from fecnet.data.label_splits import HOLD_OUT
+from fecnet.data.label_splits import HOLD_OUT, LabelSplits
 from fecnet.data.labels import LabelTable
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.description import CheckpointInfo, Kind
-from fecnet.engine.evaluator import AffectMetric, ClassMetric, Evaluator, Metric, TripletMetric
+from fecnet.engine.evaluator import AffectMetric, ClassMetric, Evaluator, LabelArrays, Metric, TripletMetric
 from fecnet.evaluation import classification
 from fecnet.modeling.criterion.build import criteria_outputs, criteria_read
 from fecnet.modeling.head.registry import HEADS
+from fecnet.structures import of_label_set
 from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.lookup import lookup
 
@@ -35,18 +36,22 @@ class Task:
     """The task of a run.
 
     Attributes:
-        targets: the labels that the criteria use: names of ``Batch.targets``; empty for an embedding.
-        classes: names in label order; empty for an embedding.
+        triplets: the criteria read triplets, of which the batches are made then; else they are of labelled faces.
+        targets: the labels that the criteria use: names of ``Batch.targets``; empty for triplets alone.
+        classes: names in label order; empty for triplets alone.
         outputs: outputs of the net that the criteria use.
+        extra_classes: names in label order of each of ``DATA.EXTRA_LABELS``, in order.
     """
 
+    triplets: bool
     targets: tuple[str, ...]
     classes: tuple[str, ...]
     outputs: frozenset[str]
+    extra_classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
-    def has_triplets(self) -> bool:
-        """Whether the net is trained on triplets."""
+    def has_embedding(self) -> bool:
+        """Whether an embedding is trained, which is evaluated on triplets."""
         return "embedding" in self.outputs
 
     @property
@@ -60,9 +65,14 @@ class Task:
         return "valence_arousal" in self.outputs
 
     @property
+    def extra_sizes(self) -> dict[str, int]:
+        """Number of classes of each of ``DATA.EXTRA_LABELS``, in order."""
+        return {name: len(classes) for name, classes in self.extra_classes.items()}
+
+    @property
     def kind(self) -> Kind:
         """``embedding``, ``classifier``, ``joint`` or ``affect``, as in a checkpoint's description."""
-        if self.has_triplets:
+        if self.has_embedding:
             return "joint" if self.has_classes else "embedding"
         return "classifier" if self.has_classes else "affect"
 
@@ -76,6 +86,7 @@ def find_task(cfg: Frozen, dataset: PackedDataset) -> Task:
     """
     read = criteria_read(cfg)
     _check_head(cfg)
+    _check_extra(cfg)
     targets = tuple(name for name in read if name != _TRIPLETS)
     for key in ("HOLD_OUT", "FOLD"):
         if cfg.DATA[key] and _TRIPLETS in read:
@@ -93,7 +104,22 @@ def find_task(cfg: Frozen, dataset: PackedDataset) -> Task:
             f"DATA.EVAL_SPLITS: {list(cfg.DATA.EVAL_SPLITS)} lacks '{HOLD_OUT}', which DATA.HOLD_OUT makes"
         )
     classes = build_label_splits(cfg, dataset).classes if targets else ()
-    return Task(targets, classes, frozenset(criteria_outputs(cfg)))
+    extra = {name: splits.classes for name, splits in build_extra_splits(cfg, dataset).items()}
+    return Task(_TRIPLETS in read, targets, classes, frozenset(criteria_outputs(cfg)), extra)
+
+
+def _check_extra(cfg: Frozen) -> None:
+    """Check that ``DATA.EXTRA_LABELS`` come beside classes, and that their weight is used."""
+    names = list(cfg.DATA.EXTRA_LABELS)
+    if names and "logits" not in criteria_outputs(cfg):
+        raise ConfigError(
+            f"DATA.EXTRA_LABELS: {names}, but LOSS.CRITERIA {list(cfg.LOSS.CRITERIA)} trains no classes of DATA.LABELS"
+            "; allowed here: none"
+        )
+    if cfg.LOSS.EXTRA_WEIGHT != 1 and not names:
+        raise ConfigError(
+            f"LOSS.EXTRA_WEIGHT: {cfg.LOSS.EXTRA_WEIGHT} is not used without DATA.EXTRA_LABELS; allowed here: 1.0"
+        )
 
 
 def _check_head(cfg: Frozen) -> None:
@@ -128,14 +154,14 @@ def build_evaluator(
     """
     task = task or find_task(cfg, dataset)
     metrics: list[Metric] = []
-    if task.has_triplets:
+    if task.has_embedding:
         tables = {split: dataset.triplets(split) for split in splits}
         metrics.append(
             TripletMetric({split: (table.faces_T3, table.odd_T, table.type_T) for split, table in tables.items()})
         )
     if task.targets:
         labels = build_label_splits(cfg, dataset)
-        found = {split: labels.table(split, min_share=cfg.DATA.EVAL_MIN_VOTE_SHARE) for split in splits}
+        found = _tables(labels, splits, min_share=cfg.DATA.EVAL_MIN_VOTE_SHARE)
         for split, table in found.items() if cfg.DATA.EVAL_MIN_VOTE_SHARE else ():
             labelled = int((labels.table(split).label_M >= 0).sum())
             logger.info(
@@ -143,9 +169,9 @@ def build_evaluator(
                 f"{cfg.DATA.EVAL_MIN_VOTE_SHARE:g} of the votes"
             )
         if task.has_classes:
-            metrics.append(
-                ClassMetric({split: (table.faces_M, table.label_M) for split, table in found.items()}, task.classes)
-            )
+            metrics.append(ClassMetric(_label_arrays(found), task.classes))
+        for name, extra in build_extra_splits(cfg, dataset).items():
+            metrics.append(ClassMetric(_label_arrays(_tables(extra, splits)), extra.classes, name))
         if task.has_affect:
             metrics.append(AffectMetric({split: _affect(dataset, split, table) for split, table in found.items()}))
     return Evaluator(
@@ -156,6 +182,14 @@ def build_evaluator(
         device=device,
         progress=progress,
     )
+
+
+def _tables(labels: LabelSplits, splits: Sequence[str], *, min_share: float = 0.0) -> dict[str, LabelTable]:
+    return {split: labels.table(split, min_share=min_share) for split in splits}
+
+
+def _label_arrays(tables: Mapping[str, LabelTable]) -> dict[str, LabelArrays]:
+    return {split: (table.faces_M, table.label_M) for split, table in tables.items()}
 
 
 def _affect(dataset: PackedDataset, split: str, table: LabelTable) -> tuple[np.ndarray, np.ndarray]:
@@ -172,9 +206,11 @@ def selection_metric(cfg: Frozen, task: Task) -> str:
     Raises:
         UserError: an unknown choice, or a metric that this task does not have.
     """
-    metrics = {"triplet_accuracy": "ALL"} if task.has_triplets else {}
+    metrics = {"triplet_accuracy": "ALL"} if task.has_embedding else {}
     metrics |= {name: name for name in classification.METRICS} if task.has_classes else {}
     metrics |= {"ccc": "ccc"} if task.has_affect else {}
+    of_extra = [of_label_set(name, label_set) for label_set in task.extra_classes for name in classification.METRICS]
+    metrics |= dict(zip(of_extra, of_extra, strict=True))
     if cfg.EVAL.BEST_METRIC == _LAST and cfg.SOLVER.SCHEDULE == "plateau":
         raise ConfigError("EVAL.BEST_METRIC: 'last' leaves the plateau schedule without a metric; choose another")
     return lookup(
@@ -188,12 +224,18 @@ def check_classes(info: CheckpointInfo, dataset: PackedDataset, task: Task) -> N
     Raises:
         UserError: other names or another order.
     """
-    before, now = info.classes, list(task.classes)
-    if before != now:
+    theirs, ours = info.extra_classes or {}, task.extra_classes
+    if list(theirs) != list(ours):
         raise UserError(
-            f"{dataset.path}: the classes are {', '.join(now) or 'none'}; {info.place} was trained on "
-            f"{', '.join(before) or 'none'}; allowed: the same names in the same order"
+            f"DATA.EXTRA_LABELS: {list(ours)}; {info.place} was trained on {list(theirs)}; allowed: the same, in the "
+            "same order"
         )
+    for name, before, now in [("", info.classes, task.classes), *((name, theirs[name], ours[name]) for name in ours)]:
+        if list(before) != list(now):
+            raise UserError(
+                f"{dataset.path}: the classes{f' of {name}' if name else ''} are {', '.join(now) or 'none'}; "
+                f"{info.place} was trained on {', '.join(before) or 'none'}; allowed: the same names in the same order"
+            )
 
 
 def check_batch_norm(model: nn.Module, smallest_batch: int) -> None:

@@ -23,6 +23,7 @@ from fecnet.engine.stepper import CUDA_GRAPHS, Criterion, Measure, Stepper
 from fecnet.engine.trainer import SPREAD, Periods, Progress, RunFiles, Trainer
 from fecnet.evaluation.batch_accuracy import count_correct
 from fecnet.evaluation.spread import sum_distances
+from fecnet.modeling.backbone.timm_net import with_sync_batch_norm
 from fecnet.modeling.build import build_model, per_channel
 from fecnet.modeling.criterion.build import build_criterion
 from fecnet.modeling.models import ExpressionNet
@@ -37,6 +38,7 @@ from fecnet.runs.folders import (
 )
 from fecnet.runs.pretraining import disclose_pretraining, load_start
 from fecnet.runs.tasks import Task, build_evaluator, check_batch_norm, check_classes, find_task, selection_metric
+from fecnet.runs.teachers import check_teachers, learn_from_teachers
 from fecnet.solver.build import (
     build_ema,
     build_gradient_rules,
@@ -111,6 +113,7 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
     dataset = open_dataset(cfg)
     task = find_task(cfg, dataset)
     _check_same_confusion(cfg)
+    check_teachers(cfg, task)
     if resumed is not None:
         check_same_data(resumed, dataset)
         check_classes(resumed, dataset, task)
@@ -184,13 +187,13 @@ def _summary(cfg: Frozen, dataset: PackedDataset, trainer: Trainer, device: torc
 
 
 def _build_model(cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, *, resumed: bool) -> nn.Module:
-    model: nn.Module = build_model(cfg, len(dataset.channels), len(task.classes))
+    model: nn.Module = build_model(cfg, len(dataset.channels), len(task.classes), task.extra_sizes)
     if cfg.MODEL.PRETRAINED and not resumed:
-        load_start(cfg, cast(ExpressionNet, model), dataset, task.classes)
+        load_start(cfg, cast(ExpressionNet, model), dataset, task)
     if cfg.SOLVER.SYNC_BN:
         if device.type != "cuda":
             raise ConfigError(f"SOLVER.SYNC_BN: true needs GPUs, this run is on {device.type}; allowed here: false")
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = with_sync_batch_norm(model)
     memory_format = torch.channels_last if cfg.SOLVER.CHANNELS_LAST else torch.contiguous_format
     return model.to(device, memory_format=memory_format)  # type: ignore[call-overload]
 
@@ -203,6 +206,11 @@ def build_trainer(
     if labels is not None:
         counts = ", ".join(f"{name} {count:.0f}" for name, count in zip(labels.classes, labels.counts_K, strict=True))
         logger.info(f"{cfg.DATA.TRAIN_SPLIT}: {len(labels)} labelled training faces: {counts}")
+        for name, counts_K in labels.extra_counts.items():
+            pairs = zip(task.extra_classes[name], counts_K, strict=True)
+            counts = ", ".join(f"{label} {count}" for label, count in pairs)
+            logger.info(f"{cfg.DATA.TRAIN_SPLIT}: {counts_K.sum()} of them with a label of '{name}': {counts}")
+        learn_from_teachers(cfg, dataset, labels, device)
     model = _build_model(cfg, dataset, task, device, resumed=checkpoint is not None)
     loader = build_loader(
         cfg,
@@ -211,7 +219,7 @@ def build_trainer(
         rank=comm.rank(),
         world_size=comm.world_size(),
         device=device,
-        triplets=task.has_triplets,
+        triplets=task.triplets,
     )
     check_batch_norm(model, loader.smallest_batch)
     epoch = loader.sampler.iterations_per_epoch
@@ -259,7 +267,7 @@ def build_trainer(
 def _measures(task: Task) -> dict[str, Measure]:
     """What is logged of the training batches beside the loss."""
     measures = {"batch_accuracy": Measure(count_correct, 100.0)} if task.has_classes else {}
-    return measures | ({SPREAD: Measure(sum_distances)} if task.has_triplets else {})
+    return measures | ({SPREAD: Measure(sum_distances)} if task.triplets else {})
 
 
 def _choose_precision(cfg: Frozen, device: torch.device, resumed: CheckpointInfo | None) -> torch.dtype:
@@ -345,4 +353,5 @@ def _describe(
         length=0,
         accuracy=None,
         seconds=0.0,
+        extra_classes={name: list(classes) for name, classes in task.extra_classes.items()} or None,
     )

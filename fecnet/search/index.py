@@ -22,6 +22,7 @@ from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.pictures import OK
 from fecnet.evaluation.nearest import Found, nearest
 from fecnet.faces.which import Which
+from fecnet.nets.shipped import shipped_names
 from fecnet.search.copies import Copies
 from fecnet.search.kinds import FLAT, KINDS, SPARE, choose_kind, find_faiss, read_faiss, write_faiss
 from fecnet.utils.errors import UserError
@@ -158,6 +159,11 @@ class Index:
         """The net it was built with, as named then."""
         return str(self.description["model"]["name"])
 
+    @property
+    def net(self) -> str:
+        """Where that checkpoint is, or the name of a shipped net."""
+        return self.model if self.model in shipped_names() else str(Path(self.description["folder"], self.model))
+
     def check_model(self, encoder: Encoder) -> None:
         """Raise UserError unless the index was built with the same net and preprocessing."""
         built = self.description["model"]["identity"]
@@ -247,6 +253,11 @@ class Index:
             raise UserError(f"{path}: line {number + 2}: not {', '.join(COLUMNS)}: {error}") from error
         if number != len(self):
             raise UserError(f"{path}: {number} names for {len(self)} vectors")
+
+
+def name_of(rows: Rows, row: int) -> Name:
+    """The source of one of some rows."""
+    return Name(str(rows.name[row]), int(rows.number[row]), float(rows.time_s[row]), box_of(rows.box_N4[row]))
 
 
 def box_of(box_4: np.ndarray) -> tuple[float, ...]:

@@ -20,7 +20,7 @@ from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.pictures import OK
 from fecnet.evaluation.neighbours import sheet_of_rows
 from fecnet.faces.which import Which
-from fecnet.search.index import Index, Name, box_of
+from fecnet.search.index import Index, Name, name_of
 from fecnet.search.pictures import Pictures
 from fecnet.utils.errors import UserError
 from fecnet.utils.table import align_columns
@@ -46,10 +46,10 @@ class Answer:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         found = [
-            {"rank": rank, "distance": round(distance, 6), **_named(name)}
+            {"rank": rank, "distance": round(distance, 6), **named(name)}
             for rank, (name, distance) in enumerate(self.neighbours, 1)
         ]
-        return {**_named(self.query), "status": self.status, "neighbours": found}
+        return {**named(self.query), "status": self.status, "neighbours": found}
 
 
 def ask(index: Index, encoder: Encoder, sources: Sources, num: int, *, faces: Which = "auto") -> list[Answer]:
@@ -71,22 +71,18 @@ def ask(index: Index, encoder: Encoder, sources: Sources, num: int, *, faces: Wh
     pieces = sources.pieces()
     rows = [some for piece in pieces for some in embedded(encoder, piece.frames(0), "embedding", faces=faces)]
     status = [str(word) for some in rows for word in some.status]
-    queries = [
-        Name(str(name), int(number), float(time_s), box_of(box_4))
-        for some in rows
-        for name, number, time_s, box_4 in zip(some.name, some.number, some.time_s, some.box_N4, strict=True)
-    ]
+    queries = [name_of(some, row) for some in rows for row in range(len(some.status))]
     asks = np.flatnonzero(np.array(status) == OK)
     if not len(asks):
-        raise UserError("; ".join(f"{_text(name)}: {word}" for name, word in zip(queries[:3], status, strict=False)))
+        raise UserError("; ".join(f"{text_of(name)}: {word}" for name, word in zip(queries[:3], status, strict=False)))
     own = _own_rows(index, queries)
     spare = max(map(len, own.values()), default=0)
     found = index.search(np.concatenate([some.vector_ND for some in rows])[asks], num + spare)
-    name_of = index.names(found.row_QK.ravel().tolist())
+    names = index.names(found.row_QK.ravel().tolist())
     neighbours = {}
     for place, *pair in zip(asks.tolist(), found.row_QK.tolist(), found.distance_QK.tolist(), strict=True):
         itself = own[_picture(queries[place].file, queries[place].number)]
-        nearest = [(name_of[row], distance) for row, distance in zip(*pair, strict=True) if row not in itself]
+        nearest = [(names[row], distance) for row, distance in zip(*pair, strict=True) if row not in itself]
         neighbours[place] = nearest[:num]
     return [
         Answer(query, word, neighbours.get(place, []))
@@ -113,10 +109,10 @@ def _picture(file: str, number: int) -> tuple[str, int]:
 def format_answer(answer: Answer) -> str:
     """A table of the neighbours."""
     if answer.status != OK:
-        return f"{_text(answer.query)}: no answer: {answer.status}"
+        return f"{text_of(answer.query)}: no answer: {answer.status}"
     rows: list[tuple[object, ...]] = [("rank", "distance", "picture")]
-    rows += [(rank, f"{distance:.4f}", _text(name)) for rank, (name, distance) in enumerate(answer.neighbours, 1)]
-    return f"{_text(answer.query)}\n{align_columns(rows, left=(2,))}"
+    rows += [(rank, f"{distance:.4f}", text_of(name)) for rank, (name, distance) in enumerate(answer.neighbours, 1)]
+    return f"{text_of(answer.query)}\n{align_columns(rows, left=(2,))}"
 
 
 def write_sheet(index: Index, encoder: Encoder, answers: list[Answer], path: Path, *, faces: Which) -> None:
@@ -156,7 +152,8 @@ def _cell(encoder: Encoder, pictures: Pictures, name: Name, faces: Which) -> np.
     return there[0].status if there[0].image_SSC is None else there[0].image_SSC
 
 
-def _named(name: Name) -> dict[str, Any]:
+def named(name: Name) -> dict[str, Any]:
+    """A picture for JSON."""
     return {
         "name": shown(name.file),
         "frame": None if name.number < 0 else name.number,
@@ -165,5 +162,6 @@ def _named(name: Name) -> dict[str, Any]:
     }
 
 
-def _text(name: Name) -> str:
+def text_of(name: Name) -> str:
+    """A picture for the terminal."""
     return shown(name.file) + (f" [{name.number}]" if name.number >= 0 else "")

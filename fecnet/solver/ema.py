@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 
 class EMA:
-    """A second model whose weights follow the trained ones: average ← decay · average + (1 − decay) · weights.
+    """A second model whose weights follow the trained ones: average ← d · average + (1 − d) · weights.
 
-    Batch-norm statistics are averaged too, integer buffers are copied. ``ema.model.state_dict()`` has the names of the
-    original model.
+    In iteration t, from 1 on, d is ``decay``, or t / (t + 9) where that is less: so the initial weights, far from the
+    trained ones, do not weigh for hundreds of iterations. Batch-norm statistics are averaged too, integer buffers are
+    copied. ``ema.model.state_dict()`` has the names of the original model.
 
     Args:
         model: the model itself, not wrapped for distributed training; the average is initialised as its copy.
-        decay: weight of the average in each update, 0..1.
+        decay: weight of the average in each update, 0..1, but for the first ones.
 
     Attributes:
         model: the averaged net, in evaluation mode and without gradients.
@@ -31,8 +32,8 @@ class EMA:
         self._decay = decay
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Update the average with the weights of ``model``, once per iteration."""
+    def update(self, model: nn.Module, iteration: int) -> None:
+        """Update the average with the weights of ``model`` after ``iteration``, once per iteration."""
         averages, weights = [], []
         for average, weight in zip(_tensors(self.model), _tensors(model), strict=True):
             if average.is_floating_point():
@@ -40,7 +41,7 @@ class EMA:
                 weights.append(weight)
             else:
                 average.copy_(weight)
-        torch._foreach_lerp_(averages, weights, 1 - self._decay)
+        torch._foreach_lerp_(averages, weights, 1 - min(self._decay, iteration / (iteration + 9)))
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:

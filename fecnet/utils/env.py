@@ -204,7 +204,7 @@ def provenance(device: torch.device | None = None) -> dict[str, Any]:
     """Recorded with every result: code version, commit, hardware, library versions."""
     return {
         "fecnet": VERSION,
-        "commit": _commit(),
+        "commit": _commit(PACKAGE.parent),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "processor": _processor(),
@@ -220,6 +220,7 @@ def now() -> str:
     return datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
 
 
+@cache  # of the code that this process runs, whatever is edited meanwhile
 def code_hash() -> str:
     """Hash of all sources of fecnet with torch's version: equal where two machines run the same code."""
     root = PACKAGE
@@ -229,12 +230,12 @@ def code_hash() -> str:
     return f"fecnet {VERSION}, torch {torch.__version__}, sources {digest.hexdigest()[:12]}"
 
 
-def _commit() -> str | None:
+@cache
+def _commit(root: Path) -> str | None:
     """Commit of fecnet's own checkout, with ``+`` for uncommitted changes; None outside of a checkout.
 
     An installed package may lie inside another project's repository (its ``.venv``), whose commit is irrelevant.
     """
-    root = PACKAGE.parent
     if not ((root / ".git").exists() and _names_fecnet(root / "pyproject.toml")):
         return None
     try:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fecnet.encoder.encoder import Encoded, Encoder, probabilities
+from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.pictures import OK
+from fecnet.encoder.results import Encoded, face_results
 from fecnet.faces.decode import decode_image
 from fecnet.faces.detections import overlap
 from fecnet.faces.which import Which, check_which
@@ -72,6 +73,10 @@ class FaceWatcher:
         self._before = faces
         return faces
 
+    def restart(self) -> None:
+        """The next frame is of another source."""
+        self._before = ()
+
     def _check(self) -> None:
         """Fail now, not at the first face, which may come minutes later."""
         if self._which != "whole":
@@ -102,25 +107,23 @@ class FaceWatcher:
 
 def _predictions(encoded: Encoded, size: tuple[int, int], classes: Sequence[str]) -> list[FacePrediction]:
     """The predictions for each face of a frame of that height and width."""
-    found = encoded.outputs
-    probability_KC = probabilities(found["logits"]) if "logits" in found else None  # K faces, C classes
     faces = []
-    for row, status in enumerate(encoded.status):
-        box_4 = encoded.box_N4[row]
+    for face in face_results(encoded, classes):
+        box_4 = face.box_4
         if np.isnan(box_4).any():
-            if status != OK:  # no face in the frame
+            if face.status != OK:  # no face in the frame
                 continue
             box_4 = np.array([0, 0, size[1], size[0]], np.float32)  # the frame is the face
-        face = FacePrediction(box_4, status)
-        if status == OK and probability_KC is not None:
-            best = int(probability_KC[row].argmax())
-            face = replace(face, expression=classes[best], probability=float(probability_KC[row, best]))
-        if status == OK and "valence_arousal" in found:
-            valence, arousal = found["valence_arousal"][row].tolist()
-            face = replace(face, affect=(valence, arousal))
-        if status == OK and "embedding" in found:
-            face = replace(face, embedding_D=found["embedding"][row])
-        faces.append(face)
+        faces.append(
+            FacePrediction(
+                box_4,
+                face.status,
+                expression=face.expression,
+                probability=None if face.probability_K is None else float(face.probability_K.max()),
+                affect=None if face.valence is None or face.arousal is None else (face.valence, face.arousal),
+                embedding_D=face.embedding_D,
+            )
+        )
     return faces
 
 

@@ -27,7 +27,7 @@ PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _PROBE_S = 30
 _LARGEST_WINDOW = 1280  # pixels of its longer side when it opens
 _KEYS_TO_END = {ord("q"), ord("Q"), 27}  # 27: Esc
-_WHERE = ("frame", "time_s", "x1", "y1", "x2", "y2", "status")
+_WHERE = ("picture", "frame", "time_s", "x1", "y1", "x2", "y2", "status")
 _WHAT = ("expression", "probability", "valence", "arousal", "to_reference", "change")
 
 
@@ -56,7 +56,7 @@ class Picture:
 
 
 class Table:
-    """A row for each face of each frame, as CSV; outputs that the net does not have are empty.
+    """A row for each face of each frame of each picture, as CSV; outputs that the net does not have are empty.
 
     Args:
         path: ``.csv``; replaced.
@@ -67,8 +67,8 @@ class Table:
         self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         self._file: TextIO | None = None
 
-    def add(self, frame: VideoFrame, faces: Sequence[FacePrediction]) -> None:
-        """Write the faces of a frame.
+    def add(self, frame: VideoFrame, faces: Sequence[FacePrediction], picture: str) -> None:
+        """Write the faces of a frame of ``picture``.
 
         Raises:
             OSError: the disk is full or read-only.
@@ -83,7 +83,7 @@ class Table:
                 affect = face.affect or (None, None)
                 numbers = [face.probability, *affect, face.to_reference, face.change]
                 cells = ["" if number is None else f"{number:.4f}" for number in numbers]
-                where = [str(frame.number), f"{frame.time_s:.3f}", *box, face.status]
+                where = [picture, str(frame.number), f"{frame.time_s:.3f}", *box, face.status]
                 rows.writerow([*where, face.expression or "", *cells])
 
     def close(self) -> None:
@@ -100,6 +100,28 @@ class Table:
                 self._partial.replace(self.path)
         finally:
             self._partial.unlink(missing_ok=True)
+
+
+class PartOfTable:
+    """The rows of one source in a table.
+
+    Args:
+        table: the table.
+        picture: name of the source.
+        last: close the table with this part.
+    """
+
+    def __init__(self, table: Table, picture: str, *, last: bool = False) -> None:
+        self.path, self._table, self._picture, self._last = table.path, table, picture, last
+
+    def add(self, frame: VideoFrame, faces: Sequence[FacePrediction]) -> None:
+        """Write the faces of a frame."""
+        self._table.add(frame, faces, self._picture)
+
+    def close(self) -> None:
+        """Finish the table with its last part."""
+        if self._last:
+            self._table.close()
 
 
 class Window:

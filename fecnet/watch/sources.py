@@ -72,7 +72,5 @@ def open_source(given: str) -> Source:
     if given.isascii() and given.isdigit():
         return Camera(int(given))
     if path.is_dir():
-        num = sum(map(is_video, path.iterdir()))
-        there = f"a folder, with {num} videos in it: give one of them" if num else "a folder"
-        raise UserError(f"{path}: {there}; allowed: a picture, a video or the number of a camera, such as 0")
+        raise UserError(f"{path}: a folder; allowed: a picture, a video or the number of a camera, such as 0")
     return Video(path) if is_video(path) else Photo(path)

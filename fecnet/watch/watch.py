@@ -18,7 +18,7 @@ from fecnet.utils.signals import StopOnSignal
 from fecnet.watch.camera import Camera
 from fecnet.watch.drawing import draw_faces
 from fecnet.watch.faces import FacePrediction, FaceWatcher
-from fecnet.watch.output import PICTURES, Picture, Table, Window, why_no_window
+from fecnet.watch.output import PICTURES, PartOfTable, Picture, Table, Window, why_no_window
 from fecnet.watch.sources import Photo, Source
 from fecnet.watch.video_file import VIDEO_CODECS, VideoFile
 
@@ -37,7 +37,11 @@ class Views:
     """
 
     def __init__(
-        self, *, window: Window | None = None, video: VideoFile | Picture | None = None, table: Table | None = None
+        self,
+        *,
+        window: Window | None = None,
+        video: VideoFile | Picture | None = None,
+        table: PartOfTable | None = None,
     ) -> None:
         self._window, self._video, self._table = window, video, table
 
@@ -66,7 +70,7 @@ def open_views(
     source: Source,
     *,
     output: Path | None = None,
-    table: Path | None = None,
+    table: Path | PartOfTable | None = None,
     window: bool = True,
     overwrite: bool = False,
 ) -> Views:
@@ -75,7 +79,7 @@ def open_views(
     Args:
         source: the frames.
         output: annotated video or image; None for one beside the source if there is no window.
-        table: of faces; None for none.
+        table: of faces, a file to write or a part of an open one; None for none.
         window: open one if possible.
         overwrite: replace what stands at ``output`` and ``table``.
 
@@ -88,9 +92,12 @@ def open_views(
         output = _beside(source)
     if problem and window:
         logger.info(f"no window: {problem}; writing to {output}")
-    for path, endings in ((output, PICTURES if isinstance(source, Photo) else VIDEO_CODECS), (table, {".csv": ""})):
-        if path is not None:
-            _check(path, list(endings), Path(source.name), overwrite=overwrite)
+    if output is not None:
+        endings = PICTURES if isinstance(source, Photo) else VIDEO_CODECS
+        check_output(output, list(endings), Path(source.name), overwrite=overwrite)
+    if isinstance(table, Path):
+        check_output(table, [".csv"], Path(source.name), overwrite=overwrite)
+        table = PartOfTable(Table(table), source.name, last=True)
     still = isinstance(source, Photo)
     video: VideoFile | Picture | None = None
     if output is not None:
@@ -98,11 +105,11 @@ def open_views(
     return Views(
         window=None if problem else Window(f"fecnet: {source.name}", still=still),
         video=video,
-        table=None if table is None else Table(table),
+        table=table,
     )
 
 
-def watch(watcher: FaceWatcher, source: Source, views: Views, *, every: int = 1) -> None:
+def watch(watcher: FaceWatcher, source: Source, views: Views, *, every: int = 1) -> bool:
     """Process every frame until the source or the user ends it; what was written so far is kept in any case.
 
     Args:
@@ -111,12 +118,16 @@ def watch(watcher: FaceWatcher, source: Source, views: Views, *, every: int = 1)
         views: where frames go; closed at the end.
         every: process every so many frames.
 
+    Returns:
+        Whether the source ended by itself.
+
     Raises:
         UserError: not one frame could be read.
         OSError: the disk is full.
     """
     still = isinstance(source, Photo)
     tally = _Tally()
+    watcher.restart()
     try:
         with (
             closing(source.frames(every)) as frames,
@@ -131,12 +142,12 @@ def watch(watcher: FaceWatcher, source: Source, views: Views, *, every: int = 1)
                 bar.set_postfix(faces=len(faces), refresh=False)
                 bar.update()
                 if not proceed:
-                    break
-            else:
-                if not tally.frames:
-                    raise UserError(f"{source.name}: no frame can be read from it")
-                if source.note:
-                    logger.info(source.note)
+                    return False
+            if not tally.frames:
+                raise UserError(f"{source.name}: no frame can be read from it")
+            if source.note:
+                logger.info(source.note)
+            return True
     finally:
         views.close()
         if tally.frames:
@@ -179,7 +190,8 @@ def _beside(source: Source) -> Path:
     return Path(source.name).with_suffix(".watched.png" if isinstance(source, Photo) else ".watched.mp4")
 
 
-def _check(path: Path, endings: Sequence[str], source: Path, *, overwrite: bool) -> None:
+def check_output(path: Path, endings: Sequence[str], source: Path, *, overwrite: bool) -> None:
+    """Raise UserError unless a file of this name can be written, and make its folder."""
     if path.suffix.lower() not in endings:
         raise UserError(f"{path}: '{path.suffix}' names no file to write here; allowed: {', '.join(endings)}")
     if path.exists() and source.exists() and path.samefile(source):

@@ -24,8 +24,9 @@ from tests.runs.test_train_run import assert_same_run
 PLAIN = ("SOLVER.BATCH_SIZE", 9, "SOLVER.OPTIMIZER", "sgd", "SOLVER.BASE_LR", 0.01, "MODEL.DROPOUT", 0.0)
 OPTIONS = {
     "classifier": ("SOLVER.GRAD_ACCUM_STEPS", 2, "DATA.BALANCE_CLASSES", "true", "LOSS.CLASS_WEIGHTS", "balanced"),
-    "votes": ("SOLVER.EMA_DECAY", 0.9),
-    "joint": ("SOLVER.GRAD_ACCUM_STEPS", 2, "SOLVER.LABELLED_BATCH_SIZE", 5),
+    "votes": ("SOLVER.EMA_DECAY", 0.9, "DATA.EXTRA_LABELS", "[tone]", "AUGMENT.MIXUP", 0.4),
+    "hellinger": ("SOLVER.GRAD_ACCUM_STEPS", 2, "AUGMENT.CUTMIX", 1.0),
+    "joint": ("SOLVER.GRAD_ACCUM_STEPS", 2, "SOLVER.LABELLED_BATCH_SIZE", 5, "AUGMENT.CUTMIX", 1.0),
     "ran": (),
     "wasserstein": ("LOSS.WASSERSTEIN_COST", "learned"),
     "affect": ("LOSS.CCC", "true"),

@@ -34,11 +34,11 @@ class EveryOutput(nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
-        self.fc = nn.Linear(16, 4 + len(CLASSES) + 1 + 6 + 2)
+        self.fc = nn.Linear(16, 6 + len(CLASSES) + 1 + 6 + 2)
 
     def forward(self, image_NCHW):
         embedding, logits, importance, regions, valence_arousal = self.fc(image_NCHW.flatten(1)).split(
-            [4, len(CLASSES), 1, 6, 2], dim=1
+            [6, len(CLASSES), 1, 6, 2], dim=1
         )
         return {
             "embedding": nn.functional.normalize(embedding, dim=1),
@@ -104,7 +104,8 @@ def naive_triplet(out, targets):
 
 
 def build(name, **options):
-    given = {"classes": CLASSES} if name == "wasserstein" else {}
+    given = {"classes": CLASSES} if name in ("wasserstein", "hellinger") else {}
+    given |= {"dimensions": 6} if name == "hellinger" else {}
     return CRITERIA[name].build(**given, **options)
 
 
@@ -124,6 +125,7 @@ CASES = {
         lambda out, targets: naive.cross_entropy(out, targets, smoothing=0.1, weights=CLASS_WEIGHTS, hardest=0.5),
     ),
     "soft_targets": (lambda: build("soft_targets"), naive.soft_targets),
+    "hellinger": (lambda: build("hellinger"), naive.hellinger),
     "scn": (
         lambda: build("scn", margin_1=0.9),
         lambda out, targets: naive.scn_rank(out, targets, beta=0.7, margin=0.9),

@@ -4,9 +4,14 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from fecnet.engine.checkpoint import find_checkpoint
 from tests.conftest import ROOT
 from tests.distributed.ranks import free_port, launch_environment
+from tests.forked import forked  # noqa: F401  (a fixture)
+
+pytestmark = pytest.mark.usefixtures("forked")  # test_installed.py starts them
 
 CHILD = """
 import os, signal, sys

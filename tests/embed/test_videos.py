@@ -16,8 +16,8 @@ from fecnet.embed.embedding import embed_sources
 from fecnet.embed.sources import Sources
 from fecnet.embed.videos import Video
 from fecnet.encoder import face_maker
-from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.face_maker import FaceMaker
+from fecnet.encoder.face_net import FaceNet
 from tests.conftest import write_tiny
 from tests.films import shade, write_film
 from tests.nets import train_on
@@ -192,7 +192,7 @@ def test_a_video_goes_on_where_it_was_killed(run, film, tmp_path, monkeypatch, b
     """Pictures go to detector and net together as they would have, also where a batch does not divide a shard."""
     monkeypatch.setattr(shards, "PIECE", 10)
     encoder = fecnet.load(run, device="cpu", batch_size=batch_size)
-    frames, forward, replace = Video.frames, Encoder._forward, shards.replace_arrays
+    frames, forward, replace = Video.frames, FaceNet.forward, shards.replace_arrays
     read, together, sizes = [], [], []
 
     def watched(self, every=1, first=0):
@@ -213,13 +213,13 @@ def test_a_video_goes_on_where_it_was_killed(run, film, tmp_path, monkeypatch, b
         together.append(len(held))
         return made(self, held, *more)
 
-    def forward_and_note(self, faces, *options):
+    def forward_and_note(self, faces, **options):
         together.append(-len(faces))
-        return forward(self, faces, *options)
+        return forward(self, faces, **options)
 
     made = FaceMaker._in_order
     monkeypatch.setattr(FaceMaker, "_in_order", as_they_are)
-    monkeypatch.setattr(Encoder, "_forward", forward_and_note)
+    monkeypatch.setattr(FaceNet, "forward", forward_and_note)
     monkeypatch.setattr(Video, "frames", watched)
     monkeypatch.setattr(shards, "replace_arrays", write)
     encoder.dims("embedding")  # a forward pass

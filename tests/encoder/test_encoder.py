@@ -61,7 +61,9 @@ def expected(dataset, encoder):
     """What evaluation says of the packed faces."""
     view = partial(center_view, input_size=40, crop=0.9)
     rows = np.arange(len(dataset.faces_NHWC))
-    found = predict(encoder.model, dataset.faces_NHWC, rows, views=[view], batch_size=16, device=torch.device("cpu"))
+    found = predict(
+        encoder.net.model, dataset.faces_NHWC, rows, views=[view], batch_size=16, device=torch.device("cpu")
+    )
     emb_ND = found["embedding"].numpy()
     assert np.abs(emb_ND[1:] - emb_ND[:-1]).max(axis=1).min() > 1e-3  # else nothing would be shown below
     return emb_ND

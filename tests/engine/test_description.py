@@ -26,7 +26,7 @@ def typed_fields(kind, prefix=""):
 
 
 FIELDS = [key for key in typed_fields(CheckpointInfo) if key != "format"]
-OPTIONAL = {"pruned", "export", "export.checked"}
+OPTIONAL = {"pruned", "export", "export.checked", "extra_classes"}
 
 
 def part_of(described, key):

@@ -31,6 +31,7 @@ def linear_world(num, num_triplets, seed):
     return faces, triplets, opposite.argmin(1)
 
 
+@pytest.mark.slow
 def test_linear_map_learns_what_is_linear():
     train, test = linear_world(1500, 20_000, 0), linear_world(200, 2000, 1)
     types = np.zeros(len(test[2]), int)

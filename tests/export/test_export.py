@@ -23,6 +23,9 @@ from tests.nets import train_on
 pytest.importorskip("onnx", reason="the extra 'export' is not installed")
 pytest.importorskip("onnxscript", reason="the extra 'export' is not installed")
 pytest.importorskip("onnxruntime", reason="the extra 'export' is not installed")
+from tests.traced_once import traced_once  # noqa: F401  (a fixture)
+
+pytestmark = pytest.mark.usefixtures("traced_once")
 
 ENDINGS = {"bundle": "", "onnx": ".onnx", "torch": ".pt2", "int8": ".onnx"}
 CASES = [("bundle", False), ("onnx", False), ("onnx", True), ("torch", False), ("torch", True), ("int8", True)]
@@ -147,8 +150,10 @@ def test_a_file_that_sees_otherwise_is_not_left(kind, raw, run, tmp_path, capsys
 
     def wrong(path):
         encoder = form.open(path)
-        net = encoder.model
-        encoder.model = lambda image: {name: value + 2e-5 * (name == "embedding") for name, value in net(image).items()}
+        net = encoder.net.model
+        encoder.net.model = lambda image: {
+            name: value + 2e-5 * (name == "embedding") for name, value in net(image).items()
+        }
         return encoder
 
     monkeypatch.setitem(exporting.FORMATS, kind, form._replace(open=wrong))

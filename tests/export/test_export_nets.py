@@ -21,15 +21,17 @@ from tests.checkpoints import describe
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason="the extra 'export' is not installed")
+from tests.traced_once import traced_once  # noqa: E402, F401  (a fixture)
 
+pytestmark = pytest.mark.usefixtures("traced_once")
 CPU = torch.device("cpu")
 INFO = describe()  # any: it is written beside the graph
 SMALL = ["MODEL.BACKBONE", "resnet18", "MODEL.WIDTH_MULT", "0.125", "MODEL.BLOCKS", "[1]"]
+PRUNED = ["MODEL.BACKBONE", "vgg16", "MODEL.LAYER_CHANNELS", str([4, 3] * 6 + [5, 6])]
 NETS = {  # options, side of the image
     "dense block, joint": ([*SMALL, "MODEL.NECK_CHANNELS", "16", "MODEL.HEAD", "joint", "MODEL.FEATURE_DIM", "16"], 48),
-    "ran and scn": ([*SMALL, "MODEL.NECK", "none", "MODEL.HEAD", "scn_ran"], 48),
-    "affect, cifar": ([*SMALL, "MODEL.STEM", "cifar", "MODEL.NECK", "conv3x3", "MODEL.HEAD", "classifier_affect"], 48),
-    "pruned": (["MODEL.BACKBONE", "vgg16", "MODEL.NECK", "none", "MODEL.LAYER_CHANNELS", str([4, 3] * 6 + [5])], 48),
+    "ran and scn, cifar": ([*SMALL, "MODEL.STEM", "cifar", "MODEL.NECK", "none", "MODEL.HEAD", "scn_ran"], 48),
+    "pruned, affect": ([*PRUNED, "MODEL.NECK", "conv3x3", "MODEL.HEAD", "classifier_affect"], 48),
     "iresnet": (["MODEL.BACKBONE", "iresnet18", "MODEL.NECK", "none", "DATA.INPUT_SIZE", "48"], 48),
     "inception_nn2": (["MODEL.BACKBONE", "inception_nn2", "MODEL.BATCH_NORM", "false", "MODEL.NECK", "conv1x1"], 64),
     "spatial transformer": (
@@ -59,8 +61,6 @@ def source(name, *, raw=False):
 def test_graphs_are_the_net(name, tmp_path, monkeypatch):
     monkeypatch.setitem(BACKBONES, "iresnet18", _iresnet((1, 1, 1, 1)))  # all its kinds of layers
     made = source(name)
-    graph = made.graph()  # traced once for both formats
-    monkeypatch.setattr(Source, "graph", lambda self: graph)
     one = torch.zeros(1, 1, *made.face_shape[:2])
     faces = np.random.default_rng(0).integers(0, 256, (5, *made.face_shape), np.uint8)
     expected = predict_batch(made.model, faces, views=made.views, device=CPU)
@@ -125,8 +125,8 @@ def test_an_operator_without_a_translation_is_one_line():
         def forward(self, image):
             return {"feature": torch.linalg.eigvals(image[:, 0]).real}
 
-    made = source("pruned")
-    odd = Source(Odd(), made.views, made.face_shape, False, "net", None)
+    made = source("pruned, affect")
+    odd = Source(Odd(), made.views, made.face_shape, False, "odd", None)
     with pytest.raises(ValueError, match="linalg_eig") as caught:
         make_onnx(odd)
     assert "\n" not in str(caught.value)
@@ -137,7 +137,7 @@ def test_a_net_that_no_graph_can_hold_is_one_line():
         def forward(self, image):
             return {"feature": image if image.mean() > 0 else -image}
 
-    made = source("pruned")
+    made = source("pruned, affect")
     with pytest.raises(ValueError, match="net: cannot be written as a graph: ") as caught:
         make_program(Source(Branching(), made.views, made.face_shape, False, "net", None))
     assert "\n" not in str(caught.value)

@@ -1,5 +1,6 @@
 """Means by the table against torch's own, at sizes that do not divide."""
 
+import pytest
 import torch
 from torch.nn.functional import interpolate
 
@@ -26,6 +27,7 @@ def test_the_whole_and_its_parts_are_torchs_means_smaller_and_larger():
     torch.testing.assert_close(table.crops(boxes, 24), torch.stack(expected))
 
 
+@pytest.mark.slow
 def test_sums_beyond_32_bits(monkeypatch):
     image = torch.full((4100, 4100, 1), 255, dtype=torch.uint8)  # 4.3e9 in all
     torch.testing.assert_close(AreaTable(image).resized(2, 2), torch.full((2, 2, 1), 255.0))

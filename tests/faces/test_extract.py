@@ -107,6 +107,7 @@ def same(one, other):
     return differences.max() <= 2 and np.allclose(one.landmarks_52, other.landmarks_52, atol=0.01)
 
 
+@pytest.mark.slow
 @needs_faces
 @pytest.mark.parametrize("name", ["mtcnn", "yunet"])
 def test_a_batch_gives_what_single_photos_give(name):

@@ -54,6 +54,15 @@ def soft_targets(out, targets):
     return sum(losses) / len(losses)
 
 
+def hellinger(out, targets):
+    losses = []
+    for place, wanted in zip(out["embedding"], targets["distribution"].tolist(), strict=True):
+        if not math.isnan(wanted[0]):
+            roots = [math.sqrt(share) for share in wanted] + [0.0] * (len(place) - len(wanted))
+            losses.append(sum((x - root) ** 2 for x, root in zip(place, roots, strict=True)))
+    return sum(losses) / len(losses)
+
+
 def scn_groups(out, targets, beta):
     """Places of the high and the low group; only images with a label are ranked."""
     places = [place for place, label in enumerate(targets["label"].tolist()) if label >= 0]

@@ -37,6 +37,7 @@ BACKBONES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("neck", ["dense_block", "conv3x3", "conv1x1"])
 @torch.no_grad()
@@ -87,8 +88,8 @@ def test_backbone_settings_reach_the_net():
     [
         (
             {"BACKBONE": "resnet19", "WIDTH_MULT": 1.0},
-            "MODEL.BACKBONE: unknown name 'resnet19'; allowed: deep_emotion, inception_nn2, inception_resnet_v1, "
-            "iresnet18, iresnet50, resnet18, vgg16, vgg19",
+            "MODEL.BACKBONE: unknown name 'resnet19'; allowed: deep_emotion, dlib_resnet, inception_nn2, "
+            "inception_resnet_v1, iresnet18, iresnet50, resnet18, vgg16, vgg19",
         ),
         ({"NECK": "dense"}, "MODEL.NECK: unknown name 'dense'; allowed: conv1x1, conv3x3, dense_block, none"),
         (

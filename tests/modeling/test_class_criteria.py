@@ -172,9 +172,20 @@ def test_every_criterion_is_built_by_name():
     numbers = torch.zeros(2, 8)
     batch = batch_of(label=torch.zeros(2, dtype=torch.int64), distribution=numbers, valence_arousal=numbers[:, :2])
     names = ", ".join(name for name in CRITERIA if name != "triplet")
-    cfg = load_config(None, ["LOSS.CRITERIA", f"[{names}]", "LOSS.WEIGHTS", "[1, 1, 1, 1, 1, 1]", "LOSS.CCC", "true"])
+    cfg = load_config(
+        None, ["LOSS.CRITERIA", f"[{names}]", "LOSS.WEIGHTS", "[1, 1, 1, 1, 1, 1, 1]", "LOSS.CCC", "true"]
+    )
     terms = list(build_criterion(cfg, FERPLUS).count(batch))
-    wanted = ["cross_entropy", "soft_targets", "scn_rank", "region_bias", "wasserstein", "valence_arousal", "ccc"]
+    wanted = [
+        "cross_entropy",
+        "soft_targets",
+        "hellinger",
+        "scn_rank",
+        "region_bias",
+        "wasserstein",
+        "valence_arousal",
+        "ccc",
+    ]
     assert terms == wanted
 
 
@@ -187,6 +198,7 @@ def test_every_criterion_is_built_by_name():
         ("scn", {"beta": 1.0}, "LOSS.SCN_BETA: 1.0; allowed"),
         ("scn", {"margin_2": -0.1}, "LOSS.SCN_MARGIN_2: -0.1; allowed"),
         ("ran", {"margin": 2.0}, "LOSS.RAN_MARGIN: 2.0; allowed"),
+        ("hellinger", {"classes": FERPLUS, "dimensions": 7}, "MODEL.EMBEDDING_DIM: 7 with criterion 'hellinger' and 8"),
         ("wasserstein", {"classes": FERPLUS, "kind": "fixed"}, "LOSS.WASSERSTEIN_COST: unknown name 'fixed'"),
     ],
 )

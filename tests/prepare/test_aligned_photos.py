@@ -262,6 +262,7 @@ def test_few_images_are_held_ahead_of_the_packing():
     assert sum(1 for _ in turn) == 999
 
 
+@pytest.mark.slow
 @needs_faces
 def test_all_annotated_faces_are_found_and_aligned_as_fec_aligns_them(tmp_path):
     detector_or_skip("yunet")

@@ -301,6 +301,7 @@ ROWS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=st.lists(ROWS, max_size=8), reader=st.sampled_from([read_annotations, read_lists]))
 def test_no_row_is_lost_whatever_it_holds(tmp_path, lines, reader):

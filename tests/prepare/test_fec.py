@@ -21,6 +21,7 @@ from fecnet.prepare.extraction import Extraction, PhotoFaces
 from fecnet.prepare.fec import prepare_fec, prepare_list
 from fecnet.prepare.web.photo_store import PhotoStore
 from tests.conftest import ROOT
+from tests.forked import forked  # noqa: F401  (a fixture)
 from tests.prepare.photo_server import PhotoServer
 
 PLAIN = Extraction(size=16, detector="")
@@ -267,6 +268,7 @@ def test_a_list_with_absolute_paths_asks_for_the_option(tmp_path, capsys):
     assert dataset.triplets("train").odd_T.tolist() == [1, 2]
 
 
+@pytest.mark.usefixtures("forked")
 def test_killed_and_started_again_equals_uninterrupted(tmp_path):
     """Downloading and cutting, killed twice: the same bytes, and no photo that was there is asked for again."""
     with PhotoServer(2, latency_s=0.02) as server:

@@ -97,6 +97,7 @@ def test_other_images_are_refused(sources):
         read_fer2013(sources[0])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (REAL / "fer2013.npz").is_file(), reason=f"{REAL} is absent")
 def test_copies_and_blanks_are_those_of_the_real_set():
     real = read_fer2013(REAL)

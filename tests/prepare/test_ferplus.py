@@ -247,6 +247,7 @@ def test_published_images_are_expected_by_default(source):
         read_fer2013(source[0])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (REAL / "fer2013.npz").is_file(), reason=f"{REAL} is absent")
 def test_real_data(tmp_path):
     short = {"num_train_triplets": 3000, "num_eval_triplets": 3000, "progress": False}

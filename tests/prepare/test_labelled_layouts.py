@@ -305,6 +305,7 @@ def test_real_ckplus():
 FER2013 = DATA / "fer2013"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (FER2013 / "fer2013.npz").is_file(), reason=f"{FER2013} is absent")
 def test_real_fer2013(tmp_path):
     assert main(["prepare", "fer2013", str(FER2013), str(tmp_path / "out")]) == 0

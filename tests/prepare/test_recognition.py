@@ -69,6 +69,25 @@ def test_absolute_paths_are_allowed_in_the_command(tmp_path):
     assert recognise(tmp_path / "a.csv").words == (str(tmp_path / "a.csv"), "--allow-absolute")
 
 
+@pytest.mark.parametrize(
+    ("header", "rest", "words"),
+    [
+        ("a,b,c,odd,rater", "b.jpg,c.jpg,1,Ann", ("triplets", "FOLDER", "--allow-absolute")),
+        ("img1,img2,img3,label,type", "b.jpg,c.jpg,1,ONE_CLASS_TRIPLET", ("list", "FOLDER", "--allow-absolute")),
+        ("path,happy,sad", "3,1", ("csv", "--votes", "happy,sad", "--allow-absolute")),
+    ],
+)
+def test_absolute_paths_are_allowed_of_triplets_and_votes_too(tmp_path, header, rest, words):
+    """Seen in any row, not only in the first."""
+    path, rows = tmp_path / "a.csv", (f"x.jpg,{rest}", f"{tmp_path / 'y.jpg'},{rest}")
+    path.write_text("\n".join((header, *rows)))
+    source, *given = (str(tmp_path) if word == "FOLDER" else word for word in words)
+    fit = recognise(path)
+    assert (fit.source, fit.words) == (source, (str(path), *given))
+    path.write_text("\n".join((header, *rows[:1])))
+    assert "--allow-absolute" not in recognise(path).words
+
+
 def test_lists_of_splits_of_affectnet_are_one_source(tmp_path):
     for name in ("train.csv", "val.csv"):
         (tmp_path / name).write_text("image,x1,y1,x2,y2,exp,val,aro\na.jpg,1,1,9,9,1,0.5,0.5\n")

@@ -15,8 +15,8 @@ def train(recipe, *overrides):
 @pytest.mark.parametrize(
     ("mistake", "said"),
     [
-        (("DATA.LABELS", ""), r"DATA\.LABELS: empty, but LOSS\.CRITERIA needs labels; .*moods has: mood"),
-        (("DATA.LABELS", "age"), r"no label set 'age'; there are: mood; to make one, see: fecnet prepare"),
+        (("DATA.LABELS", ""), r"DATA\.LABELS: empty, but LOSS\.CRITERIA needs labels; .*moods has: mood, tone"),
+        (("DATA.LABELS", "age"), r"no label set 'age'; there are: mood, tone; to make one, see: fecnet prepare"),
         (("MODEL.HEAD", "embedding"), r"MODEL\.HEAD: 'embedding' gives embedding; .* allowed here: classifier"),
         (("MODEL.HEAD", "joint"), r"MODEL\.HEAD: 'joint' gives embedding, logits"),
         (("LOSS.WEIGHTS", "[1, 2]"), r"LOSS\.WEIGHTS: 2 numbers for 1 of LOSS\.CRITERIA"),

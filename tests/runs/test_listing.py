@@ -83,6 +83,7 @@ def test_a_damaged_run_is_a_line_and_the_others_stay(result, name, text, said):
     assert damaged.problem in format_runs([damaged, whole]).splitlines()[1]
 
 
+@pytest.mark.slow
 def test_the_command(result):
     code = (
         "import sys; from fecnet.cli.main import main; code = main(); assert 'torch' not in sys.modules; sys.exit(code)"

@@ -37,8 +37,12 @@ def run_folder(recipe, name):
 
 EVERYTHING_ON = {
     "classifier": ("DATA.BALANCE_CLASSES", "true", "LOSS.CLASS_WEIGHTS", "sqrt", "LOSS.LABEL_SMOOTHING", 0.1),
-    "votes": (),
-    "joint": ("SOLVER.GRAD_ACCUM_STEPS", 2, "SOLVER.EMA_DECAY", 0.9),
+    "votes": ("AUGMENT.MIXUP", 0.4),
+    "hellinger": ("AUGMENT.CUTMIX", 1.0),
+    "joint": (
+        *("SOLVER.GRAD_ACCUM_STEPS", 2, "SOLVER.EMA_DECAY", 0.9, "DATA.EXTRA_LABELS", "[tone]"),
+        *("SOLVER.LABELLED_BATCH_SIZE", 5, "AUGMENT.CUTMIX", 1.0),
+    ),
     "ran": (),
     "wasserstein": ("LOSS.WASSERSTEIN_COST", "learned"),
     "affect": (),

@@ -66,6 +66,7 @@ def test_a_still_video_hides_nobody(tmp_path, faiss, kind):
     assert np.array_equal(found.row_QK[:, :60], np.arange(1200).reshape(20, 60))
 
 
+@pytest.mark.slow
 def test_queries_between_two_lists_search_the_same_ones_alone(tmp_path, faiss):
     """Half-way between centroids, products of matrices rounded one way for one query and another way for many."""
     index = Index(make(tmp_path / "index", clustered(20_000), "ivf"))

@@ -16,9 +16,11 @@ from fecnet.runs.listing import describe_run, find_runs
 from fecnet.runs.training import train_run
 from fecnet.studies.scheduler import PlannedRun, train_all
 from fecnet.utils.program import run_program
+from tests.forked import forked  # noqa: F401  (a fixture)
 from tests.inline_runs import inline_runs  # noqa: F401  (a fixture)
 
-LONG = ("SOLVER.LENGTH", "200", "EVAL.PERIOD", "0", "CHECKPOINT.PERIOD", "8")  # a second or more: met in the middle
+LENGTH = 120
+LONG = ("SOLVER.LENGTH", str(LENGTH), "EVAL.PERIOD", "0", "CHECKPOINT.PERIOD", "8")  # a second: met in the middle
 ENDS_S = 300  # a command that hangs fails after them
 
 
@@ -35,7 +37,7 @@ def _command(recipe, folder, log, *numbers):
 
 
 def start(recipe, folder, log, *numbers):
-    """The command, forked: starting torch takes seconds; its runs start by themselves as always."""
+    """The command, forked: starting torch takes seconds."""
     command = multiprocessing.get_context("fork").Process(target=_command, args=(recipe, folder, log, *numbers))
     command.start()
     return command
@@ -70,8 +72,11 @@ def seeds(*numbers):
     return [PlannedRun(f"seed_{seed}", ("SEED", str(seed))) for seed in numbers]
 
 
-def test_runs_are_trained_and_not_again_and_one_that_fails_stops_no_other(recipe, tmp_path, capfd):
+def test_runs_are_trained_and_not_again_and_one_that_fails_stops_no_other(recipe, tmp_path, capfd, request):
     folder = tmp_path / "many"
+    train_all(recipe, seeds(1), folder)  # in a process that is started
+    assert states(folder) == {"seed_1": ("finished", "6 / 6")}
+    request.getfixturevalue("forked")
     bad = PlannedRun("bad", ("SOLVER.BATCH_SIZE", "4000"))
     with pytest.raises(ValueError) as error:
         train_all(recipe, [bad, *seeds(1, 2)], folder, jobs=2)
@@ -146,6 +151,7 @@ def test_cores_and_gpus_are_shared_out(recipe, tmp_path, monkeypatch):
     assert given(tmp_path / "said", jobs=2) == [["3", "unset"]] * 3
 
 
+@pytest.mark.usefixtures("forked")
 def test_ended_in_the_middle_by_all_means_and_gone_on_with(recipe, tmp_path, monkeypatch):
     """Each end leaves no run behind, the same command goes on, and the weights are those of a run left alone.
 
@@ -177,15 +183,15 @@ def test_ended_in_the_middle_by_all_means_and_gone_on_with(recipe, tmp_path, mon
 
     command = start(recipe, folder, log, 1, 2)
     wait_for_more(folder, command)
-    names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[-2] for pid in children(command.pid)}
-    os.kill(next(pid for pid, name in names.items() if name == b"seed_1"), signal.SIGKILL)
+    logs = {Path(f"/proc/{pid}/fd/1").readlink().name: pid for pid in children(command.pid)}
+    os.kill(logs["seed_1.log"], signal.SIGKILL)
     assert wait(command) == 2
     (line,) = [line for line in log.read_text().splitlines() if line.startswith("error:")]
     assert "1 of 2 runs failed, see seed_1.log (ended by SIGKILL)" in line
-    assert states(folder)["seed_2"] == ("finished", "200 / 200")
+    assert states(folder)["seed_2"] == ("finished", f"{LENGTH} / {LENGTH}")
 
     assert wait(start(recipe, folder, log, 1, 2)) == 0, log.read_text()
-    assert states(folder) == {f"seed_{seed}": ("finished", "200 / 200") for seed in (1, 2)}
+    assert states(folder) == {f"seed_{seed}": ("finished", f"{LENGTH} / {LENGTH}") for seed in (1, 2)}
     assert (folder / "seed_1.log").read_text().count("resumed after iteration") >= 4
     for seed in ("1", "2"):
         whole = load_config(

@@ -12,6 +12,9 @@ import inference
 from fecnet.config.node import load_config
 from fecnet.runs.training import train_run
 from tests.conftest import ROOT
+from tests.forked import forked  # noqa: F401  (a fixture)
+
+pytestmark = pytest.mark.usefixtures("forked")  # test_installed.py starts them
 
 STUB = """#!/usr/bin/env bash
 if [ "$1" = -c ]; then echo "$GPUS"; else echo "CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES $*"; fi

@@ -40,6 +40,7 @@ def test_weights_by_column(tmp_path):
     assert np.array_equal(safetensors.torch.load_file(tmp_path / "1" / "model.safetensors")["w"].numpy(), BY_ROW)
 
 
+@pytest.mark.slow
 def test_nothing_writes_by_the_side_of_safetensors_that_shuffles_columns():
     """``safetensors.numpy`` 0.8.0 writes memory as it lies: findings/safetensors_column_order.sh."""
     for file in [*(ROOT / "fecnet").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]:

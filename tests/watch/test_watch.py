@@ -235,7 +235,6 @@ def test_mistakes_are_one_line_and_exit_code_2(run, film, tmp_path, capsys):
         ("film.mp4",): "film.mp4: not a video that PyAV",
         ("gone.jpg",): "gone.jpg: no such file; allowed: a picture, a video or the number of a camera, such as 0",
         ("gone.mp4",): "gone.mp4: no such file",
-        (".",): ".: a folder, with 1 videos in it: give one of them; allowed: ",
         ("97",): "camera 97: not there, or another program has it",
         ("200",): "camera 200: allowed: 0 to 99",
         ("0.png", "--every", "0"): "every: 0; allowed: 1 or more",

@@ -17,6 +17,11 @@ class Backbone(nn.Module):
 
     out_channels: int
 
+    @property
+    def published(self) -> nn.Module:
+        """The module whose names of parameters are those of published weights: itself, by default."""
+        return self
+
     def channel_groups(self) -> list[ChannelGroup]:
         """The channels that can be removed, in the order of ``MODEL.LAYER_CHANNELS``; none by default."""
         return []

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from functools import partial
 
 from fecnet.modeling.backbone.deep_emotion import DeepEmotion
+from fecnet.modeling.backbone.dlib_resnet import DlibResNet
 from fecnet.modeling.backbone.inception_nn2 import InceptionNN2
 from fecnet.modeling.backbone.inception_resnet import InceptionResnetV1
 from fecnet.modeling.backbone.iresnet import IRESNET18_BLOCKS, IRESNET50_BLOCKS, IResNet
 from fecnet.modeling.backbone.resnet import ResNet18, resnet_widths
+from fecnet.modeling.backbone.timm_net import PREFIX, TimmNet
 from fecnet.modeling.backbone.variants import iresnet_variants, resnet_variants, where
 from fecnet.modeling.backbone.vgg import VGG, VGG16_STAGES, VGG19_STAGES, vgg_widths
 from fecnet.modeling.parts import BackboneEntry
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.lookup import lookup
 
 _VGG_CONV = r"(^|\.)0\.bias$"  # the first
@@ -68,6 +70,9 @@ BACKBONES: dict[str, BackboneEntry] = {
     "deep_emotion": BackboneEntry(
         build=_deep_emotion, options={"dropout": "MODEL.BACKBONE_DROPOUT"}, variants=where(r"\bfc_loc\.0\.weight$")
     ),
+    "dlib_resnet": BackboneEntry(
+        build=DlibResNet, options={"input_size": "DATA.INPUT_SIZE"}, variants=where(r"^blocks\.12\.norm2\.weight$")
+    ),
     "inception_nn2": BackboneEntry(
         build=InceptionNN2,
         options={"batch_norm": "MODEL.BATCH_NORM"},
@@ -75,3 +80,20 @@ BACKBONES: dict[str, BackboneEntry] = {
     ),
     "inception_resnet_v1": BackboneEntry(build=InceptionResnetV1, variants=where(r"\.branch2\.0\.conv\.weight$")),
 }
+
+
+def find_backbone(name: str) -> BackboneEntry:
+    """The backbone that ``MODEL.BACKBONE`` names: one of ``BACKBONES``, or a net of timm.
+
+    Raises:
+        ConfigError: no such name; whether timm has the net is found out when it is built.
+    """
+    if name.startswith(PREFIX):
+        build = partial(TimmNet, name.removeprefix(PREFIX))
+        return BackboneEntry(build=build, options={"input_size": "DATA.INPUT_SIZE"})
+    if name not in BACKBONES:
+        allowed = ", ".join(sorted(BACKBONES))
+        raise ConfigError(
+            f"MODEL.BACKBONE: unknown name {name!r}; allowed: {allowed}, or {PREFIX}NAME of a net of timm"
+        )
+    return BACKBONES[name]

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from fecnet.config.node import flatten
+from fecnet.modeling.criterion.cross_entropy import CrossEntropyCriterion
 from fecnet.modeling.criterion.registry import CRITERIA
 from fecnet.modeling.criterion.weighted import WeightedCriteria
 from fecnet.modeling.parts import Choice, CriterionEntry, check_used
@@ -19,8 +20,8 @@ def criteria_read(cfg: Any) -> tuple[str, ...]:
     """Inputs that the criteria read from a batch: ``triplets`` and names of targets, each once.
 
     Raises:
-        ConfigError: an unknown criterion, none that reads annotations, one that requires another criterion, or a
-            setting that none of them uses.
+        ConfigError: an unknown criterion, none that reads annotations, one that requires another criterion, a
+            setting that none of them uses, or mixed faces for one that cannot take them.
     """
     names, chosen = list(cfg.LOSS.CRITERIA), _chosen(cfg)
     every = [name for entry in chosen.values() for name in entry.reads]
@@ -30,6 +31,13 @@ def criteria_read(cfg: Any) -> tuple[str, ...]:
     if readers and not any(entry.trains_classes for entry in chosen.values()):
         trainers = ", ".join(name for name, entry in CRITERIA.items() if entry.trains_classes)
         raise ConfigError(f"LOSS.CRITERIA: {names} trains no classes; {readers[0]} also needs one of: {trainers}")
+    unmixed = [name for name, entry in chosen.items() if not entry.mixes]
+    if unmixed and (cfg.AUGMENT.MIXUP or cfg.AUGMENT.CUTMIX):
+        able = ", ".join(name for name, entry in CRITERIA.items() if entry.mixes)
+        raise ConfigError(
+            f"AUGMENT.MIXUP: {cfg.AUGMENT.MIXUP}, CUTMIX: {cfg.AUGMENT.CUTMIX}, but LOSS.CRITERIA {names} has "
+            f"'{unmixed[0]}', for which targets are not mixed; allowed here: 0, or only criteria of: {able}"
+        )
     check_used(dict(flatten(cfg)), [Choice("LOSS.CRITERIA", CRITERIA, names)])
     return tuple(dict.fromkeys(every))
 
@@ -46,7 +54,7 @@ def build_criterion(
     class_weights: Sequence[float] | None = None,
     relabel_after: int | None = None,
 ) -> nn.Module:
-    """The criterion of ``cfg.LOSS``: a weighted sum where there are several.
+    """The criterion of ``cfg.LOSS``: a weighted sum where there are several, with those of ``cfg.DATA.EXTRA_LABELS``.
 
     Args:
         cfg: the whole settings.
@@ -65,9 +73,10 @@ def build_criterion(
     meant = {"DATA.LABELS": classes, "LOSS.CLASS_WEIGHTS": class_weights, "LOSS.SCN_RELABEL_AFTER": relabel_after}
     settings = {**dict(flatten(cfg)), **meant}
     criteria = [entry.build(**entry.keywords(settings)) for entry in _chosen(cfg).values()]
-    if len(names) == 1 and weights[0] == 1:
+    if len(names) == 1 and weights[0] == 1 and not cfg.DATA.EXTRA_LABELS:
         return criteria[0]
-    return WeightedCriteria(list(zip(criteria, weights, strict=True)))
+    extra = [(CrossEntropyCriterion(label_set=name), cfg.LOSS.EXTRA_WEIGHT) for name in cfg.DATA.EXTRA_LABELS]
+    return WeightedCriteria([*zip(criteria, weights, strict=True), *extra])
 
 
 def _chosen(cfg: Any) -> dict[str, CriterionEntry]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fecnet.modeling.criterion.cross_entropy import CrossEntropyCriterion
 from fecnet.modeling.criterion.distances import build_distances
+from fecnet.modeling.criterion.hellinger import HellingerCriterion
 from fecnet.modeling.criterion.ran import RegionBiasCriterion
 from fecnet.modeling.criterion.ranges import check_range
 from fecnet.modeling.criterion.scn import ScnCriterion
@@ -37,6 +38,7 @@ CRITERIA: dict[str, CriterionEntry] = {
         },
         reads=("triplets",),
         outputs={"embedding"},
+        mixes=True,
     ),
     "cross_entropy": CriterionEntry(
         build=CrossEntropyCriterion,
@@ -48,9 +50,17 @@ CRITERIA: dict[str, CriterionEntry] = {
         reads=("label",),
         outputs={"logits"},
         trains_classes=True,
+        mixes=True,
     ),
     "soft_targets": CriterionEntry(
-        build=SoftTargetCriterion, reads=("distribution",), outputs={"logits"}, trains_classes=True
+        build=SoftTargetCriterion, reads=("distribution",), outputs={"logits"}, trains_classes=True, mixes=True
+    ),
+    "hellinger": CriterionEntry(
+        build=HellingerCriterion,
+        options={"classes": "DATA.LABELS", "dimensions": "MODEL.EMBEDDING_DIM"},
+        reads=("distribution",),
+        outputs={"embedding"},
+        mixes=True,
     ),
     "scn": CriterionEntry(  # reads the logits for relabelling only
         build=ScnCriterion,

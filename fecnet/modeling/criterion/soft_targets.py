@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
-from fecnet.modeling.criterion.targets import present_rows, target_of
+from fecnet.modeling.criterion.targets import present_rows, target_parts
 from fecnet.structures import Batch, Outputs
 
 
@@ -12,12 +13,15 @@ class SoftTargetCriterion(nn.Module):
     """Mean of ``−Σ_c q_c log p_c`` over the images with votes, q their distribution (FERPlus, arXiv:1608.01041)."""
 
     def count(self, batch: Batch) -> dict[str, Tensor]:
-        """Number of images with votes."""
-        return {"soft_targets": present_rows(target_of(batch, "distribution", "soft_targets")).sum()}
+        """Number of images with votes; of a mixed one the shares of both that have votes."""
+        parts = target_parts(batch, "distribution", "soft_targets")
+        return {"soft_targets": torch.stack([present_rows(votes_NK) * share_N for votes_NK, share_N in parts]).sum()}
 
     def forward(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Sum of the cross-entropy over the images with votes."""
-        share_NK = target_of(batch, "distribution", "soft_targets")
-        assert out["logits"].shape == share_NK.shape, (out["logits"].shape, share_NK.shape)
+        parts = target_parts(batch, "distribution", "soft_targets")
+        assert out["logits"].shape == parts[0][0].shape, (out["logits"].shape, parts[0][0].shape)
+        log_NK = out["logits"].float().log_softmax(dim=1)
         # absent rows are set to zero, so that neither the loss nor its gradient is NaN
-        return {"soft_targets": -(share_NK.nan_to_num(0.0) * out["logits"].float().log_softmax(dim=1)).sum()}
+        wanted_NK = torch.stack([votes_NK.nan_to_num(0.0) * share_N[:, None] for votes_NK, share_N in parts]).sum(0)
+        return {"soft_targets": -(wanted_NK * log_NK).sum()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from fecnet.structures import Batch
@@ -17,6 +18,23 @@ def target_of(batch: Batch, name: str, criterion: str) -> Tensor:
     """
     assert name in batch.targets, f"'{criterion}' reads '{name}'; the batch has {sorted(batch.targets)}"
     return batch.targets[name]
+
+
+def target_parts(batch: Batch, name: str, criterion: str) -> list[tuple[Tensor, Tensor]]:
+    """The target ``name`` and its weight, of mixed samples followed by those of their partners.
+
+    Args:
+        batch: this rank's images.
+        name: see ``target_of``.
+        criterion: see ``target_of``.
+
+    Returns:
+        One or two targets, each with its weights, float32, shape (N,).
+    """
+    own = target_of(batch, name, criterion)
+    if batch.mix is None:
+        return [(own, torch.ones(len(own), device=own.device))]
+    return [(own, batch.mix.share_N), (batch.mix.targets[name], 1 - batch.mix.share_N)]
 
 
 def present_rows(target_NX: Tensor) -> Tensor:

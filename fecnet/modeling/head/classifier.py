@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from fecnet.modeling.channels import Span, prefix_spans
 from fecnet.modeling.head.embedding import EmbeddingHead
-from fecnet.structures import Outputs
+from fecnet.structures import Outputs, of_label_set
 
 
 class ClassifierHead(nn.Module):
@@ -17,29 +19,50 @@ class ClassifierHead(nn.Module):
     Args:
         in_channels: channels of the feature map.
         num_classes: K.
-        dropout: probability, before the linear layer.
-
-    Attributes:
-        readers: layers that read the pooled feature map.
+        dropout: probability, before the linear layers.
+        extra_classes: number of classes by name of further label sets, each with a linear layer of its own; or None.
     """
 
-    readers = (Span("classifier"),)
-
-    def __init__(self, in_channels: int, num_classes: int, *, dropout: float = 0.5) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        *,
+        dropout: float = 0.5,
+        extra_classes: Mapping[str, int] | None = None,
+    ) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(in_channels, num_classes)
-        nn.init.normal_(self.classifier.weight, std=0.01)  # initial logits are near 0: no class is favoured
-        nn.init.zeros_(self.classifier.bias)
+        self.classifier = _classifier(in_channels, num_classes)
+        # a list, since a name may contain what the name of a module may not
+        self._extra_names = list(extra_classes or {})
+        self.extra = nn.ModuleList(_classifier(in_channels, num) for num in (extra_classes or {}).values())
+
+    @property
+    def readers(self) -> tuple[Span, ...]:
+        """Layers that read the pooled feature map."""
+        return Span("classifier"), *(Span(f"extra.{place}") for place in range(len(self.extra)))
 
     def forward(self, map_NCHW: Tensor) -> Outputs:
         """Feature map of any size, (N, in_channels, H, W).
 
         Returns:
-            ``logits``: shape (N, K); ``feature``: the pooled feature map before dropout, shape (N, in_channels).
+            ``logits``: shape (N, K), and likewise ``logits_<set>`` of each further label set; ``feature``: the pooled
+            feature map before dropout, shape (N, in_channels).
         """
         feature_NC = map_NCHW.mean(dim=(2, 3))
-        return {"logits": self.classifier(self.dropout(feature_NC)), "feature": feature_NC}
+        dropped_NC = self.dropout(feature_NC)
+        outputs = {"logits": self.classifier(dropped_NC), "feature": feature_NC}
+        for name, classifier in zip(self._extra_names, self.extra, strict=True):
+            outputs[of_label_set("logits", name)] = classifier(dropped_NC)
+        return outputs
+
+
+def _classifier(in_channels: int, num_classes: int) -> nn.Linear:
+    classifier = nn.Linear(in_channels, num_classes)
+    nn.init.normal_(classifier.weight, std=0.01)  # initial logits are near 0: no class is favoured
+    nn.init.zeros_(classifier.bias)
+    return classifier
 
 
 class AffectHead(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from fecnet.modeling.head.classifier import AffectHead, ClassifierHead, JointHead
@@ -14,23 +15,35 @@ _DROPOUT = {"dropout": "MODEL.DROPOUT"}
 _EMBEDDING = {**_DROPOUT, "feature_dim": "MODEL.FEATURE_DIM", "embedding_dim": "MODEL.EMBEDDING_DIM"}
 
 
-def _joint(*, in_channels: int, num_classes: int, feature_dim: int, embedding_dim: int, dropout: float) -> JointHead:
-    classifier = ClassifierHead(in_channels, num_classes, dropout=dropout)
+def _joint(
+    *,
+    in_channels: int,
+    num_classes: int,
+    feature_dim: int,
+    embedding_dim: int,
+    dropout: float,
+    extra_classes: Mapping[str, int] | None = None,
+) -> JointHead:
+    classifier = ClassifierHead(in_channels, num_classes, dropout=dropout, extra_classes=extra_classes)
     embedding = EmbeddingHead(in_channels, feature_dim=feature_dim, embedding_dim=embedding_dim, dropout=dropout)
     return JointHead(classifier, embedding)
 
 
-def _classifier_affect(*, in_channels: int, num_classes: int, dropout: float) -> JointHead:
-    classifier = ClassifierHead(in_channels, num_classes, dropout=dropout)
+def _classifier_affect(
+    *, in_channels: int, num_classes: int, dropout: float, extra_classes: Mapping[str, int] | None = None
+) -> JointHead:
+    classifier = ClassifierHead(in_channels, num_classes, dropout=dropout, extra_classes=extra_classes)
     return JointHead(classifier, AffectHead(in_channels, dropout=dropout))
 
 
 HEADS: dict[str, HeadEntry] = {
     "embedding": HeadEntry(build=EmbeddingHead, options=_EMBEDDING, outputs={"embedding"}),
-    "classifier": HeadEntry(build=ClassifierHead, options=_DROPOUT, outputs={"logits"}),
-    "joint": HeadEntry(build=_joint, options=_EMBEDDING, outputs={"embedding", "logits"}),
+    "classifier": HeadEntry(build=ClassifierHead, options=_DROPOUT, outputs={"logits"}, takes_extra=True),
+    "joint": HeadEntry(build=_joint, options=_EMBEDDING, outputs={"embedding", "logits"}, takes_extra=True),
     "affect": HeadEntry(build=AffectHead, options=_DROPOUT, outputs={"valence_arousal"}),
-    "classifier_affect": HeadEntry(build=_classifier_affect, options=_DROPOUT, outputs={"logits", "valence_arousal"}),
+    "classifier_affect": HeadEntry(
+        build=_classifier_affect, options=_DROPOUT, outputs={"logits", "valence_arousal"}, takes_extra=True
+    ),
     "scn": HeadEntry(build=ScnHead, options=_DROPOUT, outputs={"logits", "importance"}),
     "ran": HeadEntry(build=RanHead, options=_DROPOUT, outputs={"logits", "region_importance"}, sees_regions=True),
     "scn_ran": HeadEntry(

@@ -1,0 +1,81 @@
+"""``fecnet odd``: which of three photos is the odd one out, and how far the expressions are from each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fecnet.encoder.encoder import Encoder
+from fecnet.encoder.pictures import STATUS
+from fecnet.encoder.results import FaceResult
+from fecnet.evaluation.nearest import squared_distances
+from fecnet.faces.which import Which, check_which
+from fecnet.utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class OddOne:
+    """The odd one out of three photos.
+
+    Attributes:
+        photos: as they were given.
+        odd: 0, 1 or 2; None where two pairs are equally close.
+        distances: squared distance, 0..4, of the first and second, first and third, second and third.
+        boxes: of the face in each: x1, y1, x2, y2 in pixels; None where the whole photo is the face.
+        others: faces beside it in each photo, which were not looked at.
+        margin: how much farther the odd one is from the nearer of the two others than these are from each other.
+    """
+
+    photos: list[str]
+    odd: int | None
+    distances: list[float]
+    boxes: list[list[float] | None]
+    others: list[int]
+    margin: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def odd_of_three(encoder: Encoder, photos: Sequence[Path], *, faces: Which = "auto") -> OddOne:
+    """The photo outside the closest pair, by the largest face of each.
+
+    Args:
+        encoder: the net.
+        photos: three of them.
+        faces: see ``Encoder``; not ``all``.
+
+    Raises:
+        UserError: the net has no embedding; a photo that cannot be read, or without a face.
+    """
+    encoder.check_output("embedding")
+    check_which(faces, ("auto", "largest", "whole"))
+    found = [_one_of(encoder, photo, whole=faces == "whole") for photo in photos]
+    emb_3D = np.stack([np.asarray(face.embedding_D) for face, _ in found])
+    distances = [float(squared_distances(emb_3D[a], emb_3D[b])) for a, b in combinations(range(3), 2)]
+    closest, second = np.sort(distances)[:2].tolist()
+    odd = 2 - int(np.argmin(distances)) if closest < second else None
+    boxes = [None if np.isnan(face.box_4).any() else face.box_4.tolist() for face, _ in found]
+    return OddOne([str(photo) for photo in photos], odd, distances, boxes, [num for _, num in found], second - closest)
+
+
+def _one_of(encoder: Encoder, photo: Path, *, whole: bool) -> tuple[FaceResult, int]:
+    """The largest face of a photo, and how many others there are."""
+    faces = encoder.analyze(photo, faces="whole" if whole else "all")
+    if not faces:
+        raise UserError(f"{photo}: no_face: {STATUS['no_face']}; a picture that is a face: --faces whole")
+    face = max(faces, key=_area)
+    if face.embedding_D is None:
+        raise UserError(f"{photo}: {face.status}: {STATUS[face.status]}")
+    return face, len(faces) - 1
+
+
+def _area(face: FaceResult) -> float:
+    return math.prod((face.box_4[2:] - face.box_4[:2]).tolist())

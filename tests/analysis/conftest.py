@@ -1,0 +1,3 @@
+"""The nets and photos that these tests share."""
+
+from tests.net_fixtures import aligned, squares  # noqa: F401
