@@ -69,7 +69,7 @@ def odd_of_three(encoder: Encoder, photos: Sequence[Path], *, faces: Which = "au
 def _one_of(encoder: Encoder, photo: Path, *, whole: bool) -> tuple[FaceResult, int]:
     """The largest face of a photo, and how many others there are."""
     faces = encoder.analyze(photo, faces="whole" if whole else "all")
-    if not faces:
+    if not (faces := faces or encoder.analyze(photo, faces="largest")):  # which is looked for twice
         raise UserError(f"{photo}: no_face: {STATUS['no_face']}; a picture that is a face: --faces whole")
     face = max(faces, key=_area)
     if face.embedding_D is None:

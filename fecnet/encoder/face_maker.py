@@ -28,6 +28,7 @@ from fecnet.faces.extract import (
 from fecnet.faces.face_square import FaceSquare
 from fecnet.faces.landmark_faces import LandmarkFaces
 from fecnet.faces.recipe import FaceRecipe
+from fecnet.faces.second_look import THRESHOLDS, SecondLook
 from fecnet.faces.square_faces import load_square
 from fecnet.faces.turns import TurningDetector
 from fecnet.faces.which import Which, check_which
@@ -113,6 +114,7 @@ class FaceMaker:
         self.tries_turns = try_turns or recipe.try_turns
         self._grey = channels[0] == "grey"
         self._detector: Detector | None = None
+        self._closer: Detector | None = None  # for a second look
         self._square = FaceSquare()
         self._kind = recipe.detector or ("yunet" if detector_model else "mtcnn")
         if detector_device != "cpu":  # told now, although there may be nothing to detect
@@ -171,7 +173,7 @@ class FaceMaker:
         """The faces that a detector finds in each picture."""
         located = locate_faces(
             [picture.photo.image_HWC for picture in opened],
-            self._finder(),
+            self._finder(one=faces != "all"),
             boxes=[picture.box for picture in opened],
             margin=self._recipe.margin,
             every=faces == "all",
@@ -224,10 +226,12 @@ class FaceMaker:
             return face_SSC
         return LandmarkFaces(self._built_detector(), mask=recipe.mask, hull=recipe.hull).make([face_SSC])[0][0]
 
-    def _finder(self) -> Detector:
-        """The detector for pictures that may lie sideways."""
+    def _finder(self, *, one: bool = False) -> Detector:
+        """The detector for pictures that may lie sideways; ``one``: of which one face is meant."""
         detector = self._built_detector()
-        return TurningDetector(detector) if self.tries_turns and not self._recipe.try_turns else detector
+        if self.tries_turns and not self._recipe.try_turns:
+            detector = TurningDetector(detector)
+        return SecondLook(detector, self._closer) if one and self._closer else detector
 
     def _built_detector(self) -> Detector:
         if self._detector is None:
@@ -241,6 +245,8 @@ class FaceMaker:
                     f"{self._origin}: {error}; faces 'whole' needs none: pictures that are faces"
                 ) from error
             self._square = self._square_of(self._detector.name)
+            if self._kind == "mtcnn" and not self._recipe.detector:  # else a photo must give what training had
+                self._closer = build_detector("mtcnn", thresholds=THRESHOLDS, device=self.detector_device)
         return self._detector
 
     def _square_of(self, detector: str) -> FaceSquare:
