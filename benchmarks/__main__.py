@@ -34,6 +34,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "download",
     "faces",
     "boxes",
+    "photo_in",
     "extraction",
     "packing",
     "embedding",
@@ -65,6 +66,8 @@ def main() -> None:
     relabelling = parser.add_argument_group("relabelling")
     relabelling.add_argument("--epochs", type=float, metavar="N", help="length of each run (default: of the recipe)")
     relabelling.add_argument("--jobs", type=int, default=2, metavar="N", help="runs side by side (default 2)")
+    photo_in = parser.add_argument_group("photo_in")
+    photo_in.add_argument("--net", default="", metavar="RUN", help="a trained run (default: train one)")
     options = parser.parse_args()
     if options.names == ["readme"]:
         print(write_readme(BENCHMARKS, record.RESULTS))
@@ -72,7 +75,7 @@ def main() -> None:
     unknown = sorted(set(options.names) - set(BENCHMARKS))
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}, and readme alone")
-    settings = {"relabelling": {"epochs": options.epochs, "jobs": options.jobs}}
+    settings = {"relabelling": {"epochs": options.epochs, "jobs": options.jobs}, "photo_in": {"net": options.net}}
     for name in options.names or BENCHMARKS:
         print(f"== {name}")
         hardware = provenance()  # before the run: the code that was measured

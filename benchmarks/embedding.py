@@ -22,6 +22,7 @@ from fecnet.embed.sources import Sources
 from fecnet.embed.videos import can_read
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.face_maker import FaceMaker
+from fecnet.encoder.face_net import FaceNet
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.modeling.build import build_model
 from fecnet.utils.env import choose_device, exact_float32
@@ -66,13 +67,8 @@ def untrained_encoder() -> Encoder:
     maker = FaceMaker(size=48, channels=["R", "G", "B"], recipe=FaceRecipe(), origin="demo")
     view = partial(center_view, input_size=cfg.DATA.INPUT_SIZE, crop=cfg.DATA.CROP)
     model = build_model(cfg, 3).to(device).eval()
-    options: dict[str, Any] = {
-        "batch_size": cfg.EVAL.BATCH_SIZE,
-        "classes": (),
-        "name": "demo",
-        "identity": "untrained",
-    }
-    return Encoder(model, maker, views=[view], device=device, **options)
+    net = FaceNet(model, views=[view], device=device, batch_size=cfg.EVAL.BATCH_SIZE, face_shape=maker.shape)
+    return Encoder(net, maker, classes=(), name="demo", identity="untrained")
 
 
 @torch.inference_mode()
@@ -82,7 +78,7 @@ def bare(encoder: Encoder, faces_NHWC: np.ndarray) -> torch.Tensor:
     with exact_float32():
         for first in range(0, len(faces_NHWC), encoder.batch_size):
             image_NCHW = torch.from_numpy(faces_NHWC[first : first + encoder.batch_size]).permute(0, 3, 1, 2)
-            found.append(encoder.model(encoder.views[0](image_NCHW.to(encoder.device)))["embedding"].cpu())
+            found.append(encoder.net.model(encoder.net.views[0](image_NCHW.to(encoder.device)))["embedding"].cpu())
     return torch.cat(found)
 
 
@@ -101,7 +97,7 @@ def video_memory(encoder: Encoder, frames: int) -> dict[str, Any]:
         film.close()
         (piece,) = Sources([path]).pieces()
         resident, seen = [], 0
-        for rows in embedded(encoder, piece.frames(0), "embedding", align=False):
+        for rows in embedded(encoder, piece.frames(0), "embedding", faces="whole"):
             resident.append(resident_mb())
             seen += len(rows.status)
     growth = resident[-1] - resident[0]

@@ -93,11 +93,11 @@ def _row(exported: Exported) -> dict[str, Any]:
 def _forward(encoder: Encoder) -> Callable[[], object]:
     """One forward pass of a batch of noise, without what makes faces of pictures."""
     faces_NHWC = np.random.default_rng(0).integers(0, 256, (BATCH, *encoder.face_shape), np.uint8)
-    image = encoder.views[0](torch.from_numpy(faces_NHWC).permute(0, 3, 1, 2))
+    image = encoder.net.views[0](torch.from_numpy(faces_NHWC).permute(0, 3, 1, 2))
 
     def forward() -> object:
         with torch.inference_mode():
-            return encoder.model(image)
+            return encoder.net.model(image)
 
     return forward
 

@@ -88,7 +88,7 @@ def clustered(num: int, seed: int) -> np.ndarray:
 
 def write(path: Path, num: int, kind: str) -> None:
     """An index of the vectors, as ``fecnet search build`` writes it."""
-    about = {"model": {"name": "none", "identity": "none"}, "align": False, "folder": "", "packed": {}}
+    about = {"model": {"name": "none", "identity": "none"}, "faces": "auto", "folder": "", "packed": {}}
     write_index(path, rows_of(clustered(num, seed=0)), num, DIMS, kind, about)
 
 
@@ -98,7 +98,8 @@ def rows_of(vector_ND: np.ndarray, each: int = 2048) -> Iterator[Rows]:
         some = vector_ND[first : first + each]
         names = np.array([f"photos/{number:08d}.jpg" for number in range(first, first + len(some))])
         status, nothing = np.full(len(some), "ok"), np.full(len(some), np.nan)
-        yield Rows(some, status, names, names, np.full(len(some), -1), nothing)
+        boxes, places = np.full((len(some), 4), np.nan, np.float32), np.arange(len(some))
+        yield Rows(some, status, names, names, np.full(len(some), -1), nothing, boxes, nothing, places)
 
 
 def measure_rates(indexes: dict[str, Index], query_QD: np.ndarray, few: int, runs: int) -> dict[str, list[float]]:

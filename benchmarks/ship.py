@@ -11,6 +11,7 @@ import json
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ from fecnet.engine.description import INFO_FILE, CheckpointInfo, parse_info
 from fecnet.evaluation.triplet_accuracy import ROWS
 from fecnet.export.agreement import Arrays, largest_differences
 from fecnet.export.export import export_run
+from fecnet.faces.recipe import FaceRecipe
 from fecnet.nets import shipped
 from fecnet.prepare.labelled.fer2013 import IMAGES_SHA256
+from fecnet.prepare.measured_square import with_square
 from fecnet.utils.env import now, provenance
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import replace_json, replace_text, whole_or_absent
@@ -74,7 +77,7 @@ def ship(run: str, name: str, *, data: str = "", checkpoint: str = "best", overw
     with tempfile.TemporaryDirectory() as folder:
         made = export_run(run, "half", output=f"{folder}/{name}", checkpoint=checkpoint, check=data).path
         path = data or load_info(made).settings().DATA.PATH
-        info = _without_paths(load_info(made), Path(path))
+        info = _with_square(_without_paths(load_info(made), Path(path)), PackedDataset(path))
         record, sample = _record(name, info, full, load_encoder(made, device="cpu"), path)
         with whole_or_absent(target) as place:
             place.mkdir()
@@ -117,7 +120,7 @@ def _record(name: str, info: CheckpointInfo, full: Encoder, half: Encoder, data:
     return {
         "name": name,
         "megabytes": 0.0,
-        "parameters": sum(value.numel() for value in half.model.parameters()),  # type: ignore[attr-defined]
+        "parameters": sum(value.numel() for value in half.net.model.parameters()),  # type: ignore[attr-defined]
         "accuracy": {
             "split": last.name,
             "triplets": everything["triplets"]["percent"],
@@ -183,6 +186,14 @@ def _without_paths(info: CheckpointInfo, data: Path) -> CheckpointInfo:
         if Path(folder).is_absolute():
             text = text.replace(json.dumps(folder)[1:-1], place)
     return parse_info(_FOLDERS.sub("", text), info.origin)
+
+
+def _with_square(info: CheckpointInfo, dataset: PackedDataset) -> CheckpointInfo:
+    """The description with how photos are cut, where the data set was prepared before that was measured."""
+    recipe = FaceRecipe.from_dict(info.preprocessing.faces)
+    if recipe.square is None:
+        recipe = with_square(recipe, dataset.faces_NHWC)
+    return replace(info, preprocessing=replace(info.preprocessing, faces=recipe.to_dict()))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -110,7 +110,7 @@ def refused(capsys, *words):
 def test_a_name_loads_a_half_precision_net_that_says_what_the_run_says(place, nets):
     ours, theirs = fecnet.load(place / "result" / "net", device="cpu"), fecnet.load("fecnet-base", device="cpu")
     faces = np.array(PackedDataset(place / "moods").faces_NHWC[:20])
-    assert theirs.name == "fecnet-base" and next(theirs.model.parameters()).dtype.itemsize == 4
+    assert theirs.name == "fecnet-base" and next(theirs.net.model.parameters()).dtype.itemsize == 4
     assert np.allclose(ours.embed(faces), theirs.embed(faces), atol=2e-3)
     state = safetensors.torch.load_file(nets / "fecnet-base" / "model.safetensors")
     assert {value.dtype.itemsize for value in state.values() if value.ndim > 1} == {2}
@@ -220,17 +220,18 @@ def test_which_words_are_a_net(nets, place, photo, tmp_path):
 
 def test_commands_without_a_net_use_the_shipped_one(nets, photo, monkeypatch, capsys):
     monkeypatch.setattr("fecnet.watch.watch.why_no_window", lambda: "a test")
-    assert main(["embed", photo, "--device", "cpu"]) == 0
-    assert np.allclose(np.load("embeddings.npy"), fecnet.load("fecnet-base", device="cpu").embed(photo))
-    assert main(["search", "build", photo, "--output", "index", "--kind", "flat"]) == 0
+    whole = ["--faces", "whole"]
+    assert main(["embed", photo, "--device", "cpu", *whole]) == 0
+    assert np.allclose(np.load("embeddings.npy"), fecnet.load("fecnet-base", device="cpu").embed(photo, faces="whole"))
+    assert main(["search", "build", photo, "--output", "index", "--kind", "flat", *whole]) == 0
     assert json.loads(Path("index/index.json").read_text())["model"]["name"] == "fecnet-base"
-    assert main(["search", "query", "index", photo, "--json", "-"]) == 0
+    assert main(["search", "query", "index", photo, "--json", "-", *whole]) == 0
     capsys.readouterr()
-    assert main(["watch", photo, "--whole"]) == 0
-    assert main(["odd", photo, photo, photo, "--whole"]) == 0
-    assert main(["analyze", photo, "--whole"]) == 0
+    assert main(["watch", photo, *whole]) == 0
+    assert main(["odd", photo, photo, photo, *whole]) == 0
+    assert main(["analyze", photo, *whole]) == 0
     capsys.readouterr()
-    assert main(["watch", "fecnet-small", photo, "--whole", "--overwrite"]) == 0
+    assert main(["watch", "fecnet-small", photo, *whole, "--overwrite"]) == 0
     assert "b.png: one source at a time; given: a.png, b.png" in refused(capsys, "watch", photo, "b.png")
 
 

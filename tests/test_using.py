@@ -17,9 +17,9 @@ from fecnet.analysis.reading import FaceRow
 from fecnet.analysis.three import OddOne
 from fecnet.cli.main import main
 from fecnet.embed.videos import Video
-from fecnet.encoder.encoder import Classified, Encoded, Encoder
-from fecnet.encoder.face_results import FaceResult
-from fecnet.faces.detections import Detections
+from fecnet.encoder.encoder import Encoder
+from fecnet.encoder.face_maker import PhotoFace
+from fecnet.encoder.results import Classified, Encoded, FaceResult
 from tests.conftest import ROOT
 from tests.faces.test_extract import photo
 from tests.films import write_film  # skips where PyAV is absent
@@ -62,7 +62,7 @@ def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # no
     assert told["odd"] in (0, 1, 2)
     assert told["vectors"].shape == (3, 16) and told["keep"][1] == ["ok", "no_face", "ok"]
     assert told["seen"][:2] == (0.8, 1)
-    for result in (Encoded, Classified, Detections, FaceResult, FaceRow, Track, Peak, OddOne):
+    for result in (Encoded, Classified, PhotoFace, FaceResult, FaceRow, Track, Peak, OddOne):
         fields = getattr(result, "_fields", None) or result.__dataclass_fields__
         assert all(f"`{name}`" in PAGE for name in fields), result
     for name in re.findall(r"`enc\.([a-z_]+)", PAGE):
@@ -106,7 +106,7 @@ def test_exported_nets_are_used_as_the_page_says(aligned, tmp_path, monkeypatch,
         assert program == "fecnet" and main(words) == 0, f"{command}\n{capsys.readouterr().err}"
     said = capsys.readouterr().out
     assert said.count("largest difference") == 5 and np.load("int8.npy").shape == (5, 16)
-    expected = fecnet.load("result/run").embed(pictures, align=True)
+    expected = fecnet.load("result/run").embed(pictures)
     for name in ("result/run-bundle", "result/run.onnx", "raw.onnx"):
-        assert np.abs(fecnet.load(name).embed(pictures, align=True) - expected).max() <= 1e-5, name
+        assert np.abs(fecnet.load(name).embed(pictures) - expected).max() <= 1e-5, name
     exec(blocks("python")[4], {"fecnet": fecnet})

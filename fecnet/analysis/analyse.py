@@ -19,11 +19,11 @@ from fecnet.analysis.reading import FaceReader, FaceRow, Tally
 from fecnet.analysis.tables import Columns, FaceTable, JsonFaces, check_table, open_table
 from fecnet.embed.sources import Sources
 from fecnet.encoder.encoder import Encoder
-from fecnet.encoder.face_results import cut_note
 from fecnet.encoder.pictures import OK
 from fecnet.evaluation.drawing import require_matplotlib
 from fecnet.faces.picture_files import decoder_hint, is_video
 from fecnet.faces.picture_lists import LIST_SUFFIXES
+from fecnet.faces.which import Which
 from fecnet.utils.env import now
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import whole_or_absent
@@ -66,20 +66,20 @@ class Analysis:
         }
 
 
-def face_rows(encoder: Encoder, sources: Sources, *, whole: bool = False, over_s: float = OVER_S) -> Iterator[FaceRow]:
+def face_rows(encoder: Encoder, sources: Sources, *, faces: Which = "all", over_s: float = OVER_S) -> Iterator[FaceRow]:
     """Every face of photos and films, one at a time; memory does not grow with their number.
 
     Args:
         encoder: the net.
         sources: photos and films, folders and lists of them.
-        whole: each photo and frame is a face; nothing is detected.
+        faces: which of each photo and frame, see ``Encoder``.
         over_s: ``change`` compares with the newest face of the track that is this many seconds earlier, or more.
 
     Raises:
         UserError: a source that does not fit, or the detector is missing.
     """
     follower = Follower(encoder.classes, over_s=over_s)
-    for row in FaceReader(encoder, sources, whole=whole).rows():
+    for row in FaceReader(encoder, sources, faces=faces).rows():
         yield follower.add(row)
 
 
@@ -91,7 +91,7 @@ def analyse(
     json: str = "",
     plot: Path | None = None,
     num_peaks: int = 0,
-    whole: bool = False,
+    faces: Which = "all",
     over_s: float = OVER_S,
     overwrite: bool = False,
     progress: bool = True,
@@ -105,7 +105,7 @@ def analyse(
         json: the faces, tracks, peaks and counts; a file, ``-`` for standard output, empty for none.
         plot: PNG of the tracks of the most faces; None for none.
         num_peaks: how many moments of greatest change to find.
-        whole: see ``face_rows``.
+        faces: see ``face_rows``.
         over_s: see ``face_rows``.
         overwrite: replace files that are there.
         progress: show a bar.
@@ -116,9 +116,7 @@ def analyse(
         OSError: the disk is full or read-only.
     """
     _check(encoder, sources, table, json, plot, num_peaks, over_s, overwrite=overwrite)
-    reader = FaceReader(encoder, sources, whole=whole, progress=progress)
-    if not (encoder.aligned or whole):
-        logger.info(cut_note(encoder.name))
+    reader = FaceReader(encoder, sources, faces=faces, progress=progress)
     columns = Columns(encoder)
     follower, first = Follower(encoder.classes, over_s=over_s, num_peaks=num_peaks), list[FaceRow]()
     head: dict[str, Any] = {

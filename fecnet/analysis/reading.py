@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -15,10 +15,12 @@ from fecnet.embed.pieces import Frame, VideoPiece
 from fecnet.embed.sources import Sources
 from fecnet.embed.videos import Video
 from fecnet.encoder.encoder import Encoder
-from fecnet.encoder.face_results import FaceResult, face_cuts, face_result
-from fecnet.encoder.pictures import OK, as_rgb
+from fecnet.encoder.face_maker import PhotoFace
+from fecnet.encoder.pictures import OK
+from fecnet.encoder.results import FaceResult, face_results
 from fecnet.faces.picture_files import is_video
 from fecnet.faces.tracks import Tracker
+from fecnet.faces.which import Which, check_which
 from fecnet.utils.errors import UserError
 
 
@@ -70,29 +72,38 @@ class Tally:
     notes: list[str] = field(default_factory=list)
 
 
+class _Place(NamedTuple):
+    """Where a face is, as in ``FaceRow``."""
+
+    picture: str
+    frame: int | None
+    time_s: float | None
+    track: int | None
+
+
 class FaceReader:
     """Finds every face of the sources and predicts.
 
     Args:
         encoder: the net.
         sources: photos and films, folders and lists of them.
-        whole: each photo and frame is a face; nothing is detected.
+        faces: which of each photo and frame, see ``Encoder``.
         progress: show a bar.
 
     Attributes:
         tally: counts of what was read so far.
 
     Raises:
-        UserError: a packed data set, whose faces have no place in a picture; the detector is missing.
+        UserError: a packed data set, which has no photos; unknown ``faces``; the detector is missing.
     """
 
-    def __init__(self, encoder: Encoder, sources: Sources, *, whole: bool = False, progress: bool = False) -> None:
+    def __init__(self, encoder: Encoder, sources: Sources, *, faces: Which = "all", progress: bool = False) -> None:
         if sources.packed:
             raise UserError(f"{sources.packed[0].path}: a packed data set has no photos; its vectors: fecnet embed")
-        self._encoder, self._sources, self._whole, self._progress = encoder, sources, whole, progress
+        check_which(faces)
+        self._encoder, self._sources, self._which, self._progress = encoder, sources, faces, progress
         self.tally = Tally()
-        self._waiting: deque[FaceRow] = deque()  # found, and on their way through the net
-        self._boxes: deque[np.ndarray | None] = deque()
+        self._waiting: deque[_Place] = deque()  # of faces on their way through the net
         self._check()
 
     def rows(self) -> Iterator[FaceRow]:
@@ -101,76 +112,60 @@ class FaceReader:
         Raises:
             UserError: a folder or list without a picture.
         """
-        align = self._encoder.aligned and not self._whole
-        for part in self._encoder.stream(self._pictures(), boxes=self._next_boxes(), align=align):
-            for place, status in enumerate(part.status):
-                row = self._waiting.popleft()
-                output = {name: value[place] for name, value in part.outputs.items()}
-                if status == OK and not all(np.isfinite(value).all() for value in output.values()):
-                    raise UserError(f"{self._encoder.name}: its outputs are not finite: the net is broken; evaluate it")
-                self.tally.faces[status] += 1
-                self.tally.photo_faces += row.track is None
-                face = face_result(row.face.box_4, row.face.score, status, output, self._encoder.classes)
-                yield FaceRow(row.picture, row.frame, row.time_s, row.track, face)
+        for part in self._encoder.net.encoded(self._faces(), steady=True):
+            ok_N = np.array([status == OK for status in part.status], bool)
+            if not all(np.isfinite(value[ok_N]).all() for value in part.outputs.values()):
+                raise UserError(f"{self._encoder.name}: its outputs are not finite: the net is broken; evaluate it")
+            for face in face_results(part, self._encoder.classes):
+                place = self._waiting.popleft()
+                self.tally.faces[face.status] += 1
+                self.tally.photo_faces += place.track is None
+                yield FaceRow(*place, face)
 
     def _check(self) -> None:
         """Fail now, not at the first face."""
         self._sources.check()
-        if not self._whole:
-            self._encoder.find_faces(np.zeros((9, 9, 3), np.uint8))
-            if self._encoder.aligned:
-                self._encoder.check_align()
+        if self._which != "whole":
+            self._encoder.check_detector()
 
-    def _pictures(self) -> Iterator[np.ndarray]:
-        """The picture of each face; its row and box are put into the queues before."""
+    def _faces(self) -> Iterator[PhotoFace]:
+        """Each face; its place is put into the queue before."""
         with tqdm(desc="faces", total=self._announced(), unit="picture", disable=not self._progress) as bar:
             for piece in self._sources.pieces():
                 tracker = Tracker() if isinstance(piece, VideoPiece) else None
                 self.tally.films += tracker is not None
                 for frame in piece.frames(0):
-                    yield from self._faces(frame, tracker)
+                    yield from self._found(frame, tracker)
                     bar.update()
                 if piece.note:
                     self.tally.notes.append(piece.note)
                 self.tally.cuts += 0 if tracker is None else tracker.cuts
 
-    def _faces(self, frame: Frame, tracker: Tracker | None) -> Iterator[np.ndarray]:
+    def _found(self, frame: Frame, tracker: Tracker | None) -> Iterator[PhotoFace]:
+        """The faces of a photo or frame; of several frames the faces are looked for one frame at a time."""
         film = frame.number >= 0  # else a photo, or a film without a frame
         self.tally.frames += film
         self.tally.photos += tracker is None
-        image_HWC = frame.picture if isinstance(frame.picture, np.ndarray) else as_rgb(frame.picture)
-        if isinstance(image_HWC, str):
-            self.tally.empty[image_HWC] += 1
-            return
-        boxes_K4, score_K, cuts = self._found(image_HWC)
-        if not len(boxes_K4):
-            self.tally.empty["no_face"] += 1
-        tracks: list[int | None] = [None] * len(boxes_K4)
-        if film and tracker is not None:
-            tracks = [*tracker.update(image_HWC, frame.time_s, boxes_K4)]
+        faces = self._encoder.find_faces([frame.picture], faces=self._which)
+        if not faces[0].has_place and faces[0].status != OK:
+            self.tally.empty[faces[0].status] += 1
+            faces = []
+        tracks: list[int | None] = [None] * len(faces)
+        if tracker is not None and isinstance(frame.picture, np.ndarray):
+            tracks = [*tracker.update(frame.picture, frame.time_s, _boxes(faces, frame.picture))]
         number, time_s = (frame.number, frame.time_s) if film else (None, None)
-        for box_4, score, track, (picture_HWC, cut_4) in zip(boxes_K4, score_K, tracks, cuts, strict=True):
-            self._waiting.append(FaceRow(shown(frame.name), number, time_s, track, FaceResult(box_4, score, OK)))
-            self._boxes.append(cut_4)
-            yield picture_HWC
-
-    def _found(
-        self, image_HWC: np.ndarray
-    ) -> tuple[np.ndarray, list[float], list[tuple[np.ndarray, np.ndarray | None]]]:
-        """Boxes and scores of the faces of a picture, and the picture and box that the encoder gets for each."""
-        if self._whole:
-            whole_14 = np.array([[0, 0, image_HWC.shape[1], image_HWC.shape[0]]], np.float32)
-            return whole_14, [math.nan], [(image_HWC, None)]
-        found = self._encoder.find_faces(image_HWC)
-        turn = self._encoder.tries_turns and not self._encoder.aligned
-        return found.boxes_K4, found.scores_K.tolist(), [*face_cuts(image_HWC, found, turn=turn)]
-
-    def _next_boxes(self) -> Iterator[np.ndarray | None]:
-        while self._boxes:
-            yield self._boxes.popleft()
+        for face, track in zip(faces, tracks, strict=True):
+            self._waiting.append(_Place(shown(frame.name), number, time_s, track))
+            yield face
 
     def _announced(self) -> int | None:
         """How many frames there will be, of one film."""
         (first, *others) = self._sources.paths
         alone = not others and is_video(first) and first.is_file()
         return (-(-Video(first).announced // self._sources.every) or None) if alone else None
+
+
+def _boxes(faces: Sequence[PhotoFace], frame_HWC: np.ndarray) -> np.ndarray:
+    """Where the faces of a frame are, shape (K, 4): those without a box are the whole of it."""
+    whole_4 = np.array([0, 0, frame_HWC.shape[1], frame_HWC.shape[0]], np.float32)
+    return np.array([face.box_4 if face.has_place else whole_4 for face in faces], np.float32).reshape(-1, 4)

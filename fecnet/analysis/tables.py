@@ -49,11 +49,11 @@ class Columns:
     def cells(self, row: FaceRow) -> Cells:
         """The values of a row; None where there is none."""
         face = row.face
-        score = None if face.score != face.score else face.score
-        values = [row.picture, row.frame, row.time_s, row.track, *face.box_4.tolist(), score, face.status]
+        found = [None if number != number else number for number in (*face.box_4.tolist(), face.score)]  # of NaN
+        values = [row.picture, row.frame, row.time_s, row.track, *found, face.status]
         if self._classes:
-            found = face.probability_K
-            values += [face.expression, *([None] * len(self._classes) if found is None else found.tolist())]
+            told = face.probability_K
+            values += [face.expression, *([None] * len(self._classes) if told is None else told.tolist())]
         if self._affect:
             values += [face.valence, face.arousal]
         if self._dims:

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from fecnet.encoder.encoder import Encoder
-from fecnet.encoder.face_results import FaceResult
-from fecnet.encoder.pictures import OK, STATUS
+from fecnet.encoder.pictures import STATUS
+from fecnet.encoder.results import FaceResult
 from fecnet.evaluation.nearest import squared_distances
+from fecnet.faces.which import Which, check_which
 from fecnet.utils.errors import UserError
 
 
@@ -43,42 +44,37 @@ class OddOne:
         return asdict(self)
 
 
-def odd_of_three(encoder: Encoder, photos: Sequence[Path], *, whole: bool = False) -> OddOne:
+def odd_of_three(encoder: Encoder, photos: Sequence[Path], *, faces: Which = "auto") -> OddOne:
     """The photo outside the closest pair, by the largest face of each.
 
     Args:
         encoder: the net.
         photos: three of them.
-        whole: each photo is a face; nothing is detected.
+        faces: see ``Encoder``; not ``all``.
 
     Raises:
         UserError: the net has no embedding; a photo that cannot be read, or without a face.
     """
     encoder.check_output("embedding")
-    faces = [_whole(encoder, photo) if whole else _largest(encoder, photo) for photo in photos]
-    emb_3D = np.stack([embedding_D for _, _, embedding_D in faces])
+    check_which(faces, ("auto", "largest", "whole"))
+    found = [_one_of(encoder, photo, whole=faces == "whole") for photo in photos]
+    emb_3D = np.stack([np.asarray(face.embedding_D) for face, _ in found])
     distances = [float(squared_distances(emb_3D[a], emb_3D[b])) for a, b in combinations(range(3), 2)]
     closest, second = np.sort(distances)[:2].tolist()
     odd = 2 - int(np.argmin(distances)) if closest < second else None
-    boxes, others = [box for box, _, _ in faces], [num for _, num, _ in faces]
-    return OddOne([str(photo) for photo in photos], odd, distances, boxes, others, second - closest)
+    boxes = [None if np.isnan(face.box_4).any() else face.box_4.tolist() for face, _ in found]
+    return OddOne([str(photo) for photo in photos], odd, distances, boxes, [num for _, num in found], second - closest)
 
 
-def _whole(encoder: Encoder, photo: Path) -> tuple[None, int, np.ndarray]:
-    emb_1D, (status,) = encoder.embed(photo, return_status=True)
-    if status != OK:
-        raise UserError(f"{photo}: {status}: {STATUS[status]}")
-    return None, 0, emb_1D[0]
-
-
-def _largest(encoder: Encoder, photo: Path) -> tuple[list[float], int, np.ndarray]:
-    faces = encoder.analyze(photo)
-    if not faces:
-        raise UserError(f"{photo}: no_face: {STATUS['no_face']}; a picture that is a face: --whole")
+def _one_of(encoder: Encoder, photo: Path, *, whole: bool) -> tuple[FaceResult, int]:
+    """The largest face of a photo, and how many others there are."""
+    faces = encoder.analyze(photo, faces="whole" if whole else "all")
+    if not (faces := faces or encoder.analyze(photo, faces="largest")):  # which is looked for twice
+        raise UserError(f"{photo}: no_face: {STATUS['no_face']}; a picture that is a face: --faces whole")
     face = max(faces, key=_area)
     if face.embedding_D is None:
         raise UserError(f"{photo}: {face.status}: {STATUS[face.status]}")
-    return face.box_4.tolist(), len(faces) - 1, face.embedding_D
+    return face, len(faces) - 1
 
 
 def _area(face: FaceResult) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fecnet.cli.json_option import add_json_option, print_text
-from fecnet.cli.net_options import add_net_option, add_net_options, open_net
+from fecnet.cli.net_options import add_faces_option, add_net_option, add_net_options, open_net
 
 if TYPE_CHECKING:
     from fecnet.analysis.analyse import Analysis
@@ -52,7 +52,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--over", type=float, default=0.5, metavar="SECONDS", help="time over which change is measured (default 0.5)"
     )
     parser.add_argument("--every", type=int, default=1, metavar="N", help="every N-th frame of a film (default 1)")
-    parser.add_argument("--whole", action="store_true", help="each photo or frame is a face; no detection")
+    add_faces_option(parser, default="all")
     add_net_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.set_defaults(run=_analyze)
@@ -73,7 +73,7 @@ def _analyze(options: argparse.Namespace) -> int:
         json=options.json,
         plot=options.plot,
         num_peaks=options.peaks,
-        whole=options.whole,
+        faces=options.faces,
         over_s=options.over,
         overwrite=options.overwrite,
     )
@@ -93,7 +93,7 @@ def _texts(analysis: Analysis, *, peaks: bool) -> list[str]:
     if analysis.first:
         rows: list[tuple[object, ...]] = [("picture", "box", "score", "expression", "probability")]
         for row in analysis.first:
-            box = " ".join(f"{edge:.0f}" for edge in row.face.box_4.tolist())
+            box = " ".join(f"{edge:.0f}" for edge in row.face.box_4.tolist() if edge == edge) or "-"
             best = None if row.face.probability_K is None else float(row.face.probability_K.max())
             word = row.face.expression or ("-" if row.face.status == "ok" else row.face.status)
             rows.append((row.picture, box, _number(row.face.score), word, _number(best)))

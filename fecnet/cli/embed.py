@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from fecnet.cli.net_options import add_net_and_sources, add_net_options, open_net, take_net
+from fecnet.cli.net_options import add_faces_option, add_net_and_sources, add_net_options, open_net, take_net
 
 _EPILOG = """examples:
   fecnet embed photos                                           by the shipped net: embeddings.npy and embeddings.csv
-  fecnet embed result/run photos --align                        by a net of yours
+  fecnet embed result/run photos                                by a net of yours
   fecnet embed result/run datasets/fec --features --output features.npy
   fecnet embed result/run photos --format mirrored --output vectors
-  fecnet embed result/run film.mp4 --align --every 10 --format csv
-  torchrun --nproc_per_node=8 -m fecnet embed result/run photos --align --output photos.npy
+  fecnet embed result/run cut_faces --faces whole
+  fecnet embed result/run film.mp4 --faces all --every 10 --format csv
+  torchrun --nproc_per_node=8 -m fecnet embed result/run photos --output photos.npy
 """
 
 
@@ -29,7 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "photo, video, folder or list of them (.txt, .lst, .csv, .tsv; a path a line or a column of paths), or packed "
         "data set",
     )
-    parser.add_argument("--align", action="store_true", help="detect the largest face and align it as in training")
+    add_faces_option(parser)
     parser.add_argument("--features", action="store_true", help="the input of the last layer, instead of the embedding")
     parser.add_argument(
         "--output", default="", metavar="FILE|FOLDER", help="file or folder to write (default embeddings.npy, .csv, …)"
@@ -63,7 +64,7 @@ def _embed(options: argparse.Namespace) -> int:
             options.output,
             kind=options.format,
             name="feature" if options.features else "embedding",
-            align=options.align,
+            faces=options.faces,
             overwrite=options.overwrite,
         )
     finally:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fecnet.faces.which import MEANING, Which
 from fecnet.utils.errors import UserError
 
 DEFAULT_NET = "fecnet-base"  # of commands that are given no net
@@ -33,6 +35,14 @@ def add_net_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--detector-device", default="cpu", help="device of MTCNN: cpu, cuda or one GPU (default cpu)")
     add_try_turns(parser)
+
+
+def add_faces_option(
+    parser: argparse.ArgumentParser, default: Which = "auto", allowed: Sequence[Which] = tuple(MEANING)
+) -> None:
+    """Describe ``--faces``, of everything that uses a net on pictures."""
+    meanings = "; ".join(f"{name}: {MEANING[name]}" for name in allowed)
+    parser.add_argument("--faces", choices=allowed, default=default, help=f"{meanings} (default {default})")
 
 
 def add_try_turns(parser: argparse._ActionsContainer) -> None:
@@ -86,10 +96,8 @@ def open_net(options: argparse.Namespace) -> Encoder:
     from fecnet.encoder.build import load_encoder
     from fecnet.utils.memory import keep_freed_memory
 
-    detects = not options.whole if hasattr(options, "whole") else options.align
-    if options.try_turns and not detects:
-        needed = "--whole is given" if hasattr(options, "whole") else "it needs --align"
-        raise UserError(f"--try-turns: nothing is detected: {needed}")
+    if options.try_turns and options.faces == "whole":
+        raise UserError("--try-turns: nothing is detected with --faces whole")
     encoder = load_encoder(
         options.net,
         checkpoint=options.checkpoint,

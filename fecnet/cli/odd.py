@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from itertools import combinations
 from pathlib import Path
 
 from fecnet.cli.json_option import add_json_option, print_text, write_json
-from fecnet.cli.net_options import add_net_option, add_net_options, open_net
-
-logger = logging.getLogger(__name__)
+from fecnet.cli.net_options import add_faces_option, add_net_option, add_net_options, open_net
 
 _EPILOG = """examples:
   fecnet odd a.jpg b.jpg c.jpg                          by the shipped net
-  fecnet odd a.png b.png c.png --net result/run --whole --json -
+  fecnet odd a.png b.png c.png --net result/run --faces whole --json -
 
 The odd one is the photo outside the closest pair. Distances are squared, 0 (identical) to 4.
 """
@@ -27,7 +24,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.description = "Which of three photos shows the odd expression out, by the largest face of each."
     parser.add_argument("photos", nargs=3, type=Path, metavar="PHOTO", help="three photos")
     add_net_option(parser)
-    parser.add_argument("--whole", action="store_true", help="each photo is a face; no detection")
+    add_faces_option(parser, allowed=("auto", "largest", "whole"))
     add_json_option(parser, "the answer, distances and boxes")
     add_net_options(parser)
     parser.set_defaults(run=_odd)
@@ -35,13 +32,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _odd(options: argparse.Namespace) -> int:
     from fecnet.analysis.three import odd_of_three
-    from fecnet.encoder.face_results import cut_note
     from fecnet.utils.table import align_columns
 
     encoder = open_net(options)
-    found = odd_of_three(encoder, options.photos, whole=options.whole)
-    if not (encoder.aligned or options.whole):
-        logger.info(cut_note(encoder.name))
+    found = odd_of_three(encoder, options.photos, faces=options.faces)
     for photo, others in zip(found.photos, found.others, strict=True):
         if others:
             print_text(options.json, f"{photo}: the largest of {others + 1} faces")

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from fecnet.cli.json_option import add_json_option, print_text, write_json
-from fecnet.cli.net_options import add_net_and_sources, add_net_options, open_net, take_net
+from fecnet.cli.net_options import add_faces_option, add_net_and_sources, add_net_options, open_net, take_net
 from fecnet.utils.errors import UserError
 
 _BUILD = """examples:
-  fecnet search build photos --output faces                           by the shipped net
-  fecnet search build result/run photos --align --output faces        photos or folders
+  fecnet search build photos --output faces                   by the shipped net
+  fecnet search build result/run photos --output faces        photos or folders
   fecnet search build result/run datasets/set --output set --kind ivf
-  torchrun --nproc_per_node=8 -m fecnet search build result/run photos --align --output faces
+  torchrun --nproc_per_node=8 -m fecnet search build result/run photos --output faces
 
 kinds:
   flat  exhaustive search: exact
@@ -24,7 +24,7 @@ kinds:
   auto  flat up to 200,000 vectors, above them ivf where faiss is installed: pip install 'fecnet[search]'
 """
 _ADD = """examples:
-  fecnet search add faces more a.png                with the net that the index was built with, aligned as it was
+  fecnet search add faces more a.png                with the net and --faces that the index was built with
   fecnet search add faces photos/3.png --replace    the photo has changed
 
 The index is then the same as one built of all its pictures at once. A command that is interrupted leaves the old index,
@@ -37,12 +37,13 @@ _REMOVE = """examples:
 A name is one that the index was built with, or the path of that file from here; a folder removes all that is below.
 """
 _QUERY = """examples:
-  fecnet search query faces me.jpg --align               with the net that the index was built with
-  fecnet search query faces --net result/run me.jpg you.jpg --align -k 5 --json found.json --sheet found.png
+  fecnet search query faces me.jpg                            with the net that the index was built with
+  fecnet search query faces --net result/run me.jpg you.jpg -k 5 --json found.json --sheet found.png
+  fecnet search query faces party.jpg --faces all             each face of the photo
 """
 _ODD = """examples:
   fecnet search odd faces                                of an index: needs no net
-  fecnet search odd photos --net result/run --align -k 5 --json odd.json
+  fecnet search odd photos --net result/run -k 5 --json odd.json
 
 The score of a face is its mean squared distance (0 to 4) to all others; of three faces the highest is the odd one out.
 """
@@ -66,7 +67,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--kind", default="auto", help="auto, flat, ivf, hnsw or pq, see below (default auto)")
     build.add_argument("--every", type=int, default=1, metavar="N", help="every N-th frame of a video (default 1)")
     build.add_argument("--overwrite", action="store_true", help="replace an existing INDEX")
-    _net_options(build)
+    add_faces_option(build)
+    add_net_options(build)
     build.set_defaults(run=_build)
 
     more = _command(commands, "add", "embed more images and add them to an index", _ADD)
@@ -77,7 +79,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     more.add_argument(
         "--replace", action="store_true", help="pictures that are in the index already replace the old ones"
     )
-    _net_options(more)
+    add_net_options(more)
     more.set_defaults(run=_add)
 
     fewer = _command(commands, "remove", "remove images from an index", _REMOVE)
@@ -97,7 +99,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_json_option(query, "the results")
     query.add_argument("--sheet", type=Path, metavar="FILE.png", help="write an image of the first 20 results")
     _exact_option(query)
-    _net_options(query)
+    add_faces_option(query)
+    add_net_options(query)
     query.set_defaults(run=_query)
 
     odd = _command(commands, "odd", "the clearest odd ones out of an index or a folder", _ODD)
@@ -108,7 +111,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     odd.add_argument("-k", type=int, default=10, metavar="N", help="how many (default 10)")
     odd.add_argument("--every", type=int, default=1, metavar="N", help="every N-th frame of a video (default 1)")
     add_json_option(odd, "the results")
-    _net_options(odd)
+    add_faces_option(odd)
+    add_net_options(odd)
+    odd.set_defaults(faces="")  # not given
     odd.set_defaults(run=_odd)
 
     measure = _command(commands, "measure", "recall, mAP, k-NN classification and subject leak", _MEASURE)
@@ -131,11 +136,6 @@ def _command(commands: argparse._SubParsersAction, name: str, text: str, epilog:
     return parser
 
 
-def _net_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--align", action="store_true", help="detect the largest face and align it as in training")
-    add_net_options(parser)
-
-
 def _exact_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exact",
@@ -156,7 +156,7 @@ def _build(options: argparse.Namespace) -> int:
         sources = Sources(take_net(options), every=options.every, once=True)
         encoder = open_net(options)
         build_index(
-            encoder, sources, options.output, kind=options.kind, align=options.align, overwrite=options.overwrite
+            encoder, sources, options.output, kind=options.kind, faces=options.faces, overwrite=options.overwrite
         )
     finally:
         comm.stop()
@@ -176,8 +176,8 @@ def _add(options: argparse.Namespace) -> int:
         index = Index(options.index, exact=True)
         options.net = options.net or index.net
         sources = Sources(options.sources, every=options.every, once=True)
-        align = options.align or index.align
-        add_to_index(open_net(options), sources, options.index, align=align, replace=options.replace)
+        options.faces = index.faces
+        add_to_index(open_net(options), sources, options.index, replace=options.replace)
     finally:
         comm.stop()
     return 0
@@ -203,14 +203,14 @@ def _query(options: argparse.Namespace) -> int:
     sources = Sources(options.sources)
     options.net = options.net or index.net
     encoder = open_net(options)
-    answers = ask(index, encoder, sources, options.k, align=options.align)
+    answers = ask(index, encoder, sources, options.k, faces=options.faces)
     print_text(options.json, "\n\n".join(map(format_answer, answers)))
     if options.json:
         told = {"index": str(index.path), "kind": index.kind, "model": index.description["model"], "k": options.k}
         told |= {"command": command_line(), "date": now(), "answers": [answer.to_dict() for answer in answers]}
         write_json(options.json, told)
     if options.sheet:
-        write_sheet(index, encoder, answers, options.sheet, align=options.align)
+        write_sheet(index, encoder, answers, options.sheet, faces=options.faces)
     return 0
 
 
@@ -228,17 +228,19 @@ def _odd(options: argparse.Namespace) -> int:
         "date": now(),
     }
     if (first / DESCRIPTION).is_file():
-        if len(options.sources) > 1 or options.net:
-            raise UserError(f"{first}: an index: give it alone and without --net, its vectors are there already")
+        if len(options.sources) > 1 or options.net or options.faces:
+            given = f"{first}: an index, whose vectors are there already"
+            raise UserError(f"{given}: give it alone and without --net and --faces")
         index = Index(first, exact=True)
         found = odd_of_index(index, options.k)
         told |= {"model": index.description["model"], "faces": len(index)}
     else:
         if not options.net:
             raise UserError(f"{first}: no index, so it needs the net: --net RUN")
+        options.faces = options.faces or "auto"
         sources, encoder = Sources(options.sources, every=options.every, once=True), open_net(options)
-        found, status = odd_of_sources(encoder, sources, options.k, align=options.align)
-        told |= {"model": {"name": encoder.name, "identity": encoder.identity}, "pictures_by_status": dict(status)}
+        found, status = odd_of_sources(encoder, sources, options.k, faces=options.faces)
+        told |= {"model": {"name": encoder.name, "identity": encoder.identity}, "by_status": dict(status)}
         print_text(options.json, "; ".join(f"{word} {number:,}" for word, number in sorted(status.items())))
     print_text(options.json, format_odd(found))
     write_json(options.json, told | {"odd": [face.to_dict() for face in found]})

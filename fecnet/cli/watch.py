@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fecnet.cli.net_options import add_net_and_sources, add_net_options, open_net, take_net
+from fecnet.cli.net_options import add_faces_option, add_net_and_sources, add_net_options, open_net, take_net
 from fecnet.utils.errors import UserError
 
 if TYPE_CHECKING:
     from fecnet.watch.faces import FaceWatcher
-
-logger = logging.getLogger(__name__)
 
 _EPILOG = """examples:
   fecnet watch party.jpg --no-window                            by the shipped net
@@ -31,7 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.description = (
-        "Detect all faces in a webcam, video or image, align them as in training, and overlay the predictions: class "
+        "Find the faces in a webcam, video or image, cut them as in training, and overlay the predictions: class "
         "and probability; valence and arousal; for an embedding the distance to a reference photo and to the same face "
         "in the previous frame. Shown in a window if there is a display (q or Esc quits), else written to a file."
     )
@@ -48,11 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--every", type=int, default=1, metavar="N", help="process every N-th frame (default 1)")
     parser.add_argument("--no-window", action="store_true", help="write only (default beside the source, as .watched)")
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument(
-        "--align", action="store_true", help="refuse nets trained on unaligned faces, instead of cropping squares"
-    )
-    how.add_argument("--whole", action="store_true", help="the whole frame is the face; no detection")
+    add_faces_option(parser, default="all")
     add_net_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing OUTPUT and TABLE")
     parser.set_defaults(run=_watch)
@@ -102,10 +95,4 @@ def _watch_folder(options: argparse.Namespace, folder: Path) -> int:
 def _watcher(options: argparse.Namespace) -> FaceWatcher:
     from fecnet.watch.faces import FaceWatcher
 
-    encoder = open_net(options)
-    if options.align:
-        encoder.check_align()
-    watcher = FaceWatcher(encoder, whole=options.whole, reference=options.reference)
-    if watcher.note:
-        logger.info(watcher.note)
-    return watcher
+    return FaceWatcher(open_net(options), faces=options.faces, reference=options.reference)

@@ -25,6 +25,7 @@ from fecnet.embed.sources import Sources
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.pictures import OK
 from fecnet.faces.picture_files import decoder_hint
+from fecnet.faces.which import Which, check_which
 from fecnet.utils import comm
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import locked, replace_text
@@ -45,7 +46,7 @@ def embed_sources(
     *,
     kind: str = "npy",
     name: str = "embedding",
-    align: bool = False,
+    faces: Which = "auto",
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
@@ -60,7 +61,7 @@ def embed_sources(
         output: file or folder to make; empty for ``embeddings`` in the current folder.
         kind: ``npy``, ``csv`` or ``mirrored``.
         name: output of the net, ``embedding`` or ``feature``.
-        align: find faces and align them as in training.
+        faces: see ``Encoder``; faces of packed sets are taken as they are.
         overwrite: replace an existing ``output``.
         progress: show a bar.
 
@@ -78,7 +79,7 @@ def embed_sources(
     def write(rows: Iterator[Rows], status: Counter[str]) -> None:
         write_rows(path, kind, rows, status.total(), encoder.dims(name))
 
-    embed_into(encoder, sources, path, write, name=name, align=align, progress=progress)
+    embed_into(encoder, sources, path, write, name=name, faces=faces, progress=progress)
     return path
 
 
@@ -89,7 +90,7 @@ def embed_into(
     write: Write,
     *,
     name: str = "embedding",
-    align: bool = False,
+    faces: Which = "auto",
     progress: bool = True,
 ) -> None:
     """Complete the pieces of all sources, then let one process write the result.
@@ -100,7 +101,7 @@ def embed_into(
         path: what ``write`` makes; the pieces are in ``<path>.shards`` until then.
         write: called with all rows in order, and the number of images by status.
         name: see ``embed_sources``.
-        align: see ``embed_sources``.
+        faces: see ``embed_sources``.
         progress: see ``embed_sources``.
 
     Raises:
@@ -108,14 +109,15 @@ def embed_into(
         OSError: the disk is full or read-only.
     """
     encoder.check_output(name)
-    _check_packed(encoder, sources, align=align)
-    if align:
-        encoder.check_align()
+    check_which(faces)
+    _check_packed(encoder, sources, faces)
     comm.from_main(sources.check)
+    if faces != "whole" and len(sources.packed) < len(sources.paths):
+        encoder.check_detector()
     work = path.with_name(f"{path.name}.shards")
     with contextlib.closing(_Launch(work)) as launch:
-        shards = Shards(work / _folder_name(encoder, name, align))
-        stems = _complete(encoder, sources, shards, name, align=align, progress=progress)
+        shards = Shards(work / _folder_name(encoder, name, faces))
+        stems = _complete(encoder, sources, shards, name, faces=faces, progress=progress)
         if not launch.finish(stems):
             return
         status = Counter(word for rows in _rows(shards, stems) for word in rows.status.tolist())
@@ -140,10 +142,12 @@ def _check_target(path: Path, kind: str, sources: Sources, *, overwrite: bool) -
             raise UserError(f"{file}: a folder that this command did not make, or not alone; it is not replaced")
 
 
-def _check_packed(encoder: Encoder, sources: Sources, *, align: bool) -> None:
+def _check_packed(encoder: Encoder, sources: Sources, faces: Which) -> None:
     for dataset in sources.packed:
-        if align:
-            raise UserError(f"{dataset.path}: --align: faces of a packed set are cut already; leave it out")
+        if faces not in ("auto", "whole"):
+            raise UserError(
+                f"{dataset.path}: --faces {faces}: faces of a packed set are cut already; allowed: auto, whole"
+            )
         encoder.check_faces(dataset)
 
 
@@ -178,15 +182,15 @@ def _of_launches(work: Path) -> list[Path]:
     return [file for name in ("done-*", "launch-*", ".*.partial") for file in work.glob(name)]
 
 
-def _folder_name(encoder: Encoder, name: str, align: bool) -> str:
+def _folder_name(encoder: Encoder, name: str, faces: Which) -> str:
     """Folder of the pieces, unique to the net and its options."""
-    how = [encoder.identity, name, align, encoder.batch_size, encoder.device.type, encoder.detector_device]
+    how = [encoder.identity, name, faces, encoder.batch_size, encoder.device.type, encoder.detector_device]
     how += ["turns"] if encoder.tries_turns else []
     return f"shards-{hashlib.sha256(json.dumps(how).encode()).hexdigest()[:16]}"
 
 
 def _complete(
-    encoder: Encoder, sources: Sources, shards: Shards, name: str, *, align: bool, progress: bool
+    encoder: Encoder, sources: Sources, shards: Shards, name: str, *, faces: Which, progress: bool
 ) -> dict[str, str]:
     """Complete this process's pieces; returns the stems of all in order, each with its prefix."""
     stems: dict[str, str] = {}
@@ -195,7 +199,7 @@ def _complete(
             stem = shards.stem(number, piece)
             stems[stem] = piece.prefix
             if number % comm.world_size() == comm.rank():
-                for done in shards.complete(stem, piece, encoder, name, align=align):
+                for done in shards.complete(stem, piece, encoder, name, faces=faces):
                     bar.update(done)
     return stems
 

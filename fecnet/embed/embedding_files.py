@@ -18,7 +18,8 @@ from fecnet.utils.errors import UserError
 from fecnet.utils.files import named_errors, whole_or_absent
 from fecnet.utils.lookup import lookup
 
-COLUMNS = ("name", "frame", "time_s", "status")  # of every table; frame: of a video, or row of a packed set
+BOX = ("x1", "y1", "x2", "y2")
+COLUMNS = ("name", "frame", "time_s", "status", *BOX, "score")  # frame: of a video, or row of a packed set
 
 Write = Callable[[Path, Iterable[Rows], int, int], None]
 
@@ -106,7 +107,7 @@ def _write_csv(path: Path, rows: Iterable[Rows], num: int, dims: int) -> None:
         writer.writerow([*COLUMNS, *(f"v{place}" for place in range(dims))])
         for some in rows:
             for cells, vector_D in zip(_cells(some), some.vector_ND.tolist(), strict=True):
-                numbers = [f"{value:.9g}" for value in vector_D] if cells[-1] == OK else [""] * dims
+                numbers = [f"{value:.9g}" for value in vector_D] if cells[3] == OK else [""] * dims
                 writer.writerow([*cells, *numbers])
 
 
@@ -145,6 +146,12 @@ def shown(name: str) -> str:
 
 def _cells(rows: Rows) -> Iterator[list[str]]:
     """The columns of each row."""
-    for name, number, time_s, status in zip(rows.name, rows.number, rows.time_s, rows.status, strict=True):
+    columns = (rows.name, rows.number, rows.time_s, rows.status, rows.box_N4, rows.score_N)
+    for name, number, time_s, status, box_4, score in zip(*columns, strict=True):
         frame, time = "" if number < 0 else str(number), "" if np.isnan(time_s) else f"{time_s:.3f}"
-        yield [shown(str(name)), frame, time, str(status)]
+        yield [shown(str(name)), frame, time, str(status), *box_cells(box_4), "" if np.isnan(score) else f"{score:.4f}"]
+
+
+def box_cells(box_4: np.ndarray) -> list[str]:
+    """A box of a table, to a hundredth of a pixel; empty cells where nothing was detected."""
+    return ["" if np.isnan(edge) else f"{edge:.2f}" for edge in box_4.tolist()]

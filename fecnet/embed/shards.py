@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,23 +19,27 @@ from fecnet.embed.pieces import Frame, Piece
 from fecnet.embed.sources import PIECE
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.pictures import Item
+from fecnet.faces.which import Which
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import read_arrays, replace_arrays, replace_json
 
-_ARRAYS = ("vector", "status", "name", "place", "number", "time_s")
+_ARRAYS = ("vector", "status", "name", "place", "number", "time_s", "box", "score", "picture")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Images in order, with their outputs.
+    """Images, or all faces of images, in order, with their outputs.
 
     Attributes:
         vector_ND: float32; rows of NaN where there is no face.
         status: ``ok`` or why not, N words.
         name: see ``Frame``.
-        place: see ``Frame``.
+        place: see ``Frame``; of all faces of an image each has its number, from 0, at the end.
         number: see ``Frame``; int64.
         time_s: see ``Frame``; float64.
+        box_N4: see ``Encoded``.
+        score_N: see ``Encoded``.
+        picture_N: place of its image among those of these rows; int64.
     """
 
     vector_ND: np.ndarray
@@ -44,9 +48,17 @@ class Rows:
     place: np.ndarray
     number: np.ndarray
     time_s: np.ndarray
+    box_N4: np.ndarray
+    score_N: np.ndarray
+    picture_N: np.ndarray
+
+    @property
+    def num_pictures(self) -> int:
+        """How many images these are: each has a row at least."""
+        return int(self.picture_N[-1]) + 1
 
 
-def embedded(encoder: Encoder, frames: Iterator[Frame], output: str, *, align: bool) -> Iterator[Rows]:
+def embedded(encoder: Encoder, frames: Iterator[Frame], output: str, *, faces: Which) -> Iterator[Rows]:
     """The outputs for a stream of images, ``PIECE`` at a time; memory does not grow with the stream.
 
     Batches never cross the boundary of a ``PIECE``, so that a resumed command forms the same batches and gets identical
@@ -56,13 +68,13 @@ def embedded(encoder: Encoder, frames: Iterator[Frame], output: str, *, align: b
         encoder: the net.
         frames: the pictures.
         output: ``embedding`` or another output of the net.
-        align: see ``Encoder``.
+        faces: see ``Encoder``; with ``all`` a row for each face.
     """
     for first in frames:
-        yield _rows(encoder, itertools.chain([first], itertools.islice(frames, PIECE - 1)), output, align=align)
+        yield _rows(encoder, itertools.chain([first], itertools.islice(frames, PIECE - 1)), output, faces=faces)
 
 
-def _rows(encoder: Encoder, some: Iterator[Frame], output: str, *, align: bool) -> Rows:
+def _rows(encoder: Encoder, some: Iterator[Frame], output: str, *, faces: Which) -> Rows:
     frames: list[Frame] = []
 
     def pictures() -> Iterator[Item]:
@@ -70,19 +82,29 @@ def _rows(encoder: Encoder, some: Iterator[Frame], output: str, *, align: bool) 
             frames.append(frame._replace(picture=""))
             yield frame.picture
 
-    vectors: list[np.ndarray] = []
-    status: list[str] = []
-    for encoded in encoder.stream(pictures(), align=align):
-        vectors.append(encoded.outputs[output])
-        status += encoded.status
+    parts = list(encoder.stream(pictures(), faces=faces))
+    row_N = np.concatenate([part.picture_N for part in parts])
+    seen = [frames[row] for row in row_N.tolist()]
+    places = [frame.place for frame in seen]
+    if faces == "all":
+        places = [f"{place}.{face}" for place, face in zip(places, _counted(row_N.tolist()), strict=True)]
     return Rows(
-        np.concatenate(vectors),
-        np.array(status, np.str_),
-        np.array([frame.name for frame in frames], np.str_),
-        np.array([frame.place for frame in frames], np.str_),
-        np.array([frame.number for frame in frames], np.int64),
-        np.array([frame.time_s for frame in frames], np.float64),
+        np.concatenate([part.outputs[output] for part in parts]),
+        np.array([status for part in parts for status in part.status], np.str_),
+        np.array([frame.name for frame in seen], np.str_),
+        np.array(places, np.str_),
+        np.array([frame.number for frame in seen], np.int64),
+        np.array([frame.time_s for frame in seen], np.float64),
+        np.concatenate([part.box_N4 for part in parts]),
+        np.concatenate([part.score_N for part in parts]),
+        row_N,
     )
+
+
+def _counted(rows: Sequence[int]) -> Iterator[int]:
+    """The number of each face in its picture, from 0, where the faces of a picture come together."""
+    for _, group in itertools.groupby(rows):
+        yield from range(len(list(group)))
 
 
 class Shards:
@@ -100,7 +122,7 @@ class Shards:
         """The name of a piece, unique by position and contents."""
         return f"{number:08d}-{hashlib.sha256(json.dumps(piece.key).encode()).hexdigest()[:16]}"
 
-    def complete(self, stem: str, piece: Piece, encoder: Encoder, output: str, *, align: bool) -> Iterator[int]:
+    def complete(self, stem: str, piece: Piece, encoder: Encoder, output: str, *, faces: Which) -> Iterator[int]:
         """Complete a piece.
 
         Args:
@@ -108,7 +130,7 @@ class Shards:
             piece: pictures.
             encoder: the net.
             output: see ``embedded``.
-            align: see ``embedded``.
+            faces: see ``embedded``.
 
         Returns:
             The number of images in each of its files, as soon as it is written.
@@ -119,16 +141,15 @@ class Shards:
         """
         part = done = 0
         while self._path(stem, part).is_file():
-            number = len(read_arrays(self._path(stem, part), ("number",), kind="shard")["number"])
+            number = int(read_arrays(self._path(stem, part), ("picture",), kind="shard")["picture"][-1]) + 1
             part, done = part + 1, done + number
             yield number
         if self._end(stem).is_file():
             return
-        for rows in embedded(encoder, piece.frames(done), output, align=align):
-            values = (rows.vector_ND, rows.status, rows.name, rows.place, rows.number, rows.time_s)
-            replace_arrays(self._path(stem, part), **dict(zip(_ARRAYS, values, strict=True)))
+        for rows in embedded(encoder, piece.frames(done), output, faces=faces):
+            replace_arrays(self._path(stem, part), **dict(zip(_ARRAYS, vars(rows).values(), strict=True)))
             part += 1
-            yield len(rows.status)
+            yield rows.num_pictures
         replace_json(self._end(stem), {"parts": part, "note": piece.note})
 
     def read(self, stem: str, prefix: str) -> Iterator[Rows]:

@@ -15,6 +15,7 @@ from fecnet.data.build import build_views
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.exported_files import META
 from fecnet.encoder.face_maker import FaceMaker
+from fecnet.encoder.face_net import FaceNet
 from fecnet.encoder.onnx_net import OnnxNet
 from fecnet.encoder.saved_net import check_square, open_saved_net
 from fecnet.engine.description import CheckpointInfo, parse_info
@@ -105,12 +106,16 @@ def build_encoder(
         try_turns=try_turns,
     )
     inside = info.export is not None and info.export.raw
-    return Encoder(
+    net = FaceNet(
         opened.net,
-        maker,
         views=[_channels_last] if inside else build_views(cfg, preprocessing.height, preprocessing.width),
         device=opened.device,
         batch_size=batch_size or cfg.EVAL.BATCH_SIZE,
+        face_shape=maker.shape,
+    )
+    return Encoder(
+        net,
+        maker,
         classes=info.classes,
         label_sets=info.label_sets,
         name=opened.name,

@@ -5,28 +5,74 @@ Shape suffixes: H, W pixels of a picture, S pixels a side of a face, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from fecnet.encoder.pictures import Item, as_rgb
+from fecnet.encoder.pictures import OK, Item, as_photo
+from fecnet.faces.decode import Photo
 from fecnet.faces.detect import build_detector, detector_gpu
 from fecnet.faces.detections import Detections, Detector
-from fecnet.faces.extract import Box, extract_faces, grey_face, usable_box, whole_face
+from fecnet.faces.extract import (
+    Box,
+    aligned_face,
+    grey_face,
+    locate_faces,
+    unaligned_face,
+    usable_box,
+    whole_face,
+)
+from fecnet.faces.face_square import FaceSquare
 from fecnet.faces.landmark_faces import LandmarkFaces
 from fecnet.faces.recipe import FaceRecipe
+from fecnet.faces.second_look import THRESHOLDS, SecondLook
 from fecnet.faces.square_faces import load_square
 from fecnet.faces.turns import TurningDetector
+from fecnet.faces.which import Which, check_which
 from fecnet.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 _BATCH = 8  # pictures per call of the detector
 _BATCH_PIXELS = 40_000_000  # fewer if they are larger: bounds memory to 120 MB and the last picture
 
 Picture = tuple[Item, Box | None]
-Made = list[np.ndarray | str]  # uint8 (S, S, C) each, or a key of STATUS
-_Held = tuple[np.ndarray, Box | None] | np.ndarray | str  # a picture, a face or a key of STATUS
-_MakeFaces = Callable[[Sequence[np.ndarray], Sequence[Box | None]], Made]
+
+
+class PhotoFace(NamedTuple):
+    """A face of a picture, or why there is none.
+
+    Attributes:
+        picture: place of the picture among those given, from 0.
+        status: ``ok``, or another key of ``fecnet.encoder.pictures.STATUS``.
+        image_SSC: the face as the net takes it, uint8; None where the status is not ``ok``.
+        box_4: float32, x1, y1, x2, y2 in pixels of the picture; may reach beyond it. NaN where nothing was detected.
+        score: of the detector, 0..1. NaN where nothing was detected.
+        landmarks_52: float32, pixels of the picture, in the order of ``Detections``. NaN where nothing was detected.
+    """
+
+    picture: int
+    status: str
+    image_SSC: np.ndarray | None = None
+    box_4: np.ndarray = np.full(4, np.nan, np.float32)
+    score: float = float("nan")
+    landmarks_52: np.ndarray = np.full((5, 2), np.nan, np.float32)
+
+    @property
+    def has_place(self) -> bool:
+        """Whether something was detected, be there an image of it or not."""
+        return not bool(np.isnan(self.box_4).any())
+
+
+class _Opened(NamedTuple):
+    """A picture that is not a face yet."""
+
+    place: int
+    photo: Photo
+    box: Box | None
 
 
 class FaceMaker:
@@ -37,7 +83,7 @@ class FaceMaker:
         channels: of the stored faces, in order.
         recipe: how the faces of the training data were made.
         origin: the checkpoint, for errors.
-        detector_model: YuNet's ``.onnx`` file, if it was the detector; without a detector in training, ``find`` uses it
+        detector_model: YuNet's ``.onnx`` file, if it was the detector; without a detector in training it is used
             instead of MTCNN.
         detector_device: where MTCNN runs.
         try_turns: turn pictures without a face, even if that was not done with the training faces.
@@ -48,7 +94,6 @@ class FaceMaker:
     Attributes:
         shape: of a stored face: S, S, C.
         channels: their names in order.
-        aligned: the training faces were aligned.
         tries_turns: pictures in which no face is found are turned.
     """
 
@@ -65,73 +110,128 @@ class FaceMaker:
     ) -> None:
         self.shape, self.channels = (size, size, len(channels)), tuple(channels)
         self._recipe, self._origin = recipe, origin
-        self.aligned = recipe.align
         self._model, self.detector_device = detector_model, detector_device
         self.tries_turns = try_turns or recipe.try_turns
         self._grey = channels[0] == "grey"
         self._detector: Detector | None = None
+        self._closer: Detector | None = None  # for a second look
+        self._square = FaceSquare()
         self._kind = recipe.detector or ("yunet" if detector_model else "mtcnn")
         if detector_device != "cpu":  # told now, although there may be nothing to detect
             detector_gpu(self._kind, detector_device)
 
-    def make(self, pictures: Iterable[Picture], *, align: bool) -> Iterator[np.ndarray | str]:
-        """The face of each picture in turn; at most ``_BATCH`` pictures are held.
+    def make(self, pictures: Iterable[Picture], *, faces: Which = "auto") -> Iterator[PhotoFace]:
+        """The faces of each picture in turn; at most ``_BATCH`` pictures are held.
 
         Args:
-            pictures: a picture and optionally a box in it, x1, y1, x2, y2 in pixels.
-            align: detect the face, in the box if there is one, and align it; else the box is cropped as in data sets
-                with boxes, and without a box the picture is the face.
+            pictures: a picture and optionally a box in it, x1, y1, x2, y2 in pixels: there the face is looked for.
+                With ``whole`` the box is the face: the square on it, as in data sets with boxes.
+            faces: see ``fecnet.faces.which``; a stored face is an array of exactly ``shape``.
 
         Returns:
-            uint8, shape (S, S, C) each, or a key of ``STATUS``.
+            One face of each picture; with ``all`` one or more. A picture without a face has one without an image.
 
         Raises:
-            UserError: not a picture; ``align``, but the training faces were not aligned or the detector is missing.
+            UserError: not a picture; unknown ``faces``, or ``all`` with a box; or the detector is missing.
         """
-        make_faces = self._face_function(align)
-        held: list[_Held] = []
+        check_which(faces)
+        held: list[_Opened | PhotoFace] = []
         pixels = 0
-        for item, box in pictures:
-            if isinstance(item, np.ndarray) and item.shape == self.shape and box is None and not align:
-                held.append(item.copy())  # already a stored face; copied, since the caller may overwrite it
-            else:
-                rgb = as_rgb(item, halve=box is None)
-                held.append(rgb if isinstance(rgb, str) else (rgb, box))
-                pixels += 0 if isinstance(rgb, str) else rgb.shape[0] * rgb.shape[1]
+        for place, (item, box) in enumerate(pictures):
+            if box is not None and faces == "all":
+                raise UserError("boxes: with faces 'all'; a box says which face: leave one of them out")
+            held.append(self._opened(place, item, box, faces))
+            if isinstance(opened := held[-1], _Opened):
+                pixels += opened.photo.image_HWC.shape[0] * opened.photo.image_HWC.shape[1]
             if len(held) == _BATCH or pixels > _BATCH_PIXELS:
-                yield from _in_order(held, make_faces)
+                yield from self._in_order(held, faces)
                 held, pixels = [], 0
-        yield from _in_order(held, make_faces)
+        yield from self._in_order(held, faces)
 
-    def check_align(self) -> None:
-        """Raise UserError where ``make`` with ``align`` would."""
-        self._face_function(align=True)
+    def check_detector(self) -> None:
+        """Raise UserError where ``make`` would that has to find faces: the detector is missing or another one."""
+        self._finder()
 
-    def _face_function(self, align: bool) -> _MakeFaces:
-        if align:
-            self._check_aligned()
-            return self._aligned_by(self._finder())
-        return self._crop
+    def _opened(self, place: int, item: Item, box: Box | None, faces: Which) -> _Opened | PhotoFace:
+        stored = isinstance(item, np.ndarray) and item.shape == self.shape and box is None
+        if stored and faces in ("auto", "whole"):
+            return PhotoFace(place, OK, np.array(item))  # copied, since the caller may overwrite it
+        photo = as_photo(item, halve=box is None)
+        return PhotoFace(place, photo) if isinstance(photo, str) else _Opened(place, photo, box)
 
-    def find(self, image_HWC: np.ndarray) -> Detections:
-        """All faces of a picture, uint8 RGB, with the detector of the training data if there was one.
+    def _in_order(self, held: Sequence[_Opened | PhotoFace], faces: Which) -> Iterator[PhotoFace]:
+        """The faces of opened pictures between those that were faces already or could not be opened."""
+        opened = [picture for picture in held if isinstance(picture, _Opened)]
+        if faces == "whole":
+            made = iter([[self._whole(picture)] for picture in opened])
+        else:
+            made = iter(self._found(opened, faces) if opened else [])
+        for picture in held:
+            yield from next(made) if isinstance(picture, _Opened) else [picture]
 
-        Raises:
-            UserError: the detector is missing, or differs from the recorded one.
-        """
-        return self._finder().detect(image_HWC)
+    def _found(self, opened: Sequence[_Opened], faces: Which) -> list[list[PhotoFace]]:
+        """The faces that a detector finds in each picture."""
+        located = locate_faces(
+            [picture.photo.image_HWC for picture in opened],
+            self._finder(one=faces != "all"),
+            boxes=[picture.box for picture in opened],
+            margin=self._recipe.margin,
+            every=faces == "all",
+        )
+        return [self._cut(picture, found) for picture, found in zip(opened, located, strict=True)]
 
-    def _check_aligned(self) -> None:
-        if not self.aligned:
-            raise UserError(
-                f"{self._origin}: align: the faces it was trained on were not aligned by a detector, but taken as they "
-                "were; allowed: pictures cut like those, or boxes without align"
+    def _cut(self, picture: _Opened, found: Detections | str) -> list[PhotoFace]:
+        image_HWC, scale = picture.photo
+        if found == "no_face" and self._recipe.align and self._recipe.no_face == "box":
+            face = unaligned_face(image_HWC, picture.box, self.shape[0])
+            return [PhotoFace(picture.place, OK, self._in_channels(face.image_HWC), face.box_4 * scale, 0.0)]
+        if isinstance(found, str):
+            return [PhotoFace(picture.place, found)]
+        made = []
+        for box_4, score, landmarks_52 in zip(*found, strict=True):
+            if self._recipe.align:
+                face_SS3 = aligned_face(image_HWC, landmarks_52, self.shape[0])
+            else:
+                face_SS3 = self._square.cut(image_HWC, box_4, landmarks_52, self.shape[0])
+            told = (box_4 * scale, float(score), landmarks_52 * scale)
+            if isinstance(face_SS3, str):
+                made.append(PhotoFace(picture.place, face_SS3, None, *told))
+            else:
+                made.append(PhotoFace(picture.place, OK, self._landmarked(self._in_channels(face_SS3)), *told))
+        return made
+
+    def _whole(self, picture: _Opened) -> PhotoFace:
+        """The picture, or the square on its box, as a face."""
+        image_HWC = picture.photo.image_HWC
+        box_4 = None if picture.box is None else np.asarray(picture.box, np.float64)
+        if box_4 is not None and not usable_box(box_4, image_HWC):
+            return PhotoFace(picture.place, "bad_box")
+        if self._recipe.fit == "whole":
+            return PhotoFace(
+                picture.place, OK, self._in_channels(whole_face(image_HWC, box_4, self.shape[0]).image_HWC)
             )
+        box = () if box_4 is None else tuple(box_4.tolist())
+        face = load_square(image_HWC, box, self.shape[0], grey=self._grey)
+        if isinstance(face, str):
+            return PhotoFace(picture.place, face)
+        return PhotoFace(picture.place, OK, self._landmarked(face))
 
-    def _finder(self) -> Detector:
-        """The detector for pictures that may lie sideways."""
+    def _in_channels(self, image_HWC: np.ndarray) -> np.ndarray:
+        return grey_face(image_HWC) if self._grey else image_HWC
+
+    def _landmarked(self, face_SSC: np.ndarray) -> np.ndarray:
+        """With a mask or hull where the training faces had one."""
+        recipe = self._recipe
+        if not (recipe.mask or recipe.hull):
+            return face_SSC
+        return LandmarkFaces(self._built_detector(), mask=recipe.mask, hull=recipe.hull).make([face_SSC])[0][0]
+
+    def _finder(self, *, one: bool = False) -> Detector:
+        """The detector for pictures that may lie sideways; ``one``: of which one face is meant."""
         detector = self._built_detector()
-        return TurningDetector(detector) if self.tries_turns and not self._recipe.try_turns else detector
+        if self.tries_turns and not self._recipe.try_turns:
+            detector = TurningDetector(detector)
+        return SecondLook(detector, self._closer) if one and self._closer else detector
 
     def _built_detector(self) -> Detector:
         if self._detector is None:
@@ -141,48 +241,22 @@ class FaceMaker:
                 else:
                     self._detector = build_detector(self._kind, model_path=self._model, device=self.detector_device)
             except UserError as error:
-                raise UserError(f"{self._origin}: {error}") from error
+                raise UserError(
+                    f"{self._origin}: {error}; faces 'whole' needs none: pictures that are faces"
+                ) from error
+            self._square = self._square_of(self._detector.name)
+            if self._kind == "mtcnn" and not self._recipe.detector:  # else a photo must give what training had
+                self._closer = build_detector("mtcnn", thresholds=THRESHOLDS, device=self.detector_device)
         return self._detector
 
-    def _aligned_by(self, detector: Detector) -> _MakeFaces:
+    def _square_of(self, detector: str) -> FaceSquare:
+        """What is cut around the boxes of a detector; says where that is not known."""
         recipe = self._recipe
-
-        def aligned(images: Sequence[np.ndarray], boxes: Sequence[Box | None]) -> Made:
-            found = extract_faces(
-                images, detector, size=self.shape[0], boxes=boxes, margin=recipe.margin, no_face=recipe.no_face
+        if recipe.square is not None:
+            return recipe.square.of_detector(detector)
+        if not (recipe.align or recipe.hull):
+            logger.warning(
+                f"{self._origin}: its data set does not say how much its pictures show around a face; photos are cut "
+                "to the detector's box; prepare the data again, with facenet-pytorch installed, to have it measured"
             )
-            return [face if isinstance(face, str) else self._in_channels(face.image_HWC) for face in found]
-
-        return aligned
-
-    def _crop(self, images: Sequence[np.ndarray], boxes: Sequence[Box | None]) -> Made:
-        made: Made = []
-        for image_HWC, box in zip(images, boxes, strict=True):
-            box_4 = None if box is None else np.asarray(box, np.float64)
-            if box_4 is not None and not usable_box(box_4, image_HWC):
-                made.append("bad_box")
-            elif self._recipe.fit == "whole":
-                made.append(self._in_channels(whole_face(image_HWC, box_4, self.shape[0]).image_HWC))
-            else:
-                made.append(self._square(image_HWC, box_4))
-        return made
-
-    def _in_channels(self, image_HWC: np.ndarray) -> np.ndarray:
-        return grey_face(image_HWC) if self._grey else image_HWC
-
-    def _square(self, image_HWC: np.ndarray, box_4: np.ndarray | None) -> np.ndarray | str:
-        recipe = self._recipe
-        box = () if box_4 is None else tuple(box_4.tolist())
-        face = load_square(image_HWC, box, self.shape[0], grey=self._grey)
-        if isinstance(face, str) or not (recipe.mask or recipe.hull):
-            return face
-        landmarks = LandmarkFaces(self._built_detector(), mask=recipe.mask, hull=recipe.hull)
-        return landmarks.make([face])[0][0]
-
-
-def _in_order(held: Sequence[_Held], make_faces: _MakeFaces) -> Iterator[np.ndarray | str]:
-    """Faces in order: pictures are converted, stored faces and statuses passed through."""
-    pairs = [picture for picture in held if isinstance(picture, tuple)]
-    made = iter(make_faces([image_HWC for image_HWC, _ in pairs], [box for _, box in pairs]) if pairs else [])
-    for picture in held:
-        yield next(made) if isinstance(picture, tuple) else picture
+        return FaceSquare()

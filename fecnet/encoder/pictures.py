@@ -6,7 +6,9 @@ Shape suffixes: N pictures, H, W, C height, width and channels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -14,7 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from fecnet.faces import decode, extract
-from fecnet.faces.decode import read_photo, to_rgb
+from fecnet.faces.decode import Photo, read_photo, to_rgb
+from fecnet.faces.extract import Box
 from fecnet.utils.errors import UserError
 
 OK = "ok"
@@ -26,8 +29,9 @@ STATUS = {
     "cannot_open": "the file cannot be opened, or is none",
 }
 
-Item = str | Path | np.ndarray | Tensor
+Item = str | Path | bytes | BinaryIO | np.ndarray | Tensor
 Items = Item | Iterable[Item]
+Boxes = Iterable[Box | None]  # one for each picture
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -35,11 +39,16 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 def each_item(items: Items) -> Iterator[Item]:
     """Each picture in turn, from any nesting that ``Encoder`` accepts; arrays and tensors as uint8 (H, W, C).
 
+    Open files come as their content.
+
     Raises:
-        UserError: an array or tensor that is not a picture, or another type.
+        UserError: an array or tensor that is not a picture, a file opened as text, or another type.
+        OSError: an open file that cannot be read.
     """
-    if isinstance(items, str | Path):
+    if isinstance(items, str | Path | bytes):
         yield items
+    elif callable(read := getattr(items, "read", None)):
+        yield _content(read(), getattr(items, "name", "a file"))
     elif isinstance(items, np.ndarray | Tensor):
         array = _channels_last(items)
         yield from array if array.ndim == 4 else [array]
@@ -47,7 +56,30 @@ def each_item(items: Items) -> Iterator[Item]:
         for item in items:
             yield from each_item(item)
     else:
-        raise UserError(f"picture: {type(items).__name__}; allowed: a path, a numpy array, a torch tensor, or several")
+        allowed = "a path, an open file, bytes, a numpy array, a torch tensor, or several"
+        raise UserError(f"picture: {type(items).__name__}; allowed: {allowed}")
+
+
+def paired(items: Items, boxes: Boxes | None) -> Iterator[tuple[Item, Box | None]]:
+    """Each picture with its box.
+
+    Raises:
+        UserError: not as many boxes as pictures; else as ``each_item``.
+    """
+    if boxes is None:
+        yield from ((item, None) for item in each_item(items))
+        return
+    missing = object()
+    for item, box in zip_longest(each_item(items), boxes, fillvalue=missing):
+        if item is missing or box is missing:
+            raise UserError("boxes: not as many as pictures; expected one each, or None in its place")
+        yield item, box  # type: ignore[misc]
+
+
+def _content(read: object, name: object) -> bytes:
+    if not isinstance(read, bytes):
+        raise UserError(f"picture: {name}: open as text; allowed: files opened with mode 'rb'")
+    return read
 
 
 def _channels_last(picture: np.ndarray | Tensor) -> np.ndarray:
@@ -75,8 +107,8 @@ def _tensor_pixels(picture: Tensor) -> np.ndarray:
     return (picture.movedim(-3, -1) if picture.ndim >= 3 else picture).numpy()
 
 
-def as_rgb(item: Item, *, halve: bool = False) -> np.ndarray | str:
-    """A picture as uint8 RGB, shape (H, W, 3), or a key of ``STATUS``; ``halve`` is that of ``read_photo``.
+def as_photo(item: Item, *, halve: bool = False) -> Photo | str:
+    """A picture as uint8 RGB, or a key of ``STATUS``; ``halve`` is that of ``read_photo``.
 
     A file is decoded as ``decode_image`` says. Of an array, shape (H, W, C), grey is repeated and RGBA laid on white,
     as files are. The result shares no memory with what was given, which may be written over.
@@ -84,13 +116,13 @@ def as_rgb(item: Item, *, halve: bool = False) -> np.ndarray | str:
     Raises:
         UserError: an array with a number of channels that no picture has.
     """
-    if isinstance(item, str | Path):
-        photo = read_photo(item, halve=halve)
-        return photo if isinstance(photo, str) else photo.image_HWC
+    if isinstance(item, str | Path | bytes):
+        return read_photo(item, halve=halve)
+    assert isinstance(item, np.ndarray | Tensor)  # of open files ``each_item`` gives the content
     array = _channels_last(item)
     if array.ndim != 3 or array.shape[2] not in _MODES:
         raise UserError(f"picture: shape {array.shape}; allowed: (H, W, C) with C of 1, 3 or 4")
     if array.shape[2] == 3:
-        return np.array(array, order="C")
+        return Photo(np.array(array, order="C"), 1)
     pixels = np.ascontiguousarray(array if array.shape[2] == 4 else array[..., 0])
-    return np.asarray(to_rgb(Image.fromarray(pixels, _MODES[array.shape[2]])))
+    return Photo(np.asarray(to_rgb(Image.fromarray(pixels, _MODES[array.shape[2]]))), 1)

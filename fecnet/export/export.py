@@ -106,8 +106,8 @@ def export_run(
     encoder = load_encoder(folder, device="cpu")
     faces = choose_faces(cfg, encoder, info, check)
     source = Source(
-        cast(nn.Module, encoder.model),
-        encoder.views,
+        cast(nn.Module, encoder.net.model),
+        encoder.net.views,
         encoder.face_shape,
         raw,
         str(folder),

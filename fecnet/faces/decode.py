@@ -111,16 +111,19 @@ def decode_image(source: bytes | str | Path, *, max_pixels: int = MAX_PIXELS, mi
         OSError: the file cannot be opened, or is not a regular file: a pipe may block, a device may not end.
     """
     if isinstance(source, bytes):
-        name = f"image of {len(source)} bytes"
-        return _pixels(_decode(io.BytesIO(source), name, max_pixels, min_side).image, name)
-    return _pixels(_decode_file(str(source), max_pixels, min_side).image, str(source))
+        return _pixels(_decode(io.BytesIO(source), _shown(source), max_pixels, min_side).image, _shown(source))
+    return _pixels(_decode_file(str(source), max_pixels, min_side).image, _shown(source))
 
 
-def read_photo(path: str | Path, *, halve: bool = False) -> Photo | str:
+def _shown(source: bytes | str | Path) -> str:
+    return f"image of {len(source)} bytes" if isinstance(source, bytes) else str(source)
+
+
+def read_photo(source: bytes | str | Path, *, halve: bool = False) -> Photo | str:
     """``decode_image`` that returns the reason instead of raising, for one photo among many.
 
     Args:
-        path: the file.
+        source: the content of a file, or its path.
         halve: read a photo of more than 100 million pixels at half its width and height, in a quarter of the time and
             memory. Not where a box may hold a small face.
 
@@ -128,22 +131,23 @@ def read_photo(path: str | Path, *, halve: bool = False) -> Photo | str:
         The photo; or the reason of failure: ``missing_file``, ``cannot_open`` (folder, no permission, a name too long
         or with a NUL), or a key of ``REASONS``.
     """
-    picture = read_picture(path, halve=halve)
+    picture = read_picture(source, halve=halve)
     if isinstance(picture, str):
         return picture
     try:
-        return Photo(_pixels(picture.image, str(path)), picture.scale)
+        return Photo(_pixels(picture.image, _shown(source)), picture.scale)
     except UnreadableImage as error:
         return error.reason
 
 
-def read_picture(path: str | Path, *, halve: bool = False) -> Picture | str:
+def read_picture(source: bytes | str | Path, *, halve: bool = False) -> Picture | str:
     """``read_photo`` that leaves the pixels to Pillow."""
-    name = str(path)
-    if "\0" in name:  # not a valid file name
+    if not isinstance(source, bytes) and "\0" in str(source):  # not a valid file name
         return "cannot_open"
     try:
-        return _decode_file(name, halve=halve)
+        if isinstance(source, bytes):
+            return _decode(io.BytesIO(source), _shown(source), MAX_PIXELS, 1, halve=halve)
+        return _decode_file(str(source), halve=halve)
     except UnreadableImage as error:
         return error.reason
     except FileNotFoundError:

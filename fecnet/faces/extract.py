@@ -35,6 +35,42 @@ class Face(NamedTuple):
     score: float  # 0 without a detection
 
 
+def locate_faces(
+    images: Sequence[np.ndarray],
+    detector: Detector,
+    *,
+    boxes: Sequence[Box | None] | None = None,
+    margin: float = MARGIN,
+    every: bool = False,
+) -> list[Detections | str]:
+    """Where the face of each photo is, by one call of the detector.
+
+    A photo may be repeated with another box.
+
+    Args:
+        images: uint8, shape (H, W, 3), RGB, each.
+        detector: face detector.
+        boxes: see ``extract_faces``.
+        margin: see ``extract_faces``.
+        every: all faces of a photo without a box, instead of the largest.
+
+    Returns:
+        One face or more of each photo, in its pixels; or ``no_face`` or ``bad_box``.
+
+    Raises:
+        UserError: numbers of photos and boxes differ.
+    """
+    if boxes is not None and len(boxes) != len(images):
+        raise UserError(f"{len(boxes)} boxes for {len(images)} photos; expected one each")
+    targets = [None if box is None else np.asarray(box, np.float64) for box in boxes or [None] * len(images)]
+    usable = [row for row, box in enumerate(targets) if box is None or usable_box(box, images[row])]
+    inputs = [_detector_input(images[row], targets[row], margin) for row in usable]
+    results: list[Detections | str] = ["bad_box"] * len(images)
+    for row, found in zip(usable, detector.detect_batch(inputs), strict=True):
+        results[row] = _chosen(found, targets[row], margin, every=every)
+    return results
+
+
 def extract_faces(
     images: Sequence[np.ndarray],
     detector: Detector,
@@ -66,15 +102,11 @@ def extract_faces(
     """
     if no_face not in ("drop", "box"):
         raise UserError(f"no_face: unknown name {no_face!r}; allowed: box, drop")
-    if boxes is not None and len(boxes) != len(images):
-        raise UserError(f"{len(boxes)} boxes for {len(images)} photos; expected one each")
-    targets = [None if box is None else np.asarray(box, np.float64) for box in boxes or [None] * len(images)]
-    usable = [row for row, box in enumerate(targets) if box is None or usable_box(box, images[row])]
-    inputs = [_detector_input(images[row], targets[row], margin) for row in usable]
-    results: list[Face | str] = ["bad_box"] * len(images)
-    for row, found in zip(usable, detector.detect_batch(inputs), strict=True):
-        results[row] = _aligned(images[row], found, targets[row], margin, size, no_face)
-    return results
+    located = locate_faces(images, detector, boxes=boxes, margin=margin)
+    return [
+        _aligned(image_HWC, found, box, size, no_face)
+        for image_HWC, found, box in zip(images, located, boxes or [None] * len(images), strict=True)
+    ]
 
 
 def whole_face(image_HWC: np.ndarray, box_4: np.ndarray | None, size: int) -> Face:
@@ -113,24 +145,41 @@ def _detector_input(image_HWC: np.ndarray, box_4: np.ndarray | None, margin: flo
     return image_HWC if box_4 is None else crop_box(image_HWC, box_4, margin, _DETECTOR_SIZE)
 
 
-def _aligned(
-    image_HWC: np.ndarray, found: Detections, box_4: np.ndarray | None, margin: float, size: int, no_face: NoFace
-) -> Face | str:
-    """Choose among the detections and crop the face from the photo at full resolution."""
+def _chosen(found: Detections, box_4: np.ndarray | None, margin: float, *, every: bool) -> Detections | str:
+    """The face that is meant, in pixels of the photo."""
     if box_4 is not None:
         found = _in_photo(found, box_4, margin)
     best = choose_face(found, box_4, min_overlap=MIN_OVERLAP)
-    if best is not None:
-        landmarks_52 = found.landmarks_K52[best]
-        try:
-            face_HWC = align_face(image_HWC, landmarks_52, size)
-        except UserError:  # one face of many must not end the run
-            return "bad_points"
-        return Face(face_HWC, landmarks_52, found.boxes_K4[best], float(found.scores_K[best]))
-    if no_face == "drop":
+    if best is None:
         return "no_face"
-    if box_4 is None:
+    return found if every and box_4 is None else Detections(*(values[best : best + 1] for values in found))
+
+
+def _aligned(image_HWC: np.ndarray, found: Detections | str, box: Box | None, size: int, no_face: NoFace) -> Face | str:
+    """Crop the face from the photo at full resolution."""
+    if found == "no_face" and no_face == "box":
+        return unaligned_face(image_HWC, box, size)
+    if isinstance(found, str):
+        return found
+    face_HWC = aligned_face(image_HWC, found.landmarks_K52[0], size)
+    if isinstance(face_HWC, str):
+        return face_HWC
+    return Face(face_HWC, found.landmarks_K52[0], found.boxes_K4[0], float(found.scores_K[0]))
+
+
+def aligned_face(image_HWC: np.ndarray, landmarks_52: np.ndarray, size: int) -> np.ndarray | str:
+    """``align_face``, or ``bad_points`` where the landmarks span no face: one of many must not end the run."""
+    try:
+        return align_face(image_HWC, landmarks_52, size)
+    except UserError:
+        return "bad_points"
+
+
+def unaligned_face(image_HWC: np.ndarray, box: Box | None, size: int) -> Face:
+    """What stands for a face that is not detected: its box, or the whole photo without one."""
+    if box is None:
         return whole_face(image_HWC, None, size)
+    box_4 = np.asarray(box, np.float64)
     face_HWC = crop_box(image_HWC, box_4, _BOX_MARGIN, size)
     return Face(face_HWC, np.full((5, 2), np.nan, np.float32), box_4.astype(np.float32), 0.0)
 

@@ -14,6 +14,7 @@ from fecnet.faces.align import TEMPLATE
 from fecnet.faces.detect import build_detector
 from fecnet.faces.detections import Detector
 from fecnet.faces.extract import MARGIN, NoFace
+from fecnet.faces.face_square import FaceSquare
 from fecnet.utils.errors import UserError
 
 Fit = Literal["central", "whole"]
@@ -36,6 +37,7 @@ class FaceRecipe:
         margin: context around a box for the detector, as a fraction of its longer side.
         no_face: where no face was detected: ``drop`` it, or the ``box``, or the whole image without one, was used.
         template: landmarks of an aligned face, as fractions of its side; empty without ``align``.
+        square: without ``align``, what the pictures show around a face (``measure_square``); None = not known.
     """
 
     fit: Fit = "central"
@@ -49,6 +51,7 @@ class FaceRecipe:
     margin: float = MARGIN
     no_face: NoFace = "drop"
     template: tuple[tuple[float, ...], ...] = ()
+    square: FaceSquare | None = None
 
     @classmethod
     def from_dict(cls, recorded: Mapping[str, Any]) -> Self:
@@ -62,13 +65,18 @@ class FaceRecipe:
         if unknown or recorded.get("fit") not in ("central", "whole"):
             raise UserError(f"faces: {unknown[0] if unknown else 'fit'}: made in a way this version does not know")
         template = tuple(tuple(point) for point in recorded.get("template", ()))
-        return cls(**{**recorded, "template": template})
+        square = recorded.get("square")
+        try:
+            return cls(**{**recorded, "template": template, "square": None if square is None else FaceSquare(**square)})
+        except TypeError as error:
+            raise UserError(f"faces: square: {square!r}; expected: {', '.join(asdict(FaceSquare()))}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """The inverse of ``from_dict``; fields of steps that were not done are omitted."""
         left_out = set() if self.detector else {"detector", "detector_name", "refine"}
         left_out |= set() if self.align else {"margin", "no_face", "template"}
         left_out |= set() if self.try_turns else {"try_turns"}
+        left_out |= set() if self.square else {"square"}
         held = {name: value for name, value in asdict(self).items() if name not in left_out}
         if self.align:
             held["template"] = [list(point) for point in self.template]

@@ -6,7 +6,7 @@ Shape suffixes: K faces, 5 landmarks, S side of an upright face.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -24,19 +24,22 @@ _MIRRORED = [1, 0, 2, 4, 3]  # order of the landmarks in a mirror image
 LandmarkNet = Callable[[np.ndarray], np.ndarray]
 
 
-def detect_rotated(image_HWC: np.ndarray, detect: Callable[[np.ndarray], Detections]) -> Detections:
-    """Detect the faces of a photo and of its rotations by ``TURNS``; of overlapping boxes the best score is kept.
+def detect_rotated(
+    image_HWC: np.ndarray, detect: Callable[[np.ndarray], Detections], *, turns: Sequence[float] = TURNS
+) -> Detections:
+    """Detect the faces of a photo and of its rotations; of overlapping boxes the best score is kept.
 
     Args:
         image_HWC: uint8, shape (H, W, 3), RGB.
         detect: detects the faces of one photo.
+        turns: degrees, counter-clockwise.
 
     Returns:
         Boxes, scores and landmarks in the original photo. A box found in a rotated photo keeps its size; its centre is
         transformed.
     """
     results = [detect(image_HWC)]
-    for degrees in TURNS:
+    for degrees in turns:
         rotated_HWC, matrix_23 = rotate(image_HWC, degrees)
         results.append(_rotate_back(detect(rotated_HWC), invert(matrix_23)))
     found = detections(*(np.concatenate(parts) for parts in zip(*results, strict=True)))

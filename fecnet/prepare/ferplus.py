@@ -27,6 +27,7 @@ from fecnet.prepare.labelled.fer2013 import (
 from fecnet.prepare.labelled.ferplus_folders import find_ferplus_lists, read_ferplus_folders
 from fecnet.prepare.labelled.label_noise import SplitLabels, check_noise, write_label_noise
 from fecnet.prepare.labelled.labelled_source import TRAIN
+from fecnet.prepare.measured_square import with_square
 from fecnet.prepare.votes import MIN_GAP, split_half_agreement, vote_triplets
 from fecnet.prepare.writer import PackedWriter, face_key
 from fecnet.utils.files import hash_file
@@ -106,7 +107,7 @@ def prepare_ferplus(
             coverage |= _write_noise(writer, fer, label_noise, seed)
         requested = dict(zip(USAGES, (num_train_triplets, num_eval_triplets, num_eval_triplets), strict=True))
         coverage |= _write_triplets(writer, fer, requested, seed=seed, progress=progress)
-        writer.set_faces(FaceRecipe())
+        writer.set_faces(with_square(FaceRecipe(), writer.faces_NHWC))
         writer.set_sources(provenance)
         writer.set_coverage(coverage)
     return coverage

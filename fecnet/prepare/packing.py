@@ -23,6 +23,7 @@ from fecnet.faces.picture_lists import system_path
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.prepare.annotations import read_crops
 from fecnet.prepare.extraction import Extraction, FaceShards, PhotoFaces, face_record
+from fecnet.prepare.measured_square import with_square
 from fecnet.prepare.people import TRAIN, known_people
 from fecnet.prepare.triplet_rows import Annotations
 from fecnet.prepare.web.journal import FolderLock
@@ -201,7 +202,7 @@ class TripletPacking:
             }
             if warnings := _warn_of_people(self._path, faces):
                 coverage["warnings"] = warnings
-            writer.set_faces(self._recipe)
+            writer.set_faces(with_square(self._recipe, writer.faces_NHWC))
             writer.set_sources(self._sources)
             writer.set_coverage(coverage)
         return coverage

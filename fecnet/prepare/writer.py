@@ -277,6 +277,13 @@ class PackedWriter:
         """Set the counts read, kept and dropped by reason, which are shown with every later table."""
         self._description["coverage"] = dict(coverage)
 
+    @property
+    def faces_NHWC(self) -> np.ndarray:
+        """The faces added so far, uint8, shape (N, H, W, C); mapped from the disk."""
+        self._faces.flush()
+        shape = (len(self._records), *self._shape[1:])
+        return np.memmap(self._folder / "faces.npy", np.uint8, "r", self._start, shape)
+
     def set_faces(self, recipe: FaceRecipe) -> None:
         """Set how images were turned into faces; nets trained on the set record it, to process new photos identically.
 

@@ -13,6 +13,7 @@ from fecnet.embed.shards import Rows
 from fecnet.embed.sources import Sources
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.pictures import OK
+from fecnet.faces.which import Which
 from fecnet.search.copies import Copies
 from fecnet.search.index import Index, is_index_alone, write_index
 from fecnet.search.kinds import choose_kind
@@ -32,7 +33,7 @@ def build_index(
     path: Path,
     *,
     kind: str = "auto",
-    align: bool = False,
+    faces: Which = "auto",
     overwrite: bool = False,
     progress: bool = True,
 ) -> None:
@@ -43,7 +44,7 @@ def build_index(
         sources: what to read.
         path: folder to make.
         kind: ``auto``, ``flat``, ``ivf``, ``hnsw`` or ``pq``.
-        align: detect faces and align them as in training.
+        faces: see ``Encoder``; faces of packed sets are taken as they are.
         overwrite: replace an existing index.
         progress: show a bar.
 
@@ -60,7 +61,7 @@ def build_index(
             raise UserError(f"{path}: not made: {no_face(status)}")
         about = {
             "model": {"name": encoder.name, "identity": encoder.identity},
-            "align": align,
+            "faces": faces,
             "folder": str(Path.cwd()),
             "sources": [shown(str(source)) for source in sources.paths],
             "packed": {str(dataset.path): dataset.faces_sha256 for dataset in sources.packed},
@@ -71,7 +72,7 @@ def build_index(
         copies = write_index(path, rows, status[OK], encoder.dims("embedding"), kind, about)
         warn_of_copies(Index(path, exact=True), copies)
 
-    embed_into(encoder, sources, path, write, align=align, progress=progress)
+    embed_into(encoder, sources, path, write, faces=faces, progress=progress)
 
 
 def no_face(status: Counter[str]) -> str:

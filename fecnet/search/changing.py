@@ -24,7 +24,7 @@ from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.pictures import OK
 from fecnet.faces.picture_lists import LIST_SUFFIXES, read_paths, system_path
 from fecnet.search.building import no_face, warn_of_copies
-from fecnet.search.index import Index, Name, write_index
+from fecnet.search.index import Index, Name, box_of, write_index
 from fecnet.utils import comm
 from fecnet.utils.env import now
 from fecnet.utils.errors import UserError
@@ -41,17 +41,17 @@ def add_to_index(
     sources: Sources,
     path: Path,
     *,
-    align: bool = False,
     replace: bool = False,
     progress: bool = True,
 ) -> None:
     """Add all sources to an index, after the pictures that it has; those without a face are left out and counted.
 
+    ``faces`` is as it was built.
+
     Args:
         encoder: the net that it was built with.
         sources: what to add.
         path: the index.
-        align: as it was built.
         replace: pictures that are in the index already take the place of the old ones; those without a face by now are
             removed.
         progress: show a bar.
@@ -61,7 +61,7 @@ def add_to_index(
             faces do not fit; none of them has a face.
         OSError: the disk is full or read-only.
     """
-    comm.from_main(lambda: _check(encoder, sources, path, align))
+    comm.from_main(lambda: _check(encoder, sources, path))
 
     def write(rows: Iterator[Rows], status: Counter[str]) -> None:
         index = Index(path, exact=True)
@@ -95,7 +95,7 @@ def add_to_index(
             f"{path}: {len(names):,} vectors added" + (f", {gone:,} old of the same names removed" if gone else "")
         )
 
-    embed_into(encoder, sources, path, write, align=align, progress=progress)
+    embed_into(encoder, sources, path, write, faces=Index(path, exact=True).faces, progress=progress)
 
 
 def remove_from_index(path: Path, names: Sequence[str]) -> None:
@@ -128,12 +128,9 @@ def _check_some_left(index: Index, num: int) -> None:
         raise UserError(f"{index.path}: nothing would be left of its {len(index)} vectors; delete the folder instead")
 
 
-def _check(encoder: Encoder, sources: Sources, path: Path, align: bool) -> None:
+def _check(encoder: Encoder, sources: Sources, path: Path) -> None:
     index = Index(path, exact=True)
     index.check_model(encoder)
-    if align != index.align:
-        built = "with --align" if index.align else "without --align"
-        raise UserError(f"{path}: built {built}; add to it in the same way")
     for source in sources.paths:
         if source.resolve().is_relative_to(path.resolve()):
             raise UserError(f"{source}: lies in the index {path}, which is written anew; give a source outside of it")
@@ -146,8 +143,11 @@ def _named_vectors(index: Index, rows: Iterator[Rows]) -> tuple[list[Name], np.n
         kept = np.flatnonzero(some.status == OK)
         faceless += [_name(index, str(file)) for file in some.name[some.status != OK]]
         parts.append(some.vector_ND[kept])
-        columns = (some.name[kept].tolist(), some.number[kept].tolist(), some.time_s[kept].tolist())
-        names += [Name(_name(index, file), number, time_s) for file, number, time_s in zip(*columns, strict=True)]
+        columns = (some.name[kept].tolist(), some.number[kept].tolist(), some.time_s[kept].tolist(), some.box_N4[kept])
+        names += [
+            Name(_name(index, file), number, time_s, box_of(box_4))
+            for file, number, time_s, box_4 in zip(*columns, strict=True)
+        ]
     return names, np.concatenate(parts), faceless
 
 
@@ -168,7 +168,9 @@ def _rewrite(
             chosen = [known[kept[place]] if place < len(kept) else names[place - len(kept)] for place in part.tolist()]
             files = np.array([name.file for name in chosen])
             numbers, times = (np.array([name[column] for name in chosen]) for column in (1, 2))
-            yield Rows(vector_ND, np.full(len(part), OK), files, files, numbers, times)
+            box_N4 = np.array([name.box or (np.nan,) * 4 for name in chosen], np.float32)
+            status, score_N, row_N = np.full(len(part), OK), np.full(len(part), np.nan), np.arange(len(part))
+            yield Rows(vector_ND, status, files, files, numbers, times, box_N4, score_N, row_N)
 
     described = {
         key: value for key, value in index.description.items() if key not in ("format", "num", "dims", "files")

@@ -16,10 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from fecnet.embed.embedding_files import BOX, box_cells
 from fecnet.embed.shards import Rows
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.pictures import OK
 from fecnet.evaluation.nearest import Found, nearest
+from fecnet.faces.which import Which
 from fecnet.nets.shipped import shipped_names
 from fecnet.search.copies import Copies
 from fecnet.search.kinds import FLAT, KINDS, SPARE, choose_kind, find_faiss, read_faiss, write_faiss
@@ -29,9 +31,9 @@ from fecnet.utils.files import hash_file, named_errors, open_array, replace_json
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-COLUMNS = ("name", "frame", "time_s")  # of names.csv; frame: of a video, or row of a packed set
+COLUMNS = ("name", "frame", "time_s", *BOX)  # of names.csv; frame: of a video, or row of a packed set
 DESCRIPTION, VECTORS, NAMES, FAISS = "index.json", "vectors.npy", "names.csv", "nearest.faiss"
-_KEYS = ("kind", "num", "dims", "model", "align", "folder", "packed", "files")
+_KEYS = ("kind", "num", "dims", "model", "faces", "folder", "packed", "files")
 _BATCH = 1024  # queries
 
 
@@ -42,11 +44,13 @@ class Name(NamedTuple):
         file: photo, packed set or video, as it was given.
         number: row of the packed set or frame of the video; -1 of a photo.
         time_s: in the video; NaN elsewhere.
+        box: of the face in the picture, x1, y1, x2, y2 in pixels; empty where nothing was detected.
     """
 
     file: str
     number: int
     time_s: float
+    box: tuple[float, ...] = ()
 
 
 def is_index_alone(path: Path) -> bool:
@@ -64,7 +68,7 @@ def write_index(path: Path, rows: Iterable[Rows], num: int, dims: int, kind: str
         num: N, those with a face.
         dims: D.
         kind: ``auto``, ``flat``, ``ivf``, ``hnsw`` or ``pq``.
-        about: further fields of ``index.json``: ``model``, ``align``, ``folder``, ``packed`` and more.
+        about: further fields of ``index.json``: ``model``, ``faces``, ``folder``, ``packed`` and more.
 
     Returns:
         Its identical vectors.
@@ -109,8 +113,10 @@ def _write_vectors(folder: Path, rows: Iterable[Rows], num: int, dims: int) -> N
                     f"{some.name[wrong[0]]}: its vector is not finite: the net is broken; evaluate it first"
                 )
             vectors.write(np.ascontiguousarray(some.vector_ND[kept], "<f4").tobytes())
-            for name, number, time_s in zip(some.name[kept], some.number[kept], some.time_s[kept], strict=True):
-                writer.writerow([name, "" if number < 0 else number, "" if np.isnan(time_s) else f"{time_s:.3f}"])
+            columns = (some.name, some.number, some.time_s, some.box_N4)
+            for name, number, time_s, box_4 in zip(*(column[kept] for column in columns), strict=True):
+                place = ["" if number < 0 else number, "" if np.isnan(time_s) else f"{time_s:.3f}"]
+                writer.writerow([name, *place, *box_cells(box_4)])
 
 
 class Index:
@@ -126,7 +132,7 @@ class Index:
         description: ``index.json``.
         kind: the type of index.
         vector_ND: all vectors, float32, mapped from the disk.
-        align: faces were detected and aligned.
+        faces: which faces of its pictures it holds, see ``Encoder``.
 
     Raises:
         UserError: no index, another format version, or files that are damaged or do not fit together.
@@ -137,7 +143,7 @@ class Index:
         self.description = _description(self.path)
         self._device = device or torch.device("cpu")
         self.kind = FLAT if exact else str(self.description["kind"])
-        self.align = bool(self.description["align"])
+        self.faces: Which = self.description["faces"]
         _check_files(self.path, self.description["files"], (VECTORS, NAMES, *([FAISS] if self.kind in KINDS else [])))
         self.vector_ND = np.asarray(open_array(self.path / VECTORS))
         announced = (self.description["num"], self.description["dims"])
@@ -244,19 +250,29 @@ class Index:
                     if number:
                         yield _name(row, f"{path}: line {number + 1}")
         except csv.Error as error:
-            raise UserError(f"{path}: line {number + 2}: not name, frame and time: {error}") from error
+            raise UserError(f"{path}: line {number + 2}: not {', '.join(COLUMNS)}: {error}") from error
         if number != len(self):
             raise UserError(f"{path}: {number} names for {len(self)} vectors")
 
 
+def name_of(rows: Rows, row: int) -> Name:
+    """The source of one of some rows."""
+    return Name(str(rows.name[row]), int(rows.number[row]), float(rows.time_s[row]), box_of(rows.box_N4[row]))
+
+
+def box_of(box_4: np.ndarray) -> tuple[float, ...]:
+    """A box of ``Rows`` as ``Name`` holds it."""
+    return () if np.isnan(box_4).any() else tuple(box_4.tolist())
+
+
 def _name(row: list[str], place: str) -> Name:
-    if len(row) != 3:
-        raise UserError(f"{place}: {len(row)} values; expected name, frame and time")
+    if len(row) != len(COLUMNS):
+        raise UserError(f"{place}: {len(row)} values; expected {', '.join(COLUMNS)}")
     try:
-        number, time_s = int(row[1] or -1), float(row[2] or "nan")
+        number, time_s, *box = int(row[1] or -1), *(float(cell or "nan") for cell in row[2:])
     except ValueError as error:
-        raise UserError(f"{place}: not name, frame and time: {error}") from error
-    return Name(row[0], number, time_s)
+        raise UserError(f"{place}: not {', '.join(COLUMNS)}: {error}") from error
+    return Name(row[0], int(number), time_s, box_of(np.array(box)))
 
 
 def _description(path: Path) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from fecnet.embed.shards import embedded
 from fecnet.embed.sources import Sources
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.pictures import OK
+from fecnet.faces.which import Which
 from fecnet.search.building import no_face
-from fecnet.search.index import Index, Name
+from fecnet.search.index import Index, Name, name_of
 from fecnet.search.querying import named, text_of
 from fecnet.utils.errors import UserError
 from fecnet.utils.table import align_columns
@@ -51,20 +52,20 @@ def odd_of_index(index: Index, num: int) -> list[OddFace]:
         UserError: fewer than three faces, or ``num`` below 1.
     """
     rows, distances = _odd_rows(index.vector_ND, num, str(index.path))
-    name_of = index.names(rows)
-    return [OddFace(name_of[row], distance) for row, distance in zip(rows, distances, strict=True)]
+    names = index.names(rows)
+    return [OddFace(names[row], distance) for row, distance in zip(rows, distances, strict=True)]
 
 
 def odd_of_sources(
-    encoder: Encoder, sources: Sources, num: int, *, align: bool = False
+    encoder: Encoder, sources: Sources, num: int, *, faces: Which = "auto"
 ) -> tuple[list[OddFace], Counter[str]]:
-    """The ``num`` clearest odd ones out of photos and films, and how many pictures there are by status.
+    """The ``num`` clearest odd ones out of photos and films, and how many rows there are by status.
 
     Args:
         encoder: the net.
         sources: the pictures.
         num: how many.
-        align: detect faces and align them as in training.
+        faces: which of each picture, see ``Encoder``.
 
     Raises:
         UserError: a source that does not fit; fewer than three faces; ``num`` below 1.
@@ -73,11 +74,11 @@ def odd_of_sources(
     sources.check()
     names, parts, status = list[Name](), list[np.ndarray](), Counter[str]()
     for piece in sources.pieces():
-        for some in embedded(encoder, piece.frames(0), "embedding", align=align):
+        for some in embedded(encoder, piece.frames(0), "embedding", faces=faces):
             status.update(some.status.tolist())
             there = np.flatnonzero(some.status == OK)
             parts.append(some.vector_ND[there])
-            names += [Name(str(some.name[row]), int(some.number[row]), float(some.time_s[row])) for row in there]
+            names += [name_of(some, row) for row in there.tolist()]
     if not names:
         raise UserError(no_face(status))
     rows, distances = _odd_rows(np.concatenate(parts), num, str(sources.paths[0]))

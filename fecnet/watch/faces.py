@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fecnet.encoder.encoder import Encoded, Encoder, probabilities
-from fecnet.encoder.face_results import cut_note
+from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.pictures import OK
+from fecnet.encoder.results import Encoded, face_results
 from fecnet.faces.decode import decode_image
 from fecnet.faces.detections import overlap
-from fecnet.faces.turns import upright
+from fecnet.faces.which import Which, check_which
 from fecnet.utils.errors import UserError
 
 _SAME = 0.3  # least intersection over union of a face in successive frames; YuNet's NMS threshold
@@ -48,30 +48,23 @@ class FacePrediction:
 
 
 class FaceWatcher:
-    """Detects all faces of frames, aligns or crops them, and predicts.
-
-    Where the training faces were aligned, each face that the detector finds is given to the encoder as a box with
-    ``align``. Otherwise the square around it is cut as in data sets with boxes, with nothing added: the boxes of both
-    detectors are as large as the pictures of FER2013 and CK+ (``benchmarks/results/boxes.json``).
+    """Finds faces of frames and predicts.
 
     Args:
         encoder: the net.
-        whole: each frame is one face; no detection.
-        reference: a photo; distances to its largest face are computed.
-
-    Attributes:
-        note: a warning if faces are cropped in another way than in training; else empty.
+        faces: which of a frame; see ``Encoder``.
+        reference: a photo; distances to its largest face, or to the whole photo, are computed.
 
     Raises:
         UserError: the detector is missing; no face in the reference, or a net without an embedding for it.
         OSError: the reference is not there.
     """
 
-    def __init__(self, encoder: Encoder, *, whole: bool = False, reference: Path | None = None) -> None:
-        self._encoder, self._whole = encoder, whole
+    def __init__(self, encoder: Encoder, *, faces: Which = "all", reference: Path | None = None) -> None:
+        check_which(faces)
+        self._encoder, self._which = encoder, faces
         self._before: Sequence[FacePrediction] = ()
         self._check()
-        self.note = "" if encoder.aligned or whole else cut_note(encoder.name)
         self._reference_D = None if reference is None else self._embedding_of(reference)
 
     def process(self, image_HWC: np.ndarray) -> list[FacePrediction]:
@@ -86,35 +79,23 @@ class FaceWatcher:
 
     def _check(self) -> None:
         """Fail now, not at the first face, which may come minutes later."""
-        blank_HWC = np.zeros((9, 9, 3), np.uint8)
-        if not self._whole:
-            self._encoder.find_faces(blank_HWC)
-        if self._encoder.aligned and not self._whole:
-            self._encoder.check_align()
-        else:
-            self._encoder.encode([blank_HWC], boxes=[None if self._whole else (0, 0, 9, 9)])
+        if self._which != "whole":
+            self._encoder.check_detector()
+        self._encoder.encode(np.zeros((9, 9, 3), np.uint8), faces="whole")
 
     def _faces(self, image_HWC: np.ndarray) -> list[FacePrediction]:
-        if self._whole:
-            whole_4 = np.array([0, 0, image_HWC.shape[1], image_HWC.shape[0]], np.float32)
-            return _predictions(self._encoder.encode([image_HWC], steady=False), [whole_4], self._encoder.classes)
-        found = self._encoder.find_faces(image_HWC)
-        boxes = list(found.boxes_K4)
-        pictures, cuts = [image_HWC] * len(boxes), boxes
-        if self._encoder.tries_turns and boxes and not self._encoder.aligned:  # else alignment turns the face
-            faces = (upright(image_HWC, *face) for face in zip(boxes, found.landmarks_K52, strict=True))
-            pictures, cuts = map(list, zip(*faces, strict=True))
-        encoded = self._encoder.encode(pictures, align=self._encoder.aligned, boxes=cuts, steady=False)
-        return _predictions(encoded, boxes, self._encoder.classes)
+        encoded = self._encoder.encode([image_HWC], faces=self._which, steady=False)
+        return _predictions(encoded, image_HWC.shape[:2], self._encoder.classes)
 
     def _embedding_of(self, path: Path) -> np.ndarray:
         self._encoder.check_output("embedding")
-        there = [face for face in self._faces(decode_image(path)) if face.embedding_D is not None]
-        if not there:
+        image_HWC = decode_image(path)
+        which: Which = "whole" if self._which == "whole" else "largest"
+        emb_ND, (status,) = self._encoder.embed([image_HWC], faces=which, return_status=True)
+        if status != OK:
             raise UserError(f"{path}: no face in it that could be compared")
-        largest = max(there, key=lambda face: float(np.prod(face.box_4[2:] - face.box_4[:2])))
-        assert largest.embedding_D is not None
-        return largest.embedding_D
+        reference_D: np.ndarray = emb_ND[0]
+        return reference_D
 
     def _compared(self, face: FacePrediction) -> FacePrediction:
         return replace(
@@ -124,22 +105,25 @@ class FaceWatcher:
         )
 
 
-def _predictions(encoded: Encoded, boxes: Sequence[np.ndarray], classes: Sequence[str]) -> list[FacePrediction]:
-    """The predictions for the face in each box."""
-    found = encoded.outputs
-    probability_KC = probabilities(found["logits"]) if "logits" in found else None  # K faces, C classes
+def _predictions(encoded: Encoded, size: tuple[int, int], classes: Sequence[str]) -> list[FacePrediction]:
+    """The predictions for each face of a frame of that height and width."""
     faces = []
-    for row, (box_4, status) in enumerate(zip(boxes, encoded.status, strict=True)):
-        face = FacePrediction(box_4, status)
-        if status == OK and probability_KC is not None:
-            best = int(probability_KC[row].argmax())
-            face = replace(face, expression=classes[best], probability=float(probability_KC[row, best]))
-        if status == OK and "valence_arousal" in found:
-            valence, arousal = found["valence_arousal"][row].tolist()
-            face = replace(face, affect=(valence, arousal))
-        if status == OK and "embedding" in found:
-            face = replace(face, embedding_D=found["embedding"][row])
-        faces.append(face)
+    for face in face_results(encoded, classes):
+        box_4 = face.box_4
+        if np.isnan(box_4).any():
+            if face.status != OK:  # no face in the frame
+                continue
+            box_4 = np.array([0, 0, size[1], size[0]], np.float32)  # the frame is the face
+        faces.append(
+            FacePrediction(
+                box_4,
+                face.status,
+                expression=face.expression,
+                probability=None if face.probability_K is None else float(face.probability_K.max()),
+                affect=None if face.valence is None or face.arousal is None else (face.valence, face.arousal),
+                embedding_D=face.embedding_D,
+            )
+        )
     return faces
 
 

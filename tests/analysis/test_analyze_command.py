@@ -70,11 +70,11 @@ def test_every_face_of_photos_has_a_row(run, aligned, capsys):
     rows = rows_of("faces.csv")
     assert [row["picture"] for row in rows] == ["0.png"] * 2 + ["1.png"] + ["2.png"] * 2 + ["3.png"] + ["4.png"] * 2
     assert all(row["frame"] == row["time_s"] == row["track"] == row["change"] == "" for row in rows)
-    encoder = fecnet.load(run)
-    for row, vector_D in zip(rows, embeddings(rows), strict=True):
-        box = [float(row[name]) for name in ("x1", "y1", "x2", "y2")]
+    expected = fecnet.load(run).encode([f"{k}.png" for k in range(5)], faces="all")
+    for row, box_4 in zip(rows, expected.box_N4.tolist(), strict=True):
+        assert [float(row[name]) for name in ("x1", "y1", "x2", "y2")] == box_4
         assert float(row["score"]) == pytest.approx(0.9) and row["status"] == "ok"
-        assert np.abs(encoder.embed(row["picture"], align=True, boxes=[box])[0] - vector_D).max() <= 1e-5
+    assert np.abs(expected.outputs["embedding"] - embeddings(rows)).max() <= 1e-5
     assert "7 photos: 8 faces; photos and frames without a face 2: " in told and "no_face 1" in told
     assert "100 80 160 140" in told and told.endswith("written: faces.csv\n")
 
@@ -83,9 +83,13 @@ def test_analyze_is_one_call(run, aligned):
     encoder = fecnet.load(run)
     faces = encoder.analyze("0.png")
     assert [face.box_4.tolist() for face in faces] == [[10, 10, 40, 40], [100, 80, 160, 140]]
-    for face in faces:
+    for face, vector_D in zip(faces, encoder.embed("0.png", faces="all"), strict=True):
         assert face.status == "ok" and face.score == pytest.approx(0.9) and face.expression is None
-        assert np.array_equal(face.embedding_D, encoder.embed("0.png", align=True, boxes=[face.box_4])[0])
+        assert np.array_equal(face.embedding_D, vector_D)
+    (largest,) = encoder.analyze("0.png", faces="largest")
+    assert largest.box_4.tolist() == faces[1].box_4.tolist()
+    (whole,) = encoder.analyze("0.png", faces="whole")
+    assert np.isnan(whole.box_4).all() and np.isnan(whole.score) and whole.status == "ok"
     assert encoder.analyze(photo()) == []
     with pytest.raises(ValueError, match=r"gone\.png: missing_file: no such file"):
         encoder.analyze("gone.png")
@@ -148,10 +152,10 @@ def test_json_alone_is_all_of_standard_output(run, capsys):
 
 
 def test_whole_pictures(run):
-    assert command(run, "0.png", "--whole") == 0
+    assert command(run, "0.png", "--faces", "whole") == 0
     (row,) = rows_of("faces.csv")
-    assert (row["x1"], row["x2"], row["y2"], row["score"]) == ("0", "300", "200", "")
-    assert np.abs(fecnet.load(run).embed("0.png") - embeddings([row])).max() <= 1e-5
+    assert (row["x1"], row["x2"], row["y2"], row["score"]) == ("", "", "", "")
+    assert np.abs(fecnet.load(run).embed("0.png", faces="whole") - embeddings([row])).max() <= 1e-5
 
 
 def test_a_film_that_ends_early_or_is_none_is_told(run, film, capsys):
@@ -229,6 +233,28 @@ def test_frames_that_are_held_do_not_grow_with_the_film(run, tmp_path, monkeypat
     assert len(alive) == 60 and most <= 6
 
 
+def test_each_picture_is_detected_once(run, film, monkeypatch):
+    """Aligned nets too: a face is aligned by the landmarks that were found with it."""
+    seen, detect = [], Squares.detect
+    monkeypatch.setattr(
+        Squares, "detect", lambda self, image_HWC: seen.append(image_HWC.shape) or detect(self, image_HWC)
+    )
+    assert command(run, film, "0.png", "2.png", "--output", "faces.csv") == 0
+    assert len(seen) == 14 + 2 and len(rows_of("faces.csv")) == 23 + 4
+
+
+def test_the_largest_face_of_each(run, film):
+    assert command(run, film, "0.png", "--faces", "largest") == 0
+    rows = rows_of("faces.csv")
+    assert [row["track"] for row in rows] == ["1"] * 10 + ["2"] * 3 + [""] and rows[-1]["x2"] == "160"
+
+
+def test_films_of_whole_faces_are_one_track(run, film):
+    assert command(run, film, "--faces", "whole", "--every", "2") == 0
+    rows = rows_of("faces.csv")
+    assert [row["track"] for row in rows] == ["1"] * 6 + ["2"] and {row["x1"] + row["score"] for row in rows} == {""}
+
+
 def test_a_net_with_classes_whose_faces_nobody_aligned(tmp_path, monkeypatch, squares, capsys):
     """Each face is cut as the square around the box, and a line says so; probabilities are those of ``classify``."""
     monkeypatch.setattr("fecnet.encoder.face_maker.build_detector", lambda *_, **__: Squares())
@@ -237,12 +263,13 @@ def test_a_net_with_classes_whose_faces_nobody_aligned(tmp_path, monkeypatch, sq
     Image.fromarray(noisy(photo((10, 10), (100, 80), sides=[30, 60]), 1)).save(tmp_path / "a.png")
     monkeypatch.chdir(tmp_path)
     assert command(run, "a.png") == 0
-    assert "no record that its training faces were aligned" in capsys.readouterr().out
+    assert "does not say how much its pictures show around a face" in capsys.readouterr().out
     encoder = fecnet.load(run)
-    for row, face in zip(rows_of("faces.csv"), encoder.analyze("a.png"), strict=True):
-        found = encoder.classify("a.png", boxes=[face.box_4])
-        assert row["expression"] == face.expression == found.names[0]
+    found = encoder.classify("a.png", faces="all")
+    assert len(found.names) == 2
+    for k, (row, face) in enumerate(zip(rows_of("faces.csv"), encoder.analyze("a.png"), strict=True)):
+        assert row["expression"] == face.expression == found.names[k]
         told = [float(row[f"probability_{name}"]) for name in CLASSES]
         assert np.array_equal(np.float32(told), face.probability_K)  # nothing is lost in the table
-        assert np.abs(face.probability_K - found.probability_NK[0]).max() <= 1e-6
+        assert np.abs(face.probability_K - found.probability_NK[k]).max() <= 1e-6
         assert row["embedding_0"]

@@ -9,7 +9,7 @@ from fecnet.analysis import curves, following
 from fecnet.analysis.curves import Curve
 from fecnet.analysis.following import Follower
 from fecnet.analysis.reading import FaceRow
-from fecnet.encoder.face_results import FaceResult
+from fecnet.encoder.results import FaceResult
 
 CLASSES = ("calm", "glad")
 

@@ -20,17 +20,17 @@ def test_the_odd_one_of_three_photos(aligned, monkeypatch, capsys):
     encoder = fecnet.load(run)
     names = ["0.png", "1.png", "3.png"]
     for whole in (False, True):
-        assert odd(run, *names, *(["--whole"] if whole else [])) == 0
+        assert odd(run, *names, *(["--faces", "whole"] if whole else [])) == 0
         text = capsys.readouterr().out
-        expected = encoder.odd_one_out(*names, align=not whole)
+        expected = encoder.odd_one_out(*names, faces="whole" if whole else "auto")
         assert f"odd one out: {names[expected]}\n" in text
         for a, b in ((0, 1), (0, 2), (1, 2)):
-            distance = encoder.distance(names[a], names[b], align=not whole)
+            distance = encoder.distance(names[a], names[b], faces="whole" if whole else "auto")
             assert f"{distance:.4f}  {names[a]}  {names[b]}" in text
         assert ("0.png: the largest of 2 faces" in text) != whole
     assert odd(run, *names, "--json", "-") == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["odd"] == encoder.odd_one_out(*names, align=True) and found["boxes"][0] == [100, 80, 160, 140]
+    assert found["odd"] == encoder.odd_one_out(*names) and found["boxes"][0] == [100, 80, 160, 140]
     closest, second = sorted(found["distances"])[:2]
     assert found["margin"] == pytest.approx(second - closest) and found["others"] == [1, 0, 0]
 
@@ -39,11 +39,11 @@ def test_boxes_choose_the_faces_in_python(aligned):
     run, _, pictures, images = aligned
     encoder = fecnet.load(run)
     boxes = [[10, 10, 40, 40], None, [60, 120, 115, 175]]
-    vectors = encoder.embed(pictures[:3], align=True, boxes=boxes)
+    vectors = encoder.embed(pictures[:3], boxes=boxes)
     distances = [np.square(vectors[a] - vectors[b]).sum() for a, b in ((1, 2), (0, 2), (0, 1))]
-    assert encoder.odd_one_out(*pictures[:3], align=True, boxes=boxes) == np.argmin(distances)
-    pair = encoder.distance(images[0], images[1], align=True, boxes=boxes[:2])
-    assert pair == pytest.approx(distances[2], abs=1e-6) and pair != encoder.distance(images[0], images[1], align=True)
+    assert encoder.odd_one_out(*pictures[:3], boxes=boxes) == np.argmin(distances)
+    pair = encoder.distance(images[0], images[1], boxes=boxes[:2])
+    assert pair == pytest.approx(distances[2], abs=1e-6) and pair != encoder.distance(images[0], images[1])
     with pytest.raises(ValueError, match="boxes: not as many as pictures"):
         encoder.distance(images[0], images[1], boxes=boxes)
 
@@ -59,6 +59,6 @@ def test_without_an_answer_it_is_one_line(aligned, tmp_path, capsys):
     Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save(tmp_path / "empty.png")
     assert odd(run, *pictures[:2], tmp_path / "empty.png") == 2
     assert f"{tmp_path / 'empty.png'}: no_face: " in capsys.readouterr().err
-    for whole in ((), ("--whole",)):
+    for whole in ((), ("--faces", "whole")):
         assert odd(run, *pictures[:2], tmp_path / "gone.png", *whole) == 2
         assert f"{tmp_path / 'gone.png'}: missing_file: no such file" in capsys.readouterr().err

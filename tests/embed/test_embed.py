@@ -1,18 +1,26 @@
 """``fecnet embed``: every picture has its row; what it does not write over; mistakes."""
 
 import csv
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import fecnet
 from fecnet.cli.main import main
 from fecnet.data.packed import PackedDataset
+from fecnet.embed import shards
+from fecnet.embed.embedding import embed_sources
 from fecnet.embed.sources import Sources
 from tests.conftest import write_tiny
 
 
 def embed(run, *arguments):
-    return main(["embed", str(run), *map(str, arguments), "--device", "cpu"])
+    """With the pictures as faces: they are noise."""
+    whole = () if "--faces" in arguments else ("--faces", "whole")
+    return main(["embed", str(run), *map(str, arguments), *whole, "--device", "cpu"])
 
 
 def table(path):
@@ -27,7 +35,7 @@ def test_a_folder_has_a_row_for_each_picture(run, encoder, photos, tmp_path, cap
     files = [*files, *sorted((photos / "deeper" / "still").iterdir())]
     assert {row["name"] for row in rows} == {str(file) for file in files} and len(rows) == 11
     assert [row["status"] for row in rows] == ["truncated" if "broken" in row["name"] else "ok" for row in rows]
-    expected = encoder.embed([row["name"] for row in rows])
+    expected = encoder.embed([row["name"] for row in rows], faces="whole")
     found = np.load(tmp_path / "out.npy")
     assert found.dtype == np.float32 and np.allclose(found, expected, atol=1e-6, equal_nan=True)
     said = "out.npy: 10 vectors of 16; 1 pictures without one: truncated 1; passed over: 1 other files"
@@ -64,7 +72,7 @@ def test_packed_sets_lists_and_photos_together(run, encoder, photos, tmp_path):
     assert [row["status"] for row in rows[60:]] == ["ok", "ok", "missing_file", "ok", "ok"]
     assert np.abs(found[:60] - encoder.embed(dataset.faces_NHWC)).max() <= 1e-5
     named = [photos / "1.png", photos / "deeper" / "still" / "8.png", photos / "3.png", photos / "2.png"]
-    assert np.abs(found[[60, 61, 63, 64]] - encoder.embed(named)).max() <= 1e-5
+    assert np.abs(found[[60, 61, 63, 64]] - encoder.embed(named, faces="whole")).max() <= 1e-5
     assert embed(run, *given, "--format", "mirrored", "--output", tmp_path / "tree") == 0
     made = {file.relative_to(tmp_path / "tree").as_posix() for file in (tmp_path / "tree").rglob("*.npy")}
     assert {"tiny/00000059.npy", "list.txt/deeper/still/8.png.npy", "list.csv/3.png.npy", "2.png/2.png.npy"} <= made
@@ -77,7 +85,7 @@ def test_packed_sets_lists_and_photos_together(run, encoder, photos, tmp_path):
 @pytest.mark.parametrize("given", ["photos", "photos/deeper/still/8.png", "link", "list"])
 def test_a_folder_with_a_source_in_it_is_not_replaced(run, photos, tmp_path, given, capsys):
     """Even one that looks as if it was made here."""
-    (photos / "status.csv").write_text("name,frame,time_s,status\n")
+    (photos / "status.csv").write_text("name,frame,time_s,status,x1,y1,x2,y2,score\n")
     (tmp_path / "link").symlink_to(photos / "deeper")
     (tmp_path / "list.txt").write_text("photos/1.png\n")
     source = tmp_path / ("list.txt" if given == "list" else given)
@@ -136,9 +144,12 @@ def test_mistakes_are_one_line_and_exit_code_2(run, photos, tmp_path, capsys):
         (photos, "--output", tmp_path / "out.txt"): "out.txt: format npy writes a file *.npy",
         (photos, "--format", "mirrored", "--output", tmp_path / "mine", "--overwrite"): "mine: a folder that this comm",
         (photos, "--every", "0"): "every: 0; allowed: 1 or more",
-        (photos, "--align"): "align: the faces it was trained on were not aligned by a detector",
         (tmp_path / "small",): "small: faces of (32, 32, 1) ['grey']; ",
-        (tmp_path / "small", "--align"): "small: --align: faces of a packed set are cut already; leave it out",
+        (
+            tmp_path / "small",
+            "--faces",
+            "all",
+        ): "small: --faces all: faces of a packed set are cut already; allowed: auto",
     }
     for arguments, said in mistakes.items():
         output = () if "--output" in arguments else ("--output", tmp_path / "new.npy")
@@ -148,3 +159,48 @@ def test_mistakes_are_one_line_and_exit_code_2(run, photos, tmp_path, capsys):
     assert not list(tmp_path.glob("new.npy*"))
     assert embed(tmp_path / "nothing", photos) == 2
     assert "no checkpoint here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["csv", "npy", "mirrored"])
+def test_all_faces_have_a_row_each_with_box_and_score(aligned, tmp_path, kind):
+    """Of two photos with two faces, one with one, and one without any, which has a row too."""
+    run, _, pictures, images = aligned
+    Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save(tmp_path / "empty.png")
+    out = tmp_path / {"csv": "out.csv", "npy": "out.npy", "mirrored": "out"}[kind]
+    sources = (pictures[0], tmp_path / "empty.png", *pictures[2:4])
+    assert embed(run, *sources, "--faces", "all", "--format", kind, "--output", out) == 0
+    rows = table(out / "status.csv" if kind == "mirrored" else out.with_suffix(".csv"))
+    assert [Path(row["name"]).name for row in rows] == ["0.png", "0.png", "empty.png", "2.png", "2.png", "3.png"]
+    assert [row["status"] for row in rows] == ["ok", "ok", "no_face", "ok", "ok", "ok"]
+    boxes = [[row[edge] for edge in ("x1", "y1", "x2", "y2", "score")] for row in rows[:3]]
+    assert boxes[1] == ["100.00", "80.00", "160.00", "140.00", "0.9000"] and boxes[2] == [""] * 5
+    expected = fecnet.load(run).embed(images[0], faces="all")
+    if kind == "npy":
+        assert np.abs(np.load(out)[:2] - expected).max() <= 1e-5
+    if kind == "mirrored":
+        made = sorted(file.relative_to(out).as_posix() for file in out.rglob("*.npy"))
+        assert made[:2] == ["0.png/0.png.0.npy", "0.png/0.png.1.npy"] and len(made) == 5
+
+
+def test_pieces_of_all_faces_are_taken_up_again(aligned, tmp_path, monkeypatch):
+    """Pictures are counted, not faces."""
+    run, _, pictures, _ = aligned
+    encoder, how = fecnet.load(run, device="cpu"), {"faces": "all", "progress": False}
+    embed_sources(encoder, Sources([pictures[0].parent]), tmp_path / "once.npy", **how)
+    monkeypatch.setattr(shards, "PIECE", 2)
+    replace, parts = shards.replace_arrays, []
+
+    def stop_at_the_second(path, **arrays):
+        parts.append(path)
+        if len(parts) == 2:
+            raise KeyboardInterrupt
+        replace(path, **arrays)
+
+    monkeypatch.setattr(shards, "replace_arrays", stop_at_the_second)
+    for _ in range(2):  # the second goes on after the first two pictures
+        with suppress(KeyboardInterrupt):
+            embed_sources(encoder, Sources([pictures[0].parent]), tmp_path / "parts.npy", **how)
+    assert len(parts) == 4
+    for suffix in (".npy", ".csv"):
+        once, again = ((tmp_path / name).with_suffix(suffix).read_bytes() for name in ("once", "parts"))
+        assert once == again

@@ -20,14 +20,14 @@ from tests.nets import fail
 def embed_on_rank(run, photos, output):
     for module in (sources, shards):
         module.PIECE = 2
-    return str(embed_sources(fecnet.load(run, device="cpu"), Sources([photos]), output, progress=False))
+    return str(embed_sources(fecnet.load(run, device="cpu"), Sources([photos]), output, faces="whole", progress=False))
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_many_processes_write_what_one_does(run, encoder, photos, tmp_path, monkeypatch, world_size):
     for module in (sources, shards):
         monkeypatch.setattr(module, "PIECE", 2)
-    embed_sources(encoder, Sources([photos]), tmp_path / "one.npy", progress=False)
+    embed_sources(encoder, Sources([photos]), tmp_path / "one.npy", faces="whole", progress=False)
     run_ranks(world_size, embed_on_rank, run, photos, tmp_path / "many.npy", timeout=120.0)
     for suffix in (".npy", ".csv"):
         one, many = ((tmp_path / name).with_suffix(suffix).read_bytes() for name in ("one", "many"))
@@ -39,7 +39,7 @@ def pictures_differ(run, photos, output):
     if comm.rank() == 1:
         Sources._below = lambda self, folder: iter(sorted(folder.glob("*.png"))[:3])
     try:
-        embed_sources(fecnet.load(run, device="cpu"), Sources([photos]), output, progress=False)
+        embed_sources(fecnet.load(run, device="cpu"), Sources([photos]), output, faces="whole", progress=False)
     except ValueError as error:
         return str(error)
     return ""
@@ -72,7 +72,7 @@ def embed_within(encoder, photos, output, monkeypatch):
     """Begin to embed, and begin it again while the net is asked for the third shard; what the second said."""
 
     def embed_it():
-        embed_sources(encoder, Sources([photos]), output, progress=False)
+        embed_sources(encoder, Sources([photos]), output, faces="whole", progress=False)
 
     stream, calls, said = Encoder.stream, itertools.count(1), []
 
@@ -104,7 +104,7 @@ def test_without_locks_the_first_launch_gives_way_to_the_second(encoder, photos,
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with pytest.raises(ValueError, match="another command has begun to work here; this one gives way"):
         embed_within(encoder, photos, tmp_path / "out.npy", monkeypatch)
-    embed_sources(encoder, Sources([photos]), tmp_path / "out.npy", progress=False)
+    embed_sources(encoder, Sources([photos]), tmp_path / "out.npy", faces="whole", progress=False)
     assert {path.name for path in tmp_path.iterdir()} == {"photos", "out.npy", "out.csv"}
 
 

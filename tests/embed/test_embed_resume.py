@@ -34,7 +34,7 @@ def count_streams(monkeypatch):
 
 
 def test_killed_and_run_again_equals_uninterrupted(run, encoder, photos, tmp_path, monkeypatch, small_pieces):
-    embed_sources(encoder, Sources([photos]), tmp_path / "whole.npy", progress=False)
+    embed_sources(encoder, Sources([photos]), tmp_path / "whole.npy", faces="whole", progress=False)
     stream, calls = Encoder.stream, itertools.count(1)
 
     def stream_then_fail(self, *arguments, **options):
@@ -44,14 +44,14 @@ def test_killed_and_run_again_equals_uninterrupted(run, encoder, photos, tmp_pat
 
     monkeypatch.setattr(Encoder, "stream", stream_then_fail)
     with pytest.raises(KeyboardInterrupt):
-        embed_sources(encoder, Sources([photos]), tmp_path / "parts.npy", progress=False)
+        embed_sources(encoder, Sources([photos]), tmp_path / "parts.npy", faces="whole", progress=False)
     assert not (tmp_path / "parts.npy").exists()
     assert len(list((tmp_path / "parts.npy.shards").rglob("*.npz"))) == 2
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(photos / "zz.png")  # behind what is done in the folder
-    embed_sources(encoder, Sources([photos]), tmp_path / "parts.npy", progress=False)
+    embed_sources(encoder, Sources([photos]), tmp_path / "parts.npy", faces="whole", progress=False)
     assert next(calls) == 6  # 12 pictures are four pieces: one failed, two were there, two were done
     (photos / "zz.png").unlink()
-    embed_sources(encoder, Sources([photos]), tmp_path / "parts.npy", progress=False, overwrite=True)
+    embed_sources(encoder, Sources([photos]), tmp_path / "parts.npy", faces="whole", progress=False, overwrite=True)
     for suffix in (".npy", ".csv"):
         whole, parts = ((tmp_path / name).with_suffix(suffix).read_bytes() for name in ("whole", "parts"))
         assert whole == parts
@@ -62,11 +62,11 @@ def test_another_source_behind_does_not_undo_what_is_done(encoder, photos, tmp_p
     with monkeypatch.context() as patched:
         patched.setattr(embedding, "write_rows", fail)
         with pytest.raises(ValueError, match="full"):
-            embed_sources(encoder, Sources([photos]), tmp_path / "tree", kind="mirrored", progress=False)
+            embed_sources(encoder, Sources([photos]), tmp_path / "tree", kind="mirrored", faces="whole", progress=False)
     (tmp_path / "more.txt").write_text("photos/1.png\n")
     streams = count_streams(monkeypatch)
     both = Sources([photos, tmp_path / "more.txt"])
-    embed_sources(encoder, both, tmp_path / "tree", kind="mirrored", progress=False)
+    embed_sources(encoder, both, tmp_path / "tree", kind="mirrored", faces="whole", progress=False)
     assert len(streams) == 1
     assert (tmp_path / "tree" / "photos" / "deeper" / "still" / "8.png.npy").is_file()
     assert len(list((tmp_path / "tree" / "photos").rglob("*.npy"))) == 10
@@ -75,7 +75,15 @@ def test_another_source_behind_does_not_undo_what_is_done(encoder, photos, tmp_p
 
 def test_an_error_while_writing_leaves_the_old_tree(encoder, photos, tmp_path, monkeypatch):
     def embed_again():
-        embed_sources(encoder, Sources([photos]), tmp_path / "tree", kind="mirrored", overwrite=True, progress=False)
+        embed_sources(
+            encoder,
+            Sources([photos]),
+            tmp_path / "tree",
+            kind="mirrored",
+            overwrite=True,
+            faces="whole",
+            progress=False,
+        )
 
     embed_again()
     before = sorted(tmp_path.rglob("*"))
@@ -111,7 +119,9 @@ def killed(folder, name, call, kind):
     setattr(owner, function, killed_here)
     encoder = fecnet.load(next((folder / "result").iterdir()), device="cpu")
     output = folder / OUTPUTS[kind]
-    embed_sources(encoder, Sources([folder / "photos"]), output, kind=kind, overwrite=True, progress=False)
+    embed_sources(
+        encoder, Sources([folder / "photos"]), output, kind=kind, overwrite=True, faces="whole", progress=False
+    )
 
 
 OUTPUTS = {"npy": "out.npy", "csv": "out.csv", "mirrored": "tree"}
@@ -142,13 +152,13 @@ def test_killed_by_a_signal_and_run_again(
     def contents():
         return {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
-    embed_sources(encoder, Sources([photos]), output, kind=kind, progress=False)
+    embed_sources(encoder, Sources([photos]), output, kind=kind, faces="whole", progress=False)
     expected = contents()
     with pytest.raises(AssertionError, match="died"):
         run_ranks(1, killed, tmp_path, name, call, kind)
     assert (tmp_path / f"{output.name}.shards").is_dir()
     streams = count_streams(monkeypatch)
-    embed_sources(encoder, Sources([photos]), output, kind=kind, overwrite=True, progress=False)
+    embed_sources(encoder, Sources([photos]), output, kind=kind, overwrite=True, faces="whole", progress=False)
     assert len(streams) == left
     assert contents() == expected
     assert {path.name for path in tmp_path.iterdir()} == {"photos", "result", *WRITTEN[kind]}
@@ -157,27 +167,27 @@ def test_killed_by_a_signal_and_run_again(
 def test_another_net_does_not_take_these_shards(encoder, photos, tmp_path, monkeypatch, small_pieces):
     monkeypatch.setattr(embedding, "write_rows", fail)
     with pytest.raises(ValueError, match="full"):
-        embed_sources(encoder, Sources([photos]), tmp_path / "out.npy", progress=False)
+        embed_sources(encoder, Sources([photos]), tmp_path / "out.npy", faces="whole", progress=False)
     (first,) = (tmp_path / "out.npy.shards").glob("shards-*")
     identity = encoder.identity
     monkeypatch.setattr(encoder, "identity", "another")
     with pytest.raises(ValueError, match="full"):
-        embed_sources(encoder, Sources([photos]), tmp_path / "out.npy", progress=False)
+        embed_sources(encoder, Sources([photos]), tmp_path / "out.npy", faces="whole", progress=False)
     assert len(list((tmp_path / "out.npy.shards").glob("shards-*"))) == 2
     damaged = sorted(first.glob("*.npz"))[0]
     damaged.write_bytes(damaged.read_bytes()[:50])
     monkeypatch.setattr(encoder, "identity", identity)
     with pytest.raises(ValueError, match=r"\.npz: not a shard with arrays"):
-        embed_sources(encoder, Sources([photos]), tmp_path / "out.npy", progress=False)
+        embed_sources(encoder, Sources([photos]), tmp_path / "out.npy", faces="whole", progress=False)
 
 
 def test_shards_of_another_kind_of_device_are_not_taken(run, encoder, monkeypatch):
     """A GPU rounds otherwise than a CPU; the GPUs of a launch share theirs."""
-    names = {embedding._folder_name(encoder, "embedding", True)}
+    names = {embedding._folder_name(encoder, "embedding", "auto")}
     monkeypatch.setattr(face_maker, "detector_gpu", lambda *_: "cuda:0")
-    names.add(embedding._folder_name(fecnet.load(run, detector_device="cuda"), "embedding", True))
+    names.add(embedding._folder_name(fecnet.load(run, detector_device="cuda"), "embedding", "auto"))
     assert len(names) == 2
     for device in ("cuda:0", "cuda:1"):
         monkeypatch.setattr(encoder, "device", torch.device(device))
-        names.add(embedding._folder_name(encoder, "embedding", True))
+        names.add(embedding._folder_name(encoder, "embedding", "auto"))
     assert len(names) == 3

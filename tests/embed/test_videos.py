@@ -16,8 +16,8 @@ from fecnet.embed.embedding import embed_sources
 from fecnet.embed.sources import Sources
 from fecnet.embed.videos import Video
 from fecnet.encoder import face_maker
-from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.face_maker import FaceMaker
+from fecnet.encoder.face_net import FaceNet
 from tests.conftest import write_tiny
 from tests.films import shade, write_film
 from tests.nets import train_on
@@ -52,12 +52,12 @@ def test_every_nth_frame_with_its_time(film):
 
 def test_a_video_in_the_table(run, film, tmp_path):
     arguments = [str(film), "--every", "4", "--output", str(tmp_path / "out.csv"), "--format", "csv"]
-    assert main(["embed", str(run), *arguments, "--device", "cpu"]) == 0
+    assert main(["embed", str(run), *arguments, "--faces", "whole", "--device", "cpu"]) == 0
     with (tmp_path / "out.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["frame"]) for row in rows] == list(range(0, FRAMES, 4))
     assert [float(row["time_s"]) for row in rows] == [number / RATE for number in range(0, FRAMES, 4)]
-    expected = fecnet.load(run, device="cpu").embed([frame.image_HWC for frame in Video(film).frames(4)])
+    expected = fecnet.load(run, device="cpu").embed([frame.image_HWC for frame in Video(film).frames(4)], faces="whole")
     found = np.array([[float(row[f"v{place}"]) for place in range(16)] for row in rows], np.float32)
     assert np.abs(found - expected).max() <= 1e-5
 
@@ -65,7 +65,7 @@ def test_a_video_in_the_table(run, film, tmp_path):
 def test_a_video_that_ends_early_is_told_and_its_frames_are_there(run, film, tmp_path, capsys):
     film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
     out = tmp_path / "out.npy"
-    assert main(["embed", str(run), str(film), "--output", str(out), "--device", "cpu"]) == 0
+    assert main(["embed", str(run), str(film), "--output", str(out), "--faces", "whole", "--device", "cpu"]) == 0
     num = len(np.load(out))
     assert 0 < num < FRAMES
     told = capsys.readouterr().out
@@ -101,7 +101,7 @@ def test_films_of_folders_and_lists_stand_among_the_photos(run, tmp_path, capsys
     (folder / "list.csv").write_text("path\nb.avi\nc.png\ngone.mp4\n")
     out = tmp_path / "out.csv"
     command = ["embed", str(run), str(folder), "--every", "2", "--output", str(out), "--format", "csv"]
-    assert main([*command, "--device", "cpu"]) == 0
+    assert main([*command, "--faces", "whole", "--device", "cpu"]) == 0
     told = capsys.readouterr().out
     assert f"{folder}/d.mov: not a video that PyAV" in told
     assert "7 vectors of 16; 1 pictures without one: not_an_image 1; passed over: 2 other files" in told
@@ -114,11 +114,12 @@ def test_films_of_folders_and_lists_stand_among_the_photos(run, tmp_path, capsys
         ("z.png", "", ""),
     ]
     encoder = fecnet.load(run, device="cpu")
-    tree = embed_sources(encoder, Sources([folder]), tmp_path / "tree", kind="mirrored", progress=False)
+    tree = embed_sources(encoder, Sources([folder]), tmp_path / "tree", kind="mirrored", faces="whole", progress=False)
     found = sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*.npy"))
     frames = [f"b.avi/{number:08d}.npy" for number in range(4)] + [f"more/film.MKV/{n:08d}.npy" for n in range(3)]
     assert found == sorted(["a.png.npy", "c.png.npy", "z.png.npy", *frames])
-    listed = embed_sources(encoder, Sources([folder / "list.csv"]), tmp_path / "listed.csv", kind="csv", progress=False)
+    how = {"kind": "csv", "faces": "whole", "progress": False}
+    listed = embed_sources(encoder, Sources([folder / "list.csv"]), tmp_path / "listed.csv", **how)
     assert [(row["frame"], row["status"]) for row in rows_of(listed)] == [
         *[(str(number), "ok") for number in range(4)],
         *[("", "ok"), ("", "missing_file")],
@@ -132,7 +133,17 @@ def test_without_pyav_films_are_one_line_or_counted(run, film, tmp_path, monkeyp
         Video(film)
     (tmp_path / "mixed").mkdir()
     film.rename(tmp_path / "mixed" / "film.avi")
-    command = ["embed", str(run), str(tmp_path / "mixed"), "--output", str(tmp_path / "out.npy"), "--device", "cpu"]
+    command = [
+        "embed",
+        str(run),
+        str(tmp_path / "mixed"),
+        "--output",
+        str(tmp_path / "out.npy"),
+        "--faces",
+        "whole",
+        "--device",
+        "cpu",
+    ]
     assert main(command) == 2
     said = "no pictures in it; passed over: 1 videos, which pip install 'fecnet[video]' lets be read"
     assert capsys.readouterr().err.splitlines()[-1].endswith(said)
@@ -155,7 +166,7 @@ class Alive:
 
 def test_a_video_is_held_a_few_frames_at_a_time(run, film, monkeypatch):
     read, copied = Alive(), Alive()
-    frames, as_rgb = Video.frames, face_maker.as_rgb
+    frames, as_photo = Video.frames, face_maker.as_photo
 
     def watched(self, every=1, first=0):
         for frame in frames(self, every, first):
@@ -163,9 +174,15 @@ def test_a_video_is_held_a_few_frames_at_a_time(run, film, monkeypatch):
             yield frame
 
     monkeypatch.setattr(Video, "frames", watched)
-    monkeypatch.setattr(face_maker, "as_rgb", lambda item, **how: copied.see(as_rgb(item, **how)))
+
+    def seen(item, **how):
+        read_photo = as_photo(item, **how)
+        copied.see(read_photo.image_HWC)
+        return read_photo
+
+    monkeypatch.setattr(face_maker, "as_photo", seen)
     (piece,) = Sources([film]).pieces()
-    (rows,) = shards.embedded(fecnet.load(run, device="cpu", batch_size=4), piece.frames(0), "embedding", align=False)
+    (rows,) = shards.embedded(fecnet.load(run, device="cpu", batch_size=4), piece.frames(0), "embedding", faces="whole")
     assert len(rows.status) == FRAMES
     assert read.most <= 3 and copied.most <= 8 + 1  # what the detector would see at once, and the next
 
@@ -175,7 +192,7 @@ def test_a_video_goes_on_where_it_was_killed(run, film, tmp_path, monkeypatch, b
     """Pictures go to detector and net together as they would have, also where a batch does not divide a shard."""
     monkeypatch.setattr(shards, "PIECE", 10)
     encoder = fecnet.load(run, device="cpu", batch_size=batch_size)
-    frames, forward, replace = Video.frames, Encoder._forward, shards.replace_arrays
+    frames, forward, replace = Video.frames, FaceNet.forward, shards.replace_arrays
     read, together, sizes = [], [], []
 
     def watched(self, every=1, first=0):
@@ -192,31 +209,31 @@ def test_a_video_goes_on_where_it_was_killed(run, film, tmp_path, monkeypatch, b
         if sizes == [10, 10]:
             raise KeyboardInterrupt
 
-    def as_they_are(self, images, *more):
-        together.append(len(images))
-        return made(self, images, *more)
+    def as_they_are(self, held, *more):
+        together.append(len(held))
+        return made(self, held, *more)
 
-    def forward_and_note(self, faces, *options):
+    def forward_and_note(self, faces, **options):
         together.append(-len(faces))
-        return forward(self, faces, *options)
+        return forward(self, faces, **options)
 
-    made = FaceMaker._crop
-    monkeypatch.setattr(FaceMaker, "_crop", as_they_are)
-    monkeypatch.setattr(Encoder, "_forward", forward_and_note)
+    made = FaceMaker._in_order
+    monkeypatch.setattr(FaceMaker, "_in_order", as_they_are)
+    monkeypatch.setattr(FaceNet, "forward", forward_and_note)
     monkeypatch.setattr(Video, "frames", watched)
     monkeypatch.setattr(shards, "replace_arrays", write)
     encoder.dims("embedding")  # a forward pass
     together.clear()
-    embed_sources(encoder, Sources([film]), tmp_path / "whole.npy", progress=False)
+    embed_sources(encoder, Sources([film]), tmp_path / "whole.npy", faces="whole", progress=False)
     assert sizes == [10] * 4
     whole = together.copy()
     for seen in (read, together, sizes):
         seen.clear()
     monkeypatch.setattr(shards, "replace_arrays", write_then_fail)
     with pytest.raises(KeyboardInterrupt):
-        embed_sources(encoder, Sources([film]), tmp_path / "parts.npy", progress=False)
+        embed_sources(encoder, Sources([film]), tmp_path / "parts.npy", faces="whole", progress=False)
     assert read == list(range(20))
-    embed_sources(encoder, Sources([film]), tmp_path / "parts.npy", progress=False)
+    embed_sources(encoder, Sources([film]), tmp_path / "parts.npy", faces="whole", progress=False)
     assert read == list(range(FRAMES)) and together == whole
     for suffix in (".npy", ".csv"):
         whole_file, parts = ((tmp_path / name).with_suffix(suffix).read_bytes() for name in ("whole", "parts"))

@@ -61,7 +61,9 @@ def expected(dataset, encoder):
     """What evaluation says of the packed faces."""
     view = partial(center_view, input_size=40, crop=0.9)
     rows = np.arange(len(dataset.faces_NHWC))
-    found = predict(encoder.model, dataset.faces_NHWC, rows, views=[view], batch_size=16, device=torch.device("cpu"))
+    found = predict(
+        encoder.net.model, dataset.faces_NHWC, rows, views=[view], batch_size=16, device=torch.device("cpu")
+    )
     emb_ND = found["embedding"].numpy()
     assert np.abs(emb_ND[1:] - emb_ND[:-1]).max(axis=1).min() > 1e-3  # else nothing would be shown below
     return emb_ND
@@ -110,17 +112,18 @@ def test_any_kind_of_picture_gives_the_vector_of_the_packed_face(dataset, encode
         "batches": [faces[:4], tensor[4:8], pictures[8]],
     }
     for way, items in ways.items():
-        found = encoder.embed(items)
+        found = encoder.embed(items, faces="whole")
         assert np.abs(found - expected[:9]).max() <= 1e-5, way
-    close(encoder.embed(pictures[3]), expected[3:4])
+    close(encoder.embed(pictures[3], faces="whole"), expected[3:4])
     close(encoder.embed(faces[3]), expected[3:4])
 
 
 def test_transparency_is_laid_on_white_as_in_files(encoder, place):
     rgba = np.random.default_rng(0).integers(0, 256, (48, 48, 4), np.uint8)
     Image.fromarray(rgba).save(place / "clear.png")
-    close(encoder.embed(rgba), encoder.embed(place / "clear.png"))
-    assert np.abs(encoder.embed(rgba) - encoder.embed(rgba[..., :3])).max() > 1e-4
+    vectors = encoder.embed([rgba, place / "clear.png", rgba[..., :3]], faces="whole")
+    close(vectors[:1], vectors[1:2])
+    assert np.abs(vectors[0] - vectors[2]).max() > 1e-4
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:3", "mps"])
@@ -152,9 +155,9 @@ def test_a_device_that_is_not_there_is_refused_by_every_command_that_takes_one(
 
 
 def test_features_and_all_outputs(encoder, pictures, expected):
-    features = encoder.features(pictures)
+    features = encoder.features(pictures, faces="whole")
     assert features.shape == (9, 16) and features.dtype == np.float32
-    everything = encoder.encode(pictures)
+    everything = encoder.encode(pictures, faces="whole")
     assert everything.status == ["ok"] * 9
     assert np.array_equal(everything.outputs["feature"], features)
     close(everything.outputs["embedding"], expected[:9])
@@ -166,7 +169,7 @@ def test_no_picture_changes_the_vector_of_another(encoder, dataset, pictures):
     together = encoder.embed(faces)
     for num in (1, 2, 3, 7, 17):
         assert np.array_equal(encoder.embed(faces[:num]), together[:num]), num
-    assert np.array_equal(encoder.embed(["gone.png", pictures[3]])[1], together[3])
+    assert np.array_equal(encoder.embed(["gone.png", pictures[3]], faces="whole")[1], together[3])
     assert np.array_equal(encoder.features(faces[4:5]), encoder.features(faces)[4:5])
     assert np.array_equal(encoder.encode(faces[5:6]).outputs["embedding"][0], together[5])
     assert np.array_equal(next(encoder.stream(faces[6:7])).outputs["embedding"][0], together[6])
@@ -196,26 +199,29 @@ def odd(place):
 
 
 def test_bad_pictures_have_a_status_and_no_vector(encoder, odd, pictures, expected):
-    vectors, status = encoder.embed([*odd, pictures[0]], return_status=True)
+    vectors, status = encoder.embed([*odd, pictures[0]], faces="whole", return_status=True)
     assert status == [*ODD.values(), "ok"] and set(status) <= set(STATUS)
     there = np.array([word == "ok" for word in status])
     assert np.isfinite(vectors[there]).all() and np.isnan(vectors[~there]).all()
     close(vectors[-1:], expected[:1])
-    assert np.isnan(encoder.embed(odd[:2])).all()  # a batch without any face
-    close(vectors[6:7], encoder.embed(odd[6].with_name("still.gif")))  # of several frames the first
+    assert np.isnan(encoder.embed(odd[:2], faces="whole")).all()  # a batch without any face
+    close(vectors[6:7], encoder.embed(odd[6].with_name("still.gif"), faces="whole"))  # of several frames the first
 
 
 def test_distance_and_odd_one_out_by_hand(encoder, pictures, expected, odd):
     a, b, c = pictures[:3]
+    odd_one_out, distance_of = (partial(call, faces="whole") for call in (encoder.odd_one_out, encoder.distance))
     distance = {(i, j): ((expected[i] - expected[j]) ** 2).sum() for i, j in itertools.combinations(range(3), 2)}
-    assert encoder.distance(a, c) == pytest.approx(distance[0, 2], abs=1e-5)
+    assert distance_of(a, c) == pytest.approx(distance[0, 2], abs=1e-5)
     closest = min(distance, key=distance.get)
-    assert encoder.odd_one_out(a, b, c) == ({0, 1, 2} - set(closest)).pop()
-    assert encoder.odd_one_out(a, b, b) == 0 and encoder.odd_one_out(b, a, b) == 1 and encoder.odd_one_out(b, b, a) == 2
-    assert encoder.odd_one_out(a, a, a) is None  # nobody is
-    assert encoder.odd_one_out(a, odd[0], b) is None and np.isnan(encoder.distance(odd[0], a))
+    assert odd_one_out(a, b, c) == ({0, 1, 2} - set(closest)).pop()
+    assert odd_one_out(a, b, b) == 0 and odd_one_out(b, a, b) == 1 and odd_one_out(b, b, a) == 2
+    assert odd_one_out(a, a, a) is None  # nobody is
+    assert odd_one_out(a, odd[0], b) is None and np.isnan(distance_of(odd[0], a))
     with pytest.raises(ValueError, match="3 pictures; expected 2, one in each argument"):
-        encoder.distance(pictures[:2], c)
+        distance_of(pictures[:2], c)
+    with pytest.raises(ValueError, match=r"faces: 'all'; allowed here: auto, largest, whole"):
+        encoder.distance(a, b, faces="all")
 
 
 def test_a_stream_is_read_a_batch_at_a_time(encoder, dataset, expected):
@@ -252,7 +258,7 @@ def test_a_buffer_may_be_used_again(encoder, dataset, expected, shape):
                 buffer[..., :3] = face_HW1
             yield buffer
 
-    close(encoder.embed(read()), expected[:9])
+    close(encoder.embed(read(), faces="whole"), expected[:9])
 
 
 def test_threads_do_not_disturb_one_another(encoder, dataset, expected):
@@ -273,12 +279,12 @@ def test_threads_do_not_disturb_one_another(encoder, dataset, expected):
         (torch.zeros(48, 48, 3, dtype=torch.uint8), r"picture: shape \(48, 48, 3\); allowed: .*tensors \(C, H, W\)"),
         (torch.full((1, 48, 48), 1.5), r"picture: float tensor with values 1\.5 to 1\.5; allowed: 0 to 1"),
         (torch.full((1, 48, 48), float("nan")), r"values nan to nan; allowed: 0 to 1"),
-        ([None], r"picture: NoneType; allowed: a path, a numpy array, a torch tensor, or several"),
+        ([None], r"picture: NoneType; allowed: a path, an open file, bytes, a numpy array, a torch tensor, or several"),
     ],
 )
 def test_what_is_no_picture_is_one_line(encoder, items, said):
     with pytest.raises(ValueError, match=said) as caught:
-        encoder.embed(items)
+        encoder.embed(items, faces="whole")
     assert "\n" not in str(caught.value)
 
 
@@ -318,7 +324,7 @@ def load_kind(folder, kind):
 )
 def test_all_outputs_of_any_net(tmp_path, kind, shapes):
     encoder, faces = load_kind(tmp_path, kind)
-    outputs, status = encoder.encode([faces[0], "gone.png", faces[1]])
+    outputs, status = encoder.encode([faces[0], "gone.png", faces[1]], faces="whole")[:2]
     assert status == ["ok", "missing_file", "ok"]
     for name, shape in shapes.items():
         assert outputs[name].shape == (3, *shape)

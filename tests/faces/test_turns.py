@@ -139,25 +139,22 @@ def test_photos_through_the_encoder_give_the_packed_faces(upright_faces, tmp_pat
     run = train_on(packed, tmp_path, "DATA.INPUT_SIZE", 48, "MODEL.MEAN", "[0.5,0.5,0.5]", "MODEL.STD", "[0.5,0.5,0.5]")
     encoder = fecnet.load(run)
     assert encoder.tries_turns
-    made = encoder.faces([pictures / name for name in names], align=True)
-    assert {face.tobytes() for face in made} == {face.tobytes() for face in np.array(dataset.faces_NHWC)}
+    made = encoder.find_faces([pictures / name for name in names])
+    assert {face.image_SSC.tobytes() for face in made} == {face.tobytes() for face in np.array(dataset.faces_NHWC)}
 
 
 def test_a_net_of_unturned_faces_turns_pictures_if_told_to(upright_faces, aligned_run, tmp_path, capsys):
     plain, told = fecnet.load(aligned_run), fecnet.load(aligned_run, try_turns=True)
-    assert plain.faces([photo(270)], align=True) == ["no_face"]
-    (face,), (expected,) = told.faces([photo(270)], align=True), told.faces([photo()], align=True)
-    assert np.abs(face.astype(int) - expected).max() <= 1
-    assert told.find_faces(photo(270)).boxes_K4.tolist() == [box_in(270)]
+    assert [face.status for face in plain.find_faces(photo(270))] == ["no_face"]
+    face, expected = told.find_faces([photo(270), photo()])
+    assert np.abs(face.image_SSC.astype(int) - expected.image_SSC).max() <= 1
+    assert face.box_4.tolist() == box_in(270)
     (watched,) = FaceWatcher(told).process(photo(270))
     assert watched.status == "ok" and watched.box_4.tolist() == box_in(270)
     Image.fromarray(photo(270)).save(tmp_path / "side.png")
-    for command, said in (
-        (["embed", str(aligned_run), str(tmp_path / "side.png")], "it needs --align"),
-        (["watch", str(aligned_run), str(tmp_path / "side.png"), "--whole"], "--whole is given"),
-    ):
-        assert main([*command, "--try-turns"]) == 2
-        assert capsys.readouterr().err.strip() == f"error: --try-turns: nothing is detected: {said}"
+    for command in ("embed", "watch"):
+        assert main([command, str(aligned_run), str(tmp_path / "side.png"), "--faces", "whole", "--try-turns"]) == 2
+        assert capsys.readouterr().err.strip() == "error: --try-turns: nothing is detected with --faces whole"
 
 
 @pytest.fixture

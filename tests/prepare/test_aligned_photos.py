@@ -88,9 +88,9 @@ def test_a_photo_through_the_encoder_is_its_packed_face(tmp_path, images, square
     options = ("DATA.TRAIN_SPLIT", "all", "DATA.EVAL_SPLITS", "[all]", "DATA.REPORT_SPLITS", "[all]")
     encoder = fecnet.load(train_on(tmp_path / "set", tmp_path, *options))
     photos = [tmp_path / "photos" / f"{k}.png" for k in range(4)]
-    for face, made in zip(faces, encoder.faces(photos, align=True), strict=True):
-        np.testing.assert_array_equal(face, made)
-    np.testing.assert_allclose(encoder.embed(photos, align=True), encoder.embed(faces), atol=1e-5)
+    for face, made in zip(faces, encoder.find_faces(photos, faces="auto"), strict=True):
+        np.testing.assert_array_equal(face, made.image_SSC)
+    np.testing.assert_allclose(encoder.embed(photos), encoder.embed(faces), atol=1e-5)
 
 
 def test_the_face_in_the_box_is_that_of_fec_for_the_same_box(tmp_path, images, squares):  # noqa: F811

@@ -43,24 +43,30 @@ def test_of_three_it_is_the_odd_one_out():
 def test_of_an_index_and_of_its_folder(aligned, monkeypatch, tmp_path, capsys):  # noqa: F811
     run, _, pictures, _ = aligned
     monkeypatch.chdir(tmp_path)
-    assert search("build", run, "pictures", "--align", "--output", "faces") == 0
+    assert search("build", run, "pictures", "--output", "faces") == 0
     assert search("odd", "faces", "-k", 3, "--json", "index.json") == 0
     text = capsys.readouterr().out
-    assert search("odd", "pictures", "--net", run, "--align", "-k", 3, "--json", "folder.json") == 0
+    assert search("odd", "pictures", "--net", run, "-k", 3, "--json", "folder.json") == 0
     index, folder = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("index", "folder"))
     assert index["odd"] == folder["odd"] and len(index["odd"]) == 3 and index["odd"][0]["name"] in text
-    assert index["faces"] == 5 and folder["pictures_by_status"] == {"ok": 5}
-    vectors = fecnet.load(run).embed(pictures, align=True)
+    assert index["faces"] == 5 and folder["by_status"] == {"ok": 5}
+    expected = fecnet.load(run).encode(pictures)
+    vectors = expected.outputs["embedding"]
     score = np.square(vectors[:, None] - vectors).sum((1, 2)) / 4
     assert index["odd"][0] == {
         "name": f"pictures/{score.argmax()}.png",
         "frame": None,
         "time_s": None,
+        "box": expected.box_N4[score.argmax()].tolist(),
         "distance": pytest.approx(score.max(), abs=1e-5),
     }
+    assert search("odd", "pictures", "--net", run, "--faces", "all", "-k", 9, "--json", "every.json") == 0
+    every = json.loads((tmp_path / "every.json").read_text())
+    assert len({(face["name"], *face["box"]) for face in every["odd"]}) == 8 and every["by_status"] == {"ok": 8}
     for words, message in [
         (("pictures",), "pictures: no index, so it needs the net: --net RUN"),
-        (("faces", "--net", run), "faces: an index: give it alone and without --net"),
+        (("faces", "--net", run), "faces: an index, whose vectors are there already: give it alone and without --net"),
+        (("faces", "--faces", "all"), "and without --net and --faces"),
         (("faces", "-k", 0), "k: 0; allowed: 1 or more"),
         ((pictures[0], pictures[1], "--net", run), "0.png: 2 faces; an odd one out needs three or more"),
     ]:

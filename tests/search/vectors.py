@@ -5,7 +5,7 @@ import numpy as np
 from fecnet.embed.shards import Rows
 from fecnet.search.index import write_index
 
-ABOUT = {"model": {"name": "net", "identity": "abc"}, "align": False, "folder": "", "packed": {}}
+ABOUT = {"model": {"name": "net", "identity": "abc"}, "faces": "auto", "folder": "", "packed": {}}
 
 
 def clustered(num, dims=16, seed=0):
@@ -26,6 +26,9 @@ def rows_of(vectors, *, status=None, names=None):
         np.array(names),
         np.full(num, -1),
         np.full(num, np.nan),
+        np.full((num, 4), np.nan, np.float32),
+        np.full(num, np.nan, np.float32),
+        np.arange(num),
     )
 
 

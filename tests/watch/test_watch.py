@@ -124,7 +124,7 @@ def test_a_film_of_varying_rate_keeps_its_times(run, tmp_path, source, copy):
     times = [start_s + time_s for time_s in (0, 0.1, 0.2, 0.7, 0.8, 1.4, 1.5)]
     film = write_film(tmp_path / f"film{source}", [photo()[:64, :64]] * len(times), RATE, times=times)
     out = tmp_path / f"out{copy}"
-    assert command(run, film, "--whole", "--output", out, "--table", tmp_path / "table.csv") == 0
+    assert command(run, film, "--faces", "whole", "--output", out, "--table", tmp_path / "table.csv") == 0
     assert [float(row["time_s"]) for row in rows_of(tmp_path / "table.csv")] == pytest.approx(times)
     assert times_of(out)[1:] == pytest.approx(times[1:]) and times_of(out)[0] == (start_s if copy == ".mp4" else 0)
 
@@ -244,7 +244,7 @@ def test_mistakes_are_one_line_and_exit_code_2(run, film, tmp_path, capsys):
         (film, "--output", "out.png"): "out.png: '.png' names no file to write here; allowed: .mp4, .avi",
         (film, "--table", "out.txt"): "out.txt: '.txt' names no file to write here; allowed: .csv",
         ("0.png", "--reference", "gone.png"): "gone.png",
-        (wide, "--output", "out.mp4", "--whole"): (
+        (wide, "--output", "out.mp4", "--faces", "whole"): (
             "out.mp4: a frame of 8200×16 pixels at 0.0 s cannot be written there; .avi may do"
         ),
     }

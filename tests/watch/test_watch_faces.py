@@ -8,8 +8,8 @@ from PIL import Image
 
 import fecnet
 from fecnet.config.node import load_config
+from fecnet.faces.align import align_face
 from fecnet.faces.decode import decode_image
-from fecnet.faces.extract import extract_faces
 from fecnet.faces.square_faces import load_square
 from fecnet.prepare.extraction import Extraction
 from fecnet.prepare.fec import prepare_list
@@ -18,7 +18,7 @@ from fecnet.watch.drawing import describe, draw_faces
 from fecnet.watch.faces import FacePrediction, FaceWatcher
 from tests.classes import CLASSES, write_recipe
 from tests.faces.test_detect import DATA, detector_or_skip, needs_faces
-from tests.faces.test_extract import Squares, extract_face, photo, same
+from tests.faces.test_extract import Squares, extract_face, photo
 from tests.nets import noisy, train_on, write_list
 
 
@@ -37,15 +37,18 @@ def test_each_face_has_the_vector_of_its_box(aligned):
     for image_HWC, num in ((aligned[3][0], 2), (ten_faces(), 10), (photo(), 0), (np.zeros((1, 1, 3), np.uint8), 0)):
         faces = FaceWatcher(encoder).process(image_HWC)
         assert len(faces) == num
-        for face in faces:
+        for place, face in enumerate(faces):
             assert face.status == "ok" and face.expression is None
-            expected = encoder.embed(image_HWC, align=True, boxes=[face.box_4])[0]
-            assert np.abs(face.embedding_D - expected).max() <= 1e-5
             cut = extract_face(image_HWC, Squares(), size=48, box=face.box_4, margin=0.3).image_HWC
-            assert np.abs(face.embedding_D - encoder.embed([cut])[0]).max() <= 1e-5  # as prepare made its faces
+            near = encoder.embed([cut, align_face(image_HWC, Squares().detect(image_HWC).landmarks_K52[place], 48)])
+            assert np.abs(face.embedding_D - near[1]).max() <= 1e-5  # as prepare makes its faces
+            assert np.abs(face.embedding_D - near[0]).max() <= 0.2  # and of boxes, which another crop is made of
+        expected = encoder.encode(image_HWC, faces="all")
+        assert (
+            not faces or np.abs(np.stack([f.embedding_D for f in faces]) - expected.outputs["embedding"]).max() <= 1e-5
+        )
         vectors = [face.embedding_D for face in faces]
         assert all(np.abs(a - b).max() > 1e-4 for a, b in itertools.pairwise(vectors))
-    assert FaceWatcher(encoder).note == ""
 
 
 def test_distances_to_the_reference_and_to_the_frame_before(aligned, tmp_path):
@@ -69,22 +72,27 @@ def test_distances_to_the_reference_and_to_the_frame_before(aligned, tmp_path):
         FaceWatcher(encoder, reference=tmp_path / "empty.png")
 
 
-def test_nets_of_faces_nobody_aligned_get_squares_and_it_is_told(tmp_path, monkeypatch):
+def test_which_faces_are_watched(tmp_path, monkeypatch):
+    """All by default, in squares of the detector's box for a net that does not know more, which is told once."""
     monkeypatch.setattr("fecnet.encoder.face_maker.build_detector", lambda *_, **__: Squares())
+    warned = []
+    monkeypatch.setattr("fecnet.encoder.face_maker.logger.warning", warned.append)
     encoder = load_kind(tmp_path, "classifier")
-    watcher = FaceWatcher(encoder)
-    assert watcher.note.startswith(f"{encoder.name}: no record that its training faces were aligned")
-    assert "\n" not in watcher.note
     image_HWC = noisy(photo((40, 30), (150, 100), sides=[50, 70]), 3)
-    faces = watcher.process(image_HWC)
+    faces = FaceWatcher(encoder).process(image_HWC)
     assert len(faces) == 2
     for face in faces:
-        found = encoder.classify(load_square(image_HWC, tuple(face.box_4.tolist()), 48, grey=True))
+        found = encoder.classify(load_square(image_HWC, tuple(face.box_4.tolist()), 48, grey=True), faces="whole")
         assert face.expression == found.names[0] in CLASSES
-        assert face.probability == pytest.approx(found.probability_NK.max(), abs=1e-6)
-    (whole,) = FaceWatcher(encoder, whole=True).process(image_HWC)
-    assert whole.box_4.tolist() == [0, 0, 300, 200] and FaceWatcher(encoder, whole=True).note == ""
-    assert whole.probability == pytest.approx(encoder.classify(image_HWC).probability_NK.max(), abs=1e-6)
+        assert face.probability == pytest.approx(found.probability_NK.max(), abs=0.02)
+    (said,) = warned
+    assert said.startswith(f"{encoder.name}: its data set does not say how much its pictures show around a face")
+    (largest,) = FaceWatcher(encoder, faces="largest").process(image_HWC)
+    assert largest.box_4.tolist() == [150, 100, 220, 170]
+    (whole,) = FaceWatcher(encoder, faces="whole").process(image_HWC)
+    assert whole.box_4.tolist() == [0, 0, 300, 200]
+    known = encoder.classify(image_HWC, faces="whole").probability_NK.max()
+    assert whole.probability == pytest.approx(known, abs=1e-6)
     with pytest.raises(ValueError, match="the net has no 'embedding'"):
         FaceWatcher(encoder, reference=tmp_path / "any.png")
 
@@ -93,7 +101,7 @@ def test_a_missing_detector_is_told_before_the_first_face(tmp_path, monkeypatch)
     encoder = load_kind(tmp_path, "affect")
     with pytest.raises(ValueError, match="gone"):
         FaceWatcher(fecnet.load(tmp_path / "result" / "affect", detector_model=tmp_path / "gone.onnx"))
-    (face,) = FaceWatcher(encoder, whole=True).process(photo((10, 10)))
+    (face,) = FaceWatcher(encoder, faces="whole").process(photo((10, 10)))
     assert describe(face)[1].startswith("valence ")
 
 
@@ -131,7 +139,7 @@ def test_what_is_said_of_a_face():
 
 @needs_faces
 def test_real_faces_have_the_vectors_of_their_boxes(tmp_path):
-    detector, margin = detector_or_skip("mtcnn"), Extraction(size=112).margin
+    detector = detector_or_skip("mtcnn")
     images = sorted((DATA / "faces" / "images").glob("faceapi_*.jpg"))[:4]
     files = {"train": write_list(tmp_path, [path.name for path in images])}
     prepare_list(files, images[0].parent, tmp_path / "set", extraction=Extraction(size=112), workers=1, progress=False)
@@ -140,14 +148,8 @@ def test_real_faces_have_the_vectors_of_their_boxes(tmp_path):
     image_HWC = decode_image(DATA / "faces" / "images" / "fnp_multiface.jpg")
     faces = watcher.process(image_HWC)
     assert len(faces) == 6 and all(face.to_reference > 0 for face in faces)
-    boxes = [face.box_4 for face in faces]
-    cut = extract_faces([image_HWC] * 6, detector, size=112, boxes=boxes, margin=margin)
-    embedding_KD = encoder.embed([face.image_HWC for face in cut])
+    cut = [align_face(image_HWC, points_52, 112) for points_52 in detector.detect(image_HWC).landmarks_K52]
+    embedding_KD = encoder.embed(cut)
     assert np.abs(np.stack([face.embedding_D for face in faces]) - embedding_KD).max() <= 1e-5
-    # the detector's nets round with the size of the batch, so points and pixels of a face alone are a hair apart
-    assert all(
-        same(extract_face(image_HWC, detector, size=112, box=box, margin=margin), face)
-        for box, face in zip(boxes, cut, strict=True)
-    )
     assert watcher.process(np.zeros((1, 1, 3), np.uint8)) == []
     assert watcher.process(np.full((200, 200, 3), 128, np.uint8)) == []

@@ -23,6 +23,7 @@ from fecnet.prepare.labelled.label_triplets import distributions, write_triplets
 from fecnet.prepare.labelled.labelled_faces import Written, write_faces
 from fecnet.prepare.labelled.labelled_source import ALL, TRAIN, LabelledPicture, LabelledSource
 from fecnet.prepare.labelled.split_warnings import warn_of_splits
+from fecnet.prepare.measured_square import with_square
 from fecnet.prepare.people import Shares
 from fecnet.prepare.writer import PackedWriter
 from fecnet.utils.errors import DataError
@@ -131,7 +132,8 @@ def prepare_labelled(
         requested = {split: num_train_triplets if split in (TRAIN, ALL) else num_eval_triplets for split in splits}
         if any(requested.values()):
             coverage |= write_triplets(writer, source, written, requested, seed=seed, progress=progress)
-        writer.set_faces(landmarks.recipe if landmarks else cutter.recipe)
+        recipe, detector = (landmarks.recipe, landmarks.detector) if landmarks else (cutter.recipe, None)
+        writer.set_faces(with_square(recipe, writer.faces_NHWC, detector))
         made = {"landmarks": landmarks.name} if landmarks else cutter.sources
         writer.set_sources({**source.provenance} | made)
         writer.set_coverage(coverage)

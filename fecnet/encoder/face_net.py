@@ -1,0 +1,104 @@
+"""A net on faces, a batch at a time.
+
+Shape suffixes: N faces, H, W, C height, width and channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from fecnet.encoder.face_maker import PhotoFace
+from fecnet.encoder.pictures import OK
+from fecnet.encoder.results import Encoded
+from fecnet.engine.predict import Net, View, predict_batch
+from fecnet.utils.errors import UserError
+
+# Faces from which on a CPU's kernels, seen with torch 2.15, give a face the same bits in batches of any size.
+_STEADY = 16
+
+
+class FaceNet:
+    """Computes the outputs of faces.
+
+    Args:
+        model: the net: a module in evaluation mode, or an exported one.
+        views: each maps stored faces, uint8 (n, C, H, W), to an input of the net; outputs are averaged over views.
+        device: where the model is.
+        batch_size: faces per forward pass.
+        face_shape: of a stored face: height, width, channels.
+
+    Raises:
+        UserError: a batch size below 1.
+    """
+
+    def __init__(
+        self, model: Net, *, views: Sequence[View], device: torch.device, batch_size: int, face_shape: tuple[int, ...]
+    ) -> None:
+        if batch_size < 1:
+            raise UserError(f"batch_size: {batch_size}; allowed: 1 or more")
+        self.model, self.views, self.device = model, views, device
+        self.batch_size, self.face_shape = batch_size, face_shape
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each output for one face."""
+        found = self.forward(np.zeros((1, *self.face_shape), np.uint8))
+        return {name: value.shape[1:] for name, value in found.items()}
+
+    def encoded(self, faces: Iterable[PhotoFace], *, steady: bool) -> Iterator[Encoded]:
+        """A row for each face, a batch at a time; rows of NaN where there is no image. ``steady`` as in ``Encoder``."""
+        held: list[PhotoFace] = []
+        for face in faces:
+            held.append(face)
+            if len(held) == self.batch_size:
+                yield self._batch(held, steady)
+                held = []
+        if held:
+            yield self._batch(held, steady)
+
+    def encoded_stored(self, faces_NHWC: np.ndarray, *, steady: bool) -> Iterator[Encoded]:
+        """The same for stored faces, uint8, without a conversion of each."""
+        for first in range(0, len(faces_NHWC), self.batch_size):
+            some = np.ascontiguousarray(faces_NHWC[first : first + self.batch_size])
+            nothing = np.full((len(some), 15), np.nan, np.float32)
+            found = (nothing[:, :4], nothing[:, 4], nothing[:, 5:].reshape(-1, 5, 2))
+            place_N = np.arange(first, first + len(some))
+            yield Encoded(self.forward(some, steady=steady), [OK] * len(some), place_N, *found)
+
+    def joined(self, parts: Sequence[Encoded]) -> Encoded:
+        """The rows of several batches, or of none."""
+        parts = parts or [self._batch([], steady=False)]
+        outputs = {name: np.concatenate([part.outputs[name] for part in parts]) for name in parts[0].outputs}
+        columns = (np.concatenate(column) for column in list(zip(*parts, strict=True))[2:])
+        return Encoded(outputs, [status for part in parts for status in part.status], *columns)
+
+    def forward(self, faces_NHWC: np.ndarray, *, steady: bool = False) -> dict[str, np.ndarray]:
+        """The outputs of at most ``batch_size`` stored faces, uint8, by name."""
+        num = len(faces_NHWC)
+        if steady:
+            full = self.batch_size if self.device.type == "cuda" else min(self.batch_size, _STEADY)
+            faces_NHWC = np.concatenate([faces_NHWC, np.repeat(faces_NHWC[:1], max(0, full - num), axis=0)])
+        outputs = predict_batch(self.model, faces_NHWC, views=self.views, device=self.device)
+        return {name: value[:num].numpy() for name, value in outputs.items()}
+
+    def _batch(self, faces: Sequence[PhotoFace], steady: bool) -> Encoded:
+        images = [face.image_SSC for face in faces if face.image_SSC is not None]
+        there_N = np.array([face.image_SSC is not None for face in faces], bool)
+        found = self.forward(np.stack(images), steady=steady) if images else {}
+        outputs = {}
+        for name, shape in self.shapes.items():
+            outputs[name] = np.full((len(faces), *shape), np.nan, np.float32)
+            if images:
+                outputs[name][there_N] = found[name]
+        return Encoded(
+            outputs,
+            [face.status for face in faces],
+            np.array([face.picture for face in faces], np.int64),
+            np.array([face.box_4 for face in faces], np.float32).reshape(-1, 4),
+            np.array([face.score for face in faces], np.float32),
+            np.array([face.landmarks_52 for face in faces], np.float32).reshape(-1, 5, 2),
+        )

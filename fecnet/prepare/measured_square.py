@@ -1,0 +1,43 @@
+"""Measures what the pictures of a data set show around a face, so that nets trained on it can cut photos likewise."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+
+from fecnet.faces.detect import build_detector
+from fecnet.faces.detections import Detector
+from fecnet.faces.face_square import LEAST_FOUND, measure_square
+from fecnet.faces.recipe import FaceRecipe
+from fecnet.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def with_square(recipe: FaceRecipe, faces_NHWC: np.ndarray, detector: Detector | None = None) -> FaceRecipe:
+    """The recipe with the square that its pictures show; unchanged where it says already how a photo is cut.
+
+    Args:
+        recipe: of the faces; aligned faces and hulls are cut along landmarks, which no square is needed for.
+        faces_NHWC: the faces of the data set, uint8, shape (N, S, S, C); a mask beside grey or RGB is not looked at.
+        detector: that of the recipe; None: MTCNN, where it is installed.
+    """
+    if recipe.align or recipe.hull or len(faces_NHWC) < LEAST_FOUND:
+        return recipe
+    try:
+        detector = detector or build_detector("mtcnn")
+    except UserError as error:
+        logger.info(f"not measured, what the pictures show around a face, by which photos are cut: {error}")
+        return recipe
+    colours = 3 if faces_NHWC.shape[3] >= 3 else 1
+    square = measure_square(faces_NHWC[..., :colours], detector)
+    if square is None:
+        logger.info("the detector finds too few faces in the pictures to measure what they show around a face")
+        return recipe
+    logger.info(
+        f"the pictures show {square.side:.2f} of the side of the detector's box (median of {square.found} faces); "
+        "photos will be cut likewise"
+    )
+    return replace(recipe, square=square)
