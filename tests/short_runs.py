@@ -45,6 +45,8 @@ def short(recipe: Path) -> list[str]:
         overrides += ["LOSS.SCN_RELABEL_AFTER", "1"]
     if cfg.SOLVER.LABELLED_BATCH_SIZE:
         overrides += ["SOLVER.LABELLED_BATCH_SIZE", "6"]
+    if cfg.DATA.TEACHERS:
+        overrides += ["DATA.TEACHERS", "[]", "DATA.TEACHER_SHARE", "0.5"]
     if cfg.MODEL.PRETRAINED:
         overrides += ["MODEL.PRETRAINED", "", "MODEL.PRETRAINED_ON", ""]
     return overrides
