@@ -42,6 +42,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "demo",
     "ferplus",
     "ckplus",
+    "shipped",
     "schedules",
     "report",
     "relabelling",
@@ -65,6 +66,13 @@ def main() -> None:
     relabelling = parser.add_argument_group("relabelling")
     relabelling.add_argument("--epochs", type=float, metavar="N", help="length of each run (default: of the recipe)")
     relabelling.add_argument("--jobs", type=int, default=2, metavar="N", help="runs side by side (default 2)")
+    shipped = parser.add_argument_group("shipped")
+    nets = "run, checkpoint or shipped net to measure, instead of all shipped ones; may be repeated"
+    shipped.add_argument("--net", action="append", default=[], metavar="RUN_OR_NET", help=nets)
+    shipped.add_argument("--split", default="private_test", help="of datasets/ferplus (default private_test, recorded)")
+    folder = "where the packages of others are installed (default datasets/opponents)"
+    shipped.add_argument("--opponents", default="datasets/opponents", metavar="FOLDER", help=folder)
+    shipped.add_argument("--ckplus", action="store_true", help="measure datasets/ckplus too")
     options = parser.parse_args()
     if options.names == ["readme"]:
         print(write_readme(BENCHMARKS, record.RESULTS))
@@ -72,7 +80,15 @@ def main() -> None:
     unknown = sorted(set(options.names) - set(BENCHMARKS))
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}, and readme alone")
-    settings = {"relabelling": {"epochs": options.epochs, "jobs": options.jobs}}
+    settings = {
+        "relabelling": {"epochs": options.epochs, "jobs": options.jobs},
+        "shipped": {
+            "nets": options.net,
+            "split": options.split,
+            "opponents": options.opponents,
+            "ckplus": options.ckplus,
+        },
+    }
     for name in options.names or BENCHMARKS:
         print(f"== {name}")
         hardware = provenance()  # before the run: the code that was measured
