@@ -12,7 +12,7 @@ or those named.
 - *fer*: accuracy on FER2013's own labels, seven classes, by the most probable of these: contempt is left out.
 - *without copies*: the same without the faces that are also Training rows; the triplets have none of them.
 - *faces per s*: on one thread, from stored faces of 48×48 to probabilities, in the runtime named; of the processor's
-  time, so that other load does not count, the best round of 64 faces. A package that has to find the faces takes longer.
+  time, so that other load does not count, the best round of 64 faces. A package that must find the faces takes longer.
 
 A picture of FER2013 is the cut that each package makes around a face, so it is fed whole; what follows the cut (size,
 colour, scale, order of classes) is as in the package's code. Only ``private_test`` is recorded.
