@@ -43,6 +43,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "demo",
     "ferplus",
     "ckplus",
+    "shipped",
     "schedules",
     "report",
     "relabelling",
@@ -66,8 +67,15 @@ def main() -> None:
     relabelling = parser.add_argument_group("relabelling")
     relabelling.add_argument("--epochs", type=float, metavar="N", help="length of each run (default: of the recipe)")
     relabelling.add_argument("--jobs", type=int, default=2, metavar="N", help="runs side by side (default 2)")
-    photo_in = parser.add_argument_group("photo_in")
-    photo_in.add_argument("--net", default="", metavar="RUN", help="a trained run (default: train one)")
+    shipped = parser.add_argument_group("photo_in and shipped")
+    nets = "run, checkpoint or shipped net to measure; may be repeated (default: all shipped; photo_in trains one)"
+    shipped.add_argument("--net", action="append", default=[], metavar="RUN_OR_NET", help=nets)
+    shipped.add_argument(
+        "--split", default="private_test", help="shipped: of datasets/ferplus (default private_test, recorded)"
+    )
+    folder = "shipped: where the packages of others are installed (default datasets/opponents)"
+    shipped.add_argument("--opponents", default="datasets/opponents", metavar="FOLDER", help=folder)
+    shipped.add_argument("--ckplus", action="store_true", help="shipped: measure datasets/ckplus too")
     options = parser.parse_args()
     if options.names == ["readme"]:
         print(write_readme(BENCHMARKS, record.RESULTS))
@@ -75,7 +83,16 @@ def main() -> None:
     unknown = sorted(set(options.names) - set(BENCHMARKS))
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}, and readme alone")
-    settings = {"relabelling": {"epochs": options.epochs, "jobs": options.jobs}, "photo_in": {"net": options.net}}
+    settings = {
+        "relabelling": {"epochs": options.epochs, "jobs": options.jobs},
+        "photo_in": {"net": options.net[0] if options.net else ""},
+        "shipped": {
+            "nets": options.net,
+            "split": options.split,
+            "opponents": options.opponents,
+            "ckplus": options.ckplus,
+        },
+    }
     for name in options.names or BENCHMARKS:
         print(f"== {name}")
         hardware = provenance()  # before the run: the code that was measured

@@ -84,6 +84,11 @@ def read_split(dataset: PackedDataset, info: CheckpointInfo, name: str) -> Split
             labels[label_set] = table or dataset.labels(label_set, name)
     if cfg.DATA.LABELS not in labels:
         raise DataError(f"{dataset.path}: no label set '{cfg.DATA.LABELS}' with the classes {', '.join(info.classes)}")
+    return gather_split(dataset, name, triplets, labels)
+
+
+def gather_split(dataset: PackedDataset, name: str, triplets: TripletTable, labels: dict[str, LabelTable]) -> Split:
+    """The faces of some triplets and labels, and which of them are copies of training faces."""
     rows_N = np.unique(np.concatenate([triplets.faces_T3.ravel(), *(table.faces_M for table in labels.values())]))
     copies = np.array([COPY in row["flags"].split() for row in face_rows(dataset.path)])
     return Split(name, dataset.faces_NHWC[rows_N], rows_N, triplets, labels, copies[rows_N])

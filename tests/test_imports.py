@@ -47,7 +47,7 @@ def module_name(path, root):
 
 def modules(root):
     """All modules of the package, the benchmarks and the entry points: path by dotted name."""
-    paths = [*root.glob("fecnet/**/*.py"), *root.glob("benchmarks/*.py"), root / "train.py", root / "inference.py"]
+    paths = [*root.glob("fecnet/**/*.py"), *root.glob("benchmarks/**/*.py"), root / "train.py", root / "inference.py"]
     return {module_name(path, root): path for path in sorted(paths) if path.exists()}
 
 
