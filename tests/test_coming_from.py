@@ -39,7 +39,9 @@ def parts():
 
 def save(path, seed, side=48):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)).save(path)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)).save(
+        path, compress_level=0
+    )
 
 
 def write_rafdb(folder):

@@ -38,11 +38,7 @@ def _train(options: argparse.Namespace) -> int:
 
     if options.nproc != 1:
         return relaunch(options.nproc)
-    from fecnet.config.node import load_config
     from fecnet.config.recipes import find_recipe
-    from fecnet.engine.checkpoint import find_checkpoint, load_info
-    from fecnet.runs.training import train_run
-    from fecnet.utils import comm
 
     recipe, overrides = options.recipe, options.overrides
     if recipe is not None and re.fullmatch(r"[A-Z][A-Z0-9_.]*", recipe):
@@ -50,6 +46,12 @@ def _train(options: argparse.Namespace) -> int:
     path = base = None
     if recipe is not None:
         path = find_recipe(recipe)
+    # Imported here, so that a mistyped recipe is reported at once.
+    from fecnet.config.node import load_config
+    from fecnet.engine.checkpoint import find_checkpoint, load_info
+    from fecnet.runs.training import train_run
+    from fecnet.utils import comm
+
     if options.resume not in ("", "auto"):
         base = load_config(base=load_info(find_checkpoint(options.resume, "last")).settings())
     elif path is None:
