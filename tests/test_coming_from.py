@@ -39,9 +39,7 @@ def parts():
 
 def save(path, seed, side=48):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)).save(
-        path, compress_level=0
-    )
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)).save(path)
 
 
 def write_rafdb(folder):
