@@ -80,6 +80,7 @@ def _run(words):
 @pytest.fixture
 def forked(monkeypatch):
     """Every start of a Python program is a fork, those of torchrun's ranks too."""
+    import torch._dynamo  # noqa: F401  (once, for all optimizers)
     from torch.distributed import run  # noqa: F401  (once, for all launchers)
     from torch.distributed.elastic.multiprocessing.subprocess_handler import subprocess_handler
 

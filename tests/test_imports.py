@@ -183,3 +183,9 @@ def test_help_imports_no_torch():
 def test_the_package_imports_no_torch_before_it_is_used():
     code = "import sys, fecnet; fecnet.load; assert not {'torch', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("words", [["train", "demos"], ["train", "SOLVER.BASE_RL", "1"]])
+def test_a_mistyped_recipe_or_key_is_told_without_torch(words):
+    code = f"import sys, fecnet.cli.main as cli; assert cli.main({words}) == 2 and 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fecnet.config.node import Frozen
 
 _EPILOG = """examples:
   fecnet train                                  the demo: synthetic faces, a few minutes on a CPU
@@ -38,24 +43,30 @@ def _train(options: argparse.Namespace) -> int:
 
     if options.nproc != 1:
         return relaunch(options.nproc)
-    from fecnet.config.node import load_config
-    from fecnet.config.recipes import find_recipe
-    from fecnet.engine.checkpoint import find_checkpoint, load_info
+    path, cfg = _settings(options)
+    # Imported here, so that a mistyped recipe or key is reported at once.
     from fecnet.runs.training import train_run
     from fecnet.utils import comm
 
-    recipe, overrides = options.recipe, options.overrides
-    if recipe is not None and re.fullmatch(r"[A-Z][A-Z0-9_.]*", recipe):
-        recipe, overrides = None, [recipe, *overrides]  # `fecnet train KEY VALUE`: the default recipe
-    path = base = None
-    if recipe is not None:
-        path = find_recipe(recipe)
-    if options.resume not in ("", "auto"):
-        base = load_config(base=load_info(find_checkpoint(options.resume, "last")).settings())
-    elif path is None:
-        path = find_recipe("demo")
-    cfg = load_config(path, overrides, base)
     try:
         return train_run(cfg, recipe=path.stem if path else "", resume=options.resume)
     finally:
         comm.stop()
+
+
+def _settings(options: argparse.Namespace) -> tuple[Path | None, Frozen]:
+    """The recipe's file, None where a run is resumed without one, and the settings."""
+    from fecnet.config.node import load_config
+    from fecnet.config.recipes import find_recipe
+
+    recipe, overrides = options.recipe, options.overrides
+    if recipe is not None and re.fullmatch(r"[A-Z][A-Z0-9_.]*", recipe):
+        recipe, overrides = None, [recipe, *overrides]  # `fecnet train KEY VALUE`: the default recipe
+    path = find_recipe(recipe) if recipe is not None else None
+    if options.resume in ("", "auto"):
+        path = path or find_recipe("demo")
+        return path, load_config(path, overrides)
+    from fecnet.engine.checkpoint import find_checkpoint, load_info
+
+    base = load_config(base=load_info(find_checkpoint(options.resume, "last")).settings())
+    return path, load_config(path, overrides, base)
