@@ -178,7 +178,7 @@ def _summary(cfg: Frozen, dataset: PackedDataset, trainer: Trainer, device: torc
     parameters = sum(parameter.numel() for parameter in trainer.stepper.model.parameters())
     precision = str(trainer.stepper.precision).removeprefix("torch.")
     if cfg.SOLVER.PRECISION == "auto" and device.type == "cpu":
-        precision += f" (here bf16 multiplies matrices {bf16_speed():.1f} × as fast as fp32)"
+        precision += f" (here bf16 multiplies matrices {bf16_speed():.2g} × as fast as fp32)"
     resumed = f"resumed after iteration {trainer.progress.iteration}; " if trainer.progress.iteration else ""
     return (
         f"{resumed}{cfg.MODEL.BACKBONE}, {parameters:,} parameters, {len(dataset.faces_NHWC):,} faces, {device}, "
