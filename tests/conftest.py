@@ -105,3 +105,9 @@ def recipe(tiny, tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY_RECIPE % (tiny, tmp_path / "result"))
     return path
+
+
+@pytest.fixture
+def no_square(monkeypatch):
+    """A set is prepared without looking for faces in two hundred of its pictures, which takes half a minute."""
+    monkeypatch.setattr("fecnet.prepare.measured_square.measure_square", lambda *_: None)

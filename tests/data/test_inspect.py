@@ -181,7 +181,7 @@ def test_the_sheet_of_a_set_without_labels(tiny):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (REAL / "fer2013.npz").is_file(), reason=f"{REAL} is absent")
-def test_the_copies_of_fer2013(tmp_path):
+def test_the_copies_of_fer2013(tmp_path, no_square):
     prepare_ferplus(REAL, tmp_path / "out", num_train_triplets=3000, num_eval_triplets=3000, progress=False)
     found = inspect_dataset(PackedDataset(tmp_path / "out"))
     assert found["duplicates"]["unique"] == 34_034

@@ -249,7 +249,7 @@ def test_published_images_are_expected_by_default(source):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (REAL / "fer2013.npz").is_file(), reason=f"{REAL} is absent")
-def test_real_data(tmp_path):
+def test_real_data(tmp_path, no_square):
     short = {"num_train_triplets": 3000, "num_eval_triplets": 3000, "progress": False}
     coverage = prepare_ferplus(REAL, tmp_path / "out", label_noise=0.3, **short)
     expected = {

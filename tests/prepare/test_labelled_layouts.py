@@ -309,7 +309,9 @@ FER2013 = DATA / "fer2013"
 @pytest.mark.skipif(not (FER2013 / "fer2013.npz").is_file(), reason=f"{FER2013} is absent")
 def test_real_fer2013(tmp_path):
     assert main(["prepare", "fer2013", str(FER2013), str(tmp_path / "out")]) == 0
-    coverage = PackedDataset(tmp_path / "out").coverage
+    dataset = PackedDataset(tmp_path / "out")
+    coverage, square = dataset.coverage, dataset.description["faces"]["square"]
+    assert square["found"] > 150 and square["side"] == pytest.approx(0.93, abs=0.01)
     counts = {"train": [3995, 436, 4097, 7215, 4830, 3171, 4965], "private_test": [491, 55, 528, 879, 594, 416, 626]}
     for split, per_class in counts.items():
         assert np.bincount(np.load(tmp_path / f"out/labels/fer/{split}.npz")["label"]).tolist() == per_class

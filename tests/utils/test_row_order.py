@@ -22,7 +22,8 @@ def test_arrays_and_vectors_by_column(tmp_path):
     replace_arrays(tmp_path / "a.npz", x=BY_COLUMN)
     assert np.array_equal(read_arrays(tmp_path / "a.npz", ("x",), kind="file")["x"], BY_ROW)
     words = np.array(["ok", "ok"])
-    rows = Rows(BY_COLUMN, words, np.array(["a", "b"]), words, np.zeros(2, np.int64), np.zeros(2))
+    nowhere = (np.full((2, 4), np.nan), np.full(2, np.nan), np.arange(2))
+    rows = Rows(BY_COLUMN, words, np.array(["a", "b"]), words, np.zeros(2, np.int64), np.zeros(2), *nowhere)
     write_rows(tmp_path / "e.npy", "npy", iter([rows]), 2, 3)
     assert np.array_equal(np.load(tmp_path / "e.npy"), BY_ROW)
 
