@@ -12,6 +12,7 @@ import pytest
 import inference
 import train
 from fecnet.cli.main import main
+from fecnet.nets.shipped import read_card, shipped_names
 from fecnet.prepare.synthetic import prepare_synthetic
 from tests.conftest import ROOT
 from tests.shell_scripts import started_by
@@ -123,3 +124,12 @@ def test_ferplus_table_is_the_measured_one():
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))
 def test_links_lead_somewhere(link):
     assert (ROOT / link).exists()
+
+
+def test_the_table_of_shipped_nets_is_that_of_their_cards():
+    for name in shipped_names():
+        card = read_card(name)
+        classes = card["measured"]["private_test"]["conditions"]["all faces"]
+        percents = [part["percent"] for part in (classes["triplets"], classes["ferplus"], classes["fer"])]
+        cells = [f"{number:.1f}" for number in (card["megabytes"], *percents)]
+        assert f"| [{name}](fecnet/nets/{name}/README.md) | {' | '.join(cells)} |" in README
