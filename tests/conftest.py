@@ -26,7 +26,8 @@ SLOW = {  # folders and files whose tests start processes, train for long, compi
     *("test_learning_curves", "test_mask_channel", "test_memory", "test_no_waiting", "test_other_systems", "test_page"),
     *("test_pretrained", "test_profiling", "test_readme", "test_recipes", "test_relabelling", "test_scn"),
     *("test_small_maps", "test_train_classes", "test_train_run", "test_using", "test_vgg", "test_watch"),
-    *("test_watch_faces", "test_weight_names"),
+    *("test_watch_faces", "test_weight_names", "test_aligned_photos", "test_label_sets", "test_search_command"),
+    *("test_shipped_nets", "test_timm_net"),
 }
 
 
