@@ -7,6 +7,9 @@ under many names. On all cores of the process, by turns, in one run:
   to 112 pixels with Pillow into an array, one process per core, started before the clock;
 - with detection: the same with `--align`, the start of its processes included, against the seconds that as many
   processes spend in the detector alone on the same photos, decoded before.
+
+Without alignment, `prepare` also looks for the face in 200 of the stored pictures, once for a set of any size; these
+seconds are measured apart (``square_s``) and are not in the rates.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
@@ -29,6 +33,7 @@ from benchmarks.faces import DATA, YUNET
 from benchmarks.record import seconds
 from fecnet.faces.decode import decode_image
 from fecnet.prepare.extraction import Extraction
+from fecnet.prepare.labelled import labelled
 from fecnet.prepare.labelled.csv_list import read_csv_list
 from fecnet.prepare.labelled.labelled import prepare_labelled
 from fecnet.utils.cores import usable_cores
@@ -68,10 +73,17 @@ def _without(files: list[Path], pool: ProcessPoolExecutor, workers: int, rounds:
     shares = [files[k::workers] for k in range(workers)]
     list(pool.map(_resize, [files[:1]] * workers))  # started, before the clock
     ours, theirs = [], []
-    for _ in range(rounds):
-        theirs.append(len(files) / seconds(lambda: list(pool.map(_resize, shares))))
-        ours.append(len(files) / _pack(files, None, workers))
-    return _told("without detection", len(files), ours, theirs, "resizing_alone_per_s")
+    without_square = patch(f"{labelled.__name__}.with_square", lambda recipe, *_: recipe)
+    with without_square:
+        for _ in range(rounds):
+            theirs.append(len(files) / seconds(lambda: list(pool.map(_resize, shares))))
+            ours.append(len(files) / _pack(files, None, workers))
+    told = _told("without detection", len(files), ours, theirs, "resizing_alone_per_s")
+    some = files[:400]
+    spent = [_pack(some, None, workers)]
+    with without_square:
+        spent.append(_pack(some, None, workers))
+    return told | {"square_s": round(spent[0] - spent[1], 1)}
 
 
 def _with(files: list[Path], how: Extraction, pool: ProcessPoolExecutor, workers: int, rounds: int) -> dict[str, Any]:
