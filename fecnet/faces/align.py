@@ -88,8 +88,10 @@ def align_face(image_HWC: np.ndarray, landmarks_52: np.ndarray, size: int) -> np
 def warp(image_HWC: np.ndarray, matrix_23: np.ndarray, size: int, *, quick: bool = False) -> np.ndarray:
     """Warp a photo by a similarity transform into ``size`` × ``size`` pixels; see ``align_face``.
 
-    ``quick`` is bilinear and skips up to every other pixel: sufficient for landmark detection, in a third to a fifth of
-    the time.
+    A photo is enlarged bicubically. Where it shrinks, bilinear samples no further apart than its pixels are averaged:
+    closer to the mean over each pixel's area than bicubic ones, in half the time.
+
+    ``quick`` is always bilinear and skips up to every other pixel: sufficient for landmark detection.
 
     Raises:
         UserError: the crop would be far larger than the photo.
@@ -104,12 +106,12 @@ def warp(image_HWC: np.ndarray, matrix_23: np.ndarray, size: int, *, quick: bool
     part = Image.fromarray(_edge_filled(image_HWC, left, top, right, bottom))
     shift = shift - (left, top)
     pixels = math.hypot(turn[0, 0], turn[1, 0])  # of the photo per pixel of the result
+    method = Image.Resampling.BILINEAR if quick or pixels > 1 else Image.Resampling.BICUBIC
     if pixels >= 4:  # averages whole blocks first, which is fast for large photos
         block = int(pixels / 2)
         part, turn, shift, pixels = part.reduce(block), turn / block, shift / block, pixels / block
     # samples per side of an output pixel, so that every pixel of the photo contributes
     fine = max(1, math.floor(pixels) if quick else math.ceil(pixels))
-    method = Image.Resampling.BILINEAR if quick else Image.Resampling.BICUBIC
     rows = np.column_stack([turn / fine, shift])
     sampled = part.transform((size * fine, size * fine), Image.Transform.AFFINE, tuple(rows.ravel()), method)
     return np.array(sampled.reduce(fine))

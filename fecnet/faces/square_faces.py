@@ -18,8 +18,8 @@ def load_square(picture: Path | np.ndarray, box: tuple[float, ...], size: int, *
     """Load one face.
 
     Without a box, the central square of the image is cropped. A box is extended about its centre to a square of its
-    longer side, padded with black. The square is resized bilinearly with antialiasing; one of the right size is
-    unchanged.
+    longer side, padded with black. The square is resized bilinearly with antialiasing, one of twice the size or more
+    after whole blocks of pixels are averaged, which halves the time; one of the right size is unchanged.
 
     Args:
         picture: an image file, or the pixels: uint8, shape (H, W) or (H, W, 3).
@@ -43,14 +43,19 @@ def load_square(picture: Path | np.ndarray, box: tuple[float, ...], size: int, *
     square = _square_of(box, *image.size) if box else _central_square(*image.size)
     if square is None:
         return "bad_box"
-    if square != (0, 0, *image.size):
+    if not _inside(square, *image.size):
         if (square[2] - square[0]) ** 2 > MAX_PIXELS:  # Pillow's limit of a crop lies below
             return "too_large"
         with without_limit():
             image = image.crop(square)
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
+        square = (0, 0, *image.size)
+    # no copy where nothing is to be done; of a part of the picture, none before it is resized
+    image = image.resize((size, size), Image.Resampling.BILINEAR, box=square, reducing_gap=1.0)
     return np.asarray(image).reshape(size, size, -1)
+
+
+def _inside(square: tuple[int, int, int, int], width: int, height: int) -> bool:
+    return square[0] >= 0 and square[1] >= 0 and square[2] <= width and square[3] <= height
 
 
 def _central_square(width: int, height: int) -> tuple[int, int, int, int]:

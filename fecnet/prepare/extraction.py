@@ -10,9 +10,9 @@ import hashlib
 import json
 import multiprocessing
 import shutil
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -32,7 +32,7 @@ from fecnet.utils.cores import usable_cores
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file, read_arrays, replace_arrays
 
-_SHARD = 128  # photos per shard file: at most one shard per process is lost by a kill
+_SHARD = 32  # photos per shard file: at most two shards per process are lost by a kill
 _BATCH = 8  # photos decoded at once: the detector processes their faces in one batch
 _NEWER = ("try_turns", "grey")  # settings that older folders of shards were named without
 _BATCH_PIXELS = 40_000_000  # fewer photos if they are larger; bounds memory to 120 MB plus one photo
@@ -180,29 +180,29 @@ class FaceShards:
     def _run(self, todo: Sequence[int], workers: int) -> Iterator[tuple[int, dict[str, int]]]:
         """Extract shards; yields the index of each when written, with the counts of missing faces so far by reason."""
         faults: Counter[str] = Counter()
-        if workers == 1:
-            with _one_thread():
-                detector = self._extraction.build_detector()
-                for number in todo:
-                    faults.update(_extract_shard(self._shards[number], self._paths[number], self._extraction, detector))
-                    yield number, dict(faults)
-            return
-        # not forked: the threads of torch and OpenCV do not survive a fork
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
-            running = {pool.submit(_work, self._shards[k], self._paths[k], self._extraction): k for k in todo}
+        waiting, running = deque(todo), dict[Future[dict[str, int]], int]()
+        with _one_thread(), _processes(workers - 1) as pool:
+            detector = self._extraction.build_detector()
             try:
-                for future in as_completed(running):
-                    faults.update(future.result())
-                    yield running[future], dict(faults)
+                while waiting or running:
+                    while pool and waiting and len(running) < 2 * (workers - 1):
+                        number = waiting.popleft()
+                        future = pool.submit(_work, self._shards[number], self._paths[number], self._extraction)
+                        running[future] = number
+                    if waiting:  # this process is one of the workers: it works while the others start
+                        number = waiting.popleft()
+                        faults.update(
+                            _extract_shard(self._shards[number], self._paths[number], self._extraction, detector)
+                        )
+                        yield number, dict(faults)
+                    for future in [*wait(running, timeout=0 if waiting else None, return_when=FIRST_COMPLETED).done]:
+                        faults.update(future.result())
+                        yield running.pop(future), dict(faults)
             except BrokenProcessPool as error:
                 raise DataError(
                     f"{self._folder}: a process that extracts faces was killed, perhaps for lack of memory; finished "
                     "shards are kept: run the same command again, with fewer --workers"
                 ) from error
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
 
     def reasons(self) -> dict[int, str]:
         """Reasons of the faces not found, by index."""
@@ -246,6 +246,21 @@ def _stamp(path: Path) -> tuple[int, ...]:
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return ()
     return found.st_size, found.st_mtime_ns
+
+
+@contextlib.contextmanager
+def _processes(num: int) -> Iterator[ProcessPoolExecutor | None]:
+    """Processes beside this one, or None; what they have not begun is given up on an error."""
+    if num == 0:
+        yield None
+        return
+    # not forked: the threads of torch and OpenCV do not survive a fork
+    with ProcessPoolExecutor(num, multiprocessing.get_context("spawn"), initializer=_start_worker) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 @contextlib.contextmanager

@@ -297,12 +297,12 @@ def test_a_square_in_a_box_comes_from_the_whole_photo_and_any_other_from_half_of
 
 def test_squares_beyond_the_limit_of_pillow_are_cut_up_to_ours(monkeypatch):
     grey_HW = picture(60, 80)[..., 0]
-    wanted = load_square(grey_HW, (5.0, 5.0, 55.0, 55.0), 16, grey=True)
+    wanted = load_square(grey_HW, (-5.0, 5.0, 45.0, 55.0), 16, grey=True)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow refuses to crop more than twice that
-    assert np.array_equal(load_square(grey_HW, (5.0, 5.0, 55.0, 55.0), 16, grey=True), wanted)
+    assert np.array_equal(load_square(grey_HW, (-5.0, 5.0, 45.0, 55.0), 16, grey=True), wanted)
     assert Image.MAX_IMAGE_PIXELS == 1000
     monkeypatch.setattr(square_faces, "MAX_PIXELS", 2000)
-    assert load_square(grey_HW, (5.0, 5.0, 55.0, 55.0), 16, grey=True) == "too_large"
+    assert load_square(grey_HW, (-5.0, 5.0, 45.0, 55.0), 16, grey=True) == "too_large"
 
 
 def test_the_limit_of_pillow_is_a_number_while_it_is_lifted():

@@ -239,6 +239,15 @@ def test_a_box_is_widened_about_its_centre():
     np.testing.assert_array_equal(face[:, 4:], photo[:8, :4])
 
 
+def test_a_large_square_is_averaged_by_blocks_and_then_resized():
+    photo = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    halved = Image.fromarray(photo[:, 5:25]).reduce(2)
+    wanted = np.asarray(halved.resize((8, 8), Image.Resampling.BILINEAR))
+    for box in ((), (5, 0, 25, 20)):
+        face = load_square(photo, box, 8, grey=False)
+        np.testing.assert_array_equal(face[:, 1:-1], wanted[:, 1:-1])  # its edge sees what lies beside it
+
+
 @pytest.mark.parametrize("box", [(5, 5, 5, 9), (9, 5, 5, 9), (30, 0, 40, 8), (0, 0, 900, 5)])
 def test_bad_boxes_are_counted(box):
     assert load_square(picture(0, 20), box, 8, grey=False) == "bad_box"

@@ -15,6 +15,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from fecnet.faces.decode import without_limit
+from fecnet.faces.quiet import quiet
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.faces.square_faces import load_square
 from fecnet.prepare.extraction import Extraction, FaceShards, PhotoFaces, face_record
@@ -134,11 +136,16 @@ def _in_turn(
     load: Callable[[LabelledPicture], np.ndarray | str], pictures: Iterable[LabelledPicture], workers: int
 ) -> Iterator[np.ndarray | str]:
     """Load by threads, a few images ahead; decoding and resizing run beside each other."""
+
+    def load_all(chunk: Sequence[LabelledPicture]) -> list[np.ndarray | str]:
+        with quiet(), without_limit():  # entered once, not for each picture
+            return [load(picture) for picture in chunk]
+
     waiting: deque[Future[list[np.ndarray | str]]] = deque()
     rest = iter(pictures)
     with ThreadPoolExecutor(workers) as pool:
         while chunk := list(islice(rest, _CHUNK)):
-            waiting.append(pool.submit(lambda chunk: [load(picture) for picture in chunk], chunk))
+            waiting.append(pool.submit(load_all, chunk))
             if len(waiting) > 2 * workers:
                 yield from waiting.popleft().result()
         while waiting:
