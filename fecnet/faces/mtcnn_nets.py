@@ -47,35 +47,39 @@ class CascadeNet(nn.Module):
 
     def __init__(self, layout: _Layout) -> None:
         super().__init__()
-        self._poolings = [pooling for _, _, pooling in layout.convolutions]
+        # lists, so that the modules are found without their names: at this size the lookups would be felt
+        self._steps: list[tuple[nn.Module, nn.Module, int]] = []
+        self._hidden: list[nn.Module] = []
+        self._heads: list[nn.Module] = []
         width, number = 3, 0
-        for number, (channels, kernel, _) in enumerate(layout.convolutions, 1):
-            self.add_module(f"conv{number}", nn.Conv2d(width, channels, kernel))
-            self.add_module(f"prelu{number}", nn.PReLU(channels))
+        for number, (channels, kernel, pooling) in enumerate(layout.convolutions, 1):
+            convolution, slopes = nn.Conv2d(width, channels, kernel), nn.PReLU(channels)
+            self.add_module(f"conv{number}", convolution)
+            self.add_module(f"prelu{number}", slopes)
+            self._steps.append((convolution, slopes, pooling))
             width = channels
         inputs, hidden = layout.dense
-        self._dense = ""
         if hidden:
             number += 1
-            self._dense, width = str(number), hidden
-            self.add_module(f"dense{number}", nn.Linear(inputs, hidden))
-            self.add_module(f"prelu{number}", nn.PReLU(hidden))
-        self._heads = [
-            f"{'dense' if hidden else 'conv'}{number + 1}_{head}" for head in range(1, len(layout.heads) + 1)
-        ]
-        for name, outputs in zip(self._heads, layout.heads, strict=True):
-            self.add_module(name, nn.Linear(width, outputs) if hidden else nn.Conv2d(width, outputs, 1))
+            self._hidden = [nn.Linear(inputs, hidden), nn.PReLU(hidden)]
+            self.add_module(f"dense{number}", self._hidden[0])
+            self.add_module(f"prelu{number}", self._hidden[1])
+            width = hidden
+        for head, outputs in enumerate(layout.heads, 1):
+            self._heads.append(nn.Linear(width, outputs) if hidden else nn.Conv2d(width, outputs, 1))
+            self.add_module(f"{'dense' if hidden else 'conv'}{number + 1}_{head}", self._heads[-1])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """See the class; ``x`` is normalised, shape (N, 3, H, W)."""
-        for number, pooling in enumerate(self._poolings, 1):
-            x = self.get_submodule(f"prelu{number}")(self.get_submodule(f"conv{number}")(x))
+        for convolution, slopes, pooling in self._steps:
+            x = slopes(convolution(x))
             if pooling:
                 x = functional.max_pool2d(x, pooling, 2, ceil_mode=True)
-        if self._dense:
+        if self._hidden:
             x = x.permute(0, 3, 2, 1).flatten(1)  # the order of the weights
-            x = self.get_submodule(f"prelu{self._dense}")(self.get_submodule(f"dense{self._dense}")(x))
-        scores, *others = (self.get_submodule(name)(x) for name in self._heads)
+            for layer in self._hidden:
+                x = layer(x)
+        scores, *others = (head(x) for head in self._heads)
         return (*others, scores.softmax(dim=1))
 
 
@@ -101,7 +105,7 @@ def load_nets(device: str) -> list[CascadeNet]:
     return nets
 
 
-def distinct(boxes_K4: Tensor, score_K: Tensor, overlap: float) -> Tensor:
+def distinct(boxes_K4: np.ndarray, score_K: np.ndarray, overlap: float) -> np.ndarray:
     """Non-maximum suppression: indices of the boxes kept, by descending score, as torchvision has it.
 
     Args:
@@ -109,16 +113,16 @@ def distinct(boxes_K4: Tensor, score_K: Tensor, overlap: float) -> Tensor:
         score_K: their scores.
         overlap: a box is dropped whose intersection over union with a better one kept is greater.
     """
-    order_K = score_K.argsort(descending=True, stable=True)
-    boxes = boxes_K4[order_K].cpu().numpy()
-    rest, kept = np.arange(len(boxes)), []
+    order_K = np.argsort(-score_K, kind="stable")
+    boxes = boxes_K4[order_K]
+    rest, kept = np.arange(len(boxes)), [np.arange(0)]
     while len(rest):
         block, rest = rest[:_BLOCK], rest[_BLOCK:]
         chosen = block[_best(_overlaps(boxes[block], boxes[block]) > overlap)]
         kept.append(chosen)
         if len(rest):
             rest = rest[~(_overlaps(boxes[chosen], boxes[rest]) > overlap).any(axis=0)]
-    return order_K[torch.from_numpy(np.concatenate(kept)).to(order_K.device)] if kept else order_K
+    return order_K[np.concatenate(kept)]
 
 
 def _best(over_KK: np.ndarray) -> Sequence[int]:

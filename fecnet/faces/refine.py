@@ -105,10 +105,11 @@ def refine_landmarks(
     if not faces:
         return landmarks_K52
     upright_KSS3 = np.stack(upright)
-    views = [predict(upright_KSS3)]
     if mirror:
-        mirrored_K52 = predict(np.ascontiguousarray(upright_KSS3[:, :, ::-1]))
-        views.append((mirrored_K52 * [-1, 1] + [size, 0])[:, _MIRRORED])
+        both = predict(np.concatenate([upright_KSS3, upright_KSS3[:, :, ::-1]]))
+        views = [both[: len(faces)], (both[len(faces) :] * [-1, 1] + [size, 0])[:, _MIRRORED]]
+    else:
+        views = [predict(upright_KSS3)]
     refined_K52 = np.array(landmarks_K52, np.float32)
     for row, (face, matrix_23) in enumerate(zip(faces, matrices, strict=True)):
         known = [view_K52[row] for view_K52 in views if np.isfinite(view_K52[row]).all()]

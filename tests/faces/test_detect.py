@@ -62,21 +62,24 @@ def test_a_device_of_the_detector_that_is_not_there_is_refused(device):
 
 
 @needs_faces
-@pytest.mark.parametrize("first_size", [(320, 320), (60, 200)])
-def test_mtcnn_is_facenet_pytorchs(first_size):
-    """The cascade is ours: it must find what the package's own finds, on photos where that one works."""
+@pytest.mark.parametrize("side", [320, 120, 20])
+def test_mtcnn_finds_the_faces_of_facenet_pytorchs(side):
+    """The cascade and how photos shrink are ours: where the package's own works, it finds the same faces."""
     package = pytest.importorskip("facenet_pytorch")
     ours = detector_or_skip("mtcnn", refine=False)
     theirs = package.MTCNN(keep_all=True, thresholds=[0.6, 0.7, 0.6], min_face_size=40, select_largest=False)
-    image_HWC = np.ascontiguousarray(photo()[: first_size[0] * 2, : first_size[1] * 2])
+    image_HWC = np.ascontiguousarray(photo()[: side * 2, : side * 2])
     boxes, scores, landmarks = ours.detect(image_HWC)
     expected = theirs.detect(image_HWC, landmarks=True)
     if expected[0] is None:
         assert len(boxes) == 0
         return
-    assert np.allclose(boxes, expected[0].astype(float), atol=1e-2)
-    assert np.allclose(scores, expected[1].astype(float), atol=1e-4)
-    assert np.allclose(landmarks, expected[2].astype(float), atol=1e-2)
+    assert len(boxes) == len(expected[0])
+    for box_4, score, points_52 in zip(*expected, strict=True):
+        shared_K = overlap(boxes, box_4.astype(float))
+        best = shared_K.argmax()
+        assert shared_K[best] > 0.9 and abs(scores[best] - score) < 0.02
+        assert np.abs(landmarks[best] - points_52.astype(float)).max() < 0.03 * (box_4[2] - box_4[0])
 
 
 @needs_faces

@@ -90,12 +90,13 @@ def test_points_are_placed_on_the_upright_face_and_carried_back(tilt, mirror):
     def place(upright):
         seen.append(upright)
         located = np.stack([dots(picture) for picture in upright])
-        return located[:, MIRRORED] if len(seen) == 2 else located  # a net names a mirrored face's eyes by their side
+        located[1:] = located[1:, MIRRORED]  # a net names a mirrored face's eyes by their side
+        return located
 
     rough = points + np.array([[6, 0], [0, 6], [-6, 0], [0, -6], [4, 4]])
     placed = refine_landmarks(dotted(points), rough[None], place, upright_52=TEMPLATE, size=200, mirror=mirror)
     np.testing.assert_allclose(placed[0], points, atol=0.8)
-    assert placed.dtype == np.float32 and len(seen) == 1 + mirror
+    assert placed.dtype == np.float32 and [len(views) for views in seen] == [1 + mirror]
     eyes = dots(seen[0][0])[:2]
     assert abs(math.degrees(math.atan2(*(eyes[1] - eyes[0])[::-1]))) < 8  # upright as far as the rough points tell
 
@@ -106,11 +107,9 @@ def test_the_mean_of_both_views_or_the_one_there_is():
 
     def place(upright):
         calls.append(len(upright))
-        answer = np.full((3, 5, 2), np.nan)
-        offset = 10 if len(calls) == 1 else -20  # in the mirror, 20 to the left is 20 to the right
-        answer[:2] = TEMPLATE * 100 + [offset, 0]
-        if len(calls) == 2:
-            answer[1] = np.nan  # the second face is seen in one view, the third in none
+        answer = np.full((6, 5, 2), np.nan)  # the second face is seen in one view, the third in none
+        answer[:2] = TEMPLATE * 100 + [10, 0]
+        answer[3] = TEMPLATE * 100 + [-20, 0]  # in the mirror, 20 to the left is 20 to the right
         return answer
 
     placed = refine_landmarks(dotted(points[0]), points, place, upright_52=TEMPLATE, size=100)
@@ -118,7 +117,7 @@ def test_the_mean_of_both_views_or_the_one_there_is():
         np.testing.assert_allclose(placed[face], points[face] + [moved * 1.6, 0], atol=1e-3)
     nothing = np.empty((0, 5, 2), np.float32)
     assert len(refine_landmarks(dotted(points[0]), nothing, place, upright_52=TEMPLATE, size=100)) == 0
-    assert len(calls) == 2
+    assert calls == [6]
 
 
 def test_points_that_span_no_face_stay_and_others_are_placed():
