@@ -25,7 +25,11 @@ LandmarkNet = Callable[[np.ndarray], np.ndarray]
 
 
 def detect_rotated(
-    image_HWC: np.ndarray, detect: Callable[[np.ndarray], Detections], *, turns: Sequence[float] = TURNS
+    image_HWC: np.ndarray,
+    detect: Callable[[np.ndarray], Detections],
+    *,
+    turns: Sequence[float] = TURNS,
+    upright: Detections | None = None,
 ) -> Detections:
     """Detect the faces of a photo and of its rotations; of overlapping boxes the best score is kept.
 
@@ -33,12 +37,13 @@ def detect_rotated(
         image_HWC: uint8, shape (H, W, 3), RGB.
         detect: detects the faces of one photo.
         turns: degrees, counter-clockwise.
+        upright: the faces of the photo as it is, where they are known.
 
     Returns:
         Boxes, scores and landmarks in the original photo. A box found in a rotated photo keeps its size; its centre is
         transformed.
     """
-    results = [detect(image_HWC)]
+    results = [detect(image_HWC) if upright is None else upright]
     for degrees in turns:
         rotated_HWC, matrix_23 = rotate(image_HWC, degrees)
         results.append(_rotate_back(detect(rotated_HWC), invert(matrix_23)))

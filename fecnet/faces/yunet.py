@@ -19,8 +19,9 @@ from fecnet.utils.errors import UserError
 
 _SHORTEST = 12  # pixels: smallest face that the net detects reliably
 _LONGEST = 640  # pixels: larger photos are downscaled to this, as far as the smallest face allows
+_LONGEST_TURNED = 200  # the same for turned photos, in which the faces are looked for that the upright one hides
 _COARSE_SIZE, _FINE_SIZE = 160, 320  # pixels: side of the face crop in the first and second refinement
-_UPRIGHT = (TEMPLATE - 0.5) * 0.8 + 0.5  # landmarks in both crops; 0.4 to 1.0 and sides of 96 to 400 were tried
+_UPRIGHT = (TEMPLATE - 0.5) * 0.8 + 0.5  # landmarks in both crops; 0.4 to 1.1 and sides of 96 to 400 were tried
 _CENTRE_BOX = np.array([0.19, 0.19, 0.81, 0.81])  # box of the face in both crops
 _REFINE_SCORE = 0.3  # minimum score in refinement: the crop is known to hold a face
 _INSTALL = "detector yunet needs OpenCV; install it with: pip install opencv-python-headless"
@@ -33,15 +34,15 @@ class YuNet:
     smallest face to detect would be 12, whichever comes first.
 
     It was trained on upright faces: it misses some faces rotated by 30 degrees, and many of their landmarks are far
-    off. With ``refine`` it therefore also processes the photo rotated to either side, and each face twice more, rotated
-    upright. ``benchmarks/results/faces.json`` has the errors of both detectors; MTCNN's landmarks are more accurate.
+    off. With ``refine`` it therefore also processes the photo rotated to either side, at 200 pixels or as few as the
+    smallest face allows, and each face twice more, rotated upright. ``benchmarks/results/faces.json`` has the errors
+    of both detectors; MTCNN's landmarks are more accurate.
 
     Args:
         model_path: the ``.onnx`` file; ``face_detection_yunet_2023mar.onnx`` is tested, also with OpenCV 5.
         score: minimum score.
         min_face: side of the smallest face detected, pixels.
-        refine: detect rotated faces, and predict the landmarks again on the upright face; a photo of 640 pixels takes
-            seven times as long, which is longer than with MTCNN.
+        refine: detect rotated faces, and predict the landmarks again on the upright face.
 
     Raises:
         UserError: OpenCV or the file is missing, the file does not load, or a setting is out of range.
@@ -70,13 +71,15 @@ class YuNet:
 
     def detect(self, image_HWC: np.ndarray) -> Detections:
         """The faces of one uint8 RGB photo, shape (H, W, 3)."""
+        found = self._find(image_HWC)
         if self._refine:
-            small_HWC = _downscale(image_HWC, self._min_face)  # rotating a large photo would be slow
-            smallest = self._min_face * len(small_HWC) / len(image_HWC)
-            found = detect_rotated(small_HWC, lambda rotated_HWC: self._find(rotated_HWC, smallest))
+            small_HWC = _downscale(image_HWC, self._min_face, _LONGEST_TURNED)
+            found = detect_rotated(
+                small_HWC,
+                lambda turned_HWC: self._detect_as_is(turned_HWC, self._score),
+                upright=_scaled(found, image_HWC, small_HWC),
+            )
             found = _scaled(found, small_HWC, image_HWC)
-        else:
-            found = self._find(image_HWC, self._min_face)
         large_K = (found.boxes_K4[:, 2:] - found.boxes_K4[:, :2]).max(axis=1, initial=0) >= self._min_face
         boxes_K4, scores_K, points_K52 = (part[large_K] for part in found)
         if self._refine:
@@ -87,9 +90,9 @@ class YuNet:
                 )
         return detections(boxes_K4, scores_K, points_K52)
 
-    def _find(self, image_HWC: np.ndarray, min_face: float) -> Detections:
-        """Detections of the net on an image, downscaled if large."""
-        small_HWC = _downscale(image_HWC, min_face)
+    def _find(self, image_HWC: np.ndarray) -> Detections:
+        """Detections of the net on a photo, downscaled if large."""
+        small_HWC = _downscale(image_HWC, self._min_face, _LONGEST)
         return _scaled(self._detect_as_is(small_HWC, self._score), small_HWC, image_HWC)
 
     def _detect_as_is(self, image_HWC: np.ndarray, score: float) -> Detections:
@@ -118,9 +121,9 @@ class YuNet:
         return [self.detect(image_HWC) for image_HWC in images]
 
 
-def _downscale(image_HWC: np.ndarray, min_face: float) -> np.ndarray:
-    """The image at the size for the net."""
-    scale = min(1.0, max(_LONGEST / max(image_HWC.shape[:2]), _SHORTEST / min_face))
+def _downscale(image_HWC: np.ndarray, min_face: float, longest: int) -> np.ndarray:
+    """The image at a size for the net: of ``longest`` pixels, or more where the smallest face asks for it."""
+    scale = min(1.0, max(longest / max(image_HWC.shape[:2]), _SHORTEST / min_face))
     height, width = (max(1, round(side * scale)) for side in image_HWC.shape[:2])
     if (height, width) == image_HWC.shape[:2]:
         return image_HWC
