@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -79,6 +79,13 @@ async def read_form(request: Request, *, max_file: int, max_files: int, max_fiel
         form = await parser.parse()
     except MultiPartException as raised:
         raise HTTPException(400, f"form: {raised.message}") from raised
+    try:
+        return _contents(form, max_file)
+    finally:
+        await form.close()
+
+
+def _contents(form: FormData, max_file: int) -> Form:
     text: dict[str, str] = {}
     files: dict[str, list[bytes]] = {}
     for name, value in form.multi_items():
