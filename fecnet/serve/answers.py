@@ -25,7 +25,7 @@ class Photo(BaseModel):
 
     width: int = Field(description="pixels, upright")
     height: int = Field(description="pixels, upright")
-    faces: list[Face]
+    faces: list[Face] = Field(description="the largest first")
     more: int = Field(description="faces beyond these, which are smaller and were not looked at")
     problem: str = Field(description="why there is no face, in words; empty where there is one")
 
@@ -33,7 +33,7 @@ class Photo(BaseModel):
 class FacesAnswer(BaseModel):
     """The faces of some photos."""
 
-    photos: list[Photo]
+    photos: list[Photo] = Field(description="in the order in which they were sent")
 
 
 class OddAnswer(BaseModel):
@@ -61,7 +61,7 @@ class Neighbour(BaseModel):
 class AlikeAnswer(BaseModel):
     """The faces of the index with the most similar expressions, the nearest first."""
 
-    neighbours: list[Neighbour]
+    neighbours: list[Neighbour] = Field(description="in order")
     photos: list[Photo] = Field(description="the photo, where one was sent; its largest face was taken")
 
 
@@ -78,33 +78,33 @@ class MapFace(BaseModel):
 class MapAnswer(BaseModel):
     """The map: what lies where on its picture."""
 
-    name: str
+    name: str = Field(description="of the data set's folder")
     method: str = Field(description="how it was laid out, in words")
     side: int = Field(description="cells a side")
     total: int = Field(description="faces of the data set")
     labels: dict[str, str] = Field(description="colour of the frame of each class; empty where none are drawn")
-    faces: list[MapFace]
+    faces: list[MapFace] = Field(description="in the order of their rows")
 
 
 class MapNeighbour(BaseModel):
     """A face of the map near another one."""
 
-    row: int
+    row: int = Field(description="in the data set")
     distance: float = Field(description="squared")
 
 
 class MapNearAnswer(BaseModel):
     """The nearest faces of a face on the map."""
 
-    neighbours: list[MapNeighbour]
+    neighbours: list[MapNeighbour] = Field(description="in order")
 
 
 class About(BaseModel):
     """The net, and what this server has beside it."""
 
-    net: str
-    classes: list[str]
-    embedding: bool
+    net: str = Field(description="its path or name")
+    classes: list[str] = Field(description="empty for a net without")
+    embedding: bool = Field(description="whether the net compares faces")
     index: int | None = Field(description="faces of the index; null without one")
     map: int | None = Field(description="faces on the map; null without one")
     faces: str = Field(description="auto: faces are found in the photos; whole: each photo is a face")

@@ -120,6 +120,6 @@ def _note(encoder: Encoder, face: PhotoFace) -> str:
         return ""
     side = float((face.box_4[2:] - face.box_4[:2]).max())
     wanted = encoder.face_shape[0]
-    if side >= wanted:
+    if round(side) >= wanted:
         return ""
-    return f"small: {side:.0f} pixels high, enlarged to the {wanted} that the net takes; the answer is less sure"
+    return f"small: {side:.0f} pixels, enlarged to {wanted}; the answer is less sure"

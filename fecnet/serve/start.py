@@ -44,14 +44,12 @@ def start(
         encoder.check_detector()
     if index is not None:
         index.check_model(encoder)
-    app_of = {
-        "gallery": None if index is None else Gallery(index),
-        "face_map": None if dataset is None else FaceMap(encoder, PackedDataset(dataset)),
-    }
+    gallery = None if index is None else Gallery(index)
+    face_map = None if dataset is None else FaceMap(encoder, PackedDataset(dataset))
     local = is_loopback(listening.getsockname()[0])
     token = "" if local else new_token()
     policy = Policy(MAX_BODY) if local else Policy(MAX_BODY, hosts=(), token=token)
-    app = build_app(encoder, whole=whole, policy=policy, **app_of)  # type: ignore[arg-type]
+    app = build_app(encoder, whole=whole, gallery=gallery, face_map=face_map, policy=policy)
     if not local:
         logger.warning("other machines reach this server: who has the link may use it; it is not encrypted")
     logger.info(f"{encoder.name}: {address_of(listening, token)} (Ctrl-C ends it)")

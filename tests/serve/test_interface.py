@@ -183,7 +183,7 @@ def test_no_face_several_and_small_ones_are_told_in_words(client):
     assert said(told, 422).startswith("photo 2: no face found") and len(told.json()["photos"][2]["faces"]) == 2
     assert said(send(client, "/api/alike", empty), 422).startswith("no face found")
     small = send(client, "/api/faces", png(picture(3, (10, 10), side=24))).json()["photos"][0]["faces"][0]
-    assert small["note"].startswith("small: 24 pixels high, enlarged to the 48 ")
+    assert small["note"].startswith("small: 24 pixels, enlarged to 48; ")
     assert mixed[1]["faces"][0]["note"] == ""
 
 

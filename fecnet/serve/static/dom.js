@@ -6,7 +6,10 @@ export function make(name, properties = {}, ...children) {
   return element;
 }
 
-export const percent = (share) => `${Math.round(100 * share)} %`;
+export function percent(share) {
+  if (share > 0 && share < 0.005) return "<1 %";
+  return share < 1 && share >= 0.995 ? ">99 %" : `${Math.round(100 * share)} %`;
+}
 
 export function bar(share, label = "") {
   const inner = make("i");

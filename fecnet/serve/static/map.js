@@ -22,6 +22,7 @@ export async function start(panel) {
     dot.style.background = colour;
     return make("li", {}, dot, name);
   }));
+  if (Object.keys(data.labels).length) panel.querySelector(".legend").prepend(make("li", { className: "soft" }, "frame: label"));
 
   const side = () => sheet.clientWidth;
   const centre = (face) => [(face.cell % data.side + 0.5) / data.side, (Math.floor(face.cell / data.side) + 0.5) / data.side];
