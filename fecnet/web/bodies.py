@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from fastapi import Request
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -77,8 +78,8 @@ async def read_form(request: Request, *, max_file: int, max_files: int, max_fiel
     )
     try:
         form = await parser.parse()
-    except MultiPartException as raised:
-        raise HTTPException(400, f"form: {raised.message}") from raised
+    except (MultiPartException, FormParserError) as raised:  # the latter from Starlette before 1.0
+        raise HTTPException(400, f"form: {raised}") from raised
     try:
         return _contents(form, max_file)
     finally:

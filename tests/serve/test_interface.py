@@ -6,19 +6,19 @@ import io
 import threading
 from itertools import combinations
 
-import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from starlette.exceptions import HTTPException
 
 import fecnet
 from fecnet.analysis.three import compare_three
 from fecnet.serve import photos as photos_module
 from fecnet.serve import requests, service
 from fecnet.serve.app import build_app
+from fecnet.serve.worker import Worker
 from fecnet.web.guard import Policy
-from fecnet.web.server import served
 from tests.serve.conftest import STRANGE, picture, png
 
 LINE = "http://127.0.0.1:8000"
@@ -304,41 +304,34 @@ def test_huge_json(client):
 
 
 def test_a_full_queue_is_told_before_a_body_is_read(encoder, monkeypatch):
-    monkeypatch.setattr(service, "PLACES", 2)
-    app = build_app(encoder)
-    started, go_on = threading.Event(), threading.Event()
-    before = encoder.find_faces
+    monkeypatch.setattr(service, "PLACES", 0)
+    monkeypatch.setattr(service, "read_photos", None)
+    answer = send(client_of(build_app(encoder)), "/api/faces", png(picture(1, (10, 10))))
+    assert said(answer, 503) == "busy: 0 requests are being answered; ask again in a moment"
+    assert (answer.headers["retry-after"], answer.headers["connection"]) == ("2", "close")
 
-    def slow(items, *, faces):
-        started.set()
-        assert go_on.wait(30)
-        return before(items, faces=faces)
 
-    monkeypatch.setattr(encoder, "find_faces", slow)
-    face = png(picture(1, (10, 10)))
-    answers = []
-    with served(app) as address:
+def test_one_works_and_others_wait_in_their_places():
+    worker, worked = Worker("test", 2), []
 
-        def ask():
-            answers.append(httpx.post(f"{address}/api/faces", files={"photo": face}, timeout=60).status_code)
+    def work(number):
+        worked.append((number, threading.current_thread().name))
+        return 1 / number
 
-        threads = [threading.Thread(target=ask) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        assert started.wait(30)
-        deadline = threading.Event()
-        for _ in range(100):  # until the second one waits
-            full = httpx.post(f"{address}/api/faces", files={"photo": face}, timeout=60) if len(answers) == 0 else None
-            if full is not None and full.status_code == 503:
-                break
-            deadline.wait(0.05)
-        assert full.status_code == 503 and full.headers["retry-after"] == "2"
-        assert full.json()["error"] == "busy: 2 requests are being answered; ask again in a moment"
-        go_on.set()
-        for thread in threads:
-            thread.join(60)
-        assert answers == [200, 200]
-        assert httpx.post(f"{address}/api/faces", files={"photo": face}, timeout=60).status_code == 200
+    async def ask(number):
+        with worker.place():
+            return await worker.run(work, number)
+
+    async def together():
+        return await asyncio.gather(*map(ask, (1, 2, 3)), return_exceptions=True)
+
+    for _ in range(2):  # places are given back
+        *done, refused = asyncio.run(together())
+        assert done == [1, 0.5] and isinstance(refused, HTTPException) and refused.status_code == 503
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            asyncio.run(ask(0))
+    assert {name for _, name in worked} == {"test_0"} and [number for number, _ in worked] == [1, 2, 1, 2, 0, 0, 0]
 
 
 def test_a_slow_upload_gives_its_place_back(encoder, monkeypatch):
