@@ -28,6 +28,7 @@ class Photo(BaseModel):
     faces: list[Face] = Field(description="the largest first")
     more: int = Field(description="faces beyond these, which are smaller and were not looked at")
     problem: str = Field(description="why there is no face, in words; empty where there is one")
+    preview: str = Field(description="the photo as it was read, small and upright, a data URI; empty unless asked for")
 
 
 class FacesAnswer(BaseModel):

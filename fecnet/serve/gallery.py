@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from functools import lru_cache
 from pathlib import PurePath
 
@@ -15,6 +14,7 @@ from fecnet.run_page.pictures import visible
 from fecnet.search.index import Index
 from fecnet.search.pictures import Pictures
 from fecnet.serve.answers import Neighbour
+from fecnet.serve.jpeg import jpeg
 from fecnet.utils.errors import UserError
 
 MAX_NEIGHBOURS = 100
@@ -73,7 +73,7 @@ class Gallery:
         image_HWC, box = self._open(row), self._names[row].box
         if box:
             image_HWC = crop_box(image_HWC, np.array(box), _MARGIN, _THUMBNAIL)
-        return _jpeg(image_HWC, _THUMBNAIL)
+        return jpeg(image_HWC, _THUMBNAIL)
 
     def whole(self, row: int) -> bytes:
         """The picture of a row, JPEG.
@@ -81,7 +81,7 @@ class Gallery:
         Raises:
             UserError: it is gone or damaged.
         """
-        return _jpeg(self._open(row), _WHOLE)
+        return jpeg(self._open(row), _WHOLE)
 
     def _open(self, row: int) -> np.ndarray:
         """uint8, shape (H, W, 3)."""
@@ -91,10 +91,3 @@ class Gallery:
         except (UserError, OSError) as error:
             raise UserError(f"row {row}: its picture is gone, damaged, or another one by now") from error
         return np.asarray(Image.fromarray(visible(image_HWC)).convert("RGB"))
-
-
-def _jpeg(image_HWC: np.ndarray, side: int) -> bytes:
-    image, held = Image.fromarray(image_HWC), io.BytesIO()
-    image.thumbnail((side, side))
-    image.save(held, "JPEG", quality=88)
-    return held.getvalue()

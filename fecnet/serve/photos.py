@@ -18,9 +18,11 @@ from fecnet.encoder.results import FaceResult, face_results
 from fecnet.faces.decode import UnreadableImage, decode_image
 from fecnet.run_page.pictures import data_uri, visible
 from fecnet.serve.answers import Face, Photo
+from fecnet.serve.jpeg import jpeg, jpeg_uri
 
 MAX_PIXELS = 100_000_000  # of a photo: 300 MB while it is looked at; beyond, the decoder would halve it
 MAX_FACES = 20  # of a photo, the largest
+_PREVIEW = 720  # pixels of the longer side
 _NO_FACE = "no face found; one is found best where it looks at the camera, is lit, and 40 pixels high or more"
 
 
@@ -30,15 +32,17 @@ class _Opened:
     def __init__(self) -> None:
         self.size = (0, 0)  # height, width
         self.faces: list[PhotoFace] = []
-        self.problem = ""
+        self.problem = self.preview = ""
 
 
-def look(encoder: Encoder, contents: Sequence[bytes], *, whole: bool = False) -> list[Photo]:
+def look(encoder: Encoder, contents: Sequence[bytes], preview: bool = False, *, whole: bool = False) -> list[Photo]:
     """The faces of some photos with all that the net predicts.
 
     Args:
         encoder: the net.
         contents: files of photos.
+        preview: give each as it was read too. A page that showed the file itself would frame faces elsewhere: Chromium
+            156 does not turn a WebP as its EXIF says, and shows neither HEIC nor TIFF.
         whole: each photo is a face; else its faces are found, and where none is, a second look is taken for one, as
             for the largest face everywhere.
 
@@ -57,6 +61,8 @@ def look(encoder: Encoder, contents: Sequence[bytes], *, whole: bool = False) ->
                 continue
             readable.append(place)
             photos[place].size = image_HWC.shape[:2]
+            if preview and not photos[place].preview:
+                photos[place].preview = jpeg_uri(jpeg(image_HWC, _PREVIEW))
             yield image_HWC  # one at a time: the finder holds no more than it works on
 
     for face in encoder.find_faces(decoded(range(len(contents))), faces="whole" if whole else "all"):
@@ -84,6 +90,7 @@ def _described(encoder: Encoder, photos: Sequence[_Opened]) -> list[Photo]:
                 faces=[_face(encoder, face, next(results)) for face in faces[:MAX_FACES]],
                 more=max(0, len(faces) - MAX_FACES),
                 problem="" if faces else photo.problem or _why_none(photo.faces),
+                preview=photo.preview,
             )
         )
     return told

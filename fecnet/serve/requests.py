@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from fastapi import Request
@@ -27,24 +27,33 @@ def is_json(request: Request) -> bool:
     return request.headers.get("content-type", "").lower().startswith("application/json")
 
 
-async def read_photos(request: Request, *, least: int, most: int) -> list[bytes]:
-    """The files of the parts named ``photo``.
+class Sent(NamedTuple):
+    """What was sent: photos, and whether a preview of each is wanted."""
+
+    photos: list[bytes]
+    preview: bool
+
+
+async def read_photos(request: Request, *, least: int, most: int) -> Sent:
+    """The files of the parts named ``photo``, and the field ``preview``.
 
     Raises:
         HTTPException: too many, too few, too large, too slow, or other parts.
     """
     try:
         async with asyncio.timeout(_UPLOAD_S):
-            form = await read_form(request, max_file=MAX_PHOTO, max_files=MAX_PHOTOS, max_fields=0)
+            form = await read_form(request, max_file=MAX_PHOTO, max_files=MAX_PHOTOS, max_fields=1)
     except TimeoutError as error:
         raise HTTPException(408, f"photo: not sent within {_UPLOAD_S:.0f} seconds", {"connection": "close"}) from error
-    if other := sorted(set(form.files) - {"photo"}):
-        raise HTTPException(400, f"form: unknown part {other[0]!r}; allowed: photo")
+    if other := sorted({*(set(form.files) - {"photo"}), *(set(form.text) - {"preview"})}):
+        raise HTTPException(400, f"form: unknown part {other[0][:40]!r}; allowed: photo (a file), preview")
+    if (preview := form.text.get("preview", "no")) not in ("yes", "no"):
+        raise HTTPException(400, f"preview: {preview[:40]!r}; allowed: yes, no")
     photos = form.files.get("photo", [])
     if not least <= len(photos) <= most:
         expected = str(most) if least == most else f"{least} to {most}"
         raise HTTPException(400, f"photo: {len(photos)} sent; expected {expected}, each a part named photo")
-    return photos
+    return Sent(photos, preview == "yes")
 
 
 async def read_keys(request: Request, allowed: Sequence[str]) -> dict[str, Any]:

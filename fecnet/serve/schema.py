@@ -26,13 +26,11 @@ def _form(least: int, most: int) -> dict[str, Any]:
         "items": {"type": "string", "format": "binary"},
         "minItems": least,
         "maxItems": most,
-        "description": f"{least} file"
-        if least == most == 1
-        else f"{_range(least, most)} files, each a part named photo",
+        "description": "a file" if most == 1 else f"{_range(least, most)} files, each a part of this name",
     }
-    return {
-        "multipart/form-data": {"schema": {"type": "object", "properties": {"photo": photo}, "required": ["photo"]}}
-    }
+    preview = {"type": "string", "enum": ["yes", "no"], "description": "yes: give each photo small and upright too"}
+    properties = {"photo": photo, "preview": preview}
+    return {"multipart/form-data": {"schema": {"type": "object", "properties": properties, "required": ["photo"]}}}
 
 
 def _range(least: int, most: int) -> str:

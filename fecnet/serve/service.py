@@ -112,8 +112,8 @@ class Service:
             NoFaceError: no face in a photo, or in any of them where not ``all_needed``.
         """
         with self._net.place():
-            contents = await read_photos(request, least=least, most=most)
-            photos: list[Photo] = await self._net.run(self._look, contents)
+            sent = await read_photos(request, least=least, most=most)
+            photos: list[Photo] = await self._net.run(self._look, *sent)
         without = [number for number, photo in enumerate(photos, 1) if not photo.faces]
         if without and (all_needed or len(without) == len(photos)):
             first = photos[without[0] - 1].problem

@@ -1,9 +1,11 @@
 """Every tab in a real browser: by files, drop, paste, camera and keyboard, on a desktop and a phone, with axe."""
 
 import base64
+import io
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 
 from fecnet.serve.app import build_app
 from fecnet.web.server import served
@@ -124,6 +126,21 @@ def test_what_cannot_be_answered_is_said_beside_the_photo(page):
         page.locator(f"#odd .slot[data-name={slot}] .problem", has_text=text).wait_for()
     assert page.locator("#odd .verdict").count() == 0
     check(page)
+
+
+def test_a_photo_is_shown_as_it_was_read(browser, address):
+    """Chromium does not turn a WebP as its EXIF says: the frame would lie elsewhere."""
+    exif, held = Image.Exif(), io.BytesIO()
+    exif[0x112] = 6
+    Image.open(io.BytesIO(ONE)).save(held, "WEBP", exif=exif.tobytes())
+    with open_page(browser, f"{address}/") as (page, _, _):
+        page.locator("#odd .slot input").first.set_input_files(
+            [{"name": "a.webp", "mimeType": "image/webp", "buffer": held.getvalue()}]
+        )
+        page.locator("#odd .slot .box").wait_for()
+        image = page.locator("#odd .slot .frame img")
+        sides = image.evaluate("image => image.decode().then(() => [image.naturalWidth, image.naturalHeight])")
+        assert sides == [200, 300]
 
 
 def test_the_camera_gives_a_photo(page):

@@ -200,6 +200,22 @@ def test_no_face_is_looked_for_twice(client, encoder, monkeypatch):
     assert asked == ["all", "largest"]  # as fecnet does where one face is meant
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_a_preview_is_upright_as_the_boxes_are(client, form):
+    image = Image.fromarray(picture(1, (10, 10)))
+    exif, held = Image.Exif(), io.BytesIO()
+    exif[0x112] = 6  # a quarter turn
+    image.save(held, form, exif=exif.tobytes())
+    answer = client.post("/api/faces", files={"photo": held.getvalue()}, data={"preview": "yes"})
+    photo = answer.json()["photos"][0]
+    assert (photo["width"], photo["height"]) == (200, 300)
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(photo["preview"].partition(";base64,")[2]))))
+    x1, y1, x2, y2 = map(round, photo["faces"][0]["box"])
+    assert shown.shape == (300, 200, 3) and shown[y1 + 3 : y2 - 3, x1 + 3 : x2 - 3].min() > 60
+    assert shown[:, : x1 - 9].max() < 60 and shown[y2 + 9 :].max() < 60
+    assert send(client, "/api/faces", held.getvalue()).json()["photos"][0]["preview"] == ""
+
+
 def test_whole_photos_as_faces(encoder):
     client = client_of(build_app(encoder, whole=True))
     content = png(picture(0))
@@ -257,8 +273,14 @@ def test_large_many_and_other_parts_are_refused(client, monkeypatch):
     assert "0 sent; expected 1 to 10" in said(client.post("/api/faces", files={}, data={}, headers={
         "content-type": "multipart/form-data; boundary=b"}, content=b"--b--\r\n"), 400)  # fmt: skip
     assert "Too many files" in said(send(client, "/api/faces", *[face] * 11), 400)
-    assert said(send(client, "/api/faces", face, name="file"), 400) == "form: unknown part 'file'; allowed: photo"
-    assert "Too many fields" in said(client.post("/api/faces", files={"photo": face}, data={"x": "1"}), 400)
+    for files, fields, text in (
+        ("file", {}, "form: unknown part 'file'; allowed: photo (a file), preview"),
+        ("photo", {"x": "1"}, "form: unknown part 'x'"),
+        ("photo", {"photo": "a.png"}, "form: unknown part 'photo'"),
+        ("photo", {"preview": "1"}, "preview: '1'; allowed: yes, no"),
+        ("photo", {"preview": "no", "x": "1"}, "form: Too many fields"),
+    ):
+        assert said(client.post("/api/faces", files={files: face}, data=fields), 400).startswith(text)
     assert said(client.post("/api/faces", content=face), 415)
 
 

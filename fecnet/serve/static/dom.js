@@ -50,6 +50,7 @@ const limits = document.querySelector("main").dataset;
 export async function askFaces(files) {
   if (files.length > Number(limits.maxPhotos)) throw new Error(`At most ${limits.maxPhotos} photos at a time.`);
   const form = new FormData();
+  form.append("preview", "yes");
   for (const file of files) {
     if (file.size > Number(limits.maxPhoto)) {
       throw new Error(`A photo of ${Math.ceil(file.size / 1e6)} MB; allowed are ${Math.floor(limits.maxPhoto / 1e6)} MB.`);

@@ -7,7 +7,7 @@ const count = (num) => (num === 1 ? "1 face" : `${num} faces`);
 
 // What stands for a photo: its picture with the faces framed, and the cut faces to pick from.
 export function photoView(file, photo, name, picked) {
-  const image = make("img", { alt: `${name}, as given`, src: URL.createObjectURL(file) });
+  const image = make("img", { alt: `${name}, as given`, src: photo?.preview || URL.createObjectURL(file) });
   const frame = make("div", { className: "frame" }, image);
   image.addEventListener("error", () => frame.replaceChildren(make("p", { className: "soft" }, "No preview in this browser.")));
   const view = make("figure", { className: "photo" }, frame);
