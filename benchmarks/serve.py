@@ -19,7 +19,7 @@ from fecnet.serve.app import build_app
 from fecnet.utils.memory import keep_freed_memory
 from fecnet.web.server import served
 
-PHOTOS, ROUNDS, QUICK_ROUNDS = 10, 15, 2
+PHOTOS, ROUNDS, QUICK_ROUNDS = 10, 24, 2
 MOST = 1.2  # times the encoder's call
 
 
