@@ -374,7 +374,7 @@ def test_one_works_and_others_wait_in_their_places():
 
 
 def test_a_slow_upload_gives_its_place_back(encoder, monkeypatch):
-    monkeypatch.setattr(requests, "_UPLOAD_S", 0.2)
+    monkeypatch.setattr(requests, "_UPLOAD_S", 0.05)
 
     async def never(*_, **__):
         await asyncio.sleep(30)
