@@ -21,7 +21,7 @@ from fecnet.serve.encoded import data_uri, jpeg, png
 MAX_PIXELS = 100_000_000  # of a photo: 300 MB while it is looked at; beyond, the decoder would halve it
 MAX_FACES = 20  # of a photo, the largest
 _PREVIEW = 720  # pixels of the longer side
-_NO_FACE = "no face found; one is found best where it looks at the camera, is lit, and 40 pixels high or more"
+_NO_FACE = "no face found; faces that look at the camera and are 40 pixels or higher are found best"
 
 
 class _Opened:
