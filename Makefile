@@ -33,9 +33,9 @@ endif
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 ifdef UV
-	uv pip install --quiet --python $(BIN)/python -e '.[dev,viz,faces,video,search,tables,export,timm]'
+	uv pip install --quiet --python $(BIN)/python -e '.[dev,viz,faces,video,search,tables,export,timm,web]'
 else
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,viz,faces,video,search,tables,export,timm]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,viz,faces,video,search,tables,export,timm,web]'
 endif
 	@touch $@
 

@@ -16,9 +16,10 @@ LAYERS = (
     {"fecnet.synthetic", "fecnet.data", "fecnet.evaluation", "fecnet.modeling", "fecnet.solver"},
     {"fecnet.engine", "fecnet.prepare"},
     {"fecnet.encoder"},
-    {"fecnet.embed", "fecnet.pruning"},
+    {"fecnet.embed", "fecnet.pruning", "fecnet.web"},
     {"fecnet.runs"},
     {"fecnet.run_page", "fecnet.search", "fecnet.watch", "fecnet.analysis", "fecnet.export", "fecnet.studies"},
+    {"fecnet.serve", "fecnet.rate"},
     {"fecnet.cli"},
     {"fecnet", "fecnet.__main__", "benchmarks", "train", "inference"},
 )
@@ -39,6 +40,11 @@ HEAVY = {
     "pillow_heif",
     "torchvision",
 }  # optional, or slow to import: inside functions only
+
+
+# Imported at the top of their own packages alone, which commands import inside functions.
+WEB = {"fastapi", "starlette", "uvicorn", "jinja2", "python_multipart"}
+WEB_PACKAGES = {"web", "serve", "rate"}
 
 
 def module_name(path, root):
@@ -173,6 +179,21 @@ def test_optional_packages_are_imported_inside_functions():
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 assert not {name.split(".")[0] for name in imported(node)} & HEAVY, path
+
+
+def test_pages_alone_import_the_packages_of_the_web():
+    for path in package_sources():
+        parts = path.relative_to(ROOT / "fecnet").parts
+        if parts[0] not in WEB_PACKAGES:
+            tree = _parse(path)
+            assert not {name.split(".")[0] for name in imported(tree)} & WEB, path
+            top = {
+                ".".join(name.split(".")[1:2])
+                for node in tree.body
+                for name in imported(ast.Module([node], []))
+                if isinstance(node, (ast.Import, ast.ImportFrom)) and name.startswith("fecnet.")
+            }
+            assert not top & WEB_PACKAGES, path
 
 
 def test_help_imports_no_torch():

@@ -1,0 +1,139 @@
+"""What stands in front of every application: hosts, origins, token, bodies, headers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+from fastapi.responses import RedirectResponse, Response
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fecnet.web.app import error
+from fecnet.web.tokens import same_token
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_SAFE = ("GET", "HEAD")
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    # not no-referrer: with it browsers send the origin of a form of ours as null
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
+}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What an application accepts.
+
+    Attributes:
+        max_body: bytes of a request's body.
+        hosts: names by which it may be asked for, without port; empty for any. On loopback a page elsewhere whose name
+            has come to point here (DNS rebinding) is refused by it.
+        token: needed for every request where it is not empty: once in the link, then a cookie; or as a bearer.
+    """
+
+    max_body: int
+    hosts: tuple[str, ...] = LOOPBACK
+    token: str = ""
+
+
+class Guard:
+    """An application behind a policy.
+
+    Requests are refused before their bodies are read: for another host (400), changes asked for by a page of another
+    origin (403), without the token (401), with too large a body (413). A body without announced length is refused as
+    soon as it is too large. Every answer has headers against foreign or inline scripts, sniffing and framing.
+
+    Args:
+        app: the application.
+        policy: what it accepts.
+    """
+
+    def __init__(self, app: ASGIApp, policy: Policy) -> None:
+        self._app, self._policy = app, policy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            headers = Headers(scope=scope)
+            answer = self._refusal(scope, headers) or self._entrance(scope, headers)
+            app: ASGIApp = answer or self._app
+            await app(scope, receive if answer else self._bounded(receive), _with_headers(send))
+
+    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        policy = self._policy
+        host = headers.get("host", "")
+        if policy.hosts and _host_name(host) not in policy.hosts:
+            return error(400, f"host: {host!r}; allowed: {', '.join(policy.hosts)}")
+        origin = headers.get("origin")
+        if scope["method"] not in _SAFE and origin is not None and origin.partition("://")[2] != host:
+            return error(403, f"origin: {origin!r}; allowed: pages of this server")
+        length = headers.get("content-length", "0")
+        if not (length.isdecimal() and len(length) < 20 and int(length) <= policy.max_body):
+            return error(413, self._too_large(), {"connection": "close"})
+        return None
+
+    def _entrance(self, scope: Scope, headers: Headers) -> Response | None:
+        """None where the token is there; else what to answer."""
+        token = self._policy.token
+        if not token:
+            return None
+        cookie = f"fecnet-{hashlib.sha256(token.encode()).hexdigest()[:8]}"  # other servers of this host have others
+        bearer = headers.get("authorization", "").removeprefix("Bearer ")
+        if same_token(cookie_parser(headers.get("cookie", "")).get(cookie, ""), token) or same_token(bearer, token):
+            return None
+        query = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=20)
+        if scope["method"] == "GET" and same_token(query.get("token", [""])[0], token):
+            answer = RedirectResponse("/", 303)  # so that the token is not shown on
+            answer.set_cookie(cookie, token, httponly=True, samesite="lax")  # strict ones stay away on this way in
+            return answer
+        text = "token: missing or wrong; open the link that the server printed, or send 'Authorization: Bearer TOKEN'"
+        return error(401, text, {"www-authenticate": "Bearer"})
+
+    def _bounded(self, receive: Receive) -> Receive:
+        read = 0
+
+        async def bounded() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._policy.max_body:
+                raise HTTPException(413, self._too_large(), {"connection": "close"})
+            return message
+
+        return bounded
+
+    def _too_large(self) -> str:
+        return f"too large: allowed are {self._policy.max_body:,} bytes in all"
+
+
+def _host_name(host: str) -> str:
+    """``localhost`` of ``localhost:8000``, ``::1`` of ``[::1]:8000``."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _with_headers(send: Send, extra: Mapping[str, str] = _HEADERS) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in extra.items():
+                headers[name] = value
+            headers.setdefault("cache-control", "no-cache")  # static files are asked for again, by their tags
+        await send(message)
+
+    return sending
