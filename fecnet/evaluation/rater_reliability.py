@@ -21,6 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fecnet.utils.errors import UserError
+
 _PRIOR = 0.4  # accuracy of a rater of whom nothing is known: little above the third that guessing reaches
 _PRIOR_ANSWERS = 2.0
 _HIGHEST = 0.99  # nobody's weight is without limit
@@ -69,7 +71,7 @@ def rater_reliability(
         num_choices: K.
 
     Raises:
-        ValueError: shapes differ, a number is out of range, or a rater answers a triplet twice.
+        UserError: shapes differ, a number is out of range, or a rater answers a triplet twice.
     """
     triplet_A, rater_A, answer_A = (np.asarray(values, np.int64) for values in (triplet_A, rater_A, answer_A))
     num_triplets = int(triplet_A.max(initial=-1)) + 1 if num_triplets is None else num_triplets
@@ -131,11 +133,11 @@ def _check(
     num_choices: int,
 ) -> None:
     if not triplet_A.shape == rater_A.shape == answer_A.shape or triplet_A.ndim != 1:
-        raise ValueError(f"shapes {triplet_A.shape}, {rater_A.shape}, {answer_A.shape}; expected three times (A,)")
+        raise UserError(f"shapes {triplet_A.shape}, {rater_A.shape}, {answer_A.shape}; expected three times (A,)")
     limits = {"triplet": (triplet_A, num_triplets), "rater": (rater_A, num_raters), "answer": (answer_A, num_choices)}
     for name, (values, limit) in limits.items():
         if values.size and not 0 <= values.min() <= values.max() < limit:
-            raise ValueError(f"{name}: {values.min()}..{values.max()}; allowed: 0..{limit - 1}")
+            raise UserError(f"{name}: {values.min()}..{values.max()}; allowed: 0..{limit - 1}")
     pair_A = triplet_A * max(num_raters, 1) + rater_A
     if len(np.unique(pair_A)) < len(pair_A):
-        raise ValueError("a rater answers a triplet twice; allowed: one answer each")
+        raise UserError("a rater answers a triplet twice; allowed: one answer each")

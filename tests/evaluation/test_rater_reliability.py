@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fecnet.evaluation.rater_reliability import rater_reliability
+from fecnet.utils.errors import UserError
 
 ACCURACY = (0.95, 0.9, 0.85, 0.8, 0.4, 0.34)
 
@@ -123,5 +124,5 @@ def test_nobody_and_nothing():
     ],
 )
 def test_what_cannot_be_is_refused(arrays, told):
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(UserError, match=told):
         rater_reliability(*arrays)
