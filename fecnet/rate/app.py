@@ -1,13 +1,16 @@
 """The pages of a study: those of raters, by personal links, and the owner's (``owner.py``).
 
-An address without a token shows nothing of the study. Answers are stored in the thread that answers requests: a commit
-takes less than handing it to another thread and back.
+An address without a token shows nothing of the study. One thread writes, so that others are answered while a commit
+waits for the disk.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -23,6 +26,8 @@ from fecnet.rate.texts import as_html
 from fecnet.utils.errors import UserError
 from fecnet.web.app import error, new_app, templates
 from fecnet.web.bodies import read_json
+
+T = TypeVar("T")
 
 _HERE = Path(__file__).parent
 MAX_BODY = 64 * 1024  # bytes: an answer has some hundred
@@ -81,10 +86,15 @@ def _add_pages(app: FastAPI, study: Study, pages: Any) -> None:
         if study.setting("stopped"):
             return page("message.html", 423, title="Paused", text="The study is paused. Please come back later.")
         ((_, own),) = invite(study, 1, origin="open")
-        return RedirectResponse(f"/r/{own}", 303)
+        return RedirectResponse(f"/r/{own}#agreed", 303)
 
 
 def _add_interface(app: FastAPI, study: Study) -> None:
+    writer = ThreadPoolExecutor(1, "writer")
+
+    async def written(function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(writer, function, *arguments)
+
     def rater_of(token: str) -> Rater:
         rater = find_rater(study, token)
         if rater is None:
@@ -98,22 +108,24 @@ def _add_interface(app: FastAPI, study: Study) -> None:
             raise UserError(f"first: {first}; allowed: the number of a task, from 1")
         if rater.excluded:
             return JSONResponse({"state": "excluded", "tasks": [], "done": 0, "total": 0})
-        found = tasks_from(study, rater.id, first)
+        found = await written(tasks_from, study, rater.id, first)
         progress = progress_of(study, rater.id)
         state = "paused" if study.setting("stopped") else "open"
         told = {"state": state, "tasks": [*map(_told, found)], "done": progress.done, "total": progress.total}
         return JSONResponse(told)
 
-    @app.post("/r/{token}/answers", summary="Store an answer; the same key is stored once")
-    async def answers(token: str, request: Request) -> Response:
-        rater = rater_of(token)
+    async def answers(request: Request) -> Response:
+        rater = rater_of(request.path_params["token"])
         given = _given(await read_json(request))
         try:
-            return JSONResponse({"answer": take_answer(study, rater, given)})
+            return JSONResponse({"answer": await written(take_answer, study, rater, given)})
         except AnswerConflict as conflict:
             return JSONResponse({"error": str(conflict), "answer": conflict.answer}, 409)
         except AnswerRefused as refused:
             return error(403 if rater.excluded else 423, str(refused))
+
+    # of Starlette: most requests are these, and FastAPI's way to a function takes as long as the rest
+    app.add_route("/r/{token}/answers", answers, methods=["POST"])
 
     @app.get("/r/{token}/faces/{number}", summary="A picture of a task of this rater")
     async def face(token: str, number: int) -> Response:

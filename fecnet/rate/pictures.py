@@ -7,14 +7,17 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from fecnet.faces.decode import read_picture
-from fecnet.rate.sources import SourceFace
 from fecnet.utils.files import write_bytes
+
+if TYPE_CHECKING:  # a server shows pictures and needs nothing of what reads sources, with torch among it
+    from fecnet.rate.sources import SourceFace
 
 LONGEST = 1024  # pixels of the longer side of a copy: a phone shows no more, and a face in it is large enough
 _SMALL = 256  # pixels: a picture no larger is kept pixel by pixel

@@ -71,5 +71,4 @@ CREATE TABLE answers (
     replaced_at REAL                           -- the rater went back and answered anew; NULL: this one counts
 );
 CREATE UNIQUE INDEX answers_once ON answers (task) WHERE replaced_at IS NULL;
-CREATE INDEX answers_by_time ON answers (answered_at);
 """

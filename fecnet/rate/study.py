@@ -41,21 +41,23 @@ class Study:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._thread_lock = threading.RLock()
+        self._writing, self._reading = threading.RLock(), threading.Lock()
         file = self.path / DATABASE
         if not file.is_file():
             raise DataError(f"{self.path}: no study here (no {DATABASE}); make one with: fecnet rate new")
         with told(file):
-            self._connection = _connect(file)
+            self._writer = _connect(file)
             try:
-                _check_version(self._connection, file)
+                _check_version(self._writer, file)
+                self._reader = _connect(file)  # reads while a commit waits for the disk
             except BaseException:
-                self._connection.close()
+                self._writer.close()
                 raise
 
     def close(self) -> None:
         """Close the database; what is committed is on disk already."""
-        self._connection.close()
+        self._reader.close()
+        self._writer.close()
 
     def __enter__(self) -> Study:
         return self
@@ -71,24 +73,24 @@ class Study:
             OSError: the disk is full or fails.
             UserError: another process writes for long.
         """
-        with self._thread_lock, told(self.path / DATABASE):
-            self._connection.execute("BEGIN IMMEDIATE")
+        with self._writing, told(self.path / DATABASE):
+            self._writer.execute("BEGIN IMMEDIATE")
             try:
-                yield self._connection
-                self._connection.execute("COMMIT")
+                yield self._writer
+                self._writer.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:  # a full disk may have ended it
-                    self._connection.execute("ROLLBACK")
+                if self._writer.in_transaction:  # a full disk may have ended it
+                    self._writer.execute("ROLLBACK")
                 raise
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """All rows of a query.
+        """All rows of a query, of what is committed.
 
         Raises:
             OSError: the disk fails.
         """
-        with self._thread_lock, told(self.path / DATABASE):
-            return self._connection.execute(query, values).fetchall()
+        with self._reading, told(self.path / DATABASE):
+            return self._reader.execute(query, values).fetchall()
 
     def one(self, query: str, *values: object) -> sqlite3.Row | None:
         """The first row of a query, or None."""

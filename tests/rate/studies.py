@@ -81,3 +81,9 @@ def given_counts(study):
 
 def check_counts(study):
     assert all(counted == there for counted, there in map(tuple, given_counts(study)))
+
+
+def limit_pages(study, pages):
+    """Let the database grow to so many pages, as if the disk were full then."""
+    with study.changing() as database:
+        database.execute(f"PRAGMA max_page_count = {pages}")

@@ -12,7 +12,7 @@ from fecnet.utils.errors import UserError
 from fecnet.web.guard import LOOPBACK
 from fecnet.web.server import bind, served
 from tests.rate.pages import OWNER, answer, client_of, link
-from tests.rate.studies import answer_all, invited, make_study
+from tests.rate.studies import answer_all, invited, limit_pages, make_study
 
 
 @pytest.fixture
@@ -161,7 +161,8 @@ def test_the_open_link_hands_out_personal_ones(study, client):
     one, other = (client.post(f"/join/{token}") for _ in range(2))
     assert one.status_code == 303 and one.headers["location"].startswith("/r/")
     assert one.headers["location"] != other.headers["location"]
-    assert client.get(f"{one.headers['location']}/tasks").json()["total"] == 20
+    page, _, agreed = one.headers["location"].partition("#")
+    assert client.get(f"{page}/tasks").json()["total"] == 20 and agreed == "agreed"
     assert [row[0] for row in study.rows("SELECT origin FROM raters")] == ["open", "open"]
     study.set(stopped=True)
     assert client.post(f"/join/{token}").status_code == 423
@@ -172,7 +173,7 @@ def test_the_open_link_hands_out_personal_ones(study, client):
 def test_a_full_disk_is_told_and_the_answer_can_come_again(study, client):
     page = link(study)
     client.get(f"{page}/tasks")
-    study.rows(f"PRAGMA max_page_count = {study.rows('PRAGMA page_count')[0][0]}")
+    limit_pages(study, study.rows("PRAGMA page_count")[0][0])
     last, response = None, None
     for _ in range(300):  # changes the first answer until there is no room
         kept = answer(1, replaces=last)
@@ -182,7 +183,7 @@ def test_a_full_disk_is_told_and_the_answer_can_come_again(study, client):
         last = response.json()["answer"]
     assert said(response, 507).startswith("the server could not store this: no room on the disk")
     assert client.get(f"{page}/tasks?first=1").json()["tasks"][0]["answer"] == last  # the one before is there
-    study.rows("PRAGMA max_page_count = 1000000")
+    limit_pages(study, 1_000_000)
     assert client.post(f"{page}/answers", json=kept).json()["answer"] == last + 1
     assert counted(study) == 1
 

@@ -16,7 +16,16 @@ from fecnet.rate.new import Plan, more_triplets, new_study
 from fecnet.rate.study import Study
 from fecnet.rate.tasks import tasks_from
 from fecnet.utils.errors import DataError, UserError
-from tests.rate.studies import answer_all, check_counts, invited, key, make_study, write_classes, write_photos
+from tests.rate.studies import (
+    answer_all,
+    check_counts,
+    invited,
+    key,
+    limit_pages,
+    make_study,
+    write_classes,
+    write_photos,
+)
 
 
 def columns(study, query):
@@ -227,8 +236,7 @@ def test_a_full_disk_loses_nothing_and_is_told(tmp_path):
         (rater,) = invited(study)
         first = tasks_from(study, rater.id)[0]
         kept = take_answer(study, rater, GivenAnswer(first.number, key(), 1, 1.0))
-        pages = study.rows("PRAGMA page_count")[0][0]
-        study.rows(f"PRAGMA max_page_count = {pages}")
+        limit_pages(study, study.rows("PRAGMA page_count")[0][0])
         with pytest.raises(OSError, match=r"no room on the disk .*study\.db"):
             answer_all(study, rater)
         before = columns(study, "SELECT count(*) FROM answers")[0][0]
@@ -236,7 +244,7 @@ def test_a_full_disk_loses_nothing_and_is_told(tmp_path):
             answer_all(study, rater)
         assert columns(study, "SELECT count(*) FROM answers")[0][0] == before
         check_counts(study)
-        study.rows("PRAGMA max_page_count = 1000000")
+        limit_pages(study, 1_000_000)
         answer_all(study, rater)
         assert columns(study, "SELECT count(*) FROM answers") == [(400,)]
         assert columns(study, f"SELECT count(*) FROM answers WHERE id = {kept}") == [(1,)]

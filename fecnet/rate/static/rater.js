@@ -284,6 +284,10 @@ window.addEventListener("online", () => { attempt = 0; send(); });
 
 // ---- begin
 
+if (location.hash === "#agreed") { // on the page of the open link
+  remember(BEGUN, "1");
+  history.replaceState(null, "", location.pathname);
+}
 async function begin() {
   try {
     if (!(await load())) return;
