@@ -147,7 +147,7 @@ class Study:
             partial.mkdir(parents=True)
             file = partial / DATABASE
             with told(file), closing(_connect(self.path / DATABASE)) as source, closing(sqlite3.connect(file)) as copy:
-                source.backup(copy, pages=256, sleep=0.01)
+                source.backup(copy)  # in one step: SQLite begins anew with each step between which an answer came
             with told(file), closing(_connect(file)) as copy:
                 (found,) = copy.execute("PRAGMA quick_check").fetchone()
                 if found != "ok":

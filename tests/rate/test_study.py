@@ -1,6 +1,7 @@
 """The folder of a study: what is written, versions, one server, backups, and a disk that is full."""
 
 import sqlite3
+import threading
 
 import numpy as np
 import pytest
@@ -229,6 +230,22 @@ def test_a_backup_is_a_study_with_all_answers(tmp_path, capsys):
             assert answer_all(again, rater) == 2
         assert main(["rate", "backup", str(study.path), str(copy)]) == 2
         assert f"{copy}: exists; allowed: a folder to create" in capsys.readouterr().err
+
+
+def test_a_backup_ends_while_answers_come(tmp_path):
+    with make_study(tmp_path, num_photos=30, triplets=3000) as study:
+        (rater,) = invited(study)
+        number = tasks_from(study, rater.id)[0].number
+        backing = threading.Thread(target=study.back_up, args=(tmp_path / "copy",))
+        backing.start()
+        last, answers = None, 0
+        while backing.is_alive() and answers < 20_000:
+            last = take_answer(study, rater, GivenAnswer(number, key(), 0, 1.0, replaces=last))
+            answers += 1
+        backing.join()
+        assert 0 < answers < 20_000
+    with Study(tmp_path / "copy") as copy:
+        assert columns(copy, "SELECT count(*) FROM triplets") == [(3000,)]
 
 
 def test_a_full_disk_loses_nothing_and_is_told(tmp_path):
