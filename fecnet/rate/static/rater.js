@@ -120,6 +120,7 @@ async function sendOne(given) {
 // ---- the page
 
 function problem(text) { $("problem").textContent = text; $("problem").hidden = !text; }
+const reason = (error) => error instanceof TypeError ? "No connection." : `The server says: ${error.message}.`; // fetch raises TypeError
 function tellReaders(text) { $("told").textContent = text; }
 const open = (section) => { for (const id of ["intro", "task", "end"]) $(id).hidden = id !== section; };
 const isAnswered = (task) => task.answer !== null || task.waiting;
@@ -186,9 +187,9 @@ async function advance(push = true) {
         if (!(await load())) return;
         number = firstOpen();
       } else load(number).catch(() => {});
-    } catch {
+    } catch (error) {
       if (number === undefined) {
-        problem("No connection. Trying again…");
+        problem(`${reason(error)} Trying again…`);
         setTimeout(() => advance(push), RETRY[Math.min(attempt++, RETRY.length - 1)]);
         return;
       }
@@ -222,7 +223,7 @@ async function back() {
   const number = current ? current - 1 : last;
   if (number < 1) return;
   if (!tasks.has(number)) {
-    try { await load(Math.max(1, number - 8)); } catch { problem("No connection. Trying again later."); return; }
+    try { await load(Math.max(1, number - 8)); } catch (error) { problem(reason(error)); return; }
   }
   if (tasks.has(number)) show(number, true);
 }
@@ -291,8 +292,8 @@ if (location.hash === "#agreed") { // on the page of the open link
 async function begin() {
   try {
     if (!(await load())) return;
-  } catch {
-    problem("No connection. Trying again…");
+  } catch (error) {
+    problem(`${reason(error)} Trying again…`);
     setTimeout(begin, RETRY[Math.min(attempt++, RETRY.length - 1)]);
     return;
   }
