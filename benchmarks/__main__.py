@@ -39,6 +39,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "packing",
     "embedding",
     "search",
+    "serve",
     "export",
     "demo",
     "ferplus",

@@ -14,13 +14,16 @@ FLAGS = (
 
 
 @contextlib.contextmanager
-def open_browser():
-    """A browser without a window; skips the test where there is none (Playwright's own cannot be had everywhere)."""
+def open_browser(*flags):
+    """A browser without a window, with further flags; skips the test where there is none.
+
+    Playwright's own cannot be had everywhere.
+    """
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         pytest.skip("no chromium here; on Debian: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=found, args=[*FLAGS, *flags])
         yield browser
         browser.close()
 

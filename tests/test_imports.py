@@ -43,7 +43,7 @@ HEAVY = {
 
 
 # Imported at the top of their own packages alone, which commands import inside functions.
-WEB = {"fastapi", "starlette", "uvicorn", "jinja2", "python_multipart"}
+WEB = {"fastapi", "starlette", "uvicorn", "jinja2", "python_multipart", "pydantic"}
 WEB_PACKAGES = {"web", "serve", "rate"}
 
 

@@ -28,6 +28,7 @@ from fecnet.cli import (
     report,
     runs,
     search,
+    serve,
     train,
     watch,
 )
@@ -54,6 +55,7 @@ _COMMANDS = {
     "analyze": (analyze, "a table of every face of photos and films, its change over time"),
     "watch": (watch, "overlay predictions on webcam, video or images"),
     "search": (search, "retrieve the faces with the most similar expressions"),
+    "serve": (serve, "a page to try a net on your own photos, and the same as JSON"),
     "export": (export, "export a trained net as a bundle, ONNX, torch.export or int8 file, verified on real faces"),
     "rate": (rate, "let people judge triplets of your photos: choose, serve, agreement, export"),
     "models": (models, "list the nets that come with fecnet: size, accuracy, speed, data, licence"),

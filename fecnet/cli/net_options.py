@@ -11,7 +11,7 @@ from fecnet.faces.which import MEANING, Which
 from fecnet.utils.errors import UserError
 
 DEFAULT_NET = "fecnet-base"  # of commands that are given no net
-_NET = f"run or checkpoint folder, exported net, or name of a shipped one, see fecnet models; default {DEFAULT_NET}"
+NET_HELP = f"run or checkpoint folder, exported net, or name of a shipped one, see fecnet models; default {DEFAULT_NET}"
 
 if TYPE_CHECKING:
     from fecnet.encoder.encoder import Encoder
@@ -56,12 +56,12 @@ def add_try_turns(parser: argparse._ActionsContainer) -> None:
 
 def add_net_option(parser: argparse.ArgumentParser) -> None:
     """Describe ``--net``, of commands that have it as an option."""
-    parser.add_argument("--net", default=DEFAULT_NET, metavar="NET", help=_NET)
+    parser.add_argument("--net", default=DEFAULT_NET, metavar="NET", help=NET_HELP)
 
 
 def add_net_and_sources(parser: argparse.ArgumentParser, sources: str) -> None:
     """Describe the arguments ``[NET] SOURCE …``, which ``take_net`` tells apart; ``sources`` is the help of these."""
-    parser.add_argument("words", nargs="+", metavar="[NET] SOURCE", help=f"NET: {_NET}. SOURCE: {sources}")
+    parser.add_argument("words", nargs="+", metavar="[NET] SOURCE", help=f"NET: {NET_HELP}. SOURCE: {sources}")
 
 
 def take_net(options: argparse.Namespace) -> list[Path]:

@@ -18,7 +18,7 @@ from fecnet.run_page.run_record import RunRecord
 from fecnet.utils.errors import UserError
 
 # Distinguishable on faces, on white and on black.
-_COLOURS = (
+COLOURS = (
     *("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#a855f7", "#8b5a2b"),
     *("#ec4899", "#14b8a6", "#84cc16", "#6366f1", "#f97316", "#9ca3af"),
 )
@@ -68,7 +68,7 @@ def map_faces(run: RunRecord, dataset: PackedDataset) -> MapFaces | None:
     unknown_N = np.full(len(rows_N), -1)
     predicted = run.arrays("predictions", ("label", "prediction", "probability"))
     if predicted is None:
-        classes, label_N = _labels_of(run, dataset, rows_N)
+        classes, label_N = labels_of(dataset, rows_N, run.config.DATA.LABELS)
         return MapFaces(rows_N, value_ND, by, classes, label_N, unknown_N, np.zeros(len(rows_N)), num_measured)
     place_N, there_N = _places(predicted["rows"], rows_N)
     label_N = np.where(there_N, predicted["label"][place_N], -1)
@@ -84,21 +84,33 @@ def _values(run: RunRecord) -> tuple[np.ndarray, np.ndarray, str] | None:
         return embedded["rows"], embedded["embedding"], "embedding"
     predicted = run.arrays("predictions", ("label", "prediction", "probability"))
     if predicted is not None:
-        log_NK = np.log(np.maximum(predicted["probability"], _LEAST_PROBABILITY))
-        return predicted["rows"], log_NK, "logarithms of the class probabilities"
+        return predicted["rows"], log_probabilities(predicted["probability"]), "logarithms of the class probabilities"
     affect = run.arrays("affect", ("valence_arousal",))
     if affect is not None:
         return affect["rows"], affect["valence_arousal"], "predicted valence (to the right) and arousal (upwards)"
     return None
 
 
-def _labels_of(run: RunRecord, dataset: PackedDataset, rows_N: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    """Labels from the data set, for a net trained without: the label set of the settings, or else the first one."""
+def log_probabilities(probability_NK: np.ndarray) -> np.ndarray:
+    """What a net without an embedding is laid out by."""
+    return np.log(np.maximum(probability_NK, _LEAST_PROBABILITY))
+
+
+def labels_of(dataset: PackedDataset, rows_N: np.ndarray, wanted: str = "") -> tuple[tuple[str, ...], np.ndarray]:
+    """Labels of some faces from the data set.
+
+    Args:
+        dataset: with or without labels.
+        rows_N: the faces.
+        wanted: label set; the first one where there is none of this name.
+
+    Returns:
+        Names of the classes, and the label of each face, -1 = unknown.
+    """
     sets = list(dataset.description["label_sets"])
     label_N = np.full(len(rows_N), -1)
     if not sets:
         return (), label_N
-    wanted = run.config.DATA.LABELS
     label_set = wanted if wanted in sets else sets[0]
     for split, parts in dataset.description["splits"].items():
         if label_set in parts.get("labels", {}):
@@ -126,11 +138,11 @@ def map_figure(faces: MapFaces, dataset: PackedDataset, *, name: str) -> Markup:
     side = grid_size(len(faces.rows_N))
     layout = lay_out(faces.value_ND)
     cell_N = to_cells(layout.place_N2, side)
-    coloured = 0 < len(faces.classes) <= len(_COLOURS)
-    frame_N = [_COLOURS[label] if coloured and label >= 0 else None for label in faces.label_N.tolist()]
+    coloured = 0 < len(faces.classes) <= len(COLOURS)
+    frame_N = [COLOURS[label] if coloured and label >= 0 else None for label in faces.label_N.tolist()]
     wrong_N = (faces.predicted_N >= 0) & (faces.label_N >= 0) & (faces.predicted_N != faces.label_N)
     predictions = zip(faces.predicted_N.tolist(), wrong_N.tolist(), strict=True)
-    band_N = [_COLOURS[label] if coloured and wrong else None for label, wrong in predictions]
+    band_N = [COLOURS[label] if coloured and wrong else None for label, wrong in predictions]
     picture = paint(dataset.faces_NHWC, faces.rows_N, cell_N, side, frame_N=frame_N, band_N=band_N)
     some = "" if len(faces.rows_N) == faces.num_measured else f" of {faces.num_measured:,}, evenly sampled"
     text = f"{len(faces.rows_N):,} faces{some}, by {faces.by}; {layout.method}. Near faces have similar outputs"
@@ -149,7 +161,7 @@ def map_figure(faces: MapFaces, dataset: PackedDataset, *, name: str) -> Markup:
 def _legend(faces: MapFaces) -> Markup:
     items = [
         element("li", element("i", style=f"background:{colour}"), name)
-        for name, colour in zip(faces.classes, _COLOURS, strict=False)
+        for name, colour in zip(faces.classes, COLOURS, strict=False)
     ]
     band = "frame: label; a misclassified face has a band in the colour of the predicted class"
     text = band if (faces.predicted_N >= 0).any() else "frame: label"

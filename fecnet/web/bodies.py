@@ -7,7 +7,8 @@ import sys
 from typing import Any
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from python_multipart.exceptions import FormParserError
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -77,8 +78,15 @@ async def read_form(request: Request, *, max_file: int, max_files: int, max_fiel
     )
     try:
         form = await parser.parse()
-    except MultiPartException as raised:
-        raise HTTPException(400, f"form: {raised.message}") from raised
+    except (MultiPartException, FormParserError) as raised:  # the latter from Starlette before 1.0
+        raise HTTPException(400, f"form: {raised}") from raised
+    try:
+        return _contents(form, max_file)
+    finally:
+        await form.close()
+
+
+def _contents(form: FormData, max_file: int) -> Form:
     text: dict[str, str] = {}
     files: dict[str, list[bytes]] = {}
     for name, value in form.multi_items():

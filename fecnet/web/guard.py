@@ -77,6 +77,8 @@ class Guard:
         host = headers.get("host", "")
         if policy.hosts and _host_name(host) not in policy.hosts:
             return error(400, f"host: {host!r}; allowed: {', '.join(policy.hosts)}")
+        if "\0" in scope["path"]:  # no file has it in its name; Starlette before 1.0 fails
+            return error(404, "Not Found")
         origin = headers.get("origin")
         if scope["method"] not in _SAFE and origin is not None and origin.partition("://")[2] != host:
             return error(403, f"origin: {origin!r}; allowed: pages of this server")

@@ -1,0 +1,132 @@
+"""Photos that were sent: their faces, as everywhere in fecnet, and what the net says of them.
+
+Shape suffixes: H, W, C height, width and channels of a photo; K classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from PIL import Image
+
+from fecnet.encoder.encoder import Encoder
+from fecnet.encoder.face_maker import PhotoFace
+from fecnet.encoder.pictures import OK, STATUS
+from fecnet.encoder.results import FaceResult, face_results
+from fecnet.faces.decode import UnreadableImage, decode_image
+from fecnet.run_page.pictures import data_uri, visible
+from fecnet.serve.answers import Face, Photo
+from fecnet.serve.jpeg import jpeg, jpeg_uri
+
+MAX_PIXELS = 100_000_000  # of a photo: 300 MB while it is looked at; beyond, the decoder would halve it
+MAX_FACES = 20  # of a photo, the largest
+_PREVIEW = 720  # pixels of the longer side
+_NO_FACE = "no face found; one is found best where it looks at the camera, is lit, and 40 pixels high or more"
+
+
+class _Opened:
+    """A photo while its faces are looked for."""
+
+    def __init__(self) -> None:
+        self.size = (0, 0)  # height, width
+        self.faces: list[PhotoFace] = []
+        self.problem = self.preview = ""
+
+
+def look(encoder: Encoder, contents: Sequence[bytes], preview: bool = False, *, whole: bool = False) -> list[Photo]:
+    """The faces of some photos with all that the net predicts.
+
+    Args:
+        encoder: the net.
+        contents: files of photos.
+        preview: give each as it was read too. A page that showed the file itself would frame faces elsewhere: Chromium
+            156 does not turn a WebP as its EXIF says, and shows neither HEIC nor TIFF.
+        whole: each photo is a face; else its faces are found, and where none is, a second look is taken for one, as
+            for the largest face everywhere.
+
+    Raises:
+        UserError: the detector is missing.
+    """
+    photos = [_Opened() for _ in contents]
+    readable: list[int] = []
+
+    def decoded(places: Sequence[int]) -> Iterator[np.ndarray]:
+        for place in places:
+            try:
+                image_HWC = decode_image(contents[place], max_pixels=MAX_PIXELS)
+            except UnreadableImage as error:
+                photos[place].problem = str(error).split(": ", 2)[2]
+                continue
+            readable.append(place)
+            photos[place].size = image_HWC.shape[:2]
+            if preview and not photos[place].preview:
+                photos[place].preview = jpeg_uri(jpeg(image_HWC, _PREVIEW))
+            yield image_HWC  # one at a time: the finder holds no more than it works on
+
+    for face in encoder.find_faces(decoded(range(len(contents))), faces="whole" if whole else "all"):
+        photos[readable[face.picture]].faces.append(face)
+    missed = [place for place in readable if all(face.status == "no_face" for face in photos[place].faces)]
+    readable.clear()
+    for face in encoder.find_faces(decoded(missed), faces="largest") if missed and not whole else []:
+        photos[readable[face.picture]].faces = [face]
+    return _described(encoder, photos)
+
+
+def _described(encoder: Encoder, photos: Sequence[_Opened]) -> list[Photo]:
+    """One call of the net for the faces of all photos."""
+    shown = [[face for face in _largest_first(photo.faces) if face.status == OK] for photo in photos]
+    chosen = [face for faces in shown for face in faces[:MAX_FACES]]
+    parts = encoder.net.encoded(chosen, steady=True) if chosen else []
+    results = (result for part in parts for result in face_results(part, encoder.classes))
+    told = []
+    for photo, faces in zip(photos, shown, strict=True):
+        height, width = photo.size
+        told.append(
+            Photo(
+                width=width,
+                height=height,
+                faces=[_face(encoder, face, next(results)) for face in faces[:MAX_FACES]],
+                more=max(0, len(faces) - MAX_FACES),
+                problem="" if faces else photo.problem or _why_none(photo.faces),
+                preview=photo.preview,
+            )
+        )
+    return told
+
+
+def _largest_first(faces: Sequence[PhotoFace]) -> list[PhotoFace]:
+    """So that the first is the one that ``fecnet`` takes where one is meant."""
+    return sorted(faces, key=lambda face: -math.prod((face.box_4[2:] - face.box_4[:2]).tolist()))
+
+
+def _why_none(faces: Sequence[PhotoFace]) -> str:
+    status = faces[0].status
+    return _NO_FACE if status == "no_face" else STATUS[status]
+
+
+def _face(encoder: Encoder, face: PhotoFace, result: FaceResult) -> Face:
+    assert face.image_SSC is not None
+    probability_K = result.probability_K
+    return Face(
+        picture=data_uri(Image.fromarray(visible(face.image_SSC)), quality=95),
+        box=[round(edge, 1) for edge in face.box_4.tolist()] if face.has_place else None,
+        score=round(face.score, 4) if face.has_place else None,
+        note=_note(encoder, face),
+        probabilities={} if probability_K is None else dict(zip(encoder.classes, probability_K.tolist(), strict=True)),
+        valence=result.valence,
+        arousal=result.arousal,
+        embedding=[] if result.embedding_D is None else result.embedding_D.tolist(),
+    )
+
+
+def _note(encoder: Encoder, face: PhotoFace) -> str:
+    """Whether the face is smaller than what the net takes."""
+    if not face.has_place:
+        return ""
+    side = float((face.box_4[2:] - face.box_4[:2]).max())
+    wanted = encoder.face_shape[0]
+    if round(side) >= wanted:
+        return ""
+    return f"small: {side:.0f} pixels, enlarged to {wanted}; the answer is less sure"
