@@ -23,13 +23,14 @@ from typing import Any
 import numpy as np
 import torch
 
-import fecnet
 from benchmarks.demo import ROOT
 from benchmarks.rate_load import Load
 from benchmarks.rate_server import serving
 from fecnet.config.node import load_config
 from fecnet.data.face_rows import face_rows
 from fecnet.data.packed import PackedDataset
+from fecnet.encoder.build import load_encoder
+from fecnet.encoder.encoder import Encoder
 from fecnet.evaluation.drawing import new_figure, save_figure
 from fecnet.evaluation.triplet_accuracy import triplet_accuracy
 from fecnet.prepare.synthetic import prepare_synthetic
@@ -169,7 +170,7 @@ class World:
                     if missing > 0:  # all triplets have what they want
                         more_triplets(study, -(-missing // each), strategy=plan.strategy, encoder=net)
                 run_folder = self._train(study, f"{strategy}-{target}")
-                trained = fecnet.load(run_folder, device="cpu")
+                trained = load_encoder(str(run_folder), device="cpu")
                 percents.append(round(self._accuracy(trained), 2))
                 if strategy == "informative":
                     net = trained
@@ -202,7 +203,7 @@ class World:
             raise SystemExit(f"{name}: training failed")
         return self._folder / "result" / name
 
-    def _accuracy(self, encoder: fecnet.Encoder) -> float:
+    def _accuracy(self, encoder: Encoder) -> float:
         table = self._all.triplets("test")
         rows, faces = np.unique(table.faces_T3, return_inverse=True)
         emb_ND = encoder.embed(np.asarray(self._all.faces_NHWC[rows]))
