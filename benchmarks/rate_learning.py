@@ -5,7 +5,8 @@ answer over HTTP; a net is trained on what the study then holds, by ``fecnet pre
 ``own_triplets``, and judged on test triplets of other people. The strategies:
 
 - ``random``: random triplets, six answers each, as FEC has them.
-- ``few``: random triplets, two answers each and more where these differ; what ``informative`` does without its net.
+- ``few``: random triplets, two answers each and more where these differ, until two raters agree; what ``informative``
+  does without its net.
 - ``informative``: chosen by the net of the round before, and answered like ``few``; the first round is ``few``'s.
 
 All strategies train equally long on equally many answers, each from scratch.
@@ -14,6 +15,7 @@ All strategies train equally long on equally many answers, each from scratch.
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -44,7 +46,7 @@ from fecnet.synthetic.annotators import ANNOTATOR_NOISE, NUM_ANNOTATORS
 
 STRATEGIES = ("random", "few", "informative")
 PICTURE = ROOT / "docs" / "images" / "rate_learning.png"
-_PER_TRIPLET = 3  # answers of a triplet of "few" and "informative" on average, a guess from which rounds are sized
+_PER_TRIPLET = 2.5  # answers of a triplet of "few" and "informative" on average, a guess from which rounds are sized
 _COLOURS = {"random": "tab:gray", "few": "tab:orange", "informative": "tab:blue"}
 
 
@@ -61,7 +63,7 @@ class Setting:
 
     identities: int = 200
     answers: tuple[int, ...] = (600, 1200, 2400, 4800, 9600)
-    iterations: int = 600
+    iterations: int = 800
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
@@ -152,7 +154,7 @@ class World:
         first = self._setting.answers[0]
         each = NUM_ANNOTATORS if strategy == "random" else _PER_TRIPLET
         plan = Plan(
-            triplets=first // each,
+            triplets=int(first / each),
             raters=NUM_ANNOTATORS,
             strategy="random" if strategy == "random" else "informative",
             control_every=0,
@@ -168,7 +170,7 @@ class World:
                     load.run(missing)
                     missing = target - load.acknowledged
                     if missing > 0:  # all triplets have what they want
-                        more_triplets(study, -(-missing // each), strategy=plan.strategy, encoder=net)
+                        more_triplets(study, math.ceil(missing / each), strategy=plan.strategy, encoder=net)
                 run_folder = self._train(study, f"{strategy}-{target}")
                 trained = load_encoder(str(run_folder), device="cpu")
                 percents.append(round(self._accuracy(trained), 2))
@@ -194,7 +196,7 @@ class World:
         prepare_study(study, packed, workers=1, progress=False)
         settings: list[Any] = ["DATA.PATH", packed, "DATA.EVAL_SPLITS", "[train]", "DATA.REPORT_SPLITS", "[train]"]
         settings += ["SOLVER.BATCH_SIZE", min(60, len(PackedDataset(packed).triplets("train")))]
-        settings += ["DATA.INPUT_SIZE", 32, "MODEL.WIDTH_MULT", 0.25, "SOLVER.WARMUP", 1]
+        settings += ["DATA.INPUT_SIZE", 32, "MODEL.WIDTH_MULT", 0.25, "SOLVER.WARMUP", 1, "SOLVER.EMA_DECAY", 0.99]
         settings += ["SOLVER.LENGTH", self._setting.iterations, "EVAL.PERIOD", 0, "CHECKPOINT.PERIOD", 0]
         settings += ["LOG.TENSORBOARD", "false", "DEVICE", "cpu", "SEED", self._seed, "NAME", name]
         settings += ["OUTPUT_DIR", self._folder / "result"]

@@ -17,7 +17,7 @@ _NEW = """examples:
 strategies:
   random       any faces, each as often as the others
   typed        a third each of one, two and three classes; needs labels: class folders, a list, a packed set
-  informative  on which the net is undecided; two raters each, and more where they differ, up to --raters
+  informative  on which the net is undecided; of each two raters, and more where they differ, until two agree
 
 STUDY gets copies of the pictures without metadata, and instructions.md and consent.md for you to edit.
 """

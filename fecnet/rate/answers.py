@@ -15,7 +15,7 @@ from fecnet.rate.raters import Rater
 from fecnet.rate.study import Study, now
 from fecnet.utils.errors import UserError
 
-LEAD = 2  # votes by which one face is ahead when no further rater is asked about an informative triplet
+AGREED = 2  # raters who chose the same face of an informative triplet: no further one is asked
 _LONGEST_S = 86_400.0
 _KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
@@ -120,18 +120,16 @@ def _store(database: sqlite3.Connection, task: sqlite3.Row, given: GivenAnswer, 
 
 
 def _ask_further(database: sqlite3.Connection, triplet: int) -> None:
-    """Where the votes split, one rater more is asked; where one face leads by ``LEAD``, none."""
+    """Where no face has been chosen by ``AGREED`` raters, one rater more is asked than have answered."""
     *votes, answers = database.execute(
         "SELECT coalesce(sum(choice = 0), 0), coalesce(sum(choice = 1), 0), coalesce(sum(choice = 2), 0), count(*) "
         "FROM answers JOIN tasks ON tasks.id = task JOIN raters ON raters.id = rater "
         "WHERE triplet = ? AND again = 0 AND excluded = 0 AND replaced_at IS NULL",
         (triplet,),
     ).fetchone()
-    first, second, _ = sorted(votes, reverse=True)
-    wanted = answers if first - second >= LEAD else answers + 1
+    wanted = answers + (max(votes) < AGREED)
     database.execute(
-        "UPDATE triplets SET wanted = min(most, max(?, min(?, most))) WHERE id = ? AND known IS NULL",
-        (wanted, LEAD, triplet),
+        "UPDATE triplets SET wanted = min(most, max(?, ?)) WHERE id = ? AND known IS NULL", (wanted, AGREED, triplet)
     )
 
 

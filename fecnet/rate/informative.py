@@ -1,10 +1,14 @@
 """Triplets whose answers teach a net most: those on which it is undecided, spread over faces and types.
 
+Not the very closest calls alone, on many of which people differ: any of the more undecided half of the candidates may
+be chosen.
+
 A net that has been trained on the answers so far says how probable each answer of a rater is: the odd face is the one
 outside the pair that is close, p(k) ∝ exp(−β d_k), with d_k the squared distance of the two faces other than k. β is
 fitted to the answers that are there, so that the net is as sure as the raters are of one another.
 
-Where the votes split, further raters are asked, see ``fecnet.rate.answers``.
+Two raters are asked, and further ones where these differ, until two agree: see ``fecnet.rate.answers``. Many triplets
+with few answers teach more than few with many.
 
 Shape suffixes: N faces, D embedding dimensions, T triplets.
 """
@@ -33,7 +37,7 @@ def informative_triplets(
     emb_ND: np.ndarray,
     beta: float = _DEFAULT_BETA,
 ) -> Chosen:
-    """Of ten times as many candidates those on which the net is most undecided; no face much more often than others.
+    """Of ten times as many candidates some of the half on which the net is more undecided; no face much more often.
 
     Args:
         rows_M: the faces to choose from.
@@ -61,6 +65,8 @@ def informative_triplets(
         share = num // len(kinds) + (place < num % len(kinds))
         ordered = np.flatnonzero((pool.type_T == kind) | (len(kinds) == 1))
         ordered = ordered[np.argsort(undecided_T[ordered], kind="stable")]
+        half = max(share, len(ordered) // 2)
+        ordered = np.concatenate([rng.permutation(ordered[:half]), ordered[half:]])
         _take_evenly(pool.faces_T3, ordered, share, used_N, chosen, most=-(-3 * num * 3 // (2 * len(rows_M))))
     places = rng.permutation(np.flatnonzero(chosen))
     return Chosen(pool.faces_T3[places], pool.type_T[places])

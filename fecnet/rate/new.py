@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from fecnet.prepare.people import Shares, people_of, split_people
+from fecnet.rate.answers import AGREED
 from fecnet.rate.choosing import NAMES, UNKNOWN, Chosen, known_triplets, random_triplets, typed_triplets
 from fecnet.rate.informative import fit_beta, informative_triplets
 from fecnet.rate.pictures import copy_pictures
@@ -38,7 +39,6 @@ logger = logging.getLogger(__name__)
 
 STRATEGIES = ("random", "typed", "informative")
 QUESTION = "Which face shows a different expression than the two others?"
-FIRST_WANTED = 2  # answers of an informative triplet, at first: more where these differ
 _MOST_TRIPLETS, _MOST_RATERS = 1_000_000, 255
 _TEXTS = Path(__file__).parent / "texts"
 
@@ -220,7 +220,7 @@ def _add_round(study: Study, path: Path, plan: Plan, encoder: Encoder | None) ->
         parts.append(chosen)
         taken |= set(map(tuple, chosen.faces_T3.tolist()))
     known, known_odd = known_triplets(np.flatnonzero(split_N == TRAIN), label_N, plan.controls, rng, taken)
-    wanted = min(FIRST_WANTED, plan.raters) if plan.strategy == "informative" else plan.raters
+    wanted = min(AGREED, plan.raters) if plan.strategy == "informative" else plan.raters
     rows = [
         (*(face + 1 for face in trio), None if kind == UNKNOWN else kind, None, wanted, plan.raters)
         for part in parts

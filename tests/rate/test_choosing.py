@@ -101,11 +101,12 @@ def test_probabilities_by_hand():
 def test_informative_triplets_are_undecided_and_spread():
     emb_ND = circle(60)
     labels = np.full(60, -1)
-    plain = random_triplets(np.arange(60), labels, 60, rng())
+    plain = random_triplets(np.arange(60), labels, 600, rng())
     chosen = informative_triplets(np.arange(60), labels, 60, rng(), emb_ND=emb_ND)
     check_distinct(chosen.faces_T3)
     assert len(chosen.type_T) == 60
-    assert margins(emb_ND, chosen.faces_T3, 4).mean() < 0.5 * margins(emb_ND, plain.faces_T3, 4).mean()
+    usual_T = np.sort(margins(emb_ND, plain.faces_T3, 4))
+    assert np.mean(margins(emb_ND, chosen.faces_T3, 4) <= usual_T[len(usual_T) * 6 // 10]) > 0.9
     assert uses(chosen, 60).max() <= 5  # three on average
 
 
