@@ -23,7 +23,8 @@ from PIL import Image
 from benchmarks.rate_load import Load
 from benchmarks.rate_server import Server, serving
 from benchmarks.record import seconds
-from fecnet.rate.new import Plan, new_study
+from fecnet.rate.new import new_study
+from fecnet.rate.plan import Plan
 from fecnet.rate.raters import invite
 from fecnet.rate.study import DATABASE, Study
 

@@ -37,9 +37,11 @@ from fecnet.evaluation.drawing import new_figure, save_figure
 from fecnet.evaluation.triplet_accuracy import triplet_accuracy
 from fecnet.prepare.synthetic import prepare_synthetic
 from fecnet.prepare.writer import PackedWriter
-from fecnet.rate.new import Plan, more_triplets, new_study
+from fecnet.rate.new import new_study
 from fecnet.rate.packing import prepare_study
+from fecnet.rate.plan import Plan
 from fecnet.rate.raters import invite
+from fecnet.rate.rounds import more_triplets
 from fecnet.rate.study import Study
 from fecnet.runs.training import train_run
 from fecnet.synthetic.annotators import ANNOTATOR_NOISE, NUM_ANNOTATORS

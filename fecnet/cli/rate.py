@@ -146,7 +146,8 @@ def _add_net(parser: argparse.ArgumentParser) -> None:
 
 def _new(options: argparse.Namespace) -> int:
     from fecnet.prepare.people import parse_shares
-    from fecnet.rate.new import QUESTION, Plan, new_study
+    from fecnet.rate.new import new_study
+    from fecnet.rate.plan import QUESTION, Plan
 
     plan = Plan(
         triplets=options.triplets,
@@ -167,7 +168,7 @@ def _new(options: argparse.Namespace) -> int:
 
 
 def _more(options: argparse.Namespace) -> int:
-    from fecnet.rate.new import more_triplets
+    from fecnet.rate.rounds import more_triplets
     from fecnet.rate.study import Study
 
     strategy = options.strategy or ("informative" if options.net else "random")

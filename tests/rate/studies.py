@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 
 from fecnet.rate.answers import GivenAnswer, take_answer
-from fecnet.rate.new import Plan, new_study
+from fecnet.rate.new import new_study
+from fecnet.rate.plan import Plan
 from fecnet.rate.raters import invite
 from fecnet.rate.study import Study
 from fecnet.rate.tasks import tasks_from

@@ -7,8 +7,8 @@ import pytest
 
 from fecnet.rate import tasks
 from fecnet.rate.answers import AnswerConflict, AnswerRefused, GivenAnswer, take_answer
-from fecnet.rate.new import more_triplets
 from fecnet.rate.raters import exclude, find_rater, hash_token, invite, is_open_link, open_link
+from fecnet.rate.rounds import more_triplets
 from fecnet.rate.tasks import progress_of, tasks_from
 from fecnet.rate.votes import read_votes
 from fecnet.utils.errors import DataError, UserError

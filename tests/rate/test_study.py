@@ -13,7 +13,9 @@ from fecnet.prepare.labelled.class_folders import read_folder
 from fecnet.prepare.labelled.labelled import prepare_labelled
 from fecnet.prepare.writer import PackedWriter
 from fecnet.rate.answers import GivenAnswer, take_answer
-from fecnet.rate.new import Plan, more_triplets, new_study
+from fecnet.rate.new import new_study
+from fecnet.rate.plan import Plan
+from fecnet.rate.rounds import more_triplets
 from fecnet.rate.study import Study
 from fecnet.rate.tasks import tasks_from
 from fecnet.utils.errors import DataError, UserError
