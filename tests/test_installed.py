@@ -111,6 +111,8 @@ def test_sdist_and_wheel_hold_what_they_must(installed):
         (described,) = (name for name in inside if name.endswith("/METADATA"))
         told = email.message_from_bytes(archive.read(described))
     assert inside >= {"fecnet/py.typed", "fecnet/run_page/page.css", "fecnet/run_page/page.js"}
+    pages = [path for name in ("static", "templates") for path in (ROOT / "fecnet").glob(f"*/{name}/*")]
+    assert len(pages) > 10 and inside >= {str(path.relative_to(ROOT)) for path in pages}
     shipped = {name for name in inside if name.startswith("fecnet/recipes/")}
     assert shipped == {f"fecnet/recipes/{path.name}" for path in (ROOT / "config").glob("*.yaml")}
     assert any(name.endswith("licenses/LICENSE") for name in inside)

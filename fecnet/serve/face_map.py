@@ -9,7 +9,7 @@ import io
 import logging
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
 from fecnet.data.packed import PackedDataset
 from fecnet.encoder.encoder import Encoder
@@ -17,8 +17,8 @@ from fecnet.encoder.results import probabilities
 from fecnet.evaluation.nearest import nearest
 from fecnet.run_page.face_map import evenly, grid_size, lay_out, paint, to_cells
 from fecnet.run_page.map_figure import COLOURS, labels_of, log_probabilities
-from fecnet.run_page.pictures import visible
 from fecnet.serve.answers import MapAnswer, MapFace, MapNeighbour
+from fecnet.serve.encoded import png
 from fecnet.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -96,17 +96,10 @@ class FaceMap:
 
     def face(self, row: int) -> bytes:
         """One face of the map, PNG."""
-        image = Image.fromarray(visible(self._faces_NHWC[row]))
-        if image.width < _FACE:
-            image = image.resize((_FACE, _FACE), Image.Resampling.BICUBIC)
-        held = io.BytesIO()
-        image.save(held, "PNG")
-        return held.getvalue()
+        return png(self._faces_NHWC[row], _FACE)
 
 
 def _encoded(sheet: Image.Image) -> tuple[bytes, str]:
-    from PIL import features
-
     form, held = "WEBP" if features.check("webp") else "PNG", io.BytesIO()
     sheet.save(held, form, quality=85)
     return held.getvalue(), f"image/{form.lower()}"

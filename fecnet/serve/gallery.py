@@ -14,7 +14,7 @@ from fecnet.run_page.pictures import visible
 from fecnet.search.index import Index
 from fecnet.search.pictures import Pictures
 from fecnet.serve.answers import Neighbour
-from fecnet.serve.jpeg import jpeg
+from fecnet.serve.encoded import jpeg
 from fecnet.utils.errors import UserError
 
 MAX_NEIGHBOURS = 100

@@ -9,21 +9,19 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from PIL import Image
 
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.face_maker import PhotoFace
 from fecnet.encoder.pictures import OK, STATUS
 from fecnet.encoder.results import FaceResult, face_results
 from fecnet.faces.decode import UnreadableImage, decode_image
-from fecnet.run_page.pictures import data_uri, visible
 from fecnet.serve.answers import Face, Photo
-from fecnet.serve.jpeg import jpeg, jpeg_uri
+from fecnet.serve.encoded import data_uri, jpeg, png
 
 MAX_PIXELS = 100_000_000  # of a photo: 300 MB while it is looked at; beyond, the decoder would halve it
 MAX_FACES = 20  # of a photo, the largest
 _PREVIEW = 720  # pixels of the longer side
-_NO_FACE = "no face found; one is found best where it looks at the camera, is lit, and 40 pixels high or more"
+_NO_FACE = "no face found; faces that look at the camera and are 40 pixels or higher are found best"
 
 
 class _Opened:
@@ -62,7 +60,7 @@ def look(encoder: Encoder, contents: Sequence[bytes], preview: bool = False, *, 
             readable.append(place)
             photos[place].size = image_HWC.shape[:2]
             if preview and not photos[place].preview:
-                photos[place].preview = jpeg_uri(jpeg(image_HWC, _PREVIEW))
+                photos[place].preview = data_uri("jpeg", jpeg(image_HWC, _PREVIEW))
             yield image_HWC  # one at a time: the finder holds no more than it works on
 
     for face in encoder.find_faces(decoded(range(len(contents))), faces="whole" if whole else "all"):
@@ -110,7 +108,7 @@ def _face(encoder: Encoder, face: PhotoFace, result: FaceResult) -> Face:
     assert face.image_SSC is not None
     probability_K = result.probability_K
     return Face(
-        picture=data_uri(Image.fromarray(visible(face.image_SSC)), quality=95),
+        picture=data_uri("png", png(face.image_SSC)),
         box=[round(edge, 1) for edge in face.box_4.tolist()] if face.has_place else None,
         score=round(face.score, 4) if face.has_place else None,
         note=_note(encoder, face),

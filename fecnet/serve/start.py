@@ -13,7 +13,7 @@ from fecnet.serve.app import build_app
 from fecnet.serve.face_map import FaceMap
 from fecnet.serve.gallery import Gallery
 from fecnet.serve.requests import MAX_BODY
-from fecnet.web.guard import Policy
+from fecnet.web.guard import LOOPBACK, Policy
 from fecnet.web.server import address_of, is_loopback, serve
 from fecnet.web.tokens import new_token
 
@@ -46,9 +46,9 @@ def start(
         index.check_model(encoder)
     gallery = None if index is None else Gallery(index)
     face_map = None if dataset is None else FaceMap(encoder, PackedDataset(dataset))
-    local = is_loopback(listening.getsockname()[0])
-    token = "" if local else new_token()
-    policy = Policy(MAX_BODY) if local else Policy(MAX_BODY, hosts=(), token=token)
+    host = listening.getsockname()[0]
+    token = "" if (local := is_loopback(host)) else new_token()
+    policy = Policy(MAX_BODY, hosts=(*LOOPBACK, host) if local else (), token=token)
     app = build_app(encoder, whole=whole, gallery=gallery, face_map=face_map, policy=policy)
     if not local:
         logger.warning("other machines reach this server: who has the link may use it; it is not encrypted")

@@ -9,6 +9,7 @@ import fecnet
 from fecnet.config.node import load_config
 from fecnet.data.packed import PackedDataset
 from fecnet.embed.sources import Sources
+from fecnet.run_page.face_map import Layout, principal
 from fecnet.runs.training import train_run
 from fecnet.search.building import build_index
 from fecnet.search.index import Index
@@ -38,6 +39,8 @@ def squares_everywhere():
     """Until the session's end: what was trained here is asked with this detector alone, by tests of this folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fecnet.encoder.face_maker.build_detector", lambda *_, **__: Squares())
+        # importing t-SNE takes seconds
+        patch.setattr("fecnet.serve.face_map.lay_out", lambda value_ND: Layout(principal(value_ND), "PCA"))
         yield
 
 

@@ -112,6 +112,14 @@ def test_dropped_and_pasted_photos_find_their_places(page):
     give(page, "drop", ONE, ONE, ONE)  # three replace all
     page.get_by_text("No odd one: two pairs are equally close").wait_for()
     check(page)
+    give(page, "drop", ONE, ONE, ONE, ONE)
+    page.get_by_text("4 photos for 3 places.").wait_for()
+    page.get_by_role("button", name="Remove A").click()
+    give(page, "paste", b"no picture")
+    page.get_by_text("not an image in a known format").wait_for()
+    page.get_by_role("tab", name="Look-alikes").click()
+    give(page, "drop", ONE, TWO)
+    page.get_by_text("One photo at a time.").wait_for()
 
 
 def test_what_cannot_be_answered_is_said_beside_the_photo(page):

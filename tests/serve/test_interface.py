@@ -14,9 +14,14 @@ from starlette.exceptions import HTTPException
 
 import fecnet
 from fecnet.analysis.three import compare_three
+from fecnet.data.packed import PackedDataset
+from fecnet.embed.sources import Sources
+from fecnet.search.building import build_index
+from fecnet.search.index import Index
 from fecnet.serve import photos as photos_module
 from fecnet.serve import requests, service
 from fecnet.serve.app import build_app
+from fecnet.serve.gallery import Gallery
 from fecnet.serve.worker import Worker
 from fecnet.web.guard import Policy
 from tests.serve.conftest import STRANGE, picture, png
@@ -45,7 +50,7 @@ def said(answer, status):
 
 def opened(uri):
     kind, _, text = uri.partition(";base64,")
-    assert kind in ("data:image/webp", "data:image/png")
+    assert kind == "data:image/png"
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("L")).astype(int)
 
 
@@ -68,7 +73,7 @@ def test_the_largest_face_comes_first_and_what_the_net_saw_is_shown(client, enco
     faces = send(client, "/api/faces", two).json()["photos"][0]["faces"]
     default = encoder.find_faces([two])[0]
     assert faces[0]["box"] == default.box_4.tolist()
-    assert np.abs(opened(faces[0]["picture"]) - default.image_SSC[..., 0]).mean() < 5
+    assert np.array_equal(opened(faces[0]["picture"]), default.image_SSC[..., 0])
     assert encoder.embed([two])[0].tolist() == pytest.approx(faces[0]["embedding"], abs=1e-6)
 
 
@@ -127,8 +132,20 @@ def test_pictures_of_the_index_go_by_row_alone(client, index, encoder):
         assert client.get(address).status_code in (400, 404)
 
 
-def test_a_picture_that_is_gone_or_none_is_told(encoder, parts, index, monkeypatch, tmp_path):
-    gallery = type(parts["gallery"])(index)
+def test_an_index_of_a_packed_set_tells_its_rows(encoder, folder, tmp_path):
+    build_index(
+        encoder, Sources([folder / "moods"], once=True), tmp_path / "set", kind="flat", faces="auto", overwrite=False
+    )
+    client = client_of(build_app(encoder, gallery=Gallery(Index(tmp_path / "set"))))
+    found = client.post("/api/alike", json={"row": 5, "k": 2}).json()["neighbours"]
+    assert [face["name"] for face in found] == ["moods"] * 2 and {face["number"] for face in found} <= set(range(64))
+    face = Image.open(io.BytesIO(client.get("/api/index/5/face.jpg").content))
+    stored = PackedDataset(folder / "moods").faces_NHWC[5, ..., 0]
+    assert np.abs(np.asarray(face.convert("L")).astype(int) - stored).mean() < 12
+
+
+def test_a_picture_that_is_gone_or_none_is_told(encoder, index, monkeypatch, tmp_path):
+    gallery = Gallery(index)
     client = client_of(build_app(encoder, gallery=gallery))
     (tmp_path / "secret.txt").write_text("no picture, and nobody's business")
     for path in (tmp_path / "gone.png", tmp_path / "secret.txt", tmp_path):
@@ -357,7 +374,7 @@ def test_one_works_and_others_wait_in_their_places():
 
 
 def test_a_slow_upload_gives_its_place_back(encoder, monkeypatch):
-    monkeypatch.setattr(requests, "_UPLOAD_S", 0.2)
+    monkeypatch.setattr(requests, "_UPLOAD_S", 0.05)
 
     async def never(*_, **__):
         await asyncio.sleep(30)

@@ -17,7 +17,7 @@ def started(monkeypatch):
     def answering(app, listening):
         with served(app) as address:
             for path in asked["paths"]:
-                asked[path] = httpx.get(f"{address}{path}")
+                asked[path] = httpx.get(f"{address}{path}", headers={"host": listening.getsockname()[0]})
 
     monkeypatch.setattr("fecnet.serve.start.serve", answering)
 
@@ -60,6 +60,12 @@ def test_beyond_this_machine_it_needs_the_printed_token(started, folder, squares
     token = re.search(r"/\?token=([\w-]{32}) ", told)[1]
     code, asked = started(folder / "result" / "joint", "--host", "0.0.0.0", paths=(f"/?token={token}",))
     assert asked[f"/?token={token}"].status_code == 401  # another one each time
+
+
+def test_another_address_of_this_machine_needs_none(started, folder, squares_everywhere, capsys):
+    code, asked = started(folder / "result" / "joint", "--host", "127.0.0.2")
+    assert code == 0 and asked["/"].status_code == 200
+    assert "token" not in capsys.readouterr().out
 
 
 def test_a_port_in_use_is_one_line_before_anything_is_loaded(capsys):

@@ -68,5 +68,5 @@ export function start(panel) {
     return make("li", {}, button, look);
   }
 
-  return (files) => slot.take(files[0]);
+  return (files) => (files.length > 1 ? answer.replaceChildren(problem("One photo at a time.")) : slot.take(files[0]));
 }

@@ -59,7 +59,8 @@ export function start(panel) {
 
   return (files) => {
     const free = slots.filter((slot) => slot.empty);
-    const places = files.length >= 3 || !free.length ? slots : free;
-    files.slice(0, 3).forEach((file, n) => places[n]?.take(file));
+    const places = files.length === 3 || !free.length ? slots : free;
+    if (files.length > places.length) answer.replaceChildren(problem(`${files.length} photos for ${places.length} places.`));
+    else files.forEach((file, n) => places[n].take(file));
   };
 }

@@ -41,12 +41,9 @@ tabs.forEach((tab, n) => {
   });
 });
 
-const isPhoto = (file) => file.type.startsWith("image/") || /\.(heic|heif|avif)$/i.test(file.name);
-
 function give(files) {
   const panel = [...panels.values()].find((one) => !one.hidden);
-  const photos = [...files].filter(isPhoto);
-  if (photos.length) takers.get(panel)?.(photos);
+  if (files.length) takers.get(panel)?.([...files]);
 }
 
 addEventListener("dragover", (event) => event.preventDefault());

@@ -10,7 +10,8 @@ export function photoView(file, photo, name, picked) {
   const image = make("img", { alt: `${name}, as given`, src: photo?.preview || URL.createObjectURL(file) });
   const frame = make("div", { className: "frame" }, image);
   image.addEventListener("error", () => frame.replaceChildren(make("p", { className: "soft" }, "No preview in this browser.")));
-  const view = make("figure", { className: "photo" }, frame);
+  const unread = photo && !photo.preview;
+  const view = make("figure", { className: "photo" }, ...(unread ? [] : [frame]));
   if (!photo) return view;
   const many = photo.faces.length > 1;
   const boxes = [], cuts = [];
