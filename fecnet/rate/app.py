@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from fecnet.rate.answers import AnswerConflict, AnswerRefused, GivenAnswer, take_answer
 from fecnet.rate.owner import add_owner
@@ -124,8 +125,8 @@ def _add_interface(app: FastAPI, study: Study) -> None:
         except AnswerRefused as refused:
             return error(403 if rater.excluded else 423, str(refused))
 
-    # of Starlette: most requests are these, and FastAPI's way to a function takes as long as the rest
-    app.add_route("/r/{token}/answers", answers, methods=["POST"])
+    # of Starlette and first: most requests are these, and FastAPI's way to a function takes as long as the rest
+    app.router.routes.insert(0, Route("/r/{token}/answers", answers, methods=["POST"]))
 
     @app.get("/r/{token}/faces/{number}", summary="A picture of a task of this rater")
     async def face(token: str, number: int) -> Response:
