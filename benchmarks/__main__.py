@@ -49,6 +49,8 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "report",
     "relabelling",
     "pruning",
+    "rate",
+    "rate_learning",
     "gpu",
 )
 

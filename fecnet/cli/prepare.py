@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fecnet.cli.prepare_faces import add_faces, read_faces
-from fecnet.cli.prepare_fec import add_fec, add_list, add_triplets, natural
+from fecnet.cli.prepare_fec import add_fec, add_list, add_study, add_triplets, natural
 from fecnet.prepare.people import HELP
 from fecnet.utils.errors import UserError
 
@@ -77,6 +77,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
 
     add_triplets(sources.add_parser("triplets", help="raters' answers to triplets of your own photos"), _report)
+    add_study(sources.add_parser("study", help="a study of fecnet rate: its pictures and the answers"), _report)
 
     for name, (text, wanted) in _LABELLED.items():
         _add_labelled(sources.add_parser(name, help=text, description=text), wanted)
@@ -111,7 +112,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         if name == "auto":
             continue
         source.add_argument("path", type=Path, help="folder to write, such as datasets/demo")
-        if name not in ("fec", "list"):  # nothing is random there
+        if name not in ("fec", "list", "study"):  # nothing is random there
             source.add_argument("--seed", type=natural, default=0, help="random seed (default 0)")
         source.add_argument("--overwrite", action="store_true", help="replace an existing data set at PATH")
         source.add_argument("--sheet", type=Path, help="also write a contact sheet of faces as PNG")

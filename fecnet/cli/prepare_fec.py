@@ -89,6 +89,18 @@ def add_triplets(parser: argparse.ArgumentParser, report: Callable[[argparse.Nam
     parser.set_defaults(run=lambda options: _prepare_triplets(options) or report(options))
 
 
+def add_study(parser: argparse.ArgumentParser, report: Callable[[argparse.Namespace], int]) -> None:
+    """Describe ``fecnet prepare study``; ``report`` says what was made."""
+    parser.description = (
+        "Pack a study of fecnet rate: its pictures and every answer that counts. Who could not tell is counted as no "
+        "answer; controls, answers given a second time and those of excluded raters are left out."
+    )
+    parser.add_argument("study", type=Path, metavar="STUDY", help="folder made by fecnet rate new")
+    _add_faces(parser, detector="none")
+    parser.set_defaults(size=None)  # that of the pictures, where all are squares of one size
+    parser.set_defaults(run=lambda options: _prepare_study(options) or report(options))
+
+
 def natural(text: str) -> int:
     """A whole number of an option, 0 or more."""
     if not text.isdecimal():
@@ -220,6 +232,22 @@ def _prepare_triplets(options: argparse.Namespace) -> int:
         workers=options.workers,
         overwrite=options.overwrite,
     )
+    return 0
+
+
+def _prepare_study(options: argparse.Namespace) -> int:
+    from fecnet.rate.packing import plain_extraction, prepare_study
+    from fecnet.rate.study import Study
+
+    size, options.size = options.size, options.size or 224
+    with Study(options.study) as study:
+        prepare_study(
+            study,
+            options.path,
+            extraction=plain_extraction(study, _extraction(options), size=size),
+            workers=options.workers,
+            overwrite=options.overwrite,
+        )
     return 0
 
 

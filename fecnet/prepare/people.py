@@ -24,8 +24,12 @@ _ALLOWED = "a share for test, or one for val and one for test, each above 0, tog
 Shares = Mapping[str, float]  # share of the people by split
 
 
-def parse_shares(text: str) -> Shares:
+def parse_shares(text: str, *, option: str = OPTION) -> Shares:
     """The shares of ``--hold-out-subjects``: ``0.15`` is that of ``test``, ``0.1,0.15`` those of ``val`` and ``test``.
+
+    Args:
+        text: as it was given.
+        option: its name, for messages.
 
     Raises:
         DataError: other than one or two numbers, a share of 0 or less, or shares that leave nobody to train on.
@@ -35,7 +39,7 @@ def parse_shares(text: str) -> Shares:
     except ValueError:
         numbers = []
     if not 1 <= len(numbers) <= len(_PARTS) or not all(number > 0 for number in numbers) or not sum(numbers) < 1:
-        raise DataError(f"{OPTION} {text}; allowed: {_ALLOWED}")
+        raise DataError(f"{option} {text}; allowed: {_ALLOWED}")
     return dict(zip(_PARTS[-len(numbers) :], numbers, strict=True))
 
 
@@ -50,7 +54,9 @@ def people_of(subjects: Sequence[str], sources: Sequence[str]) -> list[str]:
     return [subject or f"\0{source}" for subject, source in zip(subjects, sources, strict=True)]
 
 
-def split_people(people: Iterable[str], shares: Shares, *, seed: int, origin: object) -> dict[str, str]:
+def split_people(
+    people: Iterable[str], shares: Shares, *, seed: int, origin: object, option: str = OPTION
+) -> dict[str, str]:
     """The split of each person: ``train``, or one of ``shares``.
 
     People are ordered by a hash of the seed and their name. The first go to ``test``, the next to ``val``, as many as
@@ -62,6 +68,7 @@ def split_people(people: Iterable[str], shares: Shares, *, seed: int, origin: ob
         shares: output of ``parse_shares``.
         seed: another one chooses other people.
         origin: the file or folder that was read, for error messages.
+        option: the name of the option, likewise.
 
     Raises:
         DataError: a split is left without a person.
@@ -71,21 +78,21 @@ def split_people(people: Iterable[str], shares: Shares, *, seed: int, origin: ob
     written = ",".join(f"{share:g}" for share in shares.values())
     if total < len(parts):
         raise DataError(
-            f"{origin}: {OPTION} {written}: {_counted(total)}; allowed: one or more for each of {', '.join(parts)}"
+            f"{origin}: {option} {written}: {_counted(total)}; allowed: one or more for each of {', '.join(parts)}"
         )
     splits, begin = dict.fromkeys(ordered, TRAIN), 0
     for split, share in reversed([*shares.items()]):
         number = math.floor(share * total + 0.5)
         if not number:
             raise DataError(
-                f"{origin}: {OPTION} {written}: leaves split '{split}' without a person, {share:g} of {total} people; "
+                f"{origin}: {option} {written}: leaves split '{split}' without a person, {share:g} of {total} people; "
                 f"allowed here: {math.ceil(500 / total) / 1000:g} or more"
             )
         splits |= dict.fromkeys(ordered[begin : begin + number], split)
         begin += number
     if begin >= total:
         raise DataError(
-            f"{origin}: {OPTION} {written}: leaves split '{TRAIN}' without a person, {total} people in all; "
+            f"{origin}: {option} {written}: leaves split '{TRAIN}' without a person, {total} people in all; "
             "allowed here: smaller shares"
         )
     return splits

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from fecnet.utils.errors import UserError
 
-_PACKAGES = ("fastapi", "uvicorn", "jinja2", "python_multipart")
+_PACKAGES = ("fastapi", "uvicorn", "jinja2", "python_multipart", "markdown", "krippendorff")
 
 
 def check_web() -> None:
