@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,12 +171,12 @@ def means(run: Path, faces: int, rounds: int) -> dict[str, dict[str, Any]]:
     saved = open_saved_net(run)
     shown = saved.info.preprocessing
     noise = np.random.default_rng(0).integers(0, 256, (faces, shown.height, shown.width, len(shown.channels)), np.uint8)
-    last = copy.deepcopy(saved.net).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    last = copy.deepcopy(saved.net).to(memory_format=torch.channels_last)
     fast = for_inference(saved.net)
     ways: dict[str, Callable[[], object]] = {"model": lambda: forward(saved, saved.net, noise, faces)}
     ways["channels-last weights"] = lambda: forward(saved, last, noise, faces)
     for size in (256, 64, 16, 1):
-        ways[f"for inference, {size} a batch"] = lambda size=size: forward(saved, fast, noise, size)  # type: ignore[misc]
+        ways[f"for inference, {size} a batch"] = partial(forward, saved, fast, noise, size)
     taken: dict[str, list[float]] = {name: [] for name in ways}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -99,11 +99,7 @@ class SteadyLinear(nn.Module):
 def channels_last(map_NCHW: Tensor) -> Tensor:
     """The map in channels-last memory, also where it has one channel.
 
-    A map of one channel is contiguous in both formats, so that ``contiguous`` keeps its strides. By these kernels
-    choose the format of their output: everything behind the first convolution of a grey image would be in the other.
+    A map of one channel is contiguous in both formats, so that ``contiguous`` would keep its strides. But by these
+    kernels choose the format of their output: everything behind the first convolution of a grey image would be NCHW.
     """
-    map_NCHW = map_NCHW.contiguous(memory_format=torch.channels_last)
-    if map_NCHW.shape[1] > 1:
-        return map_NCHW
-    height, width = map_NCHW.shape[2:]
-    return map_NCHW.as_strided(map_NCHW.shape, (height * width, 1, width, 1))
+    return map_NCHW.to(memory_format=torch.channels_last)
