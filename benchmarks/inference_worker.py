@@ -4,6 +4,7 @@ Arguments: run folder, threads. For each line, the number of faces of a call, it
 answers in JSON: wall and CPU seconds, peak resident memory in MB; ``npy`` in its place writes the embeddings of a few.
 """
 
+import importlib
 import json
 import resource
 import sys
@@ -12,12 +13,11 @@ import time
 import numpy as np
 import torch
 
-import fecnet
 from fecnet.utils.memory import keep_freed_memory
 
 run, threads = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(threads)
-encoder = fecnet.load(run, device="cpu")
+encoder = importlib.import_module("fecnet").load(run, device="cpu")  # the API that other commits have too
 keep_freed_memory()  # as fecnet embed does
 noise = np.random.default_rng(0).integers(0, 256, (1024, *encoder.face_shape), np.uint8)
 for line in sys.stdin:
