@@ -57,12 +57,15 @@ def _rewritten(module: nn.Module) -> nn.Module:
     """The module with a rewritten graph, or with such children where it cannot be traced as a whole."""
     if (layer := _replacement(module)) is not module or not module._modules:
         return layer
+    tracer = _Tracer()
     try:
-        graph = _Tracer().trace(module)
+        graph = tracer.trace(module)
     except Exception:  # code of any kind meets stand-ins for tensors
         parted = copy.copy(module)
         parted._modules = {name: child and _rewritten(child) for name, child in module._modules.items()}
         return parted
+    finally:
+        vars(tracer).clear()  # it refers to itself, and would keep the weights of the module until the next collection
     return _Rewriter(fx.GraphModule(module, graph)).run()
 
 

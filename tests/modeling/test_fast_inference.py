@@ -1,6 +1,8 @@
 """Nets for inference: the same outputs, every batch norm behind a convolution folded, the model itself untouched."""
 
 import copy
+import gc
+import weakref
 from importlib.util import find_spec
 
 import pytest
@@ -131,6 +133,19 @@ def test_the_model_stays_as_it_is_and_can_be_trained_further():
         assert torch.equal(value, state[name]) and value.stride() == state[name].stride(), name
     net.train()(images(net, 2))["embedding"].sum().backward()
     assert all(weight.grad is not None for name, weight in net.named_parameters() if "classifier" not in name)
+
+
+def test_the_weights_of_the_model_are_freed_with_it():
+    """At once, or both sets of weights would be in memory when the first batch is computed."""
+    net = make("resnet18", WIDTH_MULT=0.25)
+    conv = weakref.ref(net.backbone.conv1)
+    gc.disable()
+    try:
+        fast = for_inference(net)
+        del net
+        assert conv() is None and fast is not None
+    finally:
+        gc.enable()
 
 
 class Shared(nn.Module):
