@@ -48,8 +48,10 @@ NETS = {  # recipe, channels, side of the stored faces, faces of a call
 THREADS = (1, 2)
 ROUNDS, STARTS = 15, 7
 REQUIRED = {"faces_per_s": 1.7, "start": 0.6, "peak_mb": 1.1, "difference": 1e-5}
-_SHORT = ("SOLVER.LENGTH", "2", "SOLVER.BATCH_SIZE", "4", "EVAL.PERIOD", "0", "DEVICE", "cpu")
-_SHORT += ("DATA.EVAL_SPLITS", "[val]", "DATA.REPORT_SPLITS", "[val]")
+_SHORT = (
+    *("SOLVER.LENGTH", "2", "SOLVER.BATCH_SIZE", "4", "EVAL.PERIOD", "0", "DEVICE", "cpu"),
+    *("DATA.EVAL_SPLITS", "[val]", "DATA.REPORT_SPLITS", "[val]"),
+)
 _COMMAND = "import sys\ntry: from fecnet.cli.main import main\nexcept ImportError: from fecnet.cli import main\n"
 
 
