@@ -38,6 +38,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "extraction",
     "packing",
     "embedding",
+    "inference_cpu",
     "search",
     "serve",
     "export",
@@ -79,6 +80,9 @@ def main() -> None:
     folder = "shipped: where the packages of others are installed (default datasets/opponents)"
     shipped.add_argument("--opponents", default="datasets/opponents", metavar="FOLDER", help=folder)
     shipped.add_argument("--ckplus", action="store_true", help="shipped: measure datasets/ckplus too")
+    cpu = parser.add_argument_group("inference_cpu")
+    checkout = "checkout of fecnet to compare with, such as a git worktree of another commit (default: this one)"
+    cpu.add_argument("--before", default="", metavar="FOLDER", help=checkout)
     options = parser.parse_args()
     if options.names == ["readme"]:
         print(write_readme(BENCHMARKS, record.RESULTS))
@@ -88,6 +92,7 @@ def main() -> None:
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}, and readme alone")
     settings = {
         "relabelling": {"epochs": options.epochs, "jobs": options.jobs},
+        "inference_cpu": {"before": options.before},
         "photo_in": {"net": options.net[0] if options.net else ""},
         "shipped": {
             "nets": options.net,

@@ -25,6 +25,7 @@ from fecnet.encoder.face_maker import FaceMaker
 from fecnet.encoder.face_net import FaceNet
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.modeling.build import build_model
+from fecnet.modeling.fast_inference import for_inference
 from fecnet.utils.env import choose_device, exact_float32
 from fecnet.utils.memory import keep_freed_memory
 from fecnet.watch.video_file import VideoFile
@@ -66,7 +67,7 @@ def untrained_encoder() -> Encoder:
     device = choose_device("auto")
     maker = FaceMaker(size=48, channels=["R", "G", "B"], recipe=FaceRecipe(), origin="demo")
     view = partial(center_view, input_size=cfg.DATA.INPUT_SIZE, crop=cfg.DATA.CROP)
-    model = build_model(cfg, 3).to(device).eval()
+    model = for_inference(build_model(cfg, 3).to(device).eval())
     net = FaceNet(model, views=[view], device=device, batch_size=cfg.EVAL.BATCH_SIZE, face_shape=maker.shape)
     return Encoder(net, maker, classes=(), name="demo", identity="untrained")
 

@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -187,11 +188,18 @@ def _training_seconds(options: list[str], processes: int) -> float:
     return load_trainer(find_checkpoint(Path(cfg.OUTPUT_DIR) / cfg.NAME, "last"))["progress"]["seconds"]
 
 
-def write_random_faces(path: Path, *, size: int, num_faces: int = 600, num_triplets: int = 3000) -> None:
-    """A packed data set of colour noise, ``size`` pixels a side, with as many triplets of each type."""
+def write_random_faces(
+    path: Path,
+    *,
+    size: int,
+    num_faces: int = 600,
+    num_triplets: int = 3000,
+    channels: Sequence[str] = ("R", "G", "B"),
+) -> None:
+    """A packed data set of noise, ``size`` pixels a side, with as many triplets of each type."""
     rng = np.random.default_rng(0)
-    with PackedWriter(path, num_faces=num_faces, height=size, width=size, channels=("R", "G", "B")) as writer:
-        faces = rng.integers(0, 256, (num_faces, size, size, 3), np.uint8)
+    with PackedWriter(path, num_faces=num_faces, height=size, width=size, channels=channels) as writer:
+        faces = rng.integers(0, 256, (num_faces, size, size, len(channels)), np.uint8)
         writer.add_faces(faces, [{"key": str(k), "source": f"random:{k}"} for k in range(num_faces)])
         for split, count in (("train", num_triplets), ("val", 3)):
             writer.add_triplets(

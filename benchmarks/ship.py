@@ -24,12 +24,14 @@ from benchmarks.sample import Sample, choose_sample, count_right, write_sample
 from fecnet.data.packed import PackedDataset
 from fecnet.encoder.build import load_encoder
 from fecnet.encoder.encoder import Encoder
+from fecnet.encoder.saved_net import open_saved_net
 from fecnet.engine.checkpoint import load_info
 from fecnet.engine.description import INFO_FILE, CheckpointInfo, parse_info
 from fecnet.evaluation.triplet_accuracy import ROWS
 from fecnet.export.agreement import Arrays, largest_differences
 from fecnet.export.export import export_run
 from fecnet.faces.recipe import FaceRecipe
+from fecnet.modeling.cost import count_parameters
 from fecnet.nets import shipped
 from fecnet.prepare.labelled.fer2013 import IMAGES_SHA256
 from fecnet.prepare.measured_square import with_square
@@ -120,7 +122,7 @@ def _record(name: str, info: CheckpointInfo, full: Encoder, half: Encoder, data:
     return {
         "name": name,
         "megabytes": 0.0,
-        "parameters": sum(value.numel() for value in half.net.model.parameters()),  # type: ignore[attr-defined]
+        "parameters": count_parameters(open_saved_net(half.name).net),
         "accuracy": {
             "split": last.name,
             "triplets": everything["triplets"]["percent"],

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import boxes, ckplus, gpu, packing, record
+from benchmarks import boxes, ckplus, gpu, inference_cpu, packing, record
 from benchmarks.readme import readme
 from fecnet.faces.detections import detections
 from tests.conftest import ROOT
 from tests.forked import forked  # noqa: F401  (a fixture)
+from tests.net_fixtures import run  # noqa: F401  (a fixture)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
@@ -36,6 +37,18 @@ def test_speed_is_measured_in_quick_runs():
     printed = subprocess.run(command_line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert [line[3:] for line in printed.splitlines() if line.startswith("== ")] == list(names)
     assert {path: path.stat().st_mtime_ns for path in record.RESULTS.iterdir()} == before
+
+
+def test_a_checkout_is_compared_with_itself(run):  # noqa: F811
+    """Its own processes open the net; as large a memory, the embeddings of the module as it was trained."""
+    sides = {"before": ROOT, "now": ROOT}
+    found = inference_cpu.compare(sides, dict.fromkeys(sides, run), threads=1, faces=20, rounds=2)
+    assert list(found) == ["faces_per_s", "one_face"]
+    for row in found.values():
+        assert row["times_before"]["runs"] == row["times_before_cpu"]["runs"] == 2
+        assert 0.8 < row["peak_mb_over_before"] < 1.25 and 0 <= row["difference"] <= 1e-5
+    ways = inference_cpu.means(run, faces=8, rounds=2)
+    assert ways.pop("model")["times_model"]["median"] == 1 and len(ways) == 5
 
 
 def test_the_bare_step_of_the_gpu_benchmark_runs_here(tmp_path):

@@ -21,6 +21,7 @@ from fecnet.encoder.saved_net import check_square, open_saved_net
 from fecnet.engine.description import CheckpointInfo, parse_info
 from fecnet.engine.predict import Net
 from fecnet.faces.recipe import FaceRecipe
+from fecnet.modeling.fast_inference import for_inference
 from fecnet.nets.shipped import shown_name
 from fecnet.utils.env import choose_device
 from fecnet.utils.errors import CheckpointError, ConfigError, UserError
@@ -126,7 +127,7 @@ def build_encoder(
 def _open_checkpoint(path: str | Path, checkpoint: str, device: str) -> OpenedNet:
     where = choose_device(device)
     folder, info, _, net = open_saved_net(path, checkpoint)
-    return OpenedNet(shown_name(folder), folder / "model.safetensors", info, net.to(where), where)
+    return OpenedNet(shown_name(folder), folder / "model.safetensors", info, for_inference(net.to(where)), where)
 
 
 def _open_onnx(path: Path, device: str) -> OpenedNet:

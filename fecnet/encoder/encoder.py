@@ -43,9 +43,9 @@ class Encoder:
     ``boxes`` says where in each picture to look for its face. With ``whole`` a box is the face: the square on it, as in
     data sets with boxes. Pictures without a face get a status and a row of NaN, not an exception.
 
-    The outputs for a picture do not depend on those beside it, not even in the last bits: small batches are filled up,
-    on a CPU to sixteen faces, on a GPU to ``batch_size``. Where single faces are wanted soon, ``encode`` and ``stream``
-    do without, by ``steady=False``.
+    The outputs for a picture do not depend on those beside it, not even in the last bits. Where the kernels round
+    otherwise in small batches, these are filled up: on a GPU to ``batch_size``; on a CPU, where it is measured once for
+    a net, to sixteen faces or not at all. ``encode`` and ``stream`` do without by ``steady=False``.
 
     All methods may be called from several threads at once. Batches are computed in float32.
 
@@ -258,8 +258,8 @@ class Encoder:
             items: see ``embed``.
             faces: see ``embed``.
             boxes: see ``embed``.
-            steady: fill up the last batch, so that the outputs for a face do not depend on the faces beside it; as slow
-                for one face as for sixteen. False: up to about 1e-6 from those, and three times as soon for one face.
+            steady: fill up the last batch where the outputs for a face would depend on the faces beside it. False:
+                up to about 1e-6 from those, and sooner for few faces on a GPU.
 
         Raises:
             UserError: as ``embed``.

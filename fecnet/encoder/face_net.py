@@ -17,8 +17,9 @@ from fecnet.encoder.results import Encoded
 from fecnet.engine.predict import Net, View, predict_batch
 from fecnet.utils.errors import UserError
 
-# Faces from which on a CPU's kernels, seen with torch 2.15, give a face the same bits in batches of any size.
-_STEADY = 16
+# Faces from which on a CPU's kernels, seen with torch 2.15, give a face the same bits in batches of any size; and the
+# sizes of smaller batches that are compared with it.
+_STEADY, _PROBES = 16, (1, 2, 3, 7)
 
 
 class FaceNet:
@@ -48,6 +49,23 @@ class FaceNet:
         """The shape of each output for one face."""
         found = self.forward(np.zeros((1, *self.face_shape), np.uint8))
         return {name: value.shape[1:] for name, value in found.items()}
+
+    @cached_property
+    def _fewest(self) -> int:
+        """Faces that a batch is filled up to, so that the outputs for each have the same bits beside any others.
+
+        On a CPU none are added if the net gives the faces of small batches the bits of a larger one, which is measured
+        once: nets made for inference and ONNX sessions do on the processors seen, plain modules do not.
+        """
+        if self.device.type == "cuda":
+            return self.batch_size
+        noise = np.random.default_rng(0).integers(0, 256, (_STEADY, *self.face_shape), np.uint8)
+        wanted = self.forward(noise)
+        for num in _PROBES:
+            found = self.forward(noise[:num])
+            if any(not np.array_equal(found[name], value[:num]) for name, value in wanted.items()):
+                return min(self.batch_size, _STEADY)
+        return 1
 
     def encoded(self, faces: Iterable[PhotoFace], *, steady: bool) -> Iterator[Encoded]:
         """A row for each face, a batch at a time; rows of NaN where there is no image. ``steady`` as in ``Encoder``."""
@@ -79,9 +97,9 @@ class FaceNet:
     def forward(self, faces_NHWC: np.ndarray, *, steady: bool = False) -> dict[str, np.ndarray]:
         """The outputs of at most ``batch_size`` stored faces, uint8, by name."""
         num = len(faces_NHWC)
-        if steady:
-            full = self.batch_size if self.device.type == "cuda" else min(self.batch_size, _STEADY)
-            faces_NHWC = np.concatenate([faces_NHWC, np.repeat(faces_NHWC[:1], max(0, full - num), axis=0)])
+        if steady and num < min(self.batch_size, _STEADY if self.device.type == "cpu" else self.batch_size):
+            missing = max(0, self._fewest - num)
+            faces_NHWC = np.concatenate([faces_NHWC, np.repeat(faces_NHWC[:1], missing, axis=0)])
         outputs = predict_batch(self.model, faces_NHWC, views=self.views, device=self.device)
         return {name: value[:num].numpy() for name, value in outputs.items()}
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from fecnet.modeling.fast_inference import for_inference
 from fecnet.structures import Outputs
 from fecnet.utils import comm
 from fecnet.utils.env import exact_float32
@@ -52,7 +53,8 @@ def predict(
     output does not depend on the rank that computes it.
 
     Args:
-        model: maps images to outputs; put into evaluation mode for the call.
+        model: maps images to outputs; put into evaluation mode for the call. On a CPU a copy of it is called that is
+            made for inference; see ``for_inference``.
         faces_NHWC: all faces, uint8.
         rows: rows of the faces to predict, int64, shape (n,).
         views: each turns stored images, uint8 (b, C, H, W), into the net's input; see ``average_views``.
@@ -70,8 +72,9 @@ def predict(
     model.eval()
     found: list[Outputs] = []
     try:
+        net = for_inference(model)
         for part in tqdm(mine, desc=progress, unit="batch", disable=not progress or not comm.is_main()):
-            found.append(predict_batch(model, np.asarray(faces_NHWC[rows[part]]), views=views, device=device))
+            found.append(predict_batch(net, np.asarray(faces_NHWC[rows[part]]), views=views, device=device))
     finally:
         model.train(training)
     return _in_order(found, parts, device)

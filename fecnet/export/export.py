@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, cast
-
-from torch import nn
+from typing import NamedTuple
 
 from fecnet.encoder.build import load_encoder
 from fecnet.encoder.encoder import Encoder
+from fecnet.encoder.saved_net import open_saved_net
 from fecnet.engine.checkpoint import containing_folder, find_checkpoint, load_info
 from fecnet.engine.description import Export
 from fecnet.export.agreement import Agreement
@@ -106,7 +105,7 @@ def export_run(
     encoder = load_encoder(folder, device="cpu")
     faces = choose_faces(cfg, encoder, info, check)
     source = Source(
-        cast(nn.Module, encoder.net.model),
+        open_saved_net(folder).net,  # as it was trained: the encoder's is made for this machine's CPU
         encoder.net.views,
         encoder.face_shape,
         raw,

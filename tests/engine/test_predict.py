@@ -1,5 +1,7 @@
 """Prediction: in the order asked for, independent of the model's mode, in batches that do not change the result."""
 
+import copy
+
 import numpy as np
 import torch
 
@@ -27,6 +29,39 @@ def test_order_mode_and_batches():
     torch.testing.assert_close(found["mean"], torch.from_numpy(faces[rows].astype(np.float32)).mean((1, 2, 3)))
     assert model.training
     assert model.calls == [3, 3, 1]
+
+
+class Convolved(torch.nn.Module):
+    """A convolution and a batch norm that counts its calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)
+        self.norm.running_mean.normal_(generator=torch.Generator().manual_seed(0))
+        self.calls = []
+        self.norm.register_forward_hook(lambda *_: self.calls.append(1))
+
+    def forward(self, image_NCHW):
+        return {"feature": self.norm(self.conv(image_NCHW)).mean((2, 3))}
+
+
+def test_a_copy_with_folded_batch_norms_is_called_and_the_model_stays_in_training():
+    faces = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
+    model = Convolved().train()
+    state = copy.deepcopy(model.state_dict())
+    device = torch.device("cpu")
+    found = predict(model, faces, np.arange(5), views=[lambda x: x / 255], batch_size=2, device=device)
+    assert not model.calls and model.training and model.norm.training
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert isinstance(model.conv, torch.nn.Conv2d)
+    with torch.no_grad():
+        wanted = model.eval()(torch.from_numpy(faces).permute(0, 3, 1, 2) / 255)
+    torch.testing.assert_close(found["feature"], wanted["feature"], rtol=0, atol=1e-5)
+    with torch.no_grad():
+        model.conv.weight.mul_(2)  # training goes on: the next evaluation folds anew
+        wanted = model(torch.from_numpy(faces).permute(0, 3, 1, 2) / 255)
+    found = predict(model, faces, np.arange(5), views=[lambda x: x / 255], batch_size=2, device=device)
+    torch.testing.assert_close(found["feature"], wanted["feature"], rtol=0, atol=1e-5)
 
 
 class Everything(torch.nn.Module):

@@ -7,7 +7,7 @@ persons apart and not expressions.
 from __future__ import annotations
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from fecnet.layers.initialise import init_convolutions
 from fecnet.layers.small_maps import Conv3x3
@@ -67,6 +67,7 @@ class DlibBlock(nn.Module):
         return self.relu(_add(branch_NCHW, self.pool(map_NCHW)))
 
 
+@fx.wrap  # depends on sizes: torch.fx must not look inside
 def _add(branch_NCHW: Tensor, shortcut_NCHW: Tensor) -> Tensor:
     """The sum; the shortcut has as many rows, columns and fewer channels, or more rows and columns."""
     channels, height, width = (shortcut_NCHW.shape[dim] - branch_NCHW.shape[dim] for dim in (1, 2, 3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from fecnet.layers.initialise import init_convolutions
 from fecnet.modeling.backbone.base import Backbone
@@ -89,7 +89,7 @@ class IResNet(Backbone):
             UserError: the FC was built for another image size, or its batch norm gets a single image in training.
         """
         if self._input_size is not None:
-            self._check(image_NCHW, self._input_size)
+            _check(image_NCHW, self._input_size, self.training)
         map_NCHW = self.prelu(self.bn1(self.conv1(image_NCHW)))
         map_NCHW = self.layer4(self.layer3(self.layer2(self.layer1(map_NCHW))))
         map_NCHW = self.bn2(map_NCHW)
@@ -97,11 +97,13 @@ class IResNet(Backbone):
             return map_NCHW
         return self.features(self.fc(map_NCHW.flatten(1)))[:, :, None, None]
 
-    def _check(self, image_NCHW: Tensor, size: int) -> None:
-        height, width = image_NCHW.shape[-2:]
-        if (height, width) != (size, size):
-            raise UserError(f"iresnet's FC is sized for images of {size}×{size} px, got {height}×{width}")
-        if self.training and len(image_NCHW) == 1:
-            raise UserError(
-                "iresnet's FC ends with a batch norm: training needs at least 2 images in a forward pass, got 1"
-            )
+
+@fx.wrap  # depends on sizes: torch.fx must not look inside
+def _check(image_NCHW: Tensor, size: int, training: bool) -> None:
+    height, width = image_NCHW.shape[-2:]
+    if (height, width) != (size, size):
+        raise UserError(f"iresnet's FC is sized for images of {size}×{size} px, got {height}×{width}")
+    if training and len(image_NCHW) == 1:
+        raise UserError(
+            "iresnet's FC ends with a batch norm: training needs at least 2 images in a forward pass, got 1"
+        )

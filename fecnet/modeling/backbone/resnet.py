@@ -21,7 +21,7 @@ def _conv(in_channels: int, out_channels: int, size: int, stride: int) -> nn.Con
     return nn.Conv2d(in_channels, out_channels, size, stride, padding=size // 2, bias=False)
 
 
-class _NarrowShortcut(nn.Conv2d):
+class NarrowShortcut(nn.Conv2d):
     """1×1 convolution that subsamples by ``stride`` before the convolution.
 
     With few channels, as in pruned nets, the backward pass of torch 2.15's strided convolution can crash the process on
@@ -29,13 +29,14 @@ class _NarrowShortcut(nn.Conv2d):
     """
 
     def forward(self, map_NCHW: Tensor) -> Tensor:
+        """Map (N, in_channels, H, W) to (N, out_channels, H', W')."""
         down, across = self.stride
         return F.conv2d(map_NCHW[:, :, ::down, ::across], self.weight)
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Conv2d:
     if in_channels <= _NARROW:
-        return _NarrowShortcut(in_channels, out_channels, 1, stride, bias=False)
+        return NarrowShortcut(in_channels, out_channels, 1, stride, bias=False)
     return _conv(in_channels, out_channels, 1, stride)
 
 
