@@ -11,6 +11,7 @@ from PIL import Image
 from fecnet.cli.main import main
 from fecnet.data.face_rows import face_rows
 from fecnet.data.packed import PackedDataset
+from fecnet.prepare import extraction
 from tests.conftest import ROOT
 from tests.faces.test_extract import photo
 from tests.net_fixtures import squares  # noqa: F401  (a fixture)
@@ -38,6 +39,7 @@ def photos(tmp_path, monkeypatch, squares):  # noqa: F811
     (tmp_path / "photos.csv").write_text("\n".join(rows))
     Image.fromarray(noisy(photo((50, 50), sides=[70]), 99)).save(tmp_path / "new.jpg", quality=95)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(extraction, "_SHARD", 60)  # one: it is this process that cuts, with the detector put in place
     return tmp_path
 
 

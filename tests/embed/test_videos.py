@@ -222,7 +222,7 @@ def test_a_video_goes_on_where_it_was_killed(run, film, tmp_path, monkeypatch, b
     monkeypatch.setattr(FaceNet, "forward", forward_and_note)
     monkeypatch.setattr(Video, "frames", watched)
     monkeypatch.setattr(shards, "replace_arrays", write)
-    encoder.dims("embedding")  # a forward pass
+    encoder.embed([np.zeros(encoder.face_shape, np.uint8)], faces="whole")  # forward passes before the first are seen
     together.clear()
     embed_sources(encoder, Sources([film]), tmp_path / "whole.npy", faces="whole", progress=False)
     assert sizes == [10] * 4

@@ -34,14 +34,15 @@ def png(image_HWC):
     return held.getvalue()
 
 
-@pytest.fixture(scope="session")
-def squares_everywhere():
-    """Until the session's end: what was trained here is asked with this detector alone, by tests of this folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fecnet.encoder.face_maker.build_detector", lambda *_, **__: Squares())
-        # importing t-SNE takes seconds
-        patch.setattr("fecnet.serve.face_map.lay_out", lambda value_ND: Layout(principal(value_ND), "PCA"))
-        yield
+def find_squares(patch):
+    """A detector without a net, and a map without t-SNE, whose import takes seconds."""
+    patch.setattr("fecnet.encoder.face_maker.build_detector", lambda *_, **__: Squares())
+    patch.setattr("fecnet.serve.face_map.lay_out", lambda value_ND: Layout(principal(value_ND), "PCA"))
+
+
+@pytest.fixture(autouse=True)
+def squares_everywhere(monkeypatch):
+    find_squares(monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -68,8 +69,12 @@ def photos(folder):
 
 
 @pytest.fixture(scope="session")
-def encoder(folder, squares_everywhere):
-    return fecnet.load(folder / "result" / "joint", device="cpu")
+def encoder(folder):
+    with pytest.MonkeyPatch.context() as patch:  # undone at once: tests of other folders must not see it
+        find_squares(patch)
+        encoder = fecnet.load(folder / "result" / "joint", device="cpu")
+        encoder.check_detector()  # builds it
+    return encoder
 
 
 @pytest.fixture(scope="session")
@@ -82,4 +87,6 @@ def index(folder, encoder):
 @pytest.fixture(scope="session")
 def parts(folder, encoder, index):
     """Gallery and map."""
-    return {"gallery": Gallery(index), "face_map": FaceMap(encoder, PackedDataset(folder / "moods"))}
+    with pytest.MonkeyPatch.context() as patch:
+        find_squares(patch)
+        return {"gallery": Gallery(index), "face_map": FaceMap(encoder, PackedDataset(folder / "moods"))}

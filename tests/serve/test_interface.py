@@ -173,7 +173,7 @@ def test_the_map_and_its_faces(client, folder, encoder):
         assert said(client.get(f"/api/map/{row}/face.png"), 404)
 
 
-def test_without_index_map_or_classes_it_says_so(folder, squares_everywhere):
+def test_without_index_map_or_classes_it_says_so(folder):
     client = client_of(build_app(fecnet.load(folder / "result" / "classifier", device="cpu")))
     about = client.get("/api/about").json()
     assert (about["embedding"], about["index"], about["map"], about["classes"]) == (

@@ -30,7 +30,7 @@ def started(monkeypatch):
     return start
 
 
-def test_a_run_with_map_and_index(started, folder, index, squares_everywhere, capsys):
+def test_a_run_with_map_and_index(started, folder, index, capsys):
     code, asked = started(folder / "result" / "joint", "--index", folder / "index", "--map", folder / "moods")
     assert code == 0
     about = asked["/api/about"].json()
@@ -40,19 +40,19 @@ def test_a_run_with_map_and_index(started, folder, index, squares_everywhere, ca
     assert "other machines" not in told and "token" not in told
 
 
-def test_an_index_brings_its_net(started, folder, index, squares_everywhere):
+def test_an_index_brings_its_net(started, folder, index):
     code, asked = started("--index", folder / "index")
     assert code == 0 and asked["/api/about"].json()["net"] == index.net
 
 
-def test_without_anything_it_is_the_shipped_net(started, squares_everywhere):
+def test_without_anything_it_is_the_shipped_net(started):
     code, asked = started("--faces", "whole")
     about = asked["/api/about"].json()
     assert code == 0 and about["net"] == "fecnet-base" and len(about["classes"]) == 8
     assert "Each photo is taken as a face." in asked["/"].text
 
 
-def test_beyond_this_machine_it_needs_the_printed_token(started, folder, squares_everywhere, capsys):
+def test_beyond_this_machine_it_needs_the_printed_token(started, folder, capsys):
     code, asked = started(folder / "result" / "joint", "--host", "0.0.0.0")
     assert code == 0 and asked["/"].status_code == 401
     told = capsys.readouterr().out
@@ -62,7 +62,7 @@ def test_beyond_this_machine_it_needs_the_printed_token(started, folder, squares
     assert asked[f"/?token={token}"].status_code == 401  # another one each time
 
 
-def test_another_address_of_this_machine_needs_none(started, folder, squares_everywhere, capsys):
+def test_another_address_of_this_machine_needs_none(started, folder, capsys):
     code, asked = started(folder / "result" / "joint", "--host", "127.0.0.2")
     assert code == 0 and asked["/"].status_code == 200
     assert "token" not in capsys.readouterr().out
@@ -77,7 +77,7 @@ def test_a_port_in_use_is_one_line_before_anything_is_loaded(capsys):
     )
 
 
-def test_one_line_for_what_does_not_fit(started, folder, index, tiny, capsys, monkeypatch, squares_everywhere):
+def test_one_line_for_what_does_not_fit(started, folder, index, tiny, capsys, monkeypatch):
     run, other = folder / "result" / "joint", folder / "result" / "classifier"
     for words, text in (
         ((other, "--index", folder / "index"), "is another net"),
