@@ -89,7 +89,7 @@ def warp(image_HWC: np.ndarray, matrix_23: np.ndarray, size: int, *, quick: bool
     """Warp a photo by a similarity transform into ``size`` × ``size`` pixels; see ``align_face``.
 
     A photo is enlarged bicubically. Where it shrinks, bilinear samples no further apart than its pixels are averaged:
-    closer to the mean over each pixel's area than bicubic ones, in half the time.
+    closer to the mean over each pixel's area than bicubic ones, and quicker.
 
     ``quick`` is always bilinear and skips up to every other pixel: sufficient for landmark detection.
 

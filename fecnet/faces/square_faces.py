@@ -19,7 +19,7 @@ def load_square(picture: Path | np.ndarray, box: tuple[float, ...], size: int, *
 
     Without a box, the central square of the image is cropped. A box is extended about its centre to a square of its
     longer side, padded with black. The square is resized bilinearly with antialiasing, one of twice the size or more
-    after whole blocks of pixels are averaged, which halves the time; one of the right size is unchanged.
+    after whole blocks of pixels are averaged, which is quicker; one of the right size is unchanged.
 
     Args:
         picture: an image file, or the pixels: uint8, shape (H, W) or (H, W, 3).

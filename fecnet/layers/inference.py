@@ -51,8 +51,8 @@ class FusedConv(nn.Module):
 class PooledConv(nn.Module):
     """A convolution of an image and the max pooling behind it, in oneDNN's blocked layout.
 
-    An image has too few channels for the kernels of channels-last memory. Blocked, 3 channels take two thirds of the
-    time, the way back into channels-last memory of the pooled map included.
+    An image has too few channels for the kernels of channels-last memory. Blocked, it is
+    quicker, the way back into channels-last memory of the pooled map included.
 
     Args:
         conv: the convolution, with its ReLU, which is applied to the pooled map: the two commute.
