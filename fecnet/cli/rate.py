@@ -57,6 +57,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--controls", type=int, default=12, metavar="N", help="triplets answered by labels, if any (default 12)"
     )
     new.add_argument(
+        "--known",
+        type=Path,
+        metavar="FILE",
+        help="table of triplets whose answer you know, as controls in place of those made by labels: columns a, b, c, "
+        "odd with names of pictures in SOURCE",
+    )
+    new.add_argument(
         "--control-every",
         type=int,
         default=10,
@@ -86,6 +93,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     _add_study(invite)
     invite.add_argument("number", nargs="?", type=int, default=0, metavar="N", help="how many personal links")
     invite.add_argument("--open", action="store_true", help="one link that hands out personal ones")
+    invite.add_argument("--most", type=int, metavar="N", help="of --open: raters in all (default 1000)")
     invite.add_argument(
         "--url", default="http://127.0.0.1:8000", help="where the study is served (default http://127.0.0.1:8000)"
     )
@@ -161,7 +169,7 @@ def _new(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     encoder = open_net(options) if options.net else None
-    new_study(options.study, options.source, plan, encoder=encoder, labelled=options.labelled)
+    new_study(options.study, options.source, plan, encoder=encoder, labelled=options.labelled, known=options.known)
     print(f"texts for the raters: {options.study}/instructions.md and consent.md")
     print(f"next: fecnet rate invite {options.study} 10; fecnet rate serve {options.study}")
     return 0
@@ -178,17 +186,20 @@ def _more(options: argparse.Namespace) -> int:
 
 
 def _invite(options: argparse.Namespace) -> int:
-    from fecnet.rate.raters import invite, open_link
+    from fecnet.rate.raters import OPEN_RATERS, invite, open_link
     from fecnet.rate.study import Study
 
     if options.open == bool(options.number):
         raise UserError("invite: allowed: either a number of personal links, or --open")
+    if options.most is not None and not options.open:
+        raise UserError("--most: of an open link; allowed: with --open")
     url = options.url.rstrip("/")
     if not url.startswith(("http://", "https://")):
         raise UserError(f"--url {options.url}; allowed: http://… or https://…")
     with Study(options.study) as study:
         if options.open:
-            print(f"{url}/join/{open_link(study)}")
+            most = OPEN_RATERS if options.most is None else options.most
+            print(f"{url}/join/{open_link(study, most)}")
         else:
             for rater, token in invite(study, options.number):
                 print(f"{rater.name}  {url}/r/{token}")

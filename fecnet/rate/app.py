@@ -20,7 +20,7 @@ from starlette.routing import Route
 from fecnet.rate.answers import AnswerConflict, AnswerRefused, GivenAnswer, take_answer
 from fecnet.rate.owner import add_owner
 from fecnet.rate.picture_files import picture
-from fecnet.rate.raters import Rater, find_rater, invite, is_open_link
+from fecnet.rate.raters import Rater, find_rater, is_open_link, join
 from fecnet.rate.study import CONSENT, INSTRUCTIONS, Study
 from fecnet.rate.tasks import Task, progress_of, tasks_from
 from fecnet.rate.texts import as_html
@@ -81,12 +81,15 @@ def _add_pages(app: FastAPI, study: Study, pages: Any) -> None:
         return page("join.html", **texts())
 
     @app.post("/join/{token}", include_in_schema=False)
-    async def join(token: str) -> Response:
+    async def join_study(token: str) -> Response:
         if not is_open_link(study, token):
             raise HTTPException(404, _UNKNOWN_LINK)
         if study.setting("stopped"):
             return page("message.html", 423, title="Paused", text="The study is paused. Please come back later.")
-        ((_, own),) = invite(study, 1, origin="open")
+        own = join(study)
+        if own is None:
+            text = "As many people take part as this link was made for. Whoever sent it can make another one."
+            return page("message.html", 403, title="No more places", text=text)
         return RedirectResponse(f"/r/{own}#agreed", 303)
 
 

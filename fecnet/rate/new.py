@@ -2,7 +2,7 @@
 
 Settings of a study, in its database: ``question`` that raters read, ``raters`` answers wanted of a triplet,
 ``per_rater`` tasks of a rater at most (0: all), ``control_every`` so many-th task of a rater is a control (0: none),
-``seed``, ``stopped``, ``open_link`` the hash of the open link's token or null.
+``seed``, ``stopped``, ``open_link`` the hash of the open link's token or null, ``open_raters`` whom open links make.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ def new_study(
     *,
     encoder: Encoder | None = None,
     labelled: bool = False,
+    known: str | Path | None = None,
     progress: bool = True,
 ) -> None:
     """Make the folder of a study: copies of the pictures, the triplets to ask, and texts for the owner to edit.
@@ -47,10 +48,11 @@ def new_study(
         plan: what is asked.
         encoder: the net, for ``informative``.
         labelled: read labels of pictures; ``typed`` does so anyway.
+        known: table of controls, see ``read_known``; by default they are made of labels, where there are some.
         progress: show a progress bar.
 
     Raises:
-        DataError: ``path`` exists; the source cannot be read; its faces are too few for what is asked.
+        DataError: ``path`` exists; the source or ``known`` cannot be read; its faces are too few for what is asked.
     """
     path = Path(path)
     if path.exists():
@@ -74,12 +76,13 @@ def new_study(
             seed=plan.seed,
             stopped=False,
             open_link=None,
+            open_raters=0,
         )
         for name in (INSTRUCTIONS, CONSENT):
             write_bytes(partial / name, (_TEXTS / name).read_bytes())
         with Study(partial) as study:
             _store_faces(study, faces, files)
-            add_round(study, path, plan, encoder)
+            add_round(study, path, plan, encoder, known=known)
     logger.info("%s: %s", path, _described(faces))
 
 

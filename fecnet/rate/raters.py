@@ -6,6 +6,7 @@ Only the sha256 of a token is stored: a copy of the study lets nobody answer in 
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from dataclasses import dataclass
 
 from fecnet.rate.study import Study, now
@@ -13,6 +14,7 @@ from fecnet.utils.errors import DataError
 from fecnet.web.tokens import new_token
 
 _MOST = 10_000  # raters invited at once
+OPEN_RATERS = 1_000  # whom an open link makes unless its owner says otherwise: whoever has it may follow it for ever
 
 
 @dataclass(frozen=True)
@@ -38,34 +40,44 @@ def rater_name(number: int) -> str:
     return f"rater-{number:03d}"
 
 
-def invite(study: Study, number: int, *, origin: str = "invited") -> list[tuple[Rater, str]]:
+def invite(study: Study, number: int) -> list[tuple[Rater, str]]:
     """New raters with their tokens, which are shown here once and stored nowhere.
 
     Args:
         study: an open one.
         number: how many.
-        origin: ``invited``, or ``open`` where the open link was followed.
 
     Raises:
         DataError: none, or too many.
     """
     if not 1 <= number <= _MOST:
         raise DataError(f"{number} raters; allowed: 1 to {_MOST:,}")
-    made = []
     with study.changing() as database:
-        for _ in range(number):
-            token = new_token()
-            values = (hash_token(token), origin, now())
-            cursor = database.execute("INSERT INTO raters (token_hash, origin, created) VALUES (?, ?, ?)", values)
-            assert cursor.lastrowid is not None
-            made.append((Rater(cursor.lastrowid, excluded=False), token))
-    return made
+        return [_add(database, "invited") for _ in range(number)]
 
 
-def open_link(study: Study) -> str:
-    """A new token of the open link; the one before is no longer valid."""
+def _add(database: sqlite3.Connection, origin: str) -> tuple[Rater, str]:
     token = new_token()
-    study.set(open_link=hash_token(token).hex())
+    values = (hash_token(token), origin, now())
+    number = database.execute("INSERT INTO raters (token_hash, origin, created) VALUES (?, ?, ?)", values).lastrowid
+    assert number is not None
+    return Rater(number, excluded=False), token
+
+
+def open_link(study: Study, most: int = OPEN_RATERS) -> str:
+    """A new token of the open link; the one before is no longer valid.
+
+    Args:
+        study: an open one.
+        most: raters that open links have made, at which this one makes no further ones.
+
+    Raises:
+        DataError: ``most`` is out of range.
+    """
+    if not 1 <= most <= _MOST:
+        raise DataError(f"--most {most}; allowed: 1 to {_MOST:,}")
+    token = new_token()
+    study.set(open_link=hash_token(token).hex(), open_raters=most)
     return token
 
 
@@ -73,6 +85,13 @@ def is_open_link(study: Study, token: str) -> bool:
     """Whether this is the token of the open link."""
     stored = study.setting("open_link")
     return stored is not None and hash_token(token).hex() == stored
+
+
+def join(study: Study) -> str | None:
+    """The token of a new rater who followed the open link; None where it has made as many as it may."""
+    with study.changing() as database:  # nobody else joins between the count and the new rater
+        (made,) = database.execute("SELECT count(*) FROM raters WHERE origin = 'open'").fetchone()
+        return None if made >= study.setting("open_raters") else _add(database, "open")[1]
 
 
 def find_rater(study: Study, token: str) -> Rater | None:

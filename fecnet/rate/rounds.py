@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 
 from fecnet.rate.answers import AGREED
-from fecnet.rate.choosing import NAMES, UNKNOWN, Chosen, known_triplets, random_triplets, typed_triplets
+from fecnet.rate.choosing import NAMES, UNKNOWN, Chosen, known_triplets, random_triplets, typed_triplets, types_of
 from fecnet.rate.informative import fit_beta, informative_triplets
+from fecnet.rate.known import read_known
 from fecnet.rate.plan import Plan
 from fecnet.rate.sources import TRAIN, labels_of
 from fecnet.rate.study import FACES, Study
@@ -58,7 +59,9 @@ def check_net(strategy: str, encoder: Encoder | None) -> None:
         raise DataError(f"--strategy {strategy}: uses no net; allowed: without --net, or --strategy informative")
 
 
-def add_round(study: Study, path: Path, plan: Plan, encoder: Encoder | None) -> None:
+def add_round(
+    study: Study, path: Path, plan: Plan, encoder: Encoder | None, *, known: str | Path | None = None
+) -> None:
     """Choose triplets in each split, as many as its share of the faces, and store them as the next round.
 
     Args:
@@ -66,10 +69,13 @@ def add_round(study: Study, path: Path, plan: Plan, encoder: Encoder | None) -> 
         path: of the study, for messages.
         plan: what is asked.
         encoder: for ``informative``.
+        known: see ``read_known``; by default controls are made of labels.
     """
-    stored = study.rows("SELECT label, split FROM faces ORDER BY id")
+    stored = study.rows("SELECT name, label, split FROM faces ORDER BY id")
     label_N, split_N = labels_of([row["label"] for row in stored]), np.array([row["split"] for row in stored])
     taken = {(row["a"] - 1, row["b"] - 1, row["c"] - 1) for row in study.rows("SELECT a, b, c FROM triplets")}
+    controls = None if known is None else read_known(known, [row["name"] for row in stored])
+    taken |= set() if controls is None else set(map(tuple, controls[0].tolist()))
     last = study.one("SELECT coalesce(max(round), 0) AS number FROM triplets")
     assert last is not None
     number = last["number"] + 1
@@ -83,7 +89,8 @@ def add_round(study: Study, path: Path, plan: Plan, encoder: Encoder | None) -> 
             raise DataError(f"{path}: split {split}: {error}") from None
         parts.append(chosen)
         taken |= set(map(tuple, chosen.faces_T3.tolist()))
-    known, known_odd = known_triplets(np.flatnonzero(split_N == TRAIN), label_N, plan.controls, rng, taken)
+    if controls is None:
+        controls = known_triplets(np.flatnonzero(split_N == TRAIN), label_N, plan.controls, rng, taken)
     wanted = min(AGREED, plan.raters) if plan.strategy == "informative" else plan.raters
     rows = [
         (*(face + 1 for face in trio), None if kind == UNKNOWN else kind, None, wanted, plan.raters)
@@ -91,8 +98,10 @@ def add_round(study: Study, path: Path, plan: Plan, encoder: Encoder | None) -> 
         for trio, kind in zip(part.faces_T3.tolist(), part.type_T.tolist(), strict=True)
     ]
     rows += [
-        (*(face + 1 for face in trio), int(TripletType.TWO_CLASS), odd, 0, 0)
-        for trio, odd in zip(known.tolist(), known_odd.tolist(), strict=True)
+        (*(face + 1 for face in trio), None if kind == UNKNOWN else kind, odd, 0, 0)
+        for trio, kind, odd in zip(
+            controls[0].tolist(), types_of(label_N[controls[0]]).tolist(), controls[1].tolist(), strict=True
+        )
     ]
     order = rng.permutation(len(rows)).tolist()
     with study.changing() as database:
@@ -101,7 +110,7 @@ def add_round(study: Study, path: Path, plan: Plan, encoder: Encoder | None) -> 
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [(*row, plan.strategy, number, place) for row, place in zip(rows, order, strict=True)],
         )
-    _tell(path, number, plan.strategy, Counter(row[3] for row in rows if row[4] is None), len(known))
+    _tell(path, number, plan.strategy, Counter(row[3] for row in rows if row[4] is None), len(controls[0]))
 
 
 def _chooser(study: Study, strategy: str, encoder: Encoder | None) -> Callable[..., Chosen]:

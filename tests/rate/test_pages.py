@@ -170,6 +170,15 @@ def test_the_open_link_hands_out_personal_ones(study, client):
     assert said(client.post(f"/join/{token}"), 404)
 
 
+def test_an_open_link_makes_no_more_raters_than_it_may(study, client):
+    invite(study, 3)  # who are not of an open link
+    token = open_link(study, most=2)
+    assert [client.post(f"/join/{token}").status_code for _ in range(3)] == [303, 303, 403]
+    assert "No more places" in client.post(f"/join/{token}").text
+    assert study.rows("SELECT count(*) FROM raters")[0][0] == 5
+    assert client.post(f"/join/{open_link(study, most=3)}").status_code == 303
+
+
 def test_a_full_disk_is_told_and_the_answer_can_come_again(study, client):
     page = link(study)
     client.get(f"{page}/tasks")
@@ -274,7 +283,10 @@ def test_invitations(study, capsys):
         assert main(["rate", "invite", str(study.path), "--open"]) == 0
         opened = capsys.readouterr().out.strip()
         assert client.get(opened.removeprefix("http://127.0.0.1:8000")).status_code == 200
-    for words in ([], ["2", "--open"], ["2", "--url", "x.example"]):
+        assert study.setting("open_raters") == 1000
+        assert main(["rate", "invite", str(study.path), "--open", "--most", "7"]) == 0
+        assert study.setting("open_raters") == 7
+    for words in ([], ["2", "--open"], ["2", "--url", "x.example"], ["2", "--most", "9"], ["--open", "--most", "0"]):
         assert main(["rate", "invite", str(study.path), *words]) == 2
 
 

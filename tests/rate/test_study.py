@@ -1,5 +1,6 @@
 """The folder of a study: what is written, versions, one server, backups, and a disk that is full."""
 
+import math
 import sqlite3
 import threading
 
@@ -267,3 +268,47 @@ def test_a_full_disk_loses_nothing_and_is_told(tmp_path):
         answer_all(study, rater)
         assert columns(study, "SELECT count(*) FROM answers") == [(400,)]
         assert columns(study, f"SELECT count(*) FROM answers WHERE id = {kept}") == [(1,)]
+
+
+def known_table(tmp_path, *lines):
+    table = tmp_path / "known.csv"
+    table.write_text("\n".join(["a,b,c,odd", *lines]))
+    return table
+
+
+def test_the_owners_own_triplets_are_controls(tmp_path):
+    write_photos(tmp_path / "photos")
+    table = known_table(tmp_path, "05.png,02.png,07.png,02.png", "", '"00.png",01.png,02.png,02.png')
+    plan = Plan(triplets=math.comb(8, 3) - 2, raters=3)  # all that are left
+    new_study(tmp_path / "study", tmp_path / "photos", plan, known=table, progress=False)
+    with Study(tmp_path / "study") as study:
+        rows = study.rows("SELECT a, b, c, known, type, wanted FROM triplets WHERE known IS NOT NULL ORDER BY a")
+        assert [tuple(row) for row in rows] == [(1, 2, 3, 2, None, 0), (3, 6, 8, 0, None, 0)]
+        assert study.rows("SELECT count(*) FROM triplets")[0][0] == math.comb(8, 3)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("00.png,01.png,9.png,00.png", "line 2: 9.png: no face of the study"),
+        ("00.png,01.png,01.png,00.png", "line 2: allowed: three different faces"),
+        ("00.png,01.png,02.png,03.png", "line 2: allowed: three different faces, and as odd"),
+        ("00.png,01.png,02.png", "line 2: 3 fields; expected 4"),
+        ("00.png,01.png,02.png,00.png\n02.png,01.png,00.png,01.png", "line 3: .* allowed: once"),
+        ("", "no triplet in it"),
+    ],
+)
+def test_a_wrong_table_of_known_triplets_is_one_line(tmp_path, line, said):
+    write_photos(tmp_path / "photos")
+    table = known_table(tmp_path, line)
+    with pytest.raises(DataError, match=f"known.csv.*{said}"):
+        new_study(tmp_path / "study", tmp_path / "photos", Plan(triplets=5), known=table, progress=False)
+    assert not (tmp_path / "study").exists()
+
+
+def test_known_triplets_need_their_columns(tmp_path, capsys):
+    write_photos(tmp_path / "photos")
+    (tmp_path / "known.csv").write_text("a,b,odd\n00.png,01.png,00.png\n")
+    words = ["rate", "new", *(str(tmp_path / name) for name in ("study", "photos")), "--triplets", "5"]
+    assert main([*words, "--known", str(tmp_path / "known.csv")]) == 2
+    assert "columns a, b, odd; expected a, b, c, odd" in capsys.readouterr().err
