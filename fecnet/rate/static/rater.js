@@ -99,7 +99,7 @@ async function sendOne(given) {
   if (answer.status === 409) { // answered in another window: that one stays, and is shown
     forget(given);
     try { await load(given.number); } catch { /* it is loaded when it is needed */ }
-    tellReaders("This one was answered already, in another window.");
+    tellReaders(`Question ${given.number} was answered already, in another window.`);
     return true;
   }
   if (answer.status === 423) {
