@@ -1,16 +1,13 @@
 """The pages of a study: those of raters, by personal links, and the owner's (``owner.py``).
 
-An address without a token shows nothing of the study. One thread writes, so that others are answered while a commit
-waits for the disk.
+An address without a token shows nothing of the study. Answers are stored by the thread that takes requests: to hand one
+to another thread and back takes longer than its commit.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -27,8 +24,6 @@ from fecnet.rate.texts import as_html
 from fecnet.utils.errors import UserError
 from fecnet.web.app import error, new_app, templates
 from fecnet.web.bodies import read_json
-
-T = TypeVar("T")
 
 _HERE = Path(__file__).parent
 MAX_BODY = 64 * 1024  # bytes: an answer has some hundred
@@ -94,11 +89,6 @@ def _add_pages(app: FastAPI, study: Study, pages: Any) -> None:
 
 
 def _add_interface(app: FastAPI, study: Study) -> None:
-    writer = ThreadPoolExecutor(1, "writer")
-
-    async def written(function: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(writer, function, *arguments)
-
     def rater_of(token: str) -> Rater:
         rater = find_rater(study, token)
         if rater is None:
@@ -112,7 +102,7 @@ def _add_interface(app: FastAPI, study: Study) -> None:
             raise UserError(f"first: {first}; allowed: the number of a task, from 1")
         if rater.excluded:
             return JSONResponse({"state": "excluded", "tasks": [], "done": 0, "total": 0})
-        found = await written(tasks_from, study, rater.id, first)
+        found = tasks_from(study, rater.id, first)
         progress = progress_of(study, rater.id)
         state = "paused" if study.setting("stopped") else "open"
         told = {"state": state, "tasks": [*map(_told, found)], "done": progress.done, "total": progress.total}
@@ -122,7 +112,7 @@ def _add_interface(app: FastAPI, study: Study) -> None:
         rater = rater_of(request.path_params["token"])
         given = _given(await read_json(request))
         try:
-            return JSONResponse({"answer": await written(take_answer, study, rater, given)})
+            return JSONResponse({"answer": take_answer(study, rater, given)})
         except AnswerConflict as conflict:
             return JSONResponse({"error": str(conflict), "answer": conflict.answer}, 409)
         except AnswerRefused as refused:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from fastapi.responses import RedirectResponse, Response
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,6 +28,9 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(self), microphone=(), geolocation=()",
 }
+
+_ENCODED = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+_NAMES = frozenset(name for name, _ in _ENCODED)
 
 
 @dataclass(frozen=True)
@@ -129,13 +131,13 @@ def _host_name(host: str) -> str:
         return ""
 
 
-def _with_headers(send: Send, extra: Mapping[str, str] = _HEADERS) -> Send:
+def _with_headers(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in extra.items():
-                headers[name] = value
-            headers.setdefault("cache-control", "no-cache")  # static files are asked for again, by their tags
+            own = [pair for pair in message["headers"] if pair[0] not in _NAMES]
+            if all(name != b"cache-control" for name, _ in own):
+                own.append((b"cache-control", b"no-cache"))  # static files are asked for again, by their tags
+            message["headers"] = own + _ENCODED
         await send(message)
 
     return sending
