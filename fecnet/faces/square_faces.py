@@ -5,7 +5,6 @@ Shape suffixes: H, W pixels of the image, S pixels per side, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,6 @@ from PIL import Image
 
 from fecnet.faces.align import MOST_SIDES
 from fecnet.faces.decode import MAX_PIXELS, read_picture, without_limit
-from fecnet.faces.quiet import quiet
-
-Boxed = tuple[Path | np.ndarray, tuple[float, ...]]  # a picture and the box of its face, as ``load_square`` takes them
 
 
 def load_square(picture: Path | np.ndarray, box: tuple[float, ...], size: int, *, grey: bool) -> np.ndarray | str:
@@ -56,12 +52,6 @@ def load_square(picture: Path | np.ndarray, box: tuple[float, ...], size: int, *
     # no copy where nothing is to be done; of a part of the picture, none before it is resized
     image = image.resize((size, size), Image.Resampling.BILINEAR, box=square, reducing_gap=1.0)
     return np.asarray(image).reshape(size, size, -1)
-
-
-def load_squares(pictures: Sequence[Boxed], size: int, *, grey: bool) -> list[np.ndarray | str]:
-    """``load_square`` of several pictures: filters of warnings and limits are set once, not for each."""
-    with quiet(), without_limit():
-        return [load_square(picture, box, size, grey=grey) for picture, box in pictures]
 
 
 def _inside(square: tuple[int, int, int, int], width: int, height: int) -> bool:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import multiprocessing
 import shutil
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -27,7 +28,6 @@ from fecnet.faces.detections import Detector
 from fecnet.faces.extract import Face, NoFace, extract_faces, grey_face, whole_face
 from fecnet.faces.recipe import FaceRecipe, aligned_template
 from fecnet.faces.turns import quarter_turn
-from fecnet.prepare.processes import processes
 from fecnet.utils.cores import usable_cores
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file, read_arrays, replace_arrays
@@ -181,8 +181,7 @@ class FaceShards:
         """Extract shards; yields the index of each when written, with the counts of missing faces so far by reason."""
         faults: Counter[str] = Counter()
         waiting, running = deque(todo), dict[Future[dict[str, int]], int]()
-        beside = processes(workers - 1, start=_start_worker) if workers > 1 else contextlib.nullcontext()
-        with _one_thread(), beside as pool:
+        with _one_thread(), _processes(workers - 1) as pool:
             detector = self._extraction.build_detector()
             try:
                 while waiting or running:
@@ -247,6 +246,21 @@ def _stamp(path: Path) -> tuple[int, ...]:
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return ()
     return found.st_size, found.st_mtime_ns
+
+
+@contextlib.contextmanager
+def _processes(num: int) -> Iterator[ProcessPoolExecutor | None]:
+    """Processes beside this one, or None; what they have not begun is given up on an error."""
+    if num == 0:
+        yield None
+        return
+    # not forked: the threads of torch and OpenCV do not survive a fork
+    with ProcessPoolExecutor(num, multiprocessing.get_context("spawn"), initializer=_start_worker) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Cuts the face out of each labelled image: its square, or the face detected in it.
+"""Cuts the face out of each labelled image: its square, by threads, or the face detected in it, by processes.
 
 Shape suffixes: S pixels per side, C channels.
 """
@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from functools import partial
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby, islice
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -17,16 +15,16 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from fecnet.faces.decode import without_limit
+from fecnet.faces.quiet import quiet
 from fecnet.faces.recipe import FaceRecipe
-from fecnet.faces.square_faces import Boxed, load_squares
+from fecnet.faces.square_faces import load_square
 from fecnet.prepare.extraction import Extraction, FaceShards, PhotoFaces, face_record
 from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSource
-from fecnet.prepare.processes import processes
 from fecnet.utils.cores import usable_cores
 from fecnet.utils.errors import DataError
 
-_CHUNK = 16  # images that a worker cuts at once; it is at most two chunks ahead of what is asked for
-_MANY = 2_000  # files, from which on processes gain more than their start costs
+_CHUNK = 16  # images that a thread cuts at once; it is at most two chunks ahead of what is asked for
 
 
 class CutFace(NamedTuple):
@@ -63,38 +61,27 @@ class SquareCutter:
     Args:
         size: S.
         grey: one channel instead of three.
-        workers: processes where there are many files, whose headers Python reads; otherwise threads. 0 = one per core.
+        workers: threads; 0 = one per core.
         progress: show a progress bar.
     """
 
     def __init__(self, size: int, *, grey: bool, workers: int, progress: bool) -> None:
-        self._load = partial(load_squares, size=size, grey=grey)
+        self._size, self._grey = size, grey
         self._workers, self._progress = workers or usable_cores(), progress
         self.recipe = FaceRecipe()
         self.sources: dict[str, str] = {}
 
     def cut(self, pictures: Sequence[LabelledPicture]) -> Iterator[Cut]:
-        """See ``FaceCutter``.
-
-        Raises:
-            DataError: a process was killed.
-        """
+        """See ``FaceCutter``."""
         shown = tqdm(pictures, desc="pictures", unit="picture", disable=not self._progress)
-        boxed = ((picture.picture, picture.box) for picture in shown)
-        many_files = len(pictures) >= _MANY and isinstance(pictures[0].picture, Path)
-        by_processes = many_files and self._workers > 1
-        with processes(self._workers) if by_processes else ThreadPoolExecutor(self._workers) as pool:
-            try:
-                for place, face in enumerate(_in_turn(pool, self._load, boxed, 2 * self._workers)):
-                    yield place, face if isinstance(face, str) else CutFace(face, {})
-            except BrokenProcessPool as error:
-                raise DataError(
-                    "a process that cuts faces was killed, perhaps for lack of memory: run the same command again, "
-                    "with fewer --workers"
-                ) from error
+        for place, face in enumerate(_in_turn(self._load, shown, self._workers)):
+            yield place, face if isinstance(face, str) else CutFace(face, {})
 
     def clean(self) -> None:
         """See ``FaceCutter``: there are none."""
+
+    def _load(self, picture: LabelledPicture) -> np.ndarray | str:
+        return load_square(picture.picture, picture.box, self._size, grey=self._grey)
 
 
 class AlignedCutter:
@@ -146,17 +133,23 @@ class AlignedCutter:
 
 
 def _in_turn(
-    pool: Executor, load: Callable[[list[Boxed]], list[np.ndarray | str]], pictures: Iterable[Boxed], ahead: int
+    load: Callable[[LabelledPicture], np.ndarray | str], pictures: Iterable[LabelledPicture], workers: int
 ) -> Iterator[np.ndarray | str]:
-    """Load in the order of the pictures, ``ahead`` chunks before they are asked for."""
+    """Load by threads, a few images ahead; decoding and resizing run beside each other."""
+
+    def load_all(chunk: Sequence[LabelledPicture]) -> list[np.ndarray | str]:
+        with quiet(), without_limit():  # entered once, not for each picture
+            return [load(picture) for picture in chunk]
+
     waiting: deque[Future[list[np.ndarray | str]]] = deque()
     rest = iter(pictures)
-    while chunk := list(islice(rest, _CHUNK)):
-        waiting.append(pool.submit(load, chunk))
-        if len(waiting) > ahead:
+    with ThreadPoolExecutor(workers) as pool:
+        while chunk := list(islice(rest, _CHUNK)):
+            waiting.append(pool.submit(load_all, chunk))
+            if len(waiting) > 2 * workers:
+                yield from waiting.popleft().result()
+        while waiting:
             yield from waiting.popleft().result()
-    while waiting:
-        yield from waiting.popleft().result()
 
 
 def _by_photo(pictures: Sequence[LabelledPicture]) -> list[PhotoFaces]:
