@@ -4,11 +4,15 @@ import inspect
 import pydoc
 import re
 import runpy
+import shlex
 import sys
 from collections import Counter
 
 import pytest
 
+from fecnet.cli.main import build_parsers, parse
+from fecnet.config.defaults import _C
+from fecnet.config.node import flatten
 from fecnet.utils.package import VERSION
 from tests.conftest import ROOT
 
@@ -76,6 +80,19 @@ def dead_links(page, text):
             yield link
 
 
+def commands(text):
+    """The words after ``fecnet`` in each command of ours in a page, as typed; train.py is ``fecnet train``."""
+    names = {"fecnet": [], "train.py": ["train"], "inference.py": ["evaluate"]}
+    for block in re.findall(r"^```(?:bash|console)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(re.sub(r"\$\([^)]*\)", "X", line), comments=True)
+            for place, word in enumerate(words):
+                name = word.removeprefix(".venv/bin/")
+                if name in names:
+                    yield names[name] + words[place + 1 :]
+                    break
+
+
 def test_navigation_has_each_page_once():
     sections = navigation((ROOT / INDEX).read_text(encoding="utf-8"))
     assert list(sections) == SECTIONS
@@ -93,6 +110,24 @@ def test_links_lead_to_files_and_headings(page):
 def test_dead_links_are_found():
     text = "[a](install.md#versions) [b](nothere.md) [c](install.md#nowhere) [d](#own) `[e](x.md)`\n```\n[f](y)\n```\n"
     assert list(dead_links("docs/install.md", text)) == ["nothere.md", "install.md#nowhere", "#own"]
+
+
+def test_every_fenced_command_has_options_and_keys_that_are_there(capsys):
+    parsers = build_parsers()
+    known = {key for key, _ in flatten(_C)}
+    for page in ["README.md", *pages()]:
+        for words in commands((ROOT / page).read_text(encoding="utf-8")):
+            try:
+                options = parse(list(words), *parsers)
+            except SystemExit:
+                pytest.fail(f"{page}: {shlex.join(words)}: {capsys.readouterr().err}")
+            keys = set(getattr(options, "overrides", [])[::2])
+            assert keys <= known, f"{page}: {shlex.join(words)}"
+
+
+def test_fenced_commands_are_found():
+    text = "```bash\n.venv/bin/fecnet odd a.jpg \\\n  b.jpg  # two\nbash train.sh x\npython train.py demo SEED 1\n```\n"
+    assert list(commands(text)) == [["odd", "a.jpg", "b.jpg"], ["train", "demo", "SEED", "1"]]
 
 
 def test_the_public_names_are_there_with_docstrings():

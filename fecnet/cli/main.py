@@ -83,14 +83,19 @@ def build_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argumen
     return parser, commands.choices
 
 
+def parse(
+    words: list[str], parser: argparse.ArgumentParser, commands: dict[str, argparse.ArgumentParser]
+) -> argparse.Namespace:
+    """The options that the words of a command line give, with what ``build_parsers`` returns."""
+    words = _attach_values(words)
+    if words and words[0] in _INTERMIXED:
+        return commands[words[0]].parse_intermixed_args(words[1:])
+    return parser.parse_args(words)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the ``fecnet`` command."""
-    parser, commands = build_parsers()
-    words = _attach_values(list(sys.argv[1:] if arguments is None else arguments))
-    if words and words[0] in _INTERMIXED:
-        options = commands[words[0]].parse_intermixed_args(words[1:])
-    else:
-        options = parser.parse_args(words)
+    options = parse(list(sys.argv[1:] if arguments is None else arguments), *build_parsers())
     return run_program(lambda: _run(options))
 
 
