@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+EXTRAS := dev,viz,faces,video,search,tables,export,timm,web
 UV := $(shell command -v uv 2>/dev/null)
 export PYTHONDONTWRITEBYTECODE :=  # images of containers set it; compiling torch's Python anew doubles each start
 
-.PHONY: help install demo link test test-fast lint bench clean
+.PHONY: help install demo link test test-fast lint matrix docs bench clean
 
 help:
 	@echo "make demo     make data, train, measure: a few minutes on a CPU"
@@ -13,6 +14,8 @@ help:
 	@echo "make test     run the tests"
 	@echo "make test-fast  the quick ones, for the one who edits"
 	@echo "make lint     check style and types"
+	@echo "make matrix   the quick tests with each supported Python and torch (needs uv)"
+	@echo "make docs     build the documentation site: make docs SITE=build/site"
 	@echo "make bench    run the benchmarks"
 	@echo "make install  only create the environment"
 
@@ -33,9 +36,17 @@ endif
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 ifdef UV
-	uv pip install --quiet --python $(BIN)/python -e '.[dev,viz,faces,video,search,tables,export,timm,web]'
+	uv pip install --quiet --python $(BIN)/python -e '.[$(EXTRAS)]'
 else
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,viz,faces,video,search,tables,export,timm,web]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
+endif
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+ifdef UV
+	uv pip install --quiet --python $(BIN)/python -e '.[docs]'
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 endif
 	@touch $@
 
@@ -56,6 +67,12 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+matrix:
+	EXTRAS=$(EXTRAS) PYTEST_FLAGS="$(PYTEST_FLAGS)" bash .ci/matrix $(PAIRS)
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python docs/build_site.py $(SITE)
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks

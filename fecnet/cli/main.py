@@ -70,8 +70,8 @@ _COMMANDS = {
 _INTERMIXED = ("train", "evaluate")  # options may stand between KEY VALUE pairs: argparse offers it to one parser alone
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of the ``fecnet`` command."""
+def build_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser of ``fecnet``, and that of each command by its name."""
     parser = argparse.ArgumentParser(
         prog="fecnet",
         description="Facial-expression embeddings learned from human similarity judgements.",
@@ -80,11 +80,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module, text) in _COMMANDS.items():
         module.add(commands.add_parser(name, help=text, description=text))
-    words = _attach_values(list(sys.argv[1:] if arguments is None else arguments))
+    return parser, commands.choices
+
+
+def parse(
+    words: list[str], parser: argparse.ArgumentParser, commands: dict[str, argparse.ArgumentParser]
+) -> argparse.Namespace:
+    """The options that the words of a command line give, with what ``build_parsers`` returns."""
+    words = _attach_values(words)
     if words and words[0] in _INTERMIXED:
-        options = commands.choices[words[0]].parse_intermixed_args(words[1:])
-    else:
-        options = parser.parse_args(words)
+        return commands[words[0]].parse_intermixed_args(words[1:])
+    return parser.parse_args(words)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the ``fecnet`` command."""
+    options = parse(list(sys.argv[1:] if arguments is None else arguments), *build_parsers())
     return run_program(lambda: _run(options))
 
 
