@@ -81,3 +81,19 @@ def test_what_selects_is_not_all_that_is_reported(path):
         assert cfg.SOLVER.SCHEDULE != "plateau"  # nor is the rate chosen by what is reported
     else:
         assert set(cfg.DATA.REPORT_SPLITS) - {cfg.DATA.EVAL_SPLITS[0]}
+
+
+@pytest.mark.parametrize("path", [path for path in RECIPES if path.stem.startswith(("fec_paper_", "fec_deviation"))])
+def test_each_value_of_a_paper_says_where_it_is_from(path):
+    """A source of the header, "as recalled" where none is known, or "our choice"; and test selects nothing."""
+    header, _, body = path.read_text().partition("\nDATA:")
+    known = set(re.findall(r"\[(\d)\] ", header))
+    plain = ("PATH", "EVAL_SPLITS", "REPORT_SPLITS", "UNIT", "PRETRAINED", "PRETRAINED_ON")  # say what, not how
+    for line in body.splitlines()[1:]:
+        value, _, said = line.partition("#")
+        if re.match(r"( *)([A-Z]\w+): *\S", value) and value.split(":")[0].strip() not in plain:
+            cited = re.findall(r"\[(\d)\]", said)
+            assert set(cited) <= known, line
+            assert cited or re.search(r"as recalled|our choice|arXiv:", said), line
+    cfg = load_config(path)
+    assert cfg.DATA.EVAL_SPLITS == ["hold_out"] and cfg.DATA.REPORT_SPLITS == ["test"]
