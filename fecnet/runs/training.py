@@ -28,6 +28,7 @@ from fecnet.evaluation.spread import sum_distances
 from fecnet.modeling.backbone.timm_net import with_sync_batch_norm
 from fecnet.modeling.build import build_model, per_channel
 from fecnet.modeling.criterion.build import build_criterion
+from fecnet.modeling.deviation_net import DeviationNet
 from fecnet.modeling.models import ExpressionNet
 from fecnet.pruning.slimming import absolute_scales, scale_names
 from fecnet.runs.folders import (
@@ -190,7 +191,7 @@ def _summary(cfg: Frozen, dataset: PackedDataset, trainer: Trainer, device: torc
 
 def _build_model(cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, *, resumed: bool) -> nn.Module:
     model: nn.Module = build_model(cfg, len(dataset.channels), len(task.classes), task.extra_sizes)
-    if cfg.MODEL.PRETRAINED and not resumed:
+    if not resumed and (cfg.MODEL.PRETRAINED or isinstance(model, DeviationNet)):
         load_start(cfg, cast(ExpressionNet, model), dataset, task)
     if cfg.SOLVER.SYNC_BN:
         if device.type != "cuda":
