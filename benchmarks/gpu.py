@@ -73,7 +73,8 @@ def run(*, quick: bool) -> dict[str, Any]:
         write_random_faces(folder / "random", size=max(plan.sizes))
         common = [
             *("DATA.PATH", str(folder / "random"), "OUTPUT_DIR", str(folder / "result"), "DEVICE", plan.device),
-            *("DATA.EVAL_SPLITS", "[val]", "EVAL.PERIOD", "0", "CHECKPOINT.PERIOD", "0", "LOG.TENSORBOARD", "false"),
+            *("DATA.HOLD_OUT", "0", "DATA.EVAL_SPLITS", "[val]", "EVAL.PERIOD", "0", "CHECKPOINT.PERIOD", "0"),
+            *("LOG.TENSORBOARD", "false"),
             *("MODEL.PRETRAINED", ""),  # speed does not depend on what the weights are
             *plan.options,
         ]

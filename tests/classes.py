@@ -1,7 +1,11 @@
 """A tiny labelled data set and a recipe for each kind of training on it."""
 
 import numpy as np
+import torch
+from safetensors.torch import save_file
 
+from fecnet.config.node import load_config
+from fecnet.modeling.build import build_model
 from fecnet.prepare.writer import PackedWriter
 
 CLASSES = ("calm", "glad", "cross")
@@ -28,6 +32,11 @@ KINDS = {  # head and what it alone uses, criteria, weights
     "ran": ("scn_ran", "cross_entropy, scn, ran", "[1.0, 1.0, 1.0]"),
     "wasserstein": ("classifier", "cross_entropy, wasserstein", "[1.0, 0.5]"),
     "affect": ("classifier_affect", "cross_entropy, valence_arousal", "[1.0, 1.0]"),
+    "deviation": (
+        "deviation, PROJECTION_ORDER: 2, PRETRAINED: START, PRETRAINED_ON: noise, PRETRAINED_PARTS: all",
+        "hellinger",
+        "[1.0]",
+    ),
 }
 
 
@@ -92,6 +101,18 @@ def write_recipe(folder, kind):
     data = folder / "moods"
     if not data.exists():
         write_labelled(data)
-    path = folder / f"{kind}.yaml"
-    path.write_text(RECIPE % (data, *KINDS[kind], folder / "result"))
+    path, start = folder / f"{kind}.yaml", folder / "start.safetensors"
+    path.write_text((RECIPE % (data, *KINDS[kind], folder / "result")).replace("START", str(start)))
+    if "START" in KINDS[kind][0] and not start.exists():
+        write_start(start, path)
     return path
+
+
+def write_start(path, recipe):
+    """Weights of the net of a recipe for grey faces whose face branch has left its identity branch."""
+    torch.manual_seed(0)
+    net = build_model(load_config(recipe), 1)
+    with torch.no_grad():
+        for weight in net.backbone.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.1)
+    save_file(net.state_dict(), path)

@@ -37,7 +37,8 @@ def short(recipe: Path) -> list[str]:
     overrides = list(TWO_ITERATIONS)
     if cfg.DATA.INPUT_SIZE > 100:  # Inception-ResNet needs about 96 pixels
         overrides += ["DATA.INPUT_SIZE", "96" if "inception" in cfg.MODEL.BACKBONE else "64"]
-    if cfg.DATA.HOLD_OUT > 0.25:  # of few faces, so that each class is still learnt
+    few_triplets = cfg.DATA.HOLD_OUT and not cfg.DATA.LABELS
+    if cfg.DATA.HOLD_OUT > 0.25 or few_triplets:  # of few faces, so that each class or type is on both sides
         overrides += ["DATA.HOLD_OUT", "0.25"]
     if cfg.EVAL.TTA == "ten_crop":  # of whole nets takes a minute; tests/data/test_views.py has it
         overrides += ["EVAL.TTA", "center"]
@@ -62,7 +63,9 @@ def write_faces(path: Path, recipe: Path) -> Path:
     rng = np.random.default_rng(0)
     num_faces = FACES * len(splits)
     with PackedWriter(path, num_faces=num_faces, height=48, width=48, channels=channels) as writer:
-        records = [{"key": f"{n:03d}", "source": f"random:{n}", "subject": f"p{n // 2}"} for n in range(num_faces)]
+        records = [{"key": f"{n:03d}", "source": f"random:{n}"} for n in range(num_faces)]
+        if cfg.DATA.LABELS:
+            records = [record | {"subject": f"p{n // 2}"} for n, record in enumerate(records)]
         writer.add_faces(rng.integers(0, 256, (num_faces, 48, 48, len(channels)), np.uint8), records)
         for number, split in enumerate(splits):
             rows = np.arange(FACES) + FACES * number

@@ -55,6 +55,7 @@ def test_the_bare_step_of_the_gpu_benchmark_runs_here(tmp_path):
     gpu.write_random_faces(tmp_path / "random", size=32, num_faces=20, num_triplets=30)
     plan = gpu._quick_plan(gpus=0)
     common = ["DATA.PATH", str(tmp_path / "random"), "DEVICE", "cpu", "MODEL.PRETRAINED", "", *plan.options]
+    common += ["DATA.HOLD_OUT", "0", "DATA.EVAL_SPLITS", "[val]"]
     found = gpu.bare_step(plan, common, 32, "fp32", "none")
     assert found["triplets_per_s"] > 0 and found["peak_memory_mb"] is None
 

@@ -5,6 +5,7 @@ import re
 import shlex
 
 import pytest
+from safetensors.torch import save_file
 
 from fecnet.cli import prepare
 from fecnet.config.node import load_config
@@ -15,7 +16,7 @@ from fecnet.pruning.slimming import scale_names
 from fecnet.runs.training import train_run
 from fecnet.solver.build import build_ema, build_gradient_rules, build_optimizer, build_schedule
 from tests.conftest import ROOT
-from tests.short_runs import short, write_faces
+from tests.short_runs import SETS, short, write_faces
 
 CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")
 RECIPES = sorted((ROOT / "config").glob("*.yaml"))
@@ -49,7 +50,12 @@ def test_recipe_says_command_and_figures(path):
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipe_trains(path, tmp_path):
     data = write_faces(tmp_path / "data", path)
-    cfg = load_config(path, [*short(path), "DATA.PATH", str(data), "OUTPUT_DIR", str(tmp_path / "result")])
+    options = [*short(path), "DATA.PATH", str(data), "OUTPUT_DIR", str(tmp_path / "result")]
+    cfg = load_config(path, options)
+    if cfg.MODEL.HEAD == "deviation":  # never starts from random weights
+        start = tmp_path / "start.safetensors"
+        save_file(build_model(cfg, in_channels=len(SETS[cfg.DATA.LABELS][1])).backbone.state_dict(), start)
+        cfg = load_config(path, [*options, "MODEL.PRETRAINED", str(start), "MODEL.PRETRAINED_ON", "noise"])
     assert train_run(cfg, recipe=path.stem) == 0
     assert (tmp_path / "result" / path.stem / "checkpoints" / "last").read_text().split() == ["2"]
 
@@ -81,3 +87,19 @@ def test_what_selects_is_not_all_that_is_reported(path):
         assert cfg.SOLVER.SCHEDULE != "plateau"  # nor is the rate chosen by what is reported
     else:
         assert set(cfg.DATA.REPORT_SPLITS) - {cfg.DATA.EVAL_SPLITS[0]}
+
+
+@pytest.mark.parametrize("path", [path for path in RECIPES if path.stem.startswith(("fec_paper_", "fec_deviation"))])
+def test_each_value_of_a_paper_says_where_it_is_from(path):
+    """A source of the header, "as recalled" where none is known, or "our choice"; and test selects nothing."""
+    header, _, body = path.read_text().partition("\nDATA:")
+    known = set(re.findall(r"\[(\d)\] ", header))
+    plain = ("PATH", "EVAL_SPLITS", "REPORT_SPLITS", "UNIT", "PRETRAINED", "PRETRAINED_ON")  # say what, not how
+    for line in body.splitlines()[1:]:
+        value, _, said = line.partition("#")
+        if re.match(r"( *)([A-Z]\w+): *\S", value) and value.split(":")[0].strip() not in plain:
+            cited = re.findall(r"\[(\d)\]", said)
+            assert set(cited) <= known, line
+            assert cited or re.search(r"as recalled|our choice|arXiv:", said), line
+    cfg = load_config(path)
+    assert cfg.DATA.EVAL_SPLITS == ["hold_out"] and cfg.DATA.REPORT_SPLITS == ["test"]

@@ -26,7 +26,7 @@ _C.DATA.TRIPLET_GROUP_SIZE = 1  # triplets sharing a face that stay adjacent; la
 _C.DATA.LABELS = ""  # label set of the classes; empty = none; required by criteria on classes
 _C.DATA.EXTRA_LABELS = []  # further label sets, each trained by a linear classifier of its own with cross-entropy
 _C.DATA.BALANCE_CLASSES = False  # sample all classes with equal frequency; only without triplets
-_C.DATA.HOLD_OUT = 0.0  # fraction of TRAIN_SPLIT held out as split hold_out; by subject where subjects are known
+_C.DATA.HOLD_OUT = 0.0  # fraction of TRAIN_SPLIT held out as split hold_out: faces, by known subjects; or triplets
 _C.DATA.FOLD = 0  # fold of TRAIN_SPLIT held out as split fold, 1..NUM_FOLDS; 0 = none
 _C.DATA.FOLD_BY = "subject"  # grouped, stratified folds by this column of faces.csv; or published, corrected (CK+)
 _C.DATA.NUM_FOLDS = 10  # number of folds
@@ -63,10 +63,11 @@ _C.MODEL.IRESNET_FC = True  # iresnet ends in its FC and BN1d for inputs of DATA
 _C.MODEL.BACKBONE_DROPOUT = 0.5  # dropout probability before the hidden layer of deep_emotion; 0.5 in its code
 _C.MODEL.BATCH_NORM = True  # batch norm in inception_nn2; without it (as published) training from scratch barely works
 _C.MODEL.NECK = "dense_block"  # dense_block (paper), conv3x3 (best published), conv1x1 (channel reduction) or none
-_C.MODEL.HEAD = "embedding"  # embedding, classifier, joint (both), scn, ran, scn_ran, affect, classifier_affect
+_C.MODEL.HEAD = "embedding"  # embedding, deviation, classifier, joint, scn, ran, scn_ran, affect, classifier_affect
 _C.MODEL.NECK_CHANNELS = 512  # output channels of the neck's first 1×1 convolution
 _C.MODEL.FEATURE_DIM = 512  # dimensions of the hidden layer before the embedding
 _C.MODEL.EMBEDDING_DIM = 16  # dimensions of the L2-normalised embedding; arXiv:1811.11283
+_C.MODEL.PROJECTION_ORDER = 1  # degree of the polynomial that makes the embedding of a deviation; 1 = linear
 _C.MODEL.DROPOUT = 0.5  # dropout probability before the last layer of a head
 _C.MODEL.PRETRAINED = ""  # weights that cover the backbone: .safetensors, .pt, .pth, or dlib's .dat; by name and shape
 _C.MODEL.PRETRAINED_ON = ""  # training data of PRETRAINED, kept in every checkpoint; required with PRETRAINED

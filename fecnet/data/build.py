@@ -17,8 +17,9 @@ from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.label_splits import LabelSplits
 from fecnet.data.loader import LabelledLoader, TripletLoader, vote_weights
 from fecnet.data.mixing import OTHER_SEED, Mixer
-from fecnet.data.packed import PackedDataset
+from fecnet.data.packed import PackedDataset, TripletTable
 from fecnet.data.samplers import ClassSampler, RoundSampler, TripletSampler
+from fecnet.data.triplet_splits import split_triplets
 from fecnet.data.views import View, center, flip, ten_crop
 from fecnet.utils.errors import ConfigError, DataError
 from fecnet.utils.lookup import lookup
@@ -86,7 +87,7 @@ def build_loader(
             others = ClassSampler(class_M, **batches | {"seed": cfg.SEED + OTHER_SEED}, balance=balance)
             shared["mixer"] = _build_mixer(cfg, lambda iteration: row_M[others.rows(iteration)])
         return LabelledLoader(faces(), row_M, labelled, **shared)
-    table = dataset.triplets(cfg.DATA.TRAIN_SPLIT)
+    table = build_triplets(cfg, dataset, cfg.DATA.TRAIN_SPLIT)
     if cfg.DATA.WEIGHT_BY_AGREEMENT and not table.votes_T3.any():
         raise ConfigError(
             f"DATA.WEIGHT_BY_AGREEMENT: true, but split '{cfg.DATA.TRAIN_SPLIT}' of {dataset.path} has no votes of "
@@ -121,6 +122,15 @@ def _mixes(cfg: Any) -> bool:
 def _build_mixer(cfg: Any, partners: Callable[[int], np.ndarray]) -> Mixer:
     alphas = {"mixup": cfg.AUGMENT.MIXUP, "cutmix": cfg.AUGMENT.CUTMIX}
     return Mixer(partners, **alphas, input_size=cfg.DATA.INPUT_SIZE, seed=cfg.SEED)
+
+
+def build_triplets(cfg: Any, dataset: PackedDataset, split: str) -> TripletTable:
+    """The triplets of ``split``, for criteria that read triplets: without, or only, those of ``cfg.DATA.HOLD_OUT``.
+
+    Raises:
+        UserError: no such split, or triplets cannot be held out.
+    """
+    return split_triplets(dataset, split, train_split=cfg.DATA.TRAIN_SPLIT, hold_out=cfg.DATA.HOLD_OUT)
 
 
 def build_label_splits(cfg: Any, dataset: PackedDataset, label_set: str = "") -> LabelSplits:
@@ -216,7 +226,7 @@ def build_trained_rows(cfg: Any, dataset: PackedDataset, targets: Sequence[str],
     Raises:
         UserError: no such split or labels.
     """
-    rows = [dataset.triplets(cfg.DATA.TRAIN_SPLIT).faces_T3.reshape(-1)] if triplets else []
+    rows = [build_triplets(cfg, dataset, cfg.DATA.TRAIN_SPLIT).faces_T3.reshape(-1)] if triplets else []
     if not triplets or cfg.SOLVER.LABELLED_BATCH_SIZE:
         rows.append(build_labels(cfg, dataset, targets).rows_M)
     return np.unique(np.concatenate(rows)).astype(np.int64)

@@ -141,7 +141,7 @@ def held_out(table: LabelTable, share: float, subjects: np.ndarray) -> np.ndarra
             "which takes each of these for a person of its own"
         )
     if unknown:
-        return _share_of_each_class(table.label_M, share)
+        return share_of_each(table.label_M, share)
     names, place_M = np.unique(subject_M, return_inverse=True)
     order = permuted(np.arange(len(names)), len(names), key=0)
     faces_of = np.bincount(place_M)[order]
@@ -150,7 +150,8 @@ def held_out(table: LabelTable, share: float, subjects: np.ndarray) -> np.ndarra
     return np.isin(place_M, taken)
 
 
-def _share_of_each_class(label_M: np.ndarray, share: float) -> np.ndarray:
+def share_of_each(label_M: np.ndarray, share: float) -> np.ndarray:
+    """A pseudo-random share of the items of each label, rounded; the same for the same labels, bool, shape (M,)."""
     held_M = np.zeros(len(label_M), bool)
     for label in np.unique(label_M):
         members = np.flatnonzero(label_M == label)

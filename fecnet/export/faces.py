@@ -18,7 +18,7 @@ from fecnet.data.packed import PackedDataset
 from fecnet.encoder.encoder import Encoder
 from fecnet.engine.description import CheckpointInfo
 from fecnet.engine.evaluator import Evaluator, TripletMetric
-from fecnet.runs.tasks import build_evaluator, check_classes, find_task
+from fecnet.runs.tasks import build_evaluator, check_classes, find_task, triplets_of
 from fecnet.synthetic.expressions import sample_expressions
 from fecnet.synthetic.rendering import render_faces, sample_identities
 from fecnet.utils.errors import UserError
@@ -82,7 +82,7 @@ def choose_faces(cfg: Frozen, encoder: Encoder, info: CheckpointInfo, check: str
     has_triplets = any(isinstance(metric, TripletMetric) for metric in evaluator.metrics)
     triplets_T3 = _random_triplets(len(rows_N))
     if has_triplets:
-        triplets_T3 = np.searchsorted(rows_N, dataset.triplets(split).faces_T3)
+        triplets_T3 = np.searchsorted(rows_N, triplets_of(cfg, dataset, split, task).faces_T3)
     description = f"{len(rows_N):,} faces of {path}, split {split}"
     return CheckFaces(description, dataset.faces_NHWC, rows_N, triplets_T3, evaluator)
 

@@ -13,7 +13,6 @@ from fecnet.modeling.head.registry import HEADS
 from fecnet.modeling.models import ExpressionNet
 from fecnet.modeling.neck.registry import NECKS
 from fecnet.modeling.parts import BackboneEntry, Choice, HeadEntry, NeckEntry, check_used
-from fecnet.modeling.region_net import RegionNet
 from fecnet.utils.errors import ConfigError
 from fecnet.utils.lookup import lookup
 
@@ -48,8 +47,7 @@ def build_model(
     if min(std) <= 0:
         raise ConfigError(f"MODEL.STD: {list(model.STD)}; every value must be above 0")
     mean = per_channel(model.MEAN, in_channels, mask=0.0, key="MODEL.MEAN")
-    net = RegionNet if head_entry.sees_regions else ExpressionNet
-    return net(backbone, neck, head, mean=mean, std=std, freeze_backbone=model.FREEZE_BACKBONE)
+    return head_entry.net(backbone, neck, head, mean=mean, std=std, freeze_backbone=model.FREEZE_BACKBONE)
 
 
 def _extra_classes(name: str, head: HeadEntry, extra_classes: Mapping[str, int] | None) -> dict[str, Mapping[str, int]]:
@@ -106,7 +104,7 @@ def _widths(cfg: EasyDict) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
 
 
 def _check(model: EasyDict, settings: Mapping[str, Any]) -> None:
-    for key in ("NECK_CHANNELS", "FEATURE_DIM", "EMBEDDING_DIM"):
+    for key in ("NECK_CHANNELS", "FEATURE_DIM", "EMBEDDING_DIM", "PROJECTION_ORDER"):
         if model[key] < 1:
             raise ConfigError(f"MODEL.{key}: {model[key]}; must be at least 1")
     if not 0 <= model.DROPOUT < 1:

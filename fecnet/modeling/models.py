@@ -63,16 +63,17 @@ class ExpressionNet(nn.Module):
         Args:
             image_NCHW: uint8, or float in 0..1, shape (N, C, H, W).
         """
-        image = self.normalise(image_NCHW)
-        if self.freeze_backbone:
-            with torch.no_grad():
-                map_NCHW = self.backbone(image)
-        else:
-            map_NCHW = self.backbone(image)
-        map_NCHW = self.neck(map_NCHW)
+        map_NCHW = self.neck(self.extract(self.normalise(image_NCHW)))
         # In float32: initial embeddings are close to each other, and bf16 would round their differences away.
         with torch.autocast(map_NCHW.device.type, enabled=False):
             return self.head(map_NCHW.float())
+
+    def extract(self, image_NCHW: Tensor) -> Tensor:
+        """What the neck gets of normalised images: the backbone's feature map."""
+        if self.freeze_backbone:
+            with torch.no_grad():
+                return self.backbone(image_NCHW)
+        return self.backbone(image_NCHW)
 
     def channel_groups(self) -> list[ChannelGroup]:
         """The prunable channels of backbone and neck.

@@ -16,6 +16,7 @@ from torch import nn
 from fecnet.config.defaults import _C
 from fecnet.config.node import flatten
 from fecnet.modeling.backbone.base import Backbone
+from fecnet.modeling.models import ExpressionNet
 from fecnet.modeling.neck.base import Neck
 from fecnet.utils.errors import UserError
 
@@ -83,12 +84,12 @@ class HeadEntry(Part):
 
     Attributes:
         outputs: names of its outputs besides ``feature``.
-        sees_regions: the net applies it to six regions of each face (``RegionNet``).
+        net: wires it with backbone and neck; such as ``RegionNet``, which applies them to six regions of each face.
         takes_extra: ``build`` also takes ``extra_classes``, the number of classes of each of ``DATA.EXTRA_LABELS``.
     """
 
     outputs: Set[str]
-    sees_regions: bool = False
+    net: type[ExpressionNet] = ExpressionNet
     takes_extra: bool = False
 
 

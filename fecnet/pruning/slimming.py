@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fecnet.modeling.backbone.registry import BACKBONES
 from fecnet.modeling.channels import ChannelGroup, Span
+from fecnet.modeling.deviation_net import DeviationNet
 from fecnet.utils.errors import ConfigError, UserError
 
 _NONE = "no channel may be removed: all are frozen (MODEL.FREEZE_BACKBONE) or sums of residual blocks (--inner)"
@@ -226,6 +227,10 @@ def removable_groups(net: nn.Module, backbone: str) -> list[ChannelGroup]:
     Raises:
         UserError: it has none.
     """
+    if isinstance(net, DeviationNet):
+        raise ConfigError(
+            "MODEL.HEAD: 'deviation' cannot be pruned: each channel stands in both branches; allowed: another head"
+        )
     describe: Callable[[], list[ChannelGroup]] | None = getattr(net, "channel_groups", None)
     groups = [] if describe is None else describe()
     if not groups:

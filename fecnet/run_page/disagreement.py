@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fecnet.data.packed import PackedDataset
+from fecnet.data.triplet_splits import split_triplets
 from fecnet.run_page.failures import triplet_failures, triplet_sheet, wrong_face_sheet, wrong_faces
 from fecnet.run_page.markup import Child, Markup, element
 from fecnet.run_page.run_record import RunRecord
@@ -33,8 +34,9 @@ def _triplets(run: RunRecord, dataset: PackedDataset) -> list[Child]:
     if "triplets" not in run.tables or embedded is None:
         return []
     parts: list[Child] = []
+    data = run.config.DATA
     for split in run.tables["triplets"]["splits"]:
-        triplets = dataset.triplets(split)
+        triplets = split_triplets(dataset, split, train_split=data.TRAIN_SPLIT, hold_out=data.HOLD_OUT)
         try:
             failures, counts = triplet_failures(triplets, embedded["rows"], embedded["embedding"])
         except UserError as error:

@@ -25,7 +25,7 @@ from fecnet.modeling.build import build_model
 from fecnet.runs.folders import data_differences
 from fecnet.runs.opened_net import open_net
 from fecnet.runs.reports import AffectReport, ClassReport, Report, TripletReport
-from fecnet.runs.tasks import Task, find_task
+from fecnet.runs.tasks import Task, find_task, triplets_of
 from fecnet.utils import comm
 from fecnet.utils.env import now, provenance
 from fecnet.utils.errors import UserError
@@ -163,7 +163,7 @@ def _baselines(
 ) -> dict[str, dict[str, TripletAccuracy]]:
     """Baselines without a trained net, on the same triplets."""
     images = small_faces(dataset.faces_NHWC, metric.rows)
-    table = dataset.triplets(cfg.DATA.TRAIN_SPLIT)
+    table = triplets_of(cfg, dataset, cfg.DATA.TRAIN_SPLIT, task)
     some = slice(None, None, -(-len(table) // MAX_LINEAR_TRIPLETS))
     torch.manual_seed(cfg.SEED)
     untrained = build_model(cfg, len(dataset.channels), len(task.classes), task.extra_sizes).to(device)

@@ -19,6 +19,7 @@ from fecnet.engine.checkpoint import load_info
 from fecnet.engine.description import INFO_FILE, CheckpointInfo
 from fecnet.modeling import dlib_file
 from fecnet.modeling.build import default_widths
+from fecnet.modeling.deviation_net import DeviationNet
 from fecnet.modeling.models import ExpressionNet
 from fecnet.modeling.pretrained import LoadReport, find_weights, load_pretrained
 from fecnet.modeling.statistics import take_statistics
@@ -33,6 +34,8 @@ _FACES_OF_STATISTICS = 256
 def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, task: Task) -> None:
     """Fill the parts of ``model`` that ``MODEL.PRETRAINED_PARTS`` names from ``MODEL.PRETRAINED``, and report.
 
+    Both branches of a deviation begin as the backbone that is loaded, or as two, where all parts are.
+
     Args:
         cfg: the settings of the run.
         model: the net, untrained.
@@ -42,25 +45,35 @@ def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, task: 
     Raises:
         UserError: the file cannot be read, or does not cover the net.
         ConfigError: it is not described; its net has other widths, or was trained on faces that are held out here; all
-            parts are to be loaded and a weight does not fit, or its classes are others or unknown; or a convolution
-            that is not in the file would be frozen.
+            parts are to be loaded and a weight does not fit, or its classes are others or unknown; or what is not in
+            the file would be frozen: a convolution, or the identity branch of a deviation, without a file.
     """
+    keeps = isinstance(model, DeviationNet)  # a branch as it starts
+    if keeps and not cfg.MODEL.PRETRAINED:
+        raise ConfigError(
+            "MODEL.PRETRAINED: empty, but MODEL.HEAD 'deviation' keeps an identity branch as it starts, which would be "
+            "random; allowed here: weights of face recognition for this backbone"
+        )
     if not cfg.MODEL.PRETRAINED_ON:
         raise ConfigError("MODEL.PRETRAINED_ON: empty; say what the file was trained on, checkpoints disclose it")
     _check_widths(cfg)
     _check_held_out(cfg, dataset)
     if cfg.MODEL.PRETRAINED_PARTS == "all":
-        _check_classes(cfg, task.classes, task.extra_classes)
+        if task.has_classes:
+            _check_classes(cfg, task.classes, task.extra_classes)
         report = _load_all(model, cfg.MODEL.PRETRAINED)
     else:
         report = load_pretrained(model.backbone.published, cfg.MODEL.PRETRAINED)
         if Path(cfg.MODEL.PRETRAINED).suffix == dlib_file.SUFFIX:
             _fit_dlib(cfg, model, dataset, task)
+        if isinstance(model, DeviationNet):
+            model.start_identity()
     logger.info(str(report))
-    if report.missing and cfg.MODEL.FREEZE_BACKBONE:
+    if report.missing and (cfg.MODEL.FREEZE_BACKBONE or keeps):
+        key, allowed = ("HEAD: 'deviation'", "another head") if keeps else ("FREEZE_BACKBONE: true", "false")
         raise ConfigError(
-            f"MODEL.FREEZE_BACKBONE: true, but {report.path} has no weights for {report.missing[0]} that fit images of "
-            f"{len(dataset.channels)} channels, and it would stay random; allowed: false"
+            f"MODEL.{key}, but {report.path} has no weights for {report.missing[0]} that fit images of "
+            f"{len(dataset.channels)} channels, and it would stay random; allowed: {allowed}"
         )
     if report.converted and "mask" in dataset.channels and cfg.MODEL.FREEZE_BACKBONE:
         logger.info("MODEL.FREEZE_BACKBONE: true; the mask's weights start at zero and stay so: it has no effect")
@@ -117,8 +130,6 @@ def _check_classes(cfg: Frozen, classes: Sequence[str], extra_classes: Mapping[s
     Raises:
         ConfigError: they are others than here, or the file does not tell them.
     """
-    if not classes:
-        return
     origin = _info_beside(cfg.MODEL.PRETRAINED)
     if origin is None:
         raise ConfigError(

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from fecnet.config.node import Frozen
-from fecnet.data.build import build_extra_splits, build_label_splits, build_views
+from fecnet.data.build import build_extra_splits, build_label_splits, build_triplets, build_views
 from fecnet.data.folds import FOLD
 from fecnet.data.label_splits import HOLD_OUT, LabelSplits
 from fecnet.data.labels import LabelTable
-from fecnet.data.packed import PackedDataset
+from fecnet.data.packed import PackedDataset, TripletTable
 from fecnet.engine.description import CheckpointInfo, Kind
 from fecnet.engine.evaluator import AffectMetric, ClassMetric, Evaluator, LabelArrays, Metric, TripletMetric
 from fecnet.evaluation import classification
@@ -89,10 +89,11 @@ def find_task(cfg: Frozen, dataset: PackedDataset) -> Task:
     _check_extra(cfg)
     targets = tuple(name for name in read if name != _TRIPLETS)
     for key in ("HOLD_OUT", "FOLD"):
-        if cfg.DATA[key] and _TRIPLETS in read:
+        if cfg.DATA[key] and _TRIPLETS in read and (targets or key == "FOLD"):
             raise ConfigError(
-                f"DATA.{key}: {cfg.DATA[key]}, but triplets share faces; allowed with triplets: 0; people are held out "
-                "before triplets are made: fecnet prepare --hold-out-subjects"
+                f"DATA.{key}: {cfg.DATA[key]}, but triplets share faces; allowed with triplets"
+                f"{' and labels' if targets else ''}: 0; people are held out before triplets are made: "
+                "fecnet prepare --hold-out-subjects"
             )
     if cfg.DATA.FOLD and FOLD not in (*cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS):
         raise ConfigError(
@@ -155,7 +156,7 @@ def build_evaluator(
     task = task or find_task(cfg, dataset)
     metrics: list[Metric] = []
     if task.has_embedding:
-        tables = {split: dataset.triplets(split) for split in splits}
+        tables = {split: triplets_of(cfg, dataset, split, task) for split in splits}
         metrics.append(
             TripletMetric({split: (table.faces_T3, table.odd_T, table.type_T) for split, table in tables.items()})
         )
@@ -182,6 +183,15 @@ def build_evaluator(
         device=device,
         progress=progress,
     )
+
+
+def triplets_of(cfg: Frozen, dataset: PackedDataset, split: str, task: Task) -> TripletTable:
+    """The triplets of ``split``; a hold-out is cut from them where they are trained on, else from the labels.
+
+    Raises:
+        UserError: no such split, or triplets cannot be held out.
+    """
+    return build_triplets(cfg, dataset, split) if task.triplets else dataset.triplets(split)
 
 
 def _tables(labels: LabelSplits, splits: Sequence[str], *, min_share: float = 0.0) -> dict[str, LabelTable]:

@@ -13,9 +13,11 @@ import torch
 from torch import nn
 
 from fecnet.config.node import Frozen, flatten, plain
-from fecnet.data.build import build_augment, build_class_weights, build_labels, build_loader
+from fecnet.data.build import build_augment, build_class_weights, build_labels, build_loader, build_triplets
 from fecnet.data.label_overlay import LabelOverlay
+from fecnet.data.label_splits import HOLD_OUT
 from fecnet.data.packed import PackedDataset
+from fecnet.data.triplet_splits import describe_hold_out
 from fecnet.engine.checkpoint import load_info
 from fecnet.engine.checkpointer import Checkpointer, load_trainer, load_weights
 from fecnet.engine.description import CHECKPOINT_FORMAT, CheckpointInfo, Preprocessing, Provenance
@@ -26,6 +28,7 @@ from fecnet.evaluation.spread import sum_distances
 from fecnet.modeling.backbone.timm_net import with_sync_batch_norm
 from fecnet.modeling.build import build_model, per_channel
 from fecnet.modeling.criterion.build import build_criterion
+from fecnet.modeling.deviation_net import DeviationNet
 from fecnet.modeling.models import ExpressionNet
 from fecnet.pruning.slimming import absolute_scales, scale_names
 from fecnet.runs.folders import (
@@ -188,7 +191,7 @@ def _summary(cfg: Frozen, dataset: PackedDataset, trainer: Trainer, device: torc
 
 def _build_model(cfg: Frozen, dataset: PackedDataset, task: Task, device: torch.device, *, resumed: bool) -> nn.Module:
     model: nn.Module = build_model(cfg, len(dataset.channels), len(task.classes), task.extra_sizes)
-    if cfg.MODEL.PRETRAINED and not resumed:
+    if not resumed and (cfg.MODEL.PRETRAINED or isinstance(model, DeviationNet)):
         load_start(cfg, cast(ExpressionNet, model), dataset, task)
     if cfg.SOLVER.SYNC_BN:
         if device.type != "cuda":
@@ -211,6 +214,9 @@ def build_trainer(
             counts = ", ".join(f"{label} {count}" for label, count in pairs)
             logger.info(f"{cfg.DATA.TRAIN_SPLIT}: {counts_K.sum()} of them with a label of '{name}': {counts}")
         learn_from_teachers(cfg, dataset, labels, device)
+    if task.triplets and cfg.DATA.HOLD_OUT:
+        held, trained = (build_triplets(cfg, dataset, split) for split in (HOLD_OUT, cfg.DATA.TRAIN_SPLIT))
+        logger.info(describe_hold_out(held, trained))
     model = _build_model(cfg, dataset, task, device, resumed=checkpoint is not None)
     loader = build_loader(
         cfg,

@@ -15,6 +15,7 @@ META = torch.device("meta")  # its tensors have shapes but no values: whoever lo
 SETTINGS = ("SOLVER.GRAD_ACCUM_STEPS", "2", "SOLVER.EMA_DECAY", "0.9", "SOLVER.BN_L1", "1e-4")
 OF_KIND = {
     "classifier": ("LOSS.OHEM_RATIO", "0.7"),
+    "deviation": ("SOLVER.BN_L1", "0.0"),  # its channels cannot be pruned
     "scn": ("LOSS.SCN_RELABEL_AFTER", "1"),
     "ran": ("LOSS.SCN_RELABEL_AFTER", "1"),
     "wasserstein": ("LOSS.WASSERSTEIN_COST", "learned"),

@@ -32,6 +32,7 @@ NETS = {  # options, side of the image
     "dense block, joint": ([*SMALL, "MODEL.NECK_CHANNELS", "16", "MODEL.HEAD", "joint", "MODEL.FEATURE_DIM", "16"], 48),
     "ran and scn, cifar": ([*SMALL, "MODEL.STEM", "cifar", "MODEL.NECK", "none", "MODEL.HEAD", "scn_ran"], 48),
     "pruned, affect": ([*PRUNED, "MODEL.NECK", "conv3x3", "MODEL.HEAD", "classifier_affect"], 48),
+    "two branches": ([*SMALL, "MODEL.HEAD", "deviation", "MODEL.PROJECTION_ORDER", "3", "MODEL.NECK", "none"], 48),
     "iresnet": (["MODEL.BACKBONE", "iresnet18", "MODEL.NECK", "none", "DATA.INPUT_SIZE", "48"], 48),
     "inception_nn2": (["MODEL.BACKBONE", "inception_nn2", "MODEL.BATCH_NORM", "false", "MODEL.NECK", "conv1x1"], 64),
     "spatial transformer": (

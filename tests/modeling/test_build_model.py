@@ -23,6 +23,7 @@ def make_cfg(**changes):
         "NECK_CHANNELS": 32,
         "FEATURE_DIM": 24,
         "EMBEDDING_DIM": 8,
+        "PROJECTION_ORDER": 1,
         "DROPOUT": 0.5,
         "FREEZE_BACKBONE": False,
         "MEAN": [0.5],

@@ -124,6 +124,24 @@ def test_a_run_starts_from_the_file(path, recipe):
     assert saved["backbone.stem.norm.running_var"].sub(1).abs().min() > 0.01  # of the faces, no longer 1
 
 
+def test_a_deviation_keeps_the_net_of_the_file(path, recipe):
+    options = ("MODEL.BACKBONE", "dlib_resnet", "MODEL.WIDTH_MULT", "1.0", "MODEL.BLOCKS", "[2, 2, 2, 2]")
+    options += ("MODEL.HEAD", "deviation", "MODEL.NECK", "none", "MODEL.FEATURE_DIM", "512", "EVAL.PERIOD", "0")
+    options += ("MODEL.NECK_CHANNELS", "512", "DATA.INPUT_SIZE", "64", "SOLVER.BASE_LR", "0.01", "SOLVER.LENGTH", "2")
+    start = ("MODEL.PRETRAINED", str(path), "MODEL.PRETRAINED_ON", "random faces")
+    assert train_run(load_config(recipe, [*options, *start]), recipe="deviation") == 0
+    saved = load_file(find_checkpoint(recipe.parent / "result" / "deviation", "last") / "model.safetensors")
+    alone, kept, trained = (DlibResNet(in_channels=1, input_size=64).eval() for _ in range(3))
+    load_pretrained(alone, path)
+    for net, prefix in ((kept, "identity."), (trained, "backbone.")):
+        net.load_state_dict({name.removeprefix(prefix): saved[name] for name in saved if name.startswith(prefix)})
+    image = torch.rand(4, 1, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        wanted, same, other = alone(image), kept(image), trained(image)
+    torch.testing.assert_close(same, wanted, rtol=0, atol=1e-4 * wanted.max().item())
+    assert (other - wanted).abs().max() > 0.01 * wanted.max()
+
+
 def test_another_file_is_named(tmp_path, path):
     net = DlibResNet(in_channels=1, input_size=64)
     content = path.read_bytes()

@@ -22,6 +22,7 @@ PARTS = {  # neck, head, channels
     "paper": ("dense_block", "embedding", 3),
     "grey": ("conv1x1", "joint", 1),
     "regions": ("none", "scn_ran", 3),
+    "branches": ("none", "deviation", 3),
     "mask": ("conv3x3", "classifier_affect", 4),
 }
 LEFT = {"iresnet18": 8 + 2, "iresnet50": 24 + 2, "deep_emotion": 1}  # norms without a convolution before them
@@ -97,7 +98,7 @@ def test_those_of_timm_too(name):
     check(net, len(norms(net)))
 
 
-@pytest.mark.parametrize(("parts", "left"), {"paper": 6, "regions": 0, "mask": 0}.items())
+@pytest.mark.parametrize(("parts", "left"), {"paper": 6, "regions": 0, "branches": 0, "mask": 0}.items())
 def test_necks_and_heads(parts, left):
     net = make("resnet18", parts, WIDTH_MULT=0.2)  # 13 channels: shortcuts of the narrow kind
     check(net, len(norms(net)) - left)

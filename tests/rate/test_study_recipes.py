@@ -12,7 +12,7 @@ from tests.short_runs import short
 RECIPES = [
     path
     for path in sorted((ROOT / "config").glob("*.yaml"))
-    if path.stem.startswith("fec_") or path.stem in ("demo", "ferplus", "own_triplets")
+    if path.stem.startswith(("fec_code_", "fec_paper_")) or path.stem in ("demo", "ferplus", "own_triplets")
 ]
 
 
@@ -32,4 +32,5 @@ def packed(tmp_path_factory):
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_study_trains_with(path, packed, tmp_path):
     words = [*short(path), "DATA.PATH", str(packed), "DATA.EVAL_SPLITS", "[val]", "DATA.REPORT_SPLITS", "[test]"]
+    words += ["DATA.HOLD_OUT", "0"]
     assert train_run(load_config(path, [*words, "OUTPUT_DIR", str(tmp_path / "result")]), recipe=path.stem) == 0

@@ -46,6 +46,7 @@ EVERYTHING_ON = {
     "ran": (),
     "wasserstein": ("LOSS.WASSERSTEIN_COST", "learned"),
     "affect": (),
+    "deviation": ("SOLVER.GRAD_ACCUM_STEPS", 2, "SOLVER.EMA_DECAY", 0.9, "MODEL.DROPOUT", 0.5),
     # every search finds something, so labels change after the 5th iteration
     "scn": ("LOSS.SCN_RELABEL_AFTER", 1, "LOSS.SCN_MARGIN_2", 0.0, "SOLVER.LENGTH", 8),
 }

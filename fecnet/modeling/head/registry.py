@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from fecnet.modeling.deviation_net import DeviationNet
 from fecnet.modeling.head.classifier import AffectHead, ClassifierHead, JointHead
+from fecnet.modeling.head.deviation import DeviationHead
 from fecnet.modeling.head.embedding import EmbeddingHead
 from fecnet.modeling.head.ran import RanHead
 from fecnet.modeling.head.scn import ScnHead
 from fecnet.modeling.parts import HeadEntry
+from fecnet.modeling.region_net import RegionNet
 
 _DROPOUT = {"dropout": "MODEL.DROPOUT"}
 _EMBEDDING = {**_DROPOUT, "feature_dim": "MODEL.FEATURE_DIM", "embedding_dim": "MODEL.EMBEDDING_DIM"}
+_DEVIATION = {**_DROPOUT, "embedding_dim": "MODEL.EMBEDDING_DIM", "order": "MODEL.PROJECTION_ORDER"}
 
 
 def _joint(
@@ -45,11 +49,12 @@ HEADS: dict[str, HeadEntry] = {
         build=_classifier_affect, options=_DROPOUT, outputs={"logits", "valence_arousal"}, takes_extra=True
     ),
     "scn": HeadEntry(build=ScnHead, options=_DROPOUT, outputs={"logits", "importance"}),
-    "ran": HeadEntry(build=RanHead, options=_DROPOUT, outputs={"logits", "region_importance"}, sees_regions=True),
+    "ran": HeadEntry(build=RanHead, options=_DROPOUT, outputs={"logits", "region_importance"}, net=RegionNet),
     "scn_ran": HeadEntry(
         build=partial(RanHead, scn=True),
         options=_DROPOUT,
         outputs={"logits", "importance", "region_importance"},
-        sees_regions=True,
+        net=RegionNet,
     ),
+    "deviation": HeadEntry(build=DeviationHead, options=_DEVIATION, outputs={"embedding"}, net=DeviationNet),
 }
