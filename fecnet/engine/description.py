@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -148,6 +149,7 @@ class CheckpointInfo:
         pruned: what was removed, for a net that was pruned and not trained since.
         export: of an exported net.
         extra_classes: likewise ``classes`` of each of ``DATA.EXTRA_LABELS`` by name; None where there are none.
+        choice_scale: of the choice probabilities (``fecnet.layers.choice``); None where no criterion has one.
         origin: file that this was read from, for error messages.
     """
 
@@ -169,6 +171,7 @@ class CheckpointInfo:
     pruned: dict[str, Any] | None = None
     export: Export | None = None
     extra_classes: dict[str, list[str]] | None = None
+    choice_scale: float | None = None
     origin: str = field(default="", compare=False, metadata=NOT_JSON)
 
     @property
@@ -218,7 +221,8 @@ def parse_info(text: str, origin: str) -> CheckpointInfo:
         origin: file it was read from, for error messages.
 
     Raises:
-        CheckpointError: not JSON, another format version, or a field that is absent, unknown or of another type.
+        CheckpointError: not JSON, another format version, or a field that is absent, unknown, of another type or out of
+            range.
     """
     try:
         found = json.loads(text)
@@ -230,6 +234,9 @@ def parse_info(text: str, origin: str) -> CheckpointInfo:
     if found.get("accuracy") == {}:
         found["accuracy"] = None
     try:
-        return replace(from_json(CheckpointInfo, found, origin), origin=origin)
+        info = replace(from_json(CheckpointInfo, found, origin), origin=origin)
     except UserError as error:
         raise CheckpointError(str(error)) from error
+    if info.choice_scale is not None and not 0 < info.choice_scale < math.inf:
+        raise CheckpointError(f"{origin}: 'choice_scale' is {info.choice_scale}; allowed: above 0, or null")
+    return info

@@ -22,12 +22,13 @@ from fecnet.engine.checkpoint import load_info
 from fecnet.engine.checkpointer import Checkpointer, load_trainer, load_weights
 from fecnet.engine.description import CHECKPOINT_FORMAT, CheckpointInfo, Preprocessing, Provenance
 from fecnet.engine.stepper import CUDA_GRAPHS, Criterion, Measure, Stepper
-from fecnet.engine.trainer import SPREAD, Periods, Progress, RunFiles, Trainer
+from fecnet.engine.trainer import CHOICE_SCALE, SPREAD, Periods, Progress, RunFiles, Trainer
 from fecnet.evaluation.batch_accuracy import count_correct
 from fecnet.evaluation.spread import sum_distances
 from fecnet.modeling.backbone.timm_net import with_sync_batch_norm
 from fecnet.modeling.build import build_model, per_channel
 from fecnet.modeling.criterion.build import build_criterion
+from fecnet.modeling.criterion.choice import find_choice
 from fecnet.modeling.deviation_net import DeviationNet
 from fecnet.modeling.models import ExpressionNet
 from fecnet.pruning.slimming import absolute_scales, scale_names
@@ -234,6 +235,9 @@ def build_trainer(
     precision = _choose_precision(cfg, device, resumed)
     periods = _periods(cfg, epoch)
     scales = _trained_scales(model)
+    choice = find_choice(criterion)
+    if choice is not None:
+        _log_votes(cfg, dataset)
     stepper = Stepper(
         model,
         cast(Criterion, criterion),
@@ -247,7 +251,7 @@ def build_trainer(
         compile_mode=_compile_mode(cfg, device),
         accumulates=cfg.SOLVER.GRAD_ACCUM_STEPS > 1,
         device=device,
-        measures=_measures(task),
+        measures=_measures(task, criterion),
     )
     trainer = Trainer(
         stepper,
@@ -263,6 +267,7 @@ def build_trainer(
         select=selection_metric(cfg, task),
         labels=labels,
         scales=partial(absolute_scales, names=scales) if cfg.SOLVER.BN_L1 else None,
+        choice_scale=None if choice is None else lambda: choice.scale.item(),
     )
     if checkpoint is not None:
         load_weights(checkpoint, stepper.inference_model)
@@ -270,10 +275,25 @@ def build_trainer(
     return trainer
 
 
-def _measures(task: Task) -> dict[str, Measure]:
+def _measures(task: Task, criterion: nn.Module) -> dict[str, Measure]:
     """What is logged of the training batches beside the loss."""
     measures = {"batch_accuracy": Measure(count_correct, 100.0)} if task.has_classes else {}
-    return measures | ({SPREAD: Measure(sum_distances)} if task.triplets else {})
+    measures |= {SPREAD: Measure(sum_distances)} if task.triplets else {}
+    choice = find_choice(criterion)
+    if choice is not None and choice.learns:
+        measures[CHOICE_SCALE] = Measure(lambda out, batch: (choice.scale, torch.ones_like(choice.scale)))
+    return measures
+
+
+def _log_votes(cfg: Frozen, dataset: PackedDataset) -> None:
+    """Say how many triplets are trained on without votes, by the majority alone."""
+    voted_T = dataset.triplets(cfg.DATA.TRAIN_SPLIT).votes_T3.max(1) > 0
+    without = len(voted_T) - int(voted_T.sum())
+    text = f"; of the other {without:,} the odd face counts as all raters' choice" if without else ""
+    logger.info(
+        f"{cfg.DATA.TRAIN_SPLIT}: criterion 'choice': {len(voted_T) - without:,} of {len(voted_T):,} triplets have the "
+        f"votes of raters{text}"
+    )
 
 
 def _choose_precision(cfg: Frozen, device: torch.device, resumed: CheckpointInfo | None) -> torch.dtype:

@@ -127,7 +127,7 @@ def test_one_of_each_from_outside_trains_and_is_measured(tmp_path, registries, c
     criterion = ("LOSS.CRITERIA", "[odd_farthest]", "LOSS.MARGIN_TWO_CLASS", 3.0)
     run = train_on(write_tiny(tmp_path / "faces"), tmp_path, *PLAIN, *chosen, *criterion)
     infer_run(str(run))
-    assert re.search(r"^fecnet( +\d+\.\d){4}$", capsys.readouterr().out, re.MULTILINE)  # the table
+    assert re.search(r"^fecnet( +\d+\.\d){4}( +[\d.-]+){3}$", capsys.readouterr().out, re.MULTILINE)  # the table
 
 
 def test_a_classifier_from_outside_trains_and_is_measured(tmp_path, registries, capsys):
@@ -200,6 +200,7 @@ UNUSED = {
     "LOSS.WASSERSTEIN_COST": ("learned", "LOSS.CRITERIA soft_targets", "wasserstein", "'centroid'"),
     "LOSS.WASSERSTEIN_CONFUSION": ("a.csv", "LOSS.CRITERIA soft_targets", "wasserstein", "''"),
     "LOSS.CCC": ("true", "LOSS.CRITERIA soft_targets", "valence_arousal", "False"),
+    "LOSS.CHOICE_SCALE": ("5.0", "LOSS.CRITERIA soft_targets", "choice", "0.0"),
     "LOSS.MARGIN_ONE_CLASS": ("0.5", "LOSS.CRITERIA soft_targets", "triplet", "0.1"),
     "LOSS.MARGIN_TWO_CLASS": ("0.5", "LOSS.CRITERIA soft_targets", "triplet", "0.2"),
     "LOSS.MARGIN_THREE_CLASS": ("0.5", "LOSS.CRITERIA soft_targets", "triplet", "0.2"),
