@@ -74,12 +74,14 @@ class Triplets:
         odd_B: index 0..2 of the odd face, int64, shape (B,).
         type_B: ``TripletType``, int64, shape (B,).
         weight_B: loss weight, float32, shape (B,).
+        votes_B3: raters who called face k the odd one, zeros where only the odd face is known, uint8, shape (B, 3).
     """
 
     face_B3: Tensor
     odd_B: Tensor
     type_B: Tensor
     weight_B: Tensor
+    votes_B3: Tensor
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Triplets:
         """Apply ``function`` to every tensor."""

@@ -24,6 +24,7 @@ KINDS = {  # head and what it alone uses, criteria, weights
     "votes": ("classifier", "soft_targets", "[1.0]"),
     "hellinger": ("joint, FEATURE_DIM: 16", "hellinger, soft_targets", "[1.0, 1.0]"),
     "joint": ("joint, FEATURE_DIM: 16", "triplet, cross_entropy", "[1.0, 0.5]"),
+    "choice": ("joint, FEATURE_DIM: 16", "triplet, choice, cross_entropy", "[0.5, 1.0, 0.5]"),
     "scn": ("scn", "cross_entropy, scn", "[1.0, 1.0]"),
     "ran": ("scn_ran", "cross_entropy, scn, ran", "[1.0, 1.0, 1.0]"),
     "wasserstein": ("classifier", "cross_entropy, wasserstein", "[1.0, 0.5]"),

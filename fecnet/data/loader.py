@@ -237,6 +237,7 @@ class TripletLoader(FaceLoader):
             odd_B=torch.from_numpy(self._table.odd_T[items].astype(np.int64)),
             type_B=torch.from_numpy(self._table.type_T[items].astype(np.int64)),
             weight_B=one_B if self._weight_T is None else torch.from_numpy(self._weight_T[items]),
+            votes_B3=torch.from_numpy(self._table.votes_T3[items]),
         )
 
 

@@ -148,6 +148,7 @@ class CheckpointInfo:
         pruned: what was removed, for a net that was pruned and not trained since.
         export: of an exported net.
         extra_classes: likewise ``classes`` of each of ``DATA.EXTRA_LABELS`` by name; None where there are none.
+        choice_scale: of the choice probabilities (``fecnet.layers.choice``); None where no criterion has one.
         origin: file that this was read from, for error messages.
     """
 
@@ -169,6 +170,7 @@ class CheckpointInfo:
     pruned: dict[str, Any] | None = None
     export: Export | None = None
     extra_classes: dict[str, list[str]] | None = None
+    choice_scale: float | None = None
     origin: str = field(default="", compare=False, metadata=NOT_JSON)
 
     @property

@@ -18,6 +18,7 @@ from fecnet.engine.evaluator import SplitResult
 from fecnet.engine.stepper import Augment, Stepper
 from fecnet.evaluation.scales import scale_metrics
 from fecnet.evaluation.spread import COLLAPSED
+from fecnet.layers.choice import SCALE_LIMITS
 from fecnet.structures import Batch, Relabels
 from fecnet.utils import comm
 from fecnet.utils.logging import MetricsFile, TensorBoard
@@ -27,11 +28,14 @@ from fecnet.utils.typed_json import from_json
 logger = logging.getLogger(__name__)
 
 SPREAD = "spread"  # name of the measure that says how far apart embeddings are
+CHOICE_SCALE = "choice_scale"  # name of the measure that says the learned scale of the choice probabilities
 _COLLAPSING = 0.01  # of the first spread; trained embeddings keep a tenth or more of it
 _REMEDIES = (
     "a smaller SOLVER.BASE_LR, SOLVER.WARMUP, SOLVER.CLIP_NORM, batch norm (MODEL.BATCH_NORM), larger LOSS.MARGIN_*, "
     "pretrained weights (MODEL.PRETRAINED)"
 )
+
+_NEARLY = 1.01  # of a limit of the scale, since the mean since the last log entry is looked at
 
 Loader = Callable[[int, int], Iterator[tuple[int, list[Batch]]]]
 Evaluate = Callable[[nn.Module], dict[str, SplitResult]]
@@ -73,6 +77,7 @@ class Progress:
     seconds: float = 0.0
     first_spread: float | None = None  # of the embedding, at the first log entry
     told_of_collapse: bool = False
+    told_of_scale: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,7 @@ class Trainer:
         select: the metric of the first split that selects the best checkpoint; empty = none.
         labels: the labels trained on, which the criterion may change after an epoch; or None.
         scales: returns the absolute batch-norm scales under sparsity training, logged at each evaluation; or None.
+        choice_scale: returns the scale of the choice probabilities, for the checkpoints' metadata; or None.
     """
 
     def __init__(
@@ -132,6 +138,7 @@ class Trainer:
         select: str = "ALL",
         labels: Labels | None = None,
         scales: Scales | None = None,
+        choice_scale: Callable[[], float] | None = None,
     ) -> None:
         self.stepper = stepper
         self.progress = Progress()
@@ -143,6 +150,7 @@ class Trainer:
         self._select = select
         self._labels = labels
         self._scales = scales
+        self._choice_scale = choice_scale
 
     def train(self, files: RunFiles, stop: StopOnSignal) -> int:
         """Train to the last iteration or until a signal.
@@ -216,6 +224,8 @@ class Trainer:
         bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
         if SPREAD in values:
             self._watch_spread(values[SPREAD])
+        if CHOICE_SCALE in values:
+            self._watch_scale(values[CHOICE_SCALE])
 
     def _watch_spread(self, spread: float) -> None:
         """Warn once where the embedding collapses; ``spread`` is the same on all ranks."""
@@ -228,6 +238,19 @@ class Trainer:
         logger.warning(
             f"iteration {progress.iteration}: the embedding collapses: squared distances between the faces of a "
             f"triplet are {spread:.2g} on average, {progress.first_spread:.2g} at the start; what helps: {_REMEDIES}"
+        )
+
+    def _watch_scale(self, scale: float) -> None:
+        """Warn once where the learned scale runs away, to a limit at which it is held; the same on all ranks."""
+        low, high = SCALE_LIMITS
+        if self.progress.told_of_scale or low * _NEARLY < scale < high / _NEARLY:
+            return
+        self.progress.told_of_scale = True
+        why = "no doubt" if scale > 1 else "nothing to learn"
+        logger.warning(
+            f"iteration {self.progress.iteration}: LOSS.CHOICE_SCALE: the learned scale ran away to {scale:.3g} and is "
+            f"held within {low:g}..{high:g}: the net finds {why} in the choices; what helps: a fixed scale, a "
+            "smaller SOLVER.BASE_LR, more LOSS.WEIGHTS for 'triplet'"
         )
 
     def _relabel(self, labels: Labels, files: RunFiles) -> None:
@@ -280,6 +303,7 @@ class Trainer:
             iteration=self.progress.iteration,
             accuracy=self._accuracy(),
             seconds=round(self.progress.seconds, 1),
+            choice_scale=None if self._choice_scale is None else round(self._choice_scale(), 6),
         )
 
         def save() -> None:

@@ -20,12 +20,13 @@ from fecnet.engine.checkpoint import load_info
 from fecnet.engine.checkpointer import Checkpointer, load_trainer, load_weights
 from fecnet.engine.description import CHECKPOINT_FORMAT, CheckpointInfo, Preprocessing, Provenance
 from fecnet.engine.stepper import CUDA_GRAPHS, Criterion, Measure, Stepper
-from fecnet.engine.trainer import SPREAD, Periods, Progress, RunFiles, Trainer
+from fecnet.engine.trainer import CHOICE_SCALE, SPREAD, Periods, Progress, RunFiles, Trainer
 from fecnet.evaluation.batch_accuracy import count_correct
 from fecnet.evaluation.spread import sum_distances
 from fecnet.modeling.backbone.timm_net import with_sync_batch_norm
 from fecnet.modeling.build import build_model, per_channel
 from fecnet.modeling.criterion.build import build_criterion
+from fecnet.modeling.criterion.choice import find_choice
 from fecnet.modeling.models import ExpressionNet
 from fecnet.pruning.slimming import absolute_scales, scale_names
 from fecnet.runs.folders import (
@@ -228,6 +229,7 @@ def build_trainer(
     precision = _choose_precision(cfg, device, resumed)
     periods = _periods(cfg, epoch)
     scales = _trained_scales(model)
+    choice = find_choice(criterion)
     stepper = Stepper(
         model,
         cast(Criterion, criterion),
@@ -241,7 +243,7 @@ def build_trainer(
         compile_mode=_compile_mode(cfg, device),
         accumulates=cfg.SOLVER.GRAD_ACCUM_STEPS > 1,
         device=device,
-        measures=_measures(task),
+        measures=_measures(task, criterion),
     )
     trainer = Trainer(
         stepper,
@@ -257,6 +259,7 @@ def build_trainer(
         select=selection_metric(cfg, task),
         labels=labels,
         scales=partial(absolute_scales, names=scales) if cfg.SOLVER.BN_L1 else None,
+        choice_scale=None if choice is None else lambda: choice.scale.item(),
     )
     if checkpoint is not None:
         load_weights(checkpoint, stepper.inference_model)
@@ -264,10 +267,14 @@ def build_trainer(
     return trainer
 
 
-def _measures(task: Task) -> dict[str, Measure]:
+def _measures(task: Task, criterion: nn.Module) -> dict[str, Measure]:
     """What is logged of the training batches beside the loss."""
     measures = {"batch_accuracy": Measure(count_correct, 100.0)} if task.has_classes else {}
-    return measures | ({SPREAD: Measure(sum_distances)} if task.triplets else {})
+    measures |= {SPREAD: Measure(sum_distances)} if task.triplets else {}
+    choice = find_choice(criterion)
+    if choice is not None and choice.learns:
+        measures[CHOICE_SCALE] = Measure(lambda out, batch: (choice.scale, torch.ones_like(choice.scale)))
+    return measures
 
 
 def _choose_precision(cfg: Frozen, device: torch.device, resumed: CheckpointInfo | None) -> torch.dtype:

@@ -27,6 +27,7 @@ OPTIONS = {
     "votes": ("SOLVER.EMA_DECAY", 0.9, "DATA.EXTRA_LABELS", "[tone]", "AUGMENT.MIXUP", 0.4),
     "hellinger": ("SOLVER.GRAD_ACCUM_STEPS", 2, "AUGMENT.CUTMIX", 1.0),
     "joint": ("SOLVER.GRAD_ACCUM_STEPS", 2, "SOLVER.LABELLED_BATCH_SIZE", 5, "AUGMENT.CUTMIX", 1.0),
+    "choice": ("SOLVER.GRAD_ACCUM_STEPS", 2, "DATA.WEIGHT_BY_AGREEMENT", "true"),
     "ran": (),
     "wasserstein": ("LOSS.WASSERSTEIN_COST", "learned"),
     "affect": ("LOSS.CCC", "true"),
@@ -96,7 +97,10 @@ def test_two_ranks_learn_what_one_learns(ran, kind):
     lines = [(run_folder(recipe, f"{kind}-{name}") / "metrics.jsonl").read_text() for name in ("one", "many")]
     for first, second in zip(*(text.splitlines() for text in lines), strict=True):
         assert json.loads(second) == pytest.approx(json.loads(first), rel=1e-5)
-    labels = [load_trainer(checkpoint)["labels"] for checkpoint in (one, many)]
+    trainers = [load_trainer(checkpoint) for checkpoint in (one, many)]
+    torch.testing.assert_close(trainers[1]["criterion"], trainers[0]["criterion"], rtol=1e-5, atol=1e-6)
+    assert (kind == "choice") == ("criteria.1.log_scale" in trainers[0]["criterion"])
+    labels = [trainer["labels"] for trainer in trainers]
     assert all(torch.equal(labels[0][name], labels[1][name]) for name in ("row", "label"))
     assert (len(labels[0]["row"]) > 0) == (kind == "scn")
 

@@ -3,11 +3,15 @@
 The first images have no target at all, so that one rank of two has nothing to learn from.
 """
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from fecnet.engine.stepper import Stepper
+from fecnet.layers.choice import DEFAULT_SCALE
+from fecnet.modeling.criterion.choice import ChoiceCriterion
 from fecnet.modeling.criterion.registry import CRITERIA
 from fecnet.modeling.criterion.triplet import TripletCriterion
 from fecnet.modeling.criterion.wasserstein import WassersteinCriterion, confusion_distances
@@ -62,6 +66,7 @@ def global_batch(seed=0):
         torch.randint(0, 3, (NUM_FACES // 3,), generator=generator),
         torch.arange(NUM_FACES // 3) % 3,
         torch.rand(NUM_FACES // 3, generator=generator) + 0.5,
+        torch.tensor([[0, 0, 0], [6, 0, 0], [1, 2, 3], [2, 2, 2], [0, 5, 1], [0, 0, 0], [0, 0, 1]], dtype=torch.uint8),
     )
     rows = torch.randperm(1000, generator=generator)[:NUM_FACES]
     image = torch.rand(NUM_FACES, 1, 4, 4, generator=generator) * 2 - 1
@@ -81,6 +86,7 @@ def cut(batch, first, number):
             batch.triplets.odd_B[three],
             batch.triplets.type_B[three],
             batch.triplets.weight_B[three],
+            batch.triplets.votes_B3[three],
         ),
         {name: value[faces] for name, value in batch.targets.items()},
     )
@@ -100,6 +106,20 @@ def naive_triplet(out, targets):
         n, (a, p) = out["embedding"][faces[odd]], [out["embedding"][faces[k]] for k in range(3) if k != odd]
         ap, an, pn = ((x - y).pow(2).sum() for x, y in ((a, p), (a, n), (p, n)))
         total = total + weight.double() * sum((ap - far + MARGINS[kind]).clamp(min=0) for far in (an, pn))
+    return total / triplets.weight_B.double().sum()
+
+
+def naive_choice(out, scale):
+    triplets = global_batch().triplets
+    total = 0.0
+    for faces, odd, weight, votes in zip(
+        triplets.face_B3.tolist(), triplets.odd_B.tolist(), triplets.weight_B, triplets.votes_B3.tolist(), strict=True
+    ):
+        votes = votes if any(votes) else [float(k == odd) for k in range(3)]
+        e = [out["embedding"][face] for face in faces]
+        power = [torch.exp(-scale * (e[i] - e[j]).pow(2).sum()) for i, j in ((1, 2), (0, 2), (0, 1))]
+        for number, one in zip(votes, power, strict=True):
+            total = total - weight.double() * number / sum(votes) * torch.log(one / sum(power))
     return total / triplets.weight_B.double().sum()
 
 
@@ -164,6 +184,11 @@ CASES = {
             + 2 * naive.region_bias(out, targets, margin=0.1)
         ),
     ),
+    "choice": (lambda: build("choice", scale=7.0), lambda out, targets: naive_choice(out, 7.0)),
+    "hinge and choice": (
+        lambda: WeightedCriteria([(TripletCriterion(MARGINS), 0.5), (build("choice", scale=2.0), 2.0)]),
+        lambda out, targets: 0.5 * naive_triplet(out, targets) + 2.0 * naive_choice(out, 2.0),
+    ),
     "joint": (
         lambda: WeightedCriteria([(TripletCriterion(MARGINS), 1.0), (build("soft_targets"), 0.5)]),
         lambda out, targets: naive_triplet(out, targets) + 0.5 * naive.soft_targets(out, targets),
@@ -212,6 +237,22 @@ def update_free():
     return [old - new.detach() for old, new in zip(before, after, strict=True)], terms, criterion.free().detach()
 
 
+MICRO = ((0, 3), (3, 9), (12, 9))  # first image and number of each micro-batch, uneven
+
+
+def update_scale(*, micro):
+    """With a learned scale: the gradient of the net and of the scale, the loss, and the scale after the update.
+
+    Of this rank's share, or of one process's micro-batches.
+    """
+    model, criterion = EveryOutput(), ChoiceCriterion()
+    before = [parameter.detach().clone() for parameter in (*model.parameters(), criterion.log_scale)]
+    batch = global_batch()
+    terms = step_once(criterion, model, [cut(batch, *part) for part in MICRO] if micro else [share_of_rank(batch)])
+    after = [*model.parameters(), criterion.log_scale]
+    return [old - new.detach() for old, new in zip(before, after, strict=True)], terms, float(criterion.scale)
+
+
 def update_without_labels():
     """Joint training on a batch in which no image has a label."""
     batch = global_batch()
@@ -238,6 +279,7 @@ def everything():
     return {
         "updates": {name: update(name) for name in CASES},
         "free": update_free(),
+        "scale": update_scale(micro=False),
         "without labels": update_without_labels(),
         "gathered": gathered(),
     }
@@ -286,6 +328,29 @@ def test_learnt_distances_get_the_gradient_of_all_ranks(by_world_size, world_siz
         assert not distance_KK.diagonal().any()
         assert float(distance_KK.norm()) == pytest.approx(1)
         assert torch.equal(distance_KK, by_world_size[world_size][0]["free"][2])
+
+
+def check_scale(found):
+    """The gradients, the loss and the scale after the update against the loop over the whole batch."""
+    log_scale = torch.tensor(math.log(DEFAULT_SCALE), dtype=torch.float64, requires_grad=True)
+    expected, loss = expected_update(lambda out, targets: naive_choice(out, log_scale.exp()), log_scale)
+    assert float(expected[-1].abs()) > 1e-3
+    gradient, terms, scale = found
+    assert terms["loss"] == pytest.approx(loss, rel=1e-5)
+    for one, other in zip(gradient, expected, strict=True):
+        torch.testing.assert_close(one, other.float(), rtol=1e-4, atol=1e-6)
+    assert scale == pytest.approx(math.exp(math.log(DEFAULT_SCALE) - float(expected[-1])), rel=1e-5)
+
+
+@pytest.mark.parametrize("world_size", SHARES)
+def test_the_learned_scale_gets_the_gradient_of_all_ranks(by_world_size, world_size):
+    for rank in by_world_size[world_size]:
+        check_scale(rank["scale"])
+        assert rank["scale"][2] == by_world_size[world_size][0]["scale"][2]
+
+
+def test_the_learned_scale_gets_the_gradient_of_all_micro_batches():
+    check_scale(update_scale(micro=True))
 
 
 @pytest.mark.parametrize("world_size", SHARES)

@@ -35,6 +35,7 @@ def batch_of(num_triplets, seed=0):
         odd_B=torch.randint(0, 3, (num_triplets,), generator=generator),
         type_B=torch.randint(0, 3, (num_triplets,), generator=generator),
         weight_B=torch.rand(num_triplets, generator=generator) + 0.1,
+        votes_B3=torch.zeros(num_triplets, 3, dtype=torch.uint8),
     )
     rows = torch.arange(num_faces)
     return Batch(torch.rand(num_faces, 1, 4, 4, generator=generator), rows, rows, triplets)
@@ -55,6 +56,7 @@ def cut(batch, sizes):
                     batch.triplets.odd_B[triplets],
                     batch.triplets.type_B[triplets],
                     batch.triplets.weight_B[triplets],
+                    batch.triplets.votes_B3[triplets],
                 ),
             )
         )

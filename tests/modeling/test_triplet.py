@@ -16,6 +16,7 @@ def random_batch(num_triplets, num_faces, seed):
         odd_B=torch.randint(0, 3, (num_triplets,), generator=generator),
         type_B=torch.randint(0, 3, (num_triplets,), generator=generator),
         weight_B=torch.rand(num_triplets, generator=generator) + 0.5,
+        votes_B3=torch.randint(0, 5, (num_triplets, 3), generator=generator).byte(),
     )
     rows = torch.arange(num_faces)
     batch = Batch(torch.zeros(num_faces, 1, 4, 4), rows, rows, triplets)

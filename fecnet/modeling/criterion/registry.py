@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fecnet.modeling.criterion.choice import ChoiceCriterion
 from fecnet.modeling.criterion.cross_entropy import CrossEntropyCriterion
 from fecnet.modeling.criterion.distances import build_distances
 from fecnet.modeling.criterion.hellinger import HellingerCriterion
@@ -36,6 +37,13 @@ CRITERIA: dict[str, CriterionEntry] = {
             "two_class": "LOSS.MARGIN_TWO_CLASS",
             "three_class": "LOSS.MARGIN_THREE_CLASS",
         },
+        reads=("triplets",),
+        outputs={"embedding"},
+        mixes=True,
+    ),
+    "choice": CriterionEntry(
+        build=ChoiceCriterion,
+        options={"scale": "LOSS.CHOICE_SCALE"},
         reads=("triplets",),
         outputs={"embedding"},
         mixes=True,

@@ -1,0 +1,42 @@
+"""Choice probabilities: how likely raters are to call each of three faces the odd one. B triplets."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+SCALE_LIMITS = (0.1, 100.0)  # of a scale: at 0.1 all choices are nearly equally likely, at 100 nearly certain
+DEFAULT_SCALE = 3.0  # of a net that has not learned one; fitted by hand to votes of FERPlus' public_test, between what
+# the two shipped nets would want. `fecnet evaluate` prints the scale that fits a split best.
+
+
+def choice_log_probabilities(opposite_B3: Tensor, scale: Tensor | float = DEFAULT_SCALE) -> Tensor:
+    """Log-probability that a rater calls face k the odd one: log-softmax of ``−scale ·`` distance of the two others.
+
+    The softmax over pair similarities of odd-one-out models in cognitive science (doi:10.1038/s41562-020-00951-3).
+
+    Args:
+        opposite_B3: ``opposite_distances``, shape (B, 3).
+        scale: above 0; 0 would make all three equally likely.
+
+    Returns:
+        Shape (B, 3).
+    """
+    return (-scale * opposite_B3).log_softmax(1)
+
+
+def vote_shares(votes_B3: Tensor, odd_B: Tensor) -> Tensor:
+    """Share of the raters who called each face the odd one; of a triplet without votes 1 for the odd face.
+
+    Args:
+        votes_B3: raters who chose face k, zeros where only the odd face is known, shape (B, 3).
+        odd_B: index 0..2 of the odd face, int64, shape (B,).
+
+    Returns:
+        float32, shape (B, 3).
+    """
+    assert votes_B3.shape == (len(odd_B), 3), (votes_B3.shape, odd_B.shape)
+    votes_B3 = votes_B3.float()
+    total_B1 = votes_B3.sum(1, keepdim=True)
+    known_B3 = torch.nn.functional.one_hot(odd_B, 3).float()
+    return torch.where(total_B1 > 0, votes_B3 / total_B1.clamp_min(1), known_B3)

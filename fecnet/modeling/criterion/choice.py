@@ -1,0 +1,71 @@
+"""Likelihood of the raters' choices: each triplet as a choice among three faces. B triplets."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from fecnet.layers.choice import DEFAULT_SCALE, SCALE_LIMITS, choice_log_probabilities, vote_shares
+from fecnet.modeling.criterion.ranges import check_range
+from fecnet.structures import Batch, Outputs, opposite_distances
+from fecnet.utils import comm
+
+
+class ChoiceCriterion(nn.Module):
+    """Mean of ``−Σₖ qₖ log P(odd = k)`` over the triplets, q their vote shares, or 1 for the odd face without votes.
+
+    P is the softmax of ``−s ·`` squared distance of the two other faces (``choice_log_probabilities``). The scale s is
+    fixed, or learned as its logarithm, from ``DEFAULT_SCALE`` on. A learned one is held within ``SCALE_LIMITS``: where
+    the votes leave no doubt, the likelihood has no maximum and s would grow for ever.
+
+    Args:
+        scale: s, fixed; 0 = learned.
+
+    Raises:
+        ConfigError: a fixed scale outside the limits.
+    """
+
+    def __init__(self, scale: float = 0.0) -> None:
+        super().__init__()
+        low, high = SCALE_LIMITS
+        check_range("CHOICE_SCALE", scale, scale == 0 or low <= scale <= high, f"{low:g}..{high:g}, or 0 = learned")
+        self.learns = scale == 0
+        log_scale = torch.tensor(math.log(scale or DEFAULT_SCALE))
+        if self.learns:
+            self.log_scale: Tensor = nn.Parameter(log_scale)
+        else:
+            self.register_buffer("log_scale", log_scale, persistent=False)
+
+    def begin(self, iteration: int) -> None:
+        """Hold the scale within its limits."""
+        with torch.no_grad():
+            self.log_scale.clamp_(*map(math.log, SCALE_LIMITS))
+
+    @property
+    def scale(self) -> Tensor:
+        """The scale s, within its limits, without gradient, shape ()."""
+        return self.log_scale.detach().exp().clamp(*SCALE_LIMITS)
+
+    def count(self, batch: Batch) -> dict[str, Tensor]:
+        """Sum of the triplets' weights."""
+        assert batch.triplets is not None
+        return {"choice": batch.triplets.weight_B.sum()}
+
+    def forward(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Sum of weight × negative log-likelihood over the batch's triplets."""
+        assert batch.triplets is not None
+        triplets = batch.triplets
+        # the criterion is not part of the distributed model, so its gradient is averaged here
+        scale = comm.average_gradient(self.log_scale).exp() if self.learns else self.scale
+        # index_select, since its backward pass is deterministic on the CPU.
+        emb_B3D = out["embedding"].float().index_select(0, triplets.face_B3.flatten()).unflatten(0, (-1, 3))
+        log_B3 = choice_log_probabilities(opposite_distances(emb_B3D), scale)
+        loss_B = -(vote_shares(triplets.votes_B3, triplets.odd_B) * log_B3).sum(1)
+        return {"choice": (loss_B * triplets.weight_B).sum()}
+
+
+def find_choice(criterion: nn.Module) -> ChoiceCriterion | None:
+    """The choice criterion that ``criterion`` is or contains, or None."""
+    return next((part for part in criterion.modules() if isinstance(part, ChoiceCriterion)), None)
