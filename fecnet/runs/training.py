@@ -16,6 +16,7 @@ from fecnet.config.node import Frozen, flatten, plain
 from fecnet.data.build import build_augment, build_class_weights, build_labels, build_loader
 from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.packed import PackedDataset
+from fecnet.data.rater_answers import RaterAnswers, answer_notes, read_rater_answers
 from fecnet.engine.checkpoint import load_info
 from fecnet.engine.checkpointer import Checkpointer, load_trainer, load_weights
 from fecnet.engine.description import CHECKPOINT_FORMAT, CheckpointInfo, Preprocessing, Provenance
@@ -212,6 +213,7 @@ def build_trainer(
             counts = ", ".join(f"{label} {count}" for label, count in pairs)
             logger.info(f"{cfg.DATA.TRAIN_SPLIT}: {counts_K.sum()} of them with a label of '{name}': {counts}")
         learn_from_teachers(cfg, dataset, labels, device)
+    answers = _read_answers(cfg, dataset) if task.answers else None
     model = _build_model(cfg, dataset, task, device, resumed=checkpoint is not None)
     loader = build_loader(
         cfg,
@@ -221,10 +223,11 @@ def build_trainer(
         world_size=comm.world_size(),
         device=device,
         triplets=task.triplets,
+        answers=answers,
     )
     check_batch_norm(model, loader.smallest_batch)
     epoch = loader.sampler.iterations_per_epoch
-    criterion = _build_criterion(cfg, task, labels, epoch).to(device)
+    criterion = _build_criterion(cfg, task, labels, answers, epoch).to(device)
     resumed = None if checkpoint is None else load_info(checkpoint)
     precision = _choose_precision(cfg, device, resumed)
     periods = _periods(cfg, epoch)
@@ -311,11 +314,26 @@ def _trained_scales(model: nn.Module) -> list[str]:
     return [name for name in names if model.get_submodule(name).get_parameter("weight").requires_grad]
 
 
-def _build_criterion(cfg: Frozen, task: Task, labels: LabelOverlay | None, iterations_per_epoch: int) -> nn.Module:
+def _read_answers(cfg: Frozen, dataset: PackedDataset) -> RaterAnswers:
+    answers = read_rater_answers(dataset, cfg.DATA.TRAIN_SPLIT)
+    raters = f"{len(answers.rater_A):,} answers of {len(answers.number_R):,} raters"
+    logger.info("; ".join([f"{cfg.DATA.TRAIN_SPLIT}: {raters}", *answer_notes(answers)]))
+    return answers
+
+
+def _build_criterion(
+    cfg: Frozen, task: Task, labels: LabelOverlay | None, answers: RaterAnswers | None, iterations_per_epoch: int
+) -> nn.Module:
     key, unit = "LOSS.SCN_RELABEL_AFTER", cfg.SOLVER.UNIT
     relabel_after = length_in_iterations(cfg.LOSS.SCN_RELABEL_AFTER, unit, iterations_per_epoch, key=key)
     class_weights = None if labels is None else build_class_weights(cfg, labels)
-    return build_criterion(cfg, task.classes, class_weights=class_weights, relabel_after=relabel_after or None)
+    return build_criterion(
+        cfg,
+        task.classes,
+        class_weights=class_weights,
+        relabel_after=relabel_after or None,
+        answers=[] if answers is None else answers.answers_R.tolist(),
+    )
 
 
 def _periods(cfg: Frozen, iterations_per_epoch: int) -> Periods:
