@@ -77,5 +77,6 @@ def describe(**changes):
             checked={"text": ""},
         ),
         extra_classes={"tone": ["dark", "bright"]},
+        choice_scale=4.5,
     )
     return replace(info, **changes)

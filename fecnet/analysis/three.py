@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from fecnet.encoder.encoder import Encoder
 from fecnet.encoder.pictures import STATUS
 from fecnet.encoder.results import FaceResult
 from fecnet.evaluation.nearest import squared_distances
 from fecnet.faces.which import Which, check_which
+from fecnet.layers.choice import choice_log_probabilities
 from fecnet.utils.errors import UserError
-
-# Of the squared distances of three faces, for probabilities. Fitted by hand to votes of FERPlus' public_test,
-# between what the two nets of the package would want.
-SCALE = 3.0
 
 
 @dataclass(frozen=True)
@@ -30,8 +28,8 @@ class Compared:
     Attributes:
         odd: 0, 1 or 2: the one outside the closest pair; None where two pairs are equally close.
         distances: squared distance, 0..4, of the first and second, first and third, second and third.
-        probabilities: that people call the first, second, third the odd one: softmax of ``-SCALE`` times the distance
-            of the two others.
+        probabilities: that people call the first, second, third the odd one: softmax of minus the scale times the
+            distance of the two others (``fecnet.layers.choice``).
         margin: how much farther the odd one is from the nearer of the two others than these are from each other.
     """
 
@@ -41,13 +39,19 @@ class Compared:
     margin: float
 
 
-def compare_three(emb_3D: np.ndarray) -> Compared:
-    """The odd one out of three embeddings, shape (3, D)."""
+def compare_three(emb_3D: np.ndarray, scale: float) -> Compared:
+    """The odd one out of three embeddings.
+
+    Args:
+        emb_3D: unit vectors, shape (3, D).
+        scale: of the distances in the probabilities, ``Encoder.choice_scale``.
+    """
     distances = [float(squared_distances(emb_3D[a], emb_3D[b])) for a, b in combinations(range(3), 2)]
     closest, second = np.sort(distances)[:2].tolist()
     odd = 2 - int(np.argmin(distances)) if closest < second else None
-    weight_3 = np.exp(-SCALE * (np.array(distances[::-1]) - closest))
-    return Compared(odd, distances, (weight_3 / weight_3.sum()).tolist(), second - closest)
+    opposite_13 = torch.tensor([distances[::-1]], dtype=torch.float64)
+    probabilities = choice_log_probabilities(opposite_13, scale).exp()[0].tolist()
+    return Compared(odd, distances, probabilities, second - closest)
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ def odd_of_three(encoder: Encoder, photos: Sequence[Path], *, faces: Which = "au
     encoder.check_output("embedding")
     check_which(faces, ("auto", "largest", "whole"))
     found = [_one_of(encoder, photo, whole=faces == "whole") for photo in photos]
-    compared = compare_three(np.stack([np.asarray(face.embedding_D) for face, _ in found]))
+    emb_3D = np.stack([np.asarray(face.embedding_D) for face, _ in found])
+    compared = compare_three(emb_3D, encoder.choice_scale)
     boxes = [None if np.isnan(face.box_4).any() else face.box_4.tolist() for face, _ in found]
     names, others = [str(photo) for photo in photos], [num for _, num in found]
     return OddOne(

@@ -119,6 +119,7 @@ def build_encoder(
         maker,
         classes=info.classes,
         label_sets=info.label_sets,
+        choice_scale=info.choice_scale,
         name=opened.name,
         identity=_identity(opened.file, {**to_json(preprocessing), "views": cfg.EVAL.TTA}),
     )

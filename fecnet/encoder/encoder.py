@@ -18,6 +18,7 @@ from fecnet.encoder.face_net import FaceNet
 from fecnet.encoder.pictures import OK, STATUS, Boxes, Item, Items, each_item, paired
 from fecnet.encoder.results import Classified, Encoded, FaceResult, face_results, probabilities
 from fecnet.faces.which import Which, check_which
+from fecnet.layers.choice import DEFAULT_SCALE, choice_log_probabilities
 from fecnet.structures import odd_faces, of_label_set, opposite_distances
 from fecnet.utils.errors import UserError
 from fecnet.utils.lookup import lookup
@@ -56,6 +57,7 @@ class Encoder:
         name: the checkpoint, for errors.
         identity: a hash of the weights and the preprocessing.
         label_sets: see the attribute; None where the net has ``classes`` alone.
+        choice_scale: see the attribute; None = a default.
 
     Attributes:
         classes: names in the order of the logits; empty for a net without.
@@ -67,6 +69,9 @@ class Encoder:
         identity: a hash of the weights and the preprocessing.
         detector_device: where the detector runs.
         tries_turns: pictures in which no face is found are turned.
+        choice_scale: of the distances in the probabilities of ``odd_one_out``, as trained with the criterion
+            ``choice``; of other nets ``fecnet.layers.choice.DEFAULT_SCALE``. It may be set, such as to what
+            ``fecnet evaluate`` fits.
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class Encoder:
         name: str,
         identity: str,
         label_sets: Mapping[str, Sequence[str]] | None = None,
+        choice_scale: float | None = None,
     ) -> None:
         self.net, self._maker = net, maker
         self.device, self.batch_size = net.device, net.batch_size
@@ -85,6 +91,7 @@ class Encoder:
         self.face_shape, self.channels, self.identity = maker.shape, maker.channels, identity
         self.label_sets = {name: tuple(names) for name, names in (label_sets or {}).items()}
         self.detector_device, self.tries_turns = maker.detector_device, maker.tries_turns
+        self.choice_scale = DEFAULT_SCALE if choice_scale is None else choice_scale
 
     @overload
     def embed(
@@ -172,9 +179,31 @@ class Encoder:
         first_D, second_D = self._one_each((a, b), faces, boxes)
         return float(np.square(first_D - second_D).sum())
 
+    @overload
     def odd_one_out(
-        self, a: Item, b: Item, c: Item, *, faces: Which = "auto", boxes: Boxes | None = None
-    ) -> int | None:
+        self,
+        a: Item,
+        b: Item,
+        c: Item,
+        *,
+        faces: Which = ...,
+        boxes: Boxes | None = ...,
+        probability: Literal[False] = ...,
+    ) -> int | None: ...
+    @overload
+    def odd_one_out(
+        self, a: Item, b: Item, c: Item, *, faces: Which = ..., boxes: Boxes | None = ..., probability: Literal[True]
+    ) -> np.ndarray: ...
+    def odd_one_out(
+        self,
+        a: Item,
+        b: Item,
+        c: Item,
+        *,
+        faces: Which = "auto",
+        boxes: Boxes | None = None,
+        probability: bool = False,
+    ) -> int | np.ndarray | None:
         """The odd one out of three expressions.
 
         Args:
@@ -183,15 +212,20 @@ class Encoder:
             c: another.
             faces: see ``embed``; not ``all``.
             boxes: of the face in each of the three; see ``embed``.
+            probability: return the probability that people call each the odd one instead: the softmax of
+                ``-choice_scale`` times the distance of the two others.
 
         Returns:
-            0, 1 or 2: the one outside the closest pair. None if one has no face, or two pairs are equally close.
+            0, 1 or 2: the one outside the closest pair. None if one has no face, or two pairs are equally close. With
+            ``probability`` three numbers, float64, shape (3,); NaN if one has no face.
 
         Raises:
             UserError: not one picture each; else as ``embed``.
         """
-        emb_3D = self._one_each((a, b, c), faces, boxes)
-        odd = int(odd_faces(opposite_distances(torch.from_numpy(emb_3D)[None])))
+        opposite_13 = opposite_distances(torch.from_numpy(self._one_each((a, b, c), faces, boxes))[None])
+        if probability:
+            return choice_log_probabilities(opposite_13.double(), self.choice_scale).exp()[0].numpy()
+        odd = int(odd_faces(opposite_13))
         return odd if odd >= 0 else None
 
     def find_faces(self, items: Items, *, faces: Which = "all", boxes: Boxes | None = None) -> list[PhotoFace]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -220,7 +221,8 @@ def parse_info(text: str, origin: str) -> CheckpointInfo:
         origin: file it was read from, for error messages.
 
     Raises:
-        CheckpointError: not JSON, another format version, or a field that is absent, unknown or of another type.
+        CheckpointError: not JSON, another format version, or a field that is absent, unknown, of another type or out of
+            range.
     """
     try:
         found = json.loads(text)
@@ -232,6 +234,9 @@ def parse_info(text: str, origin: str) -> CheckpointInfo:
     if found.get("accuracy") == {}:
         found["accuracy"] = None
     try:
-        return replace(from_json(CheckpointInfo, found, origin), origin=origin)
+        info = replace(from_json(CheckpointInfo, found, origin), origin=origin)
     except UserError as error:
         raise CheckpointError(str(error)) from error
+    if info.choice_scale is not None and not 0 < info.choice_scale < math.inf:
+        raise CheckpointError(f"{origin}: 'choice_scale' is {info.choice_scale}; allowed: above 0, or null")
+    return info

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fecnet.data.packed import TripletTable
 from fecnet.engine.predict import View, predict
 from fecnet.evaluation.affect import AffectAccuracy, affect_accuracy
 from fecnet.evaluation.classification import ClassAccuracy, class_accuracy
@@ -16,7 +17,6 @@ from fecnet.evaluation.triplet_accuracy import TripletAccuracy, triplet_accuracy
 from fecnet.structures import Outputs, of_label_set
 from fecnet.utils.errors import UserError
 
-TripletArrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # faces_T3, odd_T, type_T
 LabelArrays = tuple[np.ndarray, np.ndarray]  # faces_M, label_M or valence_arousal_M2
 
 
@@ -54,19 +54,20 @@ class TripletMetric:
     """Triplet accuracy of embeddings.
 
     Args:
-        splits: the arrays of each split's triplets, by name.
+        tables: the triplets of each split, by name.
 
     Attributes:
+        tables: as given.
         splits: names of the splits.
         rows: faces of all splits, int64, sorted.
     """
 
     output = "embedding"
 
-    def __init__(self, splits: Mapping[str, TripletArrays]) -> None:
-        self._splits = splits
-        self.splits = list(splits)
-        every = [faces_T3.reshape(-1) for faces_T3, _, _ in splits.values()]
+    def __init__(self, tables: Mapping[str, TripletTable]) -> None:
+        self.tables = tables
+        self.splits = list(tables)
+        every = [table.faces_T3.reshape(-1) for table in tables.values()]
         self.rows = np.unique(np.concatenate(every)).astype(np.int64)
 
     def measure(self, embedding_ND: Tensor) -> dict[str, TripletAccuracy]:
@@ -75,11 +76,18 @@ class TripletMetric:
         Raises:
             UserError: an embedding is not finite.
         """
-        _check_finite(self.output, embedding_ND, self.rows, {name: part[0] for name, part in self._splits.items()})
+        faces = {split: table.faces_T3 for split, table in self.tables.items()}
+        _check_finite(self.output, embedding_ND, self.rows, faces)
         return {
-            split: triplet_accuracy(embedding_ND, np.searchsorted(self.rows, faces_T3), odd_T, type_T)
-            for split, (faces_T3, odd_T, type_T) in self._splits.items()
+            split: triplet_accuracy(
+                embedding_ND, self.places(split), table.odd_T, table.type_T, votes_T3=table.votes_T3
+            )
+            for split, table in self.tables.items()
         }
+
+    def places(self, split: str) -> np.ndarray:
+        """Faces of the triplets of ``split`` as places in ``self.rows``, int64, shape (T, 3)."""
+        return np.searchsorted(self.rows, self.tables[split].faces_T3)
 
 
 class ClassMetric:

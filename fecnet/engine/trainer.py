@@ -246,7 +246,7 @@ class Trainer:
         if self.progress.told_of_scale or low * _NEARLY < scale < high / _NEARLY:
             return
         self.progress.told_of_scale = True
-        why = "no doubt" if scale > 1 else "nothing to learn"
+        why = "no doubt" if scale > 1 else "no order"
         logger.warning(
             f"iteration {self.progress.iteration}: LOSS.CHOICE_SCALE: the learned scale ran away to {scale:.3g} and is "
             f"held within {low:g}..{high:g}: the net finds {why} in the choices; what helps: a fixed scale, a "

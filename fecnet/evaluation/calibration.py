@@ -1,6 +1,6 @@
-"""Calibration: whether a classifier's confidence matches its accuracy.
+"""Calibration: whether predicted probabilities match how often they come true.
 
-Shape suffixes: N faces, K classes, B bins.
+Shape suffixes: N faces or triplets, K classes, B bins.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ NUM_BINS = 15  # of equal width, as in arXiv:1706.04599
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Labelled faces by confidence, the softmax probability of the predicted class.
+    """Items by confidence: labelled faces by the probability of the predicted class, triplets by that of the odd face.
 
     Bins have equal width: bin b of B holds confidences above b/B up to (b+1)/B.
 
     Attributes:
-        count_B: faces in each bin, int64.
+        count_B: items in each bin, int64.
         confidence_B: their mean confidence, 0..1; NaN for an empty bin.
-        accuracy_B: their accuracy, 0..1; NaN for an empty bin.
+        accuracy_B: their accuracy, or of triplets the share of raters who agree, 0..1; NaN for an empty bin.
     """
 
     count_B: np.ndarray
@@ -31,7 +31,7 @@ class Calibration:
     accuracy_B: np.ndarray
 
     def ece(self) -> float | None:
-        """Expected calibration error, %: the mean of |accuracy - confidence| over the bins, weighted by faces."""
+        """Expected calibration error, %: the mean of |accuracy - confidence| over the bins, weighted by items."""
         return self._mean(np.abs(self.accuracy_B - self.confidence_B))
 
     def confidence(self) -> float | None:
@@ -58,8 +58,24 @@ class Calibration:
             "bins": bins,
         }
 
+    def text(self, item: str = "face", accuracy: str = "accuracy") -> str:
+        """One line: the calibration error, its binning, and whether the probabilities are too high or too low.
+
+        Args:
+            item: what is counted.
+            accuracy: what confidence is compared with.
+        """
+        ece, confidence, reached = self.ece(), self.confidence(), self.accuracy()
+        if ece is None or confidence is None or reached is None:
+            return f"calibration: no {item}"
+        verdict = "overconfident" if confidence > reached else "underconfident"
+        return (
+            f"calibration: ECE {ece:.1f} over {len(self.count_B)} bins of equal width; "
+            f"mean confidence {confidence:.1f}, {accuracy} {reached:.1f}: {verdict}"
+        )
+
     def _mean(self, value_B: np.ndarray) -> float | None:
-        """Mean of the bins' values weighted by faces, %; None where there is no face."""
+        """Mean of the bins' values weighted by items, %; None where there is no item."""
         there_B = self.count_B > 0
         if not there_B.any():
             return None
@@ -77,7 +93,17 @@ def calibration(logits_NK: Tensor, label_N: np.ndarray, num_bins: int = NUM_BINS
     known_N = label_N >= 0
     probability_NK = logits_NK.double().softmax(1).numpy()[known_N]
     right_N = logits_NK.numpy()[known_N].argmax(1) == label_N[known_N]
-    confidence_N = probability_NK.max(1, initial=0.0)
+    return calibrated(probability_NK.max(1, initial=0.0), right_N, num_bins)
+
+
+def calibrated(confidence_N: np.ndarray, right_N: np.ndarray, num_bins: int = NUM_BINS) -> Calibration:
+    """Bin items by confidence (arXiv:1706.04599).
+
+    Args:
+        confidence_N: predicted probability, 0..1, shape (N,).
+        right_N: whether it came true, or the share of raters for whom it did, 0..1, shape (N,).
+        num_bins: B.
+    """
     upper = np.arange(1, num_bins) / num_bins
     bin_N = np.searchsorted(upper, confidence_N, side="left")
     count_B = np.bincount(bin_N, minlength=num_bins)
@@ -85,18 +111,6 @@ def calibration(logits_NK: Tensor, label_N: np.ndarray, num_bins: int = NUM_BINS
         count_B,
         _ratio(np.bincount(bin_N, confidence_N, num_bins), count_B),
         _ratio(np.bincount(bin_N, right_N, num_bins), count_B),
-    )
-
-
-def format_calibration(found: Calibration) -> str:
-    """One line: the calibration error, its binning, and whether the net is over- or underconfident."""
-    ece, confidence, accuracy = found.ece(), found.confidence(), found.accuracy()
-    if ece is None or confidence is None or accuracy is None:
-        return "calibration: no face"
-    verdict = "overconfident" if confidence > accuracy else "underconfident"
-    return (
-        f"calibration: ECE {ece:.1f} over {len(found.count_B)} bins of equal width; "
-        f"mean confidence {confidence:.1f}, accuracy {accuracy:.1f}: {verdict}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Plots of classification results; they need matplotlib, an optional dependency.
+"""Plots of evaluation results; they need matplotlib, an optional dependency.
 
 Shape suffixes: K classes, B bins.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fecnet.evaluation.calibration import Calibration, format_calibration
+from fecnet.evaluation.calibration import Calibration
 from fecnet.evaluation.classification import ClassAccuracy, format_metrics
 from fecnet.evaluation.drawing import new_figure, save_figure
 
@@ -42,28 +42,39 @@ def confusion_plot(accuracy: ClassAccuracy, title: str, path: Path) -> None:
     save_figure(figure, path)
 
 
-def reliability_plot(found: Calibration, title: str, path: Path) -> None:
-    """Write the reliability diagram: accuracy by confidence, and the number of faces in each bin (arXiv:1706.04599).
+def reliability_plot(
+    found: Calibration,
+    title: str,
+    path: Path,
+    *,
+    item: str = "face",
+    accuracy: str = "accuracy",
+    confidence: str = "probability of the predicted class",
+) -> None:
+    """Write the reliability diagram: accuracy by confidence, and the number of items in each bin (arXiv:1706.04599).
 
     Args:
         found: the bins.
         title: of the plot.
         path: PNG to write.
+        item: what is counted.
+        accuracy: what confidence is compared with.
+        confidence: what it is.
     """
     num, there_B = len(found.count_B), found.count_B > 0
     middle_B = (np.arange(num) + 0.5) / num
     figure, (above, below) = new_figure(5.4, 6.4, sharex=True, gridspec_kw={"height_ratios": [3, 1]}, nrows=2)
-    above.bar(middle_B[there_B], found.accuracy_B[there_B], 0.94 / num, color="#4c78a8", label="accuracy of the bin")
+    above.bar(middle_B[there_B], found.accuracy_B[there_B], 0.94 / num, color="#4c78a8", label=f"{accuracy} of the bin")
     above.plot(
         found.confidence_B[there_B], found.accuracy_B[there_B], "o", color="#222222", ms=4, label="mean confidence"
     )
     above.plot([0, 1], [0, 1], "--", color="#888888", lw=1, label="perfect calibration")
     above.set_xlim(0, 1)
     above.set_ylim(0, 1.02)
-    above.set_ylabel("accuracy")
+    above.set_ylabel(accuracy)
     above.legend(loc="upper left", fontsize=8)
-    above.set_title("\n".join([title, *format_calibration(found).split("; ")]), fontsize=10)
+    above.set_title("\n".join([title, *found.text(item, accuracy).split("; ")]), fontsize=10)
     below.bar(middle_B, found.count_B, 0.94 / num, color="#b0b0b0")
-    below.set_ylabel("faces")
-    below.set_xlabel("confidence: probability of the predicted class")
+    below.set_ylabel(f"{item}s")
+    below.set_xlabel(f"confidence: {confidence}")
     save_figure(figure, path)

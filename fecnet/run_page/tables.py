@@ -11,7 +11,7 @@ import numpy as np
 from fecnet.evaluation.affect import DIMENSIONS
 from fecnet.evaluation.classification import ClassAccuracy
 from fecnet.evaluation.spread import Spread
-from fecnet.evaluation.triplet_accuracy import ROWS
+from fecnet.evaluation.triplet_accuracy import AGREEMENT_ROWS, AGREEMENT_TEXT, ROWS
 from fecnet.run_page.markup import Child, Markup, element
 
 _METRICS = {"accuracy": "accuracy", "mean_class_accuracy": "mean class accuracy", "macro_f1": "macro F1"}
@@ -37,13 +37,17 @@ def triplet_table(columns: Mapping[str, Mapping[str, Any]]) -> Markup:
     """Triplet accuracy in %, a row for each method.
 
     Args:
-        columns: ``ROWS`` with right, total and percent, by the name of the method.
+        columns: ``ROWS``, and ``AGREEMENT_ROWS`` where they are known, with right, total and percent, by the name of
+            the method.
     """
-    rows: list[list[Child]] = [[name, *(_percent_of(found[row]) for row in ROWS)] for name, found in columns.items()]
     counted = next(iter(columns.values()))
-    rows.append(["triplets", *(f"{counted[row]['total']:,}" if counted[row]["total"] else "–" for row in ROWS)])
-    caption = "Triplet accuracy, %"
-    return table(["", *ROWS], rows, caption=caption)
+    names = [*ROWS, *(row for row in AGREEMENT_ROWS if row in counted)]
+    rows: list[list[Child]] = [
+        [name, *(_percent_of(found[row]) if row in found else "–" for row in names)] for name, found in columns.items()
+    ]
+    rows.append(["triplets", *(f"{counted[row]['total']:,}" if counted[row]["total"] else "–" for row in names)])
+    caption = "Triplet accuracy, %" + (f"; {AGREEMENT_TEXT}" if len(names) > len(ROWS) else "")
+    return table(["", *names], rows, caption=caption)
 
 
 def spread_note(spread: Mapping[str, Any] | None) -> Markup | None:

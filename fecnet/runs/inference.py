@@ -24,8 +24,9 @@ from fecnet.evaluation.triplet_accuracy import TripletAccuracy
 from fecnet.modeling.build import build_model
 from fecnet.runs.folders import data_differences
 from fecnet.runs.opened_net import open_net
-from fecnet.runs.reports import AffectReport, ClassReport, Report, TripletReport
+from fecnet.runs.reports import AffectReport, ClassReport, Report
 from fecnet.runs.tasks import Task, find_task
+from fecnet.runs.triplet_report import TripletReport
 from fecnet.utils import comm
 from fecnet.utils.env import now, provenance
 from fecnet.utils.errors import UserError
@@ -86,7 +87,8 @@ def infer_run(
         if isinstance(metric, TripletMetric):
             others = _baselines(cfg, dataset, net.task, evaluator, metric, net.device) if baselines else {}
             others |= _split_half_agreement(dataset, metric)
-            reports.append(TripletReport(dataset, metric, evaluator.part(outputs, metric), others))
+            embedding_ND = evaluator.part(outputs, metric)
+            reports.append(TripletReport(dataset, metric, embedding_ND, others, info.choice_scale))
         elif isinstance(metric, ClassMetric):
             copy_N = _copies_in_training(info, trained, dataset, metric)
             logits_NK, split = evaluator.part(outputs, metric), trained.DATA.TRAIN_SPLIT

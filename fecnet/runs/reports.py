@@ -1,4 +1,4 @@
-"""Reports of an evaluated checkpoint, printed and written: triplets, classes, valence and arousal."""
+"""Reports of an evaluated checkpoint, printed and written: classes, valence and arousal."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from fecnet.data.packed import PackedDataset
-from fecnet.engine.evaluator import AffectMetric, ClassMetric, TripletMetric
+from fecnet.engine.evaluator import AffectMetric, ClassMetric
 from fecnet.evaluation.affect import format_affect
-from fecnet.evaluation.calibration import calibration, format_calibration
+from fecnet.evaluation.calibration import calibration
 from fecnet.evaluation.classification import (
     ClassAccuracy,
     class_accuracy,
@@ -24,9 +24,7 @@ from fecnet.evaluation.classification import (
 )
 from fecnet.evaluation.drawing import INSTALL, can_plot
 from fecnet.evaluation.mistakes import mistake_sheet
-from fecnet.evaluation.neighbours import neighbour_sheet
 from fecnet.evaluation.plots import confusion_plot, reliability_plot
-from fecnet.evaluation.triplet_accuracy import ROWS, TripletAccuracy, format_table
 from fecnet.utils.files import replace_arrays, replace_json, replace_text
 
 logger = logging.getLogger(__name__)
@@ -45,56 +43,6 @@ class Report(Protocol):
 
     def write(self, folder: Path, result: Mapping[str, Any]) -> list[str]:
         """Write ``<name>.json`` with ``result`` and its other files; returns the names of all files."""
-
-
-class TripletReport:
-    """The ONE/TWO/THREE-CLASS table, the embeddings and a sheet of nearest neighbours.
-
-    Args:
-        dataset: with the faces.
-        metric: the triplets.
-        embedding_ND: of ``metric.rows``.
-        baselines: accuracy of the baselines by name and split.
-    """
-
-    name = "triplets"
-
-    def __init__(
-        self,
-        dataset: PackedDataset,
-        metric: TripletMetric,
-        embedding_ND: Tensor,
-        baselines: Mapping[str, dict[str, TripletAccuracy]],
-    ) -> None:
-        self._dataset = dataset
-        self._rows = metric.rows
-        self._splits = metric.splits
-        self._embedding_ND = embedding_ND
-        self._columns = {"fecnet": metric.measure(embedding_ND), **baselines}
-
-    def table(self, split: str) -> str:
-        """A headline and the table of ``split``."""
-        table = format_table({name: accuracy[split] for name, accuracy in self._columns.items()})
-        return f"triplet accuracy, %\n{table}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The spread of the embedding by split; counts and percentages by split and column."""
-        columns = self._columns.items()
-        spreads = {split: accuracy.spread for split, accuracy in self._columns["fecnet"].items()}
-        return {
-            "faces_embedded": len(self._rows),
-            "spread": {split: spread and spread.to_dict() for split, spread in spreads.items()},
-            "splits": {split: {name: found[split].to_dict() for name, found in columns} for split in self._splits},
-            "rows": list(ROWS),
-        }
-
-    def write(self, folder: Path, result: Mapping[str, Any]) -> list[str]:
-        """Write ``triplets.json``, ``embeddings.npz`` (``rows`` of faces.npy, ``embedding``) and ``neighbours.png``."""
-        replace_json(folder / "triplets.json", result)
-        embedding_ND = self._embedding_ND.numpy()
-        replace_arrays(folder / "embeddings.npz", rows=self._rows, embedding=embedding_ND)
-        neighbour_sheet(self._dataset.faces_NHWC, self._rows, embedding_ND, folder / "neighbours.png")
-        return ["triplets.json", "embeddings.npz", "neighbours.png"]
 
 
 class ClassReport:
@@ -148,7 +96,7 @@ class ClassReport:
         lines = [
             f"{self._heading()}, %; right of the bar: faces by label (row) and predicted class (column)",
             format_classes(self._accuracy[split]),
-            format_calibration(self._calibration[split]),
+            self._calibration[split].text(),
         ]
         if split in self._without:
             copies, others = self._without[split]

@@ -157,10 +157,7 @@ def build_evaluator(
     task = task or find_task(cfg, dataset)
     metrics: list[Metric] = []
     if task.has_embedding:
-        tables = {split: dataset.triplets(split) for split in splits}
-        metrics.append(
-            TripletMetric({split: (table.faces_T3, table.odd_T, table.type_T) for split, table in tables.items()})
-        )
+        metrics.append(TripletMetric({split: dataset.triplets(split) for split in splits}))
     if task.targets:
         labels = build_label_splits(cfg, dataset)
         found = _tables(labels, splits, min_share=cfg.DATA.EVAL_MIN_VOTE_SHARE)

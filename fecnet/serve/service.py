@@ -72,7 +72,7 @@ class Service:
         else:
             photos = await self._photos(request, 3, 3)
             emb_3D = np.array([photo.faces[0].embedding for photo in photos], np.float32)
-        found = compare_three(emb_3D)
+        found = compare_three(emb_3D, self._encoder.choice_scale)
         return OddAnswer(odd=found.odd, distances=found.distances, probabilities=found.probabilities, photos=photos)
 
     async def alike(self, request: Request) -> AlikeAnswer:

@@ -26,7 +26,7 @@ def typed_fields(kind, prefix=""):
 
 
 FIELDS = [key for key in typed_fields(CheckpointInfo) if key != "format"]
-OPTIONAL = {"pruned", "export", "export.checked", "extra_classes"}
+OPTIONAL = {"pruned", "export", "export.checked", "extra_classes", "choice_scale"}
 
 
 def part_of(described, key):
@@ -88,6 +88,8 @@ def test_an_absent_field_is_named(written, key):
         ({"pretraining": 3}, "'pretraining' is 3; allowed: text or null"),
         ({"accuracy": "good"}, "'accuracy' is 'good'; allowed: a mapping or null"),
         ({"config": "x" * 99}, f"'config' is '{'x' * 59}…; allowed: a mapping"),
+        ({"choice_scale": -2.0}, "'choice_scale' is -2.0; allowed: above 0, or null"),
+        ({"choice_scale": float("nan")}, "'choice_scale' is nan; allowed: above 0, or null"),
         ({"lens": 3}, "unknown field 'lens'; allowed: format, iteration, command, "),
         ({"format": 99}, "checkpoint format 99; this version reads 1"),
     ],

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from fecnet.data.packed import TripletTable
 from fecnet.engine.evaluator import AffectMetric, ClassMetric, TripletMetric
 
 VAL, TEST = np.array([3, 4, 5]), np.array([9, 7, 5])
@@ -11,11 +12,11 @@ VAL, TEST = np.array([3, 4, 5]), np.array([9, 7, 5])
 
 def metrics():
     labels, affect = np.zeros(3, np.int64), np.zeros((3, 2), np.float32)
-    kind = (np.array([0]), np.array([0]))
+    rest = (np.array([0]), np.array([0]), np.zeros((1, 3), np.uint8))
     return [
         ClassMetric({"val": (VAL, labels), "test": (TEST, labels)}, ("calm", "glad")),
         AffectMetric({"val": (VAL, affect), "test": (TEST, affect)}),
-        TripletMetric({"val": (VAL[None], *kind), "test": (TEST[None], *kind)}),
+        TripletMetric({"val": TripletTable(VAL[None], *rest), "test": TripletTable(TEST[None], *rest)}),
     ]
 
 

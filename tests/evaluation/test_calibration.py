@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fecnet.evaluation.calibration import calibration, format_calibration
+from fecnet.evaluation.calibration import calibration
 
 
 def logits_of(confidence):
@@ -39,7 +39,7 @@ def test_error_by_hand():
     found = calibration(logits_of([0.9, 0.9, 0.8, 0.6, 0.7]), np.array([1, 1, 0, 1, -1]), num_bins=2)
     assert found.count_B.tolist() == [0, 4]
     assert found.ece() == pytest.approx(5.0)
-    assert format_calibration(found) == (
+    assert found.text() == (
         "calibration: ECE 5.0 over 2 bins of equal width; mean confidence 80.0, accuracy 75.0: overconfident"
     )
     assert found.to_dict()["bins"][0] == {"count": 0, "confidence": None, "accuracy": None}
@@ -53,4 +53,4 @@ def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
 def test_without_labels_there_is_no_error():
     found = calibration(torch.zeros(2, 3), np.array([-1, -1]))
     assert found.ece() is None and found.to_dict()["confidence"] is None
-    assert format_calibration(found) == "calibration: no face"
+    assert found.text() == "calibration: no face"

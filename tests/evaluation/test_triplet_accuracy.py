@@ -67,3 +67,32 @@ def test_table():
     assert table[2].split() == ["triplets", "3", "1", "-", "4"]
     assert table[3:] == ["spread: squared distances between the faces of a triplet are 48.7 on average"]
     assert found.to_dict()["ALL"] == {"right": 3, "total": 4, "percent": 75.0}
+
+
+def test_split_votes_are_counted_by_agreement():
+    # the net calls face 2 of every triplet; shares of the odd face: 5/6, 10/12, 4/6, 2/3, 3/6, 2/4, 1/1, no vote
+    line, faces = torch.tensor([[0.0], [1.0], [9.0]]), np.array([[0, 1, 2]] * 8)
+    votes = [(1, 0, 5), (1, 10, 1), (2, 0, 4), (1, 0, 2), (2, 1, 3), (1, 2, 1), (0, 0, 1), (0, 0, 0)]
+    odd = np.array([2, 1, 2, 2, 2, 1, 2, 2])
+    levels = module.agreement_levels(np.array(votes, np.uint8), odd)
+    assert levels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    found = triplet_accuracy(line, faces, odd, np.zeros(8, int), np.array(votes, np.uint8))
+    assert [found.counts(row) for row in module.AGREEMENT_ROWS] == [(1, 2), (2, 2), (1, 2)]
+    assert found.counts("ALL") == (6, 8)
+    assert found.to_dict()[">=5/6"] == {"right": 1, "total": 2, "percent": 50.0}
+    assert list(found.metrics()) == list(module.ROWS)
+    halves = module.TripletAccuracy((3, 0, 0), (4, 0, 0))
+    table = format_table({"net": found, "halves": halves}).splitlines()
+    assert table[0].split() == ["ONE", "TWO", "THREE", "ALL", ">=5/6", ">=4/6", "<4/6"]
+    assert table[1].split() == ["net", "75.0", "-", "-", "75.0", "50.0", "100.0", "50.0"]
+    assert table[2].split() == ["halves", "75.0", "-", "-", "75.0", "-", "-", "-"]
+    assert table[3].split() == ["triplets", "8", "-", "-", "8", "2", "2", "2"]
+    assert table[-1] == module.AGREEMENT_TEXT
+
+
+@pytest.mark.parametrize("votes", [None, np.zeros((1, 3), np.uint8), np.array([[0, 0, 1]], np.uint8)])
+def test_without_several_raters_there_are_no_rows_of_agreement(votes):
+    line, faces = torch.tensor([[0.0], [1.0], [9.0]]), np.array([[0, 1, 2]])
+    found = triplet_accuracy(line, faces, np.array([2]), np.array([0]), votes)
+    assert found.rows == module.ROWS
+    assert len(format_table({"net": found}).splitlines()) == 4  # the last one says the spread

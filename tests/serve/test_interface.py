@@ -96,7 +96,7 @@ def test_the_odd_one_is_that_of_the_encoder(client, encoder, photos):
 
 def test_probabilities_of_three():
     square = np.array([[1, 0], [1, 0], [-1, 0]], np.float32)
-    found = compare_three(square)
+    found = compare_three(square, 3.0)
     assert (found.odd, found.distances, found.margin) == (2, [0, 4, 4], 4)
     assert found.probabilities == pytest.approx([np.exp(-12), np.exp(-12), 1], abs=1e-4)
 
