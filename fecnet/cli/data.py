@@ -29,7 +29,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         "(probability of choosing the odd face), and with --run the ability that a net learned."
     )
     raters.add_argument("--split", default="train", help="whose triplets (default train)")
-    raters.add_argument("--run", metavar="RUN", help="trained with rater_choice: also the ability that it learned")
+    raters.add_argument(
+        "--run", dest="trained", metavar="RUN", help="trained with rater_choice: also the ability that it learned"
+    )
     raters.add_argument("--plot", type=Path, metavar="FILE", help="also write a PNG with a point per rater")
     add_json_option(raters, "the results")
     raters.set_defaults(run=_raters)
@@ -85,10 +87,10 @@ def _raters(options: argparse.Namespace) -> int:
     dataset = PackedDataset(options.path)
     answers = read_rater_answers(dataset, options.split)
     ability_R = None
-    if options.run:
+    if options.trained:
         from fecnet.runs.raters import learned_abilities
 
-        ability_R = learned_abilities(options.run, dataset, options.split, len(answers.number_R))
+        ability_R = learned_abilities(options.trained, dataset, options.split, len(answers.number_R))
     arrays = (answers.triplet_A, answers.rater_A, answers.choice_A)
     rows = summarise_raters(answers.names, *arrays, unknown=answers.unknown, ability_R=ability_R)
     notes = answer_notes(answers)

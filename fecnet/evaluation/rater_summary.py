@@ -110,7 +110,9 @@ def raters_plot(rows: Sequence[RaterRow], title: str, path: Path) -> None:
     figure, axes = new_figure(5.6, 4.6)
     axes.scatter(agreement, [row.reliability for row in rows], size, "#4c78a8", alpha=0.7, label="reliability")
     if rows and rows[0].ability is not None:
-        axes.scatter(agreement, [row.ability for row in rows], size, "#e45756", "^", alpha=0.7, label="learned ability")
+        axes.scatter(
+            agreement, [row.ability for row in rows], size, "#e45756", marker="^", alpha=0.7, label="learned ability"
+        )
     axes.axhline(1 / 3, color="#888888", lw=1, ls="--", label="reliability of guessing")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
