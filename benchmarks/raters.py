@@ -121,8 +121,8 @@ def _raters(path: Path, run: Path) -> dict[str, Any]:
     reliability_R = rater_reliability(answers.triplet_A, answers.rater_A, answers.choice_A).accuracy_R
     return {
         "error": error_R.round(4).tolist(),
-        "ability": ability_R.round(4).tolist(),
-        "reliability": reliability_R.round(4).tolist(),
+        "ability": ability_R.astype(float).round(4).tolist(),
+        "reliability": reliability_R.astype(float).round(4).tolist(),
         "spearman_ability": round(spearman(ability_R, -error_R), 4),
         "spearman_reliability": round(spearman(reliability_R, -error_R), 4),
         "majority_right_percent": round(100 * float((table.odd_T == true_odd(perceptual, table.faces_T3)).mean()), 2),

@@ -98,12 +98,12 @@ def fit_scale(opposite_T3: Tensor, share_T3: Tensor) -> float | None:
     return float(np.exp((low + high) / 2))
 
 
-def format_choices(found: ChoiceFit, scale_from: str) -> str:
+def format_choices(found: ChoiceFit, whose: str) -> str:
     """Two lines: the log-likelihood beside chance and the best scale, and the calibration.
 
     Args:
         found: what was measured.
-        scale_from: where the scale is from, such as ``learned``.
+        whose: the scale is, such as ``the net's``.
     """
     if found.log_likelihood is None:
         return "choice probabilities: no triplet"
@@ -115,8 +115,7 @@ def format_choices(found: ChoiceFit, scale_from: str) -> str:
     best = f"best on this split: {found.best_log_likelihood:.3f} with {found.best_scale:.3g}"
     return (
         f"choices against the {against}: log-likelihood {found.log_likelihood:.3f} (chance {CHANCE:.3f}) "
-        f"with the scale {found.scale:.3g} {scale_from}; {best}\n"
-        + found.calibration.text("triplet", "raters who agree")
+        f"with {whose} scale {found.scale:.3g}; {best}\n" + found.calibration.text("triplet", "raters who agree")
     )
 
 

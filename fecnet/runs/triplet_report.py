@@ -48,7 +48,7 @@ class TripletReport:
         self._splits = metric.splits
         self._embedding_ND = embedding_ND
         self._columns = {"fecnet": metric.measure(embedding_ND), **baselines}
-        self._scale_from = "a default" if choice_scale is None else "of the training"
+        self._whose_scale = "the default" if choice_scale is None else "the net's"
         scale = DEFAULT_SCALE if choice_scale is None else choice_scale
         self._choices = {
             split: choice_fit(triplet_distances(embedding_ND, metric.places(split)), table.odd_T, table.votes_T3, scale)
@@ -58,7 +58,7 @@ class TripletReport:
     def table(self, split: str) -> str:
         """A headline, the table of ``split``, and its choice probabilities."""
         table = format_table({name: accuracy[split] for name, accuracy in self._columns.items()})
-        return f"triplet accuracy, %\n{table}\n{format_choices(self._choices[split], self._scale_from)}"
+        return f"triplet accuracy, %\n{table}\n{format_choices(self._choices[split], self._whose_scale)}"
 
     def to_dict(self) -> dict[str, Any]:
         """The spread of the embedding and the choices by split; counts and percentages by split and column."""

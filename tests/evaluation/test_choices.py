@@ -56,7 +56,7 @@ def test_calibration_by_hand():
     assert found.calibration.confidence() == pytest.approx(80)
     assert found.calibration.accuracy() == pytest.approx(100 * (4 / 6 + 0) / 2)
     assert found.calibration.ece() == pytest.approx(80 - 100 / 3)
-    assert "raters who agree 33.3: overconfident" in format_choices(found, "a default")
+    assert "raters who agree 33.3: overconfident" in format_choices(found, "the default")
 
 
 @pytest.mark.parametrize(("odd", "limit"), [(2, 1), (0, 0)])
@@ -71,11 +71,11 @@ def test_what_the_choices_are_compared_with_is_said():
     opposite, odd, votes = raters(20, 2.5, 6)
     assert "choices against the raters' vote shares: log-" in format_choices(choice_fit(opposite, odd, votes, 3.0), "")
     votes[:4] = 0
-    text = format_choices(choice_fit(opposite, odd, votes, 3.0), "of the training")
+    text = format_choices(choice_fit(opposite, odd, votes, 3.0), "the net's")
     assert "vote shares, and the odd faces of 4 triplets without votes: log-likelihood -" in text
-    assert f"(chance {CHANCE:.3f}) with the scale 3 of the training; best on this split: -" in text
+    assert f"(chance {CHANCE:.3f}) with the net's scale 3; best on this split: -" in text
     votes[:] = 0
-    text = format_choices(choice_fit(opposite, odd, votes, 3.0), "a default")
+    text = format_choices(choice_fit(opposite, odd, votes, 3.0), "the default")
     assert "choices against the odd faces, since there are no votes: " in text
 
 

@@ -64,7 +64,7 @@ def encoder_faces(run):
 def test_evaluation_reports_choices_and_agreement(run, scale, capsys):
     found = infer_run(str(run), checkpoint="last")["triplets"]
     printed = capsys.readouterr().out
-    assert f"with the scale {scale:.3g} of the training; best on this split: -" in printed
+    assert f"with the net's scale {scale:.3g}; best on this split: -" in printed
     assert "choices against the raters' vote shares: log-likelihood -" in printed and "raters who agree" in printed
     choices = found["choices"]["test"]
     assert choices["scale"] == pytest.approx(scale, abs=1e-5)
