@@ -119,9 +119,9 @@ def read_rater_answers(dataset: PackedDataset, split: str) -> RaterAnswers:
 
 def _repeated(triplet_A: np.ndarray, annotator_A: np.ndarray) -> np.ndarray:
     """Whether the rater of each answer is known and has answered its triplet twice or more, bool, shape (A,)."""
-    pair_A2 = np.stack([triplet_A, annotator_A], axis=1)
-    _, pair_A, times = np.unique(pair_A2, axis=0, return_inverse=True, return_counts=True)
-    return np.asarray((times[pair_A.reshape(-1)] > 1) & (annotator_A != UNKNOWN))
+    number_R, rater_A = np.unique(annotator_A, return_inverse=True)
+    _, pair_A, times = np.unique(triplet_A * len(number_R) + rater_A, return_inverse=True, return_counts=True)
+    return np.asarray((times[pair_A] > 1) & (annotator_A != UNKNOWN))
 
 
 def _unusable(answers: RaterAnswers) -> str:
