@@ -233,6 +233,8 @@ def build_trainer(
     periods = _periods(cfg, epoch)
     scales = _trained_scales(model)
     choice = find_choice(criterion)
+    if choice is not None and not task.answers:
+        _log_votes(cfg, dataset)
     stepper = Stepper(
         model,
         cast(Criterion, criterion),
@@ -278,6 +280,17 @@ def _measures(task: Task, criterion: nn.Module) -> dict[str, Measure]:
     if choice is not None and choice.learns:
         measures[CHOICE_SCALE] = Measure(lambda out, batch: (choice.scale, torch.ones_like(choice.scale)))
     return measures
+
+
+def _log_votes(cfg: Frozen, dataset: PackedDataset) -> None:
+    """Say how many triplets are trained on without votes, by the majority alone."""
+    voted_T = dataset.triplets(cfg.DATA.TRAIN_SPLIT).votes_T3.max(1) > 0
+    without = len(voted_T) - int(voted_T.sum())
+    text = f"; of the other {without:,} the odd face counts as all raters' choice" if without else ""
+    logger.info(
+        f"{cfg.DATA.TRAIN_SPLIT}: criterion 'choice': {len(voted_T) - without:,} of {len(voted_T):,} triplets have the "
+        f"votes of raters{text}"
+    )
 
 
 def _choose_precision(cfg: Frozen, device: torch.device, resumed: CheckpointInfo | None) -> torch.dtype:

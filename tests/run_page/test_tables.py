@@ -20,6 +20,16 @@ def test_triplets():
     ]
 
 
+def test_triplets_by_the_agreement_of_their_raters():
+    row = {"right": 1, "total": 4, "percent": 25.0}
+    halves = dict.fromkeys(("ONE", "TWO", "THREE", "ALL"), row)
+    found = {**halves, ">=5/6": {"right": 3, "total": 4, "percent": 75.0}, ">=4/6": row, "<4/6": row}
+    markup = triplet_table({"fecnet": found, "halves": halves})
+    names = [[["&gt;=5/6"], ["&gt;=4/6"], ["&lt;4/6"]], [["75.0"], ["25.0"], ["25.0"]], [["–"]] * 3, [["4"]] * 3]
+    assert [row[5:] for row in cells(markup)] == names
+    assert "by the share of raters who chose the odd face" in markup
+
+
 def test_classes():
     markup = class_tables({"classes": ["a", "<script>", "none"], "confusion": [[3, 1, 0], [2, 0, 0], [0, 0, 0]]})
     assert "<script>" not in markup

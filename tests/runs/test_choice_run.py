@@ -1,6 +1,7 @@
 """The learned scale of the choice probabilities, from the training to the checkpoint, the reports and the encoder."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -25,6 +26,22 @@ def run(tmp_path_factory):
     cfg = load_config(recipe, ["SOLVER.LENGTH", "4", "SOLVER.BASE_LR", "0.02", "EVAL.BEST_METRIC", "last"])
     assert train_run(cfg, recipe=recipe.stem) == 0
     return recipe.parent / "result" / recipe.stem
+
+
+def test_triplets_without_votes_are_said(tmp_path, caplog):
+    recipe = write_recipe(tmp_path, "choice")
+    cfg = load_config(recipe, ["SOLVER.LENGTH", "1", "EVAL.BEST_METRIC", "last"])
+    path = tmp_path / "moods" / "triplets" / "train.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["votes"][3:] = 0
+    np.savez(path, **arrays)
+    with caplog.at_level(logging.INFO, "fecnet"):
+        assert train_run(cfg, recipe=recipe.stem) == 0
+    assert (
+        "train: criterion 'choice': 3 of 20 triplets have the votes of raters; of the other 17 the odd face counts as "
+        "all raters' choice"
+    ) in caplog.messages
 
 
 @pytest.fixture
