@@ -115,7 +115,8 @@ def format_choices(found: ChoiceFit, whose: str) -> str:
     best = f"best on this split: {found.best_log_likelihood:.3f} with {found.best_scale:.3g}"
     return (
         f"choices against the {against}: log-likelihood {found.log_likelihood:.3f} (chance {CHANCE:.3f}) "
-        f"with {whose} scale {found.scale:.3g}; {best}\n" + found.calibration.text("triplet", "raters who agree")
+        f"with {whose} scale {found.scale:.3g}; {best}\n"
+        + found.calibration.text("triplet", "raters who agree" if found.voted else "accuracy")
     )
 
 

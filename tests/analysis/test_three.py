@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import fecnet
+from fecnet.analysis.three import odd_of_three
 from fecnet.cli.main import main
 
 
@@ -31,8 +32,19 @@ def test_the_odd_one_of_three_photos(aligned, monkeypatch, capsys):
     assert odd(run, *names, "--json", "-") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["odd"] == encoder.odd_one_out(*names) and found["boxes"][0] == [100, 80, 160, 140]
+    np.testing.assert_allclose(found["probabilities"], encoder.odd_one_out(*names, probability=True), rtol=1e-4)
     closest, second = sorted(found["distances"])[:2]
     assert found["margin"] == pytest.approx(second - closest) and found["others"] == [1, 0, 0]
+
+
+def test_the_chances_are_those_of_the_nets_scale(aligned):
+    run, _, pictures, _ = aligned
+    encoder, names = fecnet.load(run), [str(pictures[k]) for k in (0, 1, 3)]
+    encoder.choice_scale = 0.7
+    found = odd_of_three(encoder, names)
+    power = np.exp(-0.7 * np.array(found.distances[::-1]))
+    assert found.probabilities == pytest.approx((power / power.sum()).tolist())
+    np.testing.assert_allclose(encoder.odd_one_out(*names, probability=True), found.probabilities, rtol=1e-4)
 
 
 def test_boxes_choose_the_faces_in_python(aligned):

@@ -77,6 +77,7 @@ def test_what_the_choices_are_compared_with_is_said():
     votes[:] = 0
     text = format_choices(choice_fit(opposite, odd, votes, 3.0), "the default")
     assert "choices against the odd faces, since there are no votes: " in text
+    assert "accuracy" in text and "raters who agree" not in text
 
 
 def test_no_triplet_has_no_likelihood():

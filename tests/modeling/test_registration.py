@@ -127,7 +127,7 @@ def test_one_of_each_from_outside_trains_and_is_measured(tmp_path, registries, c
     criterion = ("LOSS.CRITERIA", "[odd_farthest]", "LOSS.MARGIN_TWO_CLASS", 3.0)
     run = train_on(write_tiny(tmp_path / "faces"), tmp_path, *PLAIN, *chosen, *criterion)
     infer_run(str(run))
-    assert re.search(r"^fecnet( +\d+\.\d){4}$", capsys.readouterr().out, re.MULTILINE)  # the table
+    assert re.search(r"^fecnet( +\d+\.\d){4}( +[\d.-]+){3}$", capsys.readouterr().out, re.MULTILINE)  # the table
 
 
 def test_a_classifier_from_outside_trains_and_is_measured(tmp_path, registries, capsys):

@@ -33,7 +33,7 @@ def train(recipe, *overrides):
             r"LOSS\.SCN_RELABEL_AFTER: 1\.0 is not used by .* it is an option of scn; allowed here: 0\.0",
         ),
         (("LOSS.CRITERIA", "[ran]"), r"LOSS\.CRITERIA: \['ran'\] reads neither triplets nor labels"),
-        (("LOSS.CRITERIA", "[hinge]"), r"LOSS\.CRITERIA: unknown name 'hinge'; allowed: cross_entropy"),
+        (("LOSS.CRITERIA", "[hinge]"), r"LOSS\.CRITERIA: unknown name 'hinge'; allowed: choice, cross_entropy"),
         (("LOSS.CLASS_WEIGHTS", "some"), r"LOSS\.CLASS_WEIGHTS: unknown name 'some'; allowed: balanced, none, sqrt"),
         (("LOSS.CRITERIA", "[valence_arousal]"), r"MODEL\.HEAD: .* reads valence_arousal; allowed here: affect"),
         (("SOLVER.BATCH_SIZE", 1), r"SOLVER\.BATCH_SIZE: leaves a micro-batch of one face"),
