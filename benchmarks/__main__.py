@@ -52,6 +52,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "pruning",
     "rate",
     "rate_learning",
+    "raters",
     "gpu",
 )
 

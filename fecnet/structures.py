@@ -66,6 +66,25 @@ def odd_faces(opposite_B3: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """A answers of single raters to the triplets of a batch.
+
+    Attributes:
+        triplet_A: index into the triplets, int64, shape (A,).
+        rater_A: index of the rater among those of the split, int64, shape (A,).
+        choice_A: the face 0..2 that the rater called the odd one, int64, shape (A,).
+    """
+
+    triplet_A: Tensor
+    rater_A: Tensor
+    choice_A: Tensor
+
+    def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Answers:
+        """Apply ``function`` to every tensor."""
+        return Answers(**{name: function(value) for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
 class Triplets:
     """B triplets over the N samples of a batch.
 
@@ -75,6 +94,7 @@ class Triplets:
         type_B: ``TripletType``, int64, shape (B,).
         weight_B: loss weight, float32, shape (B,).
         votes_B3: raters who called face k the odd one, zeros where only the odd face is known, uint8, shape (B, 3).
+        answers: of single raters, where a criterion reads them; else None.
     """
 
     face_B3: Tensor
@@ -82,10 +102,18 @@ class Triplets:
     type_B: Tensor
     weight_B: Tensor
     votes_B3: Tensor
+    answers: Answers | None = None
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Triplets:
         """Apply ``function`` to every tensor."""
-        return Triplets(**{name: function(value) for name, value in vars(self).items()})
+        return Triplets(
+            face_B3=function(self.face_B3),
+            odd_B=function(self.odd_B),
+            type_B=function(self.type_B),
+            weight_B=function(self.weight_B),
+            votes_B3=function(self.votes_B3),
+            answers=None if self.answers is None else self.answers.map_tensors(function),
+        )
 
 
 @dataclass(frozen=True)

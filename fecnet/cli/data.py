@@ -1,4 +1,4 @@
-"""``fecnet data show`` and ``fecnet data verify``: contents and integrity of a packed data set."""
+"""``fecnet data show``, ``verify`` and ``raters``: contents and integrity of a packed data set, and who rated it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,19 @@ def add(parser: argparse.ArgumentParser) -> None:
     show.set_defaults(run=_show)
     verify = actions.add_parser("verify", help="verify every file: hashes, shapes, ranges, counts")
     verify.set_defaults(run=_verify)
-    for action in (show, verify):
+    raters = actions.add_parser("raters", help="each rater: answers, agreement with the others, reliability")
+    raters.description = (
+        "Each rater of triplets: number of answers, agreement with the others, reliability by Dawid and Skene's model "
+        "(probability of choosing the odd face), and with --run the ability that a net learned."
+    )
+    raters.add_argument("--split", default="train", help="whose triplets (default train)")
+    raters.add_argument(
+        "--run", dest="trained", metavar="RUN", help="trained with rater_choice: also the ability that it learned"
+    )
+    raters.add_argument("--plot", type=Path, metavar="FILE", help="also write a PNG with a point per rater")
+    add_json_option(raters, "the results")
+    raters.set_defaults(run=_raters)
+    for action in (show, verify, raters):
         action.add_argument("path", type=Path, metavar="DIR", help="packed data set, such as datasets/demo")
 
 
@@ -62,3 +74,31 @@ def _verify(options: argparse.Namespace) -> int:
     state = f"{len(verdict.faults)} faults" if verdict.faults else "all well"
     print(f"{options.path}: {verdict.num_files} files, {verdict.num_faces:,} faces, {state}")
     return 2 if verdict.faults else 0
+
+
+def _raters(options: argparse.Namespace) -> int:
+    from fecnet.data.packed import PackedDataset
+    from fecnet.data.rater_answers import answer_notes, read_rater_answers
+    from fecnet.evaluation.drawing import require_matplotlib
+    from fecnet.evaluation.rater_summary import format_raters, raters_plot, summarise_raters
+
+    if options.plot:
+        require_matplotlib()  # first: its absence should not cost a long reading
+    dataset = PackedDataset(options.path)
+    answers = read_rater_answers(dataset, options.split)
+    ability_R = None
+    if options.trained:
+        from fecnet.runs.raters import learned_abilities
+
+        ability_R = learned_abilities(options.trained, dataset, options.split, len(answers.number_R))
+    arrays = (answers.triplet_A, answers.rater_A, answers.choice_A)
+    rows = summarise_raters(answers.names, *arrays, unknown=answers.unknown, ability_R=ability_R)
+    notes = answer_notes(answers)
+    counts = {"triplets": len(answers.odd_T), "answers": len(answers.rater_A)}
+    found = {"path": str(options.path), "split": options.split, **counts, "notes": notes}
+    write_json(options.json, {**found, "raters": [row.to_dict() for row in rows]})
+    title = f"{options.path}, {options.split}: {counts['answers']:,} answers to {counts['triplets']:,} triplets"
+    print_text(options.json, "\n".join([title, *(f"WARNING: {note}" for note in notes), "", format_raters(rows)]))
+    if options.plot:
+        raters_plot(rows, title, options.plot)
+    return 0

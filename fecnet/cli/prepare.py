@@ -59,6 +59,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     synthetic = sources.add_parser("synthetic", help="synthetic faces with simulated annotators; no download")
     synthetic.add_argument("--size", type=int, default=48, help="side of a face, pixels (default 48)")
+    synthetic.add_argument(
+        "--crowd",
+        action="store_true",
+        help="training triplets judged by three of twelve raters of known error rates each, of whom four nearly guess "
+        "and two copy others; clean val and test (default: six annotators who err on what is hard)",
+    )
     synthetic.set_defaults(run=_prepare_synthetic)
 
     ferplus = sources.add_parser("ferplus", help="FER2013 faces, both label sets, triplets from FERPlus votes")
@@ -169,7 +175,9 @@ def _recognise(options: argparse.Namespace) -> int:
 def _prepare_synthetic(options: argparse.Namespace) -> int:
     from fecnet.prepare.synthetic import prepare_synthetic
 
-    prepare_synthetic(options.path, seed=options.seed, size=options.size, overwrite=options.overwrite)
+    prepare_synthetic(
+        options.path, seed=options.seed, size=options.size, crowd=options.crowd, overwrite=options.overwrite
+    )
     return _report(options)
 
 

@@ -77,8 +77,8 @@ _C.MODEL.MEAN = [0.5]  # mean subtracted from pixels in 0..1; one value or one p
 _C.MODEL.STD = [0.5]  # standard deviation to divide by; one value or one per channel; mask channel: 1 if omitted
 
 _C.LOSS = EasyDict()
-_C.LOSS.CRITERIA = ["triplet"]  # triplet, choice (votes), hellinger (votes), cross_entropy, soft_targets (votes),
-# wasserstein, scn, ran, valence_arousal
+_C.LOSS.CRITERIA = ["triplet"]  # triplet, choice (votes), rater_choice (single answers), hellinger (votes),
+# cross_entropy, soft_targets (votes), wasserstein, scn, ran, valence_arousal
 _C.LOSS.WEIGHTS = [1.0]  # loss weight of each of CRITERIA
 _C.LOSS.EXTRA_WEIGHT = 1.0  # loss weight of the cross-entropy of each of DATA.EXTRA_LABELS
 _C.LOSS.CLASS_WEIGHTS = "none"  # cross_entropy: none, balanced (inverse class frequency) or sqrt (its square root)
@@ -92,7 +92,7 @@ _C.LOSS.RAN_MARGIN = 0.02  # ran: margin of the best region's importance over th
 _C.LOSS.WASSERSTEIN_COST = "centroid"  # wasserstein: cost between classes: learned, centroid or confusion
 _C.LOSS.WASSERSTEIN_CONFUSION = ""  # wasserstein: confusion matrix on the training set, .npy or .csv (fecnet evaluate)
 _C.LOSS.CCC = False  # valence_arousal: add 1 - concordance correlation coefficient; arXiv:1708.03985
-_C.LOSS.CHOICE_SCALE = 0.0  # choice: scale of the squared distances, 0.1..100; 0 = learned, from 3 on
+_C.LOSS.CHOICE_SCALE = 0.0  # choice, rater_choice: scale of the squared distances, 0.1..100; 0 = learned, from 3 on
 _C.LOSS.MARGIN_ONE_CLASS = 0.1  # triplet margin, squared L2 between unit vectors; arXiv:1811.11283
 _C.LOSS.MARGIN_TWO_CLASS = 0.2  # triplet margin, squared L2 between unit vectors; arXiv:1811.11283
 _C.LOSS.MARGIN_THREE_CLASS = 0.2  # likewise; arXiv:1811.11283 (0.3 in the original code)

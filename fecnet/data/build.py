@@ -18,6 +18,7 @@ from fecnet.data.label_splits import LabelSplits
 from fecnet.data.loader import LabelledLoader, TripletLoader, vote_weights
 from fecnet.data.mixing import OTHER_SEED, Mixer
 from fecnet.data.packed import PackedDataset, TripletTable
+from fecnet.data.rater_answers import RaterAnswers
 from fecnet.data.samplers import ClassSampler, RoundSampler, TripletSampler
 from fecnet.data.triplet_splits import split_triplets
 from fecnet.data.views import View, center, flip, ten_crop
@@ -34,6 +35,7 @@ def build_loader(
     world_size: int,
     device: torch.device,
     triplets: bool = True,
+    answers: RaterAnswers | None = None,
 ) -> TripletLoader | LabelledLoader:
     """The training loader of ``cfg.DATA.TRAIN_SPLIT``.
 
@@ -45,6 +47,7 @@ def build_loader(
         world_size: number of processes.
         device: of the batches.
         triplets: the items are triplets; else the faces of ``labels``.
+        answers: of the raters of the split, where a criterion reads them.
 
     Raises:
         UserError: the batch is larger than the data, or smaller than the number of processes; or the faces are to be
@@ -112,7 +115,7 @@ def build_loader(
             f"AUGMENT.MIXUP: {cfg.AUGMENT.MIXUP}, CUTMIX: {cfg.AUGMENT.CUTMIX}, but no labelled faces join triplets; "
             "allowed here: 0, or joint training with SOLVER.LABELLED_BATCH_SIZE above 0"
         )
-    return TripletLoader(faces(), table, sampler, weight_T=weight_T, labelled=joining, **shared)
+    return TripletLoader(faces(), table, sampler, weight_T=weight_T, answers=answers, labelled=joining, **shared)
 
 
 def _mixes(cfg: Any) -> bool:

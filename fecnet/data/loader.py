@@ -16,8 +16,9 @@ from fecnet.data.faces import Faces
 from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.mixing import Mixer, Pairs
 from fecnet.data.packed import TripletTable
+from fecnet.data.rater_answers import RaterAnswers
 from fecnet.data.samplers import ClassSampler, RoundSampler, TripletSampler, share
-from fecnet.structures import Batch, Mix, Triplets
+from fecnet.structures import Answers, Batch, Mix, Triplets
 from fecnet.utils.errors import ConfigError
 from fecnet.utils.phase import phase
 
@@ -189,6 +190,7 @@ class TripletLoader(FaceLoader):
         table: the triplets trained on.
         sampler: chooses the triplets of each global batch.
         weight_T: weight of each triplet, float32, or None for ones.
+        answers: of single raters to all triplets of the table, or None where no criterion reads them.
         labelled: samples rows of ``faces.npy`` that follow the faces of the triplets in each global batch; or None.
         shared: further arguments of ``FaceLoader``.
     """
@@ -200,12 +202,14 @@ class TripletLoader(FaceLoader):
         sampler: TripletSampler,
         *,
         weight_T: np.ndarray | None = None,
+        answers: RaterAnswers | None = None,
         labelled: RoundSampler | None = None,
         **shared: Any,
     ) -> None:
         super().__init__(faces, sampler, items="triplets", faces_per_item=3, **shared)
         self._table = table
         self._weight_T = weight_T
+        self._answers = answers
         sizes = [part.stop - part.start for part in self._micro]
         self._fixed = [(torch.arange(3 * size).view(-1, 3), torch.ones(size)) for size in sizes]
         self._labelled = labelled
@@ -238,6 +242,9 @@ class TripletLoader(FaceLoader):
             type_B=torch.from_numpy(self._table.type_T[items].astype(np.int64)),
             weight_B=one_B if self._weight_T is None else torch.from_numpy(self._weight_T[items]),
             votes_B3=torch.from_numpy(self._table.votes_T3[items]),
+            answers=None
+            if self._answers is None
+            else Answers(*map(torch.from_numpy, self._answers.of_triplets(items))),
         )
 
 

@@ -38,13 +38,18 @@ def split_triplets(dataset: PackedDataset, split: str, *, train_split: str, hold
         return dataset.triplets(split)
     _check_no_subjects(dataset, hold_out)
     table = dataset.triplets(train_split)
-    held_T = share_of_each(table.type_T, hold_out)
+    held_T = held_triplets(table, hold_out)
     if held_T.all() or not held_T.any():
         raise DataError(
             f"{dataset.path}: DATA.HOLD_OUT {hold_out:g} of the {len(table)} triplets of '{train_split}' leaves none "
             f"in split '{train_split if held_T.all() else HOLD_OUT}'; allowed: a share that leaves some in both"
         )
     return _select(table, held_T if split == HOLD_OUT else ~held_T)
+
+
+def held_triplets(table: TripletTable, hold_out: float) -> np.ndarray:
+    """Which triplets of a split a hold-out takes, the same share of each type: bool, shape (T,)."""
+    return share_of_each(table.type_T, hold_out)
 
 
 def describe_hold_out(held: TripletTable, trained: TripletTable) -> str:

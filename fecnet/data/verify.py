@@ -1,6 +1,6 @@
 """Verifies a packed data set: hashes, shapes, ranges, and consistency between its files.
 
-Shape suffixes: N faces, T triplets, A answers of annotators.
+Shape suffixes: N faces, T triplets.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from fecnet.data.face_rows import face_rows
 from fecnet.data.labels import read_labels
 from fecnet.data.packed import open_faces, read_description, read_triplets
+from fecnet.data.rater_answers import ANSWER_ARRAYS, answer_faults
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file, open_array
 
 _TYPE_NAMES = ("one_class", "two_class", "three_class")
 _MAX_FAULTS = 20  # reported per file
-_ANSWER_ARRAYS = ("answer_offset", "annotator", "answer")
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _face_row_faults(folder: Path, num_faces: int) -> Iterator[str]:
 
 
 def _triplet_faults(path: Path, description: dict[str, Any]) -> Iterator[str]:
-    arrays = read_triplets(path, description["num_faces"], optional=_ANSWER_ARRAYS)
+    arrays = read_triplets(path, description["num_faces"], optional=ANSWER_ARRAYS)
     faces_T3 = arrays["faces"]
     same_T = (faces_T3 == np.roll(faces_T3, 1, axis=1)).any(axis=1)
     if same_T.any():
@@ -155,39 +155,12 @@ def _triplet_faults(path: Path, description: dict[str, Any]) -> Iterator[str]:
         yield f"{path}: triplet {bad}: faces {faces_T3[bad].tolist()}; allowed: three different ones"
     if arrays["votes"].min() < 0:
         yield f"{path}: a negative number of votes"
-    if any(name in arrays for name in _ANSWER_ARRAYS):
-        yield from _answer_faults(path, arrays)
+    if any(name in arrays for name in ANSWER_ARRAYS):
+        yield from answer_faults(path, arrays)
     counts = dict(zip(_TYPE_NAMES, np.bincount(arrays["type"], minlength=3).tolist(), strict=True))
     announced = description["splits"].get(path.stem, {}).get("triplets")
     if announced != counts:
         yield f"{path}: holds {counts} triplets; dataset.json announces {announced}"
-
-
-def _answer_faults(path: Path, arrays: dict[str, np.ndarray]) -> Iterator[str]:
-    """Faults of the annotators' answers: one run per triplet, consistent with the votes."""
-    lacking = [name for name in _ANSWER_ARRAYS if name not in arrays]
-    if lacking:
-        yield f"{path}: lacks {', '.join(lacking)}; allowed: all of {', '.join(_ANSWER_ARRAYS)}, or none"
-        return
-    offset, annotator_A, answer_A = (arrays[name] for name in _ANSWER_ARRAYS)
-    num_triplets, num_answers = len(arrays["odd"]), len(answer_A) if answer_A.ndim else -1
-    if any(array.dtype.kind not in "iu" for array in (offset, annotator_A, answer_A)):
-        yield f"{path}: {', '.join(_ANSWER_ARRAYS)} must hold whole numbers"
-    elif [offset.shape, annotator_A.shape, answer_A.shape] != [(num_triplets + 1,), (num_answers,), (num_answers,)]:
-        shapes = f"{offset.shape}, {annotator_A.shape}, {answer_A.shape}"
-        yield f"{path}: answers of shapes {shapes}; expected ({num_triplets + 1},) and twice the same (A,)"
-    elif offset[0] != 0 or offset[-1] != num_answers or (offset[1:] < offset[:-1]).any():
-        yield f"{path}: 'answer_offset' must rise from 0 to the number of answers, {num_answers}"
-    elif num_answers and not 0 <= answer_A.min() <= answer_A.max() <= 2:
-        yield f"{path}: 'answer' holds {answer_A.min()}..{answer_A.max()}; allowed: 0..2"
-    else:
-        triplet_A = np.repeat(np.arange(num_triplets), offset[1:] - offset[:-1])
-        counted_T3 = np.bincount(3 * triplet_A + answer_A, minlength=3 * num_triplets).reshape(-1, 3)
-        wrong_T = (counted_T3 != arrays["votes"]).any(axis=1)
-        if wrong_T.any():
-            bad = int(wrong_T.argmax())
-            counts = f"votes {arrays['votes'][bad].tolist()}, answers {counted_T3[bad].tolist()}"
-            yield f"{path}: triplet {bad}: {counts}; allowed: the same"
 
 
 def _label_faults(path: Path, description: dict[str, Any]) -> Iterator[str]:

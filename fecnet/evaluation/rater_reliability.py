@@ -55,6 +55,7 @@ def rater_reliability(
     num_triplets: int | None = None,
     num_raters: int | None = None,
     known_T: np.ndarray | None = None,
+    unknown: int | None = None,
     num_choices: int = 3,
 ) -> Reliability:
     """Accuracy of each rater and the odd face of each triplet, by EM from the shares of the votes.
@@ -68,6 +69,7 @@ def rater_reliability(
         num_triplets: T; by default the highest triplet and one.
         num_raters: R; by default the highest rater and one.
         known_T: the odd face where it is known, as of control triplets, else −1; None where none is.
+        unknown: the rater who stands for all unknown ones, with one accuracy; only he may answer a triplet repeatedly.
         num_choices: K.
 
     Raises:
@@ -76,7 +78,7 @@ def rater_reliability(
     triplet_A, rater_A, answer_A = (np.asarray(values, np.int64) for values in (triplet_A, rater_A, answer_A))
     num_triplets = int(triplet_A.max(initial=-1)) + 1 if num_triplets is None else num_triplets
     num_raters = int(rater_A.max(initial=-1)) + 1 if num_raters is None else num_raters
-    _check(triplet_A, rater_A, answer_A, num_triplets, num_raters, num_choices)
+    _check(triplet_A, rater_A, answer_A, num_triplets, num_raters, num_choices, unknown)
     fixed_T = np.full(num_triplets, -1) if known_T is None else np.asarray(known_T, np.int64)
     answers_R = np.bincount(rater_A, minlength=num_raters)
 
@@ -131,6 +133,7 @@ def _check(
     num_triplets: int,
     num_raters: int,
     num_choices: int,
+    unknown: int | None,
 ) -> None:
     if not triplet_A.shape == rater_A.shape == answer_A.shape or triplet_A.ndim != 1:
         raise UserError(f"shapes {triplet_A.shape}, {rater_A.shape}, {answer_A.shape}; expected three times (A,)")
@@ -138,6 +141,6 @@ def _check(
     for name, (values, limit) in limits.items():
         if values.size and not 0 <= values.min() <= values.max() < limit:
             raise UserError(f"{name}: {values.min()}..{values.max()}; allowed: 0..{limit - 1}")
-    pair_A = triplet_A * max(num_raters, 1) + rater_A
+    pair_A = (triplet_A * max(num_raters, 1) + rater_A)[rater_A != (-1 if unknown is None else unknown)]
     if len(np.unique(pair_A)) < len(pair_A):
         raise UserError("a rater answers a triplet twice; allowed: one answer each")

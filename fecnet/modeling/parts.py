@@ -97,12 +97,13 @@ class HeadEntry(Part):
 class CriterionEntry(Part):
     """A criterion; ``build`` takes its options only.
 
-    Three options are resolved before: ``DATA.LABELS`` to the class names in label order, ``LOSS.CLASS_WEIGHTS`` to one
-    number per class or None, ``LOSS.SCN_RELABEL_AFTER`` to iterations or None.
+    Four options are resolved before: ``DATA.LABELS`` to the class names in label order, ``LOSS.CLASS_WEIGHTS`` to one
+    number per class or None, ``LOSS.SCN_RELABEL_AFTER`` to iterations or None, ``DATA.TRAIN_SPLIT`` to the number of
+    answers of each of its raters.
 
     Attributes:
-        reads: inputs from a batch: ``triplets``, or names of targets. A criterion without any must be combined with
-            another one.
+        reads: inputs from a batch: ``triplets``, also the ``answers`` of raters to them, or names of targets. A
+            criterion without any must be combined with another one.
         outputs: outputs of the net that it reads.
         trains_classes: it trains the logits that it reads to predict the classes.
         mixes: it takes mixed faces (``Batch.mix``), or reads none of the labels.

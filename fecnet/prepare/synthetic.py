@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from fecnet.faces.recipe import FaceRecipe
 from fecnet.prepare.writer import PackedWriter, face_key
-from fecnet.synthetic.annotators import NUM_ANNOTATORS, AnnotatedTriplets, annotate_triplets
+from fecnet.synthetic.annotators import NUM_ANNOTATORS, AnnotatedTriplets, annotate_triplets, true_odd
+from fecnet.synthetic.crowd import CROWD_ERROR, crowd_answers
 from fecnet.synthetic.expressions import EXPRESSIONS, sample_expressions, to_perceptual
 from fecnet.synthetic.rendering import render_faces, resample_capture, sample_identities
 from fecnet.utils.errors import DataError
@@ -42,12 +43,17 @@ def prepare_synthetic(
     num_train_triplets: int = 24_000,
     num_val_triplets: int = 1_200,
     num_test_triplets: int = 3_000,
+    crowd: bool = False,
     overwrite: bool = False,
     progress: bool = True,
 ) -> None:
     """Render faces, annotate triplets and write the packed data set.
 
     It also has ``expression.npy``, float32, shape (N, E): the true expressions in perceptual units, for the oracle.
+
+    With ``crowd`` the training triplets have the answers of three of twelve raters (``fecnet.synthetic.crowd``), and
+    their odd face is that of the majority; those with three different answers are dropped. The other splits have the
+    true odd face and no raters, and ``rater_error.npy``, shape (12,), holds the raters' true error rates.
 
     Args:
         path: the folder to create.
@@ -60,6 +66,7 @@ def prepare_synthetic(
         num_train_triplets: triplets kept in ``train``, a third of each type.
         num_val_triplets: triplets kept in ``val``.
         num_test_triplets: triplets kept in ``test``.
+        crowd: twelve raters of known error rates, see above.
         overwrite: replace an existing packed data set at ``path``.
         progress: show a bar where there is a terminal.
 
@@ -77,6 +84,7 @@ def prepare_synthetic(
     for name, (num_identities, num_triplets) in requested.items():
         splits.append(_sample_split(name, seed, first_subject, num_identities, faces_per_identity, num_triplets))
         first_subject += num_identities
+    splits = [_ask_crowd(split, seed) for split in splits] if crowd else splits
     shape = {"num_faces": sum(len(split.label_N) for split in splits), "height": size, "width": size}
     bar: tqdm[Any] = tqdm(
         total=shape["num_faces"], desc="rendering faces", unit="face", disable=None if progress else True
@@ -85,9 +93,12 @@ def prepare_synthetic(
         for split in splits:
             _write_split(writer, split, seed, size, bar)
         writer.add_array("expression", np.concatenate([to_perceptual(split.expression_NE) for split in splits]))
+        if crowd:
+            writer.add_array("rater_error", CROWD_ERROR)
         writer.set_coverage(_coverage(splits))
         writer.set_faces(FaceRecipe())
-        writer.set_sources({"fecnet.prepare.synthetic": f"version {GENERATOR_VERSION}, seed {seed}"})
+        raters = ", twelve raters" if crowd else ""
+        writer.set_sources({"fecnet.prepare.synthetic": f"version {GENERATOR_VERSION}, seed {seed}{raters}"})
 
 
 @dataclass(frozen=True)
@@ -100,6 +111,8 @@ class _Split:
     expression_NE: np.ndarray
     label_N: np.ndarray
     annotated: AnnotatedTriplets
+    rater_TA: np.ndarray | None = None  # who gave each answer; None: all six annotators
+    num_tied: int = 0  # triplets dropped since the crowd's answers tie
 
 
 def _sample_split(
@@ -116,6 +129,27 @@ def _sample_split(
     return _Split(name, subject, identity, expression, label, annotated)
 
 
+def _ask_crowd(split: _Split, seed: int) -> _Split:
+    """The same faces; training triplets judged by the crowd, those that tie left out, the others by nobody."""
+    annotated = split.annotated
+    odd_T = true_odd(to_perceptual(split.expression_NE), annotated.faces_T3)
+    if split.name != "train":
+        nobody_T0 = np.empty((len(odd_T), 0), np.int64)
+        true = replace(annotated, odd_T=odd_T, votes_T3=np.zeros_like(annotated.votes_T3), answer_TA=nobody_T0)
+        return replace(split, annotated=true, rater_TA=nobody_T0)
+    found = crowd_answers(odd_T, np.random.default_rng([seed, *b"crowd"]))
+    kept = np.flatnonzero(~found.tied_T)
+    judged = replace(
+        annotated,
+        faces_T3=annotated.faces_T3[kept],
+        odd_T=found.votes_T3[kept].argmax(axis=1),
+        type_T=annotated.type_T[kept],
+        votes_T3=found.votes_T3[kept],
+        answer_TA=found.choice_T3[kept],
+    )
+    return replace(split, annotated=judged, rater_TA=found.rater_T3[kept], num_tied=len(odd_T) - len(kept))
+
+
 def _write_split(writer: PackedWriter, split: _Split, seed: int, size: int, bar: tqdm[Any]) -> None:
     rows: list[int] = []
     records = _records(split.subject_N, seed)
@@ -123,18 +157,28 @@ def _write_split(writer: PackedWriter, split: _Split, seed: int, size: int, bar:
         rows.extend(writer.add_faces(images, records[len(rows) : len(rows) + len(images)]))
         bar.update(len(images))
     row_N, annotated = np.array(rows), split.annotated
-    num_answers = annotated.answer_TA.size
     writer.add_triplets(
         split.name,
         faces_T3=row_N[annotated.faces_T3],
         odd_T=annotated.odd_T,
         type_T=annotated.type_T,
         votes_T3=annotated.votes_T3,
-        answer_offset=np.arange(0, num_answers + 1, NUM_ANNOTATORS, dtype=np.int64),
-        annotator=np.tile(np.arange(NUM_ANNOTATORS, dtype=np.int32), len(annotated.odd_T)),
-        answer=annotated.answer_TA.reshape(-1).astype(np.int8),
+        **_answer_arrays(split),
     )
     writer.add_labels(LABEL_SET, split.name, classes=EXPRESSIONS, faces_M=row_N, label_M=split.label_N)
+
+
+def _answer_arrays(split: _Split) -> dict[str, np.ndarray]:
+    """The answers as a triplet file holds them; none where nobody was asked."""
+    answer_TA = split.annotated.answer_TA
+    if not answer_TA.size:
+        return {}
+    rater_TA = np.broadcast_to(np.arange(NUM_ANNOTATORS), answer_TA.shape) if split.rater_TA is None else split.rater_TA
+    return {
+        "answer_offset": np.arange(0, answer_TA.size + 1, answer_TA.shape[1], dtype=np.int64),
+        "annotator": rater_TA.reshape(-1).astype(np.int32),
+        "answer": answer_TA.reshape(-1).astype(np.int8),
+    }
 
 
 def _records(subject_N: np.ndarray, seed: int) -> list[dict[str, str]]:
@@ -163,6 +207,7 @@ def _coverage(splits: list[_Split]) -> dict[str, Any]:
         "no_clear_odd_one": sum(split.annotated.num_unclear for split in splits),
         "raters_disagree": sum(split.annotated.num_disagreed for split in splits),
     }
+    dropped |= {"tie": tied} if (tied := sum(split.num_tied for split in splits)) else {}
     faces = sum(len(split.label_N) for split in splits)
     return {
         "triplets": {"read": kept + sum(dropped.values()), "kept": kept, "dropped": dropped},

@@ -27,7 +27,7 @@ from fecnet.utils.lookup import lookup
 
 logger = logging.getLogger(__name__)
 
-_TRIPLETS = "triplets"
+_TRIPLETS, _ANSWERS = "triplets", "answers"
 _LAST = "last"
 
 
@@ -41,6 +41,7 @@ class Task:
         classes: names in label order; empty for triplets alone.
         outputs: outputs of the net that the criteria use.
         extra_classes: names in label order of each of ``DATA.EXTRA_LABELS``, in order.
+        answers: the criteria read the answers of single raters to the triplets.
     """
 
     triplets: bool
@@ -48,6 +49,7 @@ class Task:
     classes: tuple[str, ...]
     outputs: frozenset[str]
     extra_classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    answers: bool = False
 
     @property
     def has_embedding(self) -> bool:
@@ -87,7 +89,7 @@ def find_task(cfg: Frozen, dataset: PackedDataset) -> Task:
     read = criteria_read(cfg)
     _check_head(cfg)
     _check_extra(cfg)
-    targets = tuple(name for name in read if name != _TRIPLETS)
+    targets = tuple(name for name in read if name not in (_TRIPLETS, _ANSWERS))
     for key in ("HOLD_OUT", "FOLD"):
         if cfg.DATA[key] and _TRIPLETS in read and (targets or key == "FOLD"):
             raise ConfigError(
@@ -106,7 +108,7 @@ def find_task(cfg: Frozen, dataset: PackedDataset) -> Task:
         )
     classes = build_label_splits(cfg, dataset).classes if targets else ()
     extra = {name: splits.classes for name, splits in build_extra_splits(cfg, dataset).items()}
-    return Task(_TRIPLETS in read, targets, classes, frozenset(criteria_outputs(cfg)), extra)
+    return Task(_TRIPLETS in read, targets, classes, frozenset(criteria_outputs(cfg)), extra, _ANSWERS in read)
 
 
 def _check_extra(cfg: Frozen) -> None:

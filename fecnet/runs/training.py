@@ -17,7 +17,8 @@ from fecnet.data.build import build_augment, build_class_weights, build_labels, 
 from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.label_splits import HOLD_OUT
 from fecnet.data.packed import PackedDataset
-from fecnet.data.triplet_splits import describe_hold_out
+from fecnet.data.rater_answers import RaterAnswers, answer_notes, read_rater_answers
+from fecnet.data.triplet_splits import describe_hold_out, held_triplets
 from fecnet.engine.checkpoint import load_info
 from fecnet.engine.checkpointer import Checkpointer, load_trainer, load_weights
 from fecnet.engine.description import CHECKPOINT_FORMAT, CheckpointInfo, Preprocessing, Provenance
@@ -218,6 +219,7 @@ def build_trainer(
     if task.triplets and cfg.DATA.HOLD_OUT:
         held, trained = (build_triplets(cfg, dataset, split) for split in (HOLD_OUT, cfg.DATA.TRAIN_SPLIT))
         logger.info(describe_hold_out(held, trained))
+    answers = _read_answers(cfg, dataset) if task.answers else None
     model = _build_model(cfg, dataset, task, device, resumed=checkpoint is not None)
     loader = build_loader(
         cfg,
@@ -227,16 +229,17 @@ def build_trainer(
         world_size=comm.world_size(),
         device=device,
         triplets=task.triplets,
+        answers=answers,
     )
     check_batch_norm(model, loader.smallest_batch)
     epoch = loader.sampler.iterations_per_epoch
-    criterion = _build_criterion(cfg, task, labels, epoch).to(device)
+    criterion = _build_criterion(cfg, task, labels, answers, epoch).to(device)
     resumed = None if checkpoint is None else load_info(checkpoint)
     precision = _choose_precision(cfg, device, resumed)
     periods = _periods(cfg, epoch)
     scales = _trained_scales(model)
     choice = find_choice(criterion)
-    if choice is not None:
+    if choice is not None and not task.answers:
         _log_votes(cfg, dataset)
     stepper = Stepper(
         model,
@@ -287,7 +290,7 @@ def _measures(task: Task, criterion: nn.Module) -> dict[str, Measure]:
 
 def _log_votes(cfg: Frozen, dataset: PackedDataset) -> None:
     """Say how many triplets are trained on without votes, by the majority alone."""
-    voted_T = dataset.triplets(cfg.DATA.TRAIN_SPLIT).votes_T3.max(1) > 0
+    voted_T = build_triplets(cfg, dataset, cfg.DATA.TRAIN_SPLIT).votes_T3.max(1) > 0
     without = len(voted_T) - int(voted_T.sum())
     text = f"; of the other {without:,} the odd face counts as all raters' choice" if without else ""
     logger.info(
@@ -330,11 +333,28 @@ def _trained_scales(model: nn.Module) -> list[str]:
     return [name for name in names if model.get_submodule(name).get_parameter("weight").requires_grad]
 
 
-def _build_criterion(cfg: Frozen, task: Task, labels: LabelOverlay | None, iterations_per_epoch: int) -> nn.Module:
+def _read_answers(cfg: Frozen, dataset: PackedDataset) -> RaterAnswers:
+    answers = read_rater_answers(dataset, cfg.DATA.TRAIN_SPLIT)
+    if cfg.DATA.HOLD_OUT:
+        answers = answers.select(~held_triplets(dataset.triplets(cfg.DATA.TRAIN_SPLIT), cfg.DATA.HOLD_OUT))
+    raters = f"{len(answers.rater_A):,} answers of {len(answers.number_R):,} raters"
+    logger.info("; ".join([f"{cfg.DATA.TRAIN_SPLIT}: {raters}", *answer_notes(answers)]))
+    return answers
+
+
+def _build_criterion(
+    cfg: Frozen, task: Task, labels: LabelOverlay | None, answers: RaterAnswers | None, iterations_per_epoch: int
+) -> nn.Module:
     key, unit = "LOSS.SCN_RELABEL_AFTER", cfg.SOLVER.UNIT
     relabel_after = length_in_iterations(cfg.LOSS.SCN_RELABEL_AFTER, unit, iterations_per_epoch, key=key)
     class_weights = None if labels is None else build_class_weights(cfg, labels)
-    return build_criterion(cfg, task.classes, class_weights=class_weights, relabel_after=relabel_after or None)
+    return build_criterion(
+        cfg,
+        task.classes,
+        class_weights=class_weights,
+        relabel_after=relabel_after or None,
+        answers=[] if answers is None else answers.answers_R.tolist(),
+    )
 
 
 def _periods(cfg: Frozen, iterations_per_epoch: int) -> Periods:

@@ -60,6 +60,11 @@ def simulate_answers(perceptual_NE: np.ndarray, faces_T3: np.ndarray, rng: np.ra
     return np.argmin(_pair_distances(perceptual_NE, faces_T3)[:, None] + noise_TA3, axis=-1)
 
 
+def true_odd(perceptual_NE: np.ndarray, faces_T3: np.ndarray) -> np.ndarray:
+    """What an annotator without noise answers: the face outside the closest pair, 0..2, shape (T,)."""
+    return np.asarray(_pair_distances(perceptual_NE, faces_T3).argmin(axis=1))
+
+
 def _pair_distances(perceptual_NE: np.ndarray, faces_T3: np.ndarray) -> np.ndarray:
     """Distance between the two faces other than k, shape (T, 3)."""
     perceptual_T3E = perceptual_NE[faces_T3]

@@ -200,7 +200,7 @@ UNUSED = {
     "LOSS.WASSERSTEIN_COST": ("learned", "LOSS.CRITERIA soft_targets", "wasserstein", "'centroid'"),
     "LOSS.WASSERSTEIN_CONFUSION": ("a.csv", "LOSS.CRITERIA soft_targets", "wasserstein", "''"),
     "LOSS.CCC": ("true", "LOSS.CRITERIA soft_targets", "valence_arousal", "False"),
-    "LOSS.CHOICE_SCALE": ("5.0", "LOSS.CRITERIA soft_targets", "choice", "0.0"),
+    "LOSS.CHOICE_SCALE": ("5", "LOSS.CRITERIA soft_targets", "choice, rater_choice", "0.0"),
     "LOSS.MARGIN_ONE_CLASS": ("0.5", "LOSS.CRITERIA soft_targets", "triplet", "0.1"),
     "LOSS.MARGIN_TWO_CLASS": ("0.5", "LOSS.CRITERIA soft_targets", "triplet", "0.2"),
     "LOSS.MARGIN_THREE_CLASS": ("0.5", "LOSS.CRITERIA soft_targets", "triplet", "0.2"),

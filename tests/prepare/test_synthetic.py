@@ -4,6 +4,9 @@ import json
 import numpy as np
 import pytest
 
+from fecnet.data.packed import PackedDataset
+from fecnet.data.rater_answers import read_rater_answers
+from fecnet.data.verify import verify_dataset
 from fecnet.prepare import synthetic
 from fecnet.prepare.synthetic import prepare_synthetic
 from fecnet.structures import TripletType
@@ -174,3 +177,30 @@ def test_candidates_of_every_type_are_drawn_evenly():
         # Labels are equally frequent, so faces of small labels come up more often.
         share = np.bincount(label[faces].flat) / faces.size
         assert np.abs(share - 1 / 3).max() < 0.03
+
+
+def test_a_crowd_of_twelve_raters_judges_the_training_triplets_alone(tmp_path):
+    """Their errors are as large as recorded, copies equal what they copy; val and test are true; the faces stay."""
+    prepare_synthetic(tmp_path / "crowd", crowd=True, **SMALL | {"num_train_triplets": 3000})
+    prepare_synthetic(tmp_path / "plain", **SMALL | {"num_train_triplets": 3000})
+    crowd, plain = (tmp_path / name for name in ("crowd", "plain"))
+    assert verify_dataset(crowd).faults == []
+    assert np.array_equal(np.load(crowd / "faces.npy"), np.load(plain / "faces.npy"))
+    dataset = PackedDataset(crowd)
+    perceptual, error_R = dataset.array("expression"), dataset.array("rater_error")
+    assert error_R.shape == (12,)
+    for split in ("val", "test"):
+        table = dataset.triplets(split)
+        assert not table.votes_T3.any()
+        assert np.array_equal(table.odd_T, annotators.true_odd(perceptual, table.faces_T3))
+    answers, table = read_rater_answers(dataset, "train"), dataset.triplets("train")
+    assert (np.diff(answers.offset) == 3).all() and (table.votes_T3.max(axis=1) >= 2).all()
+    assert dataset.coverage["triplets"]["dropped"]["tie"] == 3000 - len(table) > 100
+    wrong_A = annotators.true_odd(perceptual, table.faces_T3)[answers.triplet_A] != answers.choice_A
+    by_rater = np.bincount(answers.rater_A, wrong_A) / answers.answers_R
+    assert np.corrcoef(by_rater, error_R)[0, 1] > 0.97  # of the kept triplets: somewhat lower
+    choice_TR = np.full((len(table), 12), -1)
+    choice_TR[answers.triplet_A, answers.rater_A] = answers.choice_A
+    for copy, of in ((10, 8), (11, 4)):
+        both = (choice_TR[:, copy] >= 0) & (choice_TR[:, of] >= 0)
+        assert both.sum() > 50 and (choice_TR[both, copy] == choice_TR[both, of]).all()

@@ -17,7 +17,7 @@ from fecnet.utils.lookup import lookup
 
 
 def criteria_read(cfg: Any) -> tuple[str, ...]:
-    """Inputs that the criteria read from a batch: ``triplets`` and names of targets, each once.
+    """Inputs that the criteria read from a batch: ``triplets``, ``answers`` of raters and names of targets, each once.
 
     Raises:
         ConfigError: an unknown criterion, none that reads annotations, one that requires another criterion, a
@@ -53,6 +53,7 @@ def build_criterion(
     *,
     class_weights: Sequence[float] | None = None,
     relabel_after: int | None = None,
+    answers: Sequence[int] = (),
 ) -> nn.Module:
     """The criterion of ``cfg.LOSS``: a weighted sum where there are several, with those of ``cfg.DATA.EXTRA_LABELS``.
 
@@ -61,6 +62,7 @@ def build_criterion(
         classes: names in label order; empty where no criterion reads labels.
         class_weights: weight of each class, or None for 1.
         relabel_after: iterations before SCN's relabelling starts; None = never.
+        answers: number of answers of each rater of the split trained on; empty where no criterion reads answers.
 
     Raises:
         ConfigError: an unknown name, weights that do not match the names, or a setting out of range.
@@ -70,9 +72,14 @@ def build_criterion(
         raise ConfigError(f"LOSS.WEIGHTS: {len(weights)} numbers for {len(names)} of LOSS.CRITERIA; give one each")
     if len(set(names)) < len(names):
         raise ConfigError(f"LOSS.CRITERIA: {names} names one twice; allowed: each once")
-    meant = {"DATA.LABELS": classes, "LOSS.CLASS_WEIGHTS": class_weights, "LOSS.SCN_RELABEL_AFTER": relabel_after}
+    chosen = _chosen(cfg)
+    scaled = [name for name, entry in chosen.items() if "scale" in entry.options]
+    if len(scaled) > 1:
+        raise ConfigError(f"LOSS.CRITERIA: {names}: {' and '.join(scaled)} read the same answers; allowed: one of them")
+    meant: dict[str, Any] = {"DATA.TRAIN_SPLIT": answers}
+    meant |= {"DATA.LABELS": classes, "LOSS.CLASS_WEIGHTS": class_weights, "LOSS.SCN_RELABEL_AFTER": relabel_after}
     settings = {**dict(flatten(cfg)), **meant}
-    criteria = [entry.build(**entry.keywords(settings)) for entry in _chosen(cfg).values()]
+    criteria = [entry.build(**entry.keywords(settings)) for entry in chosen.values()]
     if len(names) == 1 and weights[0] == 1 and not cfg.DATA.EXTRA_LABELS:
         return criteria[0]
     extra = [(CrossEntropyCriterion(label_set=name), cfg.LOSS.EXTRA_WEIGHT) for name in cfg.DATA.EXTRA_LABELS]

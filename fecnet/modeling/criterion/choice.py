@@ -57,13 +57,17 @@ class ChoiceCriterion(nn.Module):
         """Sum of weight × negative log-likelihood over the batch's triplets."""
         assert batch.triplets is not None
         triplets = batch.triplets
+        loss_B = -(vote_shares(triplets.votes_B3, triplets.odd_B) * self.log_probabilities(out, batch)).sum(1)
+        return {"choice": (loss_B * triplets.weight_B).sum()}
+
+    def log_probabilities(self, out: Outputs, batch: Batch) -> Tensor:
+        """Log-probability that face k is called the odd one, of each triplet of the batch, shape (B, 3)."""
+        assert batch.triplets is not None
         # the criterion is not part of the distributed model, so its gradient is averaged here
         scale = comm.average_gradient(self.log_scale).exp() if self.learns else self.scale
         # index_select, since its backward pass is deterministic on the CPU.
-        emb_B3D = out["embedding"].float().index_select(0, triplets.face_B3.flatten()).unflatten(0, (-1, 3))
-        log_B3 = choice_log_probabilities(opposite_distances(emb_B3D), scale)
-        loss_B = -(vote_shares(triplets.votes_B3, triplets.odd_B) * log_B3).sum(1)
-        return {"choice": (loss_B * triplets.weight_B).sum()}
+        emb_B3D = out["embedding"].float().index_select(0, batch.triplets.face_B3.flatten()).unflatten(0, (-1, 3))
+        return choice_log_probabilities(opposite_distances(emb_B3D), scale)
 
 
 def find_choice(criterion: nn.Module) -> ChoiceCriterion | None:

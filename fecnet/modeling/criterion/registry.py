@@ -10,6 +10,7 @@ from fecnet.modeling.criterion.distances import build_distances
 from fecnet.modeling.criterion.hellinger import HellingerCriterion
 from fecnet.modeling.criterion.ran import RegionBiasCriterion
 from fecnet.modeling.criterion.ranges import check_range
+from fecnet.modeling.criterion.rater_choice import RaterChoiceCriterion
 from fecnet.modeling.criterion.scn import ScnCriterion
 from fecnet.modeling.criterion.soft_targets import SoftTargetCriterion
 from fecnet.modeling.criterion.triplet import TripletCriterion
@@ -45,6 +46,13 @@ CRITERIA: dict[str, CriterionEntry] = {
         build=ChoiceCriterion,
         options={"scale": "LOSS.CHOICE_SCALE"},
         reads=("triplets",),
+        outputs={"embedding"},
+        mixes=True,
+    ),
+    "rater_choice": CriterionEntry(
+        build=RaterChoiceCriterion,
+        options={"answers": "DATA.TRAIN_SPLIT", "scale": "LOSS.CHOICE_SCALE"},
+        reads=("triplets", "answers"),
         outputs={"embedding"},
         mixes=True,
     ),

@@ -1,0 +1,96 @@
+"""Likelihood of each rater's answers, and the raters' abilities beside the net. B triplets, A answers, R raters.
+
+Each rater has one number, the ability: the share of the answers that follow the choice probabilities of the net, where
+the others are guesses among three faces. A table of confusions between first, second and third faces would have no
+meaning, since the faces of a triplet are in no order; and one number is known after a few answers, nine are not.
+
+The abilities are learned by expectation maximisation in steps, not by the optimizer: in closed form, at the pace of the
+rater's answers, whatever the learning rate, its schedule and the optimizer's momentum. At the start the net finds all
+faces equally likely; then no answer tells a follower from a guess, and all abilities stay until it knows more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fecnet.modeling.criterion.choice import ChoiceCriterion
+from fecnet.structures import Answers, Batch, Outputs
+from fecnet.utils import comm
+
+ABILITY = "ability_R"  # name in the criterion's state
+_START = 0.7
+_PRIOR_ANSWERS = 10.0  # with this many answers, a rater's own ones weigh as much as the mean of all raters
+_LIMITS = (0.01, 0.99)  # of an ability: nobody is above doubt, or below it
+
+
+class RaterChoiceCriterion(ChoiceCriterion):
+    """Mean of ``−log P(answer | rater)`` over all answers, each with the weight of its triplet.
+
+    ``P(k | r) = aᵣ · softmaxₖ(−s · d) + (1 − aᵣ) / 3``, with the choice probabilities of ``ChoiceCriterion`` and the
+    ability a of the rater. An answer follows the net with the probability ``aᵣ · softmaxₖ / P(k | r)`` (E step). Its
+    mean over the answers of a rater is averaged over the iterations, with a memory of one pass over the rater's
+    answers, and is drawn towards the mean of all raters, the more the fewer answers the rater has given (M step).
+    ``begin``, called before each iteration, takes over what all ranks and micro-batches found in the one before.
+
+    Args:
+        answers: number of answers of each rater to the triplets trained on; one with 0 has the mean of all.
+        scale: s, fixed; 0 = learned.
+
+    Raises:
+        ConfigError: a fixed scale outside the limits.
+    """
+
+    answers_R: Tensor
+    follow_R: Tensor
+    ability_R: Tensor
+    found_2R: Tensor
+
+    def __init__(self, answers: Sequence[int], scale: float = 0.0) -> None:
+        super().__init__(scale)
+        num = len(answers)
+        self.register_buffer("answers_R", torch.tensor(list(answers), dtype=torch.float32), persistent=False)
+        self.register_buffer("follow_R", torch.full((num,), _START))  # share of the answers that follow the net
+        self.register_buffer(ABILITY, torch.full((num,), _START))
+        self.register_buffer("found_2R", torch.zeros(2, num))  # in this iteration: answers that follow, and all
+
+    def begin(self, iteration: int) -> None:
+        """Learn from the answers of the iteration before; hold the scale within its limits."""
+        super().begin(iteration)
+        with torch.no_grad():
+            follow_R, seen_R = self.found_2R
+            pace_R = (seen_R / self.answers_R.clamp_min(1)).clamp(max=1)
+            self.follow_R += pace_R * (follow_R / seen_R.clamp_min(1) - self.follow_R)
+            sum_R = self.answers_R * self.follow_R
+            mean = sum_R.sum() / self.answers_R.sum()
+            ability_R = (sum_R + _PRIOR_ANSWERS * mean) / (self.answers_R + _PRIOR_ANSWERS)
+            self.ability_R.copy_(ability_R.clamp(*_LIMITS))
+            self.found_2R.zero_()
+
+    def count(self, batch: Batch) -> dict[str, Tensor]:
+        """Sum of the answers' weights."""
+        answers, weight_B = _answers_of(batch)
+        return {"rater_choice": weight_B.index_select(0, answers.triplet_A).sum()}
+
+    def forward(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Sum of weight × negative log-likelihood over the batch's answers; a collective."""
+        answers, weight_B = _answers_of(batch)
+        log_B3 = self.log_probabilities(out, batch)
+        log_A = log_B3.index_select(0, answers.triplet_A).gather(1, answers.choice_A[:, None])[:, 0]
+        ability_A = self.ability_R.index_select(0, answers.rater_A)
+        follow_A = log_A + ability_A.log()
+        answer_A = torch.logaddexp(follow_A, ((1 - ability_A) / 3).log())
+        self._find((follow_A - answer_A).detach().exp(), answers.rater_A)
+        return {"rater_choice": -(answer_A * weight_B.index_select(0, answers.triplet_A)).sum()}
+
+    def _find(self, follow_A: Tensor, rater_A: Tensor) -> None:
+        found_2A = torch.stack([follow_A, torch.ones_like(follow_A)])
+        self.found_2R += comm.all_reduce_sum(torch.zeros_like(self.found_2R).index_add_(1, rater_A, found_2A))
+
+
+def _answers_of(batch: Batch) -> tuple[Answers, Tensor]:
+    """The answers, and the weights of the triplets."""
+    assert batch.triplets is not None and batch.triplets.answers is not None
+    return batch.triplets.answers, batch.triplets.weight_B
