@@ -33,8 +33,8 @@ from fecnet.studies.scheduler import PlannedRun, train_all
 from fecnet.synthetic.annotators import true_odd
 
 RECIPE = ROOT / "config" / "demo.yaml"
-# The margin is the default, since the recipe's is not used. The scale was the best of 3.6, as learned, 10 and 25 in a
-# trial on a third of the triplets with one seed: an embedding of a small scale spreads out and learns slowly.
+# The margin is the default, since the recipe's is not used. The scale was chosen among 3.6, as learned, 10 and 25 by
+# the test triplets of a smaller set with seed 0; so the seeds measured are others.
 _CHOICES = ("LOSS.MARGIN_ONE_CLASS", "0.1", "LOSS.CHOICE_SCALE", "25")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "raters": ("LOSS.CRITERIA", "[rater_choice]", *_CHOICES),
@@ -60,7 +60,7 @@ def run(*, quick: bool) -> dict[str, Any]:
     if quick:
         with tempfile.TemporaryDirectory() as temporary:
             return measure(Path(temporary), _QUICK_RUN, seeds=[0], data=_QUICK_SET)
-    return measure(ROOT / "result" / "raters", (), seeds=[0, 1, 2], data={})
+    return measure(ROOT / "result" / "raters", (), seeds=[1, 2, 3], data={})
 
 
 def measure(folder: Path, options: Sequence[str], *, seeds: Sequence[int], data: dict[str, Any]) -> dict[str, Any]:
