@@ -113,6 +113,7 @@ def build_encoder(
         device=opened.device,
         batch_size=batch_size or cfg.EVAL.BATCH_SIZE,
         face_shape=maker.shape,
+        name=opened.name,
     )
     return Encoder(
         net,

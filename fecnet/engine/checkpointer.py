@@ -19,6 +19,8 @@ from torch import Tensor
 
 from fecnet.engine.checkpoint import read_pointer
 from fecnet.engine.description import INFO_FILE, CheckpointInfo
+from fecnet.modeling.pretrained import weight_problem
+from fecnet.modeling.weight_names import is_counter
 from fecnet.utils.errors import CheckpointError
 from fecnet.utils.files import flush_folder, replace_text, write_bytes
 
@@ -155,10 +157,11 @@ def _snapshot(value: Any) -> Any:
 
 
 def load_weights(checkpoint: Path, model: torch.nn.Module) -> None:
-    """Load ``model.safetensors`` into ``model``; every name and shape must fit.
+    """Load ``model.safetensors`` into ``model``; every name and shape must fit, and every value be finite.
 
     Raises:
-        CheckpointError: truncated, not safetensors (such as a pickle), or of another architecture.
+        CheckpointError: truncated, not safetensors (such as a pickle), of another architecture, or a tensor that is
+            quantised or not finite.
     """
     file = checkpoint / "model.safetensors"
     try:
@@ -174,6 +177,9 @@ def load_weights(checkpoint: Path, model: torch.nn.Module) -> None:
             raise CheckpointError(
                 f"{file}: of another architecture: {kind} {', '.join(names[:3])} ({len(names)} in all)"
             )
+    for name, value in state.items():
+        if not is_counter(name) and (problem := weight_problem(value)):
+            raise CheckpointError(f"{file}: {name} {problem}")
     model.load_state_dict(state)
 
 

@@ -85,7 +85,7 @@ def read_crops(path: str | Path) -> dict[str, str]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True, skipinitialspace=True)
-            header = [name.strip() for name in next(reader)]
+            header = [name.strip() for name in next(reader, [])]
             if sorted(header) != sorted(CROP_COLUMNS):
                 wanted = ",".join(CROP_COLUMNS)
                 raise DataError(f"{path}: the first line is {','.join(header)!r}; expected {wanted!r} in any order")

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import shutil
+import stat
 import sys
 import time
 import tokenize
@@ -50,6 +51,20 @@ def named_errors(path: Path) -> Iterator[None]:
         if error.errno is None:  # numpy gives only the number of bytes not written
             raise OSError(f"{path}: {error}; is the disk full?") from error
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is there and is neither a file nor a folder: reading it may never end.
+
+    Raises:
+        DataError: a pipe, a device or a socket.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # absent, or no possible name: the caller says so
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DataError(f"{path}: a pipe, a device or a socket; allowed: a file")
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:

@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from fecnet.utils.errors import UserError
+from fecnet.utils.shown import cut, shown
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ def from_json(kind: type[T], value: Any, name: str, prefix: str = "") -> T:
     known, hints = {field.name: field for field in _json_fields(kind)}, get_type_hints(kind)
     for key in value:
         if key not in known:
-            raise UserError(f"{name}: unknown field '{_dotted(prefix, key)}'; allowed: {', '.join(known)}")
+            raise UserError(f"{name}: unknown field '{cut(_dotted(prefix, key))}'; allowed: {', '.join(known)}")
     found = {}
     for key, field in known.items():
         if key in value:
@@ -97,7 +98,5 @@ def _allowed(kind: Any) -> str:
 
 
 def _refuse(name: str, key: str, value: Any, kind: Any) -> NoReturn:
-    seen = repr(value)
-    seen = seen if len(seen) <= _SHOWN else f"{seen[:_SHOWN]}…"
-    what = f"'{key}' is" if key else "found"
-    raise UserError(f"{name}: {what} {seen}; allowed: {_allowed(kind)}")
+    what = f"'{cut(key)}' is" if key else "found"
+    raise UserError(f"{name}: {what} {shown(value, _SHOWN)}; allowed: {_allowed(kind)}")
