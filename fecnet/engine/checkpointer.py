@@ -22,7 +22,8 @@ from fecnet.engine.description import INFO_FILE, CheckpointInfo
 from fecnet.modeling.pretrained import weight_problem
 from fecnet.modeling.weight_names import is_counter
 from fecnet.utils.errors import CheckpointError
-from fecnet.utils.files import flush_folder, replace_text, write_bytes
+from fecnet.utils.files import replace_text, write_bytes
+from fecnet.utils.in_place import discard, flush_folder, put_in_place, sweep
 
 _TRAINER_KEYS = ("progress", "labels", "optimizer", "schedule", "scaler", "sums", "raw", "criterion")
 
@@ -39,8 +40,8 @@ def make_folder(folder: Path) -> None:
         (folder / ".writable").unlink()
     except OSError as error:
         raise CheckpointError(f"{folder}: checkpoints cannot be written here: {error.strerror}") from error
-    for partial in folder.glob(".*.partial"):
-        shutil.rmtree(partial, ignore_errors=True)
+    for left in [*folder.glob(".*.partial"), *folder.glob(".*.replaced")]:
+        sweep(folder / left.stem[1:])
 
 
 class Checkpointer:
@@ -108,10 +109,7 @@ class Checkpointer:
             torch.save(trainer, buffer)
             write_bytes(partial / "trainer.pt", buffer.getbuffer())
             write_bytes(partial / INFO_FILE, json.dumps(info.to_dict(), indent=2).encode())
-            flush_folder(partial)
-            if target.exists():  # the run was resumed from an earlier checkpoint and saves this iteration again
-                shutil.rmtree(target)
-            partial.rename(target)
+            put_in_place(partial, target)  # there already where the run was resumed from an earlier checkpoint
             replace_text(self.folder / "last", f"{iteration}\n")
             if best:
                 replace_text(self.folder / "best", f"{iteration}\n")
@@ -142,7 +140,7 @@ class Checkpointer:
         best = read_pointer(self.folder / "best")
         for number in numbers[: -self._keep]:
             if number != best:
-                shutil.rmtree(self.folder / str(number), ignore_errors=True)
+                discard(self.folder / str(number))
 
 
 def _snapshot(value: Any) -> Any:
