@@ -7,7 +7,7 @@ import json
 import pickle
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from fecnet.engine.checkpoint import read_pointer
 from fecnet.engine.description import INFO_FILE, CheckpointInfo
 from fecnet.modeling.pretrained import weight_problem
 from fecnet.modeling.weight_names import is_counter
-from fecnet.utils.errors import CheckpointError
+from fecnet.utils.errors import CheckpointError, UserError
 from fecnet.utils.files import replace_text, write_bytes
 from fecnet.utils.in_place import discard, flush_folder, put_in_place, sweep
+from fecnet.utils.shown import cut
 
 _TRAINER_KEYS = ("progress", "labels", "optimizer", "schedule", "scaler", "sums", "raw", "criterion")
 
@@ -201,4 +202,40 @@ def load_trainer(checkpoint: Path) -> dict[str, Any]:
         raise CheckpointError(f"{file}: unreadable or truncated: {reason}") from error
     if not isinstance(state, dict) or any(key not in state for key in _TRAINER_KEYS):
         raise CheckpointError(f"{file}: not a trainer's state; expected {', '.join(_TRAINER_KEYS)}")
+    for key in ("optimizer", "raw"):
+        if not _is_finite(state[key]):
+            raise CheckpointError(f"{file}: '{key}' has values that are not finite: the file is damaged")
     return state
+
+
+def restore_trainer(checkpoint: Path, load: Callable[[dict[str, Any]], None], iteration: int) -> None:
+    """Restore the state of a trainer from ``trainer.pt``.
+
+    Args:
+        checkpoint: the folder.
+        load: the trainer's ``load_state_dict``.
+        iteration: of the checkpoint.
+
+    Raises:
+        CheckpointError: as ``load_trainer``; or a part of the state is of another net, run or iteration.
+    """
+    state = load_trainer(checkpoint)
+    try:
+        load(state)
+        there = state["progress"]["iteration"]
+    except UserError as error:
+        raise CheckpointError(f"{checkpoint / 'trainer.pt'}: {error}") from error
+    except Exception as error:  # torch's and our own loaders raise nearly anything for another state
+        reason = cut(str(error).strip() or type(error).__name__)
+        raise CheckpointError(f"{checkpoint / 'trainer.pt'}: does not fit this run: {reason}") from error
+    if there != iteration:
+        raise CheckpointError(f"{checkpoint / 'trainer.pt'}: of iteration {there}; {INFO_FILE} is of {iteration}")
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether all numbers of all tensors in a state are."""
+    if isinstance(value, Tensor):
+        return not value.is_floating_point() or bool(value.isfinite().all())
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    return not isinstance(value, (list, tuple)) or all(map(_is_finite, value))

@@ -17,7 +17,7 @@ from fecnet.data.build import build_augment, build_class_weights, build_labels, 
 from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.packed import PackedDataset
 from fecnet.engine.checkpoint import load_info
-from fecnet.engine.checkpointer import Checkpointer, load_trainer, load_weights
+from fecnet.engine.checkpointer import Checkpointer, load_weights, restore_trainer
 from fecnet.engine.description import CHECKPOINT_FORMAT, CheckpointInfo, Preprocessing, Provenance
 from fecnet.engine.stepper import CUDA_GRAPHS, Criterion, Measure, Stepper
 from fecnet.engine.trainer import SPREAD, Periods, Progress, RunFiles, Trainer
@@ -258,9 +258,9 @@ def build_trainer(
         labels=labels,
         scales=partial(absolute_scales, names=scales) if cfg.SOLVER.BN_L1 else None,
     )
-    if checkpoint is not None:
+    if checkpoint is not None and resumed is not None:
         load_weights(checkpoint, stepper.inference_model)
-        trainer.load_state_dict(load_trainer(checkpoint))
+        restore_trainer(checkpoint, trainer.load_state_dict, resumed.iteration)
     return trainer
 
 

@@ -37,4 +37,4 @@ def shown(value: Any, most: int = _MOST) -> str:
 def cut(text: str, most: int = _MOST) -> str:
     """A text, cut to so many characters, in one line."""
     text = " ".join(text[: 4 * most].split())
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return text if len(text) <= most else f"{text[:most]}…"
