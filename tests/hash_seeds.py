@@ -13,8 +13,19 @@ import numpy as np
 from PIL import Image
 
 from fecnet.cli.main import main
+from tests.conftest import TINY_RECIPE
 
-_VARIES = ("date", "started", "command", "seconds", "provenance", "commit", "cores", "threads")
+CLASSES = [
+    "MODEL.HEAD",
+    "classifier",
+    "LOSS.CRITERIA",
+    "[cross_entropy]",
+    "LOSS.WEIGHTS",
+    "[1.0]",
+    "MODEL.FEATURE_DIM",
+    512,
+]
+_VARIES = ("folder", "date", "started", "command", "seconds", "provenance", "commit", "cores", "threads")
 
 
 def make_sources(rng):
@@ -34,7 +45,7 @@ def make_sources(rng):
         f"{names[k]},{names[(k + 1) % num]},{names[(k + 2) % num]},{k % 3 + 1},ONE_CLASS_TRIPLET" for k in range(num)
     ]
     Path("list.csv").write_text("\n".join(rows))
-    answers = [f"{row.rsplit(',', 2)[0]},{(k + r) % 3},rater{r}" for k, row in enumerate(rows) for r in range(3)]
+    answers = [f"{row.rsplit(',', 2)[0]},{(k + r // 2) % 3},rater{r}" for k, row in enumerate(rows) for r in range(3)]
     Path("answers.csv").write_text("\n".join(["a,b,c,odd,rater", *answers]))
 
 
@@ -61,12 +72,19 @@ def run_all(folder):
     make_sources(np.random.default_rng(0))
     run("prepare", "csv", "tree/numbers.csv", "numbers", "--size", 40)
     run("prepare", "csv", "tree/words.csv", "words", "--size", 40)
-    run("prepare", "folders", "tree", "folders", "--size", 40)
-    run("prepare", "list", "list.csv", "tree", "triplets", "--size", 40)
-    run("prepare", "answers", "answers.csv", "tree", "rated", "--size", 40)
-    run("data", "show", "words")
+    run("prepare", "folder", "tree", "moods", "--size", 48, "--triplets", 20, "--eval-triplets", 10)
+    run("prepare", "list", "list.csv", "tree", "triplets", "--size", 40, "--detector", "none")
+    run("prepare", "triplets", "answers.csv", "tree", "rated", "--size", 40, "--detector", "none")
+    run("data", "show", "moods")
+    Path("tiny.yaml").write_text(TINY_RECIPE % ("moods", "result"))
+    short = ["SOLVER.LENGTH", 2, "DATA.EVAL_SPLITS", "[test]", "EVAL.PERIOD", 0, "CHECKPOINT.PERIOD", 0]
+    for name, overrides in {"triplets": [], "classes": ["DATA.LABELS", "label", *CLASSES]}.items():
+        run("train", "tiny.yaml", *short, "NAME", name, *overrides)
+    run("embed", "result/triplets", "tree", "--output", "out.npy", "--faces", "whole")
+    run("search", "build", "result/triplets", "tree", "--output", "index", "--faces", "whole")
     for path in sorted(Path().rglob("*")):
-        if path.is_file() and "tree" not in path.parts:
+        kept = path.parts[0].endswith(".work")  # their names hold the folder
+        if path.is_file() and path.parts[0] != "tree" and not kept and path.name != "trainer.pt":  # which holds seconds
             print(digest(path), path)
 
 

@@ -22,7 +22,7 @@ from fecnet.engine.description import INFO_FILE, CheckpointInfo
 from fecnet.modeling.pretrained import weight_problem
 from fecnet.modeling.weight_names import is_counter
 from fecnet.utils.errors import CheckpointError, UserError
-from fecnet.utils.files import replace_text, write_bytes
+from fecnet.utils.files import check_file, replace_text, write_bytes
 from fecnet.utils.in_place import discard, flush_folder, put_in_place, sweep
 from fecnet.utils.shown import cut
 
@@ -163,6 +163,7 @@ def load_weights(checkpoint: Path, model: torch.nn.Module) -> None:
             quantised or not finite.
     """
     file = checkpoint / "model.safetensors"
+    check_file(file)
     try:
         state = safetensors.torch.load_file(file)
     except (OSError, SafetensorError) as error:
@@ -189,6 +190,7 @@ def load_trainer(checkpoint: Path) -> dict[str, Any]:
         CheckpointError: missing, truncated or unsafe.
     """
     file = checkpoint / "trainer.pt"
+    check_file(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error below reports the problem in one line

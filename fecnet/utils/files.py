@@ -162,6 +162,7 @@ def read_arrays(path: Path, needed: Sequence[str], *, optional: Sequence[str] = 
     Raises:
         UserError: unreadable, truncated, or an array is missing.
     """
+    check_file(path)
     try:
         # Opened here, since numpy does not close a file that is not an archive.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -177,6 +178,7 @@ def open_array(path: Path, *, in_memory: bool = False) -> np.ndarray:
     Raises:
         UserError: unreadable or truncated.
     """
+    check_file(path)
     try:
         array: np.ndarray = np.load(path, mmap_mode=None if in_memory else "r", allow_pickle=False)
     except _DAMAGES as error:
