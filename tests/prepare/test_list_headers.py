@@ -69,3 +69,21 @@ def test_a_pipe_is_no_list(tmp_path, reader):
     os.mkfifo(tmp_path / "list.csv")
     with pytest.raises(ValueError, match=r"list\.csv: a pipe, a device or a socket; allowed: a file"):
         READERS[reader](tmp_path / "list.csv")
+
+
+def test_labels_and_splits_of_thousands_of_digits_are_words(tmp_path):
+    file, digits = tmp_path / "list.csv", "9" * 5000
+    file.write_text(f"path,label,split\na.png,{digits}_a,train\nb.png,1_b,val {digits}\n")
+    assert read_csv_list(file).classes == ("1_b", f"{digits}_a")
+
+
+def test_a_message_shows_the_beginning_of_a_long_value(tmp_path):
+    file = tmp_path / "list.csv"
+    file.write_text("path,label\n" + "".join(f"{number}.png,{number}.5{'0' * 9000}\n" for number in range(12)))
+    with pytest.raises(ValueError, match=r"labels '0\.5000") as error:
+        read_csv_list(file)
+    assert len(str(error.value)) < 1200
+    file.write_text("x" * 10_000 + ",y")
+    with pytest.raises(ValueError, match="the first line is 'xxx") as error:
+        read_crops(file)
+    assert len(str(error.value)) < 500
