@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import difflib
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,21 +17,9 @@ import yaml
 from easydict import EasyDict
 
 from fecnet.config.defaults import _C
+from fecnet.config.yaml_text import parse_yaml, read_yaml
 from fecnet.utils.errors import ConfigError
-
-# YAML 1.1, which PyYAML implements, parses 1e-4 as a string; YAML 1.2 parses it as a number.
-_FLOAT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
-
-
-class _Loader(yaml.SafeLoader):
-    pass
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:float"]
-    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+from fecnet.utils.shown import cut, shown
 
 
 class _ReadOnly:
@@ -92,8 +79,8 @@ def load_config(
         problems.append(f"override {overrides[-1]!r}: no value follows; give KEY VALUE pairs")
     texts = {key for key, value in flatten(values) if isinstance(value, str)}
     for key, text in zip(overrides[::2], overrides[1::2], strict=False):
-        _merge(values, _nested(key, text if key in texts else _parse(text)), "override", problems)
-    problems += [f"'{key}': {value!r}; allowed: {allowed}" for key, value, allowed in _out_of_range(values)]
+        _merge(values, _nested(key, text if key in texts else parse_yaml(text)), "override", problems)
+    problems += [f"'{key}': {shown(value)}; allowed: {allowed}" for key, value, allowed in _out_of_range(values)]
     if problems:
         raise ConfigError("\n".join(problems))
     return Frozen(values)
@@ -118,6 +105,9 @@ def flatten(cfg: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", value
 
 
+_WHOLE = 2**63  # what torch and numpy count with
+_LONGEST = 60  # characters of an unknown key that are compared with the known ones
+
 # Ranges of the keys that no ``build.py`` validates.
 _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "NAME": (lambda value: Path(value).name == value, "one folder name"),
@@ -131,6 +121,7 @@ _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "DATA.NUM_FOLDS": (lambda value: value >= 2, "2 or more"),
     "DATA.FOLD_SEED": (lambda value: value >= 0, "0 or more"),
     "DATA.EXTRA_LABELS": (lambda value: all(isinstance(item, str) for item in value), "names of label sets"),
+    "DATA.TEACHERS": (lambda value: all(isinstance(item, str) for item in value), "runs or checkpoints"),
     "LOSS.EXTRA_WEIGHT": (lambda value: value >= 0, "0 or more"),
     "DATA.INPUT_SIZE": (lambda value: value >= 8, "8 or more pixels"),
     "MODEL.LAYER_CHANNELS": (
@@ -150,27 +141,17 @@ def _out_of_range(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     for key, value in flatten(values):
         if key in _RANGES and not _RANGES[key][0](value):
             yield key, value, _RANGES[key][1]
+        elif isinstance(value, int) and abs(value) >= _WHOLE:
+            yield key, value, "a whole number below 2^63"
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        loaded = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an invalid YAML date such as 2001-99-99
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    loaded = read_yaml(path)
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
         raise ConfigError(f"{path}: expected keys and values, found {type(loaded).__name__}")
     return loaded
-
-
-def _parse(text: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)  # a SafeLoader
-    except (yaml.YAMLError, ValueError):
-        return text
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:
@@ -183,17 +164,17 @@ def _merge(values: dict[str, Any], new: Mapping[Any, Any], source: str, problems
     for name, value in new.items():
         key = f"{prefix}{name}"
         if name not in values:
-            problems.append(f"{source}: unknown key '{key}'{_suggestion(key)}")
+            problems.append(f"{source}: unknown key '{cut(key)}'{_suggestion(key)}")
         elif isinstance(values[name], dict):
             if isinstance(value, Mapping):
                 _merge(values[name], value, source, problems, f"{key}.")
             else:
-                problems.append(f"{source}: '{key}' is a section of keys, found {value!r}")
+                problems.append(f"{source}: '{key}' is a section of keys, found {shown(value)}")
         else:
             try:
                 values[name] = _coerce(value, values[name])
             except ConfigError as error:
-                problems.append(f"{source}: '{key}' must be {error}, found {value!r}")
+                problems.append(f"{source}: '{key}' must be {error}, found {shown(value)}")
 
 
 def _coerce(value: Any, like: Any) -> Any:
@@ -215,7 +196,7 @@ def _coerce(value: Any, like: Any) -> Any:
     if isinstance(like, list):
         # (40000, 45000) is a string in YAML; it is a common way to write a list.
         if isinstance(value, str) and value.startswith("(") and value.endswith(")"):
-            value = _parse(f"[{value[1:-1]}]")
+            value = parse_yaml(f"[{value[1:-1]}]")
         if not isinstance(value, (list, tuple)):
             raise ConfigError("a list")
         try:
@@ -231,7 +212,7 @@ def _coerce(value: Any, like: Any) -> Any:
 
 def _suggestion(key: str) -> str:
     known = [name for name, _ in flatten(_C)]
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(key[:_LONGEST], known, n=1, cutoff=0.6)
     if not near:  # the right name in the wrong section
         near = [name for name in known if name.rsplit(".")[-1] == key.rsplit(".")[-1]][:1]
     return f"; did you mean '{near[0]}'?" if near else f"; sections: {', '.join(_C)}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fecnet.structures import FACE_COLUMNS
 from fecnet.utils.errors import DataError
+from fecnet.utils.shown import cut
 
 
 def face_rows(folder: Path) -> Iterator[dict[str, str]]:
@@ -26,6 +27,8 @@ def face_rows(folder: Path) -> Iterator[dict[str, str]]:
             lacking = [column for column in FACE_COLUMNS if column not in names]
             if lacking:
                 raise DataError(f"{path}: lacks the columns {', '.join(lacking)}")
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise DataError(f"{path}: column {cut(twice[0])} {names.count(twice[0])} times; allowed: once")
             for row in reader:
                 if None in row or None in row.values():
                     raise DataError(f"{path}: line {reader.line_num}: not {len(names)} fields as in the first line")

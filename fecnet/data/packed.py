@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,51 @@ import numpy as np
 
 from fecnet.data.labels import LabelTable, read_labels
 from fecnet.structures import PACKED_FORMAT
-from fecnet.utils.errors import DataError
+from fecnet.utils.errors import DataError, UserError
 from fecnet.utils.files import open_array, read_arrays
+from fecnet.utils.shown import cut
+from fecnet.utils.typed_json import check_json
 
 _TRIPLET_ARRAYS = ("faces", "odd", "type", "votes")
 
-DESCRIBED = (  # required keys of dataset.json besides 'format'
-    *("name", "num_faces", "height", "width", "channels"),
-    *("splits", "label_sets", "sources", "coverage", "faces", "files"),
-)
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    sha256: str
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Split:
+    """Triplets by type, and labelled faces by label set."""
+
+    triplets: dict[str, int] | None = None
+    labels: dict[str, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LabelSet:
+    classes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Description:
+    """The fields of ``dataset.json`` besides its format, which is checked before; see ``docs/formats.md``."""
+
+    name: str
+    num_faces: int
+    height: int
+    width: int
+    channels: list[str]
+    splits: dict[str, _Split]
+    label_sets: dict[str, _LabelSet]
+    sources: dict[str, str]
+    coverage: dict[str, Any]
+    faces: dict[str, Any]
+    files: dict[str, _File]
+
+
+DESCRIBED = tuple(field.name for field in fields(_Description))  # required keys of dataset.json besides 'format'
 CHANNELS = (["grey"], ["grey", "mask"], ["R", "G", "B"], ["R", "G", "B", "mask"])  # a mask comes last
 
 
@@ -144,7 +180,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise DataError(f"{folder}: no packed data set here (no dataset.json); make one with: fecnet prepare")
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:  # JSON's and UTF-8's
+    except (ValueError, RecursionError) as error:  # JSON's and UTF-8's
         raise DataError(f"{file}: not a data set description: {error}") from error
     if not isinstance(description, dict) or "format" not in description:
         raise DataError(f"{file}: not a data set description: lacks 'format'")
@@ -160,7 +196,14 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise DataError(f"{file}: 'files' holds no sha256 of faces.npy; prepare the set again")
     if description["channels"] not in CHANNELS:
         allowed = " or ".join(map(str, CHANNELS))
-        raise DataError(f"{file}: channels {description['channels']}; allowed: {allowed}")
+        raise DataError(f"{file}: channels {cut(str(description['channels']))}; allowed: {allowed}")
+    try:
+        check_json(_Description, description, str(file))
+    except UserError as error:
+        raise DataError(str(error)) from error
+    for key in ("num_faces", "height", "width"):
+        if description[key] < 0:
+            raise DataError(f"{file}: '{key}' is {description[key]}; allowed: a whole number, 0 or more")
     return description
 
 

@@ -48,7 +48,6 @@ def verify_dataset(folder: str | Path) -> VerificationResult:
     """
     folder = Path(folder)
     description = read_description(folder)
-    _check_description(folder / "dataset.json", description)
     files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if not file.is_dir()} - {"dataset.json"}
     faults = [*_file_faults(folder, files, description)]
     for name in sorted(files):
@@ -62,27 +61,6 @@ def verify_dataset(folder: str | Path) -> VerificationResult:
         if len(inside) > _MAX_FAULTS:
             faults.append(f"{folder / name}: {len(inside) - _MAX_FAULTS} further faults")
     return VerificationResult(len(files) + 1, description["num_faces"], faults)
-
-
-def _check_description(file: Path, description: dict[str, Any]) -> None:
-    """Raise DataError unless the parts of ``dataset.json`` that the checks depend on are well-formed."""
-    for key in ("num_faces", "height", "width"):
-        if type(description[key]) is not int or description[key] < 0:
-            raise DataError(f"{file}: '{key}' is {description[key]!r}; allowed: a whole number, 0 or more")
-    parts = [(key, description[key]) for key in ("splits", "label_sets", "files")]
-    parts += [
-        (f"{key}.{name}", part) for key, group in parts if isinstance(group, Mapping) for name, part in group.items()
-    ]
-    for name, part in parts:
-        if not isinstance(part, Mapping):
-            raise DataError(f"{file}: '{name}' is {part!r}; allowed: a mapping")
-    for name, split in description["splits"].items():
-        if not all(isinstance(split.get(key, {}), Mapping) for key in ("triplets", "labels")):
-            raise DataError(f"{file}: 'splits.{name}' holds no mappings of counts")
-    lists = [(f"label_sets.{name}.classes", part.get("classes")) for name, part in description["label_sets"].items()]
-    for name, value in lists:
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise DataError(f"{file}: '{name}' is {value!r}; allowed: a list of names")
 
 
 def _announced_files(description: dict[str, Any]) -> set[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from fecnet.embed.embedding_files import made_here, output_path, write_rows, written
+from fecnet.embed.embedding_files import is_half_written, made_here, output_path, write_rows, written
 from fecnet.embed.shards import Rows, Shards
 from fecnet.embed.sources import Sources
 from fecnet.encoder.encoder import Encoder
@@ -134,7 +134,7 @@ def _check_target(path: Path, kind: str, sources: Sources, *, overwrite: bool) -
         for source in sources.paths:
             if source.resolve().is_relative_to(file.resolve()):
                 raise UserError(f"{file}: would be written over, with the source {source}; give another --output")
-        if file.exists() and not overwrite:
+        if file.exists() and not overwrite and not is_half_written(path, kind):
             raise UserError(f"{file}: exists already; use --overwrite to replace it")
         if file.exists() and file.is_dir() != (kind == "mirrored"):
             raise UserError(f"{file}: is {'a folder' if file.is_dir() else 'a file'}; format {kind} cannot replace it")

@@ -46,6 +46,12 @@ def written(path: Path, kind: str) -> list[Path]:
     return [path, path.with_suffix(".csv")] if kind == "npy" else [path]
 
 
+def is_half_written(path: Path, kind: str) -> bool:
+    """Whether what is there is the half of a pair that a killed command left; its table stands beside it, unnamed."""
+    table = path.with_suffix(".csv")
+    return kind == "npy" and not table.exists() and table.with_name(f".{table.name}.partial").is_file()
+
+
 def made_here(folder: Path) -> bool:
     """Whether a folder was written by format ``mirrored`` and holds nothing else."""
     table = folder / "status.csv"
@@ -81,10 +87,14 @@ def write_rows(path: Path, kind: str, rows: Iterable[Rows], num: int, dims: int)
 
 
 def _write_npy(path: Path, rows: Iterable[Rows], num: int, dims: int) -> None:
-    """The vectors, float32, shape (N, D), and a table with the source of each."""
+    """The vectors, float32, shape (N, D), and a table with the source of each.
+
+    The old table goes first and the new one comes last: vectors never stand beside the table of others.
+    """
+    old = path.with_suffix(".csv")
     with (
+        whole_or_absent(old) as table,
         whole_or_absent(path) as array,
-        whole_or_absent(path.with_suffix(".csv")) as table,
         array.open("wb") as file,
         table.open("w", newline="", encoding="utf-8") as lines,
     ):
@@ -98,6 +108,7 @@ def _write_npy(path: Path, rows: Iterable[Rows], num: int, dims: int) -> None:
         for held in (file, lines):  # both before one of them gets its name
             held.flush()
             os.fsync(held.fileno())
+        old.unlink(missing_ok=True)
 
 
 def _write_csv(path: Path, rows: Iterable[Rows], num: int, dims: int) -> None:

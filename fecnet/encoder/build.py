@@ -113,7 +113,10 @@ def build_encoder(
         device=opened.device,
         batch_size=batch_size or cfg.EVAL.BATCH_SIZE,
         face_shape=maker.shape,
+        name=opened.name,
     )
+    if isinstance(opened.net, OnnxNet):
+        _check_graph(net.shapes, info, cfg.MODEL.EMBEDDING_DIM)
     return Encoder(
         net,
         maker,
@@ -147,6 +150,22 @@ def _open_onnx(path: Path, device: str) -> OpenedNet:
     info = parse_info(net.extra[META], str(path))
     check_square(info)
     return OpenedNet(str(path), path, info, net, torch.device("cpu"))
+
+
+def _check_graph(shapes: Mapping[str, tuple[int, ...]], info: CheckpointInfo, dims: int) -> None:
+    """Check that the outputs of a graph are those that its description names.
+
+    Raises:
+        CheckpointError: they are not: one of the two is of another file.
+    """
+    wanted = {"logits": (len(info.classes),)} if info.classes else {}
+    wanted |= {"embedding": (dims,)} if info.kind in ("embedding", "joint") else {}
+    wanted |= {"valence_arousal": (2,)} if info.kind == "affect" else {}
+    for name, shape in wanted.items():
+        if shapes.get(name) != shape:
+            raise CheckpointError(
+                f"{info.origin}: its graph gives {name} of shape {shapes.get(name)}, its description says {shape}"
+            )
 
 
 def _channels_last(image_NCHW: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from fecnet.encoder.face_maker import PhotoFace
 from fecnet.encoder.pictures import OK
 from fecnet.encoder.results import Encoded
 from fecnet.engine.predict import Net, View, predict_batch
-from fecnet.utils.errors import UserError
+from fecnet.utils.errors import CheckpointError, UserError
 
 # Faces from which on a CPU's kernels, seen with torch 2.15, give a face the same bits in batches of any size; and the
 # sizes of smaller batches that are compared with it.
@@ -31,18 +31,26 @@ class FaceNet:
         device: where the model is.
         batch_size: faces per forward pass.
         face_shape: of a stored face: height, width, channels.
+        name: of the net, for error messages.
 
     Raises:
         UserError: a batch size below 1.
     """
 
     def __init__(
-        self, model: Net, *, views: Sequence[View], device: torch.device, batch_size: int, face_shape: tuple[int, ...]
+        self,
+        model: Net,
+        *,
+        views: Sequence[View],
+        device: torch.device,
+        batch_size: int,
+        face_shape: tuple[int, ...],
+        name: str = "the net",
     ) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size: {batch_size}; allowed: 1 or more")
         self.model, self.views, self.device = model, views, device
-        self.batch_size, self.face_shape = batch_size, face_shape
+        self.batch_size, self.face_shape, self.name = batch_size, face_shape, name
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -95,13 +103,21 @@ class FaceNet:
         return Encoded(outputs, [status for part in parts for status in part.status], *columns)
 
     def forward(self, faces_NHWC: np.ndarray, *, steady: bool = False) -> dict[str, np.ndarray]:
-        """The outputs of at most ``batch_size`` stored faces, uint8, by name."""
+        """The outputs of at most ``batch_size`` stored faces, uint8, by name.
+
+        Raises:
+            CheckpointError: an output is not finite, which only a broken net gives.
+        """
         num = len(faces_NHWC)
         if steady and num < min(self.batch_size, _STEADY if self.device.type == "cpu" else self.batch_size):
             missing = max(0, self._fewest - num)
             faces_NHWC = np.concatenate([faces_NHWC, np.repeat(faces_NHWC[:1], missing, axis=0)])
         outputs = predict_batch(self.model, faces_NHWC, views=self.views, device=self.device)
-        return {name: value[:num].numpy() for name, value in outputs.items()}
+        found = {name: value[:num].numpy() for name, value in outputs.items()}
+        for name, value in found.items():
+            if not np.isfinite(value).all():
+                raise CheckpointError(f"{self.name}: its {name} of a face is not finite: the net is broken")
+        return found
 
     def _batch(self, faces: Sequence[PhotoFace], steady: bool) -> Encoded:
         images = [face.image_SSC for face in faces if face.image_SSC is not None]

@@ -29,6 +29,7 @@ class OnnxNet:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         onnxruntime = import_or_tell("onnxruntime", path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -41,6 +42,13 @@ class OnnxNet:
         self._names = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, image: Tensor) -> Outputs:
-        """Outputs for a batch of images in the graph's input format, on the CPU."""
-        found = self._session.run(self._names, {INPUT: image.contiguous().numpy()})
+        """Outputs for a batch of images in the graph's input format, on the CPU.
+
+        Raises:
+            CheckpointError: the graph takes no such images.
+        """
+        try:
+            found = self._session.run(self._names, {INPUT: image.contiguous().numpy()})
+        except Exception as error:  # onnxruntime's errors share no base class
+            raise CheckpointError(f"{self._path}: its graph fails: {first_line(error)}") from error
         return {name: torch.from_numpy(value) for name, value in zip(self._names, found, strict=True)}

@@ -7,7 +7,7 @@ import json
 import pickle
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,12 @@ from torch import Tensor
 
 from fecnet.engine.checkpoint import read_pointer
 from fecnet.engine.description import INFO_FILE, CheckpointInfo
-from fecnet.utils.errors import CheckpointError
-from fecnet.utils.files import flush_folder, replace_text, write_bytes
+from fecnet.modeling.pretrained import weight_problem
+from fecnet.modeling.weight_names import is_counter
+from fecnet.utils.errors import CheckpointError, UserError
+from fecnet.utils.files import check_file, replace_text, write_bytes
+from fecnet.utils.in_place import discard, flush_folder, put_in_place, sweep
+from fecnet.utils.shown import cut
 
 _TRAINER_KEYS = ("progress", "labels", "optimizer", "schedule", "scaler", "sums", "raw", "criterion")
 
@@ -37,8 +41,8 @@ def make_folder(folder: Path) -> None:
         (folder / ".writable").unlink()
     except OSError as error:
         raise CheckpointError(f"{folder}: checkpoints cannot be written here: {error.strerror}") from error
-    for partial in folder.glob(".*.partial"):
-        shutil.rmtree(partial, ignore_errors=True)
+    for left in [*folder.glob(".*.partial"), *folder.glob(".*.replaced")]:
+        sweep(folder / left.stem[1:])
 
 
 class Checkpointer:
@@ -106,10 +110,7 @@ class Checkpointer:
             torch.save(trainer, buffer)
             write_bytes(partial / "trainer.pt", buffer.getbuffer())
             write_bytes(partial / INFO_FILE, json.dumps(info.to_dict(), indent=2).encode())
-            flush_folder(partial)
-            if target.exists():  # the run was resumed from an earlier checkpoint and saves this iteration again
-                shutil.rmtree(target)
-            partial.rename(target)
+            put_in_place(partial, target)  # there already where the run was resumed from an earlier checkpoint
             replace_text(self.folder / "last", f"{iteration}\n")
             if best:
                 replace_text(self.folder / "best", f"{iteration}\n")
@@ -140,7 +141,7 @@ class Checkpointer:
         best = read_pointer(self.folder / "best")
         for number in numbers[: -self._keep]:
             if number != best:
-                shutil.rmtree(self.folder / str(number), ignore_errors=True)
+                discard(self.folder / str(number))
 
 
 def _snapshot(value: Any) -> Any:
@@ -155,12 +156,14 @@ def _snapshot(value: Any) -> Any:
 
 
 def load_weights(checkpoint: Path, model: torch.nn.Module) -> None:
-    """Load ``model.safetensors`` into ``model``; every name and shape must fit.
+    """Load ``model.safetensors`` into ``model``; every name and shape must fit, and every value be finite.
 
     Raises:
-        CheckpointError: truncated, not safetensors (such as a pickle), or of another architecture.
+        CheckpointError: truncated, not safetensors (such as a pickle), of another architecture, or a tensor that is
+            quantised or not finite.
     """
     file = checkpoint / "model.safetensors"
+    check_file(file)
     try:
         state = safetensors.torch.load_file(file)
     except (OSError, SafetensorError) as error:
@@ -174,6 +177,9 @@ def load_weights(checkpoint: Path, model: torch.nn.Module) -> None:
             raise CheckpointError(
                 f"{file}: of another architecture: {kind} {', '.join(names[:3])} ({len(names)} in all)"
             )
+    for name, value in state.items():
+        if not is_counter(name) and (problem := weight_problem(value)):
+            raise CheckpointError(f"{file}: {name} {problem}")
     model.load_state_dict(state)
 
 
@@ -184,6 +190,7 @@ def load_trainer(checkpoint: Path) -> dict[str, Any]:
         CheckpointError: missing, truncated or unsafe.
     """
     file = checkpoint / "trainer.pt"
+    check_file(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error below reports the problem in one line
@@ -197,4 +204,40 @@ def load_trainer(checkpoint: Path) -> dict[str, Any]:
         raise CheckpointError(f"{file}: unreadable or truncated: {reason}") from error
     if not isinstance(state, dict) or any(key not in state for key in _TRAINER_KEYS):
         raise CheckpointError(f"{file}: not a trainer's state; expected {', '.join(_TRAINER_KEYS)}")
+    for key in ("optimizer", "raw"):
+        if not _is_finite(state[key]):
+            raise CheckpointError(f"{file}: '{key}' has values that are not finite: the file is damaged")
     return state
+
+
+def restore_trainer(checkpoint: Path, load: Callable[[dict[str, Any]], None], iteration: int) -> None:
+    """Restore the state of a trainer from ``trainer.pt``.
+
+    Args:
+        checkpoint: the folder.
+        load: the trainer's ``load_state_dict``.
+        iteration: of the checkpoint.
+
+    Raises:
+        CheckpointError: as ``load_trainer``; or a part of the state is of another net, run or iteration.
+    """
+    state = load_trainer(checkpoint)
+    try:
+        load(state)
+        there = state["progress"]["iteration"]
+    except UserError as error:
+        raise CheckpointError(f"{checkpoint / 'trainer.pt'}: {error}") from error
+    except Exception as error:  # torch's and our own loaders raise nearly anything for another state
+        reason = cut(str(error).strip() or type(error).__name__)
+        raise CheckpointError(f"{checkpoint / 'trainer.pt'}: does not fit this run: {reason}") from error
+    if there != iteration:
+        raise CheckpointError(f"{checkpoint / 'trainer.pt'}: of iteration {there}; {INFO_FILE} is of {iteration}")
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether all numbers of all tensors in a state are."""
+    if isinstance(value, Tensor):
+        return not value.is_floating_point() or bool(value.isfinite().all())
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    return not isinstance(value, (list, tuple)) or all(map(_is_finite, value))

@@ -10,10 +10,12 @@ from typing import Any, Literal
 
 from fecnet.config.node import Frozen, load_config
 from fecnet.utils.errors import CheckpointError, UserError
+from fecnet.utils.shown import cut, shown
 from fecnet.utils.typed_json import NOT_JSON, from_json, to_json
 
 CHECKPOINT_FORMAT = 1
 INFO_FILE = "meta.json"
+_MOST_PIXELS = 10_000  # of a side of a face: memory for more is not asked for
 
 Kind = Literal["embedding", "classifier", "joint", "affect"]
 
@@ -177,7 +179,7 @@ class CheckpointInfo:
     @property
     def label_sets(self) -> dict[str, list[str]]:
         """The classes by name of the label set, those of ``DATA.LABELS`` first; empty where there are none."""
-        return {self.config["DATA"]["LABELS"]: self.classes, **(self.extra_classes or {})} if self.classes else {}
+        return {self.settings().DATA.LABELS: self.classes, **(self.extra_classes or {})} if self.classes else {}
 
     @property
     def extra_sizes(self) -> dict[str, int]:
@@ -226,11 +228,11 @@ def parse_info(text: str, origin: str) -> CheckpointInfo:
     """
     try:
         found = json.loads(text)
-    except ValueError as error:
-        raise CheckpointError(f"{origin}: not a checkpoint description: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{origin}: not a checkpoint description: {cut(str(error))}") from error
     version = found.get("format") if isinstance(found, dict) else None
     if version != CHECKPOINT_FORMAT:
-        raise CheckpointError(f"{origin}: checkpoint format {version!r}; this version reads {CHECKPOINT_FORMAT}")
+        raise CheckpointError(f"{origin}: checkpoint format {shown(version)}; this version reads {CHECKPOINT_FORMAT}")
     if found.get("accuracy") == {}:
         found["accuracy"] = None
     try:
@@ -239,4 +241,7 @@ def parse_info(text: str, origin: str) -> CheckpointInfo:
         raise CheckpointError(str(error)) from error
     if info.choice_scale is not None and not 0 < info.choice_scale < math.inf:
         raise CheckpointError(f"{origin}: 'choice_scale' is {info.choice_scale}; allowed: above 0, or null")
+    for key in ("height", "width", "input_size"):
+        if not 1 <= (side := getattr(info.preprocessing, key)) <= _MOST_PIXELS:
+            raise CheckpointError(f"{origin}: 'preprocessing.{key}' is {shown(side)}; allowed: 1..{_MOST_PIXELS}")
     return info

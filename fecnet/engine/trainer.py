@@ -208,7 +208,7 @@ class Trainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore ``state`` to resume training; the model's weights are loaded before."""
-        self.progress = Progress(**state["progress"])
+        self.progress = from_json(Progress, state["progress"], "progress")
         self.stepper.load_state_dict(state)
         if self._labels is not None:
             self._labels.load_state_dict(state["labels"])

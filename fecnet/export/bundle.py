@@ -14,7 +14,8 @@ from fecnet.engine.description import INFO_FILE, CheckpointInfo
 from fecnet.export.graph import Save, Source
 from fecnet.export.model_card import model_card
 from fecnet.utils.errors import CheckpointError, UserError
-from fecnet.utils.files import flush_folder, write_bytes
+from fecnet.utils.files import write_bytes
+from fecnet.utils.in_place import flush_folder
 
 _WEIGHTS, _CARD = "model.safetensors", "README.md"
 

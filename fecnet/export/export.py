@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,6 +26,7 @@ from fecnet.export.program import make_program, open_program
 from fecnet.utils.env import now
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import whole_or_absent
+from fecnet.utils.in_place import remove
 from fecnet.utils.lookup import lookup
 from fecnet.utils.package import VERSION
 
@@ -156,10 +156,14 @@ def _target(output: str, checkpoint: Path, form: _Format, *, overwrite: bool) ->
 
 @contextmanager
 def _beside(target: Path) -> Iterator[Path]:
-    """A path of the same name in a temporary folder beside it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".partial", dir=target.parent) as folder:
-        yield Path(folder) / target.name
+    """A path of the same name in a temporary folder beside it, in which a killed command may have left something."""
+    folder = target.with_name(f".{target.name}.unchecked")
+    remove(folder)
+    folder.mkdir(parents=True)
+    try:
+        yield folder / target.name
+    finally:
+        remove(folder)
 
 
 def _bytes(path: Path) -> int:

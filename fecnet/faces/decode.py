@@ -21,6 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from fecnet.faces.picture_files import INSTALL, decoders, modern_format
 from fecnet.faces.quiet import Shared, quiet
 from fecnet.utils.errors import DataError
+from fecnet.utils.files import check_file
 
 MAX_PIXELS = 210_000_000  # 840 MB while Pillow holds it; phones reach 16,384 × 12,288
 _HALVED_PIXELS = 100_000_000  # larger photos may be read at half their width and height
@@ -159,6 +160,7 @@ def read_picture(source: bytes | str | Path, *, halve: bool = False) -> Picture 
 def count_pictures(path: str | Path) -> int:
     """Number of frames of a file, of which ``decode_image`` reads the first; above 1 for an animation."""
     try:
+        check_file(Path(path))
         with quiet(), without_limit(), Path(path).open("rb") as file:
             return int(getattr(_open(file, str(path)), "n_frames", 1))
     except Exception:  # later frames may be damaged; the first is usable

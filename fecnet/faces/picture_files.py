@@ -6,7 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Container
 from functools import cache
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from PIL import Image, features
 
@@ -62,6 +62,14 @@ def decoders() -> tuple[str, ...]:
     return tuple(
         name for name in formats if name in Image.OPEN and (name not in _OPTIONAL or features.check(name.lower()))
     )
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file is there; False for a name that no file can have, such as one too long for the file system."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def modern_format(start: bytes) -> str:

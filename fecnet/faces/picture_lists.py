@@ -15,6 +15,7 @@ from typing import TextIO
 
 from fecnet.faces.picture_files import is_picture, is_video
 from fecnet.utils.errors import DataError
+from fecnet.utils.files import check_file
 
 _SLASHES = ("/", "\\")
 LIST_SUFFIXES = (".txt", ".lst", ".csv", ".tsv")
@@ -163,6 +164,7 @@ def _shown(fields: Sequence[str]) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
+    check_file(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             yield file

@@ -16,6 +16,8 @@ from fecnet.faces.detections import Detector
 from fecnet.faces.extract import MARGIN, NoFace
 from fecnet.faces.face_square import FaceSquare
 from fecnet.utils.errors import UserError
+from fecnet.utils.shown import shown
+from fecnet.utils.typed_json import from_json
 
 Fit = Literal["central", "whole"]
 
@@ -58,18 +60,16 @@ class FaceRecipe:
         """The recipe as stored in ``dataset.json`` and ``meta.json``.
 
         Raises:
-            UserError: an unknown key, or no valid ``fit``.
+            UserError: an unknown key, no valid ``fit``, or a value of another type.
         """
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(recorded) - known)
         if unknown or recorded.get("fit") not in ("central", "whole"):
             raise UserError(f"faces: {unknown[0] if unknown else 'fit'}: made in a way this version does not know")
-        template = tuple(tuple(point) for point in recorded.get("template", ()))
         square = recorded.get("square")
-        try:
-            return cls(**{**recorded, "template": template, "square": None if square is None else FaceSquare(**square)})
-        except TypeError as error:
-            raise UserError(f"faces: square: {square!r}; expected: {', '.join(asdict(FaceSquare()))}") from error
+        if square is not None and (not isinstance(square, dict) or square.keys() - asdict(FaceSquare()).keys()):
+            raise UserError(f"faces: square: {shown(square)}; expected: {', '.join(asdict(FaceSquare()))}")
+        return from_json(cls, dict(recorded), "faces")
 
     def to_dict(self) -> dict[str, Any]:
         """The inverse of ``from_dict``; fields of steps that were not done are omitted."""

@@ -118,7 +118,7 @@ def find_weights(module: nn.Module, path: str | Path) -> FoundWeights:
         found += [(match, place, tensors) for match in best_matches(shapes, places)]
     match, place, tensors = max(found, key=lambda item: (item[0].is_whole, item[0].num_fitting))  # the first of equals
     for source, name in match.names.items():
-        if not is_counter(name) and (problem := _problem(tensors[source])):
+        if not is_counter(name) and (problem := weight_problem(tensors[source])):
             raise UserError(f"{path}: {'.'.join(filter(None, (place, source)))} {problem}")
     filled = _filled(match, tensors, places)
     others = [
@@ -154,7 +154,7 @@ def _equal(one: Tensor, other: Tensor) -> bool:
     return len(kinds) == 1 and torch.equal(one, other)  # which compares no tensors of two kinds
 
 
-def _problem(tensor: Tensor) -> str:
+def weight_problem(tensor: Tensor) -> str:
     """Why a tensor cannot be a weight; a copy of other numbers would be taken without a word, at another scale."""
     if tensor.dtype not in _DTYPES or tensor.layout != torch.strided or tensor.is_meta:
         kind = "without values" if tensor.is_meta else str(tensor.dtype).removeprefix("torch.")

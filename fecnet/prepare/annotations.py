@@ -15,6 +15,7 @@ from fecnet.prepare.text_rows import Tally, check_text_file, text_rows, whole_nu
 from fecnet.prepare.triplet_rows import MAX_VOTES, NUMBERS, TYPES, Annotations, TripletRows, finish_rows, parse_box
 from fecnet.prepare.writer import face_key
 from fecnet.utils.errors import DataError
+from fecnet.utils.shown import cut, shown
 
 # Reasons for dropping a line, in the order of checking: a line with several faults counts under the first.
 ANNOTATION_REASONS = (
@@ -85,10 +86,12 @@ def read_crops(path: str | Path) -> dict[str, str]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True, skipinitialspace=True)
-            header = [name.strip() for name in next(reader)]
+            header = [name.strip() for name in next(reader, [])]
             if sorted(header) != sorted(CROP_COLUMNS):
                 wanted = ",".join(CROP_COLUMNS)
-                raise DataError(f"{path}: the first line is {','.join(header)!r}; expected {wanted!r} in any order")
+                raise DataError(
+                    f"{path}: the first line is {shown(','.join(header))}; expected {wanted!r} in any order"
+                )
             for fields in reader:
                 if any(field.strip() for field in fields):
                     _add_crop(crops, header, fields, f"{path}: line {reader.line_num}")
@@ -110,10 +113,12 @@ def _add_crop(crops: dict[str, str], header: list[str], fields: list[str], place
     box = parse_box(edges)
     if box is None:
         wanted = "numbers in 0..1 with left < right and top < bottom"
-        raise DataError(f"{place}: left,right,top,bottom are {','.join(edges)}; expected {wanted}")
+        raise DataError(f"{place}: left,right,top,bottom are {cut(','.join(edges))}; expected {wanted}")
     known = crops.setdefault(face_key(row["url"], box), row["path"])
     if known != row["path"]:
-        raise DataError(f"{place}: gives the path {row['path']!r} to a face that has {known!r}; one face, one path")
+        raise DataError(
+            f"{place}: gives the path {shown(row['path'])} to a face that has {shown(known)}; one face, one path"
+        )
 
 
 def _add_annotation(rows: TripletRows, line: int, fields: list[str], share: Fraction) -> str:

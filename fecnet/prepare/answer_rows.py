@@ -21,6 +21,7 @@ from fecnet.prepare.triplet_lists import list_separator, listed_path, read_votes
 from fecnet.prepare.triplet_rows import MAX_VOTES, NUMBERS, TYPE_WORDS, triplet_type
 from fecnet.structures import TripletType
 from fecnet.utils.errors import DataError
+from fecnet.utils.shown import cut
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +146,7 @@ class AnswerTable:
             try:
                 yield self._row(line, text, fields)
             except RowFault as fault:
-                raise DataError(f"{self._path}: line {line}: {fault}") from None
+                raise DataError(f"{self._path}: line {line}: {cut(str(fault), 400)}") from None
 
     def _row(self, line: int, text: str, fields: list[str]) -> AnswerRow:
         columns = self.columns

@@ -11,6 +11,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
+from fecnet.faces.picture_files import is_there
 from fecnet.prepare.annotations import read_annotations
 from fecnet.prepare.extraction import Extraction
 from fecnet.prepare.packing import Faces, Locate, TripletPacking
@@ -188,7 +189,7 @@ def _locate_below(pictures: str | Path) -> Locate:
         raise DataError(f"{folder}: no such folder; give the one that the paths in the list are relative to")
 
     def locate(faces: Faces, work: Path) -> tuple[dict[int, Path], dict[str, str]]:
-        there = {number: folder / name for number, name in enumerate(faces.sources) if (folder / name).is_file()}
+        there = {number: folder / name for number, name in enumerate(faces.sources) if is_there(folder / name)}
         return there, {name: "missing_file" for number, name in enumerate(faces.sources) if number not in there}
 
     return locate

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from fecnet.faces.picture_lists import split_line
 from fecnet.utils.errors import DataError
+from fecnet.utils.files import check_file
 
 _PROBE = 1 << 16  # bytes checked to recognise a text file
 _BAR_STEP = 4096  # lines between two updates of the progress bar
@@ -91,6 +92,7 @@ def check_text_file(path: Path) -> None:
     """
     if path.is_dir():
         raise DataError(f"{path}: is a folder; give a text file of comma-separated values")
+    check_file(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     with path.open("rb") as file:

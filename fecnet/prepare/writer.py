@@ -22,6 +22,7 @@ from fecnet.faces.recipe import FaceRecipe
 from fecnet.structures import FACE_COLUMNS, PACKED_FORMAT
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file, lock_handle, named_errors, require_locks
+from fecnet.utils.in_place import bring_back, put_in_place, sweep
 
 
 def face_key(source: str, box: Sequence[float] = ()) -> str:
@@ -38,20 +39,10 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     Raises:
         DataError: ``path`` exists and is not a packed data set, or must not be replaced.
     """
-    _restore(path)
+    bring_back(path)
     if path.exists() and not (overwrite and (path / "dataset.json").is_file()):
         hint = "use --overwrite to replace it" if (path / "dataset.json").is_file() else "choose another name"
         raise DataError(f"{path}: exists already; {hint}")
-
-
-def _restore(path: Path) -> None:
-    """Undo the first rename of a replacement where the process was killed before the second one."""
-    if not path.parent.is_dir() or path.exists():
-        return
-    known = re.compile(rf"\.{re.escape(path.name)}\.\d+\.replaced")
-    aside = [found for found in path.parent.iterdir() if known.fullmatch(found.name)]
-    if aside:
-        max(aside, key=lambda found: found.stat().st_mtime).rename(path)
 
 
 def _write_header(file: BinaryIO, shape: Sequence[int]) -> bytes:
@@ -162,6 +153,7 @@ class PackedWriter:
                 raise DataError(f"{self.path}: another run is writing it; wait for it to end") from error
             finally:
                 os.close(handle)
+        sweep(self.path)
 
     def add_faces(self, image_NHWC: np.ndarray | Sequence[np.ndarray], records: Sequence[Mapping[str, Any]]) -> range:
         """Append faces.
@@ -329,22 +321,8 @@ class PackedWriter:
         # Written last: a folder with a dataset.json is complete.
         text = json.dumps(self._description, indent=2, ensure_ascii=False)
         (self._folder / "dataset.json").write_text(text + "\n", encoding="utf-8")
-        self._put_in_place()
-
-    def _put_in_place(self) -> None:
-        """Rename the folder to its final name; an existing one is moved aside and deleted last."""
         check_target(self.path, overwrite=self._overwrite)  # again: another run may have created it meanwhile
-        replaced = self.path.with_name(f".{self.path.name}.{os.getpid()}.replaced")
-        if not self.path.exists():
-            self._folder.rename(self.path)
-            return
-        self.path.rename(replaced)
-        try:
-            self._folder.rename(self.path)
-        except OSError:
-            replaced.rename(self.path)
-            raise
-        shutil.rmtree(replaced)
+        put_in_place(self._folder, self.path)
 
     def _save(self, name: str, **arrays: np.ndarray) -> None:
         target = self._folder / name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import time
@@ -147,7 +146,7 @@ def _seconds(updates: Iterator[int], number: int, device: torch.device) -> list[
 
 
 def _write_trace(recorded: profile, path: Path) -> None:
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")  # the suffix decides on compression
+    partial = path.with_name(f".partial-{path.name}")  # the suffix decides on compression
     try:
         recorded.export_chrome_trace(str(partial))
         partial.replace(path)

@@ -20,7 +20,7 @@ from fecnet.data.packed import PackedDataset
 from fecnet.data.rater_answers import RaterAnswers, answer_notes, read_rater_answers
 from fecnet.data.triplet_splits import describe_hold_out, held_triplets
 from fecnet.engine.checkpoint import load_info
-from fecnet.engine.checkpointer import Checkpointer, load_trainer, load_weights
+from fecnet.engine.checkpointer import Checkpointer, load_weights, restore_trainer
 from fecnet.engine.description import CHECKPOINT_FORMAT, CheckpointInfo, Preprocessing, Provenance
 from fecnet.engine.stepper import CUDA_GRAPHS, Criterion, Measure, Stepper
 from fecnet.engine.trainer import CHOICE_SCALE, SPREAD, Periods, Progress, RunFiles, Trainer
@@ -272,9 +272,9 @@ def build_trainer(
         scales=partial(absolute_scales, names=scales) if cfg.SOLVER.BN_L1 else None,
         choice_scale=None if choice is None else lambda: choice.scale.item(),
     )
-    if checkpoint is not None:
+    if checkpoint is not None and resumed is not None:
         load_weights(checkpoint, stepper.inference_model)
-        trainer.load_state_dict(load_trainer(checkpoint))
+        restore_trainer(checkpoint, trainer.load_state_dict, resumed.iteration)
     return trainer
 
 

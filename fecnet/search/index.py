@@ -9,6 +9,7 @@ import csv
 import json
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,13 +28,14 @@ from fecnet.search.copies import Copies
 from fecnet.search.kinds import FLAT, KINDS, SPARE, choose_kind, find_faiss, read_faiss, write_faiss
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import hash_file, named_errors, open_array, replace_json, whole_or_absent
+from fecnet.utils.shown import shown
+from fecnet.utils.typed_json import check_json
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
 COLUMNS = ("name", "frame", "time_s", *BOX)  # of names.csv; frame: of a video, or row of a packed set
 DESCRIPTION, VECTORS, NAMES, FAISS = "index.json", "vectors.npy", "names.csv", "nearest.faiss"
-_KEYS = ("kind", "num", "dims", "model", "faces", "folder", "packed", "files")
 _BATCH = 1024  # queries
 
 
@@ -51,6 +53,36 @@ class Name(NamedTuple):
     number: int
     time_s: float
     box: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    name: str
+    identity: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    sha256: str
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Description:
+    """The fields of ``index.json`` that are used, besides its format and kind, which are checked before."""
+
+    num: int
+    dims: int
+    model: _Model
+    faces: Which
+    folder: str
+    packed: dict[str, str]
+    files: dict[str, _File]
+    sources: list[str] | None = None
+    left_out: dict[str, int] | None = None
+
+
+_KEYS = ("kind", *(field.name for field in fields(_Description) if field.default is MISSING))
 
 
 def is_index_alone(path: Path) -> bool:
@@ -281,7 +313,7 @@ def _description(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no index here (no {DESCRIPTION}); make one with: fecnet search build")
     try:
         description: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:  # JSON's and UTF-8's
+    except (ValueError, RecursionError) as error:  # JSON's and UTF-8's
         raise UserError(f"{file}: not a description of an index: {error}") from error
     if not isinstance(description, dict) or "format" not in description:
         raise UserError(f"{file}: not a description of an index: lacks 'format'")
@@ -291,8 +323,9 @@ def _description(path: Path) -> dict[str, Any]:
     lacking = [key for key in _KEYS if key not in description]
     if lacking:
         raise UserError(f"{file}: not a description of an index: lacks {', '.join(lacking)}")
-    if description["kind"] not in (FLAT, *KINDS):
-        raise UserError(f"{file}: kind {description['kind']!r}; allowed: {FLAT}, {', '.join(KINDS)}")
+    if str(description["kind"]) not in (FLAT, *KINDS):
+        raise UserError(f"{file}: kind {shown(description['kind'])}; allowed: {FLAT}, {', '.join(KINDS)}")
+    check_json(_Description, description, str(file))
     return description
 
 

@@ -9,21 +9,20 @@ import importlib.util
 import io
 import json
 import os
-import shutil
+import stat
 import sys
 import time
 import tokenize
 import zipfile
 import zlib
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fecnet.utils.errors import DataError, UserError
+from fecnet.utils.in_place import put_in_place, remove, sweep
 
 # Raised by numpy and zipfile for damaged files, found by flipping bits: numpy parses a header as a Python literal.
 _DAMAGES = (
@@ -52,6 +51,20 @@ def named_errors(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+def check_file(path: Path) -> None:
+    """Refuse what is there and is neither a file nor a folder: reading it may never end.
+
+    Raises:
+        DataError: a pipe, a device or a socket.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # absent, or no possible name: the caller says so
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DataError(f"{path}: a pipe, a device or a socket; allowed: a file")
+
+
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write and flush to disk; not atomic (used inside folders that are renamed as a whole).
 
@@ -65,56 +78,59 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
 
 
 def replace_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Replace the content of ``path`` atomically: a reader sees the old content or the new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    """Replace the content of ``path`` atomically: a reader sees the old content or the new one.
+
+    Raises:
+        OSError: the disk is full or read-only.
+        UserError: another process has been writing the file for a minute.
+    """
+    with own_partial(path, wait_s=60) as partial:
         write_bytes(partial, data)
         partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def own_partial(path: Path, *, wait_s: float = 0.0) -> Iterator[Path]:
+    """The name under which this process alone writes a file, to be renamed to ``path``; deleted on an error.
+
+    What a killed process left under it is written over.
+
+    Args:
+        path: the file to replace.
+        wait_s: seconds to wait for another process that writes it.
+
+    Raises:
+        UserError: another process is writing it.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    held: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+    if _has_locks():
+        held = locked(partial, f"{path}: another process is writing it; wait for it to end", wait_s=wait_s)
+    with held:
+        try:
+            yield partial
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 @contextlib.contextmanager
 def whole_or_absent(path: Path) -> Iterator[Path]:
-    """Write a file or folder under a temporary name, which replaces ``path`` on success.
+    """Write a file or folder under a temporary name, which replaces ``path`` on success; see ``put_in_place``.
 
-    It is flushed to disk first. On an error it is removed and the old ``path`` stays. Leftovers of a killed process are
-    removed by the next call, and the old folder is restored where the kill came between the two renames; so only one
-    process at a time may write ``path``.
+    On an error it is removed and the old ``path`` stays. What a killed process left is removed by the next call; so
+    only one process at a time may write ``path``.
 
     Raises:
         OSError: the disk is full or read-only.
     """
-    partial, replaced = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.replaced")
-    if replaced.exists() and not path.exists():
-        replaced.rename(path)
-    _remove(replaced)
-    _remove(partial)
+    sweep(path)
+    partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial
-        with ThreadPoolExecutor(16) as pool:  # flushing many files concurrently takes little longer than a few
-            deque(pool.map(flush_folder, [*partial.rglob("*"), partial]), maxlen=0)  # raises exceptions of the workers
-        if path.is_dir():  # a rename cannot replace a folder: move the old one aside, delete it last
-            path.rename(replaced)
-            try:
-                partial.rename(path)
-            except OSError:
-                replaced.rename(path)
-                raise
-        else:
-            partial.replace(path)
-        flush_folder(path.parent)
-        _remove(replaced)
+        put_in_place(partial, path)
     finally:
-        _remove(partial)
-
-
-def _remove(path: Path) -> None:
-    """Delete a file or a folder with its content, if it exists."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+        remove(partial)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -146,6 +162,7 @@ def read_arrays(path: Path, needed: Sequence[str], *, optional: Sequence[str] = 
     Raises:
         UserError: unreadable, truncated, or an array is missing.
     """
+    check_file(path)
     try:
         # Opened here, since numpy does not close a file that is not an archive.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -161,6 +178,7 @@ def open_array(path: Path, *, in_memory: bool = False) -> np.ndarray:
     Raises:
         UserError: unreadable or truncated.
     """
+    check_file(path)
     try:
         array: np.ndarray = np.load(path, mmap_mode=None if in_memory else "r", allow_pickle=False)
     except _DAMAGES as error:
@@ -172,20 +190,6 @@ def hash_file(path: Path) -> str:
     """sha256 of a file in hexadecimal, read in chunks of constant memory."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def flush_folder(path: Path) -> None:
-    """Flush the renames inside a folder, or the content of a file, to disk, so that it survives a power cut.
-
-    A no-op on Windows, which cannot open folders or flush a file opened for reading.
-    """
-    if os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -220,8 +224,12 @@ def require_locks() -> None:
     Raises:
         UserError: it has none, such as Windows.
     """
-    if importlib.util.find_spec("fcntl") is None:
+    if not _has_locks():
         raise UserError(f"{sys.platform}: this needs the file locks of POSIX; allowed: Linux, macOS")
+
+
+def _has_locks() -> bool:
+    return importlib.util.find_spec("fcntl") is not None
 
 
 def lock_handle(handle: int) -> None:

@@ -163,10 +163,21 @@ def _timeout_s() -> float:
     return seconds
 
 
+def _host_answers() -> bool:
+    """Whether the store's process is still there; asking one that was killed makes torch print a page of frames."""
+    try:
+        socket.create_connection((_announced("MASTER_ADDR"), _number("MASTER_PORT")), timeout=_ANSWER_S).close()
+    except OSError:
+        return False
+    return True
+
+
 def first_to_report(text: str) -> bool:
     """Whether no rank has reported ``text`` yet, so that an error on all ranks is printed once. Not a collective."""
     try:
         if launched_ranks() == 1:
+            return True
+        if not _host_answers():
             return True
         store = _store if _store is not None else _open_store(_ANSWER_S)
         return store.add(f"reported/{hashlib.sha256(text.encode()).hexdigest()}", 1) == 1

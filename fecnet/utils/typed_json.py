@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from fecnet.utils.errors import UserError
+from fecnet.utils.shown import cut, shown
 
 T = TypeVar("T")
 
@@ -22,7 +23,8 @@ def from_json(kind: type[T], value: Any, name: str, prefix: str = "") -> T:
 
     Args:
         kind: a dataclass. Its fields are ``bool``, ``int``, ``float``, ``str``, ``Literal``, ``Any``, a dataclass, a
-            ``list`` or ``dict`` of these, or one of them ``| None``; one with a default may be absent.
+            ``list``, ``tuple[X, ...]`` or ``dict`` of these, or one of them ``| None``; one with a default may be
+            absent.
         value: as returned by ``json.loads``.
         name: the file, for error messages.
         prefix: dotted key of ``value`` in it.
@@ -35,7 +37,7 @@ def from_json(kind: type[T], value: Any, name: str, prefix: str = "") -> T:
     known, hints = {field.name: field for field in _json_fields(kind)}, get_type_hints(kind)
     for key in value:
         if key not in known:
-            raise UserError(f"{name}: unknown field '{_dotted(prefix, key)}'; allowed: {', '.join(known)}")
+            raise UserError(f"{name}: unknown field '{cut(_dotted(prefix, key))}'; allowed: {', '.join(known)}")
     found = {}
     for key, field in known.items():
         if key in value:
@@ -43,6 +45,16 @@ def from_json(kind: type[T], value: Any, name: str, prefix: str = "") -> T:
         elif field.default is MISSING:
             raise UserError(f"{name}: lacks '{_dotted(prefix, key)}'; allowed: {_allowed(hints[key])}")
     return kind(**found)
+
+
+def check_json(kind: Any, value: dict[str, Any], name: str) -> None:
+    """Check that parsed JSON fits a dataclass, as ``from_json``; further fields at its top are passed over.
+
+    Raises:
+        UserError: a field is missing or of another type.
+    """
+    known = {field.name for field in _json_fields(kind)}
+    from_json(kind, {key: part for key, part in value.items() if key in known}, name)
 
 
 def to_json(value: Any) -> Any:
@@ -72,6 +84,8 @@ def _read(kind: Any, value: Any, name: str, key: str) -> Any:
         return from_json(inner, value, name, key)  # type: ignore[arg-type]
     if get_origin(inner) is list:
         return [_read(get_args(inner)[0], item, name, f"{key}[{place}]") for place, item in enumerate(value)]
+    if get_origin(inner) is tuple:
+        return tuple(_read(get_args(inner)[0], item, name, f"{key}[{place}]") for place, item in enumerate(value))
     if get_origin(inner) is dict:
         return {part: _read(get_args(inner)[1], item, name, f"{key}.{part}") for part, item in value.items()}
     return value
@@ -80,11 +94,13 @@ def _read(kind: Any, value: Any, name: str, key: str) -> Any:
 def _fits(kind: Any, value: Any) -> bool:
     """Whether a value is of a type, ignoring the types of its items; an int is accepted as a float."""
     if get_origin(kind) is Literal:
-        return value in get_args(kind)
+        return isinstance(value, str) and value in get_args(kind)
     if isinstance(value, bool):
         return kind is bool
-    known = {float: (int, float)}.get(kind, dict if is_dataclass(kind) else get_origin(kind) or kind)
-    return isinstance(value, known)
+    if is_dataclass(kind):
+        return isinstance(value, dict)
+    origin = get_origin(kind) or kind
+    return isinstance(value, {float: (int, float), tuple: (list, tuple)}.get(origin, origin))
 
 
 def _allowed(kind: Any) -> str:
@@ -93,11 +109,9 @@ def _allowed(kind: Any) -> str:
         return f"{_allowed(get_args(kind)[0])} or null"
     if get_origin(kind) is Literal:
         return ", ".join(get_args(kind))
-    return _SCALARS.get(kind) or ("a list" if get_origin(kind) is list else "a mapping")
+    return _SCALARS.get(kind) or ("a list" if get_origin(kind) in (list, tuple) else "a mapping")
 
 
 def _refuse(name: str, key: str, value: Any, kind: Any) -> NoReturn:
-    seen = repr(value)
-    seen = seen if len(seen) <= _SHOWN else f"{seen[:_SHOWN]}…"
-    what = f"'{key}' is" if key else "found"
-    raise UserError(f"{name}: {what} {seen}; allowed: {_allowed(kind)}")
+    what = f"'{cut(key)}' is" if key else "found"
+    raise UserError(f"{name}: {what} {shown(value, _SHOWN)}; allowed: {_allowed(kind)}")

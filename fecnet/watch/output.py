@@ -5,6 +5,7 @@ Files are written under a temporary name and renamed on closing, also when inter
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -19,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from fecnet.embed.videos import VideoFrame
-from fecnet.utils.files import named_errors, replace_bytes
+from fecnet.utils.files import named_errors, own_partial, replace_bytes
 from fecnet.watch.camera import cv2
 from fecnet.watch.faces import FacePrediction
 
@@ -64,7 +65,7 @@ class Table:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self._held = contextlib.ExitStack()
         self._file: TextIO | None = None
 
     def add(self, frame: VideoFrame, faces: Sequence[FacePrediction], picture: str) -> None:
@@ -72,9 +73,11 @@ class Table:
 
         Raises:
             OSError: the disk is full or read-only.
+            UserError: another command is writing it.
         """
         with named_errors(self.path):
             if self._file is None:
+                self._partial = self._held.enter_context(own_partial(self.path))
                 self._file = self._partial.open("w", newline="", encoding="utf-8")
                 csv.writer(self._file).writerow([*_WHERE, *_WHAT])
             rows = csv.writer(self._file)
@@ -94,12 +97,9 @@ class Table:
         """
         if self._file is None:
             return
-        try:
-            with named_errors(self.path):
-                self._file.close()
-                self._partial.replace(self.path)
-        finally:
-            self._partial.unlink(missing_ok=True)
+        with self._held, named_errors(self.path):
+            self._file.close()
+            self._partial.replace(self.path)
 
 
 class PartOfTable:

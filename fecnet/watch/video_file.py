@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from PIL import Image
 
 from fecnet.embed.videos import pyav
 from fecnet.utils.errors import UserError
+from fecnet.utils.files import own_partial
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class VideoFile:
 
     def __init__(self, path: Path, rate: float) -> None:
         self.path = path
-        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self._held = contextlib.ExitStack()
         self._kind = path.suffix.lower()
         valid = rate if _RATES[0] <= rate <= _RATES[1] else _RATE
         self._rate = Fraction(valid).limit_denominator(1001) if self._kind == ".avi" else Fraction(_TICKS)
@@ -96,12 +97,14 @@ class VideoFile:
         finally:
             self._container = None
             self._partial.unlink(missing_ok=True)
+            self._held.close()
         if self._left_out:
             said = f"{self._left_out:,} frames left out, which come faster than {float(self._rate):g} frames/s"
             logger.info(f"{self.path}: {said}; .mp4 holds them")
 
     def _open(self, width: int, height: int) -> None:
         codec, pixels = VIDEO_CODECS[self._kind]
+        self._partial = self._held.enter_context(own_partial(self.path))
         self._container = self._av.open(f"file:{self._partial}", "w", format=self._kind[1:])
         self._stream = self._container.add_stream(codec, rate=self._rate, options={"flags": "+qscale"})  # best quality
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, pixels

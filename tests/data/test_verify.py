@@ -224,10 +224,14 @@ def test_all_faults_are_told(whole, capsys):
     [
         ("num_faces", "30", "'num_faces' is '30'"),
         ("splits", [], r"'splits' is \[\]; allowed: a mapping"),
-        ("splits", {"a": {"labels": 3}}, "'splits.a' holds no mappings"),
-        ("label_sets", {"mood": {}}, r"'label_sets\.mood\.classes' is None; allowed: a list of names"),
+        ("splits", {"a": {"labels": 3}}, r"'splits\.a\.labels' is 3; allowed: a mapping or null"),
+        ("label_sets", {"mood": {}}, r"lacks 'label_sets\.mood\.classes'; allowed: a list"),
         ("files", {"faces.npy": "abc"}, r"'files' holds no sha256 of faces\.npy"),
         ("files", {"faces.npy": {"sha256": "0"}, "x": "abc"}, r"'files\.x' is 'abc'; allowed: a mapping"),
+        ("coverage", 3, "'coverage' is 3; allowed: a mapping"),
+        ("faces", None, "'faces' is None; allowed: a mapping"),
+        ("height", -1, "'height' is -1; allowed: a whole number, 0 or more"),
+        ("sources", {"a": [1]}, r"'sources\.a' is \[1\]; allowed: text"),
         ("channels", "grey", r"channels grey; allowed: \['grey'\]"),
     ],
 )

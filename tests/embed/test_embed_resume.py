@@ -17,6 +17,7 @@ from fecnet.embed.embedding import embed_sources
 from fecnet.embed.sources import Sources
 from fecnet.encoder import face_maker
 from fecnet.encoder.encoder import Encoder
+from fecnet.utils import in_place
 from tests.distributed.ranks import run_ranks
 from tests.nets import fail
 
@@ -96,6 +97,7 @@ def test_an_error_while_writing_leaves_the_old_tree(encoder, photos, tmp_path, m
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "rename", fails_once)
+        patched.setattr(in_place, "_exchange", lambda *_: False)  # as of a file system that cannot
         with pytest.raises(OSError, match="Input/output"):
             embed_again()
     assert {path for path in tmp_path.rglob("*") if ".shards" not in str(path)} == set(before)
@@ -137,8 +139,9 @@ WRITTEN = {"npy": {"out.npy", "out.csv"}, "csv": {"out.csv"}, "mirrored": {"tree
         ("npy", "fecnet.embed.embedding._clear", 1, 0),  # the output is there
         ("csv", "fecnet.embed.embedding_files._cells", 2, 0),
         ("mirrored", "fecnet.embed.embedding_files._save_vector", 7, 0),
-        ("mirrored", "pathlib.Path.rename", 1, 0),
-        ("mirrored", "pathlib.Path.rename", 2, 0),  # the old tree is out of the way
+        ("npy", "fecnet.utils.files.put_in_place", 1, 0),  # the old table is gone
+        ("npy", "fecnet.utils.files.put_in_place", 2, 0),  # the new array has no table
+        ("mirrored", "fecnet.utils.in_place._exchange", 1, 0),
         ("mirrored", "shutil.rmtree", 1, 0),  # the new one is in its place
     ],
 )
@@ -162,6 +165,18 @@ def test_killed_by_a_signal_and_run_again(
     assert len(streams) == left
     assert contents() == expected
     assert {path.name for path in tmp_path.iterdir()} == {"photos", "result", *WRITTEN[kind]}
+
+
+def test_half_a_pair_of_a_killed_command_is_completed_by_the_same_command(encoder, photos, tmp_path):
+    """Vectors without their table are replaced unasked only where that command's table lies ready beside them."""
+    output = tmp_path / "out.npy"
+    output.write_bytes(b"of somebody")
+    with pytest.raises(ValueError, match=r"out\.npy: exists already"):
+        embed_sources(encoder, Sources([photos]), output, faces="whole", progress=False)
+    (tmp_path / ".out.csv.partial").write_text("")
+    embed_sources(encoder, Sources([photos]), output, faces="whole", progress=False)
+    assert np.load(output).shape == (11, 16) and (tmp_path / "out.csv").is_file()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_another_net_does_not_take_these_shards(encoder, photos, tmp_path, monkeypatch, small_pieces):

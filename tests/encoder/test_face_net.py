@@ -47,3 +47,13 @@ def test_batches_are_filled_up_to_no_more_than_the_batch_size():
     faces = face_net(net, batch_size=4)
     together = np.concatenate([part.outputs["feature"] for part in faces.encoded_stored(FACES[:9], steady=True)])
     assert net.sizes[-1] == 4 and np.array_equal(faces.forward(FACES[8:9], steady=True)["feature"], together[8:])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_an_output_that_is_not_finite_is_an_error_of_the_net(value):
+    def broken(image_NCHW):
+        feature = image_NCHW.float().mean((1, 2, 3))[:, None]
+        return {"feature": torch.where(feature == feature.max(), value, feature)}
+
+    with pytest.raises(ValueError, match="the net: its feature of a face is not finite"):
+        face_net(broken).forward(FACES[:9])

@@ -249,6 +249,26 @@ def test_other_onnx_files_and_other_versions_are_told_apart(exported, tmp_path, 
         fecnet.load(path, device="cuda")
 
 
+def test_a_graph_and_a_description_of_two_files_are_told(exported, tmp_path, capsys):
+    import onnx
+
+    path, _ = exported("onnx", False, capsys)
+    proto = onnx.load(path)
+    (entry,) = proto.metadata_props
+    info = json.loads(entry.value)
+    seen = info["preprocessing"] | {"channels": ["R", "G", "B"]}
+    changes = {
+        "other": {"kind": "joint", "classes": [*info["classes"], "more"]},
+        "grey": {"preprocessing": seen},
+    }
+    for name, change in changes.items():
+        onnx.helper.set_model_props(proto, {META: json.dumps(info | change)})
+        onnx.save(proto, tmp_path / f"{name}.onnx")
+        with pytest.raises(ValueError, match=rf"{name}\.onnx: its graph (gives|fails)") as error:
+            fecnet.load(tmp_path / f"{name}.onnx")
+        assert "\n" not in str(error.value)
+
+
 def test_agreement_by_hand():
     ours = {"embedding": np.array([[0.0], [1.0], [3.0]], np.float32), "logits": np.array([[0, 2], [8, 0.0]])}
     theirs = {"embedding": np.array([[0.0], [1.0], [1.5]], np.float32), "logits": np.array([[1, 2], [7, 7.5]])}

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from fecnet.faces.picture_files import is_there
 from fecnet.prepare.labelled.affectnet_arrays import find_annotated, read_annotated
 from fecnet.prepare.labelled.affectnet_boxes import PUBLISHED, box_of, published_boxes
 from fecnet.prepare.labelled.affectnet_labels import AFFECTNET_CLASSES, affect, expressions, outside_affect
@@ -119,7 +120,7 @@ def _picture(row: dict[str, str], label: int | str, roots: Sequence[tuple[Path, 
         return "bad_path"
     if box is None:
         return "bad_box"
-    places = [(root / name, split) for root, split in roots if (root / name).is_file()] or [
+    places = [(root / name, split) for root, split in roots if is_there(root / name)] or [
         (roots[0][0] / name, roots[0][1])
     ]
     if len(places) > 1:

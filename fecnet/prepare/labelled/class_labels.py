@@ -12,6 +12,7 @@ from fecnet.prepare.label_base import label_base
 from fecnet.prepare.text_rows import whole_number
 from fecnet.utils.class_words import class_word, find_class, unknown_words
 from fecnet.utils.errors import DataError
+from fecnet.utils.shown import shown
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def empty_classes(classes: Sequence[str], label_M: np.ndarray) -> str:
 
 def _order(names: Collection[str]) -> Callable[[str], tuple[int, str]]:
     """The key of sorting: by the numbers with which the names begin, if all do, else by name."""
-    numbers = {name: found[0] for name in names if (found := re.match(r"\d+(?=[ _.-])", name))}
+    numbers = {name: found[0] for name in names if (found := re.match(r"\d{1,18}(?=[ _.-])", name))}
     whole = len(numbers) == len({*names})
     return lambda name: (int(numbers[name]) if whole else 0, name)
 
@@ -106,4 +107,4 @@ def _order(names: Collection[str]) -> Callable[[str], tuple[int, str]]:
 def _some(texts: Sequence[str]) -> str:
     """The first ten in quotes."""
     more = f" and {len(texts) - 10} more" if len(texts) > 10 else ""
-    return ", ".join(map(repr, texts[:10])) + more
+    return ", ".join(shown(text, 60) for text in texts[:10]) + more

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from fecnet.faces.decode import UnreadableImage, decode_image
+from fecnet.faces.picture_files import is_there
 from fecnet.faces.square_faces import load_square
 from fecnet.prepare.labelled.fer2013 import Fer2013, describe_rows
 from fecnet.prepare.labelled.ferplus_files import VOTES, vote_counts
@@ -98,7 +99,7 @@ def _picture_folder(file: Path, first: str) -> Path:
     """The folder that holds the first image of a list."""
     name, above = file.parent.name, file.parent.parent.parent
     folders = [file.parent, *(found / name for found in subfolders(above))]
-    return next((folder for folder in folders if first and (folder / first).is_file()), file.parent)
+    return next((folder for folder in folders if first and is_there(folder / first)), file.parent)
 
 
 def _pixels(file: Path, line: int, picture: Path) -> np.ndarray:

@@ -13,7 +13,8 @@ from typing import Any
 
 from fecnet.faces.picture_lists import separator_of
 from fecnet.utils.errors import DataError
-from fecnet.utils.files import hash_file
+from fecnet.utils.files import check_file, hash_file
+from fecnet.utils.shown import cut
 
 _STRAY = re.compile("[\udc80-\udcff]")  # how Python represents invalid UTF-8 bytes
 
@@ -76,8 +77,8 @@ def read_table(
     if lacking := [name for name in columns if name not in header]:
         seen = ", ".join(header)[:100] or "an empty file"
         raise DataError(f"{path}: no column {', '.join(lacking)}; seen: {seen}; needed: {', '.join(columns)}")
-    if twice := [name for name in columns if header.count(name) > 1]:
-        raise DataError(f"{path}: column {twice[0]} {header.count(twice[0])} times; allowed: once")
+    if twice := [name for name, times in Counter(header).items() if name and times > 1]:
+        raise DataError(f"{path}: column {cut(twice[0])} {header.count(twice[0])} times; allowed: once")
     try:
         for row in chain(ready, rows):
             if any(value.strip() for value in row):
@@ -112,6 +113,7 @@ def _text_of(path: Path) -> Iterator[str]:
     """The lines with their line ends, as the csv module needs them."""
     if path.is_dir():
         raise DataError(f"{path}: a folder; expected: a text file")
+    check_file(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:

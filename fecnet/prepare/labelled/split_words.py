@@ -29,7 +29,7 @@ def split_name(text: str, ignore: Collection[str] = ()) -> str | None:
     """
     words = [word for word in name_words(text) if not word.isdecimal() and word not in _PLAIN and word not in ignore]
     if words in (["fold"], ["folds"]):
-        numbers = [int(word) for word in name_words(text) if word.isdecimal()]
+        numbers = [int(word) for word in name_words(text) if word.isdecimal() and len(word) < 19]
         return f"fold_{numbers[0]}" if len(numbers) == 1 else None
     return _SPLITS.get(" ".join(words))
 
