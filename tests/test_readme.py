@@ -70,7 +70,7 @@ def test_training_and_inference_commands_run(small_demo, monkeypatch, capsys):
         assert code == 0, f"{command}\n{errors[-2000:]}"
         if "--baselines" in words:
             for name in ("fecnet", "untrained net", "pixel distance", "linear map", "oracle"):
-                assert re.search(rf"^{name}( +[0-9.]+){{4}}$", said, re.MULTILINE)
+                assert re.search(rf"^{name}( +[0-9.]+){{4}}( +[0-9.-]+){{3}}$", said, re.MULTILINE)
             assert "coverage" in said
 
 

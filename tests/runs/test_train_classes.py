@@ -212,9 +212,9 @@ def test_predictions_that_are_not_finite_name_the_split_and_the_face(tmp_path):
     assert train(recipe, "SOLVER.LENGTH", 1) == 0
     path = find_checkpoint(run_folder(recipe, "joint"), "last") / "model.safetensors"
     weights = load_file(path)
-    for name, output in (("head.classifier.classifier.bias", "logits"), ("head.other.embedding.bias", "embedding")):
+    for name, output in (("head.classifier.classifier.weight", "logits"), ("head.other.embedding.weight", "embedding")):
         damaged = {key: value.clone() for key, value in weights.items()}
-        damaged[name][1] = float("nan")
+        damaged[name].fill_(3e38)  # finite, but not what is summed
         save_file(damaged, path)
         said = (
             rf"split 'val': face 4\d \(row of faces\.npy\): the net's '{output}' is not finite, as for \d+ of \d+ faces"
