@@ -108,15 +108,18 @@ def _add_interface(app: FastAPI, study: Study) -> None:
         told = {"state": state, "tasks": [*map(_told, found)], "done": progress.done, "total": progress.total}
         return JSONResponse(told)
 
+    known: dict[str, Rater] = {}  # by token, for answers: whether a rater is excluded is read anew with each
+
     async def answers(request: Request) -> Response:
-        rater = rater_of(request.path_params["token"])
+        token = request.path_params["token"]
+        rater = known.get(token) or known.setdefault(token, rater_of(token))
         given = _given(await read_json(request))
         try:
             return JSONResponse({"answer": take_answer(study, rater, given)})
         except AnswerConflict as conflict:
             return JSONResponse({"error": str(conflict), "answer": conflict.answer}, 409)
         except AnswerRefused as refused:
-            return error(403 if rater.excluded else 423, str(refused))
+            return error(403 if rater_of(token).excluded else 423, str(refused))
 
     # of Starlette and first: most requests are these, and FastAPI's way to a function takes as long as the rest
     app.router.routes.insert(0, Route("/r/{token}/answers", answers, methods=["POST"]))

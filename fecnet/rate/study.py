@@ -42,7 +42,7 @@ class Study:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._writing, self._reading = threading.RLock(), threading.Lock()
-        file = self.path / DATABASE
+        self._file = file = self.path / DATABASE
         if not file.is_file():
             raise DataError(f"{self.path}: no study here (no {DATABASE}); make one with: fecnet rate new")
         with told(file):
@@ -73,7 +73,7 @@ class Study:
             OSError: the disk is full or fails.
             UserError: another process writes for long.
         """
-        with self._writing, told(self.path / DATABASE):
+        with self._writing, told(self._file):
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
@@ -89,7 +89,7 @@ class Study:
         Raises:
             OSError: the disk fails.
         """
-        with self._reading, told(self.path / DATABASE):
+        with self._reading, told(self._file):
             return self._reader.execute(query, values).fetchall()
 
     def one(self, query: str, *values: object) -> sqlite3.Row | None:
