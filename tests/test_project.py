@@ -124,7 +124,7 @@ def test_before_a_commit_stands_the_gate_of_ci():
     (hook,) = repository["hooks"]
     assert (repository["repo"], hook["language"], hook["pass_filenames"]) == ("local", "system", False)
     assert hook["entry"] == "make lint"
-    assert "\nmake lint\n" in (ROOT / ".ci" / "run").read_text()
+    assert re.search(r"^make lint\b", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
 
 
 def test_templates_say_what_they_are_for():
