@@ -15,15 +15,9 @@ from fecnet.structures import PACKED_FORMAT
 from fecnet.utils.errors import DataError, UserError
 from fecnet.utils.files import open_array, read_arrays
 from fecnet.utils.shown import cut
-from fecnet.utils.typed_json import check_json
+from fecnet.utils.typed_json import DescribedFile, check_json
 
 _TRIPLET_ARRAYS = ("faces", "odd", "type", "votes")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _File:
-    sha256: str
-    bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +47,7 @@ class _Description:
     sources: dict[str, str]
     coverage: dict[str, Any]
     faces: dict[str, Any]
-    files: dict[str, _File]
+    files: dict[str, DescribedFile]
 
 
 DESCRIBED = tuple(field.name for field in fields(_Description))  # required keys of dataset.json besides 'format'

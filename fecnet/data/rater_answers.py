@@ -26,7 +26,7 @@ class AnswersOf(NamedTuple):
     Attributes:
         triplet_P: index 0..B−1 of the triplet.
         rater_P: index of the rater.
-        choice_P: the face that he chose, 0..2.
+        choice_P: the face chosen, 0..2.
     """
 
     triplet_P: np.ndarray
@@ -45,7 +45,7 @@ class RaterAnswers:
         number_R: number of each rater in the file, increasing; −1 stands for all who are unknown.
         odd_T: the odd face of the set, 0..2, int64.
         repeated: answers of raters who answer a triplet twice or more; they count as anonymous ones, since a rater
-            would vouch for himself.
+            would be the witness of the same rater.
     """
 
     offset: np.ndarray

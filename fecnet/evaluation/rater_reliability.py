@@ -8,7 +8,7 @@ anything, so a table of confusions between first, second and third faces would h
 Two things differ from the textbook, so that little data cannot lead astray:
 
 - An accuracy is that of the rater's *other* answers (leave one out), with two further answers at the accuracy
-  ``_PRIOR``. So nobody vouches for himself.
+  ``_PRIOR``. So nobody vouches for their own answers.
 - No accuracy is lower than ``_PRIOR``. A rater seen once has just that, the least weight that there is, and never
   overturns an agreement of two; unanimous answers are never overturned at all.
 
@@ -69,7 +69,7 @@ def rater_reliability(
         num_triplets: T; by default the highest triplet and one.
         num_raters: R; by default the highest rater and one.
         known_T: the odd face where it is known, as of control triplets, else −1; None where none is.
-        unknown: the rater who stands for all unknown ones, with one accuracy; only he may answer a triplet repeatedly.
+        unknown: the rater who stands for all unknown ones, with one accuracy; only it may answer a triplet repeatedly.
         num_choices: K.
 
     Raises:

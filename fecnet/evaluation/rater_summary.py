@@ -1,4 +1,4 @@
-"""What is known of each rater: answers, agreement with the others, reliability, and what a net learned of him.
+"""What is known of each rater: answers, agreement with the others, reliability, and what a net learned of them.
 
 Shape suffixes: A answers, T triplets, R raters.
 """
@@ -26,9 +26,9 @@ class RaterRow:
     Attributes:
         name: ``rater 7``, or ``unknown`` for all anonymous answers together.
         answers: number.
-        agreement: share of the others' answers to his triplets that equal his own; None where he answers alone.
+        agreement: share of the others' answers to the same triplets that are equal; None for a rater who answers alone.
         reliability: probability of choosing the odd face, by Dawid and Skene's model (``rater_reliability``).
-        ability: share of his answers that follow the net and are no guesses, as the criterion ``rater_choice``
+        ability: share of the answers that follow the net and are no guesses, as the criterion ``rater_choice``
             learned it; None without a run.
     """
 

@@ -183,7 +183,7 @@ def _rater(row: Any, answers: Answers, accuracy: float, first_of: dict[tuple[int
     if controls >= _FEW_CONTROLS and right < controls * _CONTROLS_RIGHT:
         fails.append("fails controls")
     if len(repeated) >= _FEW_REPEATS and same < len(repeated) * _REPEATS_SAME:
-        fails.append("contradicts himself")
+        fails.append("contradicts own answers")
     seconds_A = answers.seconds_A[own_A]
     return RaterSummary(
         id=row["id"],

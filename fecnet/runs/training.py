@@ -13,12 +13,10 @@ import torch
 from torch import nn
 
 from fecnet.config.node import Frozen, flatten, plain
-from fecnet.data.build import build_augment, build_class_weights, build_labels, build_loader, build_triplets
+from fecnet.data.build import build_augment, build_class_weights, build_labels, build_loader
 from fecnet.data.label_overlay import LabelOverlay
-from fecnet.data.label_splits import HOLD_OUT
 from fecnet.data.packed import PackedDataset
-from fecnet.data.rater_answers import RaterAnswers, answer_notes, read_rater_answers
-from fecnet.data.triplet_splits import describe_hold_out, held_triplets
+from fecnet.data.rater_answers import RaterAnswers
 from fecnet.engine.checkpoint import load_info
 from fecnet.engine.checkpointer import Checkpointer, load_weights, restore_trainer
 from fecnet.engine.description import CHECKPOINT_FORMAT, CheckpointInfo, Preprocessing, Provenance
@@ -44,6 +42,7 @@ from fecnet.runs.folders import (
 from fecnet.runs.pretraining import disclose_pretraining, load_start
 from fecnet.runs.tasks import Task, build_evaluator, check_batch_norm, check_classes, find_task, selection_metric
 from fecnet.runs.teachers import check_teachers, learn_from_teachers
+from fecnet.runs.trained_data import log_hold_out, log_labels, log_votes, read_answers
 from fecnet.solver.build import (
     build_ema,
     build_gradient_rules,
@@ -209,17 +208,11 @@ def build_trainer(
     """Build the trainer, with the state of the checkpoint if there is one; nothing is written."""
     labels = build_labels(cfg, dataset, task.targets) if task.targets else None
     if labels is not None:
-        counts = ", ".join(f"{name} {count:.0f}" for name, count in zip(labels.classes, labels.counts_K, strict=True))
-        logger.info(f"{cfg.DATA.TRAIN_SPLIT}: {len(labels)} labelled training faces: {counts}")
-        for name, counts_K in labels.extra_counts.items():
-            pairs = zip(task.extra_classes[name], counts_K, strict=True)
-            counts = ", ".join(f"{label} {count}" for label, count in pairs)
-            logger.info(f"{cfg.DATA.TRAIN_SPLIT}: {counts_K.sum()} of them with a label of '{name}': {counts}")
+        log_labels(cfg, task, labels)
         learn_from_teachers(cfg, dataset, labels, device)
     if task.triplets and cfg.DATA.HOLD_OUT:
-        held, trained = (build_triplets(cfg, dataset, split) for split in (HOLD_OUT, cfg.DATA.TRAIN_SPLIT))
-        logger.info(describe_hold_out(held, trained))
-    answers = _read_answers(cfg, dataset) if task.answers else None
+        log_hold_out(cfg, dataset)
+    answers = read_answers(cfg, dataset) if task.answers else None
     model = _build_model(cfg, dataset, task, device, resumed=checkpoint is not None)
     loader = build_loader(
         cfg,
@@ -240,7 +233,7 @@ def build_trainer(
     scales = _trained_scales(model)
     choice = find_choice(criterion)
     if choice is not None and not task.answers:
-        _log_votes(cfg, dataset)
+        log_votes(cfg, dataset)
     stepper = Stepper(
         model,
         cast(Criterion, criterion),
@@ -288,17 +281,6 @@ def _measures(task: Task, criterion: nn.Module) -> dict[str, Measure]:
     return measures
 
 
-def _log_votes(cfg: Frozen, dataset: PackedDataset) -> None:
-    """Say how many triplets are trained on without votes, by the majority alone."""
-    voted_T = build_triplets(cfg, dataset, cfg.DATA.TRAIN_SPLIT).votes_T3.max(1) > 0
-    without = len(voted_T) - int(voted_T.sum())
-    text = f"; of the other {without:,} the odd face counts as all raters' choice" if without else ""
-    logger.info(
-        f"{cfg.DATA.TRAIN_SPLIT}: criterion 'choice': {len(voted_T) - without:,} of {len(voted_T):,} triplets have the "
-        f"votes of raters{text}"
-    )
-
-
 def _choose_precision(cfg: Frozen, device: torch.device, resumed: CheckpointInfo | None) -> torch.dtype:
     """The precision; a run resumed on similar hardware keeps what ``auto`` chose, since measuring could change it."""
     if resumed is not None and cfg.SOLVER.PRECISION == "auto":
@@ -331,15 +313,6 @@ def _trained_scales(model: nn.Module) -> list[str]:
     """The batch norms whose scales select what `fecnet prune` removes, except those of a frozen backbone."""
     names = scale_names(cast(ExpressionNet, model).channel_groups())
     return [name for name in names if model.get_submodule(name).get_parameter("weight").requires_grad]
-
-
-def _read_answers(cfg: Frozen, dataset: PackedDataset) -> RaterAnswers:
-    answers = read_rater_answers(dataset, cfg.DATA.TRAIN_SPLIT)
-    if cfg.DATA.HOLD_OUT:
-        answers = answers.select(~held_triplets(dataset.triplets(cfg.DATA.TRAIN_SPLIT), cfg.DATA.HOLD_OUT))
-    raters = f"{len(answers.rater_A):,} answers of {len(answers.number_R):,} raters"
-    logger.info("; ".join([f"{cfg.DATA.TRAIN_SPLIT}: {raters}", *answer_notes(answers)]))
-    return answers
 
 
 def _build_criterion(

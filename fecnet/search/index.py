@@ -29,7 +29,7 @@ from fecnet.search.kinds import FLAT, KINDS, SPARE, choose_kind, find_faiss, rea
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import hash_file, named_errors, open_array, replace_json, whole_or_absent
 from fecnet.utils.shown import shown
-from fecnet.utils.typed_json import check_json
+from fecnet.utils.typed_json import DescribedFile, check_json
 
 logger = logging.getLogger(__name__)
 
@@ -62,12 +62,6 @@ class _Model:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _File:
-    sha256: str
-    bytes: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Description:
     """The fields of ``index.json`` that are used, besides its format and kind, which are checked before."""
 
@@ -77,7 +71,7 @@ class _Description:
     faces: Which
     folder: str
     packed: dict[str, str]
-    files: dict[str, _File]
+    files: dict[str, DescribedFile]
     sources: list[str] | None = None
     left_out: dict[str, int] | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
@@ -16,6 +16,14 @@ NOT_JSON = {"json": False}  # metadata of a field that is not serialised
 
 _SCALARS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 _SHOWN = 60  # characters of a value in a message
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescribedFile:
+    """A file of a packed set or an index, as their descriptions list it."""
+
+    sha256: str
+    bytes: int | None = None
 
 
 def from_json(kind: type[T], value: Any, name: str, prefix: str = "") -> T:

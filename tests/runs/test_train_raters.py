@@ -14,7 +14,8 @@ from fecnet.data.packed import PackedDataset
 from fecnet.data.rater_answers import read_rater_answers
 from fecnet.engine.checkpoint import find_checkpoint
 from fecnet.engine.checkpointer import load_trainer
-from fecnet.runs.training import _read_answers, train_run
+from fecnet.runs.trained_data import read_answers
+from fecnet.runs.training import train_run
 from tests.data.sets import change_arrays
 from tests.runs.test_train_run import assert_same_run, run_folder
 
@@ -92,7 +93,7 @@ def test_votes_alone_are_refused_before_anything_is_written(recipe):
 @pytest.mark.parametrize("world_size", [1, 3])
 def test_the_batches_hold_the_answers_to_their_triplets(recipe, answered, world_size, hold_out):
     cfg, dataset = load_config(recipe, [*OPTIONS, "DATA.HOLD_OUT", str(hold_out)]), PackedDataset(answered)
-    answers = _read_answers(cfg, dataset)
+    answers = read_answers(cfg, dataset)
     assert len(answers.number_R) == 6 and len(answers.rater_A) == 4 * len(build_triplets(cfg, dataset, "train"))
     everything = read_rater_answers(dataset, "train")
     table = dataset.triplets("train")
