@@ -7,7 +7,7 @@ from torch import Tensor
 
 SCALE_LIMITS = (0.1, 100.0)  # of a scale: at 0.1 all choices are nearly equally likely, at 100 nearly certain
 DEFAULT_SCALE = 3.0  # of a net that has not learned one: between what `fecnet evaluate --split public_test` fits
-# to the 15,000 triplets of FERPlus for the shipped nets, 3.34 (fecnet-small) and 2.76 (fecnet-base)
+# to FERPlus for the shipped nets, see docs/serve.md
 
 
 def choice_log_probabilities(opposite_B3: Tensor, scale: Tensor | float = DEFAULT_SCALE) -> Tensor:
