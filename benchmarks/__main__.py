@@ -53,6 +53,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "rate",
     "rate_learning",
     "raters",
+    "choices",
     "gpu",
 )
 

@@ -1,6 +1,6 @@
 """Raters at once, who answer a study over HTTP and try again whatever happens to the server.
 
-Plain sockets: with an HTTP library, the raters would take more of the processor than the server.
+Plain sockets and uvloop: with an HTTP library, the raters would take more of the processor than the server.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+import uvloop
 
 Rule = Callable[[int, list[int]], int]  # number of the rater and the faces shown, to the place chosen
 
@@ -53,7 +55,7 @@ class Load:
     def run(self, answers: int) -> None:
         """Answer until ``answers`` more are acknowledged, or there are no tasks."""
         self._left = answers
-        asyncio.run(self._run())
+        uvloop.run(self._run())
 
     @property
     def acknowledged(self) -> int:
