@@ -11,8 +11,10 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from fecnet.rate.answers import AnswerConflict, AnswerRefused, GivenAnswer, take_answer
 from fecnet.rate.owner import add_owner
@@ -31,7 +33,7 @@ _FIELDS = ("number", "key", "place", "seconds", "replaces")
 _UNKNOWN_LINK = "this link is not known; ask whoever sent it for another one"
 
 
-def study_app(study: Study, owner_token: str) -> FastAPI:
+def study_app(study: Study, owner_token: str) -> Starlette:
     """The application of a study.
 
     Args:
@@ -45,7 +47,9 @@ def study_app(study: Study, owner_token: str) -> FastAPI:
     add_owner(app, study, pages, owner_token)
     # a full disk is the server's trouble, and passes: the page keeps the answer and sends it again
     app.add_exception_handler(OSError, _no_room)
-    return app
+    # most requests are answers, and FastAPI's way to a function takes as long as theirs
+    answers = Route("/r/{token}/answers", _answers(study))
+    return Starlette(routes=[answers, Mount("/", app)], exception_handlers=app.exception_handlers)
 
 
 def _add_pages(app: FastAPI, study: Study, pages: Any) -> None:
@@ -89,15 +93,9 @@ def _add_pages(app: FastAPI, study: Study, pages: Any) -> None:
 
 
 def _add_interface(app: FastAPI, study: Study) -> None:
-    def rater_of(token: str) -> Rater:
-        rater = find_rater(study, token)
-        if rater is None:
-            raise HTTPException(404, _UNKNOWN_LINK)
-        return rater
-
     @app.get("/r/{token}/tasks", summary="Tasks of a rater, from a number on or from the first without an answer")
     async def tasks(token: str, first: int | None = None) -> Response:
-        rater = rater_of(token)
+        rater = _rater_of(study, token)
         if first is not None and not 1 <= first < 1 << 53:
             raise UserError(f"first: {first}; allowed: the number of a task, from 1")
         if rater.excluded:
@@ -108,25 +106,9 @@ def _add_interface(app: FastAPI, study: Study) -> None:
         told = {"state": state, "tasks": [*map(_told, found)], "done": progress.done, "total": progress.total}
         return JSONResponse(told)
 
-    known: dict[str, Rater] = {}  # by token, for answers: whether a rater is excluded is read anew with each
-
-    async def answers(request: Request) -> Response:
-        token = request.path_params["token"]
-        rater = known.get(token) or known.setdefault(token, rater_of(token))
-        given = _given(await read_json(request))
-        try:
-            return JSONResponse({"answer": take_answer(study, rater, given)})
-        except AnswerConflict as conflict:
-            return JSONResponse({"error": str(conflict), "answer": conflict.answer}, 409)
-        except AnswerRefused as refused:
-            return error(403 if rater_of(token).excluded else 423, str(refused))
-
-    # of Starlette and first: most requests are these, and FastAPI's way to a function takes as long as the rest
-    app.router.routes.insert(0, Route("/r/{token}/answers", answers, methods=["POST"]))
-
     @app.get("/r/{token}/faces/{number}", summary="A picture of a task of this rater")
     async def face(token: str, number: int) -> Response:
-        rater = rater_of(token)
+        rater = _rater_of(study, token)
         number = number if 0 < number < 1 << 53 else 0  # SQLite takes no larger ones
         row = study.one(
             "SELECT file FROM faces WHERE id = ? AND EXISTS (SELECT 1 FROM tasks "
@@ -136,6 +118,31 @@ def _add_interface(app: FastAPI, study: Study) -> None:
             number,
         )
         return picture(study, None if row is None else row["file"])
+
+
+def _answers(study: Study) -> type[HTTPEndpoint]:
+    known: dict[str, Rater] = {}  # by token: whether a rater is excluded is read anew with each answer
+
+    class Answers(HTTPEndpoint):
+        async def post(self, request: Request) -> Response:
+            token = request.path_params["token"]
+            rater = known.get(token) or known.setdefault(token, _rater_of(study, token))
+            given = _given(await read_json(request))
+            try:
+                return JSONResponse({"answer": take_answer(study, rater, given)})
+            except AnswerConflict as conflict:
+                return JSONResponse({"error": str(conflict), "answer": conflict.answer}, 409)
+            except AnswerRefused as refused:
+                return error(403 if _rater_of(study, token).excluded else 423, str(refused))
+
+    return Answers
+
+
+def _rater_of(study: Study, token: str) -> Rater:
+    rater = find_rater(study, token)
+    if rater is None:
+        raise HTTPException(404, _UNKNOWN_LINK)
+    return rater
 
 
 def _told(task: Task) -> dict[str, Any]:
