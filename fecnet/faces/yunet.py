@@ -19,7 +19,6 @@ from fecnet.utils.errors import UserError
 
 _SHORTEST = 12  # pixels: smallest face that the net detects reliably
 _LONGEST = 640  # pixels: larger photos are downscaled to this, as far as the smallest face allows
-_LONGEST_TURNED = 200  # the same for turned photos, in which the faces are looked for that the upright one hides
 _COARSE_SIZE, _FINE_SIZE = 160, 320  # pixels: side of the face crop in the first and second refinement
 _UPRIGHT = (TEMPLATE - 0.5) * 0.8 + 0.5  # landmarks in both crops; 0.4 to 1.1 and sides of 96 to 400 were tried
 _CENTRE_BOX = np.array([0.19, 0.19, 0.81, 0.81])  # box of the face in both crops
@@ -34,9 +33,8 @@ class YuNet:
     smallest face to detect would be 12, whichever comes first.
 
     It was trained on upright faces: it misses some faces rotated by 30 degrees, and many of their landmarks are far
-    off. With ``refine`` it therefore also processes the photo rotated to either side, at 200 pixels or as few as the
-    smallest face allows, and each face twice more, rotated upright. ``benchmarks/results/faces.json`` has the errors
-    of both detectors; MTCNN's landmarks are more accurate.
+    off. With ``refine`` it therefore also processes the photo rotated to either side, and each face twice more, rotated
+    upright. ``benchmarks/results/faces.json`` has the errors of both detectors; MTCNN's landmarks are more accurate.
 
     Args:
         model_path: the ``.onnx`` file; ``face_detection_yunet_2023mar.onnx`` is tested, also with OpenCV 5.
@@ -73,7 +71,8 @@ class YuNet:
         """The faces of one uint8 RGB photo, shape (H, W, 3)."""
         found = self._find(image_HWC)
         if self._refine:
-            small_HWC = _downscale(image_HWC, self._min_face, _LONGEST_TURNED)
+            # as large as upright: at 320 pixels or fewer small faces are missed, and large ones are cut worse
+            small_HWC = _downscale(image_HWC, self._min_face)
             found = detect_rotated(
                 small_HWC,
                 lambda turned_HWC: self._detect_as_is(turned_HWC, self._score),
@@ -92,7 +91,7 @@ class YuNet:
 
     def _find(self, image_HWC: np.ndarray) -> Detections:
         """Detections of the net on a photo, downscaled if large."""
-        small_HWC = _downscale(image_HWC, self._min_face, _LONGEST)
+        small_HWC = _downscale(image_HWC, self._min_face)
         return _scaled(self._detect_as_is(small_HWC, self._score), small_HWC, image_HWC)
 
     def _detect_as_is(self, image_HWC: np.ndarray, score: float) -> Detections:
@@ -121,9 +120,9 @@ class YuNet:
         return [self.detect(image_HWC) for image_HWC in images]
 
 
-def _downscale(image_HWC: np.ndarray, min_face: float, longest: int) -> np.ndarray:
-    """The image at a size for the net: of ``longest`` pixels, or more where the smallest face asks for it."""
-    scale = min(1.0, max(longest / max(image_HWC.shape[:2]), _SHORTEST / min_face))
+def _downscale(image_HWC: np.ndarray, min_face: float) -> np.ndarray:
+    """The image at the size for the net."""
+    scale = min(1.0, max(_LONGEST / max(image_HWC.shape[:2]), _SHORTEST / min_face))
     height, width = (max(1, round(side * scale)) for side in image_HWC.shape[:2])
     if (height, width) == image_HWC.shape[:2]:
         return image_HWC

@@ -127,6 +127,16 @@ def test_yunets_refine_finds_and_places_turned_faces():
     assert second["found"] == second["faces"] >= first["found"]
 
 
+def test_yunet_looks_at_turned_photos_as_closely_as_at_upright_ones(monkeypatch):
+    """In smaller ones it misses a tenth of FER2013's faces pasted into photos: benchmarks/photo_in.py."""
+    detector, seen = detector_or_skip("yunet"), []
+    monkeypatch.setattr(detector, "_detect_as_is", lambda image, _: seen.append(image.shape) or some(np.empty((0, 4))))
+    detector.detect(np.zeros((800, 1600, 3), np.uint8))
+    upright, *turned = seen
+    assert upright == (320, 640, 3) and len(turned) == 2
+    assert all(min(shape[:2]) > 320 and max(shape[:2]) > 640 for shape in turned)  # the corners too
+
+
 def test_names_tell_settings_apart():
     names = {detector_or_skip("mtcnn", **options).name for options in ({}, {"min_face": 20}, {"refine": False})}
     assert len(names) == 3 and all("0.6/0.7/0.6" in name for name in names)
