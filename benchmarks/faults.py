@@ -1,0 +1,302 @@
+"""A fault of the machine at every write: each command that writes, with its n-th write, fsync or rename failing.
+
+strace makes the n-th call of one kind fail in every thread of the command (``ENOSPC`` where something is written or
+made, ``EIO`` where it is brought to the disk, ``EACCES`` where it is renamed), n from 1 until no call is left to fail.
+After each fault:
+
+- what stood under the final name is what stood there before, or what the undisturbed command writes;
+- the command has ended by itself, with one line in place of a traceback where it did not succeed;
+- the same command then succeeds and writes what it writes undisturbed.
+
+Commands are forked from this process, which has imported them, so that thousands of them take minutes. A cut of power,
+which loses what was not synced, is not simulated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import mmap
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fecnet.cli.main import main
+from fecnet.engine.checkpointer import load_weights  # noqa: F401  (imported once, for all children)
+from fecnet.prepare.synthetic import prepare_synthetic
+
+FAULTS = (  # error and the calls that get it
+    ("ENOSPC", "write,pwrite64"),
+    ("ENOSPC", "openat"),
+    ("ENOSPC", "mkdir"),
+    ("EIO", "fsync,fdatasync"),
+    ("EACCES", "rename,renameat,renameat2"),
+)
+_MOST_S = 60.0  # a command hangs that takes longer
+_MOST_SAID = 1 << 20  # bytes of what a command says
+_TRACEBACK = "Traceback (most recent call last)"
+# what is different each time in what a command writes: when, how long, and random names and tokens
+_VARIES = re.compile(rb'"(date|made|created|started|seconds|prepared|command|study_id)": ?("[^"]*"|[0-9.]+)')
+_LEFT = (".partial", ".shards")  # of names: what was begun, taken up or swept by the next command
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that writes.
+
+    Attributes:
+        name: in the table.
+        words: of ``fecnet``; run in the folder of its material.
+        output: what it writes, relative to that folder.
+        exact: whether what it writes is the same each time; else only the names of its files are compared.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    output: str
+    exact: bool = True
+
+
+COMMANDS = (
+    Command("prepare", ("prepare", "folder", "pictures", "packed", "--size", "32", "--workers", "1"), "packed"),
+    Command(
+        "prepare --overwrite",
+        ("prepare", "folder", "pictures", "data", "--size", "32", "--workers", "1", "--overwrite"),
+        "data",
+    ),
+    Command("evaluate", ("evaluate", "result/net", "DEVICE", "cpu"), "result/net/evaluation", exact=False),
+    Command("embed", ("embed", "result/net", "pictures", "--faces", "whole", "--output", "vectors.npy"), "vectors.npy"),
+    Command(
+        "embed --overwrite",
+        ("embed", "result/net", "pictures", "--faces", "whole", "--output", "old.npy", "--overwrite"),
+        "old.npy",
+    ),
+    Command("search build", ("search", "build", "result/net", "data", "--output", "index"), "index"),
+    Command("export", ("export", "result/net", "--format", "bundle", "--output", "bundle"), "bundle"),
+    Command("prune", ("prune", "result/net", "--ratio", "0.3", "--output", "pruned"), "pruned"),
+    Command("report", ("report", "result/net", "--output", "report.html"), "report.html", exact=False),
+    Command(
+        "rate new", ("rate", "new", "study", "pictures", "--triplets", "4", "--hold-out", "0"), "study", exact=False
+    ),
+    Command("prepare study", ("prepare", "study", "old_study", "judged", "--workers", "1"), "judged"),
+)
+
+
+class Ended(NamedTuple):
+    """How a command ended: its exit code (negative: the signal), what it said, and whether a call failed in it."""
+
+    code: int
+    said: str
+    failed: bool
+
+
+def run(*, quick: bool, only: Sequence[str] = ()) -> dict[str, Any]:
+    """All commands and faults; a quick run is of the first fault of each kind in one command."""
+    if shutil.which("strace") is None:
+        if quick:
+            print("strace is absent: not measured")
+            return {}
+        raise SystemExit("strace is absent: install it")
+    torch.set_num_threads(1)
+    commands = [command for command in COMMANDS if not only or command.name in only]
+    with tempfile.TemporaryDirectory() as temporary:
+        material = Path(temporary) / "material"
+        make_material(material)
+        told = {}
+        for command in commands[:1] if quick else commands:
+            told[command.name] = found = measure(command, material, Path(temporary), most=1 if quick else None)
+            print(json.dumps({command.name: found}), flush=True)
+    return {"commands": told, "required": {"wrong": 0, "tracebacks": 0, "hangs": 0, "not_repeated": 0}}
+
+
+def make_material(folder: Path) -> None:
+    """Pictures, a packed set, a trained net, vectors and a study, for the commands to read and to replace."""
+    rng = np.random.default_rng(0)
+    for name in ("joy/a", "joy/b", "joy/c", "calm/d", "calm/e", "calm/f"):
+        file = folder / "pictures" / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(file)
+    prepare_synthetic(
+        folder / "triplets",
+        size=32,
+        num_train_identities=12,
+        num_val_identities=8,
+        num_test_identities=8,
+        num_train_triplets=30,
+        num_val_triplets=12,
+        num_test_triplets=12,
+        progress=False,
+    )
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        short = ["SOLVER.LENGTH", "2", "SOLVER.WARMUP", "0", "SOLVER.BATCH_SIZE", "6", "DATA.INPUT_SIZE", "32"]
+        data = ["DATA.PATH", "triplets", "DATA.SOURCE", "", "DEVICE", "cpu", "OUTPUT_DIR", "result", "NAME", "net"]
+        for words in (
+            ["train", "demo", *short, *data, "MODEL.WIDTH_MULT", "0.25", "LOG.TENSORBOARD", "False"],
+            ["prepare", "folder", "pictures", "data", "--size", "24", "--workers", "1"],
+            ["embed", "result/net", "pictures/joy", "--faces", "whole", "--output", "old.npy"],
+            ["rate", "new", "old_study", "pictures", "--triplets", "4", "--hold-out", "0"],
+        ):
+            if main(words):
+                raise SystemExit(f"the material could not be made: fecnet {' '.join(words)}")
+    finally:
+        os.chdir(here)
+
+
+def measure(command: Command, material: Path, temporary: Path, *, most: int | None = None) -> dict[str, Any]:
+    """Faults by kind, and how often a line was not kept.
+
+    Args:
+        command: which one.
+        material: folder that it is run in, copied for each fault.
+        temporary: folder for the copies.
+        most: faults of each kind; None = until no call is left.
+    """
+    folder = temporary / "work"
+    with _copied(material, folder):
+        before = written(folder, command)
+        plain = execute(command, folder)
+        after = written(folder, command)
+        if plain.code or after == before:
+            raise SystemExit(f"{command.name} does not work undisturbed: {plain.said}")
+    told: dict[str, Any] = {"faults": {}, "wrong": 0, "tracebacks": 0, "hangs": 0, "not_repeated": 0, "examples": []}
+    for error, calls in FAULTS:
+        number = 0
+        while most is None or number < most:
+            with _copied(material, folder):
+                ended = execute(command, folder, inject=f"{calls}:error={error}:when={number + 1}")
+                if not ended.failed:
+                    break
+                number += 1
+                for name, broken in lines(command, folder, ended, before, after).items():
+                    told[name] += broken
+                    if broken and len(told["examples"]) < 5:
+                        told["examples"].append(f"{name}: {calls} {error} {number}: {ended.said[-300:]}")
+        told["faults"][f"{calls}: {error}"] = number
+    return told
+
+
+def lines(command: Command, folder: Path, ended: Ended, before: Any, after: Any) -> dict[str, bool]:
+    """Which lines were not kept after a fault."""
+    now = written(folder, command)
+    again = execute(command, folder)
+    done = again.code == 0 or (
+        "exists" in again.said and now == after
+    )  # the fault came after the command's last rename
+    return {
+        "wrong": now not in (before, after) or (ended.code == 0 and now != after),
+        "tracebacks": _TRACEBACK in ended.said,
+        "hangs": ended.code == -signal.SIGKILL,
+        "not_repeated": not done or written(folder, command) != after,
+    }
+
+
+def execute(command: Command, folder: Path, inject: str = "") -> Ended:
+    """Run a command in a forked child, with a fault where one is asked for."""
+    log = folder.with_suffix(".strace")
+    with mmap.mmap(-1, _MOST_SAID) as said:  # shared with the child: what it says is no call that could fail
+        child = os.fork()
+        if not child:
+            _be_child(command, folder, said, traced=bool(inject))
+        tracer = _trace(child, inject, log) if inject else None
+        code = _wait(child)
+        text = said[:].rstrip(b"\0").decode(errors="replace")
+    if tracer is not None:
+        tracer.wait(_MOST_S)
+    failed = bool(inject) and "(INJECTED)" in log.read_text(errors="replace")
+    return Ended(code, text, failed)
+
+
+def _trace(child: int, inject: str, log: Path) -> subprocess.Popen[bytes]:
+    """Attach strace to a child that waits for it."""
+    os.waitpid(child, os.WUNTRACED)
+    calls = inject.partition(":")[0]
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-q", "-o", str(log), "-e", f"trace={calls}", "-e", f"inject={inject}", "-p", str(child)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + _MOST_S
+    while "TracerPid:\t0" in Path(f"/proc/{child}/status").read_text():
+        if time.monotonic() > end:
+            raise SystemExit("strace does not attach; may this user trace processes?")
+        time.sleep(0.002)
+    os.kill(child, signal.SIGCONT)
+    return tracer
+
+
+def _be_child(command: Command, folder: Path, said: mmap.mmap, *, traced: bool) -> None:
+    code, text = 1, io.StringIO()
+    try:
+        os.chdir(folder)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(nowhere, number)
+        sys.stdout = sys.stderr = text
+        if traced:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        code = main(list(command.words))
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    except BaseException:
+        traceback.print_exc(file=text)
+    finally:
+        content = text.getvalue().encode()[-_MOST_SAID:]
+        said[: len(content)] = content
+        os._exit(code)
+
+
+def _wait(child: int) -> int:
+    """The exit code; of a child that hangs, after killing it, that of SIGKILL."""
+    end = time.monotonic() + _MOST_S
+    while time.monotonic() < end:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def written(folder: Path, command: Command) -> dict[str, str]:
+    """Hash of each file under the final names by its path; of what varies, the name alone."""
+    place = folder / command.output
+    beside = sorted(place.parent.glob(f"{place.stem}*")) if place.suffix else [place]
+    files = [file for path in beside for file in ([path] if path.is_file() else sorted(path.rglob("*")))]
+    return {
+        str(file.relative_to(folder)): _hash(file) if command.exact else ""
+        for file in files
+        if file.is_file() and not any(part in str(file.relative_to(folder)) for part in _LEFT)
+    }
+
+
+def _hash(file: Path) -> str:
+    content = file.read_bytes()
+    return hashlib.sha256(_VARIES.sub(b"", content) if file.suffix == ".json" else content).hexdigest()
+
+
+@contextmanager
+def _copied(material: Path, folder: Path) -> Iterator[None]:
+    """The material in a folder of its own, which is removed afterwards."""
+    shutil.copytree(material, folder, symlinks=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder)

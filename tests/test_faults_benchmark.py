@@ -1,0 +1,50 @@
+"""The measurement of faults at every write: what it calls a fault that was not survived."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from benchmarks import faults
+from benchmarks.faults import COMMANDS, Ended
+
+
+def test_quick_runs_survive_or_say_that_strace_is_absent(capsys):
+    found = faults.run(quick=True)
+    if shutil.which("strace") is None:
+        assert found == {} and "strace is absent" in capsys.readouterr().out
+        return
+    told = found["commands"]["prepare"]
+    assert list(told["faults"].values()) == [1] * len(faults.FAULTS)
+    assert [told[name] for name in found["required"]] == [0, 0, 0, 0], told["examples"]
+
+
+@pytest.mark.parametrize(
+    ("ended", "left", "again", "broken"),
+    [
+        (Ended(1, "error: packed: no space", True), "old", 0, []),
+        (Ended(0, "done", True), "new", 0, []),
+        (Ended(0, "done", True), "old", 0, ["wrong"]),  # it says that it wrote, and did not
+        (Ended(1, "error", True), "half", 0, ["wrong"]),
+        (Ended(1, "Traceback (most recent call last):", True), "old", 0, ["tracebacks"]),
+        (Ended(-9, "", True), "old", 0, ["hangs"]),
+        (Ended(1, "error", True), "old", 1, ["not_repeated"]),
+    ],
+)
+def test_what_is_not_survived(tmp_path, monkeypatch, ended, left, again, broken):
+    command = replace(COMMANDS[0], output="packed")
+    file = tmp_path / "packed" / "faces.npy"
+    file.parent.mkdir()
+    states = {}
+    for name in ("old", "new", "half"):
+        file.write_text(name)
+        states[name] = faults.written(tmp_path, command)
+    file.write_text(left)
+
+    def repeat(*_):
+        file.write_text("new" if again == 0 else "old")
+        return Ended(again, "", False)
+
+    monkeypatch.setattr(faults, "execute", repeat)
+    found = faults.lines(command, tmp_path, ended, states["old"], states["new"])
+    assert [name for name, wrong in found.items() if wrong] == broken
