@@ -68,7 +68,7 @@ class HardTriplets:
         # on one rank, since another machine may round the distances of a near-tie otherwise
         wrong_T = comm.from_main(lambda: ~self._metric.is_right(embedding_ND, self._split))
         self._sampler.favour(wrong_T)
-        return {"wrong_triplets": 100 * float(wrong_T.mean()), "hard_draws": 100 * self._sampler.share}
+        return {"wrong_triplets": _percent(wrong_T.mean()), "hard_draws": _percent(self._sampler.share)}
 
     def state_dict(self) -> dict[str, Tensor]:
         """What was found last."""
@@ -77,3 +77,7 @@ class HardTriplets:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take over ``state_dict``."""
         self._sampler.load_state_dict(state)
+
+
+def _percent(share: float) -> float:
+    return round(100 * float(share), 4)
