@@ -25,8 +25,8 @@ class HardTripletSampler(TripletSampler):
     it has by chance, and the favoured ones have the rest in equal parts.
 
     Two ceilings keep noise from taking over. No triplet has more than ``ceiling`` times the draws that it has by
-    chance: where few are favoured, their share shrinks. And a triplet is favoured only where two thirds or more of its
-    raters agree, or it has no votes: where raters are split, what looks like the net's mistake may be theirs.
+    chance: where few are favoured, their share shrinks. And a triplet is favoured only where more than two thirds of
+    its raters agree, or it has no votes: where raters are split, what looks like the net's mistake may be theirs.
 
     The draws are a function of (seed, iteration, favoured triplets), whatever the number of processes.
 
@@ -50,8 +50,8 @@ class HardTripletSampler(TripletSampler):
         self._agreed_T = _raters_agree(table)
         if not self._agreed_T.any():
             raise ConfigError(
-                f"DATA.HARD_TRIPLETS: {share}, but two thirds of the raters agree on none of {len(table):,} triplets; "
-                "allowed here: 0"
+                f"DATA.HARD_TRIPLETS: {share}, but more than two thirds of the raters agree on none of {len(table):,} "
+                "triplets; allowed here: 0"
             )
         self._take(np.zeros(len(table), bool))
 
@@ -103,6 +103,10 @@ class HardTripletSampler(TripletSampler):
 
 
 def _raters_agree(table: TripletTable) -> np.ndarray:
-    """Whether two thirds or more of the raters chose the odd face, or there are no votes, bool, shape (T,)."""
+    """Whether more than two thirds of the raters chose the odd face, or there are no votes, bool, shape (T,).
+
+    Two of three are not enough: such a majority may be the slip of one rater, more so where the net contradicts it.
+    """
     agree_T = np.take_along_axis(table.votes_T3, table.odd_T[:, None].astype(np.int64), 1)[:, 0].astype(np.int64)
-    return np.asarray(3 * agree_T >= 2 * table.votes_T3.sum(1, dtype=np.int64))
+    total_T = table.votes_T3.sum(1, dtype=np.int64)
+    return np.asarray((3 * agree_T > 2 * total_T) | (total_T == 0))
