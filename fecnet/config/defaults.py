@@ -23,6 +23,8 @@ _C.DATA.INPUT_SIZE = 64  # side of the net's input, pixels
 _C.DATA.CROP = 1.0  # side of the crop, fraction of the stored side, resized to INPUT_SIZE (44/48 = 0.9167 for FER2013)
 _C.DATA.BALANCE_TRIPLET_TYPES = True  # one third of each batch from each triplet type; arXiv:1811.11283
 _C.DATA.TRIPLET_GROUP_SIZE = 1  # triplets sharing a face that stay adjacent; larger = fewer unique faces per batch
+_C.DATA.HARD_TRIPLETS = 0.0  # share of draws among triplets that the net got wrong after the last epoch; 0 = off
+_C.DATA.HARD_TRIPLETS_CEILING = 3.0  # the most times as often as by chance that such a triplet is drawn; above 1
 _C.DATA.LABELS = ""  # label set of the classes; empty = none; required by criteria on classes
 _C.DATA.EXTRA_LABELS = []  # further label sets, each trained by a linear classifier of its own with cross-entropy
 _C.DATA.BALANCE_CLASSES = False  # sample all classes with equal frequency; only without triplets

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from fecnet.config.defaults import _C
 from fecnet.data.augment import Augment
 from fecnet.data.extra_labels import check_apart, check_extra_labels
 from fecnet.data.faces import place_faces
 from fecnet.data.folds import FoldRule
+from fecnet.data.hard_sampler import HardTripletSampler
 from fecnet.data.label_overlay import LabelOverlay
 from fecnet.data.label_splits import LabelSplits
 from fecnet.data.loader import LabelledLoader, TripletLoader, vote_weights
@@ -70,6 +72,9 @@ def build_loader(
         raise ConfigError(
             f"DATA.TRIPLET_GROUP_SIZE: {group_size}, but batches are made of labelled faces; allowed here: 1"
         )
+    if not triplets and cfg.DATA.HARD_TRIPLETS:
+        share = cfg.DATA.HARD_TRIPLETS
+        raise ConfigError(f"DATA.HARD_TRIPLETS: {share}, but batches are made of labelled faces; allowed here: 0")
     shared: dict[str, Any] = {
         "labels": labels,
         "accumulate": cfg.SOLVER.GRAD_ACCUM_STEPS,
@@ -96,13 +101,7 @@ def build_loader(
             f"DATA.WEIGHT_BY_AGREEMENT: true, but split '{cfg.DATA.TRAIN_SPLIT}' of {dataset.path} has no votes of "
             "raters; allowed here: false"
         )
-    sampler = TripletSampler(
-        table.type_T,
-        **batches,
-        balance=cfg.DATA.BALANCE_TRIPLET_TYPES,
-        faces_T3=table.faces_T3,
-        group_size=cfg.DATA.TRIPLET_GROUP_SIZE,
-    )
+    sampler = _build_triplet_sampler(cfg, table)
     weight_T = vote_weights(table) if cfg.DATA.WEIGHT_BY_AGREEMENT else None
     joining = None
     if labels is not None and cfg.SOLVER.LABELLED_BATCH_SIZE:
@@ -116,6 +115,23 @@ def build_loader(
             "allowed here: 0, or joint training with SOLVER.LABELLED_BATCH_SIZE above 0"
         )
     return TripletLoader(faces(), table, sampler, weight_T=weight_T, answers=answers, labelled=joining, **shared)
+
+
+def _build_triplet_sampler(cfg: Any, table: TripletTable) -> TripletSampler:
+    options: dict[str, Any] = {
+        "batch_size": cfg.SOLVER.BATCH_SIZE,
+        "seed": cfg.SEED,
+        "balance": cfg.DATA.BALANCE_TRIPLET_TYPES,
+        "group_size": cfg.DATA.TRIPLET_GROUP_SIZE,
+    }
+    share, ceiling, default = cfg.DATA.HARD_TRIPLETS, cfg.DATA.HARD_TRIPLETS_CEILING, _C.DATA.HARD_TRIPLETS_CEILING
+    if share:
+        return HardTripletSampler(table, share=share, ceiling=ceiling, **options)
+    if ceiling != default:
+        raise ConfigError(
+            f"DATA.HARD_TRIPLETS_CEILING: {ceiling} is not used without DATA.HARD_TRIPLETS; allowed here: {default}"
+        )
+    return TripletSampler(table.type_T, faces_T3=table.faces_T3, **options)
 
 
 def _mixes(cfg: Any) -> bool:

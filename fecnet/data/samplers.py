@@ -49,10 +49,15 @@ class RoundSampler:
         slots = _BLOCK * self.batch_size
         slot = np.arange(block * slots, (block + 1) * slots)
         chosen = np.empty(slots, np.int64)
-        for number, members in enumerate(self._streams):
+        for number in range(len(self._streams)):
             mine = slot % len(self._streams) == number
-            chosen[mine] = members[self._places(slot[mine] // len(self._streams), len(members), number)]
+            chosen[mine] = self._items(number, slot[mine] // len(self._streams))
         return chosen.reshape(_BLOCK, self.batch_size)
+
+    def _items(self, stream: int, turn: np.ndarray) -> np.ndarray:
+        """Items of a stream for its ``turn``-th samples."""
+        members = self._streams[stream]
+        return members[self._places(turn, len(members), stream)]
 
     def _places(self, turn: np.ndarray, size: int, stream: int) -> np.ndarray:
         """Indices into a stream of ``size`` items for its ``turn``-th samples; a batch may span two rounds."""

@@ -13,7 +13,7 @@ from fecnet.data.packed import TripletTable
 from fecnet.engine.predict import View, predict
 from fecnet.evaluation.affect import AffectAccuracy, affect_accuracy
 from fecnet.evaluation.classification import ClassAccuracy, class_accuracy
-from fecnet.evaluation.triplet_accuracy import TripletAccuracy, triplet_accuracy
+from fecnet.evaluation.triplet_accuracy import TripletAccuracy, is_correct, triplet_accuracy, triplet_distances
 from fecnet.structures import Outputs, of_label_set
 from fecnet.utils.errors import UserError
 
@@ -76,14 +76,27 @@ class TripletMetric:
         Raises:
             UserError: an embedding is not finite.
         """
-        faces = {split: table.faces_T3 for split, table in self.tables.items()}
-        _check_finite(self.output, embedding_ND, self.rows, faces)
+        self._check_finite(embedding_ND)
         return {
             split: triplet_accuracy(
                 embedding_ND, self.places(split), table.odd_T, table.type_T, votes_T3=table.votes_T3
             )
             for split, table in self.tables.items()
         }
+
+    def is_right(self, embedding_ND: Tensor, split: str) -> np.ndarray:
+        """Whether each triplet of ``split`` is right, bool, shape (T,), from embeddings of ``self.rows``.
+
+        Raises:
+            UserError: an embedding is not finite.
+        """
+        self._check_finite(embedding_ND)
+        odd_T = torch.from_numpy(self.tables[split].odd_T.astype(np.int64))
+        return is_correct(triplet_distances(embedding_ND, self.places(split)), odd_T).numpy()
+
+    def _check_finite(self, embedding_ND: Tensor) -> None:
+        faces = {split: table.faces_T3 for split, table in self.tables.items()}
+        _check_finite(self.output, embedding_ND, self.rows, faces)
 
     def places(self, split: str) -> np.ndarray:
         """Faces of the triplets of ``split`` as places in ``self.rows``, int64, shape (T, 3)."""

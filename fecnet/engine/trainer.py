@@ -15,6 +15,7 @@ from tqdm import tqdm
 from fecnet.engine.checkpointer import Checkpointer
 from fecnet.engine.description import Accuracy, CheckpointInfo
 from fecnet.engine.evaluator import SplitResult
+from fecnet.engine.hard_triplets import HardTriplets
 from fecnet.engine.stepper import Augment, Stepper
 from fecnet.evaluation.scales import scale_metrics
 from fecnet.evaluation.spread import COLLAPSED
@@ -124,6 +125,7 @@ class Trainer:
         labels: the labels trained on, which the criterion may change after an epoch; or None.
         scales: returns the absolute batch-norm scales under sparsity training, logged at each evaluation; or None.
         choice_scale: returns the scale of the choice probabilities, for the checkpoints' metadata; or None.
+        hard_triplets: finds the triplets that the net gets wrong after each epoch; or None.
     """
 
     def __init__(
@@ -139,6 +141,7 @@ class Trainer:
         labels: Labels | None = None,
         scales: Scales | None = None,
         choice_scale: Callable[[], float] | None = None,
+        hard_triplets: HardTriplets | None = None,
     ) -> None:
         self.stepper = stepper
         self.progress = Progress()
@@ -151,6 +154,7 @@ class Trainer:
         self._labels = labels
         self._scales = scales
         self._choice_scale = choice_scale
+        self._hard_triplets = hard_triplets
 
     def train(self, files: RunFiles, stop: StopOnSignal) -> int:
         """Train to the last iteration or until a signal.
@@ -167,8 +171,8 @@ class Trainer:
         with _bar(first, last) as bar:
             for iteration in self.updates(first, last):
                 bar.update()
-                if self._labels is not None and self._periods.epoch and iteration % self._periods.epoch == 0:
-                    self._relabel(self._labels, files)
+                if self._periods.epoch and iteration % self._periods.epoch == 0:
+                    self._end_epoch(files)
                 if self._due(self._periods.log):
                     self._log(files, bar)
                 best = self._due(self._periods.evaluate) and self._measure(files)
@@ -193,10 +197,20 @@ class Trainer:
 
     def updates(self, first: int, last: int) -> Iterator[int]:
         """Run the updates of iterations ``first`` to ``last`` (both included) without logging, evaluation or saving."""
-        for iteration, batches in self.loader(first, last):
-            self.stepper.step(batches, self._augment, iteration)
-            self.progress.iteration = iteration
-            yield iteration
+        for begin, end in self._spans(first, last):
+            for iteration, batches in self.loader(begin, end):
+                self.stepper.step(batches, self._augment, iteration)
+                self.progress.iteration = iteration
+                yield iteration
+
+    def _spans(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """First and last iteration of the parts within which the loader may sample ahead."""
+        epoch = self._periods.epoch
+        if self._hard_triplets is not None:  # what is found after an epoch changes the next batch already
+            for end in range(-(-first // epoch) * epoch, last, epoch):
+                yield first, end
+                first = end + 1
+        yield first, last
 
     def state_dict(self) -> dict[str, Any]:
         """The training state as plain dicts, with the raw weights where they differ from those for inference.
@@ -204,7 +218,8 @@ class Trainer:
         A collective.
         """
         labels = {} if self._labels is None else self._labels.state_dict()
-        return {"progress": dict(vars(self.progress)), "labels": labels, **self.stepper.state_dict()}
+        hard = {} if self._hard_triplets is None else {"hard_triplets": self._hard_triplets.state_dict()}
+        return {"progress": dict(vars(self.progress)), "labels": labels, **hard, **self.stepper.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore ``state`` to resume training; the model's weights are loaded before."""
@@ -212,6 +227,8 @@ class Trainer:
         self.stepper.load_state_dict(state)
         if self._labels is not None:
             self._labels.load_state_dict(state["labels"])
+        if self._hard_triplets is not None:
+            self._hard_triplets.load_state_dict(state["hard_triplets"])
 
     def _due(self, period: int) -> bool:
         iteration = self.progress.iteration
@@ -252,6 +269,14 @@ class Trainer:
             f"held within {low:g}..{high:g}: the net finds {why} in the choices; what helps: a fixed scale, a "
             "smaller SOLVER.BASE_LR, more LOSS.WEIGHTS for 'triplet'"
         )
+
+    def _end_epoch(self, files: RunFiles) -> None:
+        if self._labels is not None:
+            self._relabel(self._labels, files)
+        if self._hard_triplets is not None:
+            self.stepper.check_finite()
+            found = self._hard_triplets.find(self.stepper.inference_model)
+            files.write({"iteration": self.progress.iteration, **found})
 
     def _relabel(self, labels: Labels, files: RunFiles) -> None:
         """Apply the label changes that the criterion found in this epoch, from the next iteration on."""

@@ -17,9 +17,10 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 30  # margins around the plot
 _COLOURS = 8  # of the style sheet: .line0 to .line7
 _MAX_POINTS = 1500  # of a line; more could not be distinguished
 _RELABELS = ("relabelled", "relabels_refused")
+_HARD = ("wrong_triplets", "hard_draws")
 _BATCH = "batch_accuracy"
 _SPREAD = "spread"
-_NOT_TERMS = ("iteration", "lr", _BATCH, _SPREAD, *_RELABELS)
+_NOT_TERMS = ("iteration", "lr", _BATCH, _SPREAD, *_RELABELS, *_HARD)
 
 
 def run_curves(run: RunRecord) -> Markup:
@@ -33,6 +34,8 @@ def run_curves(run: RunRecord) -> Markup:
     charts.append(line_chart("Squared distance between the faces of a triplet", {_SPREAD: points(run, _SPREAD)}))
     relabels = {name.replace("_", " "): points(run, name) for name in _RELABELS}
     charts.append(line_chart("Faces relabelled after an epoch", relabels))
+    hard = {name.replace("_", " "): points(run, name) for name in _HARD}
+    charts.append(line_chart("Training triplets that the net gets wrong, and draws among them, %", hard))
     for split in dict.fromkeys(name.split("/")[0] for name in _names(run) if "/" in name):
         metrics = [name for name in _names(run) if name.startswith(f"{split}/")]
         lines = {metric_name(name): points(run, name) for name in metrics}

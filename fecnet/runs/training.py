@@ -39,6 +39,7 @@ from fecnet.runs.folders import (
     fixed_differences,
     run_folder,
 )
+from fecnet.runs.hard_triplets import build_hard_triplets
 from fecnet.runs.pretraining import disclose_pretraining, load_start
 from fecnet.runs.tasks import Task, build_evaluator, check_batch_norm, check_classes, find_task, selection_metric
 from fecnet.runs.teachers import check_teachers, learn_from_teachers
@@ -264,6 +265,7 @@ def build_trainer(
         labels=labels,
         scales=partial(absolute_scales, names=scales) if cfg.SOLVER.BN_L1 else None,
         choice_scale=None if choice is None else lambda: choice.scale.item(),
+        hard_triplets=build_hard_triplets(cfg, dataset, loader.sampler, periods, device, choices=choice is not None),
     )
     if checkpoint is not None and resumed is not None:
         load_weights(checkpoint, stepper.inference_model)

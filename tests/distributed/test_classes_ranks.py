@@ -26,7 +26,10 @@ OPTIONS = {
     "classifier": ("SOLVER.GRAD_ACCUM_STEPS", 2, "DATA.BALANCE_CLASSES", "true", "LOSS.CLASS_WEIGHTS", "balanced"),
     "votes": ("SOLVER.EMA_DECAY", 0.9, "DATA.EXTRA_LABELS", "[tone]", "AUGMENT.MIXUP", 0.4),
     "hellinger": ("SOLVER.GRAD_ACCUM_STEPS", 2, "AUGMENT.CUTMIX", 1.0),
-    "joint": ("SOLVER.GRAD_ACCUM_STEPS", 2, "SOLVER.LABELLED_BATCH_SIZE", 5, "AUGMENT.CUTMIX", 1.0),
+    "joint": (
+        *("SOLVER.GRAD_ACCUM_STEPS", 2, "SOLVER.LABELLED_BATCH_SIZE", 5, "AUGMENT.CUTMIX", 1.0),
+        *("DATA.HARD_TRIPLETS", 0.5),  # asked for after the 3rd iteration
+    ),
     "choice": ("SOLVER.GRAD_ACCUM_STEPS", 2, "DATA.WEIGHT_BY_AGREEMENT", "true"),
     "ran": (),
     "wasserstein": ("LOSS.WASSERSTEIN_COST", "learned"),
@@ -104,6 +107,9 @@ def test_two_ranks_learn_what_one_learns(ran, kind):
     labels = [trainer["labels"] for trainer in trainers]
     assert all(torch.equal(labels[0][name], labels[1][name]) for name in ("row", "label"))
     assert (len(labels[0]["row"]) > 0) == (kind == "scn")
+    if kind == "joint":
+        left, right = (trainer["hard_triplets"]["favoured_T"] for trainer in trainers)
+        assert left.any() and torch.equal(left, right)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -76,6 +76,15 @@ def test_a_term_that_is_the_whole_loss_is_not_drawn_twice(record):
     assert "triplet" in two and "votes" in two and "Metrics on val, %" in two
 
 
+def test_triplets_that_are_wrong_are_no_loss(record):
+    asked = {"wrong_triplets": 31.0, "hard_draws": 20.0}
+    loss, rate, hard = run_curves(record({"iteration": 1, "loss": 2.0, "lr": 0.1}, {"iteration": 1} | asked)).split(
+        "<figcaption>"
+    )[1:]
+    assert "wrong" not in loss + rate and hard.startswith("Training triplets that the net gets wrong")
+    assert "wrong triplets" in hard and "hard draws" in hard
+
+
 def test_a_long_run_is_thinned_and_keeps_its_end():
     chart = line_chart("x", {"a": [(n, float(n)) for n in range(100_001)]})
     placed = re.search(r'<polyline points="([^"]+)"', chart)[1].split()

@@ -41,7 +41,7 @@ EVERYTHING_ON = {
     "hellinger": ("AUGMENT.CUTMIX", 1.0),
     "joint": (
         *("SOLVER.GRAD_ACCUM_STEPS", 2, "SOLVER.EMA_DECAY", 0.9, "DATA.EXTRA_LABELS", "[tone]"),
-        *("SOLVER.LABELLED_BATCH_SIZE", 5, "AUGMENT.CUTMIX", 1.0),
+        *("SOLVER.LABELLED_BATCH_SIZE", 5, "AUGMENT.CUTMIX", 1.0, "DATA.HARD_TRIPLETS", 0.5),
     ),
     "choice": ("SOLVER.GRAD_ACCUM_STEPS", 2, "SOLVER.EMA_DECAY", 0.9),
     "ran": (),
@@ -73,6 +73,9 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, kin
     if kind == "scn":
         labels = load_trainer(find_checkpoint(run_folder(recipe, "whole"), "last"))["labels"]
         assert len(labels["row"]) > 0  # else nothing was tested
+    if kind == "joint":
+        hard = load_trainer(find_checkpoint(run_folder(recipe, "whole"), "last"))["hard_triplets"]
+        assert hard["favoured_T"].any()
 
 
 def test_a_run_after_relabelling_goes_on_as_it_was(tmp_path):
