@@ -1,17 +1,23 @@
-"""What the README says is what happens: its commands run, its tables are the measured ones."""
+"""What README and docs/training.md say is what happens: commands run, tables are the measured ones."""
 
+import doctest
 import json
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import inference
 import train
 from fecnet.cli.main import main
+from fecnet.data.face_rows import face_rows
+from fecnet.data.packed import PackedDataset
 from fecnet.nets.shipped import read_card, shipped_names
 from fecnet.prepare.synthetic import prepare_synthetic
 from tests.conftest import ROOT
@@ -21,7 +27,8 @@ SPLITS = ("public_test", "private_test")
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
     line.split("  #")[0].strip()
-    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for page in (README, (ROOT / "docs" / "training.md").read_text())
+    for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
     for line in block.splitlines()
     if line.strip()
 ]
@@ -50,22 +57,25 @@ def small_demo(tmp_path_factory):
 
 
 def python_commands():
-    return [command for command in COMMANDS if re.search(r"(train|inference)\.(py|sh)", command)]
+    return [
+        command for command in COMMANDS if re.search(r"(train|inference)\.(py|sh)|fecnet (train|evaluate)", command)
+    ]
 
 
 def test_training_and_inference_commands_run(small_demo, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     folder, small = small_demo
-    assert len(python_commands()) == 8
+    assert len(python_commands()) == 10
     for command in python_commands():
-        words = [word.replace("result/demo", f"{folder}/result/demo") for word in shlex.split(command)]
+        words = [word.replace("result/", f"{folder}/result/") for word in shlex.split(command)]
         words = ["cpu" if before == "-d" else word for before, word in zip(["", *words], words, strict=False)]
-        if "config/ferplus.yaml" in words:  # the same recipe on the data at hand
+        if "ferplus" in words:  # the same recipe on the data at hand
             words += shlex.split("DATA.EVAL_SPLITS [val] DATA.REPORT_SPLITS [test] MODEL.WIDTH_MULT 0.125")
         words += small
-        words = started_by(words, folder) if words[0] == "bash" else words[1:]
+        words = started_by(words, folder) if words[0] == "bash" else words[words[0] != "fecnet" :]
         monkeypatch.setattr(sys, "argv", words)
-        code = {"train.py": train, "inference.py": inference}[words[0]].main()
+        programs = {"train.py": train.main, "inference.py": inference.main, "fecnet": lambda: main(sys.argv[1:])}
+        code = programs[words[0]]()
         said, errors = capsys.readouterr()
         assert code == 0, f"{command}\n{errors[-2000:]}"
         if "--baselines" in words:
@@ -119,6 +129,63 @@ def test_ferplus_table_is_the_measured_one():
     names = measured["private_test"].keys()
     assert table == {name: [round(measured[split][name]["ALL"], 1) for split in SPLITS] for name in names}
     assert measured["public_test"]["fecnet"]["ALL"] >= measured["public_test"]["untrained net"]["ALL"] + 12
+
+
+def published(recipes):
+    """The numbers in the headers of recipes, rounded as in the README."""
+    headers = [(ROOT / "config" / f"{name}.yaml").read_text() for name in recipes]
+    lines = [re.search(r"^# Published: (.*)$", header, re.MULTILINE)[1] for header in headers]
+    return {f"{float(number):.1f}" for number in re.findall(r"\d+\.\d+", " ".join(lines))}
+
+
+def test_the_results_are_those_of_records_and_recipes():
+    block = re.search(r"<!-- results table -->(.*?)<!-- /results table -->", README, re.DOTALL)[1]
+    rows = [line.strip("| ").split(" | ") for line in block.strip().splitlines()[2:]]
+    card = read_card("fecnet-base")["measured"]["private_test"]["conditions"]["all faces"]
+    results = ROOT / "benchmarks" / "results"
+    ckplus, ferplus, scaling, growth = (
+        json.loads((results / f"{name}.json").read_text())["measured"]
+        for name in ("ckplus", "ferplus", "scaling", "growth")
+    )
+    measured = [card[name]["percent"] for name in ("triplets", "ferplus", "fer")]
+    measured += [ckplus["protocols"][name]["mean"]["accuracy"] for name in ("subject", "published")]
+    for (_, ours, others), number in zip(rows, [*measured, None, None], strict=True):
+        assert re.match(r"not measured|\d+\.\d", ours)[0] == ("not measured" if number is None else f"{number:.1f}")
+        recipes = [name for name in re.findall(r"`(\w+)`", others) if (ROOT / "config" / f"{name}.yaml").exists()]
+        agreement = f"{ferplus['split_half_agreement_all']['private_test']:.1f}"
+        assert set(re.findall(r"\d+\.\d", others)) <= (published(recipes) or {agreement})
+        for name in recipes * (number is None):
+            assert "# Measured:  not measured" in (ROOT / "config" / f"{name}.yaml").read_text(), name
+    assert f"{scaling['speedup']['median']:.2f} times as fast" in README
+    largest = growth["triplets"][-1]
+    assert f"start in {largest['start_s']:.1f} s with {largest['memory_mb']:.0f} MB" in README
+
+
+def test_three_lines_with_the_shipped_weights(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    block = re.search(r"```pycon\n(.*?)```", README, re.DOTALL)[1]
+    example = doctest.DocTestParser().get_doctest(block, {}, "README.md", "README.md", 0)
+    assert len(example.examples) == 3
+    assert doctest.DocTestRunner(verbose=False).run(example).failed == 0
+
+
+def test_the_picture_shows_triplets_and_other_people(small_demo, tmp_path):
+    """With the true expressions as embedding: three people in a row, and neighbours who are none but others."""
+    dataset = PackedDataset(small_demo[0] / "demo")
+    script = runpy.run_path(str(ROOT / "docs" / "draw_front.py"))
+    rows = np.unique(dataset.triplets("test").faces_T3)
+    truth_ND = dataset.array("expression")[rows]
+    subjects = [row["subject"] for row in face_rows(dataset.path)]
+    drawn = list(script["chosen_triplets"](dataset, rows, truth_ND))
+    assert drawn
+    for faces, odd in drawn:
+        assert len({subjects[row] for row in faces}) == 3 and odd in (0, 1, 2)
+    near = script["nearest_of_others"](dataset, rows, truth_ND, drawn[0][0][0])
+    assert len({subjects[row] for row in [*near, drawn[0][0][0]]}) == 6
+    script["draw"](dataset, rows, truth_ND, tmp_path / "front.png")
+    with Image.open(tmp_path / "front.png") as made, Image.open(ROOT / "docs" / "images" / "front.png") as shown:
+        assert made.size == shown.size
+        assert (np.asarray(made) == script["_ODD"]).all(2).any()
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))

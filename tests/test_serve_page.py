@@ -58,7 +58,7 @@ def test_the_limits_are_those_of_the_page():
     assert (requests.MAX_PHOTO, photos_module.MAX_PIXELS, requests.MAX_BODY) == (20_000_000, 100_000_000, 64_000_000)
     assert "20 MB and 100 million pixels" in PAGE and "64 MB, ten photos, 60 seconds" in PAGE
     assert (photos_module.MAX_FACES, service.PLACES, MOST) == (20, 8, 2000) and "seven requests wait" in PAGE
-    assert "the 20 largest" in PAGE and "2,000 taken evenly" in PAGE
+    assert "the 20 largest" in PAGE and "an even sample of 2,000" in PAGE
 
 
 def test_the_example_follows_from_its_distances():

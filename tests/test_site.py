@@ -169,3 +169,23 @@ def test_versions_are_listed_newest_first(tmp_path):
 
 def test_the_site_has_the_version_of_the_package():
     assert script("conf")["release"] == VERSION
+
+
+STOPPED_READERS = (  # sentences of which a new reader said: I do not understand this
+    "six or more raters a row",
+    "but triplets share faces",
+    "makes a split hold_out for",
+    "pictures cut like those",
+    "alone cut each face out",
+    "ask for the nearest others",
+    "beside what chance gives",
+    "stand in triplets that are trained on",
+    "(spread ±",
+)
+
+
+def test_sentences_that_stopped_readers_stay_out():
+    files = [ROOT / page for page in ["README.md", *pages()]] + list((ROOT / "fecnet").rglob("*.py"))
+    for path in set(files) - {ROOT / "CHANGELOG.md"}:
+        text = " ".join(path.read_text(encoding="utf-8").lower().split())
+        assert [words for words in STOPPED_READERS if words in text] == [], path

@@ -128,10 +128,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         _add_study(command)
         command.set_defaults(run=_stop)
 
-    exclude = _command(commands, "exclude", "let the answers of a rater not count; they stay, marked")
+    exclude = _command(commands, "exclude", "exclude a rater: the answers stay, marked, but do not count")
     _add_study(exclude)
     exclude.add_argument("rater", type=int, metavar="RATER", help="number of the rater, see status")
-    exclude.add_argument("--undo", action="store_true", help="let them count again")
+    exclude.add_argument("--undo", action="store_true", help="include the rater again")
     exclude.set_defaults(run=_exclude)
 
 

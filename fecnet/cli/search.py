@@ -53,7 +53,8 @@ _MEASURE = """examples:
   fecnet search measure set --labels ferplus --json measured.json
 
 recall@k: fraction of faces with one of their class among the k nearest. mAP: mean average precision over all other
-faces. subject leak: how often the nearest are of the same subject, relative to chance; where faces.csv has subjects.
+faces. identity leak: how often the nearest are of the same subject, relative to chance, and what that says of the net;
+where faces.csv has subjects.
 """
 
 
@@ -116,7 +117,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     odd.set_defaults(faces="")  # not given
     odd.set_defaults(run=_odd)
 
-    measure = _command(commands, "measure", "recall, mAP, k-NN classification and subject leak", _MEASURE)
+    measure = _command(commands, "measure", "recall, mAP, k-NN classification and identity leak", _MEASURE)
     measure.add_argument("index", type=Path, metavar="INDEX", help="folder written by search build")
     measure.add_argument("--labels", default="", metavar="SET", help="label set (default: the only one)")
     measure.add_argument("--split", default="", metavar="NAME", help="split (default: all with these labels)")

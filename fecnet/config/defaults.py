@@ -28,7 +28,7 @@ _C.DATA.HARD_TRIPLETS_CEILING = 3.0  # the most times as often as by chance that
 _C.DATA.LABELS = ""  # label set of the classes; empty = none; required by criteria on classes
 _C.DATA.EXTRA_LABELS = []  # further label sets, each trained by a linear classifier of its own with cross-entropy
 _C.DATA.BALANCE_CLASSES = False  # sample all classes with equal frequency; only without triplets
-_C.DATA.HOLD_OUT = 0.0  # fraction of TRAIN_SPLIT held out as split hold_out: faces, by known subjects; or triplets
+_C.DATA.HOLD_OUT = 0.0  # fraction of TRAIN_SPLIT held out as split hold_out: of triplets, or of faces (whole subjects)
 _C.DATA.FOLD = 0  # fold of TRAIN_SPLIT held out as split fold, 1..NUM_FOLDS; 0 = none
 _C.DATA.FOLD_BY = "subject"  # grouped, stratified folds by this column of faces.csv; or published, corrected (CK+)
 _C.DATA.NUM_FOLDS = 10  # number of folds

@@ -58,8 +58,8 @@ def describe_hold_out(held: TripletTable, trained: TripletTable) -> str:
     shared = np.isin(faces, trained.faces_T3).mean()
     return (
         f"{HOLD_OUT}: {len(held):,} of {len(held) + len(trained):,} training triplets; {shared:.0%} of their "
-        f"{len(faces):,} faces stand in triplets that are trained on, so it may choose an iteration, but its accuracy "
-        "is too high to be reported"
+        f"{len(faces):,} faces are also in triplets that are trained on: select a checkpoint by it, but do not report "
+        "its accuracy, which is too high"
     )
 
 
@@ -71,6 +71,6 @@ def _select(table: TripletTable, keep_T: np.ndarray) -> TripletTable:
 def _check_no_subjects(dataset: PackedDataset, share: float) -> None:
     if any(row["subject"] for row in face_rows(dataset.path)):
         raise ConfigError(
-            f"DATA.HOLD_OUT: {share}, but {dataset.path} knows who is on its faces; allowed with triplets of known "
-            "people: 0; whole people are held out before triplets are made: fecnet prepare --hold-out-subjects"
+            f"DATA.HOLD_OUT: {share}; allowed with triplets of known subjects, as in {dataset.path}: 0; hold whole "
+            "subjects out when the data set is made: fecnet prepare … --hold-out-subjects"
         )

@@ -41,8 +41,8 @@ class Encoder:
     - ``all``: a row for each face found, the highest detector score first.
     - ``whole``: each picture is a face already, of any size: it is resized as ``fecnet prepare`` resizes such pictures.
 
-    ``boxes`` says where in each picture to look for its face. With ``whole`` a box is the face: the square on it, as in
-    data sets with boxes. Pictures without a face get a status and a row of NaN, not an exception.
+    ``boxes`` says where in each picture to look for its face. With ``whole`` nothing is detected: the
+    square around the box is the face. Pictures without a face get a status and a row of NaN, not an exception.
 
     The outputs for a picture do not depend on those beside it, not even in the last bits. Where the kernels round
     otherwise in small batches, these are filled up: on a GPU to ``batch_size``; on a CPU, where it is measured once for

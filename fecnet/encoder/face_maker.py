@@ -125,7 +125,7 @@ class FaceMaker:
 
         Args:
             pictures: a picture and optionally a box in it, x1, y1, x2, y2 in pixels: there the face is looked for.
-                With ``whole`` the box is the face: the square on it, as in data sets with boxes.
+                With ``whole`` nothing is detected: the square around the box is the face.
             faces: see ``fecnet.faces.which``; a stored face is an array of exactly ``shape``.
 
         Returns:
@@ -139,7 +139,7 @@ class FaceMaker:
         pixels = 0
         for place, (item, box) in enumerate(pictures):
             if box is not None and faces == "all":
-                raise UserError("boxes: with faces 'all'; a box says which face: leave one of them out")
+                raise UserError("boxes: given with faces 'all', but a box names one face; allowed: only one of the two")
             held.append(self._opened(place, item, box, faces))
             if isinstance(opened := held[-1], _Opened):
                 pixels += opened.photo.image_HWC.shape[0] * opened.photo.image_HWC.shape[1]
@@ -242,7 +242,7 @@ class FaceMaker:
                     self._detector = build_detector(self._kind, model_path=self._model, device=self.detector_device)
             except UserError as error:
                 raise UserError(
-                    f"{self._origin}: {error}; faces 'whole' needs none: pictures that are faces"
+                    f"{self._origin}: {error}; faces 'whole' needs none, for pictures that are faces already"
                 ) from error
             self._square = self._square_of(self._detector.name)
             if self._kind == "mtcnn" and not self._recipe.detector:  # else a photo must give what training had

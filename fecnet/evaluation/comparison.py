@@ -26,7 +26,7 @@ class Difference:
         first: name of a setting.
         second: name of the setting it is compared with.
         by_seed: metric of ``first`` minus that of ``second``, for the common seeds.
-        confidence: of the interval ``mean`` ± ``margin``.
+        confidence: of the interval, from ``mean`` − ``margin`` to ``mean`` + ``margin``.
         margin: half width of Student's t interval; None where there is no interval.
     """
 
@@ -48,13 +48,17 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """The result in words: a difference is reported only where the confidence interval excludes 0."""
+        """The result in words: a difference is reported only where the confidence interval excludes 0.
+
+        The interval is written by its two ends, as ``±`` stands for the standard deviation in the same tables.
+        """
         if self.mean is None or self.margin is None:
             return f"no verdict: {self._why_no_interval()}"
         if abs(self.mean) <= self.margin:
-            return f"no difference shown (spread ±{self.margin:.2f})"
+            return f"no difference shown (interval {_interval(self.mean, self.margin, '+')})"
         better, worse = (self.first, self.second) if self.mean > 0 else (self.second, self.first)
-        return f"{better} better than {worse} by {abs(self.mean):.2f} ± {self.margin:.2f}"
+        by = abs(self.mean)
+        return f"{better} better than {worse} by {by:.2f} (interval {_interval(by, self.margin)})"
 
     def to_dict(self) -> dict[str, Any]:
         """All attributes and the verdict, for JSON."""
@@ -71,8 +75,8 @@ class Difference:
 
     def _why_no_interval(self) -> str:
         if len(self.by_seed) < 2:
-            return f"{len(self.by_seed)} common seed{'s' * (len(self.by_seed) != 1)}, a spread needs two or more"
-        return "the difference is identical for all seeds, so it has no spread; use more seeds or more faces"
+            return f"{len(self.by_seed)} common seed{'s' * (len(self.by_seed) != 1)}, an interval needs two or more"
+        return "the difference is identical for all seeds, so there is no interval; use more seeds or more faces"
 
 
 def standard_deviation(values: Sequence[float]) -> float | None:
@@ -151,6 +155,10 @@ def format_differences(differences: Sequence[Difference]) -> str:
 def _mean_sd(by_seed: BySeed) -> str:
     values = list(by_seed.values())
     return f"{statistics.fmean(values):.2f} ± {_number(standard_deviation(values))}"
+
+
+def _interval(mean: float, margin: float, sign: str = "") -> str:
+    return f"{mean - margin:{sign}.2f} to {mean + margin:{sign}.2f}"
 
 
 def _number(value: float | None, sign: str = "") -> str:

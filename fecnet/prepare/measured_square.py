@@ -15,6 +15,8 @@ from fecnet.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+_UNKNOWN = "nets will cut photos to the detector's box, as it is not known how much these pictures show around a face"
+
 
 def with_square(recipe: FaceRecipe, faces_NHWC: np.ndarray, detector: Detector | None = None) -> FaceRecipe:
     """The recipe with the square that its pictures show; unchanged where it says already how a photo is cut.
@@ -29,15 +31,15 @@ def with_square(recipe: FaceRecipe, faces_NHWC: np.ndarray, detector: Detector |
     try:
         detector = detector or build_detector("mtcnn")
     except UserError as error:
-        logger.info(f"not measured, what the pictures show around a face, by which photos are cut: {error}")
+        logger.info(f"{_UNKNOWN}: {error}")
         return recipe
     colours = 3 if faces_NHWC.shape[3] >= 3 else 1
     square = measure_square(faces_NHWC[..., :colours], detector)
     if square is None:
-        logger.info("the detector finds too few faces in the pictures to measure what they show around a face")
+        logger.info(f"{_UNKNOWN}: too few faces are found in them")
         return recipe
     logger.info(
-        f"the pictures show {square.side:.2f} of the side of the detector's box (median of {square.found} faces); "
-        "photos will be cut likewise"
+        f"the pictures show a square of {square.side:.2f} of the side of the detector's box (median of {square.found} "
+        "faces); nets cut the same square from photos"
     )
     return replace(recipe, square=square)

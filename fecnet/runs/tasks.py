@@ -93,9 +93,9 @@ def find_task(cfg: Frozen, dataset: PackedDataset) -> Task:
     for key in ("HOLD_OUT", "FOLD"):
         if cfg.DATA[key] and _TRIPLETS in read and (targets or key == "FOLD"):
             raise ConfigError(
-                f"DATA.{key}: {cfg.DATA[key]}, but triplets share faces; allowed with triplets"
-                f"{' and labels' if targets else ''}: 0; people are held out before triplets are made: "
-                "fecnet prepare --hold-out-subjects"
+                f"DATA.{key}: {cfg.DATA[key]}; allowed with triplets{' and labels' if targets else ''}: 0, since a "
+                "face is in many triplets and would be both trained and tested on; hold people out when the set is "
+                "made: fecnet prepare … --hold-out-subjects"
             )
     if cfg.DATA.FOLD and FOLD not in (*cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS):
         raise ConfigError(

@@ -12,8 +12,8 @@ import numpy as np
 
 from fecnet.data.face_rows import face_rows
 from fecnet.data.packed import PackedDataset
+from fecnet.evaluation.identity_leak import Share, explain_leak, format_leak, identity_leak
 from fecnet.evaluation.retrieval import Retrieval, format_retrieval, retrieval
-from fecnet.evaluation.subject_leak import Share, format_leak, subject_leak
 from fecnet.search.index import Index
 from fecnet.search.kinds import FLAT
 from fecnet.search.pictures import open_packed
@@ -47,7 +47,7 @@ class SplitMeasure:
         absent: labelled faces not in the index.
         everyone: metrics among all other faces.
         others: metrics among faces of other subjects; None if subjects are unknown.
-        leak: see ``subject_leak``; None if subjects are unknown.
+        leak: see ``identity_leak``; None if subjects are unknown.
     """
 
     faces: int
@@ -63,7 +63,7 @@ class SplitMeasure:
             "absent": self.absent,
             "everyone": self.everyone.to_dict(),
             "other_people": self.others and self.others.to_dict(),
-            "subject_leak": self.leak and {name: share.to_dict() for name, share in self.leak.items()},
+            "identity_leak": self.leak and {name: share.to_dict() for name, share in self.leak.items()},
         }
 
     def table(self, split: str) -> str:
@@ -74,15 +74,16 @@ class SplitMeasure:
             format_retrieval(self.everyone),
         ]
         if self.others is None or self.leak is None:
-            return "\n".join([*parts, "subjects are unknown, so subject leakage is not computed"])
+            return "\n".join([*parts, "subjects are unknown, so the identity leak is not measured"])
         what = f"of the {self.everyone.num} nearest"
         return "\n".join(
             [
                 *parts,
                 f"{split}: the same among faces of other subjects",
                 format_retrieval(self.others),
-                f"{split}: subject leak, {what}",
+                f"{split}: identity leak, {what}",
                 format_leak(self.leak),
+                f"{split}: {explain_leak(self.leak)}",
             ]
         )
 
@@ -153,7 +154,7 @@ def measure_split(
     if (subject_N == "").any() or len(np.unique(subject_N)) < 2:
         return SplitMeasure(faces, absent, everyone, None, None)
     others = retrieval(embedding_ND, label_N, table.classes, query_Q, num=num, group_N=subject_N)
-    leak = subject_leak(everyone.query_Q, everyone.alike_Q22, label_N, subject_N)
+    leak = identity_leak(everyone.query_Q, everyone.alike_Q22, label_N, subject_N)
     return SplitMeasure(faces, absent, everyone, others, leak)
 
 

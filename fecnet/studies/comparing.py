@@ -64,9 +64,9 @@ def compare_runs(folders: Sequence[Path], output: Path, *, split: str = "", metr
     replace_json(output / "comparison.json", written)
     selecting = {run.selecting[0] for run in runs}
     columns = {f"{name} (selects)" if name in selecting else name: column for name, column in metrics.items()}
-    tables = [f"{metric}, %, mean ± sd over seeds", format_settings(columns)]
+    tables = [f"{metric}, %: mean ± standard deviation over seeds", format_settings(columns)]
     if differences:
-        tables += ["", f"{split}: paired differences by seed", format_differences(differences)]
+        tables += ["", f"{split}: differences of runs with the same seed", format_differences(differences)]
     return "\n".join([*tables, "", *notes, f"{output}: comparison.json, comparison.png"])
 
 
@@ -117,8 +117,11 @@ def _notes(runs: Sequence[ComparedRun], differences: Sequence[Difference], split
         notes.append(f"{split} was trained on: its metrics say nothing of other faces; --split measures another")
     if differences:
         each = 100 * differences[0].confidence
-        together = f"; the {len(differences)} pairs together 95 %" if len(differences) > 1 else ""
-        notes.append(f"±: {each:.4g} % interval, Student's t over seeds{together}; on these faces, not on others")
+        together = f"; all {len(differences)} intervals hold together at 95 %" if len(differences) > 1 else ""
+        notes.append(
+            f"interval: {each:.4g} % confidence, Student's t over seeds{together}; it is about other seeds, not about "
+            "other test faces"
+        )
     notes += [f"runs differ in {key}: {', '.join(values)}" for key, values in made_differently(runs).items()]
     return notes
 

@@ -42,7 +42,7 @@ def test_shared_faces_are_counted():
 
     said = describe_hold_out(table((0, 1, 2), (0, 3, 4)), table((1, 7, 2), (8, 9, 10), (9, 7, 8)))
     assert said.startswith(
-        "hold_out: 2 of 5 training triplets; 40% of their 5 faces stand in triplets that are trained"
+        "hold_out: 2 of 5 training triplets; 40% of their 5 faces are also in triplets that are trained on"
     )
 
 
@@ -66,7 +66,7 @@ def test_a_share_that_leaves_nothing_is_refused(tiny, split, share, said):
 
 def test_known_people_are_held_out_when_the_set_is_prepared(tmp_path):
     dataset = PackedDataset(write_labelled(tmp_path / "set", subjects=True))
-    said = r"DATA\.HOLD_OUT: 0\.2, but .*set knows who is on its faces; .*: 0; .*prepare --hold-out-subjects$"
+    said = r"DATA\.HOLD_OUT: 0\.2; allowed with triplets of known subjects, as in .*set: 0; .* --hold-out-subjects$"
     with pytest.raises(ValueError, match=said):
         split_triplets(dataset, "train", train_split="train", hold_out=0.2)
 

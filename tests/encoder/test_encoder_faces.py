@@ -173,7 +173,7 @@ def test_all_faces_of_a_picture_are_found(aligned, tmp_path):
         assert np.abs(encoder.embed(images[0], faces=faces) - found.outputs["embedding"][2]).max() <= 1e-5
     assert len(encoder.embed(images, faces="all")) == 8
     assert [face.status for face in encoder.find_faces(photo())] == ["no_face"]
-    with pytest.raises(ValueError, match="boxes: with faces 'all'; a box says which face: leave one of them out"):
+    with pytest.raises(ValueError, match="boxes: given with faces 'all', but a box names one face; allowed: "):
         encoder.embed(images[:1], faces="all", boxes=[(8, 8, 42, 42)])
     with pytest.raises(ValueError, match=r"faces: 'each'; allowed here: auto, largest, all, whole"):
         encoder.embed(images[:1], faces="each")

@@ -1,4 +1,4 @@
-"""Paired differences by hand and by a permutation-free reference, and no claim where the spread swallows it."""
+"""Paired differences by hand and by a permutation-free reference, and no claim where the interval contains zero."""
 
 import math
 
@@ -22,19 +22,20 @@ def test_a_difference_by_hand():
     assert pair.by_seed == {0: 1, 1: 2, 2: 3}
     assert (pair.mean, pair.sd) == (2, 1)
     assert pair.margin == pytest.approx(4.3027 / math.sqrt(3), abs=1e-4)
-    assert pair.verdict == "no difference shown (spread ±2.48)"
+    assert pair.verdict == "no difference shown (interval -0.48 to +4.48)"
 
 
 def test_a_claim_says_who_is_better_in_either_order():
     figures = {"a": {0: 50.0, 1: 60.0, 2: 40.0}, "b": {0: 53.0, 1: 63.1, 2: 42.9}}
     (pair,) = compare_settings(figures)
-    assert pair.verdict == "b better than a by 3.00 ± 0.25"
+    assert pair.verdict == "b better than a by 3.00 (interval 2.75 to 3.25)"
     (turned,) = compare_settings(dict(reversed(figures.items())))
     assert turned.verdict == pair.verdict and turned.mean == -pair.mean
+    assert "±" not in format_differences([pair])  # which is the standard deviation in the table above it
 
 
 def test_pairs_are_by_seed_so_what_seeds_share_does_not_hide_a_difference():
-    """Seeds 20 apart, differences of about 1: unpaired, the spread would swallow them."""
+    """Seeds 20 apart, differences of about 1: unpaired, the interval would contain zero."""
     figures = {"a": {0: 40.0, 1: 60.0, 2: 80.0}, "b": {2: 79.1, 0: 39.0, 1: 58.9}}
     (pair,) = compare_settings(figures)
     assert pair.verdict.startswith("a better than b by 1.00")
@@ -59,13 +60,13 @@ def test_intervals_of_many_pairs_hold_together():
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [
-        ({0: 50.0}, {0: 60.0}, "no verdict: 1 common seed, a spread needs two or more"),
-        ({0: 50.0, 1: 51.0}, {2: 60.0, 3: 61.0}, "no verdict: 0 common seeds, a spread needs two or more"),
+        ({0: 50.0}, {0: 60.0}, "no verdict: 1 common seed, an interval needs two or more"),
+        ({0: 50.0, 1: 51.0}, {2: 60.0, 3: 61.0}, "no verdict: 0 common seeds, an interval needs two or more"),
         ({0: 50.0, 1: 60.0}, {0: 40.0, 1: 50.0}, "no verdict: the difference is identical for all seeds"),
-        ({0: 50.0, 1: 60.0}, {0: 50.0, 1: 60.0}, r"no difference shown (spread ±0.00)"),
+        ({0: 50.0, 1: 60.0}, {0: 50.0, 1: 60.0}, "no difference shown (interval +0.00 to +0.00)"),
     ],
 )
-def test_no_verdict_without_a_spread(first, second, said):
+def test_no_verdict_without_an_interval(first, second, said):
     (pair,) = compare_settings({"a": first, "b": second})
     assert pair.verdict.startswith(said)
     assert said[:10] in format_differences([pair])

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fecnet.evaluation import retrieval as module
+from fecnet.evaluation.identity_leak import identity_leak
 from fecnet.evaluation.retrieval import Ranking, average_precision, format_retrieval, hit_probability, retrieval
-from fecnet.evaluation.subject_leak import subject_leak
 
 CLASSES = ("glad", "sad", "calm")
 
@@ -105,7 +105,7 @@ def test_the_order_of_the_faces_changes_nothing(seed):
     def told(order):
         rows = (emb[order], label[order], CLASSES, np.arange(24))
         found = retrieval(*rows, num=4, subject_N=person[order])
-        leak = subject_leak(found.query_Q, found.alike_Q22, label[order], person[order])
+        leak = identity_leak(found.query_Q, found.alike_Q22, label[order], person[order])
         return found.to_dict() | {name: share.to_dict() for name, share in leak.items()}
 
     def close(one, other):

@@ -198,11 +198,12 @@ def test_measure_tells_of_classes_and_people(run, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "kind flat: exhaustive search" in said
     assert "all: 23 labelled faces; each is a query" in said and "few: 2 labelled faces" in said
+    assert "all: where a nearest face shows another expression, it is of the same subject" in said
     measured = json.loads(told.read_text())
     assert measured["percent_of_exact"] is None and set(measured["splits"]) == {"all", "few"}
     keep = np.delete(np.arange(24), 3)
     percent, chance = naive_shares(Index(index).vector_ND[keep], keep % 2, keep // 4, 3)
-    leak = measured["splits"]["all"]["subject_leak"]
+    leak = measured["splits"]["all"]["identity_leak"]
     assert leak["subject"]["percent"] == pytest.approx(percent)
     assert leak["subject"]["chance"] == pytest.approx(chance)
     assert measured["splits"]["all"]["other_people"]["all"]["faces"] == 23
@@ -215,7 +216,7 @@ def test_people_that_are_not_known_are_not_told_of(run, tmp_path, capsys):
     assert search("build", run, tmp_path / "people", "--output", tmp_path / "faces") == 0
     assert search("measure", tmp_path / "faces", "--split", "all") == 0
     said = capsys.readouterr().out
-    assert said.endswith("subjects are unknown, so subject leakage is not computed\n")
+    assert said.endswith("subjects are unknown, so the identity leak is not measured\n")
 
 
 def test_labels_are_asked_for_where_they_are(run, tmp_path, capsys):

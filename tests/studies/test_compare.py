@@ -310,7 +310,7 @@ def test_triplets_are_compared_and_nothing_is_claimed_of_one_seed(tiny, tmp_path
     assert fecnet(["compare", str(tmp_path / "result")]) == 0
     printed = capsys.readouterr().out
     assert "ALL, %" in printed and "val also selected the checkpoints" in printed
-    assert "no verdict: 1 common seed, a spread needs two or more" in printed
+    assert "no verdict: 1 common seed, an interval needs two or more" in printed
 
 
 @pytest.mark.usefixtures("inline_runs")

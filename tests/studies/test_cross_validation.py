@@ -117,10 +117,10 @@ def test_what_cannot_be_cut_is_refused_before_anything_is_trained(moods, tmp_pat
         assert said in error_of(capsys, moods, *words)
     said = error_of(capsys, write_recipe(tmp_path, "joint"))
     assert (
-        "DATA.FOLD: 1, but triplets share faces; allowed with triplets and labels: 0; people are held out before"
+        "DATA.FOLD: 1; allowed with triplets and labels: 0, since a face is in many triplets and would be both trained"
         in said
     )
-    assert said.endswith("fecnet prepare --hold-out-subjects")
+    assert said.endswith("fecnet prepare … --hold-out-subjects")
     # 'cross' is one person's face alone
     one = write_people(tmp_path / "one", [0, 1, 0, 1, 0, 1, 2], ["p", "p", "q", "q", "r", "r", "s"])
     said = error_of(capsys, moods, "DATA.PATH", one, "DATA.NUM_FOLDS", "2")

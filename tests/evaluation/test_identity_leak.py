@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
+from fecnet.evaluation.identity_leak import Share, explain_leak, format_leak, identity_leak
 from fecnet.evaluation.retrieval import retrieval
-from fecnet.evaluation.subject_leak import format_leak, subject_leak
 
 LABEL, PERSON = (part.ravel() for part in np.meshgrid(np.arange(5), np.arange(8).repeat(2)))  # 8 people, 5 classes
 
@@ -15,7 +15,7 @@ def leak_of(embedding, num=3):
     subject = np.array([f"S{k}" for k in PERSON])
     queries = np.arange(len(LABEL))
     found = retrieval(embedding.astype(np.float32), LABEL, tuple("abcde"), queries, num=num, subject_N=subject)
-    return subject_leak(found.query_Q, found.alike_Q22, LABEL, subject)
+    return identity_leak(found.query_Q, found.alike_Q22, LABEL, subject)
 
 
 def test_an_embedding_of_persons_leaks():
@@ -50,7 +50,7 @@ def test_chance_weighs_faces_as_their_neighbours_were_counted():
     near = np.array([1, 2, 0, 2])
     alike = np.zeros((4, 2, 2))
     alike[np.arange(4), (label[near] == label).astype(int), (person[near] == person).astype(int)] = 1
-    leak = subject_leak(np.arange(4), alike, label, person)
+    leak = identity_leak(np.arange(4), alike, label, person)
     assert leak["subject"].to_dict() == {
         "neighbours": 4,
         "percent": 75,
@@ -64,3 +64,20 @@ def test_chance_weighs_faces_as_their_neighbours_were_counted():
     assert leak["subject_in_other_classes"].percent == 100
     assert leak["subject_in_other_classes"].chance == pytest.approx(100 * (1 / 2 + 1) / 2)
     assert re.search(r"^same subject +4 +75\.0 +50\.0 +1\.5$", format_leak(leak), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (
+            Share(40, 30.0, 10.0),
+            "of the same subject 3.0 times as often as by chance: above 1, the embedding tells people",
+        ),
+        (Share(40, 10.2, 10.0), "1.0 times as often as by chance: up to 1, the embedding does not show who"),
+        (Share(40, 0.0, 10.0), "0.0 times as often as by chance: up to 1, the embedding does not show who"),
+        (Share(0, None, None), "cannot be judged: no nearest face shows another expression"),
+        (Share(40, 0.0, 0.0), "cannot be judged: no subject of these queries shows more than one expression"),
+    ],
+)
+def test_a_sentence_says_what_the_shares_mean(share, said):
+    assert said in explain_leak({"subject_in_other_classes": share})

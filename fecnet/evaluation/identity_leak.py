@@ -1,4 +1,4 @@
-"""Identity leakage: whether nearest neighbours share the query's subject rather than its expression.
+"""Identity leak: whether nearest neighbours share the query's subject rather than its expression.
 
 An expression embedding should rank another subject's smile before the same subject's frown. Each share is reported
 beside the chance level, that of faces sampled at random from the same candidates.
@@ -39,7 +39,7 @@ class Share:
         return {"neighbours": self.neighbours, "percent": self.percent, "chance": self.chance, "times": self.times}
 
 
-def subject_leak(
+def identity_leak(
     query_Q: np.ndarray, alike_Q22: np.ndarray, label_N: np.ndarray, subject_N: np.ndarray
 ) -> dict[str, Share]:
     """Share of nearest neighbours with the query's subject, and with the query's class.
@@ -104,3 +104,24 @@ def format_leak(leak: dict[str, Share]) -> str:
         share = leak[name]
         rows.append((text, share.neighbours, decimal(share.percent), decimal(share.chance), decimal(share.times)))
     return align_columns(rows)
+
+
+def explain_leak(leak: dict[str, Share]) -> str:
+    """One sentence: what the shares say of the embedding.
+
+    It judges by neighbours of other classes: of the same class, a face may be near since it shows the same moment.
+    """
+    share = leak["subject_in_other_classes"]
+    if share.percent is None:
+        return "identity leak cannot be judged: no nearest face shows another expression; a larger -k finds some"
+    if share.times is None:
+        return "identity leak cannot be judged: no subject of these queries shows more than one expression"
+    times = round(share.times, 1)
+    said = (
+        f"where a nearest face shows another expression, it is of the same subject {times} times as often as by chance"
+    )
+    return f"{said}: " + (
+        "above 1, the embedding tells people apart, not expressions alone"
+        if times > 1
+        else "up to 1, the embedding does not show who somebody is"
+    )
