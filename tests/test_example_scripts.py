@@ -36,6 +36,8 @@ def photos(tmp_path, monkeypatch, no_square):
     for module in ("fecnet.encoder.face_maker", "fecnet.faces.recipe"):
         monkeypatch.setattr(f"{module}.build_detector", lambda *_, **__: Squares())
     monkeypatch.setattr("fecnet.prepare.extraction._SHARD", 1000)  # one: it is this process that cuts
+    for module in ("triplet_report", "reports"):  # figures of evaluations have their own tests
+        monkeypatch.setattr(f"fecnet.runs.{module}.can_plot", lambda: False)
     for number in range(150):
         folder = tmp_path / "photos" / CLASSES[number % 3]
         folder.mkdir(parents=True, exist_ok=True)
