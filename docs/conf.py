@@ -21,6 +21,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 root_doc = "docs/index"  # its lists are the navigation
 include_patterns = [
     "docs/*.md",
+    "docs/tutorials/*.md",
     "*.md",
     "benchmarks/results/README.md",
     "findings/README.md",

@@ -94,7 +94,14 @@ def parse(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of the ``fecnet`` command."""
+    """The ``fecnet`` command, in this process: ``main(["evaluate", "result/run"])``.
+
+    Args:
+        arguments: the words behind ``fecnet``; None = those of the command line.
+
+    Returns:
+        The exit code: 0, or 2 after a mistake of the user, which is printed in one line.
+    """
     options = parse(list(sys.argv[1:] if arguments is None else arguments), *build_parsers())
     return run_program(lambda: _run(options))
 

@@ -42,6 +42,14 @@ def add_fec(parser: argparse.ArgumentParser, report: Callable[[argparse.Namespac
     web.add_argument("--timeout", type=_amount, default=60.0, help="seconds per photo (default 60)")
     web.add_argument("--max-mb", type=_amount, default=30.0, help="maximum size of a photo, MiB (default 30)")
     web.add_argument("--retry-failed", action="store_true", help="retry photos that failed permanently")
+    web.add_argument(
+        "--placeholder",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="picture that a host sends in place of a photo that is gone: such answers count as dead; repeat for more",
+    )
     web.add_argument("--allow-private", action="store_true", help="allow private and loopback addresses")
     _add_faces(parser, detector="mtcnn")
     parser.set_defaults(run=lambda options: _prepare_fec(options) or report(options))
@@ -184,6 +192,7 @@ def _extraction(options: argparse.Namespace) -> Extraction:
 
 def _prepare_fec(options: argparse.Namespace) -> int:
     from fecnet.prepare.fec import prepare_fec
+    from fecnet.utils.files import hash_file
 
     download: dict[str, Any] = {
         "workers": options.connections,
@@ -192,6 +201,7 @@ def _prepare_fec(options: argparse.Namespace) -> int:
         "max_bytes": max(1, int(options.max_mb * 2**20)),
         "retry_failed": options.retry_failed,
         "allow_private": options.allow_private,
+        "placeholders": [hash_file(file) for file in options.placeholder],
     }
     prepare_fec(
         _annotation_files(options.annotations, options.test),

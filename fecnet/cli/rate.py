@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from fecnet.cli.json_option import add_json_option, print_text, write_json
-from fecnet.cli.net_options import add_net_options, open_net
+from fecnet.cli.net_options import add_faces_option, add_net_options, open_net
 from fecnet.utils.errors import UserError
 
 _NEW = """examples:
@@ -149,7 +149,7 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
 def _add_net(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--net", default="", metavar="NET", help="run or shipped net, for informative")
     add_net_options(parser)
-    parser.set_defaults(faces="auto")
+    add_faces_option(parser, allowed=("auto", "largest", "whole"))
 
 
 def _new(options: argparse.Namespace) -> int:
@@ -167,6 +167,7 @@ def _new(options: argparse.Namespace) -> int:
         hold_out=None if options.hold_out == "0" else parse_shares(options.hold_out, option="--hold-out"),
         question=options.question or QUESTION,
         seed=options.seed,
+        faces=options.faces,
     )
     encoder = open_net(options) if options.net else None
     new_study(options.study, options.source, plan, encoder=encoder, labelled=options.labelled, known=options.known)
@@ -181,7 +182,8 @@ def _more(options: argparse.Namespace) -> int:
 
     strategy = options.strategy or ("informative" if options.net else "random")
     with Study(options.study) as study:
-        more_triplets(study, options.triplets, strategy=strategy, encoder=open_net(options) if options.net else None)
+        encoder = open_net(options) if options.net else None
+        more_triplets(study, options.triplets, strategy=strategy, encoder=encoder, faces=options.faces)
     return 0
 
 

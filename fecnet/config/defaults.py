@@ -71,7 +71,7 @@ _C.MODEL.FEATURE_DIM = 512  # dimensions of the hidden layer before the embeddin
 _C.MODEL.EMBEDDING_DIM = 16  # dimensions of the L2-normalised embedding; arXiv:1811.11283
 _C.MODEL.PROJECTION_ORDER = 1  # degree of the polynomial that makes the embedding of a deviation; 1 = linear
 _C.MODEL.DROPOUT = 0.5  # dropout probability before the last layer of a head
-_C.MODEL.PRETRAINED = ""  # weights that cover the backbone: .safetensors, .pt, .pth, or dlib's .dat; by name and shape
+_C.MODEL.PRETRAINED = ""  # weights that cover the backbone: .safetensors, .pt, .pth, dlib's .dat; or a shipped net
 _C.MODEL.PRETRAINED_ON = ""  # training data of PRETRAINED, kept in every checkpoint; required with PRETRAINED
 _C.MODEL.PRETRAINED_PARTS = "backbone"  # load from PRETRAINED: backbone, or all (neck and head too; strict)
 _C.MODEL.FREEZE_BACKBONE = False  # freeze the weights and batch-norm statistics of the backbone

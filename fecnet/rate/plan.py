@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fecnet.faces.which import Which, check_which
 from fecnet.prepare.people import Shares
 from fecnet.utils.errors import DataError
 from fecnet.utils.lookup import lookup
@@ -27,6 +28,7 @@ class Plan:
         hold_out: share of the people whose faces become other splits, where the source has none; None: all in train.
         question: what raters are asked.
         seed: of all choices.
+        faces: how the net of ``informative`` takes pictures, see ``Encoder``; ``whole``: they are cut-out faces.
     """
 
     triplets: int
@@ -38,8 +40,10 @@ class Plan:
     hold_out: Shares | None = None
     question: str = QUESTION
     seed: int = 0
+    faces: Which = "auto"
 
     def __post_init__(self) -> None:
+        check_which(self.faces, ("auto", "largest", "whole"))
         limits = {
             "triplets": (1, _MOST_TRIPLETS),
             "raters": (1, _MOST_RATERS),

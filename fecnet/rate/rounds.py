@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from fecnet.faces.which import Which
 from fecnet.rate.answers import AGREED
 from fecnet.rate.choosing import NAMES, UNKNOWN, Chosen, known_triplets, random_triplets, typed_triplets, types_of
 from fecnet.rate.informative import fit_beta, informative_triplets
@@ -31,7 +32,12 @@ logger = logging.getLogger(__name__)
 
 
 def more_triplets(
-    study: Study, triplets: int, *, strategy: str = "informative", encoder: Encoder | None = None
+    study: Study,
+    triplets: int,
+    *,
+    strategy: str = "informative",
+    encoder: Encoder | None = None,
+    faces: Which = "auto",
 ) -> None:
     """Add a round of triplets to a study; raters may answer meanwhile.
 
@@ -40,11 +46,13 @@ def more_triplets(
         triplets: how many.
         strategy: one of ``STRATEGIES``.
         encoder: the net as it has been trained by now, for ``informative``.
+        faces: how it takes pictures, see ``Plan``.
 
     Raises:
         DataError: the faces give no further triplets.
     """
-    plan = Plan(triplets, int(study.setting("raters")), strategy, controls=0, seed=int(study.setting("seed")))
+    raters, seed = int(study.setting("raters")), int(study.setting("seed"))
+    plan = Plan(triplets, raters, strategy, controls=0, seed=seed, faces=faces)
     check_net(strategy, encoder)
     add_round(study, study.path, plan, encoder)
 
@@ -79,7 +87,7 @@ def add_round(
     last = study.one("SELECT coalesce(max(round), 0) AS number FROM triplets")
     assert last is not None
     number = last["number"] + 1
-    choose = _chooser(study, plan.strategy, encoder)
+    choose = _chooser(study, plan, encoder)
     rng = np.random.default_rng([plan.seed, number])
     parts = []
     for split, share in _shares(path, split_N, plan.triplets, taken).items():
@@ -113,24 +121,24 @@ def add_round(
     _tell(path, number, plan.strategy, Counter(row[3] for row in rows if row[4] is None), len(controls[0]))
 
 
-def _chooser(study: Study, strategy: str, encoder: Encoder | None) -> Callable[..., Chosen]:
-    if strategy == "random":
+def _chooser(study: Study, plan: Plan, encoder: Encoder | None) -> Callable[..., Chosen]:
+    if plan.strategy == "random":
         return random_triplets
-    if strategy == "typed":
+    if plan.strategy == "typed":
         return typed_triplets
     assert encoder is not None
-    emb_ND = _embeddings(study, encoder)
+    emb_ND = _embeddings(study, encoder, plan.faces)
     votes = read_votes(study)
     beta = fit_beta(emb_ND, votes.faces_T3, votes.votes_T3)
 
     return partial(informative_triplets, emb_ND=emb_ND, beta=beta)
 
 
-def _embeddings(study: Study, encoder: Encoder) -> np.ndarray:
+def _embeddings(study: Study, encoder: Encoder, faces: Which) -> np.ndarray:
     """The embedding of each face by its number, from 0; rows of NaN where the net finds none."""
     files = [study.path / FACES / row["file"] for row in study.rows("SELECT file FROM faces ORDER BY id")]
     # pixels of a packed set are passed as they are: an array of the stored shape is not looked for a face
-    emb_ND, status = encoder.embed(map(_pixels, files), faces="auto", return_status=True)
+    emb_ND, status = encoder.embed(map(_pixels, files), faces=faces, return_status=True)
     lost = Counter(word for word in status if word != "ok")
     if lost:
         told = ", ".join(f"{times:,} {word}" for word, times in sorted(lost.items()))

@@ -23,6 +23,7 @@ from fecnet.modeling.deviation_net import DeviationNet
 from fecnet.modeling.models import ExpressionNet
 from fecnet.modeling.pretrained import LoadReport, find_weights, load_pretrained
 from fecnet.modeling.statistics import take_statistics
+from fecnet.nets.shipped import is_name, shipped_net
 from fecnet.runs.tasks import Task
 from fecnet.utils.errors import ConfigError
 
@@ -43,7 +44,7 @@ def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, task: 
         task: what it will be trained for.
 
     Raises:
-        UserError: the file cannot be read, or does not cover the net.
+        UserError: the file cannot be read, does not cover the net, or is no shipped net's name.
         ConfigError: it is not described; its net has other widths, or was trained on faces that are held out here; all
             parts are to be loaded and a weight does not fit, or its classes are others or unknown; or what is not in
             the file would be frozen: a convolution, or the identity branch of a deviation, without a file.
@@ -61,9 +62,9 @@ def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, task: 
     if cfg.MODEL.PRETRAINED_PARTS == "all":
         if task.has_classes:
             _check_classes(cfg, task.classes, task.extra_classes)
-        report = _load_all(model, cfg.MODEL.PRETRAINED)
+        report = _load_all(model, _weights_file(cfg.MODEL.PRETRAINED))
     else:
-        report = load_pretrained(model.backbone.published, cfg.MODEL.PRETRAINED)
+        report = load_pretrained(model.backbone.published, _weights_file(cfg.MODEL.PRETRAINED))
         if Path(cfg.MODEL.PRETRAINED).suffix == dlib_file.SUFFIX:
             _fit_dlib(cfg, model, dataset, task)
         if isinstance(model, DeviationNet):
@@ -196,5 +197,14 @@ def _check_held_out(cfg: Frozen, dataset: PackedDataset) -> None:
 
 def _info_beside(weights: str) -> CheckpointInfo | None:
     """The description of the checkpoint that the file belongs to, or None where it belongs to none."""
-    folder = Path(weights).parent
+    folder = Path(_weights_file(weights)).parent
     return load_info(folder) if (folder / INFO_FILE).is_file() else None
+
+
+def _weights_file(weights: str) -> str:
+    """The file that ``MODEL.PRETRAINED`` means: a path, or the name of a shipped net.
+
+    Raises:
+        CheckpointError: neither a file nor a net of that name.
+    """
+    return str(shipped_net(weights) / "model.safetensors") if is_name(weights) else weights

@@ -11,6 +11,7 @@ from fecnet.engine.checkpoint import find_checkpoint
 from fecnet.modeling.backbone import iresnet
 from fecnet.runs.inference import infer_run
 from fecnet.runs.training import train_run
+from fecnet.utils.errors import CheckpointError
 
 PLAIN = ("MODEL.WIDTH_MULT", 1.0, "MODEL.BLOCKS", [2, 2, 2, 2])
 BACKBONES = {
@@ -55,6 +56,12 @@ def test_a_runs_backbone_is_loaded_whole_and_stays_as_it_is_when_frozen(recipe, 
         told = json.loads((checkpoint / "meta.json").read_text())["pretraining"]
         assert told == "more faces; before that: random faces"
     infer_run(str(second))
+
+
+def test_a_name_that_is_neither_a_file_nor_a_shipped_net_is_told_with_the_nearest(recipe):
+    how = ("MODEL.PRETRAINED", "fecnet-smal", "MODEL.PRETRAINED_ON", "FERPlus")
+    with pytest.raises(CheckpointError, match="no shipped net of that name; the nearest names: fecnet-small"):
+        train(recipe, "first", *how)
 
 
 def test_the_backbone_goes_slower_than_the_rest(recipe):

@@ -409,3 +409,30 @@ def test_a_full_and_a_read_only_disk_are_one_line_with_the_name(tmp_path, capsys
             assert [entry.name for entry in disk.iterdir()] == ["fec.work"]
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_a_picture_named_as_placeholder_counts_as_a_dead_photo(tmp_path, no_square):
+    with PhotoServer() as server:
+        urls = [server.url(kind, number) for number, kind in enumerate(("good", "good", "good", "gone"))]
+        faces = [
+            [value for place in trio for value in (urls[place], 0.1, 0.9, 0.1, 0.9)] for trio in ((0, 1, 2), (1, 2, 3))
+        ]
+        lines = [[*row, "ONE_CLASS_TRIPLET", *(value for k in range(6) for value in (k, 1))] for row in faces]
+        with (tmp_path / "a.csv").open("w", newline="") as file:
+            csv.writer(file).writerows(lines)
+        (tmp_path / "gone.jpg").write_bytes(server.placeholder)
+        command = ["prepare", "fec", str(tmp_path / "a.csv"), str(tmp_path / "set"), "--allow-private", "--size", "16"]
+        options = [
+            "--detector",
+            "none",
+            "--no-face",
+            "box",
+            "--workers",
+            "1",
+            "--placeholder",
+            str(tmp_path / "gone.jpg"),
+        ]
+        assert main([*command, *options]) == 0
+    coverage = PackedDataset(tmp_path / "set").coverage
+    assert coverage["photos"]["dropped"] == {"placeholder": 1}
+    assert coverage["triplets"]["train"]["kept"] == 1

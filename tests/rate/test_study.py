@@ -148,16 +148,17 @@ def test_a_net_chooses_what_it_is_undecided_on(tmp_path):
         def embed(self, items, *, faces, return_status):
             items = list(items)
             angle = np.linspace(0, 3, len(items))
-            self.seen = items
+            self.seen, self.faces = items, faces
             return np.stack([np.cos(angle), np.sin(angle)], axis=1), ["ok"] * len(items)
 
     net = Net()
     with make_study(tmp_path, num_photos=12, strategy="informative", encoder=net, triplets=8, raters=5) as study:
-        assert net.seen[0].shape == (40, 40, 3)
+        assert net.seen[0].shape == (40, 40, 3) and net.faces == "auto"
         assert columns(study, "SELECT DISTINCT strategy, round, wanted, most FROM triplets") == [
             ("informative", 1, 2, 5)
         ]
-        more_triplets(study, 5, encoder=net)
+        more_triplets(study, 5, encoder=net, faces="whole")
+        assert net.faces == "whole"
         assert columns(study, "SELECT round, count(*) FROM triplets GROUP BY round") == [(1, 8), (2, 5)]
 
 
@@ -167,6 +168,7 @@ def test_a_net_chooses_what_it_is_undecided_on(tmp_path):
         ({"triplets": 0}, r"--triplets 0; allowed: 1 to 1,000,000"),
         ({"raters": 300}, r"--raters 300; allowed: 1 to 255"),
         ({"control_every": 1}, "nothing but controls"),
+        ({"faces": "all"}, "faces: 'all'; allowed here: auto, largest, whole"),
         ({"strategy": "clever"}, "--strategy: 'clever'|--strategy 'clever'|clever"),
         ({"strategy": "informative"}, "needs the net that is to learn: --net RUN"),
         ({"strategy": "typed"}, "photos"),
