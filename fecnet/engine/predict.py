@@ -32,7 +32,8 @@ def predict_batch(model: Net, faces_NHWC: np.ndarray, *, views: Sequence[View], 
     Returns:
         Each output, shape (n, …), on the CPU.
     """
-    image_NCHW = torch.from_numpy(faces_NHWC).permute(0, 3, 1, 2).to(device)
+    # stored faces are mapped read-only, of which torch would warn
+    image_NCHW = torch.from_numpy(np.require(faces_NHWC, requirements="W")).permute(0, 3, 1, 2).to(device)
     with exact_float32():
         return average_views(model, image_NCHW, views)
 

@@ -154,6 +154,16 @@ def test_a_device_that_is_not_there_is_refused_by_every_command_that_takes_one(
         assert capsys.readouterr().err.strip() == f"error: DEVICE: {said}auto, cpu"
 
 
+def test_stored_faces_that_are_mapped_read_only_give_no_warning(dataset, encoder, expected, recwarn):
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # else once a process
+    try:
+        vectors = encoder.embed(dataset.faces_NHWC[:])
+    finally:
+        torch.set_warn_always(before)
+    assert np.array_equal(vectors, expected) and not list(recwarn)
+
+
 def test_features_and_all_outputs(encoder, pictures, expected):
     features = encoder.features(pictures, faces="whole")
     assert features.shape == (9, 16) and features.dtype == np.float32
