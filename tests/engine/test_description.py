@@ -54,6 +54,11 @@ def written(tmp_path):
     return write
 
 
+def measured(**figures):
+    """An evaluation with these figures of a split."""
+    return {"iteration": 5, "selection": None, "splits": {"val": figures}}
+
+
 def test_every_field_is_known_here():
     assert len(FIELDS) > 50 and {"preprocessing.crop", "accuracy.selection.split", "export.checked"} <= set(FIELDS)
 
@@ -90,6 +95,12 @@ def test_an_absent_field_is_named(written, key):
         ({"config": "x" * 99}, f"'config' is '{'x' * 59}…; allowed: a mapping"),
         ({"choice_scale": -2.0}, "'choice_scale' is -2.0; allowed: above 0, or null"),
         ({"choice_scale": float("nan")}, "'choice_scale' is nan; allowed: above 0, or null"),
+        ({"accuracy": measured(ALL=7)}, "'accuracy.splits.val.ALL' is 7; allowed: a mapping or null"),
+        (
+            {"accuracy": measured(accuracy="good")},
+            "'accuracy.splits.val.accuracy' is 'good'; allowed: a number or null",
+        ),
+        ({"accuracy": measured(total=[1.5])}, "'accuracy.splits.val.total[0]' is 1.5; allowed: a whole number"),
         ({"lens": 3}, "unknown field 'lens'; allowed: format, iteration, command, "),
         ({"format": 99}, "made by a newer fecnet: format 99, this one reads up to 1; upgrade fecnet"),
         ({"format": 0}, "'format' is 0; allowed: 1"),
