@@ -21,7 +21,7 @@ from torch.nn import functional
 from fecnet.utils.errors import UserError
 from fecnet.utils.shown import shown
 
-_INSTALL = "detector mtcnn needs facenet-pytorch; install it with: pip install 'facenet-pytorch>=2.5.3,<2.6'"
+_INSTALL = "detector mtcnn needs facenet-pytorch; install it with: pip install 'fecnet[faces]'"
 _BLOCK = 256  # boxes compared with one another at once: bounds memory
 
 
