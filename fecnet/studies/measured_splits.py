@@ -104,14 +104,16 @@ def _made_from(run: Run, dataset: PackedDataset) -> dict[str, Any]:
 def _read(file: Path) -> dict[str, Any]:
     """What is kept in a file; empty where there is none, or a damaged one, of which it tells."""
     try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-        check_json(_Kept, known, str(file))
-    except FileNotFoundError:
-        return {}
+        return _checked(file) if file.is_file() else {}
     except UserError as error:
         logger.warning(f"{error}; measured again")
         return {}
+
+
+def _checked(file: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # JSON's and UTF-8's
-        logger.warning(f"{file}: not JSON: {cut(str(error))}; measured again")
-        return {}
+        raise UserError(f"{file}: not JSON: {cut(str(error))}") from error
+    check_json(_Kept, known, str(file))
     return dict(known)
