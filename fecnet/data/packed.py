@@ -13,7 +13,7 @@ from fecnet.data.labels import LabelTable, read_labels
 from fecnet.structures import PACKED_FORMAT
 from fecnet.utils.errors import DataError, UserError
 from fecnet.utils.files import open_array, read_arrays
-from fecnet.utils.shown import cut
+from fecnet.utils.shown import cut, shown
 from fecnet.utils.typed_json import DescribedFile, check_json
 from fecnet.utils.versioned import read_versioned
 
@@ -189,7 +189,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise DataError(str(error)) from error
     for key in ("num_faces", "height", "width"):
         if description[key] < 0:
-            raise DataError(f"{file}: '{key}' is {description[key]}; allowed: a whole number, 0 or more")
+            raise DataError(f"{file}: '{key}' is {shown(description[key])}; allowed: a whole number, 0 or more")
     return description
 
 

@@ -19,6 +19,7 @@ from fecnet.runs.evaluated import TABLES, read_table
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import read_arrays
 from fecnet.utils.metrics import read_metrics
+from fecnet.utils.shown import cut, shown
 
 Curve = dict[int, float]  # value by iteration
 
@@ -98,8 +99,8 @@ class Run:
                     continue  # no curve: a split without faces of this kind, or a histogram
                 if not isinstance(value, (int, float)) or not math.isfinite(value):
                     raise UserError(
-                        f"{self.path / 'metrics.jsonl'}:{number}: '{name}' is {value} at iteration {iteration}; "
-                        "allowed: finite numbers"
+                        f"{self.path / 'metrics.jsonl'}:{number}: '{cut(name)}' is {shown(value)} "
+                        f"at iteration {iteration}; allowed: finite numbers"
                     )
                 curves.setdefault(name, {})[iteration] = value
         return curves
