@@ -6,7 +6,7 @@ EXTRAS := dev,viz,faces,video,search,tables,export,timm,web
 UV := $(shell command -v uv 2>/dev/null)
 export PYTHONDONTWRITEBYTECODE :=  # images of containers set it; compiling torch's Python anew doubles each start
 
-.PHONY: help install demo link test test-fast lint matrix docs bench clean
+.PHONY: help install demo link test test-fast lint matrix docs lock audit sbom bench clean
 
 help:
 	@echo "make demo     make data, train, measure: a few minutes on a CPU"
@@ -16,38 +16,44 @@ help:
 	@echo "make lint     check style and types"
 	@echo "make matrix   the quick tests with each supported Python and torch (needs uv)"
 	@echo "make docs     build the documentation site: make docs SITE=build/site"
+	@echo "make lock     lock the newest packages that fit, with hashes, for CI (needs uv)"
+	@echo "make audit    check the locked packages for known vulnerabilities (needs the network)"
+	@echo "make sbom     build the wheel and its bill of materials"
 	@echo "make bench    run the benchmarks"
 	@echo "make install  only create the environment"
 
 install: $(VENV)/.installed
 
 # uv links packages instead of copying them; pip does the same job where there is no uv.
-$(VENV)/.installed: pyproject.toml
+ifdef UV
+MAKE_VENV := uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV)
+PIP := uv pip install --quiet --python $(BIN)/python
+else
+MAKE_VENV := $(PYTHON) -m venv $(VENV)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+endif
+
+# make LOCK=.ci/lock.txt test: exactly the files that the lock names by their hashes, as CI does; else the newest that fit.
+$(VENV)/.installed: pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "fecnet needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
-ifdef UV
-	uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV)
-	uv pip install --quiet --python $(BIN)/python -e .
+	$(MAKE_VENV)
+ifdef LOCK
+	$(PIP) --no-deps --require-hashes --requirement $(LOCK)
+	$(PIP) --no-deps --no-build-isolation -e .
 else
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(PIP) -e .
 endif
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-ifdef UV
-	uv pip install --quiet --python $(BIN)/python -e '.[$(EXTRAS)]'
-else
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
+ifndef LOCK
+	$(PIP) -e '.[$(EXTRAS)]'
 endif
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed
-ifdef UV
-	uv pip install --quiet --python $(BIN)/python -e '.[docs]'
-else
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
-endif
+	$(PIP) -e '.[docs]'
 	@touch $@
 
 demo: install
@@ -73,6 +79,18 @@ matrix:
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/python docs/build_site.py $(SITE)
+
+COMMA := ,
+lock:
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url $(addprefix --extra ,$(subst $(COMMA), ,$(EXTRAS))) --output-file .ci/lock.txt pyproject.toml
+
+audit: $(VENV)/.installed-dev
+	$(BIN)/python .ci/audit.py .ci/lock.txt
+
+sbom: $(VENV)/.installed-dev
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+	$(BIN)/python .ci/sbom.py .ci/lock.txt dist/*.whl
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks

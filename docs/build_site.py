@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +36,10 @@ def write_versions(site: Path) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Build this version's folder, then the list of versions."""
+    lacking = [name for name in ("sphinx", "myst_parser", "furo") if find_spec(name) is None]
+    if lacking:
+        print(f"the site needs {', '.join(lacking)}; install with: pip install 'fecnet[docs]'", file=sys.stderr)
+        return 2
     from sphinx.cmd.build import build_main  # here, so that the tests do not need it
 
     site = Path(arguments[0]) if arguments else ROOT / "build" / "site"

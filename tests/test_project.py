@@ -143,7 +143,10 @@ def test_no_address_of_a_person_stands_in_what_people_write_to():
     assert "private vulnerability report" in (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("target", "command"), [("docs", "docs/build_site.py"), ("matrix", ".ci/matrix")])
+TARGETS = {"docs": "docs/build_site.py", "matrix": ".ci/matrix", "audit": ".ci/audit.py", "sbom": ".ci/sbom.py"}
+
+
+@pytest.mark.parametrize(("target", "command"), TARGETS.items())
 def test_make_knows_it(target, command):
     done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)
     assert command in done.stdout

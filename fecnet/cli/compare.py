@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fecnet.utils.errors import UserError
+from fecnet.utils.shown import shown
 
 if TYPE_CHECKING:
     from fecnet.studies.scheduler import PlannedRun
@@ -62,7 +63,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: 1 or more")
+        raise argparse.ArgumentTypeError(f"{shown(text)}; allowed: 1 or more")
     return int(text)
 
 
@@ -119,7 +120,7 @@ def plan_runs(
     resolved: dict[str, Mapping[str, object]] = {}
     for name, *overrides in settings:
         if name in resolved or not name or Path(name).name != name:
-            raise UserError(f"--setting {name!r}: expected one folder name, another for each setting")
+            raise UserError(f"--setting {shown(name)}: expected one folder name, another for each setting")
         if owned := sorted({*common[::2], *overrides[::2]} & {*_OWN}):
             raise UserError(f"--setting {name}: {owned[0]} is set for each run; allowed: other keys")
         values = dict(flatten(load_config(recipe, [*common, *overrides])))

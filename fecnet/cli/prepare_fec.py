@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fecnet.cli.net_options import add_try_turns
 from fecnet.prepare.people import HELP, parse_shares
 from fecnet.utils.errors import UserError
+from fecnet.utils.shown import shown
 
 if TYPE_CHECKING:
     from fecnet.prepare.extraction import Extraction
@@ -112,13 +113,13 @@ def add_study(parser: argparse.ArgumentParser, report: Callable[[argparse.Namesp
 def natural(text: str) -> int:
     """A whole number of an option, 0 or more."""
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: 0 or more")
+        raise argparse.ArgumentTypeError(f"{shown(text)}; allowed: 0 or more")
     return int(text)
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: 1 or more")
+        raise argparse.ArgumentTypeError(f"{shown(text)}; allowed: 1 or more")
     return int(text)
 
 
@@ -128,7 +129,7 @@ def _amount(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: a number above 0 and below 1e9")
+        raise argparse.ArgumentTypeError(f"{shown(text)}; allowed: a number above 0 and below 1e9")
     return number
 
 

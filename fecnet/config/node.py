@@ -76,7 +76,7 @@ def load_config(
     if path is not None:
         _merge(values, _read(Path(path)), str(path), problems)
     if len(overrides) % 2:
-        problems.append(f"override {overrides[-1]!r}: no value follows; give KEY VALUE pairs")
+        problems.append(f"override {shown(overrides[-1])}: no value follows; give KEY VALUE pairs")
     texts = {key for key, value in flatten(values) if isinstance(value, str)}
     for key, text in zip(overrides[::2], overrides[1::2], strict=False):
         _merge(values, _nested(key, text if key in texts else parse_yaml(text)), "override", problems)

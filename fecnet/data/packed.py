@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,8 +13,9 @@ from fecnet.data.labels import LabelTable, read_labels
 from fecnet.structures import PACKED_FORMAT
 from fecnet.utils.errors import DataError, UserError
 from fecnet.utils.files import open_array, read_arrays
-from fecnet.utils.shown import cut
+from fecnet.utils.shown import cut, shown
 from fecnet.utils.typed_json import DescribedFile, check_json
+from fecnet.utils.versioned import read_versioned
 
 _TRIPLET_ARRAYS = ("faces", "odd", "type", "votes")
 
@@ -172,15 +172,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     file = folder / "dataset.json"
     if not file.is_file():
         raise DataError(f"{folder}: no packed data set here (no dataset.json); make one with: fecnet prepare")
-    try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # JSON's and UTF-8's
-        raise DataError(f"{file}: not a data set description: {error}") from error
-    if not isinstance(description, dict) or "format" not in description:
-        raise DataError(f"{file}: not a data set description: lacks 'format'")
-    version = description["format"]
-    if version != PACKED_FORMAT:
-        raise DataError(f"{file}: format {version!r}; this version reads {PACKED_FORMAT}; prepare the set again")
+    description = read_versioned(file, "a data set description", PACKED_FORMAT, DataError)
     lacking = [key for key in DESCRIBED if key not in description]
     if lacking:
         raise DataError(f"{file}: not a data set description: lacks {', '.join(lacking)}")
@@ -197,7 +189,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise DataError(str(error)) from error
     for key in ("num_faces", "height", "width"):
         if description[key] < 0:
-            raise DataError(f"{file}: '{key}' is {description[key]}; allowed: a whole number, 0 or more")
+            raise DataError(f"{file}: '{key}' is {shown(description[key])}; allowed: a whole number, 0 or more")
     return description
 
 

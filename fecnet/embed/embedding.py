@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from fecnet.embed.embedding_files import is_half_written, made_here, output_path, write_rows, written
+from fecnet.embed.embedding_files import made_here, output_path, write_rows, written
 from fecnet.embed.shards import Rows, Shards
 from fecnet.embed.sources import Sources
 from fecnet.encoder.encoder import Encoder
@@ -29,6 +29,7 @@ from fecnet.faces.which import Which, check_which
 from fecnet.utils import comm
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import locked, replace_text
+from fecnet.utils.together import is_unsettled, settle
 
 logger = logging.getLogger(__name__)
 
@@ -130,11 +131,14 @@ def embed_into(
 
 
 def _check_target(path: Path, kind: str, sources: Sources, *, overwrite: bool) -> None:
+    if is_unsettled(written(path, kind)):
+        with holding(path):  # a command at work there must not be disturbed
+            settle(written(path, kind))
     for file in written(path, kind):
         for source in sources.paths:
             if source.resolve().is_relative_to(file.resolve()):
                 raise UserError(f"{file}: would be written over, with the source {source}; give another --output")
-        if file.exists() and not overwrite and not is_half_written(path, kind):
+        if file.exists() and not overwrite:
             raise UserError(f"{file}: exists already; use --overwrite to replace it")
         if file.exists() and file.is_dir() != (kind == "mirrored"):
             raise UserError(f"{file}: is {'a folder' if file.is_dir() else 'a file'}; format {kind} cannot replace it")

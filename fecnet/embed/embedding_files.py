@@ -17,6 +17,7 @@ from fecnet.encoder.pictures import OK
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import named_errors, whole_or_absent
 from fecnet.utils.lookup import lookup
+from fecnet.utils.together import all_or_none
 
 BOX = ("x1", "y1", "x2", "y2")
 COLUMNS = ("name", "frame", "time_s", "status", *BOX, "score")  # frame: of a video, or row of a packed set
@@ -44,12 +45,6 @@ def output_path(output: str | Path, kind: str) -> Path:
 def written(path: Path, kind: str) -> list[Path]:
     """All files that the format writes for ``path``."""
     return [path, path.with_suffix(".csv")] if kind == "npy" else [path]
-
-
-def is_half_written(path: Path, kind: str) -> bool:
-    """Whether what is there is the half of a pair that a killed command left; its table stands beside it, unnamed."""
-    table = path.with_suffix(".csv")
-    return kind == "npy" and not table.exists() and table.with_name(f".{table.name}.partial").is_file()
 
 
 def made_here(folder: Path) -> bool:
@@ -87,14 +82,9 @@ def write_rows(path: Path, kind: str, rows: Iterable[Rows], num: int, dims: int)
 
 
 def _write_npy(path: Path, rows: Iterable[Rows], num: int, dims: int) -> None:
-    """The vectors, float32, shape (N, D), and a table with the source of each.
-
-    The old table goes first and the new one comes last: vectors never stand beside the table of others.
-    """
-    old = path.with_suffix(".csv")
+    """The vectors, float32, shape (N, D), and a table with the source of each: both at once."""
     with (
-        whole_or_absent(old) as table,
-        whole_or_absent(path) as array,
+        all_or_none(written(path, "npy")) as (array, table),
         array.open("wb") as file,
         table.open("w", newline="", encoding="utf-8") as lines,
     ):
@@ -105,10 +95,6 @@ def _write_npy(path: Path, rows: Iterable[Rows], num: int, dims: int) -> None:
         for some in rows:
             file.write(np.ascontiguousarray(some.vector_ND, "<f4").tobytes())
             writer.writerows(_cells(some))
-        for held in (file, lines):  # both before one of them gets its name
-            held.flush()
-            os.fsync(held.fileno())
-        old.unlink(missing_ok=True)
 
 
 def _write_csv(path: Path, rows: Iterable[Rows], num: int, dims: int) -> None:

@@ -26,6 +26,7 @@ from fecnet.nets.shipped import shown_name
 from fecnet.utils.env import choose_device
 from fecnet.utils.errors import CheckpointError, ConfigError, UserError
 from fecnet.utils.files import hash_file
+from fecnet.utils.shown import shown
 from fecnet.utils.typed_json import to_json
 
 
@@ -45,7 +46,7 @@ def load_encoder(
         UserError: nothing there, damaged, of another format version or kind, or a device that is not there.
     """
     if checkpoint not in ("best", "last"):
-        raise UserError(f"checkpoint: unknown name {checkpoint!r}; allowed: best, last")
+        raise UserError(f"checkpoint: unknown name {shown(checkpoint)}; allowed: best, last")
     file = Path(path)
     if file.suffix == ".onnx":
         opened = _open_onnx(file, device)
@@ -143,7 +144,7 @@ def _open_onnx(path: Path, device: str) -> OpenedNet:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     if device not in ("auto", "cpu"):
-        raise ConfigError(f"DEVICE: {device!r} with {path}: ONNX files run on the CPU here; allowed: auto, cpu")
+        raise ConfigError(f"DEVICE: {shown(device)} with {path}: ONNX files run on the CPU here; allowed: auto, cpu")
     net = OnnxNet(path)
     if META not in net.extra:
         raise CheckpointError(f"{path}: has no description of its preprocessing; allowed: files of `fecnet export`")

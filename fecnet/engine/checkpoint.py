@@ -13,6 +13,7 @@ from pathlib import Path
 from fecnet.engine.description import INFO_FILE, CheckpointInfo, parse_info
 from fecnet.nets.shipped import is_name, is_shipped, results_folder, shipped_net
 from fecnet.utils.errors import CheckpointError
+from fecnet.utils.shown import shown
 
 
 def read_pointer(path: Path) -> int | None:
@@ -22,7 +23,7 @@ def read_pointer(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise CheckpointError(f"{path}: expected an iteration, found {path.read_text().strip()!r}") from error
+        raise CheckpointError(f"{path}: expected an iteration, found {shown(path.read_text().strip())}") from error
 
 
 def find_checkpoint(path: str | Path, checkpoint: str) -> Path:

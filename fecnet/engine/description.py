@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,10 +9,11 @@ from typing import Any, Literal
 
 from fecnet.config.node import Frozen, load_config
 from fecnet.utils.errors import CheckpointError, UserError
-from fecnet.utils.shown import cut, shown
-from fecnet.utils.typed_json import NOT_JSON, from_json, to_json
+from fecnet.utils.shown import shown
+from fecnet.utils.typed_json import NOT_JSON, check_json, from_json, to_json
+from fecnet.utils.versioned import parse_versioned
 
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 1  # raised by what an older version misreads or refuses, such as a new field: docs/formats.md
 INFO_FILE = "meta.json"
 _MOST_PIXELS = 10_000  # of a side of a face: memory for more is not asked for
 
@@ -88,6 +88,33 @@ class Selection:
     split: str
     figure: str
     percent: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count:
+    """Triplets of a kind that were evaluated.
+
+    Attributes:
+        right: those on which net and annotators agree.
+        total: all.
+        percent: of them; None without any, or of a collapsed embedding.
+    """
+
+    right: int
+    total: int
+    percent: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Figures:
+    """The metrics of a split that are read again: of triplets by type, and of classes."""
+
+    ONE: Count | None = None
+    TWO: Count | None = None
+    THREE: Count | None = None
+    ALL: Count | None = None
+    accuracy: float | None = None
+    total: list[int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,17 +253,13 @@ def parse_info(text: str, origin: str) -> CheckpointInfo:
         CheckpointError: not JSON, another format version, or a field that is absent, unknown, of another type or out of
             range.
     """
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{origin}: not a checkpoint description: {cut(str(error))}") from error
-    version = found.get("format") if isinstance(found, dict) else None
-    if version != CHECKPOINT_FORMAT:
-        raise CheckpointError(f"{origin}: checkpoint format {shown(version)}; this version reads {CHECKPOINT_FORMAT}")
+    found = parse_versioned(text, origin, "a checkpoint description", CHECKPOINT_FORMAT, CheckpointError)
     if found.get("accuracy") == {}:
         found["accuracy"] = None
     try:
         info = replace(from_json(CheckpointInfo, found, origin), origin=origin)
+        for split, figures in info.accuracy.splits.items() if info.accuracy else ():
+            check_json(_Figures, figures, origin, f"accuracy.splits.{split}")
     except UserError as error:
         raise CheckpointError(str(error)) from error
     if info.choice_scale is not None and not 0 < info.choice_scale < math.inf:

@@ -124,7 +124,7 @@ def student_t(confidence: float, freedom: int) -> float:
     try:
         from scipy import stats
     except ImportError as error:
-        raise UserError("comparing needs scipy; install it with: pip install scipy") from error
+        raise UserError("comparing needs scipy; install it with: pip install 'fecnet[viz]'") from error
     return float(stats.t.ppf((1 + confidence) / 2, freedom))
 
 

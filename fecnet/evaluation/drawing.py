@@ -10,7 +10,7 @@ from typing import Any
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import replace_bytes
 
-INSTALL = "need matplotlib; install it with: pip install 'matplotlib>=3.9'"
+INSTALL = "need matplotlib; install it with: pip install 'fecnet[viz]'"
 _DPI = 110
 
 

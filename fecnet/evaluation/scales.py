@@ -10,6 +10,9 @@ import numpy as np
 from torch import Tensor
 
 from fecnet.evaluation.drawing import new_figure, save_figure
+from fecnet.utils.errors import UserError
+from fecnet.utils.metrics import read_metrics
+from fecnet.utils.shown import shown
 
 SCALE_EDGES = np.linspace(0, 1.5, 61)  # histogram bin edges; larger scales count in the last bin
 _SMALL = 0.01  # a smaller scale is practically zero
@@ -30,6 +33,28 @@ def scale_metrics(scale_S: Tensor) -> dict[str, Any]:
     }
 
 
+def scale_history(path: Path) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl`` that have a histogram over ``SCALE_EDGES``.
+
+    Raises:
+        UserError: the file is damaged, or a histogram is none.
+    """
+    history = [line for line in read_metrics(path) if "scales/histogram" in line]
+    for line in history:
+        found = line["scales/histogram"]
+        bins = len(SCALE_EDGES) - 1
+        if not (isinstance(found, list) and len(found) == bins and all(map(_is_count, found))):
+            raise UserError(
+                f"{path}: 'scales/histogram' at iteration {line['iteration']} is {shown(found)}; "
+                f"allowed: {bins} counts of channels"
+            )
+    return history
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**31
+
+
 def plot_scales(
     scale_S: Tensor, path: Path, *, threshold: float | None = None, history: Sequence[Mapping[str, Any]] = ()
 ) -> None:
@@ -39,13 +64,12 @@ def plot_scales(
         scale_S: |γ|, float, shape (S,).
         path: the image file.
         threshold: shown as a line; None = none.
-        history: lines of ``metrics.jsonl``; those with a histogram are plotted.
+        history: see ``scale_history``.
 
     Raises:
         UserError: matplotlib is not installed.
     """
-    past = [line for line in history if "scales/histogram" in line]
-    past = past if len(past) > 1 else []  # a single one is the histogram itself
+    past = history if len(history) > 1 else []  # a single one is the histogram itself
     figure, axes_12 = new_figure(10 if past else 5, 4, ncols=2 if past else 1, squeeze=False)
     axes = axes_12[0]
     axes[0].hist(np.minimum(scale_S.cpu().numpy(), SCALE_EDGES[-1]), SCALE_EDGES)

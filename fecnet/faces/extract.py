@@ -11,6 +11,7 @@ from PIL import Image
 from fecnet.faces.align import MOST_SIDES, align_face, crop_box, square_box
 from fecnet.faces.detections import Detections, Detector, choose_face
 from fecnet.utils.errors import UserError
+from fecnet.utils.shown import shown
 
 REASONS = {
     "no_face": "the detector finds no face, or none at the box",
@@ -101,7 +102,7 @@ def extract_faces(
         UserError: numbers of photos and boxes differ, or unknown ``no_face``.
     """
     if no_face not in ("drop", "box"):
-        raise UserError(f"no_face: unknown name {no_face!r}; allowed: box, drop")
+        raise UserError(f"no_face: unknown name {shown(no_face)}; allowed: box, drop")
     located = locate_faces(images, detector, boxes=boxes, margin=margin)
     return [
         _aligned(image_HWC, found, box, size, no_face)

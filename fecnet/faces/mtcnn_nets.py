@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fecnet.utils.errors import UserError
+from fecnet.utils.shown import shown
 
-_INSTALL = "detector mtcnn needs facenet-pytorch; install it with: pip install 'facenet-pytorch>=2.5.3,<2.6'"
+_INSTALL = "detector mtcnn needs facenet-pytorch; install it with: pip install 'fecnet[faces]'"
 _BLOCK = 256  # boxes compared with one another at once: bounds memory
 
 
@@ -99,7 +100,9 @@ def load_nets(device: str) -> list[CascadeNet]:
         try:
             net.to(torch.device(device)).to(memory_format=torch.channels_last)
         except RuntimeError as error:
-            raise UserError(f"device {device!r}: not usable here; allowed: cpu, or cuda where torch sees it") from error
+            raise UserError(
+                f"device {shown(device)}: not usable here; allowed: cpu, or cuda where torch sees it"
+            ) from error
         net.eval()
         nets.append(net)
     return nets

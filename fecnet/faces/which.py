@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from fecnet.utils.errors import UserError
+from fecnet.utils.shown import shown
 
 Which = Literal["auto", "largest", "all", "whole"]
 
@@ -20,4 +21,4 @@ assert tuple(MEANING) == get_args(Which)
 def check_which(faces: str, allowed: tuple[str, ...] = tuple(MEANING)) -> None:
     """Raise UserError unless ``faces`` is one of ``allowed``."""
     if faces not in allowed:
-        raise UserError(f"faces: {faces!r}; allowed here: {', '.join(allowed)}")
+        raise UserError(f"faces: {shown(faces)}; allowed here: {', '.join(allowed)}")

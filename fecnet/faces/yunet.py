@@ -23,7 +23,7 @@ _COARSE_SIZE, _FINE_SIZE = 160, 320  # pixels: side of the face crop in the firs
 _UPRIGHT = (TEMPLATE - 0.5) * 0.8 + 0.5  # landmarks in both crops; 0.4 to 1.1 and sides of 96 to 400 were tried
 _CENTRE_BOX = np.array([0.19, 0.19, 0.81, 0.81])  # box of the face in both crops
 _REFINE_SCORE = 0.3  # minimum score in refinement: the crop is known to hold a face
-_INSTALL = "detector yunet needs OpenCV; install it with: pip install opencv-python-headless"
+_INSTALL = "detector yunet needs OpenCV; install it with: pip install 'fecnet[video]'"
 
 
 class YuNet:

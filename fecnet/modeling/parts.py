@@ -19,6 +19,7 @@ from fecnet.modeling.backbone.base import Backbone
 from fecnet.modeling.models import ExpressionNet
 from fecnet.modeling.neck.base import Neck
 from fecnet.utils.errors import UserError
+from fecnet.utils.shown import shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +170,9 @@ def check_used(settings: Mapping[str, Any], choices: Iterable[Choice]) -> None:
                 continue
             users = ", ".join(name for name, part in choice.parts.items() if key in part.keys)
             problems[key] = (
-                f"{key}: {settings[key]!r} is not used by {choice.key} {', '.join(choice.names)}; it is an option of "
-                f"{users}; allowed here: {default[key]!r}"
+                f"{key}: {shown(settings[key])} is not used by {choice.key} {', '.join(choice.names)}; "
+                "it is an option of "
+                f"{users}; allowed here: {shown(default[key])}"
             )
     if problems:
         raise UserError("\n".join(problems.values()))

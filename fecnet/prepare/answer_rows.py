@@ -21,7 +21,7 @@ from fecnet.prepare.triplet_lists import list_separator, listed_path, read_votes
 from fecnet.prepare.triplet_rows import MAX_VOTES, NUMBERS, TYPE_WORDS, triplet_type
 from fecnet.structures import TripletType
 from fecnet.utils.errors import DataError
-from fecnet.utils.shown import cut
+from fecnet.utils.shown import cut, shown
 
 logger = logging.getLogger(__name__)
 
@@ -179,9 +179,11 @@ class AnswerTable:
     def _face(self, written: str) -> str:
         path = self._path_of(written)
         if path == "absolute_path":
-            raise RowFault(f"face {written!r} is an absolute path; allowed: paths below PICTURES, or --allow-absolute")
+            raise RowFault(
+                f"face {shown(written)} is an absolute path; allowed: paths below PICTURES, or --allow-absolute"
+            )
         if path == "bad_path":
-            raise RowFault(f"face {written!r}; allowed: the path of a photo below PICTURES")
+            raise RowFault(f"face {shown(written)}; allowed: the path of a photo below PICTURES")
         return path
 
     def _odd(self, text: str, faces: tuple[str, str, str]) -> int | None:
@@ -198,9 +200,13 @@ class AnswerTable:
             found.add(number - self.base)
         if not found:
             by_number = f"{self.base}..{self.base + 2}"
-            raise RowFault(f"odd {text!r} is none of {', '.join(faces)}; allowed: one of them, a, b, c or {by_number}")
+            raise RowFault(
+                f"odd {shown(text)} is none of {', '.join(faces)}; allowed: one of them, a, b, c or {by_number}"
+            )
         if len(found) > 1:
-            raise RowFault(f"odd {text!r} may be {' or '.join(faces[place] for place in sorted(found))}; allowed: one")
+            raise RowFault(
+                f"odd {shown(text)} may be {' or '.join(faces[place] for place in sorted(found))}; allowed: one"
+            )
         return found.pop()
 
     def _named_place(self, text: str) -> int | None:
@@ -231,14 +237,14 @@ class RowFault(ValueError):
 def _kind(text: str) -> int:
     kind = triplet_type(text)
     if kind is None:
-        raise RowFault(f"type {text!r}; allowed: {TYPE_WORDS}")
+        raise RowFault(f"type {shown(text)}; allowed: {TYPE_WORDS}")
     return kind
 
 
 def _split(text: str) -> str:
     split = split_name(text) or text
     if not split.isidentifier():  # it becomes a file name
-        raise RowFault(f"split {text!r}; allowed: a word such as train, val, test")
+        raise RowFault(f"split {shown(text)}; allowed: a word such as train, val, test")
     return split
 
 

@@ -15,6 +15,7 @@ from fecnet.prepare.people import OPTION, TRAIN, Shares, describe_split, people_
 from fecnet.prepare.text_rows import Tally
 from fecnet.prepare.triplet_rows import MAX_VOTES, Annotations, TripletRows, check_usable
 from fecnet.utils.errors import DataError
+from fecnet.utils.shown import shown
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +147,8 @@ class _Triplets:
     def _answer(self, triplet: _Triplet, row: AnswerRow, answer: int) -> None:
         if row.rater in triplet.answers:
             raise self._fault(
-                row, f"rater {row.rater!r} answers the triplet of line {triplet.line} again; allowed: one answer each"
+                row,
+                f"rater {shown(row.rater)} answers the triplet of line {triplet.line} again; allowed: one answer each",
             )
         triplet.answers[row.rater] = answer
         triplet.votes[answer] += 1
@@ -157,7 +159,8 @@ class _Triplets:
         for face, subject in zip(row.shown.faces, row.shown.subjects, strict=True):
             if subject and self._subjects.setdefault(face, subject) != subject:
                 raise self._fault(
-                    row, f"{face} shows {subject!r}, before {self._subjects[face]!r}; allowed: one person a face"
+                    row,
+                    f"{face} shows {shown(subject)}, before {shown(self._subjects[face])}; allowed: one person a face",
                 )
 
     def _fault(self, row: AnswerRow, what: str) -> DataError:

@@ -18,6 +18,7 @@ from fecnet.prepare.label_base import label_base
 from fecnet.prepare.text_rows import Tally
 from fecnet.structures import TripletType
 from fecnet.utils.errors import DataError
+from fecnet.utils.shown import shown
 
 TYPES = {f"{kind.name}_TRIPLET": int(kind) for kind in TripletType}
 TYPE_WORDS = f"{', '.join(TYPES)}, or one, two, three"
@@ -217,7 +218,7 @@ def check_usable(files: Mapping[str, Path], tables: Mapping[str, Annotations]) -
         first = ""
         if bad:
             reason, row = min(bad.items(), key=lambda item: item[1]["line"])
-            first = f"; first bad row: line {row['line']}: {row['text']!r}: {reason}"
+            first = f"; first bad row: line {row['line']}: {shown(row['text'])}: {reason}"
             first += f"; allowed types: {TYPE_WORDS}" if reason == "unknown_type" else ""
         raise DataError(f"{path}: none of {coverage['read']} rows is usable: {dropped}{first}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import replace_json
+from fecnet.utils.shown import shown
 
 
 def check_sources(work: Path, hashes: Mapping[str, str], files: Mapping[str, Path]) -> None:
@@ -30,7 +31,7 @@ def check_sources(work: Path, hashes: Mapping[str, str], files: Mapping[str, Pat
     except ValueError as error:
         raise DataError(f"{noted}: unreadable: {error}; remove it to start again") from error
     if not isinstance(before, dict):
-        raise DataError(f"{noted}: holds {before!r}, expected a mapping; remove it to start again")
+        raise DataError(f"{noted}: holds {shown(before)}, expected a mapping; remove it to start again")
     for split, found in hashes.items():
         if before.get(split, found) != found:
             raise DataError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from fecnet.encoder.saved_net import build_saved_net, open_saved_net
 from fecnet.engine.checkpoint import containing_folder, run_of
 from fecnet.engine.checkpointer import Checkpointer, make_folder
 from fecnet.engine.description import CheckpointInfo
-from fecnet.evaluation.scales import plot_scales
+from fecnet.evaluation.scales import plot_scales, scale_history
 from fecnet.modeling.channels import ChannelGroup
 from fecnet.modeling.cost import count_macs, count_parameters, macs_by_layer
 from fecnet.nets.shipped import is_shipped
@@ -33,7 +33,6 @@ from fecnet.pruning.slimming import (
 )
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import replace_text
-from fecnet.utils.metrics import read_metrics
 from fecnet.utils.table import align_columns
 
 logger = logging.getLogger(__name__)
@@ -90,6 +89,7 @@ def prune_run(path: str, goal: Goal, *, checkpoint: str = "best", inner: bool = 
     choice = _choose(net, groups, importances, goal, macs)
     _warn_of_scales(source, scale_S, cfg.SOLVER.BN_L1)
     folder = _output_folder(source, output)
+    history = scale_history(containing_folder(source) / "metrics.jsonl")
     small_cfg = _settings(cfg, folder, source, info, choice)
     small = build_saved_net(small_cfg, info)
     small.load_state_dict(pruned_state(net, groups, choice.keep))
@@ -102,7 +102,7 @@ def prune_run(path: str, goal: Goal, *, checkpoint: str = "best", inner: bool = 
     }
     _write(folder, small, small_cfg, replace(info, pruned=described))
     _print(groups, choice, before, after)
-    _plot(folder, scale_S, choice, source)
+    _plot(folder, scale_S, choice, history)
     logger.info(
         f"\n{folder}: written, not trained since; evaluate it with: fecnet evaluate {folder}\n"
         f"fine-tune it with: fecnet train {folder}/config.yaml SOLVER.BN_L1 0"
@@ -229,9 +229,8 @@ def _print(groups: list[ChannelGroup], choice: Choice, before: Mapping[str, int]
         logger.info(f"{name:<13}  {before[key]:>13,} → {after[key]:>13,}  ({ratio:.2f} times fewer)")
 
 
-def _plot(folder: Path, scale_S: Tensor, choice: Choice, checkpoint: Path) -> None:
+def _plot(folder: Path, scale_S: Tensor, choice: Choice, history: Sequence[Mapping[str, Any]]) -> None:
     """Plot ``scales.png``; without matplotlib log that it was skipped."""
-    history = read_metrics(containing_folder(checkpoint) / "metrics.jsonl")
     try:
         plot_scales(scale_S, folder / "scales.png", threshold=choice.threshold, history=history)
     except UserError as error:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fecnet.rate.raters import Rater
 from fecnet.rate.study import Study, now
 from fecnet.utils.errors import UserError
+from fecnet.utils.shown import shown
 
 AGREED = 2  # raters who chose the same face of an informative triplet: no further one is asked
 _LONGEST_S = 86_400.0
@@ -57,16 +58,16 @@ class GivenAnswer:
 
     def __post_init__(self) -> None:
         if not _is_whole(self.number) or self.number < 1:
-            raise UserError(f"number: {self.number!r}; allowed: the number of a task, from 1")
+            raise UserError(f"number: {shown(self.number)}; allowed: the number of a task, from 1")
         if not isinstance(self.key, str) or not _KEY.fullmatch(self.key):
             raise UserError("key: allowed: 8 to 64 of letters, digits, - and _")
         if self.place is not None and not (_is_whole(self.place) and 0 <= self.place <= 2):
-            raise UserError(f"place: {self.place!r}; allowed: 0, 1, 2, or null for 'cannot tell'")
+            raise UserError(f"place: {shown(self.place)}; allowed: 0, 1, 2, or null for 'cannot tell'")
         is_number = isinstance(self.seconds, int | float) and not isinstance(self.seconds, bool)
         if not is_number or not (math.isfinite(self.seconds) and 0 <= self.seconds <= _LONGEST_S):
-            raise UserError(f"seconds: {self.seconds!r}; allowed: 0 to {_LONGEST_S:,.0f}")
+            raise UserError(f"seconds: {shown(self.seconds)}; allowed: 0 to {_LONGEST_S:,.0f}")
         if self.replaces is not None and not _is_whole(self.replaces):
-            raise UserError(f"replaces: {self.replaces!r}; allowed: the number of an answer, or null")
+            raise UserError(f"replaces: {shown(self.replaces)}; allowed: the number of an answer, or null")
 
 
 def take_answer(study: Study, rater: Rater, given: GivenAnswer) -> int:

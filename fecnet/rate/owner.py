@@ -14,6 +14,7 @@ from fecnet.rate.picture_files import picture
 from fecnet.rate.raters import exclude
 from fecnet.rate.study import Study
 from fecnet.utils.errors import UserError
+from fecnet.utils.shown import shown
 from fecnet.web.bodies import read_form
 from fecnet.web.tokens import same_token
 
@@ -77,7 +78,7 @@ def add_owner(app: FastAPI, study: Study, pages: Any, token: str) -> None:
 async def _choice(request: Request, name: str) -> bool:
     form = await read_form(request, max_file=0, max_files=0)
     if form.text.get(name) not in ("yes", "no"):
-        raise UserError(f"{name}: {form.text.get(name)!r}; allowed: yes, no")
+        raise UserError(f"{name}: {shown(form.text.get(name))}; allowed: yes, no")
     return form.text[name] == "yes"
 
 

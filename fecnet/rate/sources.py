@@ -19,6 +19,7 @@ from fecnet.prepare.labelled.readers import READERS
 from fecnet.prepare.recognition import recognise
 from fecnet.prepare.triplet_lists import listed_path
 from fecnet.utils.errors import DataError
+from fecnet.utils.shown import shown
 
 TRAIN = "train"
 
@@ -64,10 +65,10 @@ def read_source(path: Path, *, labelled: bool) -> list[SourceFace]:
     for face in faces:
         tidy = " ".join(face.name.splitlines()).strip()
         if listed_path(tidy, allow_absolute=False) != face.name:
-            raise DataError(f"{path}: {face.name!r}: a name that a table cannot hold; rename the file")
+            raise DataError(f"{path}: {shown(face.name)}: a name that a table cannot hold; rename the file")
     (name, times), *_ = Counter(face.name for face in faces).most_common(1)
     if times > 1:
-        raise DataError(f"{path}: {times} faces are called {name!r}; allowed: one")
+        raise DataError(f"{path}: {times} faces are called {shown(name)}; allowed: one")
     return faces
 
 

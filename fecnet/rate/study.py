@@ -20,6 +20,7 @@ from typing import Any
 from fecnet.rate.schema import APPLICATION_ID, TABLES, VERSION
 from fecnet.utils.errors import DataError, UserError
 from fecnet.utils.files import locked, whole_or_absent
+from fecnet.utils.versioned import check_format
 
 DATABASE, FACES, INSTRUCTIONS, CONSENT = "study.db", "faces", "instructions.md", "consent.md"
 _WAIT_S = 10.0  # for another process that writes
@@ -46,9 +47,9 @@ class Study:
         if not file.is_file():
             raise DataError(f"{self.path}: no study here (no {DATABASE}); make one with: fecnet rate new")
         with told(file):
+            _check_version(file)
             self._writer = _connect(file)
             try:
-                _check_version(self._writer, file)
                 self._reader = _connect(file)  # reads while a commit waits for the disk
             except BaseException:
                 self._writer.close()
@@ -216,12 +217,11 @@ def _connect(file: Path) -> sqlite3.Connection:
     return database
 
 
-def _check_version(database: sqlite3.Connection, file: Path) -> None:
-    (application,) = database.execute("PRAGMA application_id").fetchone()
-    (version,) = database.execute("PRAGMA user_version").fetchone()
+def _check_version(file: Path) -> None:
+    """Refuse what is no study of ours, before anything is written into it: ``_connect`` sets its journal mode."""
+    with closing(sqlite3.connect(file, timeout=_WAIT_S)) as database:
+        (application,) = database.execute("PRAGMA application_id").fetchone()
+        (version,) = database.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
         raise DataError(f"{file}: a database of something else (application_id {application}); expected a study")
-    if version > VERSION:
-        raise DataError(f"{file}: study of version {version}, made by a newer fecnet; this one reads {VERSION}")
-    if version < VERSION:
-        raise DataError(f"{file}: study of version {version}; this fecnet reads {VERSION}")
+    check_format(version, VERSION, file, DataError)

@@ -14,6 +14,7 @@ from fecnet.engine.description import CheckpointInfo, DataInfo
 from fecnet.utils import comm
 from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.files import replace_text
+from fecnet.utils.shown import shown
 from fecnet.utils.typed_json import from_json, to_json
 
 # Settings that may change on resuming; everything else changes what the run trains.
@@ -96,7 +97,7 @@ def fixed_differences(cfg: Frozen, info: CheckpointInfo) -> list[str]:
     """Settings in which ``cfg`` differs from a checkpoint but must not, a line each."""
     before = dict(flatten(info.settings()))
     return [
-        f"{info.place}: cannot resume with another '{key}': {before[key]!r} there, {value!r} given"
+        f"{info.place}: cannot resume with another '{key}': {shown(before[key])} there, {shown(value)} given"
         for key, value in flatten(cfg)
         if before[key] != value and not key.startswith(_FREE_ON_RESUME)
     ]
@@ -118,8 +119,8 @@ def check_same_data(info: CheckpointInfo, dataset: PackedDataset) -> None:
     if differences:
         key, before, now = differences[0]
         raise UserError(
-            f"{info.place}: cannot resume with other data: '{key}' of the data set is {before!r} there, "
-            f"{now!r} in {dataset.path}"
+            f"{info.place}: cannot resume with other data: '{key}' of the data set is {shown(before)} there, "
+            f"{shown(now)} in {dataset.path}"
         )
 
 

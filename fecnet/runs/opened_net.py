@@ -24,6 +24,7 @@ from fecnet.utils import comm, rendezvous
 from fecnet.utils.env import choose_device, code_hash
 from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.memory import keep_freed_memory
+from fecnet.utils.shown import shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +98,8 @@ def _check_hold_out(cfg: Frozen, trained: Frozen, splits: Sequence[str]) -> None
     for key in CUT_BY:
         if cfg.DATA[key] != trained.DATA[key]:
             raise ConfigError(
-                f"DATA.{key}: {cfg.DATA[key]!r}, trained with {trained.DATA[key]!r}: it decides which faces were held "
+                f"DATA.{key}: {shown(cfg.DATA[key])}, trained with {shown(trained.DATA[key])}: "
+                "it decides which faces were held "
                 f"out; allowed with other values: splits other than {', '.join(parts)}"
             )
 

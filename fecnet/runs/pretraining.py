@@ -26,6 +26,7 @@ from fecnet.modeling.statistics import take_statistics
 from fecnet.nets.shipped import is_name, shipped_net
 from fecnet.runs.tasks import Task
 from fecnet.utils.errors import ConfigError
+from fecnet.utils.shown import shown
 
 logger = logging.getLogger(__name__)
 
@@ -190,8 +191,8 @@ def _check_held_out(cfg: Frozen, dataset: PackedDataset) -> None:
     for key in CUT_BY:
         if cfg.DATA[key] != before[key]:
             raise ConfigError(
-                f"DATA.{key}: {cfg.DATA[key]!r}; {cfg.MODEL.PRETRAINED} was trained on the same faces with "
-                f"{before[key]!r} and possibly on some of '{evaluated[0]}'; allowed: the same"
+                f"DATA.{key}: {shown(cfg.DATA[key])}; {cfg.MODEL.PRETRAINED} was trained on the same faces with "
+                f"{shown(before[key])} and possibly on some of '{evaluated[0]}'; allowed: the same"
             )
 
 

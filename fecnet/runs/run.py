@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,18 +15,14 @@ import numpy as np
 from fecnet.config.node import Frozen
 from fecnet.engine.checkpoint import find_checkpoint, load_info
 from fecnet.engine.description import CheckpointInfo
+from fecnet.runs.evaluated import TABLES, read_table
 from fecnet.utils.errors import UserError
 from fecnet.utils.files import read_arrays
 from fecnet.utils.metrics import read_metrics
+from fecnet.utils.shown import cut, shown
 
 Curve = dict[int, float]  # value by iteration
 
-TABLES = {  # evaluation/<name>.json, and the required keys of each split
-    "triplets": ("fecnet",),
-    "classes": ("classes", "confusion", "accuracy", "total", "calibration"),
-    "affect": ("ccc", "valence_ccc", "arousal_ccc", "valence_rmse", "arousal_rmse", "affect_faces"),
-}
-OF_TABLE = ("iteration", "splits", "data", "views", "coverage", "checkpoint", "command", "date", "provenance")
 _RECENT_S = 300.0  # a run that wrote within this time may still be running; nothing on disk proves it
 
 
@@ -104,8 +99,8 @@ class Run:
                     continue  # no curve: a split without faces of this kind, or a histogram
                 if not isinstance(value, (int, float)) or not math.isfinite(value):
                     raise UserError(
-                        f"{self.path / 'metrics.jsonl'}:{number}: '{name}' is {value} at iteration {iteration}; "
-                        "allowed: finite numbers"
+                        f"{self.path / 'metrics.jsonl'}:{number}: '{cut(name)}' is {shown(value)} "
+                        f"at iteration {iteration}; allowed: finite numbers"
                     )
                 curves.setdefault(name, {})[iteration] = value
         return curves
@@ -150,7 +145,7 @@ class Run:
             UserError: a table is damaged.
         """
         files = {name: self.path / "evaluation" / f"{name}.json" for name in TABLES}
-        return {name: _read_table(file, TABLES[name]) for name, file in files.items() if file.is_file()}
+        return {name: read_table(file) for name, file in files.items() if file.is_file()}
 
     def arrays(self, name: str, needed: Sequence[str]) -> dict[str, np.ndarray] | None:
         """Arrays of ``evaluation/<name>.npz``, a row per evaluated face, or None where there is no such file.
@@ -178,17 +173,3 @@ def _check_files(checkpoint: CheckpointInfo) -> None:
     for name in ("model.safetensors", "trainer.pt"):
         if not Path(checkpoint.place, name).stat().st_size:
             raise UserError(f"{checkpoint.place}/{name}: empty")
-
-
-def _read_table(file: Path, needed: Sequence[str]) -> dict[str, Any]:
-    try:
-        table = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise UserError(f"{file}: not JSON: {error}; evaluate the run again with: fecnet evaluate") from error
-    if not isinstance(table, dict) or not isinstance(table.get("splits"), dict) or set(OF_TABLE) - set(table):
-        raise UserError(f"{file}: not a table of fecnet evaluate, which has {', '.join(OF_TABLE)}")
-    for split, found in table["splits"].items():
-        lacking = [key for key in needed if not isinstance(found, Mapping) or key not in found]
-        if lacking:
-            raise UserError(f"{file}: split '{split}' lacks {', '.join(lacking)}; evaluate the run again")
-    return table

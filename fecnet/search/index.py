@@ -6,7 +6,6 @@ Shape suffixes: N vectors, Q queries, K nearest, D numbers of each vector.
 from __future__ import annotations
 
 import csv
-import json
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, fields
@@ -30,6 +29,7 @@ from fecnet.utils.errors import UserError
 from fecnet.utils.files import hash_file, named_errors, open_array, replace_json, whole_or_absent
 from fecnet.utils.shown import shown
 from fecnet.utils.typed_json import DescribedFile, check_json
+from fecnet.utils.versioned import read_versioned
 
 logger = logging.getLogger(__name__)
 
@@ -305,15 +305,7 @@ def _description(path: Path) -> dict[str, Any]:
     file = path / DESCRIPTION
     if not file.is_file():
         raise UserError(f"{path}: no index here (no {DESCRIPTION}); make one with: fecnet search build")
-    try:
-        description: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # JSON's and UTF-8's
-        raise UserError(f"{file}: not a description of an index: {error}") from error
-    if not isinstance(description, dict) or "format" not in description:
-        raise UserError(f"{file}: not a description of an index: lacks 'format'")
-    version = description["format"]
-    if version != FORMAT:
-        raise UserError(f"{file}: format {version!r}; this version reads {FORMAT}; rebuild the index")
+    description = read_versioned(file, "a description of an index", FORMAT, UserError)
     lacking = [key for key in _KEYS if key not in description]
     if lacking:
         raise UserError(f"{file}: not a description of an index: lacks {', '.join(lacking)}")

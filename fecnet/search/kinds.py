@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from fecnet.utils.errors import UserError
+from fecnet.utils.shown import shown
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ def choose_kind(kind: str, num: int) -> str:
         UserError: an unknown kind; or one that needs faiss, which is not installed.
     """
     if kind not in ("auto", FLAT, *KINDS):
-        raise UserError(f"kind: unknown name '{kind}'; allowed: auto, {FLAT}, {', '.join(KINDS)}")
+        raise UserError(f"kind: unknown name {shown(kind)}; allowed: auto, {FLAT}, {', '.join(KINDS)}")
     if kind == "auto":
         return "ivf" if num > AUTO_FLAT and find_faiss() is not None else FLAT
     if kind in KINDS and find_faiss() is None:

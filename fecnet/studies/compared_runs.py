@@ -15,6 +15,7 @@ from fecnet.runs.folders import check_trained, data_facts
 from fecnet.runs.run import Run, is_run
 from fecnet.studies.measured_splits import measured_metrics
 from fecnet.utils.errors import UserError
+from fecnet.utils.shown import shown
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +173,7 @@ def check_comparable(first: ComparedRun, other: ComparedRun) -> None:
     pairs += [(f"'{key}'", first.values[key], other.values[key]) for key in keys]
     for what, one, two in pairs:
         if one != two:
-            raise UserError(f"not comparable: {what} is {one!r} in {first.path}, {two!r} in {other.path}")
+            raise UserError(f"not comparable: {what} is {shown(one)} in {first.path}, {shown(two)} in {other.path}")
 
 
 def made_differently(runs: Sequence[ComparedRun]) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,20 @@ from fecnet.utils.env import choose_device, code_hash, now, provenance
 from fecnet.utils.errors import DataError, UserError
 from fecnet.utils.files import hash_file, replace_json
 from fecnet.utils.program import command_line
+from fecnet.utils.shown import cut, shown
+from fecnet.utils.typed_json import check_json
 
 logger = logging.getLogger(__name__)
 
 Metrics = dict[str, float | None]  # %, by name as in metrics.jsonl; None of a collapsed embedding
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """The fields of the file that are read again."""
+
+    metrics: dict[str, float | None]
+    made_from: dict[str, str]
 
 
 def measured_metrics(run: Run, split: str) -> Metrics:
@@ -69,7 +80,9 @@ def _open_data(run: Run, split: str) -> PackedDataset:
         raise UserError(f"{why}, and the data to measure it cannot be opened: {error}") from error
     if differences := data_differences(run.best, dataset):
         key, before, found = differences[0]
-        raise UserError(f"{why}, and {dataset.path} holds other data now: '{key}' was {before!r}, is {found!r}")
+        raise UserError(
+            f"{why}, and {dataset.path} holds other data now: '{key}' was {shown(before)}, is {shown(found)}"
+        )
     splits = [*dataset.description["splits"], *([HOLD_OUT] if data.HOLD_OUT else []), *([FOLD] if data.FOLD else [])]
     if split not in splits:
         raise UserError(f"{why}, and {dataset.path} has no such split; there are: {', '.join(splits)}")
@@ -89,9 +102,18 @@ def _made_from(run: Run, dataset: PackedDataset) -> dict[str, Any]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """What is kept in a file; empty where there is none, or none of ours."""
+    """What is kept in a file; empty where there is none, or a damaged one, of which it tells."""
+    try:
+        return _checked(file) if file.is_file() else {}
+    except UserError as error:
+        logger.warning(f"{error}; measured again")
+        return {}
+
+
+def _checked(file: Path) -> dict[str, Any]:
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return known if isinstance(known, dict) and isinstance(known.get("metrics"), dict) else {}
+    except (ValueError, RecursionError) as error:  # JSON's and UTF-8's
+        raise UserError(f"{file}: not JSON: {cut(str(error))}") from error
+    check_json(_Kept, known, str(file))
+    return dict(known)

@@ -23,6 +23,7 @@ from fecnet.utils import comm
 from fecnet.utils.cores import usable_cores
 from fecnet.utils.errors import ConfigError
 from fecnet.utils.package import PACKAGE, VERSION
+from fecnet.utils.shown import shown
 
 _GPUS = "FECNET_GPUS"  # set by train.sh: the GPUs that -d names
 _exact_lock, _exact, _tf32_before = threading.Lock(), 0, (False, False)  # of exact_float32
@@ -44,7 +45,9 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "cpu" or (name == "auto" and not gpu_count()):
         if asked := os.environ.get(_GPUS):
-            raise ConfigError(f"DEVICE: '{name}' is the CPU here, but -d {asked} asks for GPUs; give one of the two")
+            raise ConfigError(
+                f"DEVICE: {shown(name)} is the CPU here, but -d {asked} asks for GPUs; give one of the two"
+            )
         return torch.device("cpu")
     device = find_gpu("cuda" if name == "auto" else name)
     torch.cuda.set_device(device)
@@ -66,9 +69,11 @@ def find_gpu(name: str, *, key: str = "DEVICE", others: str = "auto, cpu") -> to
     processes = max(comm.local_rank() + 1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     if asked is None or int(asked[1] or 0) >= there:
         gpus = f", cuda, cuda:0{f' to cuda:{there - 1}' if there > 1 else ''}" if there else ""
-        raise ConfigError(f"{key}: '{name}' cannot be used: torch finds {_gpus()}; allowed here: {others}{gpus}")
+        raise ConfigError(f"{key}: {shown(name)} cannot be used: torch finds {_gpus()}; allowed here: {others}{gpus}")
     if asked[1] and processes > 1:
-        raise ConfigError(f"{key}: '{name}' is one GPU for {processes} processes; allowed: cuda, one for each of them")
+        raise ConfigError(
+            f"{key}: {shown(name)} is one GPU for {processes} processes; allowed: cuda, one for each of them"
+        )
     if processes > there:
         raise ConfigError(
             f"{key}: {processes} processes on this machine, but torch finds {_gpus()}; allowed here: {there} "
@@ -122,7 +127,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else bf16_speed() >= _FAST
         return torch.bfloat16 if fast else torch.float32
     if name not in PRECISIONS:
-        raise ConfigError(f"SOLVER.PRECISION: unknown name '{name}'; allowed: auto, {', '.join(PRECISIONS)}")
+        raise ConfigError(f"SOLVER.PRECISION: unknown name {shown(name)}; allowed: auto, {', '.join(PRECISIONS)}")
     if name == "fp16" and device.type == "cpu":
         raise ConfigError("SOLVER.PRECISION: 'fp16' needs a GPU; allowed on a CPU: auto, bf16, fp32")
     return PRECISIONS[name]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
 
 from fecnet.utils import comm
 from fecnet.utils.files import replace_text
+
+logger = logging.getLogger(__name__)
 
 
 class MetricsFile:
@@ -60,6 +63,7 @@ class TensorBoard:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
+                logger.info(f"no events in {folder}: they need tensorboard; install it with: pip install 'fecnet[viz]'")
                 return
             self._writer = SummaryWriter(str(folder), purge_step=iteration + 1 if iteration else None)
 

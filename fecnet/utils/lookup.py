@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from fecnet.utils.errors import ConfigError
+from fecnet.utils.shown import shown
 
 T = TypeVar("T")
 
@@ -22,5 +23,5 @@ def lookup(choices: Mapping[str, T], name: str, *, key: str) -> T:
         ConfigError: no such name; the message lists the allowed ones in alphabetical order.
     """
     if name not in choices:
-        raise ConfigError(f"{key}: unknown name {name!r}; allowed: {', '.join(sorted(choices))}")
+        raise ConfigError(f"{key}: unknown name {shown(name)}; allowed: {', '.join(sorted(choices))}")
     return choices[name]

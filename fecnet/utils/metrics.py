@@ -23,7 +23,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1], start=1):
         try:
             values = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # numbers of thousands of digits too
             values = None
         if not isinstance(values, dict) or not isinstance(values.get("iteration"), int):
             raise UserError(f"{path}:{number}: not a line of metrics with an 'iteration': {line[:60]!r}")

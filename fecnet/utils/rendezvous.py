@@ -14,6 +14,7 @@ from typing import Any
 import torch.distributed as dist
 
 from fecnet.utils.errors import UserError
+from fecnet.utils.shown import shown
 
 _ANSWER_S = 10.0  # time limit for ranks known to be alive
 _store: dist.Store | None = None  # set by meet
@@ -88,7 +89,8 @@ def _compare(store: dist.Store, topic: str, ranks: int, seconds: float) -> str:
         keys = [key for key in {**first, **found} if first.get(key) != found.get(key)]
         if keys:
             named = "; ".join(
-                f"'{key}' is {first.get(key)!r} on rank 0 ({first_host}), {found.get(key)!r} on rank {rank} ({host})"
+                f"'{key}' is {shown(first.get(key))} on rank 0 ({first_host}), "
+                f"{shown(found.get(key))} on rank {rank} ({host})"
                 for key in keys[:3]
             )
             return f"all ranks must agree: {named}"

@@ -55,14 +55,16 @@ def from_json(kind: type[T], value: Any, name: str, prefix: str = "") -> T:
     return kind(**found)
 
 
-def check_json(kind: Any, value: dict[str, Any], name: str) -> None:
+def check_json(kind: Any, value: Any, name: str, prefix: str = "") -> None:
     """Check that parsed JSON fits a dataclass, as ``from_json``; further fields at its top are passed over.
 
     Raises:
         UserError: a field is missing or of another type.
     """
     known = {field.name for field in _json_fields(kind)}
-    from_json(kind, {key: part for key, part in value.items() if key in known}, name)
+    if isinstance(value, dict):
+        value = {key: part for key, part in value.items() if key in known}
+    from_json(kind, value, name, prefix)
 
 
 def to_json(value: Any) -> Any:

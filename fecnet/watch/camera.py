@@ -13,7 +13,7 @@ import numpy as np
 from fecnet.embed.videos import VideoFrame
 from fecnet.utils.errors import UserError
 
-_INSTALL = "cameras and windows need OpenCV; install it with: pip install opencv-python-headless"
+_INSTALL = "cameras and windows need OpenCV; install it with: pip install 'fecnet[video]'"
 _MOST_CAMERAS = 100  # OpenCV decodes larger numbers: 200 selects a backend, not a camera
 
 

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fecnet.utils.shown import shown
 from fecnet.web.app import error
 from fecnet.web.tokens import same_token
 
@@ -78,12 +79,12 @@ class Guard:
         policy = self._policy
         host = headers.get("host", "")
         if policy.hosts and _host_name(host) not in policy.hosts:
-            return error(400, f"host: {host!r}; allowed: {', '.join(policy.hosts)}")
+            return error(400, f"host: {shown(host)}; allowed: {', '.join(policy.hosts)}")
         if "\0" in scope["path"]:  # no file has it in its name; Starlette before 1.0 fails
             return error(404, "Not Found")
         origin = headers.get("origin")
         if scope["method"] not in _SAFE and origin is not None and origin.partition("://")[2] != host:
-            return error(403, f"origin: {origin!r}; allowed: pages of this server")
+            return error(403, f"origin: {shown(origin)}; allowed: pages of this server")
         length = headers.get("content-length", "0")
         if not (length.isdecimal() and len(length) < 20 and int(length) <= policy.max_body):
             return error(413, self._too_large(), {"connection": "close"})

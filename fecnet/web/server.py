@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from fecnet.utils.errors import UserError
+from fecnet.utils.shown import shown
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (socket.gaierror, UnicodeError) as error:
-        raise UserError(f"host: {host!r}: not an address or name of this machine") from error
+        raise UserError(f"host: {shown(host)}: not an address or name of this machine") from error
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of one that ended a moment ago

@@ -27,7 +27,7 @@ def test_no_data_set(tmp_path):
 def test_another_version_is_refused(tiny):
     description = json.loads((tiny / "dataset.json").read_text())
     (tiny / "dataset.json").write_text(json.dumps(description | {"format": 99}))
-    with pytest.raises(ValueError, match=r"format 99; this version reads 1"):
+    with pytest.raises(ValueError, match=r"dataset\.json: made by a newer fecnet: format 99, "):
         PackedDataset(tiny)
 
 

@@ -139,8 +139,8 @@ WRITTEN = {"npy": {"out.npy", "out.csv"}, "csv": {"out.csv"}, "mirrored": {"tree
         ("npy", "fecnet.embed.embedding._clear", 1, 0),  # the output is there
         ("csv", "fecnet.embed.embedding_files._cells", 2, 0),
         ("mirrored", "fecnet.embed.embedding_files._save_vector", 7, 0),
-        ("npy", "fecnet.utils.files.put_in_place", 1, 0),  # the old table is gone
-        ("npy", "fecnet.utils.files.put_in_place", 2, 0),  # the new array has no table
+        ("npy", "fecnet.utils.together._point", 2, 0),  # both are written, and seen are the old ones
+        ("npy", "fecnet.utils.together.settle", 2, 0),  # seen are the new ones
         ("mirrored", "fecnet.utils.in_place._exchange", 1, 0),
         ("mirrored", "shutil.rmtree", 1, 0),  # the new one is in its place
     ],
@@ -167,16 +167,27 @@ def test_killed_by_a_signal_and_run_again(
     assert {path.name for path in tmp_path.iterdir()} == {"photos", "result", *WRITTEN[kind]}
 
 
-def test_half_a_pair_of_a_killed_command_is_completed_by_the_same_command(encoder, photos, tmp_path):
-    """Vectors without their table are replaced unasked only where that command's table lies ready beside them."""
+def test_the_next_command_puts_in_their_places_what_a_killed_one_left(encoder, photos, tmp_path):
+    """Also where it then refuses to replace them; not while the other is at work."""
     output = tmp_path / "out.npy"
-    output.write_bytes(b"of somebody")
-    with pytest.raises(ValueError, match=r"out\.npy: exists already"):
+
+    def embed_again():
         embed_sources(encoder, Sources([photos]), output, faces="whole", progress=False)
-    (tmp_path / ".out.csv.partial").write_text("")
-    embed_sources(encoder, Sources([photos]), output, faces="whole", progress=False)
-    assert np.load(output).shape == (11, 16) and (tmp_path / "out.csv").is_file()
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+    embed_again()
+    pair = [output, tmp_path / "out.csv"]
+    (tmp_path / ".out.npy.pair" / "new").mkdir(parents=True)
+    (tmp_path / ".out.npy.pair" / "now").symlink_to("new")
+    for path in pair:
+        path.rename(tmp_path / ".out.npy.pair" / "new" / path.name)
+        path.symlink_to(f".out.npy.pair/now/{path.name}")
+    with embedding.holding(output), pytest.raises(ValueError, match="another command is at work here"):
+        embed_again()
+    assert all(path.is_symlink() for path in pair)
+    with pytest.raises(ValueError, match=r"out\.npy: exists already"):
+        embed_again()
+    assert np.load(output).shape == (11, 16) and not any(path.is_symlink() for path in pair)
+    assert {path.name for path in tmp_path.iterdir()} == {"photos", "out.npy", "out.csv"}
 
 
 def test_another_net_does_not_take_these_shards(encoder, photos, tmp_path, monkeypatch, small_pieces):

@@ -193,7 +193,7 @@ def test_what_cannot_be_exported_is_one_line(run, exported, tmp_path, capsys):
     (tmp_path / "meta.json").write_text(json.dumps({**meta, "format": 99}))
     for kind in ENDINGS:
         said = refused(capsys, tmp_path, "--format", kind)
-        assert said.endswith("meta.json: checkpoint format 99; this version reads 1")
+        assert said.endswith("meta.json: made by a newer fecnet: format 99, this one reads up to 1; upgrade fecnet")
     assert "no checkpoint here" in refused(capsys, tmp_path / "nothing", "--format", "onnx")
     assert "an exported file; allowed: the run" in refused(capsys, onnx_file, "--format", "torch")
     assert "exists already; use --overwrite" in refused(capsys, run, "--format", "onnx", "--output", onnx_file)
@@ -239,7 +239,7 @@ def test_other_onnx_files_and_other_versions_are_told_apart(exported, tmp_path, 
     (entry,) = proto.metadata_props
     onnx.helper.set_model_props(proto, {META: json.dumps({**json.loads(entry.value), "format": 99})})
     onnx.save(proto, tmp_path / "new.onnx")
-    with pytest.raises(ValueError, match=r"new\.onnx: checkpoint format 99; this version reads 1"):
+    with pytest.raises(ValueError, match=r"new\.onnx: made by a newer fecnet: format 99, "):
         fecnet.load(tmp_path / "new.onnx")
     del proto.metadata_props[:]
     onnx.save(proto, tmp_path / "bare.onnx")

@@ -198,7 +198,7 @@ def test_a_study_of_a_newer_version_and_other_files_are_refused(tmp_path, capsys
     assert (
         capsys.readouterr()
         .err.strip()
-        .endswith(f"{file}: study of version 2, made by a newer fecnet; this one reads 1")
+        .endswith(f"{file}: made by a newer fecnet: format 2, this one reads up to 1; upgrade fecnet")
     )
     with sqlite3.connect(file) as database:
         database.execute("PRAGMA user_version = 1")

@@ -10,7 +10,6 @@ import pytest
 
 from fecnet.cli.main import main
 from fecnet.run_page import map_figure as maps
-from fecnet.runs.run import OF_TABLE
 from tests.run_page.runs import HOSTILE
 
 
@@ -202,12 +201,8 @@ def test_the_page_goes_into_the_run_unless_told(copy, capsys):
     [
         ("metrics.jsonl", "{}\n", "metrics.jsonl:1: not a line of metrics with an 'iteration': '{}'"),
         ("evaluation/classes.json", "{", "classes.json: not JSON"),
-        ("evaluation/classes.json", "[]", "classes.json: not a table of fecnet evaluate"),
-        (
-            "evaluation/classes.json",
-            json.dumps(dict.fromkeys(OF_TABLE) | {"splits": {"test": {}}}),
-            "split 'test' lacks classes, confusion, accuracy, total, calibration",
-        ),
+        ("evaluation/classes.json", "[]", "classes.json: found []; allowed: a mapping; evaluate the run again"),
+        ("evaluation/classes.json", "{}", "classes.json: lacks 'iteration'; allowed: a whole number"),
         ("evaluation/predictions.npz", "PK", "predictions.npz: not a file of measured faces"),
         ("checkpoints/best", "x", "best: expected an iteration, found 'x'"),
     ],

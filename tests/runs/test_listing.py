@@ -67,7 +67,7 @@ def test_empty(result):
         ("last", "7\n", "7/meta.json: No such file or directory"),
         ("10/meta.json", '{"iteration": 10, "le', "10/meta.json: "),
         ("10/meta.json", '{"format": 1}', "10/meta.json: lacks 'iteration'; allowed: a whole number"),
-        ("10/meta.json", "[]", "10/meta.json: checkpoint format None; this version reads 1"),
+        ("10/meta.json", "[]", "10/meta.json: not a checkpoint description: lacks 'format'"),
         ("10/trainer.pt", "", "10/trainer.pt: empty"),
         ("10/model.safetensors", None, "10/model.safetensors: No such file or directory"),
         ("best", "x", "best: expected an iteration, found 'x'"),

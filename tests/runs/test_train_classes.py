@@ -183,7 +183,7 @@ def test_pictures_and_files_of_each_split(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("fecnet.runs.reports.can_plot", lambda: False)
     capsys.readouterr()
     infer_run(str(run_folder(recipe, "classifier")))
-    said = f"{', '.join(plots)}: not written, they need matplotlib; install it with: pip install 'matplotlib>=3.9'"
+    said = f"{', '.join(plots)}: not written, they need matplotlib; install it with: pip install 'fecnet[viz]'"
     assert said in capsys.readouterr().out.splitlines()
     assert not any((folder / name).exists() for name in plots)  # they would show an earlier evaluation
 

@@ -230,7 +230,7 @@ def test_faiss_gets_no_file_of_another_kind(tmp_path, faiss, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": 9}, r"index.json: format 9; this version reads 1; rebuild the index"),
+        ({"format": 9}, r"index.json: made by a newer fecnet: format 9, this one reads up to 1; upgrade fecnet"),
         ({"kind": "lsh"}, r"index.json: kind 'lsh'; allowed: flat, ivf, hnsw, pq"),
         ({"dims": 8}, r"vectors.npy: holds float32 \(20, 16\); index.json announces float32 \(20, 8\)"),
     ],

@@ -1,8 +1,6 @@
 """Replacing a file or a folder and being killed at any moment: old or new, whole; the next call sweeps."""
 
-import os
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,33 +12,7 @@ from fecnet.prepare.writer import PackedWriter
 from fecnet.utils import files, in_place
 from fecnet.utils.files import own_partial, replace_text, whole_or_absent
 from tests.checkpoints import describe
-
-CALLS = ("rename", "replace", "unlink", "rmdir", "mkdir", "fsync")
-
-
-def killed_at(number, call):
-    """Whether the forked process that calls this was killed before its change of the disk of this number, from 1."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-    left = number
-
-    def counted(real, *arguments, **options):
-        nonlocal left
-        left -= 1
-        if not left:
-            os._exit(9)
-        return real(*arguments, **options)
-
-    for name in CALLS:
-        setattr(os, name, partial(counted, getattr(os, name)))
-    in_place._exchange = partial(counted, in_place._exchange)
-    try:
-        call()
-    except BaseException as error:
-        print(repr(error), file=sys.__stderr__)
-        os._exit(1)
-    os._exit(0)
+from tests.kills import killed_at
 
 
 def write_folder(path, word):

@@ -17,6 +17,7 @@ from fecnet.modeling.backbone.vgg import VGG, VGG16_STAGES, VGG19_STAGES, vgg_wi
 from fecnet.modeling.parts import BackboneEntry
 from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.lookup import lookup
+from fecnet.utils.shown import shown
 
 _VGG_CONV = r"(^|\.)0\.bias$"  # the first
 
@@ -94,6 +95,6 @@ def find_backbone(name: str) -> BackboneEntry:
     if name not in BACKBONES:
         allowed = ", ".join(sorted(BACKBONES))
         raise ConfigError(
-            f"MODEL.BACKBONE: unknown name {name!r}; allowed: {allowed}, or {PREFIX}NAME of a net of timm"
+            f"MODEL.BACKBONE: unknown name {shown(name)}; allowed: {allowed}, or {PREFIX}NAME of a net of timm"
         )
     return BACKBONES[name]

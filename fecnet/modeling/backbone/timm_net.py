@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fecnet.modeling.backbone.base import Backbone
 from fecnet.utils.errors import ConfigError
+from fecnet.utils.shown import shown
 
 PREFIX = "timm:"
 _PROPOSED = 3  # nearest names in the error about an unknown one
@@ -95,7 +96,7 @@ def _check_known(name: str, known: list[str]) -> None:
         return
     near = difflib.get_close_matches(name, known, n=_PROPOSED) or ["resnet18", "mobilenetv3_small_100"]
     raise ConfigError(
-        f"MODEL.BACKBONE: unknown net '{name}' of timm ({len(known):,} are known); allowed: names without a tag, "
+        f"MODEL.BACKBONE: unknown net {shown(name)} of timm ({len(known):,} are known); allowed: names without a tag, "
         f"such as {', '.join(PREFIX + other for other in near)}"
     )
 

@@ -13,6 +13,7 @@ from fecnet.modeling.criterion.wasserstein import LearnedDistances, centroid_dis
 from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.files import open_array
 from fecnet.utils.lookup import lookup
+from fecnet.utils.shown import shown
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,8 @@ def build_distances(kind: str, classes: Sequence[str], confusion: str = "") -> T
     """
     if confusion and kind != "confusion":
         raise ConfigError(
-            f"LOSS.WASSERSTEIN_CONFUSION: {confusion!r} is not used by LOSS.WASSERSTEIN_COST {kind}; allowed here: ''"
+            f"LOSS.WASSERSTEIN_CONFUSION: {shown(confusion)} is not used by LOSS.WASSERSTEIN_COST {kind}; "
+            "allowed here: ''"
         )
     choices: dict[str, Callable[[], Tensor | LearnedDistances]] = {
         "learned": lambda: LearnedDistances(len(classes)),

@@ -16,6 +16,7 @@ from fecnet.prepare.labelled.list_columns import USUAL, box_columns, find_column
 from fecnet.prepare.labelled.split_words import split_name
 from fecnet.utils.class_words import class_word
 from fecnet.utils.errors import DataError
+from fecnet.utils.shown import shown
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,9 @@ def read_csv_votes(
         or {*columns} & {*_OTHER_COLUMNS}
     ):
         reserved = ", ".join(_OTHER_COLUMNS)
-        raise DataError(f"votes: {','.join(classes)!r}; allowed: two or more different classes, none of {reserved}")
+        raise DataError(
+            f"votes: {shown(','.join(classes))}; allowed: two or more different classes, none of {reserved}"
+        )
     pictures, dropped, folder = [], Dropped(), path.parent
     header = read_header(path)
     for row in _rows(path, header, need_column(path, header, "path", path_column), allow_absolute, votes=columns):

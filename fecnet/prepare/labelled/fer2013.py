@@ -22,6 +22,7 @@ from fecnet.prepare.labelled.pixel_rows import find_pixel_files, read_pixel_rows
 from fecnet.prepare.labelled.split_words import split_name
 from fecnet.utils.errors import DataError
 from fecnet.utils.files import read_arrays
+from fecnet.utils.shown import shown
 
 FILE_NAME = "fer2013.npz"
 CSV_NAME, PLUS_NAME = "fer2013.csv", "fer2013new.csv"
@@ -168,7 +169,9 @@ def _read_csv_files(path: Path, plus: Path, images_sha256: str) -> Fer2013:
         raise DataError(f"{plus}: {len(votes_NV)} rows, {path.name} has {len(images)}; they are joined row by row")
     for number, (usage, word) in enumerate(zip(usages, written, strict=True)):
         if split_name(word) != USAGES[usage]:
-            raise DataError(f"{plus}: row {number}: usage {word!r}, {path.name} says {USAGES[usage]}: rows are shifted")
+            raise DataError(
+                f"{plus}: row {number}: usage {shown(word)}, {path.name} says {USAGES[usage]}: rows are shifted"
+            )
     image_NHW = np.stack(images)
     _check_images(path, image_NHW, images_sha256)
     return describe_rows(
@@ -228,7 +231,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     for name, (kind, shape, largest) in _ARRAYS.items():
         array = arrays[name]
         if array.dtype.kind != kind or array.shape != (num_rows, *shape):
-            expected = f"kind {kind!r}, shape {(num_rows, *shape)}"
+            expected = f"kind {shown(kind)}, shape {(num_rows, *shape)}"
             raise DataError(f"{path}: {name} is {array.dtype} of shape {array.shape}, expected {expected}")
         if largest is not None and (array > largest).any():
             raise DataError(f"{path}: {name} holds {array.max()}, expected 0..{largest}")

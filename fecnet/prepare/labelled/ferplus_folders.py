@@ -21,6 +21,7 @@ from fecnet.prepare.labelled.ferplus_files import VOTES, vote_counts
 from fecnet.prepare.labelled.label_files import is_inside, read_header, read_table, subfolders
 from fecnet.prepare.labelled.pixel_rows import SIDE
 from fecnet.utils.errors import DataError
+from fecnet.utils.shown import shown
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,9 @@ def _rows(file: Path) -> dict[str, tuple[int, list[int]]]:
     for line, row in read_table(file, ("image name", *VOTES), columns):
         picture = row["image name"]
         if not is_inside(picture):
-            raise DataError(f"{file}: line {line}: image name {picture!r}; allowed: the name of a file beside the list")
+            raise DataError(
+                f"{file}: line {line}: image name {shown(picture)}; allowed: the name of a file beside the list"
+            )
         rows.pop(picture, None)
         rows[picture] = line, vote_counts(file, line, [row[name] for name in VOTES])
         number += 1

@@ -27,6 +27,7 @@ from fecnet.prepare.measured_square import with_square
 from fecnet.prepare.people import Shares
 from fecnet.prepare.writer import PackedWriter
 from fecnet.utils.errors import DataError
+from fecnet.utils.shown import shown
 
 CHANNELS = {"grey": ["grey"], "rgb": ["R", "G", "B"]}
 
@@ -153,7 +154,7 @@ def _check_options(
     if size < 1:
         raise DataError(f"size: {size}; allowed: 1 or more pixels")
     if channels not in CHANNELS:
-        raise DataError(f"channels: {channels!r}; allowed: {', '.join(CHANNELS)}")
+        raise DataError(f"channels: {shown(channels)}; allowed: {', '.join(CHANNELS)}")
     for name, number in (("triplets", num_train_triplets), ("eval-triplets", num_eval_triplets)):
         if number < 0:
             raise DataError(f"{name}: {number}; allowed: 0 or more")

@@ -15,6 +15,7 @@ from fecnet.faces.landmark_faces import LandmarkFaces
 from fecnet.prepare.labelled.face_cutters import FaceCutter
 from fecnet.prepare.labelled.labelled_source import TRAIN, LabelledPicture, LabelledSource
 from fecnet.prepare.writer import PackedWriter, face_key
+from fecnet.utils.shown import shown
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ def _disagreements(source: LabelledSource, keyed: Sequence[tuple[str, LabelledPi
             )
         elif first.subject != picture.subject:
             found[key] = "subjects_disagree"
-            example = example or f"{picture.source} shows {first.subject!r} and {picture.subject!r}"
+            example = example or f"{picture.source} shows {shown(first.subject)} and {shown(picture.subject)}"
     if found:
         logger.warning("%s: warning: rows disagree on %d faces, not read: %s", source.origin, len(found), example)
     return found

@@ -13,6 +13,8 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import Any
 
+from fecnet.utils.shown import shown
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # carries an IPv4 address in its last 32 bits
 _KEPT = "/%:=&?~+!$,;'@()*[]-._"  # unescaped characters of path and query; all others are percent-encoded
@@ -59,7 +61,7 @@ def split_url(url: str) -> Place:
     except ValueError as error:
         raise RefusedError("bad_url", f"{url}: {error}") from error
     if parts.scheme not in _DEFAULT_PORTS:
-        raise RefusedError("refused_scheme", f"{url}: scheme {parts.scheme!r}, allowed are http and https")
+        raise RefusedError("refused_scheme", f"{url}: scheme {shown(parts.scheme)}, allowed are http and https")
     try:
         host, given = (parts.hostname or "").encode("idna").decode(), parts.port
     except ValueError as error:  # includes the UnicodeError of idna

@@ -1,0 +1,179 @@
+"""The JSON files of ``fecnet evaluate``: each field that is used is checked once, on opening; torch is not needed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fecnet.engine.description import Count
+from fecnet.utils.errors import UserError
+from fecnet.utils.shown import cut, shown
+from fecnet.utils.typed_json import check_json
+
+_ROWS = ("ONE", "TWO", "THREE", "ALL")  # of triplets by type; as fecnet.evaluation.triplet_accuracy, which needs torch
+_MOST = 2**53  # faces or triplets: what a float counts exactly
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """What made the metrics: see ``fecnet.utils.env.provenance``."""
+
+    fecnet: str
+    commit: str | None
+    torch: str
+    python: str
+    processor: str
+    cores: int | None
+    device: str
+    threads: int
+    world_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Table:
+    """The fields that all have."""
+
+    iteration: int
+    splits: dict[str, dict[str, Any]]
+    data: str
+    views: str
+    coverage: dict[str, Any]
+    checkpoint: str
+    command: str
+    date: str
+    provenance: _Made
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Spread:
+    mean: float
+    largest: float
+    collapsed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Triplets:
+    """The fields of ``triplets.json`` alone."""
+
+    spread: dict[str, _Spread | None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bin:
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Calibration:
+    ece: float | None
+    confidence: float | None
+    binning: str
+    bins: list[_Bin]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Metrics:
+    accuracy: float | None
+    mean_class_accuracy: float | None
+    macro_f1: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Classes(_Metrics):
+    """A split of ``classes.json``."""
+
+    classes: list[str]
+    total: list[int]
+    confusion: list[list[int]]
+    calibration: _Calibration
+    training_split: str | None = None
+    copies_in_training: int | None = None
+    without_copies: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Affect:
+    """A split of ``affect.json``."""
+
+    ccc: float | None
+    valence_ccc: float | None
+    arousal_ccc: float | None
+    valence_rmse: float | None
+    arousal_rmse: float | None
+    affect_faces: int
+
+
+def read_table(file: Path) -> dict[str, Any]:
+    """A file of ``TABLES``.
+
+    Raises:
+        UserError: unreadable, or a field is missing, of another type or out of range; says which.
+    """
+    try:
+        table = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise UserError(f"{file}: not JSON: {cut(str(error))}; evaluate the run again with: fecnet evaluate") from error
+    try:
+        _check_numbers(table, str(file), "")
+        check_json(_Table, table, str(file))
+        if file.stem == "triplets":
+            check_json(_Triplets, table, str(file))
+        for split, found in table["splits"].items():
+            TABLES[file.stem](found, str(file), f"splits.{split}")
+    except RecursionError as error:
+        raise UserError(f"{file}: nested too deeply; evaluate the run again with: fecnet evaluate") from error
+    except UserError as error:
+        raise UserError(f"{error}; evaluate the run again with: fecnet evaluate") from error
+    return dict(table)
+
+
+def _check_numbers(value: Any, name: str, key: str) -> None:
+    """Raise UserError where a number is not finite, or a count is more than there can be."""
+    if isinstance(value, dict):
+        for part, item in value.items():
+            _check_numbers(item, name, f"{key}.{part}" if key else part)
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            _check_numbers(item, name, f"{key}[{place}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{name}: '{cut(key)}' is {value}; allowed: finite numbers")
+    elif isinstance(value, int) and abs(value) > _MOST:
+        raise UserError(f"{name}: '{cut(key)}' is {shown(value)}; allowed: up to 2^53")
+
+
+def _check_triplets(found: dict[str, Any], name: str, key: str) -> None:
+    """Of ``fecnet`` and of each baseline the counts by row."""
+    for method, rows in {"fecnet": {}, **found}.items():
+        if not isinstance(rows, dict):
+            raise UserError(f"{name}: '{cut(f'{key}.{method}')}' is {shown(rows)}; allowed: a mapping")
+        for row in (*_ROWS, *rows):
+            place = f"{key}.{method}.{row}"
+            if row not in rows:
+                raise UserError(f"{name}: lacks '{cut(place)}'; allowed: a mapping")
+            check_json(Count, rows[row], name, place)
+
+
+def _check_classes(found: dict[str, Any], name: str, key: str) -> None:
+    check_json(_Classes, found, name, key)
+    num = len(found["classes"])
+    if [len(row) for row in found["confusion"]] != [num] * num or min(map(min, found["confusion"]), default=0) < 0:
+        raise UserError(f"{name}: '{key}.confusion' is not a matrix of counts with a row for each of {num} classes")
+    if found.get("without_copies") is not None:
+        check_json(_Metrics, found["without_copies"], name, f"{key}.without_copies")
+
+
+def _check_affect(found: dict[str, Any], name: str, key: str) -> None:
+    check_json(_Affect, found, name, key)
+
+
+TABLES: dict[str, Callable[[dict[str, Any], str, str], None]] = {  # evaluation/<name>.json, and the check of a split
+    "triplets": _check_triplets,
+    "classes": _check_classes,
+    "affect": _check_affect,
+}

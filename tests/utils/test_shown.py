@@ -1,0 +1,48 @@
+"""Messages show the beginning of a long value, whatever it is."""
+
+import json
+
+import pytest
+
+from fecnet.encoder.build import load_encoder
+from fecnet.engine.checkpoint import read_pointer
+from fecnet.faces.which import check_which
+from fecnet.prepare.answer_rows import RowFault, _kind, _split
+from fecnet.rate.answers import GivenAnswer
+from fecnet.runs.run import Run
+from fecnet.search.kinds import choose_kind
+from fecnet.utils.env import choose_device
+from fecnet.utils.lookup import lookup
+
+LONG = "x" * 10**6
+
+
+def pointer(folder):
+    (folder / "last").write_text(LONG)
+    read_pointer(folder / "last")
+
+
+def metrics(folder):
+    (folder / "metrics.jsonl").write_text(json.dumps({"iteration": 1, LONG: LONG}) + "\n")
+    return Run(folder).curves
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda _: choose_device(LONG),
+        lambda _: choose_kind(LONG, 1),
+        lambda _: lookup({"a": 1}, LONG, key="KEY"),
+        lambda _: check_which(LONG),
+        lambda _: load_encoder("net", checkpoint=LONG),
+        lambda _: _kind(LONG),
+        lambda _: _split(f"{LONG} {LONG}"),
+        lambda _: GivenAnswer(LONG, "key-0001", 0, 1.0),
+        pointer,
+        metrics,
+    ],
+)
+def test_a_long_value_is_cut(call, tmp_path):
+    with pytest.raises((ValueError, RowFault)) as error:
+        call(tmp_path)
+    assert "xxxx" in str(error.value) and len(str(error.value)) < 1000
