@@ -124,9 +124,9 @@ def test_numbers_of_schedules_are_the_measured_ones():
         assert table[name] == [f"{percent:.1f}" for percent in found["percent"][name]["private_test"].values()]
     (difference,) = found["differences"]
     assert table["difference"] == [f"{points:.1f}" for points in difference["by_seed"].values()]
-    assert f"`{difference['verdict']}`" in text
-    low, high = (difference["mean"] + sign * difference["margin"] for sign in (-1, 1))
-    assert f"between {low:.1f} and\n{high:.1f} points" in text
+    low, high = (difference["mean"] + side * difference["margin"] for side in (-1, 1))
+    assert f"`cosine better than step by {difference['mean']:.2f} (interval {low:.2f} to {high:.2f})`" in text
+    assert f"between {low:.1f} and {high:.1f} points" in " ".join(text.split())
 
 
 def test_numbers_of_pruning_are_the_measured_ones():
