@@ -1,8 +1,8 @@
 """A fault of the machine at every write: each command that writes, with its n-th write, fsync or rename failing.
 
 strace makes the n-th call of one kind fail in every thread of the command (``ENOSPC`` where something is written or
-made, ``EIO`` where it is brought to the disk, ``EACCES`` where it is renamed), n from 1 until no call is left to fail.
-After each fault:
+made, ``EIO`` where it is brought to the disk, ``EACCES`` where it is renamed), for each n that an undisturbed command
+comes to; of files that are opened, those that are made. After each fault:
 
 - what stood under the final name is what stood there before, or what the undisturbed command writes;
 - the command has ended by itself, with one line in place of a traceback where it did not succeed;
@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
+from tqdm import tqdm
 
 from fecnet.cli.main import main
 from fecnet.engine.checkpointer import load_weights  # noqa: F401  (imported once, for all children)
@@ -99,11 +101,11 @@ COMMANDS = (
 
 
 class Ended(NamedTuple):
-    """How a command ended: its exit code (negative: the signal), what it said, and whether a call failed in it."""
+    """How a command ended: its exit code (negative: the signal), what it said, and the calls that were traced."""
 
     code: int
     said: str
-    failed: bool
+    calls: tuple[str, ...] = ()
 
 
 def run(*, quick: bool, only: Sequence[str] = ()) -> dict[str, Any]:
@@ -167,7 +169,7 @@ def measure(command: Command, material: Path, temporary: Path, *, most: int | No
         command: which one.
         material: folder that it is run in, copied for each fault.
         temporary: folder for the copies.
-        most: faults of each kind; None = until no call is left.
+        most: faults of each kind; None = all.
     """
     folder = temporary / "work"
     with _copied(material, folder):
@@ -178,19 +180,32 @@ def measure(command: Command, material: Path, temporary: Path, *, most: int | No
             raise SystemExit(f"{command.name} does not work undisturbed: {plain.said}")
     told: dict[str, Any] = {"faults": {}, "wrong": 0, "tracebacks": 0, "hangs": 0, "not_repeated": 0, "examples": []}
     for error, calls in FAULTS:
-        number = 0
-        while most is None or number < most:
+        with _copied(material, folder):
+            numbers = places(execute(command, folder, trace=calls).calls)[:most]
+        failed = 0
+        for number in tqdm(numbers, desc=f"{command.name}: {calls.partition(',')[0]}", unit="fault"):
             with _copied(material, folder):
-                ended = execute(command, folder, inject=f"{calls}:error={error}:when={number + 1}")
-                if not ended.failed:
-                    break
-                number += 1
+                ended = execute(command, folder, trace=calls, inject=f":error={error}:when={number}")
+                failed += any("(INJECTED)" in call for call in ended.calls)
                 for name, broken in lines(command, folder, ended, before, after).items():
                     told[name] += broken
                     if broken and len(told["examples"]) < 5:
                         told["examples"].append(f"{name}: {calls} {error} {number}: {ended.said[-300:]}")
-        told["faults"][f"{calls}: {error}"] = number
+        told["faults"][f"{calls}: {error}"] = failed
     return told
+
+
+def places(calls: Sequence[str]) -> list[int]:
+    """The numbers, from 1, that calls which write have among those of their thread, from the lines of strace."""
+    seen: Counter[str] = Counter()
+    found = set()
+    for line in calls:
+        thread, _, call = line.partition(" ")
+        if re.match(r" *\w+\(", call):  # neither the end of an interrupted call nor of a thread
+            seen[thread] += 1
+            if "openat" not in call or "O_CREAT" in call:
+                found.add(seen[thread])
+    return sorted(found)
 
 
 def lines(command: Command, folder: Path, ended: Ended, before: Any, after: Any) -> dict[str, bool]:
@@ -208,28 +223,35 @@ def lines(command: Command, folder: Path, ended: Ended, before: Any, after: Any)
     }
 
 
-def execute(command: Command, folder: Path, inject: str = "") -> Ended:
-    """Run a command in a forked child, with a fault where one is asked for."""
+def execute(command: Command, folder: Path, *, trace: str = "", inject: str = "") -> Ended:
+    """Run a command in a forked child.
+
+    Args:
+        command: which one.
+        folder: with its material.
+        trace: calls that are listed; empty for none.
+        inject: which of them fails, and how, as strace takes it.
+    """
     log = folder.with_suffix(".strace")
     with mmap.mmap(-1, _MOST_SAID) as said:  # shared with the child: what it says is no call that could fail
         child = os.fork()
         if not child:
-            _be_child(command, folder, said, traced=bool(inject))
-        tracer = _trace(child, inject, log) if inject else None
+            _be_child(command, folder, said, traced=bool(trace))
+        tracer = _trace(child, trace, inject, log) if trace else None
         code = _wait(child)
         text = said[:].rstrip(b"\0").decode(errors="replace")
-    if tracer is not None:
-        tracer.wait(_MOST_S)
-    failed = bool(inject) and "(INJECTED)" in log.read_text(errors="replace")
-    return Ended(code, text, failed)
+    if tracer is None:
+        return Ended(code, text)
+    tracer.wait(_MOST_S)
+    return Ended(code, text, tuple(log.read_text(errors="replace").splitlines()))
 
 
-def _trace(child: int, inject: str, log: Path) -> subprocess.Popen[bytes]:
+def _trace(child: int, calls: str, inject: str, log: Path) -> subprocess.Popen[bytes]:
     """Attach strace to a child that waits for it."""
     os.waitpid(child, os.WUNTRACED)
-    calls = inject.partition(":")[0]
+    faults = ["-e", f"inject={calls}{inject}"] if inject else []
     tracer = subprocess.Popen(
-        ["strace", "-f", "-q", "-o", str(log), "-e", f"trace={calls}", "-e", f"inject={inject}", "-p", str(child)],
+        ["strace", "-f", "-q", "-o", str(log), "-e", f"trace={calls}", *faults, "-p", str(child)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -19,16 +19,29 @@ def test_quick_runs_survive_or_say_that_strace_is_absent(capsys):
     assert [told[name] for name in found["required"]] == [0, 0, 0, 0], told["examples"]
 
 
+def test_the_places_of_calls_that_write():
+    lines = (
+        '7 openat(AT_FDCWD, "a.py", O_RDONLY) = 3',
+        '7 openat(AT_FDCWD, "b.json", O_WRONLY|O_CREAT, 0666 <unfinished ...>',
+        '8 write(1, "x", 1) = 1',
+        "7 <... openat resumed>) = 4",
+        '7 openat(AT_FDCWD, "c", O_RDONLY) = 5',
+        '8 openat(AT_FDCWD, "d", O_RDWR|O_CREAT, 0600) = -1 ENOSPC (No space left on device) (INJECTED)',
+        "8 +++ exited with 0 +++",
+    )
+    assert faults.places(lines) == [1, 2]  # the write of 8; the second opening of 7, and what 8 opened
+
+
 @pytest.mark.parametrize(
     ("ended", "left", "again", "broken"),
     [
-        (Ended(1, "error: packed: no space", True), "old", 0, []),
-        (Ended(0, "done", True), "new", 0, []),
-        (Ended(0, "done", True), "old", 0, ["wrong"]),  # it says that it wrote, and did not
-        (Ended(1, "error", True), "half", 0, ["wrong"]),
-        (Ended(1, "Traceback (most recent call last):", True), "old", 0, ["tracebacks"]),
-        (Ended(-9, "", True), "old", 0, ["hangs"]),
-        (Ended(1, "error", True), "old", 1, ["not_repeated"]),
+        (Ended(1, "error: packed: no space"), "old", 0, []),
+        (Ended(0, "done"), "new", 0, []),
+        (Ended(0, "done"), "old", 0, ["wrong"]),  # it says that it wrote, and did not
+        (Ended(1, "error"), "half", 0, ["wrong"]),
+        (Ended(1, "Traceback (most recent call last):"), "old", 0, ["tracebacks"]),
+        (Ended(-9, ""), "old", 0, ["hangs"]),
+        (Ended(1, "error"), "old", 1, ["not_repeated"]),
     ],
 )
 def test_what_is_not_survived(tmp_path, monkeypatch, ended, left, again, broken):
@@ -43,7 +56,7 @@ def test_what_is_not_survived(tmp_path, monkeypatch, ended, left, again, broken)
 
     def repeat(*_):
         file.write_text("new" if again == 0 else "old")
-        return Ended(again, "", False)
+        return Ended(again, "")
 
     monkeypatch.setattr(faults, "execute", repeat)
     found = faults.lines(command, tmp_path, ended, states["old"], states["new"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from fecnet.runs.triplet_report import TripletReport
 from fecnet.utils import comm
 from fecnet.utils.env import now, provenance
 from fecnet.utils.errors import UserError
+from fecnet.utils.files import whole_or_absent
 from fecnet.utils.program import command_line
 
 logger = logging.getLogger(__name__)
@@ -148,10 +150,16 @@ def _print(
 
 
 def _write(checkpoint: Path, reports: Sequence[Report], results: dict[str, dict[str, Any]]) -> None:
-    """Write into the run's folder, or into that of a checkpoint without a run."""
+    """Write into the run's folder, or into that of a checkpoint without a run: all files, or none where one fails.
+
+    Files of other splits and of ``fecnet compare`` stay.
+    """
     folder = containing_folder(checkpoint) / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
-    names = [name for report in reports for name in report.write(folder, results[report.name])]
+    with whole_or_absent(folder) as partial:
+        if folder.is_dir():
+            shutil.copytree(folder, partial)
+        partial.mkdir(parents=True, exist_ok=True)
+        names = [name for report in reports for name in report.write(partial, results[report.name])]
     logger.info(f"{checkpoint}: written to {folder}: {', '.join(names)}")
 
 

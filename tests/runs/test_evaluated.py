@@ -12,7 +12,7 @@ from fecnet.evaluation.calibration import calibration
 from fecnet.evaluation.classification import class_accuracy
 from fecnet.evaluation.scales import SCALE_EDGES, scale_history, scale_metrics
 from fecnet.evaluation.triplet_accuracy import ROWS, TripletAccuracy
-from fecnet.runs import evaluated
+from fecnet.runs import evaluated, inference
 from fecnet.runs.evaluated import read_table
 from fecnet.studies import measured_splits
 from fecnet.utils.env import provenance
@@ -179,3 +179,31 @@ def test_histograms_of_scales_that_are_none_are_refused(tmp_path):
             ValueError, match=r"metrics\.jsonl: 'scales/histogram' at iteration 5 is .*allowed: 60 count"
         ):
             scale_history(file)
+
+
+class FailingReport:
+    name = "triplets"
+
+    def __init__(self, fails):
+        self._fails = fails
+
+    def write(self, folder, result):
+        (folder / "triplets.json").write_text(json.dumps(result))
+        if self._fails:
+            raise OSError(28, "no room")
+        (folder / "embeddings.npz").write_text(json.dumps(result))
+        return ["triplets.json", "embeddings.npz"]
+
+
+def test_an_evaluation_is_written_whole_or_not_at_all(tmp_path):
+    checkpoint, folder = tmp_path / "net" / "checkpoints" / "3", tmp_path / "net" / "evaluation"
+    checkpoint.mkdir(parents=True)
+    inference._write(checkpoint, [FailingReport(False)], {"triplets": 1})
+    (folder / "measured_val.json").write_text("of compare")
+    with pytest.raises(OSError, match="no room"):
+        inference._write(checkpoint, [FailingReport(True)], {"triplets": 2})
+    old = {"triplets.json": "1", "embeddings.npz": "1", "measured_val.json": "of compare"}
+    assert {path.name: path.read_text() for path in folder.iterdir()} == old
+    inference._write(checkpoint, [FailingReport(False)], {"triplets": 2})
+    assert {path.name: path.read_text() for path in folder.iterdir()} == old | dict.fromkeys(list(old)[:2], "2")
+    assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
