@@ -32,7 +32,7 @@ from fecnet.pruning.slimming import (
     removable_groups,
 )
 from fecnet.utils.errors import UserError
-from fecnet.utils.files import replace_text
+from fecnet.utils.files import replace_text, whole_or_absent
 from fecnet.utils.table import align_columns
 
 logger = logging.getLogger(__name__)
@@ -100,9 +100,10 @@ def prune_run(path: str, goal: Goal, *, checkpoint: str = "best", inner: bool = 
         "before": before,
         "after": after,
     }
-    _write(folder, small, small_cfg, replace(info, pruned=described))
+    with whole_or_absent(folder) as partial:
+        _write(partial, small, small_cfg, replace(info, pruned=described))
+        _plot(partial, scale_S, choice, history)
     _print(groups, choice, before, after)
-    _plot(folder, scale_S, choice, history)
     logger.info(
         f"\n{folder}: written, not trained since; evaluate it with: fecnet evaluate {folder}\n"
         f"fine-tune it with: fecnet train {folder}/config.yaml SOLVER.BN_L1 0"
@@ -190,7 +191,6 @@ def _costs(net: nn.Module, image_NCHW: Tensor) -> dict[str, int]:
 
 
 def _write(folder: Path, net: nn.Module, cfg: Frozen, info: CheckpointInfo) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     make_folder(folder / "checkpoints")
     checkpointer = Checkpointer(folder / "checkpoints", keep=0)
     # neither evaluated nor trained, unlike its origin

@@ -12,6 +12,7 @@ from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint, load_info
 from fecnet.modeling.build import build_model
 from fecnet.modeling.cost import count_parameters
+from fecnet.pruning import prune
 from fecnet.pruning.prune import Goal, prune_run
 from fecnet.runs.inference import infer_run
 from fecnet.runs.listing import find_runs
@@ -156,6 +157,21 @@ def test_the_documented_loop_of_two_commands(run, monkeypatch):
     assert sizes[0] > sizes[1] > sizes[2]
     chain = load_info(find_checkpoint(run.parent / "slim-2-tuned", "last")).pretraining
     assert chain.count("channels removed") == 2
+
+
+def test_a_pruned_run_is_written_whole_or_not_at_all(run, monkeypatch):
+    target = run.with_name("small")
+
+    def full(*_, **__):
+        assert not target.exists()  # weights and settings are written, beside it
+        raise OSError(28, "no room")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="no room"):
+        patched.setattr(prune, "plot_scales", full)
+        prune_run(str(run), Goal(ratio=0.5), output=str(target))
+    assert sorted(path.name for path in run.parent.iterdir()) == ["classifier"]
+    prune_run(str(run), Goal(ratio=0.5), output=str(target))  # and is not in its own way
+    assert parameters(target) < parameters(run)
 
 
 @pytest.mark.parametrize(("goal", "key"), [("parameters", "parameters"), ("macs", "macs")])
