@@ -57,7 +57,7 @@ _MOST_S = 60.0  # a command hangs that takes longer
 _MOST_SAID = 1 << 20  # bytes of what a command says
 _TRACEBACK = "Traceback (most recent call last)"
 _EXACT = (".npy", ".npz", ".csv", ".safetensors")  # files that a command writes alike each time
-_LEFT = (".partial", ".shards")  # of names: what was begun, taken up or swept by the next command
+_LEFT = (".partial", ".shards", "-wal", "-shm")  # of names: what the next command, or SQLite, takes up or sweeps
 
 
 @dataclass(frozen=True)

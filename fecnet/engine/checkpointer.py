@@ -166,7 +166,7 @@ def load_weights(checkpoint: Path, model: torch.nn.Module) -> None:
     check_file(file)
     try:
         state = safetensors.torch.load_file(file)
-    except (OSError, SafetensorError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:  # RuntimeError: torch cannot map the file
         raise CheckpointError(f"{file}: unreadable, truncated or not safetensors: {error}") from error
     own = model.state_dict()
     missing = [name for name in own if name not in state]

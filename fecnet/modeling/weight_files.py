@@ -48,8 +48,8 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except SafetensorError as error:
-        raise UserError(f"{path}: damaged, or not safetensors ({error})") from error
+    except (RuntimeError, SafetensorError) as error:  # RuntimeError: torch cannot map the file
+        raise UserError(f"{path}: unreadable, damaged, or not safetensors ({error})") from error
 
 
 def _why_none(path: Path, content: Any) -> str:

@@ -6,6 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from fecnet.encoder.saved_net import open_saved_net
 from fecnet.engine.checkpoint import find_checkpoint
+from fecnet.modeling.weight_files import read_state_dicts
 from tests.net_fixtures import run  # noqa: F401  (a fixture)
 
 
@@ -35,3 +36,15 @@ def test_weights_of_whole_numbers_are_refused(weights):
     save_file(state | {name: state[name].mul(100).to(torch.int8)}, weights)
     with pytest.raises(ValueError, match=f"{name} is int8, as of a quantised"):
         open_saved_net(weights.parent)
+
+
+def test_weights_that_torch_cannot_map_are_one_line_with_the_file(weights, monkeypatch):
+    def unmapped(*_, **__):
+        raise RuntimeError("unable to open file <model.safetensors> in read-only mode: Input/output error (5)")
+
+    monkeypatch.setattr("safetensors.torch.load_file", unmapped)
+    monkeypatch.setattr("fecnet.modeling.weight_files.load_file", unmapped)
+    for read in (lambda: open_saved_net(weights.parent), lambda: read_state_dicts(weights)):
+        with pytest.raises(ValueError, match=r"unreadable.*Input/output error") as error:
+            read()
+        assert str(error.value).startswith(f"{weights}: ")
