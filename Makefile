@@ -63,8 +63,9 @@ demo: install
 link:
 	@bash link.sh "$(STORE)"
 
+# three workers on two cores: tests wait for the processes that they start
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(PYTEST_FLAGS)
 
 test-fast: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(PYTEST_FLAGS)

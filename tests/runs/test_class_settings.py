@@ -67,7 +67,9 @@ def test_nothing_is_written_when_settings_are_wrong(tmp_path, mistake, said):
 
 def test_hold_out_and_balanced_classes_need_batches_of_labelled_faces(tmp_path):
     recipe = write_recipe(tmp_path, "joint")
-    with pytest.raises(ValueError, match=r"DATA\.HOLD_OUT: 0\.2, but .*prepare --hold-out-subjects$"):
+    with pytest.raises(
+        ValueError, match=r"DATA\.HOLD_OUT: 0\.2; allowed with triplets and labels: 0, .*--hold-out-subjects$"
+    ):
         train(recipe, "DATA.HOLD_OUT", 0.2, "DATA.EVAL_SPLITS", "[hold_out]")
     with pytest.raises(ValueError, match=r"DATA\.BALANCE_CLASSES: true, but batches are made of triplets"):
         train(recipe, "DATA.BALANCE_CLASSES", "true")
