@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from benchmarks.demo import ROOT
+from benchmarks.raters import QUICK_RUN, QUICK_SET
 from fecnet.data.packed import PackedDataset
 from fecnet.encoder.build import load_encoder
 from fecnet.encoder.encoder import Encoder
@@ -41,17 +42,6 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "choice": ("LOSS.CRITERIA", "[choice]", "LOSS.MARGIN_ONE_CLASS", "0.1"),
 }
 REQUIRED_ECE = 0.03
-_QUICK_SET: dict[str, Any] = {
-    "size": 32,
-    "num_train_identities": 12,
-    "num_val_identities": 8,
-    "num_test_identities": 8,
-    "faces_per_identity": 5,
-    "num_train_triplets": 200,
-    "num_val_triplets": 30,
-    "num_test_triplets": 60,
-}
-_QUICK_RUN = ("SOLVER.LENGTH", "3", "SOLVER.WARMUP", "0", "SOLVER.BATCH_SIZE", "12", "DATA.INPUT_SIZE", "32")
 
 
 @dataclass(frozen=True)
@@ -84,8 +74,8 @@ def run(*, quick: bool) -> dict[str, Any]:
     if quick:
         with tempfile.TemporaryDirectory() as temporary:
             data = Path(temporary) / "data"
-            prepare_synthetic(data, progress=False, **_QUICK_SET)
-            return {"demo": measure(Task("demo", data, 3, "val", "test"), Path(temporary), _QUICK_RUN, seeds=[0])}
+            prepare_synthetic(data, progress=False, **QUICK_SET)
+            return {"demo": measure(Task("demo", data, 3, "val", "test"), Path(temporary), QUICK_RUN, seeds=[0])}
     present = [task for task in TASKS if (task.data / "dataset.json").is_file()]
     return {task.name: measure(task, ROOT / "result" / "choices" / task.name, (), seeds=[0, 1, 2]) for task in present}
 

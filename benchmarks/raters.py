@@ -42,7 +42,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "majority": (),
 }
 REQUIRED_POINTS, REQUIRED_SPEARMAN = 3.0, 0.9
-_QUICK_SET: dict[str, Any] = {
+QUICK_SET: dict[str, Any] = {
     "size": 32,
     "num_train_identities": 12,
     "num_val_identities": 8,
@@ -52,14 +52,14 @@ _QUICK_SET: dict[str, Any] = {
     "num_val_triplets": 30,
     "num_test_triplets": 60,
 }
-_QUICK_RUN = ("SOLVER.LENGTH", "3", "SOLVER.WARMUP", "0", "SOLVER.BATCH_SIZE", "12", "DATA.INPUT_SIZE", "32")
+QUICK_RUN = ("SOLVER.LENGTH", "3", "SOLVER.WARMUP", "0", "SOLVER.BATCH_SIZE", "12", "DATA.INPUT_SIZE", "32")
 
 
 def run(*, quick: bool) -> dict[str, Any]:
     """All variants with three seeds of faces, answers and nets; a quick run is of one seed and three iterations."""
     if quick:
         with tempfile.TemporaryDirectory() as temporary:
-            return measure(Path(temporary), _QUICK_RUN, seeds=[0], data=_QUICK_SET)
+            return measure(Path(temporary), QUICK_RUN, seeds=[0], data=QUICK_SET)
     return measure(ROOT / "result" / "raters", (), seeds=[1, 2, 3], data={})
 
 

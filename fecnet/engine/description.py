@@ -60,8 +60,8 @@ class DataInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """Code, versions and hardware of the training (``fecnet.utils.env.provenance``), and the numerical precision."""
+class MadeBy:
+    """Code, versions and hardware (``fecnet.utils.env.provenance``)."""
 
     fecnet: str
     commit: str | None
@@ -72,6 +72,12 @@ class Provenance:
     device: str
     threads: int
     world_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance(MadeBy):
+    """What made the training, and the numerical precision."""
+
     precision: str
 
 

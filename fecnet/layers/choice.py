@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 SCALE_LIMITS = (0.1, 100.0)  # of a scale: at 0.1 all choices are nearly equally likely, at 100 nearly certain
-DEFAULT_SCALE = 3.0  # of a net that has not learned one: between what `fecnet evaluate --split public_test` fits
+DEFAULT_SCALE = 3.0  # of a net that has not learned one: near what `fecnet evaluate --split public_test` fits
 # to FERPlus for the shipped nets, see docs/serve.md
 
 

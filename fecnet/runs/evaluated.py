@@ -9,28 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fecnet.engine.description import Count
+from fecnet.engine.description import Count, MadeBy
 from fecnet.utils.errors import UserError
 from fecnet.utils.shown import cut, shown
 from fecnet.utils.typed_json import check_json
 
 _ROWS = ("ONE", "TWO", "THREE", "ALL")  # of triplets by type; as fecnet.evaluation.triplet_accuracy, which needs torch
 _MOST = 2**53  # faces or triplets: what a float counts exactly
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Made:
-    """What made the metrics: see ``fecnet.utils.env.provenance``."""
-
-    fecnet: str
-    commit: str | None
-    torch: str
-    python: str
-    processor: str
-    cores: int | None
-    device: str
-    threads: int
-    world_size: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +30,7 @@ class _Table:
     checkpoint: str
     command: str
     date: str
-    provenance: _Made
+    provenance: MadeBy
 
 
 @dataclass(frozen=True, kw_only=True)
