@@ -55,6 +55,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "rate_learning",
     "raters",
     "choices",
+    "identity_leak",
     "gpu",
 )
 
