@@ -116,10 +116,12 @@ def synthetic(data: Path, folder: Path, options: Sequence[str]) -> Task:
         "0.1",
         *_NO_HIDDEN_LAYER,
     )
-    recognition = PlannedRun("recognition", (*_COMMON, *of_set(people), "DATA.LABELS", "people", *net, *options))
+    length = ("SOLVER.LENGTH", "1400", "SOLVER.BATCH_SIZE", "180")
+    of_people = (*_COMMON, *of_set(people), "DATA.LABELS", "people")
+    recognition = PlannedRun("recognition", (*of_people, *net, *length, *options))
     train_all(ROOT / "config" / "demo.yaml", [recognition], folder)
     weights = next((folder / "recognition" / "checkpoints").glob("*/model.safetensors"))
-    overrides = ("MODEL.PRETRAINED_ON", "the training people", *options)
+    overrides = ("MODEL.PRETRAINED_ON", "the training people", "SOLVER.LENGTH", "700", *options)
     return Task("synthetic", data, "demo", overrides, weights)
 
 
