@@ -36,10 +36,9 @@ from fecnet.layers.choice import DEFAULT_SCALE
 from fecnet.prepare.synthetic import prepare_synthetic
 from fecnet.studies.scheduler import PlannedRun, train_all
 
-# margins that choice does not read are left at their defaults
 VARIANTS: dict[str, tuple[str, ...]] = {
-    "hinge": (),
-    "choice": ("LOSS.CRITERIA", "[choice]", "LOSS.MARGIN_ONE_CLASS", "0.1"),
+    "hinge": ("LOSS.CRITERIA", "[triplet]"),
+    "choice": ("LOSS.CRITERIA", "[choice]"),
 }
 REQUIRED_ECE = 0.03
 

@@ -28,8 +28,7 @@ class Compared:
     Attributes:
         odd: 0, 1 or 2: the one outside the closest pair; None where two pairs are equally close.
         distances: squared distance, 0..4, of the first and second, first and third, second and third.
-        probabilities: that people call the first, second, third the odd one: softmax of minus the scale times the
-            distance of the two others (``fecnet.layers.choice``).
+        probabilities: that people call the first, second, third the odd one (``fecnet.layers.choice``).
         margin: how much farther the odd one is from the nearer of the two others than these are from each other.
     """
 

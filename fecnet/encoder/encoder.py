@@ -212,8 +212,8 @@ class Encoder:
             c: another.
             faces: see ``embed``; not ``all``.
             boxes: of the face in each of the three; see ``embed``.
-            probability: return the probability that people call each the odd one instead: the softmax of
-                ``-choice_scale`` times the distance of the two others.
+            probability: return the probability that people call each the odd one instead
+                (``fecnet.layers.choice``, with ``choice_scale``).
 
         Returns:
             0, 1 or 2: the one outside the closest pair. None if one has no face, or two pairs are equally close. With

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,8 @@ from torch import Tensor
 from fecnet.evaluation.calibration import Calibration, calibrated
 from fecnet.layers.choice import SCALE_LIMITS, choice_log_probabilities, vote_shares
 
-CHANCE = -float(np.log(3))  # log-likelihood of three equal probabilities
-_HALVINGS = 40  # of the interval of the logarithm of the scale
+CHANCE = -math.log(3)  # log-likelihood of three equal probabilities
+_GRIDS, _POINTS = 6, 13  # of the logarithm of the scale: to 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +81,7 @@ def choice_fit(opposite_T3: Tensor, odd_T: np.ndarray, votes_T3: np.ndarray, sca
 def fit_scale(opposite_T3: Tensor, share_T3: Tensor) -> float | None:
     """The scale within ``SCALE_LIMITS`` of the highest likelihood of the vote shares; None without triplets.
 
-    The log-likelihood is concave in the scale: its slope, the mean of ``Σₖ (pₖ − qₖ) dₖ``, falls, and its zero is
-    found by halving.
+    Found on a grid of the logarithm, made finer around its best point several times.
 
     Args:
         opposite_T3: ``opposite_distances``, float64, shape (T, 3).
@@ -89,13 +89,17 @@ def fit_scale(opposite_T3: Tensor, share_T3: Tensor) -> float | None:
     """
     if not len(opposite_T3):
         return None
-    low, high = np.log(SCALE_LIMITS)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        expected_T3 = choice_log_probabilities(opposite_T3, float(np.exp(middle))).exp()
-        rises = bool(((expected_T3 - share_T3) * opposite_T3).sum() > 0)
-        low, high = (middle, high) if rises else (low, middle)
-    return float(np.exp((low + high) / 2))
+
+    def likelihood(log_scale: float) -> float:
+        return float((share_T3 * choice_log_probabilities(opposite_T3, math.exp(log_scale))).sum())
+
+    lowest, highest = low, high = math.log(SCALE_LIMITS[0]), math.log(SCALE_LIMITS[1])
+    for _ in range(_GRIDS):
+        grid = np.linspace(high, low, _POINTS).tolist()  # falling: of equal likelihoods the highest scale
+        best = max(grid, key=likelihood)
+        step = grid[0] - grid[1]
+        low, high = max(lowest, best - step), min(highest, best + step)
+    return math.exp(best)
 
 
 def format_choices(found: ChoiceFit, whose: str) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fecnet.engine.stepper import Stepper
-from fecnet.layers.choice import DEFAULT_SCALE
+from fecnet.layers.choice import DEFAULT_SCALE, LAPSE_RATE
 from fecnet.modeling.criterion.choice import ChoiceCriterion
 from fecnet.modeling.criterion.registry import CRITERIA
 from fecnet.modeling.criterion.triplet import TripletCriterion
@@ -119,7 +119,8 @@ def naive_choice(out, scale):
         e = [out["embedding"][face] for face in faces]
         power = [torch.exp(-scale * (e[i] - e[j]).pow(2).sum()) for i, j in ((1, 2), (0, 2), (0, 1))]
         for number, one in zip(votes, power, strict=True):
-            total = total - weight.double() * number / sum(votes) * torch.log(one / sum(power))
+            chance = (1 - LAPSE_RATE) * one / sum(power) + LAPSE_RATE / 3
+            total = total - weight.double() * number / sum(votes) * torch.log(chance)
     return total / triplets.weight_B.double().sum()
 
 

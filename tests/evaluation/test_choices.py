@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fecnet.evaluation.choices import CHANCE, choice_fit, fit_scale, format_choices
-from fecnet.layers.choice import SCALE_LIMITS, choice_log_probabilities
+from fecnet.layers.choice import LAPSE_RATE, SCALE_LIMITS, choice_log_probabilities
 
 
 def raters(num_triplets, scale, num_raters, seed=0):
@@ -25,7 +25,7 @@ def likelihood(opposite, odd, votes, scale):
         counts = counts if any(counts) else [float(k == face) for k in range(3)]
         powers = [math.exp(-scale * distance) for distance in distances]
         for count, power in zip(counts, powers, strict=True):
-            total += count / sum(counts) * math.log(power / sum(powers))
+            total += count / sum(counts) * math.log((1 - LAPSE_RATE) * power / sum(powers) + LAPSE_RATE / 3)
     return total / len(odd)
 
 
@@ -50,12 +50,13 @@ def test_raters_who_choose_by_the_probabilities_are_calibrated_and_others_are_no
 
 
 def test_calibration_by_hand():
-    # two triplets, face 2 of each called with p = 8/10: 4 of 6 raters agree, and the odd face is another one
+    # two triplets, face 2 of each called with p = 8/10, and guesses: 4 of 6 raters agree; the odd face is another one
     opposite = torch.tensor([[math.log(8), math.log(8), 0.0]]).expand(2, 3)
     found = choice_fit(opposite, np.array([2, 0]), np.array([[1, 1, 4], [0, 0, 0]], np.uint8), 1.0)
-    assert found.calibration.confidence() == pytest.approx(80)
+    chance = 0.95 * 0.8 + 0.05 / 3
+    assert found.calibration.confidence() == pytest.approx(100 * chance)
     assert found.calibration.accuracy() == pytest.approx(100 * (4 / 6 + 0) / 2)
-    assert found.calibration.ece() == pytest.approx(80 - 100 / 3)
+    assert found.calibration.ece() == pytest.approx(100 * chance - 100 / 3)
     assert "raters who agree 33.3: overconfident" in format_choices(found, "the default")
 
 

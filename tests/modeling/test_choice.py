@@ -17,8 +17,13 @@ def test_probabilities_by_hand():
     # faces on a line: 0, 1, 3; opposite distances 4, 9, 1
     opposite_B3 = opposite_distances(torch.tensor([[[0.0], [1.0], [3.0]]]))
     powers = [math.exp(-0.5 * distance) for distance in (4, 9, 1)]
-    expected = torch.tensor([[math.log(power / sum(powers)) for power in powers]])
-    torch.testing.assert_close(choice_log_probabilities(opposite_B3, 0.5), expected)
+    for lapse_rate in (0.0, 0.2):
+        mixed = [(1 - lapse_rate) * power / sum(powers) + lapse_rate / 3 for power in powers]
+        found_B3 = choice_log_probabilities(opposite_B3, 0.5, lapse_rate=lapse_rate)
+        torch.testing.assert_close(found_B3, torch.tensor([mixed]).log())
+    assert torch.equal(
+        choice_log_probabilities(opposite_B3), choice_log_probabilities(opposite_B3, 3.0, lapse_rate=0.05)
+    )
     # no overflow at the largest distances and scale
     assert choice_log_probabilities(torch.tensor([[0.0, 4.0, 4.0]]), SCALE_LIMITS[1]).isfinite().all()
 
@@ -48,7 +53,8 @@ def test_the_loss_by_hand(votes, odd):
     out, batch = batch_of([0.0, 1.0, 3.0], votes, odd)
     powers = [math.exp(-0.25 * distance) for distance in (4, 9, 1)]
     shares = [number / 8 for number in votes] if any(votes) else [0, 1, 0]
-    loss = -sum(share * math.log(power / sum(powers)) for share, power in zip(shares, powers, strict=True))
+    chances = [0.95 * power / sum(powers) + 0.05 / 3 for power in powers]
+    loss = -sum(share * math.log(chance) for share, chance in zip(shares, chances, strict=True))
     criterion = ChoiceCriterion(scale=0.25)
     assert criterion(out, batch)["choice"].item() == pytest.approx(2 * loss, rel=1e-6)
     assert criterion.count(batch)["choice"].item() == 2

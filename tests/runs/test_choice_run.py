@@ -68,7 +68,7 @@ def test_the_encoder_gives_the_probabilities_of_its_scale(run, scale):
         np.exp(-encoder.choice_scale * np.square(emb_3D[i] - emb_3D[j]).sum()) for i, j in ((1, 2), (0, 2), (0, 1))
     ]
     found = encoder.odd_one_out(*faces, probability=True)
-    np.testing.assert_allclose(found, np.array(powers) / sum(powers), rtol=1e-5)
+    np.testing.assert_allclose(found, 0.95 * np.array(powers) / sum(powers) + 0.05 / 3, rtol=1e-5)
     assert found.argmax() == encoder.odd_one_out(*faces)
 
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from fecnet.layers.choice import DEFAULT_SCALE, SCALE_LIMITS, choice_log_probabilities, vote_shares
+from fecnet.layers.choice import DEFAULT_SCALE, LAPSE_RATE, SCALE_LIMITS, choice_log_probabilities, vote_shares
 from fecnet.modeling.criterion.ranges import check_range
 from fecnet.structures import Batch, Outputs, opposite_distances
 from fecnet.utils import comm
@@ -16,9 +16,10 @@ from fecnet.utils import comm
 class ChoiceCriterion(nn.Module):
     """Mean of ``−Σₖ qₖ log P(odd = k)`` over the triplets, q their vote shares, or 1 for the odd face without votes.
 
-    P is the softmax of ``−s ·`` squared distance of the two other faces (``choice_log_probabilities``). The scale s is
-    fixed, or learned as its logarithm, from ``DEFAULT_SCALE`` on. A learned one is held within ``SCALE_LIMITS``: where
-    the votes leave no doubt, the likelihood has no maximum and s would grow for ever.
+    P is the softmax of ``−s ·`` squared distance of the two other faces, and guesses at ``LAPSE_RATE``
+    (``choice_log_probabilities``). The scale s is fixed, or learned as its logarithm, from ``DEFAULT_SCALE`` on. A
+    learned one is held within ``SCALE_LIMITS``: where the votes leave no doubt, the likelihood has no maximum and s
+    would grow for ever.
 
     Args:
         scale: s, fixed; 0 = learned.
@@ -26,6 +27,8 @@ class ChoiceCriterion(nn.Module):
     Raises:
         ConfigError: a fixed scale outside the limits.
     """
+
+    lapse_rate = LAPSE_RATE
 
     def __init__(self, scale: float = 0.0) -> None:
         super().__init__()
@@ -67,7 +70,7 @@ class ChoiceCriterion(nn.Module):
         scale = comm.average_gradient(self.log_scale).exp() if self.learns else self.scale
         # index_select, since its backward pass is deterministic on the CPU.
         emb_B3D = out["embedding"].float().index_select(0, batch.triplets.face_B3.flatten()).unflatten(0, (-1, 3))
-        return choice_log_probabilities(opposite_distances(emb_B3D), scale)
+        return choice_log_probabilities(opposite_distances(emb_B3D), scale, lapse_rate=self.lapse_rate)
 
 
 def find_choice(criterion: nn.Module) -> ChoiceCriterion | None:

@@ -29,10 +29,11 @@ _LIMITS = (0.01, 0.99)  # of an ability: nobody is above doubt, or below it
 class RaterChoiceCriterion(ChoiceCriterion):
     """Mean of ``−log P(answer | rater)`` over all answers, each with the weight of its triplet.
 
-    ``P(k | r) = aᵣ · softmaxₖ(−s · d) + (1 − aᵣ) / 3``, with the choice probabilities of ``ChoiceCriterion`` and the
-    ability a of the rater. An answer follows the net with the probability ``aᵣ · softmaxₖ / P(k | r)`` (E step). Its
-    mean over the answers of a rater is averaged over the iterations, with a memory of one pass over the rater's
-    answers, and is drawn towards the mean of all raters, the more the fewer answers the rater has given (M step).
+    ``P(k | r) = aᵣ · softmaxₖ(−s · d) + (1 − aᵣ) / 3``, with the softmax of ``ChoiceCriterion`` and the ability a of
+    the rater in place of a lapse rate. An answer follows the net with the probability ``aᵣ · softmaxₖ / P(k | r)`` (E
+    step). Its mean over the answers of a rater is averaged over the iterations, with a memory of one pass over the
+    rater's answers, and is drawn towards the mean of all raters, the more the fewer answers the rater has given (M
+    step).
     ``begin``, called before each iteration, takes over what all ranks and micro-batches found in the one before.
 
     Args:
@@ -42,6 +43,8 @@ class RaterChoiceCriterion(ChoiceCriterion):
     Raises:
         ConfigError: a fixed scale outside the limits.
     """
+
+    lapse_rate = 0.0  # guesses are those of the abilities
 
     answers_R: Tensor
     follow_R: Tensor
