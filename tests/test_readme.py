@@ -25,9 +25,10 @@ from tests.shell_scripts import started_by
 
 SPLITS = ("public_test", "private_test")
 README = (ROOT / "README.md").read_text()
+TRAINING = (ROOT / "docs" / "training.md").read_text()
 COMMANDS = [
     line.split("  #")[0].strip()
-    for page in (README, (ROOT / "docs" / "training.md").read_text())
+    for page in (README, TRAINING)
     for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
     for line in block.splitlines()
     if line.strip()
@@ -98,7 +99,7 @@ def test_show_command_runs(small_demo, capsys):
 
 
 def table_of(name):
-    block = re.search(rf"<!-- {name} table -->(.*?)<!-- /{name} table -->", README, re.DOTALL)[1]
+    block = re.search(rf"<!-- {name} table -->(.*?)<!-- /{name} table -->", TRAINING, re.DOTALL)[1]
     rows = re.findall(r"^(\S[a-z A-Z]*?) +([0-9.]+) +([0-9.]+) +([0-9.]+) +([0-9.]+)$", block, re.MULTILINE)
     return {row[0]: [float(cell) for cell in row[1:]] for row in rows}
 
@@ -123,7 +124,7 @@ def test_the_demo_is_no_toy():
 
 def test_ferplus_table_is_the_measured_one():
     measured = json.loads((ROOT / "benchmarks" / "results" / "ferplus.json").read_text())["measured"]["percent"]
-    block = re.search(r"<!-- ferplus table -->(.*?)<!-- /ferplus table -->", README, re.DOTALL)[1]
+    block = re.search(r"<!-- ferplus table -->(.*?)<!-- /ferplus table -->", TRAINING, re.DOTALL)[1]
     rows = re.findall(r"^\| (\S[a-z -]*?) \| ([0-9.]+) \| ([0-9.]+) \|$", block, re.MULTILINE)
     table = {name: [float(public), float(private)] for name, public, private in rows}
     names = measured["private_test"].keys()

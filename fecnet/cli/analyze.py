@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _TRACKS = 20  # shown on the terminal
 _EPILOG = """examples:
-  fecnet analyze photos                                             by the shipped net: faces.csv
+  fecnet analyze photos                                             with the shipped net: writes faces.csv
   fecnet analyze party.jpg --net result/run --json -                standard output
   fecnet analyze film.mp4 --net result/run --output film.parquet --plot film.png --peaks 5
   fecnet analyze photos film.mp4 --net result/run --every 5 --output faces.csv --json faces.json
@@ -30,11 +30,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.description = (
-        "Find every face of photos and films and write a row for each: place, track, probabilities and embedding. In "
-        "films faces are followed over the frames, and the moments of greatest change of expression are found."
+        "Find every face in photos and videos and write a row for each: position, track, probabilities and embedding. "
+        "In videos faces are tracked over the frames, and the moments of largest change of expression are found."
     )
     parser.add_argument(
-        "sources", nargs="+", type=Path, metavar="SOURCE", help="photo, film, folder or list of them, as for embed"
+        "sources", nargs="+", type=Path, metavar="SOURCE", help="photo, video, folder or list of them, as for embed"
     )
     add_net_option(parser)
     parser.add_argument(
@@ -47,11 +47,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plot", type=Path, metavar="FILE.png", help="draw probabilities and change of each track over time"
     )
-    parser.add_argument("--peaks", type=int, default=0, metavar="N", help="list the N moments of greatest change")
+    parser.add_argument("--peaks", type=int, default=0, metavar="N", help="list the N moments of largest change")
     parser.add_argument(
         "--over", type=float, default=0.5, metavar="SECONDS", help="time over which change is measured (default 0.5)"
     )
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="every N-th frame of a film (default 1)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="every N-th frame of a video (default 1)")
     add_faces_option(parser, default="all")
     add_net_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
@@ -103,7 +103,7 @@ def _texts(analysis: Analysis, *, peaks: bool) -> list[str]:
             texts.append(f"… {left:,} more faces in the table")
     if analysis.tracks:
         longest = sorted(analysis.tracks, key=lambda track: -track.faces)[:_TRACKS]
-        rows = [("film", "track", "from s", "to s", "faces", "expression", "probability", "greatest change")]
+        rows = [("video", "track", "from s", "to s", "faces", "expression", "probability", "largest change")]
         for track in longest:
             where = (track.picture, track.track, f"{track.first_s:.3f}", f"{track.last_s:.3f}", track.faces)
             rows.append((*where, track.expression or "-", _number(track.probability), _number(track.change)))
@@ -111,7 +111,7 @@ def _texts(analysis: Analysis, *, peaks: bool) -> list[str]:
         if len(analysis.tracks) > _TRACKS:
             texts.append(f"… {len(analysis.tracks) - _TRACKS:,} shorter tracks")
     if peaks:
-        rows = [("film", "track", "time s", "since s", "change", "before", "after")]
+        rows = [("video", "track", "time s", "since s", "change", "before", "after")]
         for peak in analysis.peaks:
             when = (f"{peak.time_s:.3f}", f"{peak.since_s:.3f}", _number(peak.change))
             rows.append((peak.picture, peak.track, *when, peak.before or "-", peak.after or "-"))

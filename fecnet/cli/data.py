@@ -28,7 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "Each rater of triplets: number of answers, agreement with the others, reliability by Dawid and Skene's model "
         "(probability of choosing the odd face), and with --run the ability that a net learned."
     )
-    raters.add_argument("--split", default="train", help="whose triplets (default train)")
+    raters.add_argument("--split", default="train", help="split of the triplets (default train)")
     raters.add_argument(
         "--run", dest="trained", metavar="RUN", help="trained with rater_choice: also the ability that it learned"
     )

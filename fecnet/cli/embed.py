@@ -7,8 +7,8 @@ import argparse
 from fecnet.cli.net_options import add_faces_option, add_net_and_sources, add_net_options, open_net, take_net
 
 _EPILOG = """examples:
-  fecnet embed photos                                           by the shipped net: embeddings.npy and embeddings.csv
-  fecnet embed result/run photos                                by a net of yours
+  fecnet embed photos                                           with the shipped net: embeddings.npy, embeddings.csv
+  fecnet embed result/run photos                                with your own net
   fecnet embed result/run datasets/fec --features --output features.npy
   fecnet embed result/run photos --format mirrored --output vectors
   fecnet embed result/run cut_faces --faces whole

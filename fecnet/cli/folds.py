@@ -25,7 +25,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="COLUMN",
         help="subject or another column of faces.csv: stratified folds grouped by it; published or corrected: the "
-        "folds of CK+, which share subjects (default: DATA.FOLD_BY of the recipe)",
+        "folds of CK+, in which training and test share subjects (default: DATA.FOLD_BY of the recipe)",
     )
     parser.add_argument("--fold", type=_numbers, default=[], metavar="1|1,2|all", help="folds to train (default all)")
     parser.add_argument("--jobs", type=int, default=1, help="concurrent folds, sharing the CPU cores (default 1)")

@@ -8,7 +8,7 @@ from fecnet.cli.json_option import add_json_option, print_text, write_json
 from fecnet.cli.net_options import DEFAULT_NET
 
 _KEYS = ("name", "megabytes", "accuracy", "faces_per_s", "speed_on", "data", "licence")
-_EPILOG = """a name is used wherever a net is asked for: fecnet.load("fecnet-base"), fecnet embed fecnet-small photos
+_EPILOG = """use the name wherever a net is expected: fecnet.load("fecnet-base"), fecnet embed fecnet-small photos
 MB on disk; triplets and classes: accuracy, %; faces/s: of faces already cut out"""
 
 

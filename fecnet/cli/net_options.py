@@ -25,13 +25,13 @@ def add_net_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         default="auto",
-        help="auto, cpu, cuda or one GPU such as cuda:1; a GPU that is not there is an error (default auto)",
+        help="auto, cpu, cuda or one GPU such as cuda:1; a GPU that does not exist is an error (default auto)",
     )
     parser.add_argument(
         "--batch-size", type=int, default=0, metavar="N", help="faces per forward pass (default: EVAL.BATCH_SIZE)"
     )
     parser.add_argument(
-        "--detector-model", default="", metavar="FILE", help="YuNet's .onnx file, where it is the detector"
+        "--detector-model", default="", metavar="FILE", help="YuNet's .onnx file, needed if YuNet is the detector"
     )
     parser.add_argument("--detector-device", default="cpu", help="device of MTCNN: cpu, cuda or one GPU (default cpu)")
     add_try_turns(parser)
@@ -50,7 +50,7 @@ def add_try_turns(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--try-turns",
         action="store_true",
-        help="where no face is found, look at the photo turned by 90, 270 and 180 degrees; for photos without EXIF",
+        help="if no face is found, search in the photo rotated by 90, 270 and 180 degrees; for photos without EXIF",
     )
 
 

@@ -10,7 +10,7 @@ from fecnet.cli.json_option import add_json_option, print_text, write_json
 from fecnet.cli.net_options import add_faces_option, add_net_option, add_net_options, open_net
 
 _EPILOG = """examples:
-  fecnet odd a.jpg b.jpg c.jpg                          by the shipped net
+  fecnet odd a.jpg b.jpg c.jpg                          with the shipped net
   fecnet odd a.png b.png c.png --net result/run --faces whole --json -
 
 The odd one is the photo outside the closest pair. Distances are squared, 0 (identical) to 4.
@@ -21,7 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.description = "Which of three photos shows the odd expression out, by the largest face of each."
+    parser.description = "Say which of three photos shows a different expression, by the largest face of each photo."
     parser.add_argument("photos", nargs=3, type=Path, metavar="PHOTO", help="three photos")
     add_net_option(parser)
     add_faces_option(parser, allowed=("auto", "largest", "whole"))

@@ -62,8 +62,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     synthetic.add_argument(
         "--crowd",
         action="store_true",
-        help="training triplets judged by three of twelve raters of known error rates each, of whom four nearly guess "
-        "and two copy others; clean val and test (default: six annotators who err on what is hard)",
+        help="each training triplet is answered by three of twelve raters with known error rates, four of whom nearly "
+        "guess and two copy others; val and test have no errors (default: six annotators who err on hard triplets)",
     )
     synthetic.set_defaults(run=_prepare_synthetic)
 
@@ -83,15 +83,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
 
     add_triplets(sources.add_parser("triplets", help="raters' answers to triplets of your own photos"), _report)
-    add_study(sources.add_parser("study", help="a study of fecnet rate: its pictures and the answers"), _report)
+    add_study(sources.add_parser("study", help="a study of fecnet rate: pictures and answers"), _report)
 
     for name, (text, wanted) in _LABELLED.items():
         _add_labelled(sources.add_parser(name, help=text, description=text), wanted)
     sources.choices["csv"].add_argument(
-        "--path-column", metavar="NAME", help="column of the paths (default path, or the usual name that is there)"
+        "--path-column", metavar="NAME", help="column of the paths (default path, or another common name)"
     )
     sources.choices["csv"].add_argument(
-        "--label-column", metavar="NAME", help="column of the labels (default label, or the usual name that is there)"
+        "--label-column", metavar="NAME", help="column of the labels (default label, or another common name)"
     )
     sources.choices["csv"].add_argument(
         "--allow-absolute", action="store_true", help="also take images by absolute paths, from anywhere"
@@ -109,7 +109,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="columns with the votes for each class, instead of the column label; allows triplets of all three types",
     )
 
-    auto = sources.add_parser("auto", help="say which source fits a folder or file, and why; prepares nothing")
+    auto = sources.add_parser("auto", help="say which source fits a folder or file, and why; nothing is prepared")
     auto.description = "Say which source fits, by names and first lines, and the command to type. Nothing is prepared."
     auto.add_argument("input", type=Path, metavar="IN", help="folder or file")
     auto.set_defaults(run=_recognise)

@@ -21,8 +21,8 @@ def add_faces(parser: argparse.ArgumentParser) -> None:
     )
     align = parser.add_argument_group(
         "alignment",
-        "Photos, in which a face is anywhere: the largest one, or that in its box, is detected and aligned. Without "
-        "--align the central square of each picture, or the square around its box, is the face.",
+        "For photos that show more than a face: the largest face, or the face in the box of the photo, is detected and "
+        "aligned. Without --align the face is the central square of each picture, or the square around its box.",
     )
     align.add_argument("--align", action="store_true", help="detect and align the faces, as prepare fec does")
     add_alignment(align)
@@ -35,7 +35,7 @@ def add_faces(parser: argparse.ArgumentParser) -> None:
         "--mask", action="store_true", help="add an attention channel that peaks at eyes, nose and mouth"
     )
     marks.add_argument("--hull", action="store_true", help="crop to the enlarged convex hull of the landmarks")
-    both = parser.add_argument_group("detector", "Of --align, --mask and --hull.")
+    both = parser.add_argument_group("detector", "Used by --align, --mask and --hull.")
     both.add_argument("--detector", choices=("mtcnn", "yunet"), help="detector of the landmarks (default mtcnn)")
     both.add_argument("--detector-model", type=Path, metavar="FILE", help="YuNet's .onnx file")
 

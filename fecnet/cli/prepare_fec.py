@@ -59,19 +59,20 @@ def add_fec(parser: argparse.ArgumentParser, report: Callable[[argparse.Namespac
 def add_list(parser: argparse.ArgumentParser, report: Callable[[argparse.Namespace], int]) -> None:
     """Describe ``fecnet prepare list``; ``report`` says what was made."""
     parser.description = (
-        "Read triplet lists as the original code wrote them, or as a data-frame library does: with a header, an index "
+        "Read triplet lists as written by the original code, or by a data-frame library with a header, an index "
         "column and columns in any order, separated by commas, semicolons, tabs or white space. The type is one of "
-        f"{_TYPES}, in any case; columns votes_1,votes_2,votes_3 keep how many annotators chose each image."
+        f"{_TYPES}, in upper or lower case. Columns votes_1,votes_2,votes_3 are stored as the numbers of annotators "
+        "who chose each image."
     )
     parser.add_argument(
         "train",
         type=Path,
-        help="triplet list, lines img1,img2,img3,label,type; label 1..3 (or 0..2 in all of it) is the odd one out",
+        help="triplet list, lines img1,img2,img3,label,type; label: the odd one out, 1..3 (or 0..2 in all lines)",
     )
     parser.add_argument("pictures", type=Path, help="folder that the paths are relative to")
     parser.add_argument("--test", type=Path, help="triplet list of the test split")
     parser.add_argument(
-        "--allow-absolute", action="store_true", help="also take images by absolute paths, from anywhere"
+        "--allow-absolute", action="store_true", help="also accept absolute paths of images, in any folder"
     )
     _add_faces(parser, detector="none")
     parser.set_defaults(run=lambda options: _prepare_list(options) or report(options))
@@ -80,19 +81,20 @@ def add_list(parser: argparse.ArgumentParser, report: Callable[[argparse.Namespa
 def add_triplets(parser: argparse.ArgumentParser, report: Callable[[argparse.Namespace], int]) -> None:
     """Describe ``fecnet prepare triplets``; ``report`` says what was made."""
     parser.description = (
-        "Read the answers of raters to triplets of own photos: a table with a header, columns in any order, a row an "
-        "answer (a,b,c,odd,rater) or a row a triplet (a,b,c,votes_a,votes_b,votes_c). a, b and c are paths of photos; "
-        "odd is the path of one of them, or a, b, c, or 1..3 (0..2 in all of the table). Optional columns: type, one "
-        f"of {_TYPES}, in any case (default two-class); split; subject_a,subject_b,subject_c. Every answer is "
-        "kept; triplets without a majority are counted as ties."
+        "Read the answers of raters to triplets of your own photos: a table with a header and columns in any order. "
+        "It has a row for each answer (a,b,c,odd,rater) or a row for each triplet (a,b,c,votes_a,votes_b,votes_c). "
+        "a, b and c are paths of photos. odd is the path of one of them, its column a, b or c, or its number 1..3 "
+        "(or 0..2 in the whole table). Optional columns are split, subject_a,subject_b,subject_c, and type, which is "
+        f"one of {_TYPES}, in upper or lower case (default two-class). Every answer is kept; triplets without a "
+        "majority are dropped and counted as ties."
     )
     parser.add_argument("answers", type=Path, metavar="FILE", help="the table")
     parser.add_argument("pictures", type=Path, metavar="PICTURES", help="folder that the paths are relative to")
-    parser.add_argument("--allow-absolute", action="store_true", help="also take photos by absolute paths")
+    parser.add_argument("--allow-absolute", action="store_true", help="also accept absolute paths of photos")
     parser.add_argument(
         "--hold-out-subjects",
         metavar="[VAL,]TEST",
-        help=f"{HELP}For tables with subjects and without splits; triplets of people of several splits are dropped",
+        help=f"{HELP}For tables with subjects and without splits; triplets with people of different splits are dropped",
     )
     _add_faces(parser, detector="none")
     parser.set_defaults(run=lambda options: _prepare_triplets(options) or report(options))
@@ -101,8 +103,8 @@ def add_triplets(parser: argparse.ArgumentParser, report: Callable[[argparse.Nam
 def add_study(parser: argparse.ArgumentParser, report: Callable[[argparse.Namespace], int]) -> None:
     """Describe ``fecnet prepare study``; ``report`` says what was made."""
     parser.description = (
-        "Pack a study of fecnet rate: its pictures and every answer that counts. Who could not tell is counted as no "
-        "answer; controls, answers given a second time and those of excluded raters are left out."
+        'Pack a study of fecnet rate: its pictures and every answer that counts. "Cannot tell" counts as no '
+        "answer. Controls, repeated answers and answers of excluded raters are left out."
     )
     parser.add_argument("study", type=Path, metavar="STUDY", help="folder made by fecnet rate new")
     _add_faces(parser, detector="none")

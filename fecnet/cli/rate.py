@@ -10,32 +10,32 @@ from fecnet.cli.net_options import add_faces_option, add_net_options, open_net
 from fecnet.utils.errors import UserError
 
 _NEW = """examples:
-  fecnet rate new study photos --triplets 500                     of a folder of photos
+  fecnet rate new study photos --triplets 500                     from a folder of photos
   fecnet rate new study datasets/set --triplets 900 --strategy typed
   fecnet rate new study photos --triplets 300 --strategy informative --net result/run
 
 strategies:
-  random       any faces, each as often as the others
-  typed        a third each of one, two and three classes; needs labels: class folders, a list, a packed set
-  informative  on which the net is undecided; of each two raters, and more where they differ, until two agree
+  random       any faces, each equally often
+  typed        a third each with one, two and three classes; needs labels: class folders, a list, or a packed set
+  informative  triplets on which the net is undecided; two raters each, and more if they differ, until two agree
 
 STUDY gets copies of the pictures without metadata, and instructions.md and consent.md for you to edit.
 """
 _SERVE = """examples:
   fecnet rate serve study                       on this machine only
-  fecnet rate serve study --host 0.0.0.0        for others too; HTTPS: behind a proxy, see docs/rate.md
+  fecnet rate serve study --host 0.0.0.0        for other machines too; for HTTPS use a proxy, see docs/rate.md
 
-Raters need links: fecnet rate invite. The owner's link is printed at the start and changes with each.
+Raters need links: fecnet rate invite. The owner's link is printed at each start, and is new each time.
 """
 _INVITE = """examples:
   fecnet rate invite study 20                   twenty personal links
-  fecnet rate invite study --open               one link for all, which hands out personal ones; the one before ends
+  fecnet rate invite study --open               one link that gives out personal links; replaces an earlier one
   fecnet rate invite study 5 --url https://rate.example.org
 """
 _EXPORT = """writes into FOLDER:
-  train.csv, …   a row a triplet in the layout of Google's FEC, file names in place of URLs
-  answers.csv    a row an answer, as fecnet prepare triplets reads it
-  log.csv        every answer ever given: replaced ones, controls and those of excluded raters too
+  train.csv, …   a row for each triplet in the layout of Google's FEC, with file names instead of URLs
+  answers.csv    a row for each answer, as read by fecnet prepare triplets
+  log.csv        every answer ever given, including changed answers, controls and answers of excluded raters
 """
 
 
@@ -48,19 +48,25 @@ def add(parser: argparse.ArgumentParser) -> None:
     new.add_argument(
         "source", type=Path, metavar="SOURCE", help="folder or list of photos, packed set, or labelled pictures"
     )
-    new.add_argument("--triplets", type=int, required=True, metavar="N", help="how many are asked")
-    new.add_argument("--raters", type=int, default=6, metavar="N", help="answers wanted of each (default 6)")
+    new.add_argument("--triplets", type=int, required=True, metavar="N", help="number of triplets")
+    new.add_argument("--raters", type=int, default=6, metavar="N", help="raters for each triplet (default 6)")
     new.add_argument("--strategy", default="random", help="random, typed or informative (default random)")
-    new.add_argument("--labelled", action="store_true", help="read the labels of SOURCE; typed does so anyway")
-    new.add_argument("--per-rater", type=int, default=0, metavar="N", help="tasks of a rater at most (default 0: all)")
+    new.add_argument("--labelled", action="store_true", help="read the labels of SOURCE; typed always does")
     new.add_argument(
-        "--controls", type=int, default=12, metavar="N", help="triplets answered by labels, if any (default 12)"
+        "--per-rater", type=int, default=0, metavar="N", help="maximum number of tasks per rater (default 0: all)"
+    )
+    new.add_argument(
+        "--controls",
+        type=int,
+        default=12,
+        metavar="N",
+        help="number of triplets whose answer is known from labels, if there are labels (default 12)",
     )
     new.add_argument(
         "--known",
         type=Path,
         metavar="FILE",
-        help="table of triplets whose answer you know, as controls in place of those made by labels: columns a, b, c, "
+        help="table of triplets whose answer you know, used as controls instead of those from labels: columns a, b, c, "
         "odd with names of pictures in SOURCE",
     )
     new.add_argument(
@@ -68,7 +74,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=10,
         metavar="N",
-        help="each N-th task of a rater is a control: a known one, or one asked again; 0 for none (default 10)",
+        help="every N-th task of a rater is a control: a known answer, or a repeated triplet; 0: none (default 10)",
     )
     new.add_argument(
         "--hold-out",
@@ -77,25 +83,29 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="shares of the people, or of the photos where people are unknown, that become the splits val and test; "
         "triplets are within a split; 0 for none (default 0.1,0.15); sources with splits keep theirs",
     )
-    new.add_argument("--question", metavar="TEXT", help="what raters are asked")
+    new.add_argument("--question", metavar="TEXT", help="question that raters see")
     new.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
     _add_net(new)
     new.set_defaults(run=_new)
 
-    more = _command(commands, "more", "add a round of triplets, such as those a retrained net is undecided on")
+    more = _command(
+        commands, "more", "add a round of triplets, for example those on which a retrained net is undecided"
+    )
     _add_study(more)
-    more.add_argument("--triplets", type=int, required=True, metavar="N", help="how many are added")
-    more.add_argument("--strategy", default="", help="as of new (default: informative with --net, else random)")
+    more.add_argument("--triplets", type=int, required=True, metavar="N", help="number of triplets to add")
+    more.add_argument("--strategy", default="", help="as for rate new (default: informative with --net, else random)")
     _add_net(more)
     more.set_defaults(run=_more)
 
     invite = _command(commands, "invite", "print links for raters", _INVITE)
     _add_study(invite)
-    invite.add_argument("number", nargs="?", type=int, default=0, metavar="N", help="how many personal links")
-    invite.add_argument("--open", action="store_true", help="one link that hands out personal ones")
-    invite.add_argument("--most", type=int, metavar="N", help="of --open: raters in all (default 1000)")
+    invite.add_argument("number", nargs="?", type=int, default=0, metavar="N", help="number of personal links")
+    invite.add_argument("--open", action="store_true", help="one link that gives out personal links")
+    invite.add_argument("--most", type=int, metavar="N", help="with --open: maximum number of raters (default 1000)")
     invite.add_argument(
-        "--url", default="http://127.0.0.1:8000", help="where the study is served (default http://127.0.0.1:8000)"
+        "--url",
+        default="http://127.0.0.1:8000",
+        help="address at which the study is served (default http://127.0.0.1:8000)",
     )
     invite.set_defaults(run=_invite)
 
@@ -104,7 +114,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     serve.add_argument("--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1: this machine)")
     serve.add_argument("--port", type=int, default=8000, help="port (default 8000; 0: a free one)")
     serve.add_argument(
-        "--url", default="", help="address at which a proxy in front shows the study, for its name and links"
+        "--url",
+        default="",
+        help="address of the study at a proxy in front of this server; used for host name and links",
     )
     serve.set_defaults(run=_serve)
 
@@ -118,12 +130,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     export.add_argument("folder", type=Path, metavar="FOLDER", help="folder to create")
     export.set_defaults(run=_export)
 
-    backup = _command(commands, "backup", "write a copy of a study while it is served")
+    backup = _command(commands, "backup", "write a copy of a study, even while it is served")
     _add_study(backup)
-    backup.add_argument("target", type=Path, metavar="COPY", help="folder to create: a study of its own")
+    backup.add_argument("target", type=Path, metavar="COPY", help="folder to create, an independent study")
     backup.set_defaults(run=_backup)
 
-    for name, text in (("stop", "take no answers for now"), ("resume", "take answers again")):
+    for name, text in (("stop", "stop accepting answers"), ("resume", "accept answers again")):
         command = _command(commands, name, text)
         _add_study(command)
         command.set_defaults(run=_stop)

@@ -11,7 +11,7 @@ from fecnet.cli.net_options import add_faces_option, add_net_and_sources, add_ne
 from fecnet.utils.errors import UserError
 
 _BUILD = """examples:
-  fecnet search build photos --output faces                   by the shipped net
+  fecnet search build photos --output faces                   with the shipped net
   fecnet search build result/run photos --output faces        photos or folders
   fecnet search build result/run datasets/set --output set --kind ivf
   torchrun --nproc_per_node=8 -m fecnet search build result/run photos --output faces
@@ -21,20 +21,20 @@ kinds:
   ivf   inverted file: searches the nearest lists of vectors; needs faiss
   hnsw  proximity graph: three times the memory, slow to build; needs faiss
   pq    inverted file with product quantisation: least memory; needs faiss
-  auto  flat up to 200,000 vectors, above them ivf where faiss is installed: pip install 'fecnet[search]'
+  auto  flat up to 200,000 vectors, ivf above if faiss is installed: pip install 'fecnet[search]'
 """
 _ADD = """examples:
   fecnet search add faces more a.png                with the net and --faces that the index was built with
   fecnet search add faces photos/3.png --replace    the photo has changed
 
-The index is then the same as one built of all its pictures at once. A command that is interrupted leaves the old index,
-and goes on where it was when it is repeated.
+The new index equals one built from all its pictures by one command. An interrupted command leaves the old index; repeat
+it to resume.
 """
 _REMOVE = """examples:
   fecnet search remove faces photos/3.png film.avi
   fecnet search remove faces gone.txt               a list of photos, as for fecnet embed
 
-A name is one that the index was built with, or the path of that file from here; a folder removes all that is below.
+NAME is a name in the index, or the path of the file from the current folder. A folder removes everything below it.
 """
 _QUERY = """examples:
   fecnet search query faces me.jpg                            with the net that the index was built with
@@ -42,7 +42,7 @@ _QUERY = """examples:
   fecnet search query faces party.jpg --faces all             each face of the photo
 """
 _ODD = """examples:
-  fecnet search odd faces                                of an index: needs no net
+  fecnet search odd faces                                from an index: needs no net
   fecnet search odd photos --net result/run -k 5 --json odd.json
 
 The score of a face is its mean squared distance (0 to 4) to all others; of three faces the highest is the odd one out.
@@ -75,11 +75,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     more = _command(commands, "add", "embed more images and add them to an index", _ADD)
     more.add_argument("index", type=Path, metavar="INDEX", help="folder written by search build")
     more.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="sources as for fecnet embed")
-    more.add_argument("--net", default="", metavar="NET", help="the net of the index, if it was moved since")
+    more.add_argument("--net", default="", metavar="NET", help="the net of the index, if it was moved")
     more.add_argument("--every", type=int, default=1, metavar="N", help="every N-th frame of a video (default 1)")
-    more.add_argument(
-        "--replace", action="store_true", help="pictures that are in the index already replace the old ones"
-    )
+    more.add_argument("--replace", action="store_true", help="replace pictures that are already in the index")
     add_net_options(more)
     more.set_defaults(run=_add)
 
@@ -95,7 +93,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     query.add_argument(
         "sources", nargs="+", type=Path, metavar="PHOTO", help="photo, or another source of fecnet embed"
     )
-    query.add_argument("--net", default="", metavar="NET", help="the net of the index, if it was moved since")
+    query.add_argument("--net", default="", metavar="NET", help="the net of the index, if it was moved")
     query.add_argument("-k", type=int, default=10, metavar="N", help="neighbours of each photo (default 10)")
     add_json_option(query, "the results")
     query.add_argument("--sheet", type=Path, metavar="FILE.png", help="write an image of the first 20 results")
@@ -104,12 +102,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_net_options(query)
     query.set_defaults(run=_query)
 
-    odd = _command(commands, "odd", "the clearest odd ones out of an index or a folder", _ODD)
+    odd = _command(
+        commands, "odd", "the faces of an index or a folder whose expressions differ most from the others", _ODD
+    )
     odd.add_argument(
         "sources", nargs="+", type=Path, metavar="SOURCE", help="one index, or sources as for fecnet embed"
     )
     odd.add_argument("--net", default="", metavar="RUN", help="the net, for other sources than an index")
-    odd.add_argument("-k", type=int, default=10, metavar="N", help="how many (default 10)")
+    odd.add_argument("-k", type=int, default=10, metavar="N", help="number of faces (default 10)")
     odd.add_argument("--every", type=int, default=1, metavar="N", help="every N-th frame of a video (default 1)")
     add_json_option(odd, "the results")
     add_faces_option(odd)

@@ -12,11 +12,11 @@ logger = logging.getLogger(__name__)
 
 _EPILOG = """examples:
   fecnet serve                                      the shipped net, at http://127.0.0.1:8000
-  fecnet serve result/run --map datasets/set        a run of your own, and a map of faces to wander in
-  fecnet serve --index faces                        look-alikes in an index of fecnet search, with its net
-  fecnet serve --host 0.0.0.0                       for other machines: who has the printed link may use it
+  fecnet serve result/run --map datasets/set        your own run, and a map of faces
+  fecnet serve --index faces                        look-alikes from an index of fecnet search, with its net
+  fecnet serve --host 0.0.0.0                       for other machines: everybody with the printed link has access
 
-Photos are looked at in memory and forgotten. The same as JSON, with curl: docs/serve.md, and the page's own /api.
+Photos are processed in memory and not stored. For JSON requests see docs/serve.md and the address /api.
 """
 
 
@@ -31,7 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--index", type=Path, metavar="INDEX", help="index of fecnet search, for look-alikes")
     parser.add_argument("--map", type=Path, metavar="DATASET", help="packed data set, for a map of its faces")
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen at; any but this machine's own needs the printed token"
+        "--host", default="127.0.0.1", help="address to listen at; other machines need the printed token"
     )
     parser.add_argument("--port", type=int, default=8000, help="0 for a free one (default 8000)")
     add_faces_option(parser, allowed=("auto", "whole"))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fecnet.watch.faces import FaceWatcher
 
 _EPILOG = """examples:
-  fecnet watch party.jpg --no-window                            by the shipped net
+  fecnet watch party.jpg --no-window                            with the shipped net
   fecnet watch result/run 0                                     the first camera, in a window
   fecnet watch result/run film.mp4 --no-window                  writes film.watched.mp4
   fecnet watch result/run party.jpg --output faces.png
@@ -28,7 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.description = (
-        "Find the faces in a webcam, video or image, cut them as in training, and overlay the predictions: class "
+        "Find the faces in a webcam, video or image, crop them as in training, and overlay the predictions: class "
         "and probability; valence and arousal; for an embedding the distance to a reference photo and to the same face "
         "in the previous frame. Shown in a window if there is a display (q or Esc quits), else written to a file."
     )

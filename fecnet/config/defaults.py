@@ -7,15 +7,15 @@ from easydict import EasyDict
 
 _C = EasyDict()
 
-_C.NAME = ""  # name of the run folder in OUTPUT_DIR; empty = the recipe's file name, with a number where it exists
+_C.NAME = ""  # name of the run folder in OUTPUT_DIR; empty = the recipe's file name, with a number if the folder exists
 _C.OUTPUT_DIR = "result"  # folder of the run folders
 _C.SEED = 0  # seed of data order, augmentation, dropout and weight initialisation
-_C.DEVICE = "auto"  # auto (the GPU of this process where there is one), cpu, cuda, or one GPU such as cuda:1
+_C.DEVICE = "auto"  # auto (the GPU of this process if there is one), cpu, cuda, or one GPU such as cuda:1
 
 _C.DATA = EasyDict()
 _C.DATA.PATH = "datasets/demo"  # packed data set (docs/formats.md)
-_C.DATA.SOURCE = ""  # where PATH does not exist, prepare it from this source: synthetic; empty = an error
-_C.DATA.CACHE_ON_DEVICE = "auto"  # keep all faces in device memory: always, never, or auto (on a GPU where they fit)
+_C.DATA.SOURCE = ""  # source from which a missing PATH is prepared: synthetic; empty = an error
+_C.DATA.CACHE_ON_DEVICE = "auto"  # keep all faces in device memory: always, never, or auto (on a GPU if they fit)
 _C.DATA.TRAIN_SPLIT = "train"  # split trained on
 _C.DATA.EVAL_SPLITS = ["val"]  # splits evaluated during training; the first selects the best checkpoint
 _C.DATA.REPORT_SPLITS = ["test"]  # splits that `fecnet evaluate` reports
@@ -23,10 +23,10 @@ _C.DATA.INPUT_SIZE = 64  # side of the net's input, pixels
 _C.DATA.CROP = 1.0  # side of the crop, fraction of the stored side, resized to INPUT_SIZE (44/48 = 0.9167 for FER2013)
 _C.DATA.BALANCE_TRIPLET_TYPES = True  # one third of each batch from each triplet type; arXiv:1811.11283
 _C.DATA.TRIPLET_GROUP_SIZE = 1  # triplets sharing a face that stay adjacent; larger = fewer unique faces per batch
-_C.DATA.HARD_TRIPLETS = 0.0  # share of draws among triplets that the net got wrong after the last epoch; 0 = off
-_C.DATA.HARD_TRIPLETS_CEILING = 3.0  # the most times as often as by chance that such a triplet is drawn; above 1
+_C.DATA.HARD_TRIPLETS = 0.0  # share of draws that are of triplets the net got wrong after the last epoch; 0 = off
+_C.DATA.HARD_TRIPLETS_CEILING = 3.0  # upper limit of how often such a triplet is drawn, relative to chance; above 1
 _C.DATA.LABELS = ""  # label set of the classes; empty = none; required by criteria on classes
-_C.DATA.EXTRA_LABELS = []  # further label sets, each trained by a linear classifier of its own with cross-entropy
+_C.DATA.EXTRA_LABELS = []  # further label sets, each with its own linear classifier and cross-entropy
 _C.DATA.BALANCE_CLASSES = False  # sample all classes with equal frequency; only without triplets
 _C.DATA.HOLD_OUT = 0.0  # fraction of TRAIN_SPLIT held out as split hold_out: of triplets, or of faces (whole subjects)
 _C.DATA.FOLD = 0  # fold of TRAIN_SPLIT held out as split fold, 1..NUM_FOLDS; 0 = none
@@ -35,9 +35,9 @@ _C.DATA.NUM_FOLDS = 10  # number of folds
 _C.DATA.FOLD_SEED = 0  # seed of the assignment to folds; not SEED, so that runs with other seeds share the folds
 _C.DATA.TRAIN_MIN_VOTE_SHARE = 0.0  # keep faces whose label has more than this share of the class votes; 0.5 = majority
 _C.DATA.EVAL_MIN_VOTE_SHARE = 0.0  # the same for evaluation
-_C.DATA.TEACHERS = []  # runs or checkpoints whose mean prediction is part of each vote distribution (distillation)
-_C.DATA.TEACHER_SHARE = 0.5  # that part, above 0 to 1; arXiv:1503.02531
-_C.DATA.WEIGHT_BY_AGREEMENT = False  # weight of a triplet = share of its annotators that agree, mean 1 over the split
+_C.DATA.TEACHERS = []  # runs or checkpoints whose mean prediction is mixed into each vote distribution (distillation)
+_C.DATA.TEACHER_SHARE = 0.5  # share of that part, above 0, at most 1; arXiv:1503.02531
+_C.DATA.WEIGHT_BY_AGREEMENT = False  # weight of a triplet = share of its annotators who agree; mean 1 over the split
 
 _C.AUGMENT = EasyDict()
 _C.AUGMENT.FLIP = 0.5  # probability of a horizontal flip
@@ -52,7 +52,7 @@ _C.AUGMENT.NOISE = 0.0  # standard deviation of additive Gaussian noise, pixels 
 _C.AUGMENT.RANDOM_ERASE = 0.0  # probability of erasing one rectangle (random erasing, arXiv:1708.04896)
 _C.AUGMENT.RANDOM_ERASE_AREA = [0.02, 0.25]  # minimum and maximum erased area, fraction of the image
 _C.AUGMENT.MIXUP = 0.0  # alpha of mixup of labelled faces, not of triplets; 0 = off; arXiv:1710.09412
-_C.AUGMENT.CUTMIX = 0.0  # alpha of CutMix, likewise; with MIXUP each is used for half of the faces; arXiv:1905.04899
+_C.AUGMENT.CUTMIX = 0.0  # alpha of CutMix of labelled faces; with MIXUP each for half of the faces; arXiv:1905.04899
 
 _C.MODEL = EasyDict()
 _C.MODEL.BACKBONE = "resnet18"  # resnet18, vgg16/19, iresnet18/50, deep_emotion, inception_nn2,
@@ -94,7 +94,7 @@ _C.LOSS.RAN_MARGIN = 0.02  # ran: margin of the best region's importance over th
 _C.LOSS.WASSERSTEIN_COST = "centroid"  # wasserstein: cost between classes: learned, centroid or confusion
 _C.LOSS.WASSERSTEIN_CONFUSION = ""  # wasserstein: confusion matrix on the training set, .npy or .csv (fecnet evaluate)
 _C.LOSS.CCC = False  # valence_arousal: add 1 - concordance correlation coefficient; arXiv:1708.03985
-_C.LOSS.CHOICE_SCALE = 0.0  # choice, rater_choice: scale of the squared distances, 0.1..100; 0 = learned, from 3 on
+_C.LOSS.CHOICE_SCALE = 0.0  # choice, rater_choice: scale of the squared distances, 0.1..100; 0 = learned, starting at 3
 _C.LOSS.MARGIN_ONE_CLASS = 0.1  # triplet margin, squared L2 between unit vectors; arXiv:1811.11283
 _C.LOSS.MARGIN_TWO_CLASS = 0.2  # triplet margin, squared L2 between unit vectors; arXiv:1811.11283
 _C.LOSS.MARGIN_THREE_CLASS = 0.2  # likewise; arXiv:1811.11283 (0.3 in the original code)
@@ -122,7 +122,7 @@ _C.SOLVER.CLIP_VALUE = 0.0  # clip each gradient element to ± this; 0 = off
 _C.SOLVER.CLIP_NORM = 0.0  # clip the gradient's global L2 norm to this; 0 = off
 _C.SOLVER.BN_L1 = 0.0  # L1 penalty on the batch-norm scales that fecnet prune ranks; 1e-4 in arXiv:1708.06519; 0 = off
 _C.SOLVER.EMA_DECAY = 0.0  # decay per iteration t, at most t / (t + 9), of the weights' average, which is evaluated
-_C.SOLVER.PRECISION = "auto"  # fp32, bf16, fp16 or auto (bf16 where the hardware is fast at it); evaluation is fp32
+_C.SOLVER.PRECISION = "auto"  # fp32, bf16, fp16 or auto (bf16 if the hardware is fast at it); evaluation is fp32
 _C.SOLVER.CHANNELS_LAST = True  # channels-last memory format of images and weights
 _C.SOLVER.SYNC_BN = False  # batch-norm statistics over all GPUs (SyncBatchNorm); GPU only
 _C.SOLVER.COMPILE = False  # compile the net with torch.compile
@@ -140,4 +140,4 @@ _C.CHECKPOINT.KEEP = 2  # number of latest checkpoints kept besides the best; 0 
 
 _C.LOG = EasyDict()
 _C.LOG.PERIOD = 20  # iterations between log entries in metrics.jsonl
-_C.LOG.TENSORBOARD = True  # write TensorBoard events where tensorboard is installed
+_C.LOG.TENSORBOARD = True  # write TensorBoard events if tensorboard is installed
