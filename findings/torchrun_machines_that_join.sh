@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torch 2.15.0 (CPU), seen on 2026-11-30.
+# torch 2.15.0, seen on 2026-11-30.
 #
 # One would guess: `torchrun --nnodes=1:2 --rdzv-backend=c10d` starts on one machine, and when a second one joins, both
 #   learn in the new rendezvous where the ranks' store (MASTER_ADDR, MASTER_PORT) is, as in the first.
