@@ -30,6 +30,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "saving",
     "scaling",
     "survive",
+    "elastic",
     "faults",
     "annotations",
     "download",

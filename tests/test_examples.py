@@ -138,6 +138,7 @@ def test_pytorchjob():
     assert command == "torchrun"
     assert_trains(arguments, NAME="fec", OUTPUT_DIR="/store/result")
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 8
+    assert {"name": "TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "value": "1"} in container["env"]  # pods join while it runs
 
 
 def test_trainjob():

@@ -13,6 +13,8 @@ examples:
   fecnet evaluate result/demo DATA.PATH datasets/other --split test
   fecnet evaluate --nproc 2                  the same table with two processes, one GPU each if available
 
+The line `near ties` says by how many the counts may differ with other batch sizes, threads or machines.
+
 in a checkout, python inference.py … does the same
 """
 

@@ -10,14 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from fecnet.data.packed import TripletTable
-from fecnet.engine.predict import View, predict
+from fecnet.engine.predict import View, predict, predict_batch
 from fecnet.evaluation.affect import AffectAccuracy, affect_accuracy
 from fecnet.evaluation.classification import ClassAccuracy, class_accuracy
+from fecnet.evaluation.near_ties import NearTies, class_ties, largest_move, triplet_ties
 from fecnet.evaluation.triplet_accuracy import TripletAccuracy, is_correct, triplet_accuracy, triplet_distances
 from fecnet.structures import Outputs, of_label_set
+from fecnet.utils import comm
 from fecnet.utils.errors import UserError
 
 LabelArrays = tuple[np.ndarray, np.ndarray]  # faces_M, label_M or valence_arousal_M2
+_PREDICTED_AGAIN = 32  # faces, one by one; the rounding errors of a net differ by less than _UNSEEN between faces
 
 
 class SplitResult(Protocol):
@@ -94,6 +97,19 @@ class TripletMetric:
         odd_T = torch.from_numpy(self.tables[split].odd_T.astype(np.int64))
         return is_correct(triplet_distances(embedding_ND, self.places(split)), odd_T).numpy()
 
+    def near_ties(self, embedding_ND: Tensor, move: float) -> dict[str, NearTies]:
+        """The near ties of each split, from embeddings of ``self.rows`` that rounding may move by ``move``."""
+        return {
+            split: triplet_ties(
+                triplet_distances(embedding_ND, self.places(split)),
+                table.odd_T,
+                table.type_T,
+                embedding_ND.shape[1],
+                move,
+            )
+            for split, table in self.tables.items()
+        }
+
     def _check_finite(self, embedding_ND: Tensor) -> None:
         faces = {split: table.faces_T3 for split, table in self.tables.items()}
         _check_finite(self.output, embedding_ND, self.rows, faces)
@@ -144,6 +160,10 @@ class ClassMetric:
             split: (faces_M, label_M, logits_NK[np.searchsorted(self.rows, faces_M)])
             for split, (faces_M, label_M) in self._splits.items()
         }
+
+    def near_ties(self, logits_NK: Tensor, move: float) -> dict[str, NearTies]:
+        """The near ties of each split, from logits of ``self.rows`` that rounding may move by ``move``."""
+        return {split: class_ties(logits, label, move) for split, (_, label, logits) in self.parts(logits_NK).items()}
 
     def labels(self) -> np.ndarray:
         """The label of each of ``self.rows`` in the first split that contains it, -1 = unknown, int64."""
@@ -298,6 +318,31 @@ class Evaluator:
     def part(self, outputs: Outputs, metric: Metric) -> Tensor:
         """The part of the outputs for ``self.rows`` that ``metric`` needs."""
         return outputs[metric.output][np.searchsorted(self.rows, metric.rows)]
+
+    def largest_moves(self, model: nn.Module, outputs: Outputs) -> dict[str, float]:
+        """By how much rounding may move each output, as ``largest_move`` says; a collective.
+
+        Some faces are predicted again, one at a time and by the model itself, on rank 0.
+
+        Args:
+            model: as in ``predict``.
+            outputs: for ``self.rows``, as ``predict`` gave them.
+        """
+        place = np.unique(np.linspace(0, len(self.rows) - 1, _PREDICTED_AGAIN).astype(np.int64))
+
+        def measure() -> dict[str, float]:
+            training = model.training
+            model.eval()
+            faces = (np.asarray(self._faces_NHWC[self.rows[k : k + 1]]) for k in place)
+            again = [predict_batch(model, face, views=self.views, device=self._device) for face in faces]
+            model.train(training)
+            return {
+                name: largest_move(value[place], torch.cat([one[name] for one in again]))
+                for name, value in outputs.items()
+                if value.dim() > 1
+            }
+
+        return comm.from_main(measure)
 
     def __call__(self, model: nn.Module) -> dict[str, SplitResult]:
         """Predict and evaluate; returns the results of each split.

@@ -16,7 +16,7 @@ from fecnet.run_page.map_figure import map_faces, map_figure
 from fecnet.run_page.markup import Child, Markup, as_it_is, element
 from fecnet.run_page.provenance import provenance_section
 from fecnet.run_page.run_record import RunRecord
-from fecnet.run_page.tables import affect_table, class_tables, copies_note, spread_note, triplet_table
+from fecnet.run_page.tables import affect_table, class_tables, copies_note, near_ties_note, spread_note, triplet_table
 from fecnet.utils.package import VERSION
 
 
@@ -118,12 +118,13 @@ def _tables(run: RunRecord) -> list[Child]:
             shown = f", mean over the views {views}" if views != "center" else ""
             parts.append(element("h4", f"{split}: {name}{selected}{shown}"))
             if name == "triplets":
-                parts += [triplet_table(found), spread_note(measured.get("spread", {}).get(split))]
+                spread, near = ((measured.get(key) or {}).get(split) for key in ("spread", "near_ties"))
+                parts += [triplet_table(found), spread_note(spread), near_ties_note(near)]
             elif name == "affect":
                 parts.append(affect_table(found))
             else:
                 chart = reliability_chart(found["calibration"])
-                parts += [class_tables(found), copies_note(found)]
+                parts += [class_tables(found), near_ties_note(found.get("near_ties")), copies_note(found)]
                 parts.append(element("div", chart, class_="charts") if chart else None)
     return parts
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from fecnet.evaluation.affect import DIMENSIONS
 from fecnet.evaluation.classification import ClassAccuracy
+from fecnet.evaluation.near_ties import near_ties_text
 from fecnet.evaluation.spread import Spread
 from fecnet.evaluation.triplet_accuracy import AGREEMENT_ROWS, AGREEMENT_TEXT, ROWS
 from fecnet.run_page.markup import Child, Markup, element
@@ -60,6 +61,11 @@ def spread_note(spread: Mapping[str, Any] | None) -> Markup | None:
         return None
     found = Spread(spread["mean"], spread["largest"])
     return element("p", f"{found.text()}.".capitalize(), class_="absent" if found.collapsed else "note")
+
+
+def near_ties_note(found: Mapping[str, Any] | None) -> Markup | None:
+    """By how many the counts of a split may differ elsewhere; None where it was not recorded."""
+    return element("p", f"N{near_ties_text(found)[1:]}.", class_="note") if found else None
 
 
 def class_tables(found: Mapping[str, Any]) -> Markup:

@@ -41,10 +41,22 @@ class _Spread:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _NearTies:
+    near: int
+    exact: int
+    total: int
+    move: float
+    ONE: int | None = None
+    TWO: int | None = None
+    THREE: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Triplets:
     """The fields of ``triplets.json`` alone."""
 
     spread: dict[str, _Spread | None] | None = None
+    near_ties: dict[str, _NearTies] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +89,7 @@ class _Classes(_Metrics):
     total: list[int]
     confusion: list[list[int]]
     calibration: _Calibration
+    near_ties: _NearTies | None = None
     training_split: str | None = None
     copies_in_training: int | None = None
     without_copies: dict[str, Any] | None = None

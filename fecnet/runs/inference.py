@@ -84,17 +84,23 @@ def infer_run(
         raise UserError(f"--baselines: {net.folder} is not trained on triplets, which the baselines are evaluated on")
 
     outputs = evaluator.predict(net.model)
+    moves = evaluator.largest_moves(net.model, outputs)
     reports: list[Report] = []
     for metric in evaluator.metrics:
         if isinstance(metric, TripletMetric):
             others = _baselines(cfg, dataset, net.task, evaluator, metric, net.device) if baselines else {}
             others |= _split_half_agreement(dataset, metric)
             embedding_ND = evaluator.part(outputs, metric)
-            reports.append(TripletReport(dataset, metric, embedding_ND, others, info.choice_scale))
+            reports.append(
+                TripletReport(dataset, metric, embedding_ND, others, info.choice_scale, moves[metric.output])
+            )
         elif isinstance(metric, ClassMetric):
             copy_N = _copies_in_training(info, trained, dataset, metric)
             logits_NK, split = evaluator.part(outputs, metric), trained.DATA.TRAIN_SPLIT
-            reports.append(ClassReport(dataset, metric, logits_NK, training_split=split, copy_N=copy_N))
+            report = ClassReport(
+                dataset, metric, logits_NK, training_split=split, copy_N=copy_N, move=moves[metric.output]
+            )
+            reports.append(report)
         elif isinstance(metric, AffectMetric):
             reports.append(AffectReport(metric, evaluator.part(outputs, metric)))
     _print(info, dataset, reports, net.splits, cfg.EVAL.TTA)

@@ -54,6 +54,7 @@ class ClassReport:
         logits_NK: of ``metric.rows``.
         training_split: the split that the net was trained on.
         copy_N: which of ``metric.rows`` are also in it, pixel for pixel; None where unknown.
+        move: the most by which rounding may move the logits, relative to their length.
 
     Attributes:
         name: of its JSON file; that of one of ``DATA.EXTRA_LABELS`` is in a folder of the set's name.
@@ -67,6 +68,7 @@ class ClassReport:
         *,
         training_split: str,
         copy_N: np.ndarray | None,
+        move: float,
     ) -> None:
         self.name = f"{metric.label_set}/classes" if metric.label_set else "classes"
         self._dataset = dataset
@@ -76,6 +78,7 @@ class ClassReport:
         self._accuracy = metric.measure(logits_NK)
         self._parts = metric.parts(logits_NK)
         self._calibration = {split: calibration(logits, label) for split, (_, label, logits) in self._parts.items()}
+        self._near_ties = metric.near_ties(logits_NK, move)
         self._without = {} if copy_N is None else self._without_copies(copy_N)
 
     def _without_copies(self, copy_N: np.ndarray) -> dict[str, tuple[int, ClassAccuracy]]:
@@ -92,10 +95,11 @@ class ClassReport:
         return found
 
     def table(self, split: str) -> str:
-        """A headline, the table of ``split``, its calibration, and the metrics without training faces."""
+        """A headline, the table of ``split``, its near ties, calibration, and the metrics without training faces."""
         lines = [
             f"{self._heading()}, %; right of the bar: faces by label (row) and predicted class (column)",
             format_classes(self._accuracy[split]),
+            self._near_ties[split].text(),
             self._calibration[split].text(),
         ]
         if split in self._without:
@@ -113,7 +117,7 @@ class ClassReport:
         return f"classes of label set '{label_set}'" if label_set else "classes"
 
     def to_dict(self) -> dict[str, Any]:
-        """Metrics, counts, confusion matrix, calibration and metrics without copies, by split."""
+        """Metrics, counts, confusion matrix, near ties, calibration and metrics without copies, by split."""
         return {
             "faces_predicted": len(self._metric.rows),
             "classes": list(self._metric.classes),
@@ -127,6 +131,7 @@ class ClassReport:
         return {
             **accuracy.to_dict(),
             "confusion_percent": percent,
+            "near_ties": self._near_ties[split].to_dict(),
             "calibration": self._calibration[split].to_dict(),
             "training_split": self._training_split,
             "copies_in_training": copies,

@@ -247,6 +247,16 @@ def check_classes(info: CheckpointInfo, dataset: PackedDataset, task: Task) -> N
             )
 
 
+def takes_statistics(model: nn.Module) -> bool:
+    """Whether a batch norm of a model in training mode takes statistics of the share of one process."""
+    return any(
+        isinstance(layer, nn.modules.batchnorm._BatchNorm)
+        and not isinstance(layer, nn.SyncBatchNorm)
+        and layer.training
+        for layer in model.modules()
+    )
+
+
 def check_batch_norm(model: nn.Module, smallest_batch: int) -> None:
     """Check that no batch norm gets a batch of one face, which has no variance.
 
@@ -257,13 +267,7 @@ def check_batch_norm(model: nn.Module, smallest_batch: int) -> None:
     Raises:
         UserError: a batch norm that computes batch statistics would get one face.
     """
-    takes_statistics = any(
-        isinstance(layer, nn.modules.batchnorm._BatchNorm)
-        and not isinstance(layer, nn.SyncBatchNorm)
-        and layer.training
-        for layer in model.modules()
-    )
-    if smallest_batch < 2 and takes_statistics:
+    if smallest_batch < 2 and takes_statistics(model):
         raise ConfigError(
             "SOLVER.BATCH_SIZE: leaves a micro-batch of one face, of which batch norm has no variance; "
             "allowed: two or more faces for each process and each of SOLVER.GRAD_ACCUM_STEPS"

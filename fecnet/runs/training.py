@@ -31,6 +31,7 @@ from fecnet.modeling.criterion.choice import find_choice
 from fecnet.modeling.deviation_net import DeviationNet
 from fecnet.modeling.models import ExpressionNet
 from fecnet.pruning.slimming import absolute_scales, scale_names
+from fecnet.runs.elastic import process_change
 from fecnet.runs.folders import (
     check_same_data,
     check_trained,
@@ -133,6 +134,10 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
     run = comm.from_main(lambda: run_folder(cfg, recipe, checkpoint, restart=resume == "auto"))
     files = _open_files(cfg, run, trainer.progress)
     logger.info(f"{run}: {_summary(cfg, dataset, trainer, device)}")
+    if resumed is not None:
+        before, model = resumed.provenance.world_size, trainer.stepper.model
+        if change := process_change(before, comm.world_size(), cfg.SOLVER.BATCH_SIZE, model):
+            logger.info(f"{run}: {change}")
     if device.type == "cpu":
         keep_freed_memory()
     with StopOnSignal() as stop:

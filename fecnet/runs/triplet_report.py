@@ -31,6 +31,7 @@ class TripletReport:
         embedding_ND: of ``metric.rows``.
         baselines: accuracy of the baselines by name and split.
         choice_scale: of the net's training, for the choice probabilities; None = ``DEFAULT_SCALE``.
+        move: the most by which rounding may move an embedding.
     """
 
     name = "triplets"
@@ -42,12 +43,14 @@ class TripletReport:
         embedding_ND: Tensor,
         baselines: Mapping[str, dict[str, TripletAccuracy]],
         choice_scale: float | None,
+        move: float,
     ) -> None:
         self._dataset = dataset
         self._rows = metric.rows
         self._splits = metric.splits
         self._embedding_ND = embedding_ND
         self._columns = {"fecnet": metric.measure(embedding_ND), **baselines}
+        self._near_ties = metric.near_ties(embedding_ND, move)
         self._whose_scale = "the default" if choice_scale is None else "the net's"
         scale = DEFAULT_SCALE if choice_scale is None else choice_scale
         self._choices = {
@@ -56,12 +59,13 @@ class TripletReport:
         }
 
     def table(self, split: str) -> str:
-        """A headline, the table of ``split``, and its choice probabilities."""
+        """A headline, the table of ``split``, its near ties, and its choice probabilities."""
         table = format_table({name: accuracy[split] for name, accuracy in self._columns.items()})
-        return f"triplet accuracy, %\n{table}\n{format_choices(self._choices[split], self._whose_scale)}"
+        choices = format_choices(self._choices[split], self._whose_scale)
+        return f"triplet accuracy, %\n{table}\n{self._near_ties[split].text()}\n{choices}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The spread of the embedding and the choices by split; counts and percentages by split and column."""
+        """Spread of the embedding, near ties and choices by split; counts and percentages by split and column."""
         columns = self._columns.items()
         spreads = {split: accuracy.spread for split, accuracy in self._columns["fecnet"].items()}
         rows = [row for accuracy in self._columns["fecnet"].values() for row in accuracy.rows]
@@ -69,6 +73,7 @@ class TripletReport:
             "faces_embedded": len(self._rows),
             "spread": {split: spread and spread.to_dict() for split, spread in spreads.items()},
             "splits": {split: {name: found[split].to_dict() for name, found in columns} for split in self._splits},
+            "near_ties": {split: found.to_dict() for split, found in self._near_ties.items()},
             "choices": {split: found.to_dict() for split, found in self._choices.items()},
             "rows": list(dict.fromkeys(rows)),
         }

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from fecnet.utils.errors import UserError
 from fecnet.utils.shown import shown
 
 _ANSWER_S = 10.0  # time limit for ranks known to be alive
+_POLL_S = 0.05
 _store: dist.Store | None = None  # set by meet
 
 
@@ -33,9 +35,52 @@ def meet(described: Mapping[str, Any]) -> dist.Store:
         UserError: on all ranks, see ``comm.start``.
     """
     global _store
-    _store = _open_store(_timeout_s())
-    check_same("start", described)
+    seconds = _timeout_s()
+    _store = _of_this_launch(_open_store(seconds), seconds)
+    check_same("start", described, wait_s=0.0)  # rank 0 has waited for the others already
     return dist.PrefixStore("group", _store)
+
+
+def _of_this_launch(store: dist.Store, seconds: float) -> dist.Store:
+    """The part of the launcher's store that belongs to the ranks of this launch.
+
+    torchrun may keep its store when it starts the ranks anew, and what ranks of before have written is still in it.
+    Its count of restarts tells launches apart on one machine only: another machine that joins counts from 0. So rank 0
+    names a launch and tells the name to the others, who know by a word of theirs in it that it is not of before.
+
+    Raises:
+        UserError: rank 0 did not answer; on the other ranks.
+    """
+    own, ranks, word = _number("RANK"), launched_ranks(), uuid.uuid4().hex
+    try:
+        store.set(f"fecnet/word/{own}", word)
+        if own == 0:
+            launch = dist.PrefixStore(f"fecnet/{word}", store)
+            _admit(store, launch, word, ranks, seconds)
+            return launch
+        deadline = time.monotonic() + seconds + _ANSWER_S
+        while time.monotonic() < deadline:
+            if store.check(["fecnet/launch"]):
+                name, words = json.loads(store.get("fecnet/launch"))
+                if words.get(str(own)) == word:
+                    return dist.PrefixStore(f"fecnet/{name}", store)
+            time.sleep(_POLL_S)
+    except dist.DistError as error:
+        raise _store_is_gone(own) from error
+    raise UserError(f"rank 0 of {ranks} did not answer within {seconds + _ANSWER_S:g} s (FECNET_TIMEOUT_S)")
+
+
+def _admit(store: dist.Store, launch: dist.Store, name: str, ranks: int, seconds: float) -> None:
+    """Answer every other rank with the name of the launch, until all have joined it or time is up."""
+    deadline, told = time.monotonic() + seconds, dict[str, str]()
+    others = range(1, ranks)
+    while time.monotonic() < deadline and not all(launch.check([f"start/{rank}"]) for rank in others):
+        keys = {str(rank): f"fecnet/word/{rank}" for rank in others}
+        words = {rank: store.get(key).decode() for rank, key in keys.items() if store.check([key])}
+        if words != told:
+            store.set("fecnet/launch", json.dumps([name, words]))
+            told = words
+        time.sleep(_POLL_S)
 
 
 def timeout() -> timedelta:
@@ -43,12 +88,13 @@ def timeout() -> timedelta:
     return timedelta(seconds=_timeout_s())
 
 
-def check_same(topic: str, described: Mapping[str, Any]) -> None:
+def check_same(topic: str, described: Mapping[str, Any], *, wait_s: float | None = None) -> None:
     """Check that all ranks have joined and have identical values; rank 0 compares, all ranks get the result.
 
     Args:
         topic: a name used once.
         described: plain values by name.
+        wait_s: how long rank 0 waits for the others, seconds; None for ``FECNET_TIMEOUT_S``.
 
     Raises:
         UserError: on all ranks: the missing ranks, or the differing names with both values.
@@ -60,7 +106,7 @@ def check_same(topic: str, described: Mapping[str, Any]) -> None:
     try:
         _store.set(f"{topic}/{own}", json.dumps([socket.gethostname(), dict(described)], default=str))
         if own == 0:
-            problem = _compare(_store, topic, ranks, seconds)
+            problem = _compare(_store, topic, ranks, seconds, seconds if wait_s is None else wait_s)
             _store.set(verdict, problem or "same")
         elif _absent(_store, [verdict], seconds + _ANSWER_S):
             raise UserError(f"rank 0 of {ranks} did not answer within {seconds + _ANSWER_S:g} s (FECNET_TIMEOUT_S)")
@@ -70,14 +116,18 @@ def check_same(topic: str, described: Mapping[str, Any]) -> None:
             joined = [rank for rank in range(ranks) if _store.check([f"{topic}/{rank}"])]
             _absent(_store, [f"{read}/{rank}" for rank in joined], _ANSWER_S)
     except dist.DistError as error:
-        raise UserError(f"rank {own}: the store of the launcher or of rank 0 is gone; see their output") from error
+        raise _store_is_gone(own) from error
     if result != "same":
         raise UserError(result)
 
 
-def _compare(store: dist.Store, topic: str, ranks: int, seconds: float) -> str:
+def _store_is_gone(rank: int) -> UserError:
+    return UserError(f"rank {rank}: the store of the launcher or of rank 0 is gone; see their output")
+
+
+def _compare(store: dist.Store, topic: str, ranks: int, seconds: float, wait_s: float) -> str:
     """The missing ranks or the differing values; empty if none."""
-    absent = _absent(store, [f"{topic}/{rank}" for rank in range(ranks)], seconds)
+    absent = _absent(store, [f"{topic}/{rank}" for rank in range(ranks)], wait_s)
     if absent:
         missing = ", ".join(key.split("/")[1] for key in absent)
         return f"of {ranks} ranks these did not join within {seconds:g} s (FECNET_TIMEOUT_S): {missing}"
@@ -104,7 +154,7 @@ def _absent(store: dist.Store, keys: Sequence[str], seconds: float) -> list[str]
     while absent := [key for key in absent if not store.check([key])]:
         if time.monotonic() > deadline:
             break
-        time.sleep(0.05)
+        time.sleep(_POLL_S)
     return absent
 
 
@@ -124,8 +174,7 @@ def _open_store(seconds: float) -> dist.Store:
         if hosts:
             raise UserError(f"MASTER_PORT: {port} is in use or not allowed on {host}; give another") from error
         raise UserError(f"rank 0 did not answer at {host}:{port} within {seconds:g} s (FECNET_TIMEOUT_S)") from error
-    # torchrun keeps its store when it restarts the ranks, which must not read the values of the previous ones
-    return dist.PrefixStore(f"fecnet/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    return store
 
 
 def _check_port(port: int) -> None:
@@ -181,7 +230,10 @@ def first_to_report(text: str) -> bool:
             return True
         if not _host_answers():
             return True
-        store = _store if _store is not None else _open_store(_ANSWER_S)
+        store = _store
+        if store is None:  # what goes wrong again after a restart is told again
+            restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+            store = dist.PrefixStore(f"fecnet/restart-{restart}", _open_store(_ANSWER_S))
         return store.add(f"reported/{hashlib.sha256(text.encode()).hexdigest()}", 1) == 1
     except (UserError, dist.DistError):
         return True  # better printed twice than never

@@ -1,6 +1,7 @@
 """Whole runs on two ranks: equal to one, resumed exactly, and left together."""
 
 import json
+import logging
 import os
 import signal
 import threading
@@ -8,6 +9,7 @@ import threading
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed import TCPStore
 
 from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint
@@ -74,9 +76,9 @@ def whole_and_parts(recipe):
     return codes, threads
 
 
-@pytest.mark.parametrize("world_size", [2, 3])  # of three numbers the order of adding shows, of two it does not
-def test_resumed_equals_uninterrupted_and_many_equal_one(recipe, world_size):
-    for codes, threads in run_ranks(world_size, whole_and_parts, recipe, timeout=100):
+def test_resumed_equals_uninterrupted_and_many_equal_one(recipe):
+    # of three numbers the order of adding shows, of two it does not
+    for codes, threads in run_ranks(3, whole_and_parts, recipe, timeout=100):
         assert codes == [0, 128 + signal.SIGTERM, "4", 0, 0]  # the ranks know of a signal one iteration later
         assert not threads
     assert_same_run(run_folder(recipe, "whole"), run_folder(recipe, "parts"))
@@ -95,6 +97,65 @@ def test_resumed_equals_uninterrupted_and_many_equal_one(recipe, world_size):
         assert json.loads(second) == pytest.approx(json.loads(first), rel=1e-5, abs=1e-6)
     # what many ranks saved goes on with one
     assert train(recipe, *PLAIN, "SOLVER.EMA_DECAY", 0, "NAME", "plain", "SOLVER.LENGTH", 7, resume="auto") == 0
+
+
+def part(recipe, length):
+    """Train up to an iteration, under a torchrun whose machines count restarts each for itself.
+
+    Returns the rows of each batch with their places by iteration, and what was told on a change of processes.
+    """
+    os.environ["TORCHELASTIC_RESTART_COUNT"] = os.environ["RANK"]
+    step, seen, told = Stepper.step, {}, []
+
+    def step_and_note(self, batches, augment, iteration):
+        seen[iteration] = [list(zip(b.position_N.tolist(), b.row_N.tolist(), strict=True)) for b in batches]
+        step(self, batches, augment, iteration)
+
+    handler, logger = logging.Handler(), logging.getLogger("fecnet.runs.training")
+    handler.emit = lambda record: told.append(record.getMessage())
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    Stepper.step = step_and_note
+    try:
+        with batch_norms_frozen():
+            plain = (*PLAIN, "SOLVER.EMA_DECAY", 0, "SOLVER.SCHEDULE", "constant", "SOLVER.LENGTH", length)
+            plain += ("SOLVER.GRAD_ACCUM_STEPS", 1)
+            assert train(recipe, *plain, "NAME", f"of-{os.environ['PARTS']}", resume="auto") == 0
+    finally:
+        Stepper.step = step
+        logger.removeHandler(handler)
+    return seen, [line.split(": ", 1)[1] for line in told if "saved by" in line]
+
+
+def batches(ranks):
+    """The rows of each global batch in their places, whoever had them, by iteration."""
+    found = {}
+    for seen, _ in ranks:
+        for iteration, shares in seen.items():
+            found.setdefault(iteration, []).extend(pair for share in shares for pair in share)
+    return {iteration: sorted(pairs) for iteration, pairs in found.items()}
+
+
+def test_three_processes_become_two_and_then_four(recipe, monkeypatch):
+    """The launcher's store stays, as torchrun's does: what ranks of before wrote there is still in it."""
+    for name, value in {"PARTS": "one", "RANK": "0", "TORCHELASTIC_RESTART_COUNT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    whole = batches([part(recipe, 6)])
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    agent = {"TORCHELASTIC_USE_AGENT_STORE": "True", "PARTS": "many", "FECNET_TIMEOUT_S": "30"}
+    found = {}
+    for world_size, length, before in ((3, 2, 0), (2, 4, 3), (4, 6, 2)):
+        ranks = run_ranks(world_size, part, recipe, length, join=False, port=store.port, environment=agent)
+        found |= batches(ranks)
+        same = "the same global batches of 7, updates equal within rounding"
+        assert ranks[0][1] == ([f"saved by {before} process(es), goes on with {world_size}: {same}"] if before else [])
+    assert found == whole and len(whole) == 6
+    one, many = (find_checkpoint(run_folder(recipe, f"of-{name}"), "last") for name in ("one", "many"))
+    left, right = (load_file(checkpoint / "model.safetensors") for checkpoint in (one, many))
+    for name, value in left.items():
+        torch.testing.assert_close(right[name], value, rtol=1e-5, atol=1e-6)
+    tables = [json.loads((checkpoint / "meta.json").read_text())["accuracy"] for checkpoint in (one, many)]
+    assert tables[0] == tables[1]
 
 
 def goes_wrong(recipe):

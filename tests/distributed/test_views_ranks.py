@@ -27,14 +27,17 @@ def net(cfg):
 
 
 def measure(recipe):
-    """Outputs, and what is measured of each split, by views; 64 faces in batches of 7 are uneven on any ranks."""
+    """Outputs, the tables of the splits and their near ties, by views; 64 faces in batches of 7 are always uneven."""
     found = {}
     for views in TTA:
         cfg = settings(recipe, views)
         evaluator = build_evaluator(cfg, PackedDataset(cfg.DATA.PATH), SPLITS, torch.device("cpu"))
         model = net(cfg)
         table = {split: measured.to_dict() for split, measured in evaluator(model).items()}
-        found[views] = evaluator.predict(model), table
+        outputs = evaluator.predict(model)
+        moves = evaluator.largest_moves(model, outputs)  # measured on one rank, told on all
+        near = [metric.near_ties(evaluator.part(outputs, metric), moves[metric.output]) for metric in evaluator.metrics]
+        found[views] = outputs, (table, near)
     return found
 
 

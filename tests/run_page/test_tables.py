@@ -2,7 +2,8 @@
 
 import re
 
-from fecnet.run_page.tables import affect_table, class_tables, number, triplet_table
+from fecnet.evaluation.near_ties import NearTies
+from fecnet.run_page.tables import affect_table, class_tables, near_ties_note, number, triplet_table
 
 
 def cells(markup):
@@ -28,6 +29,13 @@ def test_triplets_by_the_agreement_of_their_raters():
     names = [[["&gt;=5/6"], ["&gt;=4/6"], ["&lt;4/6"]], [["75.0"], ["25.0"], ["25.0"]], [["–"]] * 3, [["4"]] * 3]
     assert [row[5:] for row in cells(markup)] == names
     assert "by the share of raters who chose the odd face" in markup
+
+
+def test_near_ties_are_told_where_they_were_counted():
+    markup = near_ties_note(NearTies(3, 1, 1200, 1e-5, (2, 1, 0)).to_dict())
+    assert "Near ties: 3 of 1,200 triplets (ONE 2, TWO 1, THREE 0, exact 1), by so many the counts may differ" in markup
+    assert "Near ties: none of 70 faces, so the counts" in near_ties_note(NearTies(0, 0, 70, 1e-5).to_dict())
+    assert near_ties_note(None) is None
 
 
 def test_classes():

@@ -10,6 +10,7 @@ import torch
 from fecnet.evaluation.affect import affect_accuracy
 from fecnet.evaluation.calibration import calibration
 from fecnet.evaluation.classification import class_accuracy
+from fecnet.evaluation.near_ties import NearTies, class_ties
 from fecnet.evaluation.scales import SCALE_EDGES, scale_history, scale_metrics
 from fecnet.evaluation.triplet_accuracy import ROWS, TripletAccuracy
 from fecnet.runs import evaluated, inference
@@ -34,6 +35,7 @@ def of_classes():
     logits_NK, label_N = torch.eye(3).repeat(2, 1), np.array([0, 1, 2, 0, 0, -1])
     accuracy = class_accuracy(logits_NK, label_N, CLASSES)
     told = {"training_split": "train", "copies_in_training": 1, "without_copies": accuracy.to_dict()}
+    told["near_ties"] = class_ties(logits_NK, label_N, 1e-5).to_dict()
     return accuracy.to_dict() | {"calibration": calibration(logits_NK, label_N).to_dict()} | told
 
 
@@ -42,6 +44,7 @@ def tables():
     affect = affect_accuracy(torch.rand(4, 2), np.linspace(-1, 1, 8).reshape(4, 2)).to_dict()
     splits = {"triplets": {"fecnet": found, "oracle": oracle}, "classes": of_classes(), "affect": affect}
     spread = {"spread": {"test": {"mean": 1.0, "largest": 2.0, "collapsed": False}, "val": None}}
+    spread["near_ties"] = {"test": NearTies(2, 1, 15, 1e-5, (0, 1, 1)).to_dict()}
     return {
         name: {
             **SHARED,

@@ -105,6 +105,7 @@ def test_a_classifier_learns_and_its_table_is_written(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "val (the split that selected the best checkpoint)" in printed and "\ntest: classes" in printed
     test = result["splits"]["test"]
+    assert f"near ties: {test['near_ties']['near'] or 'none'} of 10 faces" in printed
     assert test["accuracy"] > 80  # brightness tells the class: chance is 33
     assert f"accuracy {test['accuracy']:.1f}" in printed
     written = json.loads((run / "evaluation" / "classes.json").read_text())
