@@ -170,7 +170,9 @@ def _write_triplets(folder: Path, photos: Callable[[int], str]) -> None:
     """Six triplets as a list of pictures, as the answers of three raters, and of six to photos of the web."""
     triplets = [(numbers, place % 3) for place, numbers in enumerate(combinations(range(len(PICTURES)), 3))][:6]
     names = [[f"{PICTURES[number]}.png" for number in numbers] for numbers, _ in triplets]
-    listed, answered, judged = [], [("a", "b", "c", "odd", "rater")], []
+    listed: list[tuple[object, ...]] = []
+    answered: list[tuple[object, ...]] = [("a", "b", "c", "odd", "rater")]
+    judged: list[tuple[object, ...]] = []
     for (numbers, odd), own in zip(triplets, names, strict=True):
         listed.append((*own, odd + 1, "ONE_CLASS_TRIPLET"))
         answered += [(*own, own[odd], f"rater{rater}") for rater in range(3)]

@@ -42,14 +42,15 @@ DATA: {PATH: %s, INPUT_SIZE: 32, EVAL_SPLITS: [val]}
 AUGMENT: {FLIP: 0.5, TRANSLATE: 0.05}
 MODEL: {BACKBONE: resnet18, WIDTH_MULT: 0.125, BLOCKS: [1, 1], NECK: conv1x1, NECK_CHANNELS: 16, FEATURE_DIM: 16}
 SOLVER: {LENGTH: %d, BATCH_SIZE: 96, OPTIMIZER: adamw, BASE_LR: 1e-3, EMA_DECAY: 0.99, SCHEDULE: cosine}
-EVAL: {PERIOD: 2000}
-CHECKPOINT: {PERIOD: 500, KEEP: 2}
-LOG: {PERIOD: 50, TENSORBOARD: false}
+EVAL: {PERIOD: %d}
+CHECKPOINT: {PERIOD: %d, KEEP: 2}
+LOG: {PERIOD: 25, TENSORBOARD: false}
 OUTPUT_DIR: %s
 DEVICE: cpu
 """
 _MIN_ITERATIONS = 1000  # of a process, from which a slope is taken
 _MIN_SAMPLES = 9  # likewise
+_END_S = 10 * LIMIT_S  # within which a launch that was ended is gone
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Plan:
         faces: in the data set.
         triplets: of its training split.
         length: iterations of both runs.
+        save: iterations between two checkpoints, and two evaluations.
         every_s: seconds between two disturbances, on average.
         pause_s: for which a rank stands still.
         sample_s: seconds between two looks at the processes.
@@ -68,6 +70,7 @@ class Plan:
     faces: int
     triplets: int
     length: int
+    save: int
     every_s: float
     pause_s: float
     sample_s: float
@@ -87,7 +90,7 @@ def run(*, quick: bool, hours: float = 2.0) -> dict[str, Any]:
     """Both runs and their comparison; a quick run takes a minute and keeps nothing."""
     if quick:
         with tempfile.TemporaryDirectory() as temporary:
-            return measure(Path(temporary), Plan(2000, 4000, 400, every_s=8.0, pause_s=2.0, sample_s=0.5))
+            return measure(Path(temporary), Plan(2000, 4000, 400, 50, every_s=8.0, pause_s=2.0, sample_s=0.5))
     return measure(FOLDER, _planned(FOLDER, hours))
 
 
@@ -113,7 +116,14 @@ def measure(folder: Path, plan: Plan) -> dict[str, Any]:
 def _planned(folder: Path, hours: float) -> Plan:
     """The plan that is kept in the folder, or one whose length is as many iterations as an undisturbed run does."""
     file = folder / "plan.json"
-    sizes = {"faces": 1_000_000, "triplets": 10_000_000, "every_s": 180.0, "pause_s": 30.0, "sample_s": 5.0}
+    sizes = {
+        "faces": 1_000_000,
+        "triplets": 10_000_000,
+        "save": 500,
+        "every_s": 180.0,
+        "pause_s": 30.0,
+        "sample_s": 5.0,
+    }
     if file.is_file():
         kept = json.loads(file.read_text())
         if kept.pop("hours") != hours:
@@ -146,15 +156,27 @@ class Launch:
         self._plan = plan
         self._samples = folder / f"{name}.jsonl"
         self._recipe = folder / f"{name}.yaml"
-        self._recipe.write_text(RECIPE % (data, plan.length, folder))
-        self._start()
+        self._recipe.write_text(RECIPE % (data, plan.length, plan.save, plan.save, folder))
+        self.start()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the run, or go on with it."""
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={RANKS}"]
         command = [*launcher, str(ROOT / "train.py"), "--resume", "auto", str(self._recipe), "NAME", self.run.name]
         with self.run.with_suffix(".log").open("a") as log:
             environment = os.environ | {"OMP_NUM_THREADS": "1"}
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=ROOT)
+        self._began = self._saved
+
+    @property
+    def has_saved(self) -> bool:
+        """Whether a checkpoint was written since the start; a run that is disturbed before comes to no end."""
+        return self._saved != self._began
+
+    @property
+    def _saved(self) -> str:
+        pointer = self.run / "checkpoints" / "last"
+        return pointer.read_text() if pointer.is_file() else ""
 
     @property
     def iteration(self) -> int:
@@ -193,39 +215,44 @@ class Launch:
     def close(self) -> None:
         """Let the run save and end, where it has not."""
         self.process.terminate()
-        self.process.wait(LIMIT_S)
+        self.process.wait(_END_S)
 
     def end(self, pids: Sequence[int], number: int) -> None:
-        """Send a signal to processes, wait until none is left, and start the run again."""
+        """Send a signal to processes of the run, wait until none is left, and start it again."""
         everyone = self.ranks
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
-        self.process.wait(LIMIT_S)
+        self.process.wait(_END_S)
         limit = time.monotonic() + LIMIT_S
         while any(alive(pid) for pid in everyone):
             if time.monotonic() > limit:
                 raise SystemExit(f"{self.run}: ranks outlived their launcher by {LIMIT_S:g} s")
             time.sleep(0.1)
-        self._start()
+        self.start()
 
 
 def disturb(launch: Launch, plan: Plan) -> None:
     """Kill, pause and restart the run in turn until it is finished."""
     draw = random.Random(0)
     for kind in cycle(KINDS):
-        if launch.watch(until_s=plan.every_s * draw.uniform(0.6, 1.4)):
+        if _watch_alone(launch, plan, plan.every_s * draw.uniform(0.6, 1.4)):
             return
-        while not launch.ranks and launch.process.poll() is None:  # it is still starting
-            time.sleep(0.1)
         before, began, ranks = launch.iteration, time.monotonic(), launch.ranks
-        if not ranks:
+        if not ranks:  # all is done but for the launcher
             continue
         _ACTIONS[kind](launch, draw.choice(ranks), plan)
         event = {"kind": kind, "at_iteration": before, "seconds": round(time.monotonic() - began, 1)}
         with launch.events.open("a") as file:
             file.write(f"{json.dumps(event)}\n")
         print(f"iteration {before} of {plan.length}: {kind}", flush=True)
+
+
+def _watch_alone(launch: Launch, plan: Plan, wait_s: float) -> bool:
+    """Watch for some seconds, and until the run has saved; whether it has come to its end."""
+    while not (ended := launch.watch(until_s=wait_s)) and not launch.has_saved:
+        wait_s = plan.sample_s
+    return ended
 
 
 def _kill_one(launch: Launch, rank: int, plan: Plan) -> None:
@@ -241,9 +268,10 @@ def _restart(launch: Launch, rank: int, plan: Plan) -> None:
 
 
 def _pause(launch: Launch, rank: int, plan: Plan) -> None:
-    os.kill(rank, signal.SIGSTOP)
-    time.sleep(plan.pause_s)
-    os.kill(rank, signal.SIGCONT)
+    with suppress(ProcessLookupError):
+        os.kill(rank, signal.SIGSTOP)
+        time.sleep(plan.pause_s)
+        os.kill(rank, signal.SIGCONT)
 
 
 _ACTIONS: dict[str, Callable[[Launch, int, Plan], None]] = dict(

@@ -15,7 +15,7 @@ from benchmarks.long import KINDS, Launch, Plan, Sample, disturb, flatness, look
 from benchmarks.survive import alive
 from fecnet.data.packed import PackedDataset
 
-PLAN = Plan(faces=64, triplets=200, length=100, every_s=0.1, pause_s=0.05, sample_s=0.02)
+PLAN = Plan(faces=64, triplets=200, length=100, save=50, every_s=0.1, pause_s=0.05, sample_s=0.02)
 # As a launcher does: when one of its three ends, or it is told to, it ends the others.
 LAUNCHER = "trap 'kill $(jobs -p)' TERM; sleep 60 & sleep 60 & sleep 60 & wait -n; kill $(jobs -p) 2>/dev/null; exit 1"
 
@@ -25,8 +25,12 @@ class Fake(Launch):
 
     starts = 0
 
-    def _start(self):
+    def start(self):
         self.starts += 1
+        pointer = self.run / "checkpoints" / "last"
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        pointer.write_text(f"{self.starts}")
+        self._began = f"{self.starts - 1}"
         command = LAUNCHER if self.starts < 4 else "exit 0"
         self.process = subprocess.Popen(["bash", "-c", command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -34,7 +38,6 @@ class Fake(Launch):
 def test_a_run_is_killed_paused_and_restarted_in_turn(tmp_path, capsys):
     launch = Fake(tmp_path, tmp_path / "data", PLAN, "disturbed")
     first = launch.process.pid
-    (tmp_path / "disturbed").mkdir()
     (tmp_path / "disturbed" / "metrics.jsonl").write_text('{"iteration": 50}\n{"iteration": 100}\n')
     disturb(launch, PLAN)
     events = [json.loads(line) for line in launch.events.read_text().splitlines()]
@@ -47,8 +50,25 @@ def test_a_run_is_killed_paused_and_restarted_in_turn(tmp_path, capsys):
     assert not any(alive(sample.pid) for sample in samples)
 
 
+def test_a_run_is_left_alone_until_it_has_saved(tmp_path, capsys):
+    """One that is killed before each of its checkpoints comes to no end."""
+    launch = Fake(tmp_path, tmp_path / "data", PLAN, "disturbed")
+    launch._began = "1"
+    looks = []
+
+    def watch(*, until_s):
+        looks.append(until_s)
+        launch._began = "1" if len(looks) < 4 else "0"
+        return False
+
+    launch.watch = watch
+    assert not long._watch_alone(launch, PLAN, 0.5)
+    assert looks == [0.5, 0.02, 0.02, 0.02]
+    launch.close()
+
+
 def test_a_run_that_fails_by_itself_ends_the_measurement(tmp_path, monkeypatch):
-    monkeypatch.setattr(Fake, "_start", lambda self: setattr(self, "process", subprocess.Popen(["false"])))
+    monkeypatch.setattr(Fake, "start", lambda self: setattr(self, "process", subprocess.Popen(["false"])))
     with pytest.raises(SystemExit, match=r"whole: ended with 1; see .*whole\.log"):
         Fake(tmp_path, tmp_path, PLAN, "whole").watch(until_s=None)
 
