@@ -32,6 +32,7 @@ BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints 
     "survive",
     "elastic",
     "faults",
+    "long",
     "annotations",
     "download",
     "faces",
@@ -85,6 +86,9 @@ def main() -> None:
     folder = "shipped: where the packages of others are installed (default datasets/opponents)"
     shipped.add_argument("--opponents", default="datasets/opponents", metavar="FOLDER", help=folder)
     shipped.add_argument("--ckplus", action="store_true", help="shipped: measure datasets/ckplus too")
+    long = parser.add_argument_group("long")
+    hours = "of each of its two runs, of which finished ones are kept (default 2)"
+    long.add_argument("--hours", type=float, default=2.0, metavar="H", help=hours)
     cpu = parser.add_argument_group("inference_cpu")
     checkout = "checkout of fecnet to compare with, such as a git worktree of another commit (default: this one)"
     cpu.add_argument("--before", default="", metavar="FOLDER", help=checkout)
@@ -98,6 +102,7 @@ def main() -> None:
     settings = {
         "relabelling": {"epochs": options.epochs, "jobs": options.jobs},
         "inference_cpu": {"before": options.before},
+        "long": {"hours": options.hours},
         "photo_in": {"net": options.net[0] if options.net else ""},
         "shipped": {
             "nets": options.net,

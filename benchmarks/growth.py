@@ -78,18 +78,33 @@ def run(*, quick: bool) -> dict[str, Any]:
     return {**found, "required": {"start_s": REQUIRED_START_S, "memory_mb": REQUIRED_MB}, "picture": PICTURE.name}
 
 
-def sparse_set(path: Path, num_faces: int, num_triplets: int) -> Path:
-    """A packed data set with faces that were never written and random triplets."""
-    if path.exists():
+def sparse_set(path: Path, num_faces: int, num_triplets: int, *, written: int = 0) -> Path:
+    """A packed data set of black faces that were never written, and random triplets.
+
+    Args:
+        path: the folder; what is there already is taken.
+        num_faces: N.
+        num_triplets: of the training split.
+        written: faces with random pixels among the others, at equal distances; of a triplet two are of these, so that
+            there is something to learn.
+    """
+    if (path / "dataset.json").exists():  # written last
         return path
-    (path / "triplets").mkdir(parents=True)
+    (path / "triplets").mkdir(parents=True, exist_ok=True)
     shape = (num_faces, SIZE, SIZE, 3)
-    np.lib.format.open_memmap(path / "faces.npy", mode="w+", dtype=np.uint8, shape=shape).flush()
+    faces_NHWC = np.lib.format.open_memmap(path / "faces.npy", mode="w+", dtype=np.uint8, shape=shape)
     rng = np.random.default_rng(0)
+    step = num_faces // written if written else num_faces
+    for row in range(0, num_faces if written else 0, step):
+        faces_NHWC[row] = rng.integers(0, 256, shape[1:], np.uint8)
+    faces_NHWC.flush()
     for split, number in (("train", num_triplets), ("val", 300)):
+        faces_T3 = rng.integers(0, num_faces, (number, 3), dtype=np.int32)
+        if written:
+            faces_T3[:, 1:] -= faces_T3[:, 1:] % step
         replace_arrays(
             path / "triplets" / f"{split}.npz",
-            faces=rng.integers(0, num_faces, (number, 3), dtype=np.int32),
+            faces=faces_T3,
             odd=rng.integers(0, 3, number, dtype=np.int8),
             type=(np.arange(number) % 3).astype(np.int8),
             votes=np.zeros((number, 3), np.uint8),
@@ -135,7 +150,7 @@ def main() -> None:
             json.dumps(
                 {
                     "start_s": round(ended[0] - float(os.environ[_STARTED]), 2),
-                    "memory_mb": round(own_memory_mb()),
+                    "memory_mb": round(memory_mb()),
                     "iteration_ms": round(1000 * statistics.median(b - a for a, b in pairwise(ended)), 2),
                 }
             )
@@ -143,9 +158,9 @@ def main() -> None:
     comm.stop()
 
 
-def own_memory_mb() -> float:
-    """Memory of this process that no file stands behind, now."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
+def memory_mb(pid: int | str = "self") -> float:
+    """Memory of a process that no file stands behind, now."""
+    status = (Path("/proc") / str(pid) / "status").read_text(encoding="utf-8")
     return int(re.findall(r"RssAnon:\s+(\d+) kB", status)[0]) / 1000
 
 

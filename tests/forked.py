@@ -9,26 +9,38 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 
-class Forked(subprocess.Popen):
+class Forked(subprocess.Popen[Any]):
     """A process of this Python, forked; other programs are started."""
 
-    def _execute_child(self, args, *others):
-        given = inspect.signature(super()._execute_child).bind(args, *others).arguments
+    def _execute_child(self, args: Any, *others: Any) -> Any:
+        given = inspect.signature(super()._execute_child).bind(args, *others).arguments  # type: ignore[misc]
         if Path(args[0]) != Path(sys.executable):
-            return super()._execute_child(args, *others)
+            return super()._execute_child(args, *others)  # type: ignore[misc]
         self.pid = os.fork()
         if not self.pid:
             self._be_child(**given)
         self._child_created = True
         ends = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
-        return self._close_pipe_fds(*(given[name] for name in ends))
+        return self._close_pipe_fds(*(given[name] for name in ends))  # type: ignore[attr-defined]
 
     @staticmethod
-    def _be_child(*, args, pass_fds, cwd, env, p2cread, c2pwrite, errwrite, start_new_session, **_):
+    def _be_child(
+        *,
+        args: Any,
+        pass_fds: Any,
+        cwd: Any,
+        env: Any,
+        p2cread: int,
+        c2pwrite: int,
+        errwrite: int,
+        start_new_session: bool,
+        **_: Any,
+    ) -> None:
         code = 1
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -52,13 +64,14 @@ class Forked(subprocess.Popen):
             os._exit(code)
 
 
-def _run(words):
+def _run(words: list[str]) -> Any:
     """What ``python`` does with its arguments; the exit code."""
+    code: Any
     try:
         match words:
-            case ["-c", code, *arguments]:
+            case ["-c", source, *arguments]:
                 sys.argv = ["-c", *arguments]
-                exec(code, {"__name__": "__main__"})
+                exec(source, {"__name__": "__main__"})
             case ["-m", module, *arguments]:
                 sys.argv = [module, *arguments]
                 sys.modules.pop(module, None)  # else runpy warns
@@ -78,7 +91,7 @@ def _run(words):
 
 
 @pytest.fixture
-def forked(monkeypatch):
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every start of a Python program is a fork, those of torchrun's ranks too."""
     import torch._dynamo  # noqa: F401  (once, for all optimizers)
     from torch.distributed import run  # noqa: F401  (once, for all launchers)

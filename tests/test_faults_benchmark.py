@@ -1,12 +1,15 @@
 """The measurement of faults at every write: what it calls a fault that was not survived."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
 from benchmarks import faults
-from benchmarks.faults import COMMANDS, Ended
+from benchmarks.faults_commands import COMMANDS, Command
+from benchmarks.traced import Ended
 
 
 def test_quick_runs_survive_or_say_that_strace_is_absent(capsys):
@@ -16,7 +19,7 @@ def test_quick_runs_survive_or_say_that_strace_is_absent(capsys):
         return
     told = found["commands"]["prepare"]
     assert list(told["faults"].values()) == [1, 1]
-    assert [told[name] for name in found["required"]] == [0, 0, 0, 0], told["examples"]
+    assert [told[name] for name in found["required"]] == [0] * 5, told["examples"]
 
 
 def test_the_places_of_calls_that_write():
@@ -47,7 +50,7 @@ def test_the_places_of_calls_that_write():
     ],
 )
 def test_what_is_not_survived(tmp_path, monkeypatch, ended, left, again, broken):
-    command = replace(COMMANDS[0], output="packed")
+    command = replace(COMMANDS[0], output=("packed",), beside=("log.csv",))
     file = tmp_path / "packed" / "faces.npy"
     file.parent.mkdir()
     states = {}
@@ -64,3 +67,42 @@ def test_what_is_not_survived(tmp_path, monkeypatch, ended, left, again, broken)
     monkeypatch.setattr(faults, "execute", repeat)
     found = faults.lines(command, tmp_path, ended, states["old"], states["new"])
     assert [name for name, wrong in found.items() if wrong] == broken
+
+
+def test_what_a_command_has_written_is_found_by_its_patterns(tmp_path):
+    """Of a checkpoint's pointer what it names, of a database its rows, of what is left for the next command nothing."""
+    run = tmp_path / "run" / "checkpoints"
+    (run / "2").mkdir(parents=True)
+    (run / "2" / "model.safetensors").write_text("weights")
+    (run / "last").write_text("2\n")
+    command = Command("train", (), ("run/checkpoints/last",), ("run/checkpoints",))
+    state = faults.written(tmp_path, command)
+    assert list(state.output) == ["run/checkpoints/2/model.safetensors"]
+    assert state.beside == state.output | {"run/checkpoints/last": "True"}
+    (run / ".4.partial").mkdir()
+    (run / ".4.partial" / "model.safetensors").write_text("half")
+    assert faults.written(tmp_path, command) == state
+
+    with closing(sqlite3.connect(tmp_path / "study.db")) as database:
+        database.execute("CREATE TABLE answers (id INTEGER)")
+        database.execute("INSERT INTO answers VALUES (7)")
+        database.commit()
+    assert faults.written(tmp_path, Command("rate", (), ("*.db",))).output == {"study.db": '{"answers": 1}'}
+
+
+def test_a_command_that_adds_may_add_again_but_not_fail(tmp_path, monkeypatch):
+    command = Command("rate invite", (), ("log.csv",), adds=True)
+    states = {}
+    for rows in ("1", "12", "123"):
+        (tmp_path / "log.csv").write_text(rows)
+        states[rows] = faults.written(tmp_path, command)
+    for code, broken in ((0, []), (1, ["not_repeated"])):
+        (tmp_path / "log.csv").write_text("12")
+        again = Ended(code, "")
+        monkeypatch.setattr(faults, "execute", lambda *_, again=again: again)
+        found = faults.lines(command, tmp_path, Ended(1, "error"), states["1"], states["12"])
+        assert [name for name, wrong in found.items() if wrong] == broken
+
+
+def test_each_command_has_a_name_of_its_own():
+    assert len({command.name for command in COMMANDS}) == len(COMMANDS)

@@ -23,7 +23,7 @@ from fecnet.modeling.pretrained import weight_problem
 from fecnet.modeling.weight_names import is_counter
 from fecnet.utils.errors import CheckpointError, UserError
 from fecnet.utils.files import check_file, replace_text, write_bytes
-from fecnet.utils.in_place import discard, flush_folder, put_in_place, sweep
+from fecnet.utils.in_place import discard, flush_folder, make_folders, put_in_place, sweep
 from fecnet.utils.shown import cut
 
 _TRAINER_KEYS = ("progress", "labels", "optimizer", "schedule", "scaler", "sums", "raw", "criterion")
@@ -36,7 +36,7 @@ def make_folder(folder: Path) -> None:
         CheckpointError: it cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)
         replace_text(folder / ".writable", "")
         (folder / ".writable").unlink()
     except OSError as error:

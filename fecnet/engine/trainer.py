@@ -333,6 +333,7 @@ class Trainer:
 
         def save() -> None:
             assert files.checkpointer is not None
+            files.metrics.flush()
             weights = self.stepper.inference_model.state_dict()
             files.checkpointer.save(info, weights=weights, trainer=state, best=best)
 

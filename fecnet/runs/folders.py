@@ -14,6 +14,7 @@ from fecnet.engine.description import CheckpointInfo, DataInfo
 from fecnet.utils import comm
 from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.files import replace_text
+from fecnet.utils.in_place import flush_folder, make_folders
 from fecnet.utils.shown import shown
 from fecnet.utils.typed_json import from_json, to_json
 
@@ -87,8 +88,9 @@ def run_folder(cfg: Frozen, recipe: str, checkpoint: Path | None, *, restart: bo
         if run.exists() and any(run.iterdir()) and not (restart and _ended_early(run)):
             hint = "--resume auto restarts it" if _ended_early(run) else f"resume it with --resume {run}"
             raise UserError(f"{run}: holds another run; {hint}, or give another NAME")
-        run.mkdir(parents=True, exist_ok=True)
+        make_folders(run)
         replace_text(run / "config.yaml", dump_config(cfg))
+        flush_folder(run)
     make_folder(run / "checkpoints")
     return run
 

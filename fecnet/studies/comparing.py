@@ -18,6 +18,7 @@ from fecnet.evaluation.learning_curves import Panel, make_band, plot_curves
 from fecnet.studies.compared_runs import ComparedRun, common_curve, group_runs, made_differently, read_run
 from fecnet.utils.env import provenance
 from fecnet.utils.files import replace_json
+from fecnet.utils.together import all_or_none
 
 _POINTS = 100  # of a curve that is logged more often
 Groups = Mapping[str, Mapping[int, ComparedRun]]
@@ -50,9 +51,6 @@ def compare_runs(folders: Sequence[Path], output: Path, *, split: str = "", metr
     notes = _notes(runs, differences, split)
     output.mkdir(parents=True, exist_ok=True)
     unit = "epoch" if _by_epoch(runs) else "iteration"
-    plot_curves(
-        _panels(groups, split, metric), list(groups), output / "comparison.png", title=_title(groups), unit=unit
-    )
     written = {
         "metric": metric,
         "split": split,
@@ -61,7 +59,9 @@ def compare_runs(folders: Sequence[Path], output: Path, *, split: str = "", metr
         "notes": notes,
         "provenance": provenance(),
     }
-    replace_json(output / "comparison.json", written)
+    with all_or_none([output / "comparison.json", output / "comparison.png"]) as (table, picture):
+        plot_curves(_panels(groups, split, metric), list(groups), picture, title=_title(groups), unit=unit)
+        replace_json(table, written)
     selecting = {run.selecting[0] for run in runs}
     columns = {f"{name} (selects)" if name in selecting else name: column for name, column in metrics.items()}
     tables = [f"{metric}, %: mean ± standard deviation over seeds", format_settings(columns)]

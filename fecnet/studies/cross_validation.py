@@ -36,6 +36,7 @@ from fecnet.studies.scheduler import PlannedRun, train_all
 from fecnet.utils.env import choose_device, provenance
 from fecnet.utils.errors import ConfigError, UserError
 from fecnet.utils.files import replace_json, replace_text
+from fecnet.utils.together import all_or_none
 
 logger = logging.getLogger(__name__)
 
@@ -184,16 +185,14 @@ def _tested(cfg: Frozen, dataset: PackedDataset) -> dict[str, dict[str, int]]:
 def _report(folder: Path, found: Sequence[FoldAccuracy], result: dict[str, Any], dataset: PackedDataset) -> None:
     whole = len(found) == result["num_folds"]
     suffix = "" if whole else "_" + "_".join(str(fold.number) for fold in found)
-    replace_json(folder / f"folds{suffix}.json", result)
-    replace_text(folder / f"confusion_folds{suffix}.csv", confusion_text(sum_folds(found)))
-    names = [f"folds{suffix}.json", f"confusion_folds{suffix}.csv"]
-    picture = folder / f"confusion_folds{suffix}.png"
-    if can_plot():
-        confusion_plot(sum_folds(found), f"{len(found)} folds by {result['by']}", picture)
-        names.append(picture.name)
-    else:
-        picture.unlink(missing_ok=True)  # it would show an earlier evaluation
-        logger.info(f"{picture.name}: not written, plots {INSTALL}")
+    names = [f"folds{suffix}.json", f"confusion_folds{suffix}.csv", f"confusion_folds{suffix}.png"]
+    with all_or_none([folder / name for name in names]) as (summary, table, picture):
+        replace_json(summary, result)
+        replace_text(table, confusion_text(sum_folds(found)))
+        if can_plot():
+            confusion_plot(sum_folds(found), f"{len(found)} folds by {result['by']}", picture)
+        else:  # that of an earlier evaluation does not stay
+            logger.info(f"{names.pop()}: not written, plots {INSTALL}")
     logger.info(
         f"\n{result['recipe']}: {len(found)} of {result['num_folds']} folds by '{result['by']}' of {result['split']}; "
         "% at the last iteration, no selection; seen subjects: test faces of subjects that are also in training"

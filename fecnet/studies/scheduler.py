@@ -26,6 +26,7 @@ from fecnet.studies.process_pool import FAULT, ProcessPool
 from fecnet.utils.env import visible_gpus
 from fecnet.utils.errors import ConfigError, FaultElsewhereError, UserError
 from fecnet.utils.files import locked
+from fecnet.utils.in_place import make_folders
 from fecnet.utils.signals import StopOnSignal
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def train_all(
     if devices and any(cfg.DEVICE == "cpu" for cfg in resolved.values()):
         raise ConfigError(f"DEVICE: 'cpu', but --devices {','.join(devices)} asks for GPUs; give one of the two")
     datasets = {cfg.DATA.PATH: open_dataset(cfg) for cfg in {cfg.DATA.PATH: cfg for cfg in resolved.values()}.values()}
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folders(folder)
     problem = f"{folder}: another command trains here; wait for it to end"
     with locked(folder / ".lock", problem, wait_s=_GRACE_S) as lock:
         left = [run for run, cfg in resolved.items() if not _is_finished(folder / run.name, cfg, datasets)]

@@ -82,6 +82,14 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def make_folders(path: Path) -> None:
+    """Make a folder and those above it that are missing, and flush their names to disk."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in reversed(missing):
+        flush_folder(folder.parent)
+
+
 def flush_tree(path: Path) -> None:
     """Flush a file, or a folder and all in it, to disk."""
     with ThreadPoolExecutor(16) as pool:  # flushing many files concurrently takes little longer than a few

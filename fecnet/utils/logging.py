@@ -10,6 +10,7 @@ from typing import Any
 
 from fecnet.utils import comm
 from fecnet.utils.files import replace_text
+from fecnet.utils.in_place import flush_folder
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,12 @@ class MetricsFile:
             os.write(handle, line.encode())
         finally:
             os.close(handle)
+
+    def flush(self) -> None:
+        """Flush what was written to disk, before a checkpoint says that the run has come so far."""
+        if self._path is not None and self._path.exists():
+            flush_folder(self._path)
+            flush_folder(self._path.parent)
 
 
 def _within(line: str, iteration: int) -> bool:

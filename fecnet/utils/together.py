@@ -27,7 +27,7 @@ def all_or_none(paths: Sequence[Path]) -> Iterator[list[Path]]:
     old ones are removed first and the new ones come after: what a kill leaves there is never old beside new.
 
     Args:
-        paths: of one folder; the first gives the temporary folder its name.
+        paths: of one folder; the first gives the temporary folder its name. One that is not written is removed.
 
     Raises:
         OSError: the disk is full or read-only.
@@ -122,4 +122,5 @@ def _replace_in_turn(paths: Sequence[Path], written: Sequence[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
     for path, file in zip(paths, written, strict=True):
-        file.replace(path)
+        if file.exists():
+            file.replace(path)

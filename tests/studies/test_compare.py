@@ -1,5 +1,6 @@
 """``fecnet compare`` on runs of a second: tables from the runs' own numbers, names, pictures, and what is refused."""
 
+import errno
 import json
 import shutil
 import statistics
@@ -11,6 +12,7 @@ from fecnet.cli.main import main as fecnet
 from fecnet.config.node import load_config
 from fecnet.engine.checkpoint import find_checkpoint, load_info
 from fecnet.runs.training import train_run
+from fecnet.studies import comparing
 from fecnet.studies.compared_runs import group_runs, read_run
 from tests.classes import write_recipe
 from tests.inline_runs import inline_runs  # noqa: F401  (a fixture)
@@ -109,12 +111,24 @@ def test_the_selected_checkpoint_counts_not_the_last(runs):
     ]
 
 
-def test_what_is_compared_can_be_chosen(runs, tmp_path, capsys):
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device", "comparison.json")
+
+
+def test_what_is_compared_can_be_chosen(runs, tmp_path, capsys, monkeypatch):
     chosen = ["--split", "val", "--metric", "macro_f1", "--output", str(tmp_path / "out")]
     assert fecnet(["compare", *map(str, sorted(runs.iterdir())), *chosen]) == 0
     written = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert (written["metric"], written["split"]) == ("macro_f1", "val")
     assert "val also selected the checkpoints" in capsys.readouterr().out
+    names = [tmp_path / "out" / f"comparison.{suffix}" for suffix in ("json", "png")]
+    for file in names:
+        file.write_text("old")
+    with monkeypatch.context() as patched:  # one that fails does not leave the picture of the one beside the other
+        patched.setattr(comparing, "replace_json", full_disk)
+        assert fecnet(["compare", *map(str, sorted(runs.iterdir())), *chosen]) == 2
+    assert [file.read_text() for file in names] == ["old", "old"] and len(list(names[0].parent.iterdir())) == 2
+    assert "No space left on device" in capsys.readouterr().err
     assert "no metric 'ccc' of 'val'" in refused(capsys, runs, "--metric", "ccc")
 
 

@@ -1,5 +1,6 @@
 """fecnet folds: a net for each fold, measured where nothing selected it, and their sum; what is wrong is one line."""
 
+import errno
 import json
 import shutil
 
@@ -8,10 +9,13 @@ import pytest
 
 from fecnet.cli.main import main as fecnet
 from fecnet.config.node import load_config
+from fecnet.evaluation.classification import ClassAccuracy
+from fecnet.evaluation.fold_accuracy import FoldAccuracy
 from fecnet.prepare.writer import PackedWriter
 from fecnet.runs.inference import infer_run
 from fecnet.runs.listing import find_runs
 from fecnet.runs.training import train_run
+from fecnet.studies import cross_validation
 from tests.classes import labels_of, write_labelled, write_recipe
 from tests.inline_runs import inline_runs  # noqa: F401  (a fixture)
 
@@ -32,8 +36,12 @@ def error_of(capsys, *words):
     return said
 
 
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 @pytest.mark.usefixtures("inline_runs")
-def test_folds_are_trained_measured_and_summed(moods, tmp_path, capfd):
+def test_folds_are_trained_measured_and_summed(moods, tmp_path, capfd, monkeypatch):
     command = ["folds", str(moods), *HALVES, "--by", "subject", "--jobs", "2"]
     assert fecnet(command) == 0
     folder = tmp_path / "result" / "classifier_subject"
@@ -67,6 +75,18 @@ def test_folds_are_trained_measured_and_summed(moods, tmp_path, capfd):
     assert "resumed after iteration 2" in (folder / "fold_2.log").read_text()
     again = json.loads((folder / "folds.json").read_text())
     assert again["folds"] == found["folds"] and again["together"] == found["together"]
+
+    # A disk that fails at the last of the files leaves the others as they were, too.
+    files = {file.name: file for file in folder.glob("*folds.*")}
+    for file in files.values():
+        file.write_text("old")
+    fold = FoldAccuracy(1, ClassAccuracy(("a", "b"), np.eye(2, dtype=np.int64)), 2, None)
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+        patched.setattr(cross_validation, "confusion_plot", full_disk)
+        cross_validation._report(folder, [fold], {"num_folds": 1, "by": "subject"}, None)
+    assert sorted(files) == ["confusion_folds.csv", "confusion_folds.png", "folds.json"]
+    assert {file.read_text() for file in files.values()} == {"old"}
+    (folder / "folds.json").write_text(json.dumps(again))
 
     # One fold alone, which leaves what all of them said.
     before = (folder / "folds.json").read_bytes()

@@ -11,6 +11,7 @@ from fecnet.engine.checkpointer import Checkpointer, make_folder
 from fecnet.prepare.writer import PackedWriter
 from fecnet.utils import files, in_place
 from fecnet.utils.files import own_partial, replace_text, whole_or_absent
+from fecnet.utils.in_place import make_folders
 from tests.checkpoints import describe
 from tests.kills import killed_at
 
@@ -117,6 +118,15 @@ def test_every_numbered_checkpoint_is_whole_wherever_a_save_is_killed(tmp_path):
         if not killed:
             break
     assert number < 199
+
+
+def test_the_names_of_folders_that_are_made_are_on_the_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(in_place, "flush_folder", synced.append)
+    make_folders(tmp_path / "result" / "run" / "checkpoints")
+    assert synced == [tmp_path, tmp_path / "result", tmp_path / "result" / "run"]
+    make_folders(tmp_path / "result" / "run")
+    assert (tmp_path / "result" / "run" / "checkpoints").is_dir() and len(synced) == 3
 
 
 def test_two_processes_do_not_write_one_file_at_once(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fecnet.utils import together
 from fecnet.utils.together import all_or_none, is_unsettled, settle
 from tests.kills import CALLS, dies_at
 
@@ -97,6 +98,16 @@ def test_an_error_of_the_writer_leaves_the_old_ones(tmp_path):
         raise ValueError("full")
     check_settled(paths, OLD)
     assert not is_unsettled(paths)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_one_that_is_not_written_does_not_stay(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(together, "_are_linked", lambda paths: False)
+    paths = place(tmp_path / "home", OLD)
+    with all_or_none(paths) as files:
+        files[0].write_text("n")
+    check_settled(paths, ["n", None])
 
 
 @pytest.mark.parametrize("name", ["symlink_to", "hardlink_to"])
