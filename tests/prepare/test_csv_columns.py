@@ -85,7 +85,7 @@ def test_splits_and_subjects_under_other_names(tmp_path, capsys):
     assert "column 'usage' is read as the split" in capsys.readouterr().out
     source = read(tmp_path, "path,label,set\na,1,5\nb,2,7\n")  # a set of something else
     assert {split for *_, split in found(source)} == {"all"}
-    assert "column 'set' is not read as the split, for it holds '5'" in capsys.readouterr().out
+    assert "column 'set' is not read as the split, since it contains '5'" in capsys.readouterr().out
 
 
 def test_the_command_names_columns(tmp_path):
