@@ -1,4 +1,4 @@
-"""What is answered, as JSON: the types that the OpenAPI schema shows."""
+"""The types of JSON responses, which the OpenAPI schema describes."""
 
 from __future__ import annotations
 

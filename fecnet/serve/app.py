@@ -1,4 +1,4 @@
-"""The application of ``fecnet serve``: its pages, and the same as JSON."""
+"""The application of ``fecnet serve``: its pages and its JSON interface."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def build_app(
 
     Args:
         encoder: the net.
-        whole: each photo is a face; else faces are found.
-        gallery: the index for look-alikes.
-        face_map: the map.
-        policy: what is accepted; by default requests of this machine.
+        whole: each photo is a face; else faces are detected.
+        gallery: the index for similar expressions; None for none.
+        face_map: the map; None for none.
+        policy: what is accepted; None for requests from this machine.
     """
     app = new_app("fecnet serve", _HERE / "static", description=_ABOUT)
     app.add_exception_handler(NoFaceError, _no_face)
