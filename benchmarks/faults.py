@@ -1,15 +1,13 @@
-"""A fault of the machine at every write: each command that writes, with its n-th write, fsync or rename failing.
+"""Injects a fault into every write: runs each command that writes with its n-th write, fsync or rename failing.
 
-strace makes the n-th call of one kind fail in every thread of the command (``ENOSPC`` where something is written or
-made, ``EIO`` where it is brought to the disk, ``EACCES`` where it is renamed), for each n that an undisturbed command
-comes to; of files that are opened, those that are made. After each fault:
-
-- what stood under the final name is what stood there before, or what the undisturbed command writes;
-- the command has ended by itself, with one line in place of a traceback where it did not succeed;
-- the same command then succeeds and writes what it writes undisturbed.
-
-Commands are forked from this process, which has imported them, so that thousands of them take minutes. A cut of power,
-which loses what was not synced, is not simulated.
+strace makes the n-th call of one kind fail in every thread of the command (``ENOSPC`` for writing and creating, ``EIO``
+for flushing to disk, ``EACCES`` for renaming), for each n up to the number of calls of an undisturbed command. Of
+opened files, only created ones count. After each fault:
+- the final name has its old content, or the content that the undisturbed command writes;
+- the command has ended by itself, and with one line instead of a traceback if it did not succeed;
+- the same command then succeeds and writes the same as undisturbed.
+Commands are forked from this process, which has imported them, so that thousands of runs take only minutes. Power cuts,
+which lose unsynced data, are not simulated.
 """
 
 from __future__ import annotations
@@ -53,10 +51,10 @@ FAULTS = (  # error and the calls that get it
     ("EIO", "fsync,fdatasync"),
     ("EACCES", "rename,renameat,renameat2"),
 )
-_MOST_S = 60.0  # a command hangs that takes longer
-_MOST_SAID = 1 << 20  # bytes of what a command says
+_MOST_S = 60.0  # a command that takes longer counts as hanging
+_MOST_SAID = 1 << 20  # maximum bytes of a command's output
 _TRACEBACK = "Traceback (most recent call last)"
-_EXACT = (".npy", ".npz", ".csv", ".safetensors")  # files that a command writes alike each time
+_EXACT = (".npy", ".npz", ".csv", ".safetensors")  # files that must be identical each time
 _LEFT = (".partial", ".shards", "-wal", "-shm")  # of names: what the next command, or SQLite, takes up or sweeps
 
 
@@ -66,8 +64,8 @@ class Command:
 
     Attributes:
         name: in the table.
-        words: of ``fecnet``; run in the folder of its material.
-        output: what it writes, relative to that folder.
+        words: arguments of ``fecnet``; it is run in the folder of its material.
+        output: the file or folder that it writes, relative to that folder.
     """
 
     name: str
@@ -137,7 +135,7 @@ def make_pictures(folder: Path) -> None:
 
 
 def make_material(folder: Path) -> None:
-    """Beside the pictures a packed set, a trained net, vectors and a study, for the commands to read and to replace."""
+    """Add a packed set, a trained net, vectors and a study to the pictures, for commands to read and replace."""
     prepare_synthetic(
         folder / "triplets",
         size=32,
@@ -176,7 +174,7 @@ def measure(command: Command, material: Path, temporary: Path, *, most: int | No
 
     Args:
         command: which one.
-        material: folder that it is run in, copied for each fault.
+        material: folder that the command is run in, copied for each fault.
         temporary: folder for the copies.
         most: faults of the first and last kind; None = all of all kinds.
     """

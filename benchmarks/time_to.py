@@ -35,7 +35,7 @@ PERIOD = 100  # iterations between two evaluations
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Ours first, then the original; a quick run wants nothing and takes two iterations of each."""
+    """Ours first, then the original; a quick run has no goal and takes two iterations of each."""
     wanted, period = (0.0, 2) if quick else (WANTED, PERIOD)
     with tempfile.TemporaryDirectory() as temporary:
         data = Path(temporary) / "demo"
