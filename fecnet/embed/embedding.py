@@ -143,7 +143,7 @@ def _check_target(path: Path, kind: str, sources: Sources, *, overwrite: bool) -
         if file.exists() and file.is_dir() != (kind == "mirrored"):
             raise UserError(f"{file}: is {'a folder' if file.is_dir() else 'a file'}; format {kind} cannot replace it")
         if kind == "mirrored" and file.exists() and not made_here(file):
-            raise UserError(f"{file}: a folder that this command did not make, or not alone; it is not replaced")
+            raise UserError(f"{file}: a folder with files that this command did not make; it is not replaced")
 
 
 def _check_packed(encoder: Encoder, sources: Sources, faces: Which) -> None:

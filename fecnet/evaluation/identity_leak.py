@@ -122,7 +122,7 @@ def explain_leak(leak: dict[str, Share]) -> str:
         f"where a nearest face shows another expression, it is of the same subject {times} times as often as by chance"
     )
     return f"{said}: " + (
-        "above 1, the embedding tells people apart, not expressions alone"
+        "above 1, the embedding distinguishes people, not only expressions"
         if times > 1
         else "up to 1, the embedding does not show who somebody is"
     )

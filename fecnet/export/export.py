@@ -150,7 +150,7 @@ def _target(output: str, checkpoint: Path, form: _Format, *, overwrite: bool) ->
         if not overwrite:
             raise UserError(f"{target}: exists already; use --overwrite to replace it")
         if target.is_dir() and (form.ending or not is_bundle_alone(target)):
-            raise UserError(f"{target}: a folder that this command did not make, or not alone; it is not replaced")
+            raise UserError(f"{target}: a folder with files that this command did not make; it is not replaced")
     return target
 
 

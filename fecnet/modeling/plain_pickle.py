@@ -103,7 +103,7 @@ def refusal(path: Path, what: str, *, load: str = "torch.load({}, weights_only=F
     hint = "" if save else ", with the key of the state dict for ..."
     return (
         f"{path}: refused, not damaged: {what} is in the way, and reading it would execute code from the file; where "
-        f"you trust the file and have its code, save the tensors alone: {content}{hint}"
+        f"you trust the file and have its code, save only its tensors: {content}{hint}"
     )
 
 

@@ -229,7 +229,7 @@ def removable_groups(net: nn.Module, backbone: str) -> list[ChannelGroup]:
     """
     if isinstance(net, DeviationNet):
         raise ConfigError(
-            "MODEL.HEAD: 'deviation' cannot be pruned: each channel stands in both branches; allowed: another head"
+            "MODEL.HEAD: 'deviation' cannot be pruned: each channel is in both branches; allowed: another head"
         )
     describe: Callable[[], list[ChannelGroup]] | None = getattr(net, "channel_groups", None)
     groups = [] if describe is None else describe()

@@ -48,7 +48,7 @@ def read_known(path: str | Path, names: Sequence[str]) -> tuple[np.ndarray, np.n
         if len(trio) < 3 or row_of[cell["odd"]] not in trio:
             raise DataError(f"{path}, line {line}: allowed: three different faces, and as odd one of them")
         if trio in known:
-            raise DataError(f"{path}, line {line}: these three faces stand in a line before; allowed: once")
+            raise DataError(f"{path}, line {line}: these three faces are in an earlier line too; allowed: once")
         known[trio] = trio.index(row_of[cell["odd"]])
     if not known:
         raise DataError(f"{path}: no triplet in it")

@@ -92,7 +92,7 @@ def _with_splits(faces: Sequence[SourceFace], plan: Plan, source: Path) -> list[
     own = {face.split for face in faces}
     if plan.hold_out is None or own != {TRAIN}:
         if plan.hold_out is not None:
-            logger.info("%s: has splits of its own, %s; nobody is held out beside them", source, ", ".join(sorted(own)))
+            logger.info("%s: has splits of its own, %s; nobody is held out in addition", source, ", ".join(sorted(own)))
         return [*faces]
     people = people_of([face.subject for face in faces], [face.name for face in faces])
     split_of = split_people(people, plan.hold_out, seed=plan.seed, origin=source, option="--hold-out")

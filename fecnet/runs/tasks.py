@@ -265,6 +265,6 @@ def check_batch_norm(model: nn.Module, smallest_batch: int) -> None:
     )
     if smallest_batch < 2 and takes_statistics:
         raise ConfigError(
-            "SOLVER.BATCH_SIZE: leaves a micro-batch of one face, of which batch norm has no variance; "
+            "SOLVER.BATCH_SIZE: leaves a micro-batch of one face, whose variance batch norm cannot compute; "
             "allowed: two or more faces for each process and each of SOLVER.GRAD_ACCUM_STEPS"
         )

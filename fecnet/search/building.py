@@ -97,6 +97,8 @@ def _check_target(path: Path, sources: Sources, *, overwrite: bool) -> None:
         if source.resolve().is_relative_to(path.resolve()):
             raise UserError(f"{path}: would be written over, with the source {source}; give another --output")
     if path.exists() and not is_index_alone(path):
-        raise UserError(f"{path}: exists and is no index, or not alone; it is not replaced; give another --output")
+        raise UserError(
+            f"{path}: exists and is not an index, or contains other files; it is not replaced; give another --output"
+        )
     if path.exists() and not overwrite:
         raise UserError(f"{path}: exists already; use --overwrite to replace it")

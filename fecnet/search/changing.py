@@ -74,7 +74,7 @@ def add_to_index(
         file_of = {name: _absolute(index, name) for name in [*(name.file for name in names), *faceless]}
         twice = [name for name, file in file_of.items() if file in place_of]
         if twice and not replace:
-            raise UserError(f"{path}: holds already {_some(twice)}; to replace them: --replace")
+            raise UserError(f"{path}: already contains {_some(twice)}; to replace them: --replace")
         if not names and not twice:
             raise UserError(f"{path}: not changed: {no_face(status)}")
         replaced = {file_of[name] for name in twice}
@@ -132,7 +132,7 @@ def _check(encoder: Encoder, sources: Sources, path: Path) -> None:
     index.check_model(encoder)
     for source in sources.paths:
         if source.resolve().is_relative_to(path.resolve()):
-            raise UserError(f"{source}: lies in the index {path}, which is written anew; give a source outside of it")
+            raise UserError(f"{source}: is inside the index {path}, which is rewritten; give a source outside of it")
 
 
 def _named_vectors(index: Index, rows: Iterator[Rows]) -> tuple[list[Name], np.ndarray, list[str]]:
@@ -224,7 +224,7 @@ def _matching(index: Index, names: Sequence[str], file_N: Sequence[str]) -> set[
         else:
             found |= meant
     if unknown:
-        raise UserError(f"{index.path}: holds no {_some(unknown)}; nothing was removed")
+        raise UserError(f"{index.path}: does not contain {_some(unknown)}; nothing was removed")
     return found
 
 

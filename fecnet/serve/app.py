@@ -29,7 +29,7 @@ from fecnet.web.app import new_app, templates
 from fecnet.web.guard import Guard, Policy
 
 _HERE = Path(__file__).parent
-_ABOUT = "Try a net on photos. Photos are looked at in memory and forgotten; nothing is stored."
+_ABOUT = "Try a net on photos. Photos are processed in memory and discarded; nothing is stored."
 
 
 def build_app(
@@ -92,7 +92,7 @@ def _add_pages(app: FastAPI, about: About) -> None:
 def _add_photos(app: FastAPI, service: Service, about: About) -> None:
     @app.get("/api/about")
     async def what_is_here() -> About:
-        """The net, and what this server has beside it."""
+        """The net, and the index and map of this server."""
         return about
 
     @app.post("/api/faces", openapi_extra=photo_form(1, MAX_PHOTOS), responses=_PROBLEMS)
@@ -139,7 +139,7 @@ def _add_map(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/map")
     async def layout() -> MapAnswer:
-        """The map of a data set's faces: what lies where."""
+        """The map of a data set's faces: the position of each."""
         return there().answer
 
     @app.get("/api/map/picture", response_class=Response, responses=PNG)

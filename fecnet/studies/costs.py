@@ -112,7 +112,7 @@ def plot_costs(found: Sequence[dict[str, Any]], path: Path) -> None:
                 said = f"{Path(costs['run']).name} ({costs['times_faster']:.1f}×)"
                 axes.annotate(said, (costs[key], percent), (4, 4), textcoords="offset points", fontsize=7)
         axes.set(xscale="log", xlabel=name)
-    both_axes[0].set(ylabel="accuracy, %", title="beside a name: times faster than the first")
+    both_axes[0].set(ylabel="accuracy, %", title="after a name: times faster than the first")
     both_axes[0].legend()
     save_figure(figure, path)
 

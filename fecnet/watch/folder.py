@@ -51,7 +51,7 @@ def watch_folder(
         output = folder.resolve().with_name(f"{folder.resolve().name}.watched")
         logger.info(f"no window: {problem}; writing to {output}" if window else f"writing to {output}")
     if output is not None and output.resolve().is_relative_to(folder.resolve()):
-        raise UserError(f"{output}: lies in the folder that is read; give another --output")
+        raise UserError(f"{output}: is inside the folder that is read; give another --output")
     if output is not None and output.exists() and not output.is_dir():
         raise UserError(f"{output}: a file; the output for a folder is a folder")
     if table is not None:

@@ -170,7 +170,7 @@ def refused(path):
 def execute(said, monkeypatch, folder):
     """Run the lines that the message gives, and return what they saved."""
     monkeypatch.chdir(folder)
-    lines = said.partition("save the tensors alone: ")[2]
+    lines = said.partition("save only its tensors: ")[2]
     exec(lines, {"torch": torch, "pickle": pickle})
     return torch.load(folder / "weights.pt", weights_only=True)
 

@@ -103,7 +103,7 @@ def test_the_command_names_columns(tmp_path):
 
 def test_splits_beside_other_words_are_refused(tmp_path):
     """Else one stray word would put training and test faces together."""
-    with pytest.raises(DataError, match=r"column usage holds 'Training' and 'extra'; allowed: names of splits alone"):
+    with pytest.raises(DataError, match=r"column usage holds 'Training' and 'extra'; allowed: only names of splits"):
         read(tmp_path, "path,label,Usage\na,1,Training\nb,2,PublicTest\nc,2,extra\n")
 
 

@@ -100,8 +100,8 @@ def _value(file: Path) -> str:
             name = file.name
             again = f"np.save({name!r}, np.array(float(np.load({name!r}, allow_pickle=True))))"
             raise DataError(
-                f"{file}: holds Python objects, which are opened by running code; save its number alone, if you trust "
-                f"the file: {again}"
+                f"{file}: holds Python objects, which are opened by running code; if you trust the file, save only "
+                f"its number: {again}"
             ) from error
         raise
     if array.size != 1:

@@ -166,8 +166,8 @@ def _split_column(path: Path, header: Sequence[str]) -> str | None:
     for name, value in other.items():
         if name in known:
             raise DataError(
-                f"{path}: column {name} holds '{known[name]}' and '{value}'; allowed: names of splits alone; call it "
-                "split to take any"
+                f"{path}: column {name} holds '{known[name]}' and '{value}'; allowed: only names of splits; rename it "
+                "to split to allow any"
             )
         logger.info("%s: column '%s' is not read as the split, since it contains '%s'", path, name, value)
     return find_column(path, [name for name in header if name not in other], "split")

@@ -102,7 +102,7 @@ class AlignedCutter:
         self, source: LabelledSource, path: Path, extraction: Extraction, *, workers: int, progress: bool
     ) -> None:
         if any(isinstance(picture.picture, np.ndarray) for picture in source.pictures):
-            raise DataError(f"align: {source.origin} holds cut faces as pixels; allowed: sources of image files")
+            raise DataError(f"align: {source.origin} has cropped faces as pixels; allowed: sources of image files")
         detector = extraction.build_detector()
         self._work, self._extraction = path.with_name(f"{path.name}.work"), extraction
         self._workers, self._progress = workers, progress

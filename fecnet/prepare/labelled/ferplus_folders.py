@@ -88,7 +88,7 @@ def _rows(file: Path) -> dict[str, tuple[int, list[int]]]:
         picture = row["image name"]
         if not is_inside(picture):
             raise DataError(
-                f"{file}: line {line}: image name {shown(picture)}; allowed: the name of a file beside the list"
+                f"{file}: line {line}: image name {shown(picture)}; allowed: the name of a file next to the list"
             )
         rows.pop(picture, None)
         rows[picture] = line, vote_counts(file, line, [row[name] for name in VOTES])

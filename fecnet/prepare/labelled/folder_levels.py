@@ -217,7 +217,7 @@ def _is_expressions(tree: PictureTree, level: int) -> bool:
 def _refuse(tree: PictureTree, readings: Sequence[Levels]) -> NoReturn:
     """Raise an error that shows how each reading would interpret the folders."""
     shown = "; or ".join(f"--levels {'/'.join(levels)}: {describe(tree, levels)}" for levels in readings)
-    number = "two readings" if len(readings) > 1 else "folders of splits or containers beside classes"
+    number = "two readings" if len(readings) > 1 else "folders of splits or containers next to class folders"
     raise DataError(f"{tree.path}: {number}; choose {shown}")
 
 

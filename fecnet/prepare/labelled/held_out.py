@@ -44,7 +44,7 @@ def hold_out(source: LabelledSource, shares: Shares, *, seed: int) -> tuple[Labe
     logger.info("%s: held out by subject, seed %d: %s", source.origin, seed, describe_split(people, splits))
     if strangers := subjects.count(""):
         logger.info(
-            "%s: %d of %d pictures have no subject: each is treated as a person of its own, so a person may stand in "
+            "%s: %d of %d pictures have no subject: each is treated as a person of its own, so a person may be in "
             "several splits there",
             source.origin,
             strangers,
