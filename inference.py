@@ -8,7 +8,7 @@ from fecnet.cli.main import main as fecnet
 
 
 def main() -> int:
-    """Evaluate as the arguments of this process say."""
+    """Evaluate with the command-line arguments of this process."""
     return fecnet(["evaluate", *sys.argv[1:]])
 
 

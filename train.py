@@ -8,7 +8,7 @@ from fecnet.cli.main import main as fecnet
 
 
 def main() -> int:
-    """Train as the arguments of this process say."""
+    """Train with the command-line arguments of this process."""
     return fecnet(["train", *sys.argv[1:]])
 
 

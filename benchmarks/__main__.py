@@ -15,7 +15,7 @@ from benchmarks.readme import write_readme
 from fecnet.utils.env import provenance
 from fecnet.utils.program import run_program
 
-BENCHMARKS = (  # each a file of this name with a ``run(*, quick)`` that prints and returns what it measured
+BENCHMARKS = (  # each is a module with a function ``run(*, quick)`` that prints and returns its measurements
     "loss",
     "loop",
     "peers",

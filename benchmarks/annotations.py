@@ -23,7 +23,7 @@ _NUM_RATERS = 400
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Write a realistic file, then read it in a process of its own."""
+    """Write a realistic file, then read it in a separate process."""
     rows = ROWS // 100 if quick else ROWS
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "annotations.csv"

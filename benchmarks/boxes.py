@@ -24,7 +24,7 @@ _TIMES = 4
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Both detectors on both sets; passes over what is absent."""
+    """Both detectors on both sets; absent ones are skipped."""
     readers: dict[str, Callable[[], np.ndarray]] = {"fer2013": _fer2013, "ckplus48": _ckplus}
     measured: dict[str, Any] = {}
     for name, read in readers.items():

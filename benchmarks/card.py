@@ -46,13 +46,13 @@ _SIDE = 48
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """What a net is measured on.
+    """The faces, triplets and labels that a net is measured on.
 
     Attributes:
         name: of the split.
         faces_NHWC: stored faces, uint8.
         rows_N: their rows in the data set.
-        triplets: of rows of the data set.
+        triplets: triplets of rows of the data set.
         labels: label tables by name of the label set.
         copy_N: faces that are copies of training faces.
     """
@@ -100,12 +100,12 @@ def outputs_of(encoder: Encoder, faces_NHWC: np.ndarray) -> Arrays:
 
 
 def measure(encoder: Encoder, split: Split, outputs: Arrays | None = None) -> dict[str, Any]:
-    """Everything that a card says of a split.
+    """All measurements of a model card on a split.
 
     Args:
         encoder: the net.
         split: see ``read_split``.
-        outputs: of the net for the faces of the split, where they are known.
+        outputs: outputs of the net for the faces of the split, where they are known.
     """
     outputs = outputs or outputs_of(encoder, split.faces_NHWC)
     everything_N = np.ones(len(split.rows_N), bool)
@@ -125,7 +125,7 @@ def measure(encoder: Encoder, split: Split, outputs: Arrays | None = None) -> di
 
 
 def triplets_right(split: Split, outputs: Arrays, keep_N: np.ndarray) -> TripletAccuracy:
-    """The triplet accuracy over the triplets of which all three faces are kept."""
+    """The triplet accuracy over the triplets whose three faces are all kept."""
     faces_T3 = np.searchsorted(split.rows_N, split.triplets.faces_T3)
     keep_T = keep_N[faces_T3].all(axis=1)
     embedding_ND = torch.from_numpy(outputs["embedding"])

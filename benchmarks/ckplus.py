@@ -22,7 +22,7 @@ PROTOCOLS = ("published", "corrected", "subject")  # the last is the honest one
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Train and measure each protocol; without the data set a quick run passes over it."""
+    """Train and measure each protocol; without the data set a quick run skips it."""
     if not (ROOT / "datasets" / "ckplus" / "dataset.json").is_file():
         if quick:
             print("datasets/ckplus is absent: not measured")

@@ -1,4 +1,4 @@
-"""Throughput of the data path alone: faces from the memory map, with each augmentation, and what training needs.
+"""Throughput of the data path only: faces from the memory map, with each augmentation, and what training needs.
 
 Baseline: the same faces from JPEG files with torchvision's decoder and transforms in this process, one at a time, as in
 a DataLoader worker. All variants are measured alternately in one run, one thread per process.

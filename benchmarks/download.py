@@ -56,7 +56,7 @@ print(json.dumps({"counts": report.counts, "requests": report.requests} | taken 
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Fetch, count, kill, compare; stops with an error at the first photo that is lost, doubled or other."""
+    """Fetch, count, kill, compare; stops with an error at the first photo that is lost, duplicated or different."""
     number = 200 if quick else 2000
     with tempfile.TemporaryDirectory() as temporary, serving() as ports:
         folder = Path(temporary)
@@ -108,7 +108,7 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def serving() -> Iterator[list[int]]:
-    """The server in a process of its own; gives its ports."""
+    """Run the server in a separate process; yields its ports."""
     command = ["tests.prepare.photo_server", "--ports", str(NUM_PORTS), "--latency", str(LATENCY_S)]
     with subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -119,7 +119,7 @@ def serving() -> Iterator[list[int]]:
 
 
 def make_urls(ports: list[int], number: int) -> dict[str, str]:
-    """The kind of each URL, in an order of chance; every port has every kind."""
+    """The kind of each URL, in random order; every port has every kind."""
     kinds = [kind for kind, (_, share) in FAULTS.items() for _ in range(share * number // 100)]
     kinds += [kind for kind, share in GOOD.items() for _ in range(share * number // 100)]
     kinds += ["busy"] * len(ports) + ["big"] * 4 + ["endless"] * 4
@@ -131,7 +131,7 @@ def make_urls(ports: list[int], number: int) -> dict[str, str]:
 
 
 def start(folder: Path, listed: Path, **options: int) -> subprocess.Popen[str]:
-    """The download as a process of its own."""
+    """Start the download in a separate process."""
     placeholder = hashlib.sha256(PhotoServer().placeholder).hexdigest()
     settings = {"timeout_s": TIMEOUT_S, "backoff_s": 0.2, "max_tries": 3, "max_bytes": 60_000_000, "progress": False}
     given = json.dumps(settings | {"placeholders": [placeholder]} | options)
@@ -140,7 +140,7 @@ def start(folder: Path, listed: Path, **options: int) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """What a download reports at its end."""
+    """The report of a finished download."""
     said, _ = process.communicate()
     assert process.returncode == 0, f"the download ended with {process.returncode}"
     return dict(json.loads(said))
@@ -167,6 +167,6 @@ def photos(folder: Path) -> dict[str, bytes]:
 
 
 def requests_so_far(ports: list[int]) -> Counter[str]:
-    """How often each path was asked for, by the server's own count."""
+    """How often each path was requested, as counted by the server."""
     with urllib.request.urlopen(f"http://127.0.0.1:{ports[0]}/counts") as answer:
         return Counter(json.load(answer))

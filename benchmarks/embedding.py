@@ -37,7 +37,7 @@ REQUIRED_GROWTH_MB = 20.0  # most that memory may grow from the first shard of t
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Faces/s of both, and resident memory along the video; without PyAV the video is passed over."""
+    """Faces/s of both, and resident memory along the video; without PyAV the video is skipped."""
     encoder = untrained_encoder()
     if encoder.device.type == "cpu":
         keep_freed_memory()

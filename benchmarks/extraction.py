@@ -25,7 +25,7 @@ REQUIRED = 2.0  # least ratio of the rates
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Photos/s of both; without photos a quick run passes over it."""
+    """Photos/s of both; without photos a quick run skips it."""
     images = Path(os.environ.get("FECNET_FACES", "../shared/data/faces")) / "images"
     photos = sorted(images.glob("*.jpg"))
     if not photos:
@@ -65,7 +65,7 @@ def link_photos(photos: list[Path], folder: Path, num: int) -> None:
 
 
 def plain_loop(photos: list[Path]) -> np.ndarray:
-    """What one writes with facenet-pytorch: open, detect, align the largest face, keep."""
+    """A plain loop with facenet-pytorch: open, detect, align the largest face, keep."""
     from facenet_pytorch import MTCNN
 
     detector = MTCNN(keep_all=True, min_face_size=40, thresholds=[0.6, 0.7, 0.6], factor=0.709)

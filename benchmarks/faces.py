@@ -30,7 +30,7 @@ _MIN_FACE = 20  # some annotated faces have eyes 8 pixels apart
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Both detectors, upright and turned by 30 degrees to either side; passes over what is absent."""
+    """Both detectors, upright and rotated by 30 degrees to either side; absent ones are skipped."""
     if not (DATA / "faces" / "annotations.json").is_file():
         print(f"{DATA / 'faces'} is absent: not measured")
         return {}

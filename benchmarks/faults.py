@@ -1,4 +1,4 @@
-"""A fault of the machine at every write: each command that writes, with its n-th write, fsync or rename failing.
+"""Injects a fault into every write: runs each command that writes with its n-th write, fsync or rename failing.
 
 strace makes the n-th call of one kind fail in every thread and process of the command (``ENOSPC`` where something is
 written or made, ``EIO`` where it is brought to the disk, ``EACCES`` where it is renamed), for each n that an
@@ -79,7 +79,7 @@ def measure(command: Command, material: Path, temporary: Path, *, most: int | No
 
     Args:
         command: which one.
-        material: folder that it is run in, copied for each fault.
+        material: folder that the command is run in, copied for each fault.
         temporary: folder for the copies.
         most: faults of the first and last kind; None = all of all kinds.
 

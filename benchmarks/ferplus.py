@@ -15,7 +15,7 @@ from fecnet.engine.checkpoint import find_checkpoint, load_info
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Train and measure; without the data set a quick run passes over it."""
+    """Train and measure; without the data set a quick run skips it."""
     if not (ROOT / "datasets" / "ferplus" / "dataset.json").is_file():
         if quick:
             print("datasets/ferplus is absent: not measured")

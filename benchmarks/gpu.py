@@ -106,7 +106,7 @@ def bare_step(plan: Plan, common: list[str], size: int, precision: str, how: str
     """Forward, criterion, backward and update on one device: triplets/s and peak memory; ``how`` it is compiled."""
     options = [*_sized(plan, size, how), "SOLVER.PRECISION", precision]
     cfg: Frozen = load_config(RECIPE, [*common, *options])
-    torch._dynamo.reset()  # each case is compiled for itself, as in a process of its own; few are kept
+    torch._dynamo.reset()  # each case is compiled for itself, as in a separate process; few are kept
     if plan.device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

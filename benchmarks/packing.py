@@ -43,7 +43,7 @@ REQUIRED = 0.9  # least ratio of the rates
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Rates and ratios; without photos a quick run passes over it."""
+    """Rates and ratios; without photos a quick run skips it."""
     photos = sorted((Path(os.environ.get("FECNET_FACES", DATA / "faces")) / "images").glob("*.jpg"))
     if not photos:
         print(f"{DATA / 'faces'} is absent: not measured")
@@ -117,7 +117,7 @@ def _pack(files: list[Path], how: Extraction | None, workers: int) -> float:
 
 
 def _resize(files: Sequence[Path]) -> int:
-    """What one writes with Pillow: open, decode, central square, resize; the faces are not kept."""
+    """A plain loop with Pillow: open, decode, crop the central square, resize; the faces are not kept."""
     size = 0
     for file in files:
         with Image.open(file) as opened:

@@ -150,7 +150,7 @@ def write_jpegs(dataset: PackedDataset, folder: Path) -> JpegTriplets:
 
 
 def apart(loop: Callable[[], list[float]]) -> list[float]:
-    """What a loop gives in a process of its own: ours tells the C library how to keep memory, the others do not."""
+    """The result of a loop in a separate process: ours configures the memory allocator, the others do not."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(loop).result()
 

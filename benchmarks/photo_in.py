@@ -1,4 +1,4 @@
-"""Photo in, answer out: a net's accuracy on faces that it has to find in photos, relative to the packed faces.
+"""From photo to prediction: a net's accuracy on faces that are detected in photos, relative to the packed faces.
 
 Protocol: labelled faces of the FERPlus PublicTest split, and of CK+, are pasted into photos without faces at random
 places, sides of 48 to 200 pixels (log-uniform) and turns of -20 to 20 degrees, and go through the encoder as it is by
@@ -46,7 +46,7 @@ _NAMES = {"anger": "anger", "angry": "anger", "contempt": "contempt", "disgust":
 
 
 def run(*, quick: bool, net: str = "") -> dict[str, Any]:
-    """Train, paste, measure; without the data a quick run passes over it."""
+    """Train, paste, measure; without the data a quick run skips it."""
     data = ROOT / "datasets" / "ferplus"
     if not (data / "dataset.json").is_file() or not (DATA / "faces").is_dir():
         if quick:

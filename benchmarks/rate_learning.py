@@ -1,4 +1,4 @@
-"""Answers that a net needs: random triplets against those on which it is undecided, answered over HTTP.
+"""Number of answers that a net needs: random triplets compared with informative ones, answered over HTTP.
 
 Simulated raters of the synthetic set (``fecnet.synthetic.annotators``) look at the faces that a study shows them and
 answer over HTTP; a net is trained on what the study then holds, by ``fecnet prepare study`` and the recipe

@@ -40,7 +40,7 @@ PAIRS = (("scn_relabel", "ce"), ("scn", "ce"), ("scn_relabel", "scn"))
 
 
 def run(*, quick: bool, epochs: float | None = None, jobs: int = 2) -> dict[str, Any]:
-    """Train all variants and count; without the data set a quick run passes over it, with it it is one epoch.
+    """Train all variants and count; without the data set a quick run skips it, with it it is one epoch.
 
     Args:
         quick: one seed, one epoch each, nothing is kept.
@@ -86,7 +86,7 @@ def measure(folder: Path, options: Sequence[str], *, seeds: Sequence[int], jobs:
 
 
 def read_run(run: Path) -> dict[str, Any]:
-    """What the last checkpoint of a run knows: its length, its accuracies, and what became of the labels."""
+    """The content of a run's last checkpoint: its length, its accuracies, and the changed labels."""
     checkpoint = find_checkpoint(run, "last")
     info = load_info(checkpoint)
     assert info.accuracy and info.accuracy.iteration == info.iteration == info.length, checkpoint
@@ -108,7 +108,7 @@ def read_run(run: Path) -> dict[str, Any]:
 
 
 def count_relabels(given: LabelTable, clean: LabelTable, changed: Mapping[str, Tensor]) -> dict[str, Any]:
-    """How many labels were changed, and what of it was a cure.
+    """How many labels were changed, and how many of the changes were correct.
 
     Args:
         given: the labels that were given to learn from.

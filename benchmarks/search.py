@@ -115,7 +115,7 @@ def measure_rates(indexes: dict[str, Index], query_QD: np.ndarray, few: int, run
 
 
 def alone(measure: Any, *arguments: Any) -> Any:
-    """The result of a function in a process of its own."""
+    """The result of a function in a separate process."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # torch is imported once
     with ProcessPoolExecutor(1, mp_context=context) as pool:

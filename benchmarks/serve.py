@@ -24,7 +24,7 @@ MOST = 1.2  # times the encoder's call
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Ask both in turn; without the photos a quick run passes over it."""
+    """Ask both in turn; without the photos a quick run skips it."""
     folder = DATA / "faces" / "images"
     if not folder.is_dir():
         if quick:

@@ -28,7 +28,7 @@ SPLIT = "public_test"
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Train and count; without the data set a quick run passes over it."""
+    """Train and count; without the data set a quick run skips it."""
     path = ROOT / load_config(RECIPE).DATA.PATH
     if not (path / "dataset.json").is_file():
         if quick:

@@ -58,7 +58,7 @@ def run(
     opponents: str = "datasets/opponents",
     ckplus: bool = False,
 ) -> dict[str, Any]:
-    """Measure; without the data set a quick run passes over it, and with it each model is asked for some faces only.
+    """Measure; without the data set a quick run skips it, and with it each model is asked for some faces only.
 
     Args:
         quick: see above.

@@ -36,7 +36,7 @@ _SECONDS = 2.0  # of rounds that are timed
 
 
 class Answers(NamedTuple):
-    """What a model says of some faces.
+    """The outputs of a model for some faces.
 
     Attributes:
         embedding_ND: its own, or the square roots of its probabilities.
@@ -118,7 +118,7 @@ def opponent_model(opponent: Opponent) -> Model:
 
 
 def opponents_in(folder: Path) -> tuple[list[Model], dict[str, str]]:
-    """The opponents that are here, and the reason why each of the others cannot be measured, by its file."""
+    """The opponents that can be measured here, and for each other one the reason why not, by its file."""
     models, absent = list[Model](), dict[str, str]()
     for file in OPPONENTS:
         try:

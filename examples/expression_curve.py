@@ -1,4 +1,4 @@
-"""Plot how the expression changes in a film: the probability of each class, of the face that is seen longest.
+"""Plot how the expression changes in a video: the probability of each class, for the face with the longest track.
 
 python examples/expression_curve.py film.mp4 --output curve.png    (needs the extras use and viz)
 """

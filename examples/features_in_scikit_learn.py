@@ -1,8 +1,8 @@
-"""Take the embedding of a net as features of a classifier in scikit-learn, judged by cross-validation.
+"""Use the embedding of a net as features of a scikit-learn classifier, evaluated by cross-validation.
 
     python examples/features_in_scikit_learn.py photos    (needs the extras use and viz)
 
-Where people have several photos each, take GroupKFold with the people as groups: on strangers a net is less accurate.
+If there are several photos of a person, use GroupKFold by person: accuracy on unknown people is lower.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{len(kept)} faces in {len(photos)} photos")
     classes = [photos[number].parent.name for number in kept]
     folds = StratifiedKFold(options.folds, shuffle=True, random_state=0)
-    for name in ("embedding", "feature"):  # 16 numbers, and what the embedding is made of
+    for name in ("embedding", "feature"):  # the embedding (16 dimensions), and the input of the layer that computes it
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         percent = 100 * cross_val_score(model, found.outputs[name][kept], classes, cv=folds)
         print(f"{name}: accuracy {percent.mean():.1f} %, sd over folds {percent.std(ddof=1):.1f}")

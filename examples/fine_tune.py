@@ -1,9 +1,9 @@
-"""Fine-tune the small shipped net on a few hundred labelled faces of your own, and test it on a quarter of them.
+"""Fine-tune the small shipped net on a few hundred of your own labelled faces, and test it on a quarter of them.
 
     python examples/fine_tune.py faces.csv my_moods SOLVER.LENGTH 400
 
-faces.csv has the columns path and label, and subject where people are known: then nobody is on both sides. The packed
-faces are datasets/my_moods, the net is result/my_moods.
+faces.csv has the columns path and label, and optionally subject: then no person is in both training and test. The
+packed faces are datasets/my_moods, the net is result/my_moods.
 """
 
 import argparse

@@ -23,22 +23,22 @@ def load(
     detector_device: str = "cpu",
     try_turns: bool = False,
 ) -> Encoder:
-    """A trained net, ready for pictures: ``fecnet.load("result/run").embed(["a.jpg", "b.jpg"])``.
+    """Load a trained net and its preprocessing: ``fecnet.load("result/run").embed(["a.jpg", "b.jpg"])``.
 
     Args:
         path: the name of a shipped net such as ``fecnet-base``, see ``fecnet models``; a run folder, ``result/<run>``,
             a checkpoint folder in it, or a bundle or ``.onnx`` file of ``fecnet export``.
         checkpoint: ``best`` or ``last`` checkpoint of a run folder.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or one GPU such as ``cuda:1``.
-        batch_size: faces per forward pass; 0 = as the run evaluated.
+        batch_size: faces per forward pass; 0 = the size that the run was evaluated with.
         detector_model: YuNet's ``.onnx`` file, for nets whose training faces were found with it.
-        detector_device: where MTCNN runs: ``cpu``, ``cuda`` or one GPU. Data sets are prepared on CPUs; a GPU is fast,
-            but other rounding may move a pixel of an aligned face by a grey level.
-        try_turns: where the detector finds no face, look at the picture turned by 90, 270 and 180 degrees too.
+        detector_device: where MTCNN runs: ``cpu``, ``cuda`` or one GPU. Data sets are prepared on CPUs. A GPU is
+            faster, but rounds differently: a pixel of an aligned face may differ by one grey level.
+        try_turns: where the detector finds no face, try the picture rotated by 90, 270 and 180 degrees too.
 
     Raises:
-        UserError: no checkpoint, no such name, a damaged one, one of another format version, a file of another kind, or
-            a device that is not there.
+        UserError: no such checkpoint or name, a damaged checkpoint, an unsupported format version or kind of file, or a
+            device that does not exist.
     """
     from fecnet.encoder.build import load_encoder  # here, so that `import fecnet` does not import torch
 

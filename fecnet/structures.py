@@ -18,15 +18,15 @@ PACKED_FORMAT = 1  # version of the folder layout written by fecnet.prepare.writ
 
 FACE_COLUMNS = ("key", "source", "box", "subject", "sequence", "landmarks", "duplicate_of", "flags")  # of faces.csv
 
-Outputs = dict[str, Tensor]  # of a model: "embedding" (N, D), "feature" (N, F), "logits", "importance", by head
+Outputs = dict[str, Tensor]  # a model's outputs: "embedding" (N, D), "feature" (N, F), "logits", … depend on its head
 
 
 def of_label_set(name: str, label_set: str) -> str:
-    """The name of an output, target or metric of one of ``DATA.EXTRA_LABELS``, such as ``logits_fer``.
+    """The name of an output, target or metric that belongs to one label set, such as ``logits_fer``.
 
     Args:
-        name: of that of ``DATA.LABELS``, such as ``logits``.
-        label_set: empty for ``DATA.LABELS``, which leaves the name unchanged.
+        name: its name for the label set ``DATA.LABELS``, such as ``logits``.
+        label_set: one of ``DATA.EXTRA_LABELS``; empty for ``DATA.LABELS``, which leaves the name unchanged.
     """
     return f"{name}_{label_set}" if label_set else name
 
@@ -67,11 +67,11 @@ def odd_faces(opposite_B3: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Answers:
-    """A answers of single raters to the triplets of a batch.
+    """Answers of single raters to the triplets of a batch; A answers.
 
     Attributes:
         triplet_A: index into the triplets, int64, shape (A,).
-        rater_A: index of the rater among those of the split, int64, shape (A,).
+        rater_A: index of the rater among the raters of the split, int64, shape (A,).
         choice_A: the face 0..2 that the rater called the odd one, int64, shape (A,).
     """
 
@@ -94,7 +94,7 @@ class Triplets:
         type_B: ``TripletType``, int64, shape (B,).
         weight_B: loss weight, float32, shape (B,).
         votes_B3: raters who called face k the odd one, zeros where only the odd face is known, uint8, shape (B, 3).
-        answers: of single raters, where a criterion reads them; else None.
+        answers: the answers of single raters, where a criterion reads them; else None.
     """
 
     face_B3: Tensor
@@ -121,11 +121,12 @@ class Mix:
     """How labelled samples are mixed with partners (mixup, CutMix); see ``Batch.mix``.
 
     Attributes:
-        key_L: random key of each partner's augmentation, int64.
-        blend_L2: weight of the sample's own image inside and outside the box, float32.
-        box_L4: first and last column, first and last row of the box, pixels, the last ones exclusive, int64.
-        share_N: weight of each sample's own targets, float32; 1 where it is not mixed.
-        targets: the partners' targets by name, as ``Batch.targets``; a sample's own where it is not mixed.
+        key_L: random key of each partner's augmentation, int64, shape (L,).
+        blend_L2: weight of the sample's own image inside and outside the box, float32, shape (L, 2).
+        box_L4: first and last column, first and last row of the box, pixels, the last ones exclusive, int64, shape
+            (L, 4).
+        share_N: weight of each sample's own targets, float32, shape (N,); 1 where the sample is not mixed.
+        targets: the partners' targets by name, shaped as ``Batch.targets``; a sample's own where it is not mixed.
     """
 
     key_L: Tensor
@@ -152,14 +153,15 @@ class Batch:
     A face in several triplets is several samples but one image, which passes through the net once.
 
     Attributes:
-        image_UCHW: uint8 as stored, or float in 0..1 after augmentation.
-        row_U: row of each image in ``faces.npy``, int64.
-        position_N: index of each sample in the global batch, int64.
+        image_UCHW: uint8 as stored, or float in 0..1 after augmentation, shape (U, C, H, W).
+        row_U: row of each image in ``faces.npy``, int64, shape (U,).
+        position_N: index of each sample in the global batch, int64, shape (N,).
         triplets: the triplets over these samples, or None.
-        targets: label tensors of the samples by name; -1 or NaN where missing.
-        image_N: index of each sample's image, int64; None where sample n is image n.
-        mix: the last L samples, which have images of their own, are mixed with partners; None where none is. Until the
-            augmentation mixes them in, the partners are L further images at the end of ``image_UCHW``.
+        targets: label tensors of the samples by name, first dimension N; -1 or NaN where a label is missing.
+        image_N: index of each sample's image, int64, shape (N,); None where sample n is image n.
+        mix: how the last L samples are mixed with partners, None where none are. These samples share their images with
+            no others. Until the augmentation mixes them, the partners are L further images at the end of
+            ``image_UCHW``.
     """
 
     image_UCHW: Tensor

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself, written by hand: no net is trained for it."""
+"""A description of a checkpoint (``meta.json``), written by hand: no net is trained for it."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from fecnet.engine.description import (
 
 
 def describe(**changes):
-    """A classifier of two classes after its only evaluation, all that may be said of it."""
+    """The description of a classifier of two classes after its only evaluation, with all fields."""
     info = CheckpointInfo(
         format=CHECKPOINT_FORMAT,
         iteration=5,

@@ -15,7 +15,7 @@ from fecnet.prepare.writer import PackedWriter
 from fecnet.utils.terminal import log_to_terminal
 
 ROOT = Path(__file__).parents[1]
-log_to_terminal()  # tests read what a run tells from the output, as users do
+log_to_terminal()  # tests read the log of a run from the output, as users do
 
 
 SLOW = {  # folders and files whose tests start processes, train for long, compile or run whole nets: seconds each
@@ -37,7 +37,7 @@ def is_slow(path):
 
 
 def pytest_ignore_collect(collection_path, config):
-    """What ``make test-fast`` leaves out is not even imported: its packages take seconds."""
+    """Tests that ``make test-fast`` leaves out are not even imported, since their packages take seconds to import."""
     return True if config.option.markexpr == "not slow" and is_slow(collection_path) else None
 
 
@@ -53,7 +53,7 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session):
-    """With ``--only-gpu-skips`` a skip fails unless it wants a GPU, or data that are nowhere on this machine."""
+    """With ``--only-gpu-skips`` a skip fails unless the test needs a GPU, or data that this machine does not have."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")  # not in xdist's workers
     if reporter is None or not session.config.option.only_gpu_skips:
         return
@@ -65,7 +65,7 @@ def pytest_sessionfinish(session):
 
 
 def write_tiny(path, *, num_faces=60, num_triplets=40, size=48, seed=0, channels=("grey",)):
-    """Random faces and triplets with mixed types and odd faces: enough to drive every code path."""
+    """Write random faces and triplets with mixed types and odd faces: enough to exercise every code path."""
     rng = np.random.default_rng(seed)
     with PackedWriter(path, num_faces=num_faces, height=size, width=size, channels=channels) as writer:
         faces = rng.integers(0, 256, (num_faces, size, size, len(channels)), np.uint8)
@@ -111,5 +111,5 @@ def recipe(tiny, tmp_path):
 
 @pytest.fixture
 def no_square(monkeypatch):
-    """A set is prepared without looking for faces in two hundred of its pictures, which takes half a minute."""
+    """Sets are prepared without measuring their square, since detecting faces in 200 pictures takes half a minute."""
     monkeypatch.setattr("fecnet.prepare.measured_square.measure_square", lambda *_: None)

@@ -1,4 +1,4 @@
-"""A tiny net and photos; photos of bright squares, which a detector without a net finds, and a net trained on them."""
+"""Fixtures: a tiny net and photos; photos of bright squares, a detector that finds them, and a net trained on them."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from tests.nets import noisy, save, train_on, write_list
 
 @pytest.fixture
 def squares(monkeypatch):
-    """A detector that needs no net, wherever one is built."""
+    """Replace every detector by one that needs no net."""
     for module in (extraction, recipe):
         monkeypatch.setattr(module, "build_detector", lambda *_, **__: Squares())
 
@@ -48,7 +48,7 @@ def encoder(run):
 
 @pytest.fixture
 def photos(tmp_path):
-    """A tree of eleven pictures, one of them broken, and files that are no pictures."""
+    """A tree of eleven pictures, one of them damaged, and other files."""
     folder = tmp_path / "photos"
     for number in range(10):
         file = folder / ("deeper/still" if number > 6 else "") / f"{number}.png"

@@ -1,4 +1,4 @@
-"""Nets for the tests: trained for two iterations on a given data set, so that a checkpoint is a real one."""
+"""Nets for tests: trained for two iterations on a given data set, so that their checkpoints are real ones."""
 
 import shlex
 
@@ -31,7 +31,7 @@ def write_list(folder, names):
 
 
 def noisy(image_HWC, seed):
-    """The bright squares of a photo with something on them to tell them apart; still above 100."""
+    """The bright squares of a photo with noise that distinguishes them; still above 100."""
     noise = np.random.default_rng(seed).integers(-90, 50, image_HWC.shape)
     return np.where(image_HWC > 0, np.clip(image_HWC + noise, 101, 255), 0).astype(np.uint8)
 
@@ -44,5 +44,5 @@ def save(folder, images):
 
 
 def fail(*_):
-    """What a full disk does."""
+    """Fail like a full disk."""
     raise ValueError("full")

@@ -1,1 +1,1 @@
-"""Every face of photos and films in one table: tracks over frames, change of expression, its peaks and a plot."""
+"""Tables of all faces of photos and videos, with tracks over frames, change of expression, its peaks and a plot."""

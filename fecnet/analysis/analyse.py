@@ -1,4 +1,4 @@
-"""``fecnet analyze``: every face of photos and films in a table, with tracks, change and peaks."""
+"""``fecnet analyze``: a table of all faces of photos and videos, with tracks, change and peaks."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from fecnet.utils.program import command_line
 
 logger = logging.getLogger(__name__)
 
-_SHOWN = 20  # faces that are kept for the terminal
+_SHOWN = 20  # faces kept for display in the terminal
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What was found.
+    """The result of an analysis.
 
     Attributes:
-        tally: what was read.
-        tracks: of all films.
-        peaks: the greatest changes, the greatest first.
+        tally: counts of what was read.
+        tracks: tracks of all videos.
+        peaks: the largest changes, the largest first.
         first: the first faces of photos, for the terminal.
     """
 
@@ -67,13 +67,13 @@ class Analysis:
 
 
 def face_rows(encoder: Encoder, sources: Sources, *, faces: Which = "all", over_s: float = OVER_S) -> Iterator[FaceRow]:
-    """Every face of photos and films, one at a time; memory does not grow with their number.
+    """All faces of photos and videos, one at a time; memory does not grow with their number.
 
     Args:
         encoder: the net.
-        sources: photos and films, folders and lists of them.
-        faces: which of each photo and frame, see ``Encoder``.
-        over_s: ``change`` compares with the newest face of the track that is this many seconds earlier, or more.
+        sources: photos and videos, folders and lists of them.
+        faces: which faces of each photo and frame, see ``Encoder``.
+        over_s: ``change`` compares with the latest face of the track that is at least this many seconds earlier.
 
     Raises:
         UserError: a source that does not fit, or the detector is missing.
@@ -96,22 +96,22 @@ def analyse(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Analysis:
-    """Write the faces of all sources; files are there when they are whole.
+    """Write the faces of all sources; each file appears only when it is complete.
 
     Args:
         encoder: the net.
         sources: see ``face_rows``.
         table: ``.csv`` or ``.parquet``; None for none.
         json: the faces, tracks, peaks and counts; a file, ``-`` for standard output, empty for none.
-        plot: PNG of the tracks of the most faces; None for none.
-        num_peaks: how many moments of greatest change to find.
+        plot: PNG of the tracks with the most faces; None for none.
+        num_peaks: number of moments of largest change to find.
         faces: see ``face_rows``.
         over_s: see ``face_rows``.
-        overwrite: replace files that are there.
+        overwrite: replace existing files.
         progress: show a bar.
 
     Raises:
-        UserError: a file is there, has another suffix or is a source; a source does not fit; a library is missing; the
+        UserError: a file exists, has another suffix or is a source; a source does not fit; a library is missing; the
             net has no embedding for peaks; no face for a plot.
         OSError: the disk is full or read-only.
     """
@@ -151,7 +151,7 @@ def analyse(
 
 
 def summary(analysis: Analysis, sources: Sources) -> str:
-    """What was read and found, and what was not, by reason, in one line."""
+    """What was read and found, and what was dropped, by reason, in one line."""
     tally = analysis.tally
     read = [_count(tally.photos, "photo")] if tally.photos or not tally.films else []
     if tally.films:
@@ -175,7 +175,7 @@ def _by_reason(what: str, counts: Counter[str]) -> str:
 
 @contextmanager
 def _json_file(target: str) -> Iterator[TextIO]:
-    """A file that is there when it is whole; ``-``: standard output, at the end."""
+    """A file that appears only when it is complete; ``-``: standard output, at the end."""
     if target != "-":
         with whole_or_absent(Path(target)) as partial, partial.open("w", encoding="utf-8") as file:
             yield file
@@ -197,7 +197,7 @@ def _check(
     *,
     overwrite: bool,
 ) -> None:
-    """Fail before any work."""
+    """Raise errors before any work is done."""
     if table is not None:
         check_table(table)
     if plot is not None:

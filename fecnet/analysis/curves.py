@@ -1,4 +1,4 @@
-"""The predictions for a face over time, at most some thousand points however long the film is.
+"""The predictions for a face over time, with a bounded number of points for videos of any length.
 
 Shape suffixes: P points, K classes.
 """
@@ -15,9 +15,9 @@ POINTS = 2048
 
 
 class Curve:
-    """Probabilities and change of one track; beyond ``POINTS`` points neighbouring ones are joined by pairs.
+    """Probabilities and change of one track; beyond ``POINTS`` points, neighbouring points are merged in pairs.
 
-    Of joined points the time and the probabilities are means, and the change is the greatest.
+    Merged points have the mean time, the mean probabilities and the largest change.
 
     Args:
         num_classes: K; 0 for a net without classes.
@@ -25,7 +25,7 @@ class Curve:
 
     def __init__(self, num_classes: int) -> None:
         self._points: list[np.ndarray] = []  # time, change, probabilities
-        self._joined: list[np.ndarray] = []  # fewer than ``_step`` rows, which become a point
+        self._joined: list[np.ndarray] = []  # fewer than ``_step`` rows, which will be merged to one point
         self._step = 1
         self._num_classes = num_classes
 

@@ -1,7 +1,7 @@
-"""What is known of each track: how its expression changes, its greatest changes, its mean and its curve.
+"""Statistics of each track: how its expression changes, its largest changes, its mean and its curve.
 
-Memory is bounded by the tracks at one time; of those that have ended little is kept. Shape suffixes: K classes, D
-embedding dimensions.
+Memory is bounded by the number of concurrent tracks; only a summary of finished tracks is kept. Shape suffixes: K
+classes, D embedding dimensions.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _DRAWN = 8  # tracks whose curves are kept: those of the most faces
 
 @dataclass(frozen=True)
 class Peak:
-    """A moment of great change.
+    """A moment of large change between two frames.
 
     Attributes:
-        picture: the film.
-        track: of the face.
-        frame: the later of the two.
-        time_s: its time.
-        since_s: the time of the earlier one.
+        picture: the video.
+        track: number of the face's track.
+        frame: number of the later frame.
+        time_s: time of the later frame, seconds.
+        since_s: time of the earlier frame, seconds.
         change: squared distance between the two embeddings, 0..4.
-        before: the most probable class of the earlier one; None for a net without classes.
-        after: of the later one.
+        before: the most probable class in the earlier frame; None for a net without classes.
+        after: the most probable class in the later frame.
     """
 
     picture: str
@@ -55,17 +55,17 @@ class Peak:
 
 @dataclass(frozen=True)
 class Track:
-    """A face over the frames of a film.
+    """A face over the frames of a video.
 
     Attributes:
-        picture: the film.
-        track: its number there.
-        faces: frames in which the net predicts for it.
-        first_s: time of the first one.
-        last_s: of the last one.
-        expression: the class of the highest mean probability; None for a net without classes.
-        probability: that mean.
-        change: the greatest one; None where there is none.
+        picture: the video.
+        track: number of the track in the video.
+        faces: number of frames with predictions for the face.
+        first_s: time of the first of these frames, seconds.
+        last_s: time of the last one, seconds.
+        expression: the class with the highest mean probability; None for a net without classes.
+        probability: that mean probability.
+        change: the largest change; None where there is none.
     """
 
     picture: str
@@ -89,18 +89,18 @@ class _Moment(NamedTuple):
 
 
 class _Followed:
-    """One track while it lasts."""
+    """One unfinished track."""
 
     def __init__(self, row: FaceRow, classes: tuple[str, ...], over_s: float) -> None:
         assert row.time_s is not None
         self._first, self._last_s, self._classes, self._over_s = row, row.time_s, classes, over_s
         self.faces, self._sum_K, self._most = 0, np.zeros(len(classes)), -1.0
         self._moments: deque[_Moment] = deque()  # the first is the one to compare with
-        self._highest: Peak | None = None  # of which it is open whether it is a peak
+        self._highest: Peak | None = None  # the candidate for the next peak
         self.curve = Curve(len(classes))
 
     def add(self, row: FaceRow) -> tuple[FaceRow, Peak | None]:
-        """The row with its change, and a peak that is now known to be one."""
+        """The row with its change, and a peak that was confirmed by it."""
         face, peak = row.face, None
         assert row.time_s is not None and row.frame is not None and row.track is not None
         self.faces, self._last_s = self.faces + 1, row.time_s
@@ -121,7 +121,7 @@ class _Followed:
         return row, peak
 
     def end(self) -> tuple[Track, Peak | None]:
-        """What is kept of it."""
+        """The summary of the finished track, and its last peak."""
         expression, probability = None, None
         if len(self._classes) and self.faces:
             best = int(self._sum_K.argmax())
@@ -133,14 +133,14 @@ class _Followed:
         return track, self._highest
 
     def _moment_before(self, time_s: float) -> _Moment | None:
-        """The newest one that is ``over_s`` earlier or more; older ones are forgotten."""
+        """The latest moment at least ``over_s`` earlier; older ones are removed."""
         latest_s = time_s - self._over_s + 1e-6
         while len(self._moments) > 1 and self._moments[1].time_s <= latest_s:
             self._moments.popleft()
         return self._moments[0] if self._moments and self._moments[0].time_s <= latest_s else None
 
     def _peak(self, new: Peak) -> Peak | None:
-        """The highest change so far where it is ``_APART_S`` ago, so that none near it is higher."""
+        """The largest change so far once it is ``_APART_S`` ago, so that no larger one is near it."""
         highest = self._highest
         if highest is not None and new.time_s - highest.time_s > _APART_S:
             self._highest = new
@@ -151,27 +151,27 @@ class _Followed:
 
 
 class Follower:
-    """Follows all tracks of all films.
+    """Collects the tracks of all videos.
 
     Args:
-        classes: of the net.
-        over_s: a face is compared with the newest one of its track that is this much earlier, or more.
-        num_peaks: how many peaks to keep, over all films.
+        classes: class names of the net.
+        over_s: a face is compared with the latest face of its track that is at least this many seconds earlier.
+        num_peaks: number of peaks to keep, over all videos.
 
     Attributes:
-        tracks: those that have ended.
+        tracks: the finished tracks.
     """
 
     def __init__(self, classes: tuple[str, ...], *, over_s: float = OVER_S, num_peaks: int = 0) -> None:
         self._classes, self._over_s, self._num_peaks = classes, over_s, num_peaks
-        self._live: OrderedDict[tuple[str, int], _Followed] = OrderedDict()  # the one seen last is the last
-        self._order = itertools.count()  # of equal ones the first is kept
+        self._live: OrderedDict[tuple[str, int], _Followed] = OrderedDict()  # ordered by the last appearance
+        self._order = itertools.count()  # tie-breaker: the first of equal ones is kept
         self._peaks: list[tuple[float, int, Peak]] = []  # a heap
         self._curves: list[tuple[int, int, Track, Curve]] = []  # a heap, by faces
         self.tracks: list[Track] = []
 
     def add(self, row: FaceRow) -> FaceRow:
-        """The row with its change; a photo, and a face without predictions, have none."""
+        """The row with its change; photos and faces without predictions have none."""
         if row.track is None or row.face.status != "ok":
             return row
         key = (row.picture, row.track)
@@ -185,17 +185,17 @@ class Follower:
         return row
 
     def end(self) -> None:
-        """All tracks have ended."""
+        """Finish all tracks."""
         while self._live:
             self._end(self._live.popitem(last=False)[1])
         self.tracks.sort(key=lambda track: (track.picture, track.track))
 
     def peaks(self) -> list[Peak]:
-        """The greatest changes of all tracks that have ended, the greatest first, no two of a track within a second."""
+        """The largest changes of all finished tracks, the largest first, no two of a track within a second."""
         return [peak for *_, peak in sorted(self._peaks, reverse=True)]
 
     def curves(self) -> list[tuple[Track, Curve]]:
-        """The curves of the tracks with the most faces, in the order of films and tracks."""
+        """The curves of the tracks with the most faces, in the order of videos and tracks."""
         kept = [(track, curve) for *_, track, curve in self._curves]
         return sorted(kept, key=lambda pair: (pair[0].picture, pair[0].track))
 

@@ -20,9 +20,9 @@ def plot_tracks(
 
     Args:
         curves: the tracks.
-        classes: of the net; empty for one without.
+        classes: class names of the net; empty for a net without classes.
         path: PNG to write.
-        peaks: marked where they are of these tracks.
+        peaks: peaks to mark; those of other tracks are ignored.
 
     Raises:
         UserError: matplotlib is missing, or there is no track.

@@ -1,4 +1,4 @@
-"""All faces of photos and films in order, each with what the net says of it; memory does not grow with a film."""
+"""Reads all faces of photos and videos in order, with the net's outputs; memory does not grow with their length."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class FaceRow:
     """One face of a photo or of a frame.
 
     Attributes:
-        picture: the photo or film, as it was given.
-        frame: of a film, from 0; None of a photo.
-        time_s: in the film; None of a photo.
-        track: number of the face in the film, from 1, the same in all frames in which it is followed; None of a photo.
+        picture: the photo or video, as it was given.
+        frame: number of the frame, from 0; None for a photo.
+        time_s: time of the frame, seconds; None for a photo.
+        track: number of the face's track in the video, from 1; None for a photo.
         face: box, score, status and predictions.
         change: squared distance, 0..4, to the embedding of the track at ``since_s``; None where there is none.
-        since_s: the time that ``change`` compares with.
+        since_s: the time that ``change`` compares with, seconds.
     """
 
     picture: str
@@ -49,17 +49,17 @@ class FaceRow:
 
 @dataclass
 class Tally:
-    """What was read, and what gave no predictions, by reason.
+    """Counts of what was read, and of what has no predictions, by reason.
 
     Attributes:
-        photos: given, read or not.
-        films: given, read or not.
-        frames: of films, read.
+        photos: number of given photos, readable or not.
+        films: number of given videos, readable or not.
+        frames: number of frames read from videos.
         empty: photos and frames without a face, by reason: ``no_face``, or why they cannot be read.
-        faces: found, by status: ``ok``, or why there are no predictions.
-        photo_faces: faces of photos.
-        cuts: of films, at which tracks end.
-        notes: about films that ended early, lack frames or cannot be read.
+        faces: faces found, by status: ``ok``, or why there are no predictions.
+        photo_faces: number of faces of photos.
+        cuts: number of cuts in videos, at which tracks end.
+        notes: messages about videos that ended early, lack frames or cannot be read.
     """
 
     photos: int = 0
@@ -73,7 +73,7 @@ class Tally:
 
 
 class _Place(NamedTuple):
-    """Where a face is, as in ``FaceRow``."""
+    """Picture, frame, time and track of a face, as in ``FaceRow``."""
 
     picture: str
     frame: int | None
@@ -82,12 +82,12 @@ class _Place(NamedTuple):
 
 
 class FaceReader:
-    """Finds every face of the sources and predicts.
+    """Detects all faces of the sources and runs the net on them.
 
     Args:
         encoder: the net.
-        sources: photos and films, folders and lists of them.
-        faces: which of each photo and frame, see ``Encoder``.
+        sources: photos and videos, folders and lists of them.
+        faces: which faces of each photo and frame, see ``Encoder``.
         progress: show a bar.
 
     Attributes:
@@ -103,7 +103,7 @@ class FaceReader:
         check_which(faces)
         self._encoder, self._sources, self._which, self._progress = encoder, sources, faces, progress
         self.tally = Tally()
-        self._waiting: deque[_Place] = deque()  # of faces on their way through the net
+        self._waiting: deque[_Place] = deque()  # places of faces that are being processed by the net
         self._check()
 
     def rows(self) -> Iterator[FaceRow]:
@@ -123,13 +123,13 @@ class FaceReader:
                 yield FaceRow(*place, face)
 
     def _check(self) -> None:
-        """Fail now, not at the first face."""
+        """Raise errors at the start, not at the first face."""
         self._sources.check()
         if self._which != "whole":
             self._encoder.check_detector()
 
     def _faces(self) -> Iterator[PhotoFace]:
-        """Each face; its place is put into the queue before."""
+        """Each face; its place is put into the queue first."""
         with tqdm(desc="faces", total=self._announced(), unit="picture", disable=not self._progress) as bar:
             for piece in self._sources.pieces():
                 tracker = Tracker() if isinstance(piece, VideoPiece) else None
@@ -142,8 +142,8 @@ class FaceReader:
                 self.tally.cuts += 0 if tracker is None else tracker.cuts
 
     def _found(self, frame: Frame, tracker: Tracker | None) -> Iterator[PhotoFace]:
-        """The faces of a photo or frame; of several frames the faces are looked for one frame at a time."""
-        film = frame.number >= 0  # else a photo, or a film without a frame
+        """The faces of a photo or frame; frames are processed one at a time."""
+        film = frame.number >= 0  # false for a photo, or a video without a frame
         self.tally.frames += film
         self.tally.photos += tracker is None
         faces = self._encoder.find_faces([frame.picture], faces=self._which)
@@ -159,13 +159,13 @@ class FaceReader:
             yield face
 
     def _announced(self) -> int | None:
-        """How many frames there will be, of one film."""
+        """Number of frames to expect, where the source is a single video; else None."""
         (first, *others) = self._sources.paths
         alone = not others and is_video(first) and first.is_file()
         return (-(-Video(first).announced // self._sources.every) or None) if alone else None
 
 
 def _boxes(faces: Sequence[PhotoFace], frame_HWC: np.ndarray) -> np.ndarray:
-    """Where the faces of a frame are, shape (K, 4): those without a box are the whole of it."""
+    """The boxes of the faces of a frame, shape (K, 4); a face without a box is the whole frame."""
     whole_4 = np.array([0, 0, frame_HWC.shape[1], frame_HWC.shape[0]], np.float32)
     return np.array([face.box_4 if face.has_place else whole_4 for face in faces], np.float32).reshape(-1, 4)

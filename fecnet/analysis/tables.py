@@ -18,7 +18,7 @@ from fecnet.utils.errors import UserError
 from fecnet.utils.files import named_errors, whole_or_absent
 
 _INSTALL = "Parquet needs pyarrow; install it with: pip install 'fecnet[tables]'"
-_GROUP = 4096  # rows of a Parquet file that are held and written together
+_GROUP = 4096  # rows of a Parquet file that are buffered and written together
 
 Cells = dict[str, str | int | float | None]
 
@@ -47,7 +47,7 @@ class Columns:
             self.kinds |= {"change": float, "since_s": float} | {f"embedding_{d}": float for d in range(self._dims)}
 
     def cells(self, row: FaceRow) -> Cells:
-        """The values of a row; None where there is none."""
+        """The values of a row; None for missing values."""
         face = row.face
         found = [None if number != number else number for number in (*face.box_4.tolist(), face.score)]  # of NaN
         values = [row.picture, row.frame, row.time_s, row.track, *found, face.status]
@@ -71,7 +71,7 @@ class FaceTable(Protocol):
 
 @contextmanager
 def open_table(path: Path, columns: Columns) -> Iterator[FaceTable]:
-    """Write a table, CSV or Parquet by its suffix; it is there when it is whole.
+    """Write a table, CSV or Parquet by its suffix; the file appears only when it is complete.
 
     Args:
         path: see ``check_table``.
@@ -96,7 +96,7 @@ def open_table(path: Path, columns: Columns) -> Iterator[FaceTable]:
 
 
 def check_table(path: Path) -> None:
-    """Raise UserError unless a table of this name can be written: ``.csv`` or ``.parquet``, and pyarrow is there."""
+    """Raise UserError unless a table of this name can be written: ``.csv``, or ``.parquet`` if pyarrow is installed."""
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise UserError(f"{path}: '{path.suffix}' names no table to write here; allowed: .csv, .parquet")
     if path.suffix.lower() == ".parquet":
@@ -123,18 +123,18 @@ class _Parquet:
             self.flush()
 
     def flush(self) -> None:
-        """Write the rows that are held."""
+        """Write the buffered rows."""
         if self._held:
             self._writer.write_table(_arrow().Table.from_pylist(self._held, schema=self._writer.schema))
             self._held = []
 
 
 class JsonFaces:
-    """The faces in a JSON document, one a line.
+    """The faces in a JSON document, one per line.
 
     Args:
-        file: to write into.
-        head: what stands before them.
+        file: file to write to.
+        head: fields before the faces.
     """
 
     def __init__(self, file: TextIO, head: Mapping[str, Any]) -> None:
@@ -147,7 +147,7 @@ class JsonFaces:
         self._between = ",\n"
 
     def end(self, tail: Mapping[str, Any]) -> None:
-        """Write what stands behind them."""
+        """Write the fields after the faces."""
         self._file.write(f"\n], {_json(tail)[1:]}\n")
 
 

@@ -1,4 +1,4 @@
-"""``fecnet odd``: which of three photos is the odd one out, and how far the expressions are from each other."""
+"""``fecnet odd``: which of three photos is the odd one out, and how different the expressions are."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from fecnet.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Compared:
-    """Three embeddings, compared.
+    """Comparison of three embeddings.
 
     Attributes:
         odd: 0, 1 or 2: the one outside the closest pair; None where two pairs are equally close.
         distances: squared distance, 0..4, of the first and second, first and third, second and third.
-        probabilities: that people call the first, second, third the odd one (``fecnet.layers.choice``).
-        margin: how much farther the odd one is from the nearer of the two others than these are from each other.
+        probabilities: probability that people choose the first, second, third as the odd one
+            (``fecnet.layers.choice``).
+        margin: second-smallest minus smallest distance.
     """
 
     odd: int | None
@@ -43,7 +44,7 @@ def compare_three(emb_3D: np.ndarray, scale: float) -> Compared:
 
     Args:
         emb_3D: unit vectors, shape (3, D).
-        scale: of the distances in the probabilities, ``Encoder.choice_scale``.
+        scale: scale of the distances in the probabilities, ``Encoder.choice_scale``.
     """
     distances = [float(squared_distances(emb_3D[a], emb_3D[b])) for a, b in combinations(range(3), 2)]
     closest, second = np.sort(distances)[:2].tolist()
@@ -62,8 +63,8 @@ class OddOne:
         odd: 0, 1 or 2; None where two pairs are equally close.
         distances: see ``Compared``.
         probabilities: see ``Compared``.
-        boxes: of the face in each: x1, y1, x2, y2 in pixels; None where the whole photo is the face.
-        others: faces beside it in each photo, which were not looked at.
+        boxes: box of the face in each: x1, y1, x2, y2 in pixels; None where the whole photo is the face.
+        others: number of further faces in each photo, which were not used.
         margin: see ``Compared``.
     """
 
@@ -85,7 +86,7 @@ def odd_of_three(encoder: Encoder, photos: Sequence[Path], *, faces: Which = "au
 
     Args:
         encoder: the net.
-        photos: three of them.
+        photos: three photos.
         faces: see ``Encoder``; not ``all``.
 
     Raises:
@@ -104,9 +105,9 @@ def odd_of_three(encoder: Encoder, photos: Sequence[Path], *, faces: Which = "au
 
 
 def _one_of(encoder: Encoder, photo: Path, *, whole: bool) -> tuple[FaceResult, int]:
-    """The largest face of a photo, and how many others there are."""
+    """The largest face of a photo, and the number of other faces."""
     faces = encoder.analyze(photo, faces="whole" if whole else "all")
-    if not (faces := faces or encoder.analyze(photo, faces="largest")):  # which is looked for twice
+    if not (faces := faces or encoder.analyze(photo, faces="largest")):  # "largest" tries a second detection
         raise UserError(f"{photo}: no_face: {STATUS['no_face']}; a picture that is a face: --faces whole")
     face = max(faces, key=_area)
     if face.embedding_D is None:

@@ -61,7 +61,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def _analyze(options: argparse.Namespace) -> int:
     from fecnet.embed.sources import Sources
 
-    sources = Sources(options.sources, every=options.every, once=True)  # what is not there is told before torch comes
+    sources = Sources(options.sources, every=options.every, once=True)  # missing files are reported before torch loads
 
     from fecnet.analysis.analyse import analyse
 

@@ -72,7 +72,7 @@ def _compare(options: argparse.Namespace) -> int:
     from fecnet.evaluation.drawing import INSTALL, can_plot
     from fecnet.studies.comparing import compare_runs
 
-    if not can_plot():  # said before anything is trained
+    if not can_plot():  # reported before anything is trained
         raise UserError(f"learning curves {INSTALL}")
     student_t(0.95, 1)
     if options.setting:
@@ -103,16 +103,16 @@ def _train(options: argparse.Namespace) -> list[Path]:
 def plan_runs(
     recipe: Path, settings: Sequence[Sequence[str]], common: Sequence[str], *, seeds: int
 ) -> list[PlannedRun]:
-    """A run for each seed and setting, seed by seed: what is interrupted has as many runs of each.
+    """A run for each seed and setting, seed by seed, so that settings have equally many runs after an interruption.
 
     Args:
         recipe: YAML recipe.
-        settings: of each, its name and the ``KEY VALUE …`` that make it.
-        common: ``KEY VALUE …`` for all.
-        seeds: how many; the first is 0.
+        settings: for each setting, its name and its ``KEY VALUE …``.
+        common: ``KEY VALUE …`` of all settings.
+        seeds: number of seeds; the first is 0.
 
     Raises:
-        UserError: settings of one name or with the same values, a key that is set for each run, or a wrong value.
+        UserError: settings with one name or the same values, a key that the command sets itself, or a wrong value.
     """
     from fecnet.config.node import flatten, load_config
     from fecnet.studies.scheduler import PlannedRun

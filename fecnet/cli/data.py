@@ -66,7 +66,7 @@ def _write_sheet(dataset: PackedDataset, path: Path, *, tell: bool) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    """A line per fault and exit code 2, or one line that all is well."""
+    """Print a line per fault and return 2, or print one line and return 0."""
     from fecnet.data.verify import verify_dataset
 
     verdict = verify_dataset(options.path)

@@ -78,7 +78,7 @@ def _detect(options: argparse.Namespace) -> int:
 
 
 def _faces(found: Detections) -> list[dict[str, Any]]:
-    """Plain numbers, rounded to what they are worth."""
+    """The faces as plain numbers, rounded to their precision."""
     from fecnet.faces.turns import quarter_turn
 
     return [
@@ -104,7 +104,7 @@ def _text(described: dict[str, Any]) -> str:
 
 
 def _draw(image_HWC: np.ndarray, found: Detections, path: Path) -> None:
-    """Write the photo with what was found, all of it or nothing.
+    """Write the photo with the detections, atomically.
 
     Raises:
         OSError: the file cannot be written.
@@ -127,7 +127,7 @@ def _draw(image_HWC: np.ndarray, found: Detections, path: Path) -> None:
 
 
 def _check_ending(path: Path) -> None:
-    """Raise UserError unless Pillow writes files of this ending; some formats it only reads."""
+    """Raise UserError unless Pillow can write files with this suffix; it only reads some formats."""
     from PIL import Image
 
     if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:

@@ -18,13 +18,13 @@ def add_json_option(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def print_text(target: str, text: str) -> None:
-    """Print a command's text, where standard output is not that of the JSON."""
+    """Print a command's text, unless the JSON is written to standard output."""
     if target != STDOUT:
         print(text, flush=True)
 
 
 def write_json(target: str, value: Any) -> None:
-    """Write ``value`` to a file, or to standard output; nothing where the option was not given."""
+    """Write ``value`` to a file or to standard output; do nothing if the option was not given."""
     from fecnet.utils.files import replace_json
 
     if target == STDOUT:

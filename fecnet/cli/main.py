@@ -37,9 +37,9 @@ from fecnet.utils.package import VERSION
 from fecnet.utils.program import run_program
 from fecnet.utils.terminal import log_to_terminal
 
-# torch's C++ warns on every rank, with stack traces where a launch fails; what matters of it is told in one line
+# torch's C++ code prints warnings on every rank, and stack traces where a launch fails; fecnet reports them in one line
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its profiler calls a machine without GPU an error
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its profiler logs an error on machines without a GPU
 
 
 _COMMANDS = {
@@ -86,7 +86,7 @@ def build_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argumen
 def parse(
     words: list[str], parser: argparse.ArgumentParser, commands: dict[str, argparse.ArgumentParser]
 ) -> argparse.Namespace:
-    """The options that the words of a command line give, with what ``build_parsers`` returns."""
+    """Parse the words of a command line with the parsers of ``build_parsers``."""
     words = _attach_values(words)
     if words and words[0] in _INTERMIXED:
         return commands[words[0]].parse_intermixed_args(words[1:])
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The ``fecnet`` command, in this process: ``main(["evaluate", "result/run"])``.
 
     Args:
-        arguments: the words behind ``fecnet``; None = those of the command line.
+        arguments: the words after ``fecnet``; None = those of the command line.
 
     Returns:
         The exit code: 0, or 2 after a mistake of the user, which is printed in one line.
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _attach_values(words: list[str]) -> list[str]:
-    """``--levels -/class`` as ``--levels=-/class``: argparse takes a value that starts with a dash for an option."""
+    """Turn ``--levels -/class`` into ``--levels=-/class``: argparse takes a value with a leading dash for an option."""
     attached: list[str] = []
     for word in words:
         if attached and attached[-1] == "--levels" and word.startswith("-/"):

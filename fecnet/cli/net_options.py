@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fecnet.faces.which import MEANING, Which
 from fecnet.utils.errors import UserError
 
-DEFAULT_NET = "fecnet-base"  # of commands that are given no net
+DEFAULT_NET = "fecnet-base"  # used by commands without a given net
 NET_HELP = f"run or checkpoint folder, exported net, or name of a shipped one, see fecnet models; default {DEFAULT_NET}"
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def add_net_options(parser: argparse.ArgumentParser) -> None:
 def add_faces_option(
     parser: argparse.ArgumentParser, default: Which = "auto", allowed: Sequence[Which] = tuple(MEANING)
 ) -> None:
-    """Describe ``--faces``, of everything that uses a net on pictures."""
+    """Describe ``--faces``, for commands that run a net on pictures."""
     meanings = "; ".join(f"{name}: {MEANING[name]}" for name in allowed)
     parser.add_argument("--faces", choices=allowed, default=default, help=f"{meanings} (default {default})")
 
 
 def add_try_turns(parser: argparse._ActionsContainer) -> None:
-    """Describe ``--try-turns``, of everything that detects faces."""
+    """Describe ``--try-turns``, for commands that detect faces."""
     parser.add_argument(
         "--try-turns",
         action="store_true",
@@ -55,7 +55,7 @@ def add_try_turns(parser: argparse._ActionsContainer) -> None:
 
 
 def add_net_option(parser: argparse.ArgumentParser) -> None:
-    """Describe ``--net``, of commands that have it as an option."""
+    """Describe ``--net``, for commands that have it as an option."""
     parser.add_argument("--net", default=DEFAULT_NET, metavar="NET", help=NET_HELP)
 
 
@@ -67,7 +67,8 @@ def add_net_and_sources(parser: argparse.ArgumentParser, sources: str) -> None:
 def take_net(options: argparse.Namespace) -> list[Path]:
     """Set ``options.net`` to the net among the words, or to the shipped one, and return the sources.
 
-    The first word is the net if it names one. A word that names nothing here is a mistyped net where sources follow it.
+    The first word is the net if it names one. A first word that names nothing counts as a mistyped net if sources
+    follow.
 
     Raises:
         UserError: a net without a source.
@@ -92,7 +93,7 @@ def _is_net(word: str) -> bool:
 
 
 def open_net(options: argparse.Namespace) -> Encoder:
-    """The net ``options.net``, as ``fecnet.load`` opens it; on a CPU the process keeps freed memory from then on."""
+    """Open the net ``options.net`` with ``fecnet.load``; on a CPU, the process keeps freed memory from then on."""
     from fecnet.encoder.build import load_encoder
     from fecnet.utils.memory import keep_freed_memory
 

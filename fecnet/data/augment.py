@@ -39,9 +39,9 @@ _STREAMS = (  # one uniform number per sample and name; append only, so that old
     "erase_x",
     "erase_y",
 )
-_LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601, the weights torchvision greys with
-_BANK_SIZE = 1 << 22  # Gaussian numbers, 16 MiB; in under 1 % of the batches of 270 samples do two share a window
-_MAX_ERASE_ASPECT = 3.0  # height / width of an erased box lies in 1/3..3
+_LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as torchvision converts to grey
+_BANK_SIZE = 1 << 22  # Gaussian numbers, 16 MiB; two samples share a window in under 1 % of the batches of 270 samples
+_MAX_ERASE_ASPECT = 3.0  # height / width of an erased box is in 1/3..3
 
 
 def _window(size: int, crop: float, place: float = 0.5) -> tuple[int, int]:
@@ -165,9 +165,7 @@ def _symmetric(uniform_N: Tensor, reach: float) -> Tensor:
 
 @dataclass(kw_only=True, eq=False)
 class Augment:
-    """Random views of a batch of stored faces; everything random is off by default.
-
-    With all of it off the result equals ``center_view``.
+    """Random views of a batch of stored faces. By default nothing is random, and the result equals ``center_view``.
 
     Attributes:
         seed: the run's seed.
@@ -228,7 +226,7 @@ class Augment:
             raise ConfigError(f"random_erase_area: {self.random_erase_area}; allowed: 0 < smallest <= largest <= 1")
 
     def __call__(self, batch: Batch, iteration: int) -> Batch:
-        """The batch with float32 images in 0..1, mixed where it says so; does not synchronise with the device.
+        """The batch with float32 images in 0..1, mixed as ``batch.mix`` says; does not synchronise with the device.
 
         Args:
             batch: images uint8, shape (U, C, H, W).

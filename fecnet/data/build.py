@@ -47,9 +47,9 @@ def build_loader(
         labels: targets of the faces, or None.
         rank: this process.
         world_size: number of processes.
-        device: of the batches.
+        device: device of the batches.
         triplets: the items are triplets; else the faces of ``labels``.
-        answers: of the raters of the split, where a criterion reads them.
+        answers: answers of the raters of the split, where a criterion reads them.
 
     Raises:
         UserError: the batch is larger than the data, or smaller than the number of processes; or the faces are to be
@@ -144,7 +144,7 @@ def _build_mixer(cfg: Any, partners: Callable[[int], np.ndarray]) -> Mixer:
 
 
 def build_triplets(cfg: Any, dataset: PackedDataset, split: str) -> TripletTable:
-    """The triplets of ``split``, for criteria that read triplets: without, or only, those of ``cfg.DATA.HOLD_OUT``.
+    """The triplets of ``split``, for criteria that read triplets, after ``cfg.DATA.HOLD_OUT`` is applied.
 
     Raises:
         UserError: no such split, or triplets cannot be held out.
@@ -181,7 +181,7 @@ def build_extra_splits(cfg: Any, dataset: PackedDataset) -> dict[str, LabelSplit
     """The label tables of each of ``cfg.DATA.EXTRA_LABELS`` by split.
 
     Raises:
-        UserError: a name is given twice, there is no such set, or parts of the training split are held out.
+        UserError: a name is given twice, there is no such label set, or a part of the training split is held out.
     """
     names = list(cfg.DATA.EXTRA_LABELS)
     check_extra_labels(cfg.DATA.LABELS, names)
@@ -205,11 +205,11 @@ def build_labels(cfg: Any, dataset: PackedDataset, targets: Sequence[str]) -> La
     Args:
         cfg: the whole settings.
         dataset: the packed data set.
-        targets: that the criteria read: ``label``, ``distribution``, ``valence_arousal``.
+        targets: the targets that the criteria read: ``label``, ``distribution``, ``valence_arousal``.
 
     Raises:
         UserError: no such labels in the data set, a class without a face, or a face that one label set trains on and
-            another one evaluates.
+            another evaluates.
     """
     extra = {name: splits.table(cfg.DATA.TRAIN_SPLIT) for name, splits in build_extra_splits(cfg, dataset).items()}
     if extra:
@@ -239,7 +239,7 @@ def build_trained_rows(cfg: Any, dataset: PackedDataset, targets: Sequence[str],
     Args:
         cfg: the whole settings.
         dataset: the packed data set.
-        targets: that the criteria read of the labels.
+        targets: the targets that the criteria read, see ``build_labels``.
         triplets: the items are triplets; else labelled faces.
 
     Raises:

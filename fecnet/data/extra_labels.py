@@ -75,9 +75,9 @@ def check_apart(dataset: PackedDataset, label_sets: Sequence[str], train_split: 
 
     Args:
         dataset: the packed data set.
-        label_sets: that are trained on.
+        label_sets: the label sets that are trained on.
         train_split: the split trained on.
-        splits: evaluated or reported.
+        splits: the splits that are evaluated or reported.
 
     Raises:
         DataError: there is such a face.

@@ -37,7 +37,7 @@ class FoldRule:
     Attributes:
         by: ``published``, ``corrected``, or a column of ``faces.csv`` whose groups are kept in one fold.
         num_folds: number of folds.
-        seed: of the order in which groups are assigned.
+        seed: seed of the order in which groups are assigned.
     """
 
     by: str = "subject"

@@ -1,4 +1,4 @@
-"""Triplets that the net gets wrong, drawn more often. T triplets."""
+"""Samples triplets that the net gets wrong more often. Shape suffix: T triplets."""
 
 from __future__ import annotations
 
@@ -18,26 +18,25 @@ _STATE = "favoured_T"
 
 
 class HardTripletSampler(TripletSampler):
-    """Batches of triplets, a share of which is drawn among those that the net got wrong when it was last asked.
+    """Batches of triplets in which a share is drawn from the triplets that the net got wrong after the last epoch.
 
     A part of the slots, evenly spread over each stream, takes the next of the stream's *favoured* triplets, which have
-    rounds of their own; all others stay as in ``TripletSampler``. So each triplet keeps ``1 − share`` of the draws that
-    it has by chance, and the favoured ones have the rest in equal parts.
-
-    Two ceilings keep noise from taking over. No triplet has more than ``ceiling`` times the draws that it has by
-    chance: where few are favoured, their share shrinks. And a triplet is favoured only where more than two thirds of
-    its raters agree, or it has no votes: where raters are split, what looks like the net's mistake may be theirs.
-
-    The draws are a function of (seed, iteration, favoured triplets), whatever the number of processes.
+    rounds of their own; all other slots are filled as in ``TripletSampler``. Each triplet thus keeps ``1 − share`` of
+    its uniform number of draws, and the favoured triplets share the rest equally.
+    Two limits keep annotation noise from dominating. No triplet is drawn more than ``ceiling`` times as often as under
+    uniform sampling; where few are favoured, their share is reduced. And a triplet is favoured only if more than two
+    thirds of its raters agree or it has no votes: where raters disagree, the label may be wrong, not the net.
+    The draws are a function of (seed, iteration, favoured triplets) and independent of the number of processes.
 
     Args:
         table: the triplets trained on.
-        share: of the draws, 0 to below 1.
-        ceiling: above 1.
+        share: share of the draws, 0 or more, below 1.
+        ceiling: most draws of a favoured triplet, as a multiple of uniform sampling; above 1.
         options: further arguments of ``TripletSampler``.
 
     Raises:
-        ConfigError: a share or ceiling that is not allowed, raters who agree on no triplet, or as ``TripletSampler``.
+        ConfigError: a share or ceiling that is not allowed, no triplet on which the raters agree, or see
+            ``TripletSampler``.
     """
 
     def __init__(self, table: TripletTable, *, share: float, ceiling: float, **options: Any) -> None:
@@ -57,14 +56,14 @@ class HardTripletSampler(TripletSampler):
 
     @property
     def share(self) -> float:
-        """Share of the draws among the favoured triplets, of all streams; what is given, or less by the ceiling."""
+        """Share of all draws that come from the favoured triplets: the given share, or less because of the ceiling."""
         return float(np.mean(self._shares))
 
     def favour(self, wrong_T: np.ndarray) -> None:
-        """Favour the triplets that are wrong and whose raters agree, in batches that have not been drawn yet.
+        """Favour the triplets that the net gets wrong and on which the raters agree, in all batches from now on.
 
         Args:
-            wrong_T: which the net gets wrong, bool, shape (T,); the same on all ranks.
+            wrong_T: whether the net gets each triplet wrong, bool, shape (T,); the same on all ranks.
         """
         self._take(wrong_T & self._agreed_T)
 
@@ -73,10 +72,10 @@ class HardTripletSampler(TripletSampler):
         return {_STATE: torch.from_numpy(self._favoured_T)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over ``state_dict``.
+        """Restore a ``state_dict``.
 
         Raises:
-            DataError: it is of other triplets.
+            DataError: it belongs to other triplets.
         """
         favoured_T = state[_STATE].numpy()
         if (favoured_T.shape, favoured_T.dtype) != (self._favoured_T.shape, self._favoured_T.dtype):
@@ -87,7 +86,7 @@ class HardTripletSampler(TripletSampler):
     def _take(self, favoured_T: np.ndarray) -> None:
         self._favoured_T = favoured_T
         self._pools = [members[favoured_T[members]] for members in self._streams]
-        # in a round of the stream a favoured one is drawn once as all are, and ceiling − 1 times more at most
+        # in a round of the stream each triplet is drawn once, a favoured one at most ceiling − 1 times more
         sizes = [(len(pool), len(members)) for pool, members in zip(self._pools, self._streams, strict=True)]
         self._shares = [min(self._share, (self._ceiling - 1) * favoured / size) for favoured, size in sizes]
         self._block.cache_clear()
@@ -105,7 +104,7 @@ class HardTripletSampler(TripletSampler):
 def _raters_agree(table: TripletTable) -> np.ndarray:
     """Whether more than two thirds of the raters chose the odd face, or there are no votes, bool, shape (T,).
 
-    Two of three are not enough: such a majority may be the slip of one rater, more so where the net contradicts it.
+    Two of three are not enough: one careless answer can make such a majority, most likely where the net contradicts it.
     """
     agree_T = np.take_along_axis(table.votes_T3, table.odd_T[:, None].astype(np.int64), 1)[:, 0].astype(np.int64)
     total_T = table.votes_T3.sum(1, dtype=np.int64)

@@ -19,7 +19,7 @@ from fecnet.data.rater_agreement import format_agreements, split_half_agreements
 from fecnet.utils.errors import DataError
 from fecnet.utils.table import align_columns
 
-# By use of the faces ("triplets" or "labels <set>") and split: the distinct rows of faces.npy.
+# Distinct rows of faces.npy by use of the faces ("triplets" or "labels <set>") and split.
 Uses = Mapping[str, Mapping[str, np.ndarray]]
 
 
@@ -31,11 +31,11 @@ def inspect_dataset(dataset: PackedDataset) -> dict[str, Any]:
     Returns:
         ``path``, ``name``, ``num_faces``, ``height``, ``width``, ``channels``, ``sources``, ``coverage``;
         ``labels`` by set and split; ``triplets`` by split and type; ``split_half_agreement`` of raters by split;
-        ``subjects``, with those ``shared`` by splits; ``duplicates``; ``leaks`` of evaluation faces into training;
-        ``warnings``, a line each.
+        ``subjects``, with those ``shared`` between splits; ``duplicates``; ``leaks`` of evaluation faces into training;
+        ``warnings``, one line each.
 
     Raises:
-        DataError: a file of the set is unreadable or holds values out of range.
+        DataError: a file of the set is unreadable or contains values out of range.
     """
     labels, triplets, uses = _read_splits(dataset)
     subject_N, num_subjects = _subjects(dataset)
@@ -99,9 +99,9 @@ def _describe_subjects(uses: Uses, subject_N: np.ndarray, num_subjects: int) -> 
 
 
 def _shared_subjects(uses: Uses, subject_N: np.ndarray) -> list[dict[str, Any]]:
-    """Of each two splits that should be disjoint: how many subjects are in both, and of how many faces they are known.
+    """For each pair of splits that should be disjoint: the number of subjects in both, and of faces of known subject.
 
-    Pairs of which one split has no known subject are left out: nothing is known of them.
+    A pair is left out where one of its splits has no face of known subject.
     """
     every = _faces_of_splits(uses)
     shared = []

@@ -1,4 +1,4 @@
-"""The training labels: those of the files with an overlay of changed labels; the files are never modified.
+"""The training labels: the labels of the files, overlaid with changed ones; the files are never modified.
 
 Shape suffixes: N faces of a batch, M labelled faces, K classes.
 """
@@ -21,7 +21,7 @@ _PREPARED_BY = {"distribution": "fecnet prepare ferplus", "valence_arousal": "fe
 
 
 class Changed(NamedTuple):
-    """Number of changed labels, and of refused changes that would have emptied a class."""
+    """Number of changed labels, and number of changes refused because they would have emptied a class."""
 
     changed: int
     kept: int
@@ -30,8 +30,8 @@ class Changed(NamedTuple):
 class LabelOverlay:
     """Labels by row of ``faces.npy``.
 
-    Labels that a criterion changes apply from the end of the epoch on (SCN, arXiv:2002.10392). The overlay is identical
-    on all ranks and saved in the checkpoint.
+    Labels that a criterion changes take effect at the end of the epoch (SCN, arXiv:2002.10392). The overlay is
+    identical on all ranks and saved in the checkpoint.
 
     Args:
         table: the labels of the files.
@@ -43,7 +43,7 @@ class LabelOverlay:
     Attributes:
         classes: K names in label order.
         rows_M: faces that have a target, rows of ``faces.npy``, int64.
-        class_M: class of each: its label, else the class with most votes, else -1; as in the files.
+        class_M: class of each in the files: its label, else the class with most votes, else -1; int64.
         counts_K: faces of each class, or the sum of their vote shares where distributions are trained on.
         extra_counts: faces of each class by name of a further label set.
 
@@ -97,11 +97,11 @@ class LabelOverlay:
         return {name: column.index_select(0, place_N) for name, column in self._column.items()}
 
     def mix_distribution(self, predicted_MK: np.ndarray, share: float) -> None:
-        """Replace a share of each distribution by a prediction, and the whole where a face has no votes.
+        """Mix a prediction into each vote distribution; it replaces the distribution of a face without votes.
 
         Args:
-            predicted_MK: probabilities, in the order of ``rows_M``.
-            share: of the prediction, 0..1.
+            predicted_MK: predicted probabilities, in the order of ``rows_M``, shape (M, K).
+            share: share of the prediction in the mixture, 0..1.
         """
         predicted = torch.from_numpy(predicted_MK.astype(np.float32))
         votes = self._of_file["distribution"][:-1]

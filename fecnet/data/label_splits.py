@@ -1,4 +1,4 @@
-"""The labelled faces of a split; also folds and a hold-out, taken from the training split of sets without them.
+"""The labelled faces of a split; also folds and a hold-out, which are taken from the training split.
 
 Shape suffixes: M labelled faces, K classes.
 """
@@ -123,8 +123,8 @@ def held_out(table: LabelTable, share: float, subjects: np.ndarray) -> np.ndarra
 
     Args:
         table: the labels of the training split.
-        share: of the faces, 0..1.
-        subjects: subject of each face of the data set; empty = unknown.
+        share: share of the faces, 0..1.
+        subjects: subject of each face of the data set, text, shape (N,); empty = unknown.
 
     Returns:
         bool, shape (M,).
@@ -138,7 +138,7 @@ def held_out(table: LabelTable, share: float, subjects: np.ndarray) -> np.ndarra
         raise ConfigError(
             f"DATA.HOLD_OUT: of {len(table)} faces {unknown} have no subject in faces.csv, so subjects cannot be kept "
             "in one split; allowed: subjects for all faces, or for none; or fecnet prepare --hold-out-subjects, "
-            "which takes each of these for a person of its own"
+            "which counts each face without a subject as a person of its own"
         )
     if unknown:
         return share_of_each(table.label_M, share)

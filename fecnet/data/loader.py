@@ -24,7 +24,7 @@ from fecnet.utils.phase import phase
 
 
 def vote_weights(table: TripletTable) -> np.ndarray:
-    """Share of the annotators who chose the odd face, divided by its mean; 1 before the division without annotators.
+    """Loss weights by agreement: the share of raters who chose the odd face (1 without votes), divided by its mean.
 
     Returns:
         float32, shape (T,).
@@ -129,7 +129,7 @@ class FaceLoader:
     def _faces_of(self, iteration: int, number: int, items: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """Unique faces of the ``number``-th micro-batch, rows of ``faces.npy``, and the index of each sample into them.
 
-        The index is None where each sample is a row of its own.
+        The index is None where no samples share a face.
         """
         raise NotImplementedError
 
@@ -190,8 +190,9 @@ class TripletLoader(FaceLoader):
         table: the triplets trained on.
         sampler: chooses the triplets of each global batch.
         weight_T: weight of each triplet, float32, or None for ones.
-        answers: of single raters to all triplets of the table, or None where no criterion reads them.
-        labelled: samples rows of ``faces.npy`` that follow the faces of the triplets in each global batch; or None.
+        answers: answers of single raters to all triplets of the table, or None where no criterion reads them.
+        labelled: sampler of labelled faces (rows of ``faces.npy``), which follow the faces of the triplets in each
+            global batch; or None.
         shared: further arguments of ``FaceLoader``.
     """
 

@@ -16,21 +16,22 @@ from fecnet.data.randomness import uniforms
 from fecnet.structures import Mix
 from fecnet.utils.errors import ConfigError
 
-OTHER_SEED = 2**32  # added to SEED, which is smaller: another order, of the partners
-_OTHER = 2**31  # added to SEED and to a position: other random numbers than those of the augmentation
+OTHER_SEED = 2**32  # added to SEED, which is smaller, for the order of the partners
+_OTHER = 2**31  # added to SEED and to a position, for random numbers independent of the augmentation
 _MAX_ALPHA = 100.0
-_GRID = 4096  # places at which the distribution of the shares is tabulated
+_GRID = 4096  # points at which the distribution of the shares is tabulated
 
 
 class Pairs(NamedTuple):
     """The partners of some faces, and how they are mixed.
 
     Attributes:
-        row_L: rows of the partners in ``faces.npy``, int64.
-        key_L: random keys of their augmentation, int64.
-        blend_L2: weight of the face itself inside and outside the box, float32.
-        box_L4: first and last column, first and last row of the box, pixels, the last ones exclusive, int64.
-        share_L: weight of the targets of the face itself, float32.
+        row_L: rows of the partners in ``faces.npy``, int64, shape (L,).
+        key_L: random keys of their augmentation, int64, shape (L,).
+        blend_L2: weight of the face itself inside and outside the box, float32, shape (L, 2).
+        box_L4: first and last column, first and last row of the box, pixels, the last ones exclusive, int64, shape
+            (L, 4).
+        share_L: weight of the targets of the face itself, float32, shape (L,).
     """
 
     row_L: Tensor
@@ -45,8 +46,8 @@ class Mixer:
 
     Mixup (arXiv:1710.09412) averages the two images with weights λ and 1 − λ, λ ~ Beta(α, α); CutMix (arXiv:1905.04899)
     pastes a box of the partner, 1 − λ of the area, at a uniformly sampled centre. The targets are mixed with the same
-    weights, of CutMix with the share of the box inside the image. With both, each is chosen for half of the faces.
-    Partners are sampled from all training faces and not from the batch, so that a rank needs none of the others' faces.
+    weights, in CutMix by the area of the box inside the image. With both on, each is used for half of the faces.
+    Partners are sampled from all training faces and not from the batch, so that a rank needs no faces of other ranks.
 
     Args:
         partners: rows of ``faces.npy`` of the partners of a global batch's labelled faces, by iteration.
@@ -71,12 +72,12 @@ class Mixer:
         self._share_of_mixup, self._share_of_cutmix = (_beta(alpha) if alpha else None for alpha in (mixup, cutmix))
 
     def pairs(self, iteration: int, part: slice, position_L: Tensor) -> Pairs:
-        """The partners of a micro-batch.
+        """The partners of the labelled faces of a micro-batch.
 
         Args:
-            iteration: counted from 1.
-            part: its labelled faces among those of the global batch.
-            position_L: their positions in the global batch, int64.
+            iteration: 1-based.
+            part: which of the global batch's labelled faces are in the micro-batch.
+            position_L: their positions in the global batch, int64, shape (L,).
         """
         choice_L, quantile_L, x_L, y_L = uniforms(self._seed, iteration, position_L, 4).double().numpy()
         cuts_L = np.full(len(choice_L), self._share_of_mixup is None)
@@ -99,7 +100,7 @@ class Mixer:
         )
 
     def _boxes(self, share_L: np.ndarray, x_L: np.ndarray, y_L: np.ndarray) -> np.ndarray:
-        """``Pairs.box_L4``: 1 − share of the area where nothing lies outside the image."""
+        """``Pairs.box_L4``: boxes with 1 − share of the area, clipped at the border of the image."""
         side, half_L = self._input_size, (self._input_size * np.sqrt(1 - share_L)).astype(np.int64) / 2
         edges = []
         for uniform_L in (x_L, y_L):
@@ -112,7 +113,7 @@ def mix_images(image_VCSS: Tensor, mix: Mix) -> Tensor:
     """Mix the last L images into the L before them; returns the images without the last L.
 
     Args:
-        image_VCSS: float, augmented, modified in place.
+        image_VCSS: float, augmented, modified in place; V images, the partners last.
         mix: see ``Batch.mix``.
     """
     end, num = len(image_VCSS) - len(mix.key_L), len(mix.key_L)

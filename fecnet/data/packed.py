@@ -62,7 +62,7 @@ class TripletTable:
         faces_T3: rows of ``faces.npy``, int32, shape (T, 3).
         odd_T: index 0..2 of the odd face, int8, shape (T,).
         type_T: ``TripletType``, int8, shape (T,).
-        votes_T3: annotators who chose face k as the odd one, uint8, shape (T, 3); zeros without annotators.
+        votes_T3: number of raters who chose face k as the odd one, uint8, shape (T, 3); zeros without votes.
     """
 
     faces_T3: np.ndarray
@@ -92,7 +92,7 @@ class PackedDataset:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.description = read_description(self.path)
-        # Kept apart from the description, which ranks compare: content of the set, not bytes of its files.
+        # Kept apart from the description, which ranks compare by the content of the set, not by the bytes of its files.
         self.files: dict[str, Any] = self.description.pop("files")
         self.faces_NHWC = open_faces(self.path, self.description)
 
@@ -209,7 +209,7 @@ def open_faces(folder: Path, description: dict[str, Any]) -> np.ndarray:
 
 
 def read_triplets(path: Path, num_faces: int, optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """``faces``, ``odd``, ``type`` and ``votes`` of a triplet file, validated, and those ``optional`` arrays it has.
+    """``faces``, ``odd``, ``type`` and ``votes`` of a triplet file, validated, and the ``optional`` arrays that it has.
 
     Raises:
         DataError: unreadable, shapes that do not fit, or values out of range.

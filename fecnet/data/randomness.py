@@ -26,7 +26,7 @@ def uniforms(seed: int, iteration: int, key_N: Tensor, num: int) -> Tensor:
     Args:
         seed: taken modulo 2^32.
         iteration: taken modulo 2^32.
-        key_N: of each sample, such as its row of ``faces.npy``: int64, shape (N,).
+        key_N: key of each sample, such as its row of ``faces.npy``, int64, shape (N,).
         num: number of independent values per key.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How far raters of triplets agree with one another: the human reference of triplet accuracy.
+"""How well raters of triplets agree with each other: the human reference of triplet accuracy.
 
 Shape suffixes: T triplets.
 """
@@ -22,10 +22,10 @@ Agreement = dict[str, dict[str, Any]]  # correct, counted and percent by ONE, TW
 
 
 def split_half_agreements(dataset: PackedDataset, splits: Collection[str] | None = None) -> dict[str, Agreement]:
-    """Split-half agreement of the splits whose raters are known.
+    """Split-half agreement of the splits that have votes of raters.
 
-    As recorded where it was computed from raters of single faces (``fecnet.prepare.votes``), else from the votes for
-    the faces of each triplet, see ``split_half``.
+    Where triplets were made from votes on single faces, it is the value recorded by ``fecnet.prepare.votes``. Otherwise
+    it is computed from the votes of each triplet, see ``split_half``.
 
     Args:
         dataset: the packed data set.
@@ -55,8 +55,8 @@ def split_half(table: TripletTable, *, seed: int = 0, repeats: int = _REPEATS) -
     triplet whose reference half ties is not counted in that repeat; a tie in the predicting half is wrong.
 
     Args:
-        table: the triplets with their votes; those of fewer than two raters are left out.
-        seed: of the halves.
+        table: the triplets with their votes; those with fewer than two raters are left out.
+        seed: seed of the random halves.
         repeats: independent splits of the raters; the counts are sums over them.
 
     Returns:

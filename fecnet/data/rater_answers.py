@@ -17,7 +17,7 @@ from fecnet.utils.errors import DataError
 
 ANSWER_ARRAYS = ("answer_offset", "annotator", "answer")
 UNKNOWN = -1  # annotator of an anonymous answer
-_MANY = 20  # so many answers choose each of three faces, but for one time in a thousand where all choose at random
+_MANY = 20  # of this many random answers, each face is chosen at least once with probability 0.999
 
 
 class AnswersOf(NamedTuple):
@@ -25,7 +25,7 @@ class AnswersOf(NamedTuple):
 
     Attributes:
         triplet_P: index 0..B−1 of the triplet.
-        rater_P: index of the rater.
+        rater_P: index 0..R−1 of the rater.
         choice_P: the face chosen, 0..2.
     """
 
@@ -39,13 +39,13 @@ class RaterAnswers:
     """All answers of a split, triplet by triplet.
 
     Attributes:
-        offset: the answers to triplet t are those from ``offset[t]`` to ``offset[t + 1]``, shape (T + 1,).
-        rater_A: index 0..R−1 of the rater of each answer, int64.
-        choice_A: the face chosen, 0..2, int64.
-        number_R: number of each rater in the file, increasing; −1 stands for all who are unknown.
-        odd_T: the odd face of the set, 0..2, int64.
-        repeated: answers of raters who answer a triplet twice or more; they count as anonymous ones, since a rater
-            would be the witness of the same rater.
+        offset: the answers to triplet t are at ``offset[t]``..``offset[t + 1] − 1``, int64, shape (T + 1,).
+        rater_A: index 0..R−1 of the rater of each answer, int64, shape (A,).
+        choice_A: the face chosen, 0..2, int64, shape (A,).
+        number_R: number of each rater in the file, increasing, shape (R,); −1 for all unknown raters together.
+        odd_T: the odd face of the set, 0..2, int64, shape (T,).
+        repeated: number of answers by raters who answered the same triplet twice or more. They count as anonymous,
+            since a rater's answers cannot confirm each other.
     """
 
     offset: np.ndarray
@@ -67,7 +67,7 @@ class RaterAnswers:
 
     @property
     def unknown(self) -> int | None:
-        """The rater who stands for all unknown ones, None where all are known."""
+        """Index of the entry for all unknown raters, None where all are known."""
         return 0 if self.number_R[0] == UNKNOWN else None
 
     @property
@@ -76,7 +76,7 @@ class RaterAnswers:
         return ["unknown" if number == UNKNOWN else f"rater {number}" for number in self.number_R.tolist()]
 
     def select(self, keep_T: np.ndarray) -> RaterAnswers:
-        """The answers to some of the triplets, bool, shape (T,); raters keep their index, also those without any."""
+        """The answers to the triplets where ``keep_T``, bool, shape (T,), is true; raters keep their index."""
         keep_A = keep_T[self.triplet_A]
         offset = np.concatenate([[0], np.cumsum(np.diff(self.offset)[keep_T])])
         return replace(
@@ -84,7 +84,7 @@ class RaterAnswers:
         )
 
     def of_triplets(self, items_B: np.ndarray) -> AnswersOf:
-        """The answers to these triplets, in their order."""
+        """The answers to the triplets with indices ``items_B``, int64, shape (B,), in that order."""
         first_B = self.offset[items_B]
         count_B = self.offset[items_B + 1] - first_B
         triplet_P = np.repeat(np.arange(len(items_B)), count_B)
@@ -96,10 +96,10 @@ def read_rater_answers(dataset: PackedDataset, split: str) -> RaterAnswers:
     """The answers of the raters of a split.
 
     Raises:
-        DataError: no such split; no answers of single raters; answers that cannot be, see ``answer_faults``; one rater
-            only; no rater with two answers; or a face that is never chosen.
+        DataError: no such split; no answers of single raters; invalid answers, see ``answer_faults``; only one rater;
+            no rater with two answers; or a face that is never chosen.
     """
-    dataset.triplets(split)  # says which splits there are
+    dataset.triplets(split)  # raises an error that lists the splits
     path = dataset.path / "triplets" / f"{split}.npz"
     arrays = read_triplets(path, len(dataset.faces_NHWC), optional=ANSWER_ARRAYS)
     if not any(name in arrays for name in ANSWER_ARRAYS) or not arrays.get("answer", np.zeros(1)).size:
@@ -133,7 +133,7 @@ def _repeated(triplet_A: np.ndarray, annotator_A: np.ndarray) -> np.ndarray:
 
 
 def _unusable(answers: RaterAnswers) -> str:
-    """Why nothing can be learnt of the raters; empty where something can."""
+    """Why the reliability of the raters cannot be estimated; empty where it can."""
     if len(answers.number_R) == 1 and answers.unknown is None:
         return f"all {len(answers.rater_A):,} answers are of {answers.names[0]}; allowed: two raters or more"
     if len(answers.number_R) == 1:
@@ -150,14 +150,14 @@ def _unusable(answers: RaterAnswers) -> str:
 
 
 def answer_notes(answers: RaterAnswers) -> list[str]:
-    """What a user should know of answers that can be used, a line each: what the raters cannot tell or contradict."""
+    """Warnings about usable answers, one line each, such as triplets without answers or with contradictions."""
     votes_T3 = np.bincount(3 * answers.triplet_A + answers.choice_A, minlength=3 * len(answers.odd_T)).reshape(-1, 3)
     own_T = np.take_along_axis(votes_T3, answers.odd_T[:, None], 1)[:, 0]
     counted = {
-        "triplets without an answer, of which no rater says anything": (votes_T3.sum(1) == 0).sum(),
+        "triplets without an answer": (votes_T3.sum(1) == 0).sum(),
         "triplets whose answers contradict 'odd': another face has more": (own_T < votes_T3.max(1)).sum(),
         "answers of raters who answer a triplet twice, which count as anonymous": answers.repeated,
-        "raters with one answer, of whom only the others' mean is known": (answers.answers_R == 1).sum(),
+        "raters with one answer, whose reliability cannot be estimated": (answers.answers_R == 1).sum(),
     }
     notes = [f"{number:,} {what}" for what, number in counted.items() if number]
     if answers.unknown is not None:
@@ -166,11 +166,11 @@ def answer_notes(answers: RaterAnswers) -> list[str]:
 
 
 def answer_faults(path: Path, arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
-    """Faults of the arrays of answers: one run per triplet, consistent with the votes.
+    """Faults of the arrays of answers, one line each: wrong shapes or values, or answers that contradict the votes.
 
     Args:
-        path: of the file, for messages.
-        arrays: of the file, validated but for ``ANSWER_ARRAYS``.
+        path: the file, for messages.
+        arrays: arrays of the file; all but ``ANSWER_ARRAYS`` are validated already.
     """
     lacking = [name for name in ANSWER_ARRAYS if name not in arrays]
     if lacking:

@@ -21,7 +21,7 @@ class RoundSampler:
     Slot ``s``, counted over all batches of the training, takes the next item of stream ``s % num_streams``.
 
     Args:
-        streams: items of each stream, int64.
+        streams: the items of each stream, int64, shape (items,) each.
         num_items: items per epoch.
         batch_size: items in a global batch.
         seed: determines the order.
@@ -114,14 +114,14 @@ class TripletSampler(RoundSampler):
         fewest, share_of_type = min(map(len, streams)), -(-batch_size // len(streams))
         most = max(1, fewest // _MIN_GROUPS)
         if not 1 <= group_size <= most:
-            of = "of each type, of one there are only" if balance else "of"
+            of = "of each type, but one type has only" if balance else "of"
             raise ConfigError(
                 f"DATA.TRIPLET_GROUP_SIZE: {group_size} triplets {of} {fewest}; allowed here: 1..{most}, so that there "
                 f"are {_MIN_GROUPS} groups to shuffle"
             )
         if share_of_type > fewest:
             raise ConfigError(
-                f"SOLVER.BATCH_SIZE: {batch_size} takes {share_of_type} triplets of each type, of one there are only "
+                f"SOLVER.BATCH_SIZE: {batch_size} takes {share_of_type} triplets of each type, but one type has only "
                 f"{fewest}; allowed here: 1..{fewest * len(streams)}, or DATA.BALANCE_TRIPLET_TYPES false"
             )
 

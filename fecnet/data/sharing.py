@@ -1,4 +1,4 @@
-"""Orders triplets such that those that share a face are adjacent, so that a batch has fewer unique faces."""
+"""Orders triplets so that those that share a face are adjacent: a batch then has fewer unique faces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fecnet.data.permutation import permuted
 def order_by_shared_face(faces_T3: np.ndarray, seed: int) -> np.ndarray:
     """Sort triplets by their first face, then by their second, with the faces in a random order.
 
-    Where each face is in many triplets, T consecutive triplets have little more than 2 T unique faces, rather than 3 T.
+    Where each face is in many triplets, T consecutive triplets have only a little more than 2 T unique faces, not 3 T.
     No order does much better, since triplets share one face far more often than two.
 
     Args:

@@ -22,7 +22,7 @@ def sheet_faces(dataset: PackedDataset, columns: int) -> tuple[np.ndarray, list[
         each row of the sheet, such as ``ferplus anger``.
 
     Raises:
-        DataError: a label file is unreadable or holds values out of range, or there is no face.
+        DataError: a label file is unreadable or contains values out of range, or there is no face.
     """
     rows_of = _rows_by_class(dataset)
     if not rows_of:

@@ -1,4 +1,4 @@
-"""The triplets of a split; also a hold-out, taken from the training split of sets without a validation split.
+"""The triplets of a split; also a hold-out, which is taken from the training split.
 
 Shape suffixes: T triplets.
 """
@@ -26,10 +26,10 @@ def split_triplets(dataset: PackedDataset, split: str, *, train_split: str, hold
         split: of the data set, or ``hold_out``.
         train_split: split trained on.
         hold_out: share of the triplets of each type of ``train_split`` that is held out as the split ``hold_out``;
-            independent of the seed. Faces of theirs may stand in training triplets too, see ``describe_hold_out``.
+            independent of the seed. Their faces may also be in training triplets, see ``describe_hold_out``.
 
     Raises:
-        ConfigError: faces have known subjects, so that people could be held out whole.
+        ConfigError: the subjects are known, so that whole subjects could be held out instead.
         DataError: no such split, or no triplet is left in it.
     """
     if split == HOLD_OUT and not hold_out:
@@ -53,7 +53,7 @@ def held_triplets(table: TripletTable, hold_out: float) -> np.ndarray:
 
 
 def describe_hold_out(held: TripletTable, trained: TripletTable) -> str:
-    """One line: how many triplets are held out, and how many of their faces are trained on all the same."""
+    """How many triplets are held out, and how many of their faces are nevertheless trained on; one line."""
     faces = np.unique(held.faces_T3)
     shared = np.isin(faces, trained.faces_T3).mean()
     return (

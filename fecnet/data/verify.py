@@ -54,7 +54,7 @@ def verify_dataset(folder: str | Path) -> VerificationResult:
         inside: list[str] = []
         try:
             for fault in _content_faults(folder, name, description):
-                inside.append(fault)  # one by one: keeps the faults found before a row that cannot be read
+                inside.append(fault)  # one by one, which keeps the faults found before an unreadable row
         except (DataError, OSError) as error:
             inside.append(str(error))
         faults += inside[:_MAX_FAULTS]

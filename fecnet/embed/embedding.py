@@ -62,12 +62,12 @@ def embed_sources(
         output: file or folder to make; empty for ``embeddings`` in the current folder.
         kind: ``npy``, ``csv`` or ``mirrored``.
         name: output of the net, ``embedding`` or ``feature``.
-        faces: see ``Encoder``; faces of packed sets are taken as they are.
+        faces: see ``Encoder``; faces of packed sets are used unchanged.
         overwrite: replace an existing ``output``.
         progress: show a bar.
 
     Returns:
-        What was written.
+        The file or folder that was written.
 
     Raises:
         UserError: the output exists, another call is writing it, a source or the net does not fit, a source is empty
@@ -99,7 +99,7 @@ def embed_into(
     Args:
         encoder: the net.
         sources: what to read.
-        path: what ``write`` makes; the pieces are in ``<path>.shards`` until then.
+        path: the file or folder that ``write`` writes; the pieces are in ``<path>.shards`` until then.
         write: called with all rows in order, and the number of images by status.
         name: see ``embed_sources``.
         faces: see ``embed_sources``.
@@ -143,7 +143,7 @@ def _check_target(path: Path, kind: str, sources: Sources, *, overwrite: bool) -
         if file.exists() and file.is_dir() != (kind == "mirrored"):
             raise UserError(f"{file}: is {'a folder' if file.is_dir() else 'a file'}; format {kind} cannot replace it")
         if kind == "mirrored" and file.exists() and not made_here(file):
-            raise UserError(f"{file}: a folder that this command did not make, or not alone; it is not replaced")
+            raise UserError(f"{file}: a folder with files that this command did not make; it is not replaced")
 
 
 def _check_packed(encoder: Encoder, sources: Sources, faces: Which) -> None:
@@ -157,10 +157,10 @@ def _check_packed(encoder: Encoder, sources: Sources, faces: Which) -> None:
 
 @contextlib.contextmanager
 def holding(path: Path) -> Iterator[None]:
-    """Keep other commands from writing ``path`` meanwhile; what they have finished for it stays.
+    """Lock ``path`` against other commands; finished pieces of earlier commands are kept.
 
     Raises:
-        UserError: another command is at work there.
+        UserError: another command is writing there.
     """
     work = path.with_name(f"{path.name}.shards")
     work.mkdir(exist_ok=True)
@@ -212,7 +212,7 @@ class _Launch:
     """The processes of a launch, which synchronise through the disk.
 
     Args:
-        work: folder they share; made where absent.
+        work: folder that they share; created where absent.
 
     Raises:
         UserError: the file that rank 0 wrote there is not visible to this process.
@@ -256,7 +256,7 @@ class _Launch:
         if not comm.is_main():
             replace_text(self._done[comm.rank()], digest)
             return False
-        while not self._are_done():  # the launcher ends this process where another one of them fails
+        while not self._are_done():  # if another process fails, the launcher terminates this one
             time.sleep(_LOOK_S)
         for file in self._done[1:]:
             if file.read_text() != digest:

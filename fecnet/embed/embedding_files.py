@@ -29,11 +29,11 @@ def output_path(output: str | Path, kind: str) -> Path:
     """The output path for the format, checked before any work is done.
 
     Args:
-        output: as the user gave it; empty for ``embeddings`` in the current folder.
+        output: the path that the user gave; empty for ``embeddings`` in the current folder.
         kind: ``npy``, ``csv`` or ``mirrored``.
 
     Raises:
-        UserError: an unknown format, or a name that does not end as its format does.
+        UserError: an unknown format, or a name with another suffix than that of the format.
     """
     _, suffix = lookup(_FORMATS, kind, key="format")
     path = Path(output or f"embeddings{suffix}")
@@ -48,7 +48,7 @@ def written(path: Path, kind: str) -> list[Path]:
 
 
 def made_here(folder: Path) -> bool:
-    """Whether a folder was written by format ``mirrored`` and holds nothing else."""
+    """Whether a folder was written by format ``mirrored`` and contains nothing else."""
     table = folder / "status.csv"
     if folder.is_symlink() or not table.is_file():
         return False

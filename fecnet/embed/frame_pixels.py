@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-_WIDEST = 8  # a pixel of more times its height, or less than this part, is a mistake of the file
+_WIDEST = 8  # maximum aspect ratio of a pixel, either way; beyond it the file is wrong
 
 
 def upright_rgb(frame: Any, pixel_aspect: Fraction | None) -> np.ndarray:
     """RGB of a frame of PyAV.
 
     Args:
-        frame: as decoded.
-        pixel_aspect: width of a pixel by its height; None or 0 = not known, taken as 1. The shorter side of the pixels
-            is stretched, so that none are lost.
+        frame: the decoded frame.
+        pixel_aspect: width of a pixel divided by its height; None or 0 = unknown, taken as 1. The frame is stretched
+            along the shorter side of its pixels, so that no pixels are lost.
 
     Returns:
         uint8, shape (H, W, 3).
@@ -30,7 +30,7 @@ def upright_rgb(frame: Any, pixel_aspect: Fraction | None) -> np.ndarray:
 
 
 def _turned(image_HWC: np.ndarray, matrix: Any) -> np.ndarray:
-    """Turned and mirrored as the display matrix says, to the nearest quarter turn.
+    """Rotate and mirror as in the display matrix, to the nearest 90°.
 
     The matrix is that of ISO/IEC 14496-12, 6.2.2: a pixel at (x, y) is shown at (a x + c y, b x + d y).
     """

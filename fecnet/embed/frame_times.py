@@ -1,4 +1,4 @@
-"""When the frames of a video are shown, by what its container says."""
+"""The presentation times of the frames of a video, from its container."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections import deque
 from fractions import Fraction
 from typing import Any
 
-_ANY_START = 0x200  # FFmpeg's AVFMT_TS_DISCONT: the clock starts anywhere and may jump
-_DECODING_ORDER = ("avi", "mpegvideo", "m4v", "h264", "hevc")  # containers that hold no presentation times
-_JUMP_S = 1.0  # a clock that runs back by more was started anew
-_RATE = 25  # frames/s where nothing is said
+_ANY_START = 0x200  # FFmpeg's AVFMT_TS_DISCONT: the clock starts at any value and may jump
+_DECODING_ORDER = ("avi", "mpegvideo", "m4v", "h264", "hevc")  # containers without presentation times
+_JUMP_S = 1.0  # a clock that goes back by more than this was restarted
+_RATE = 25  # frames/s where the file has no rate
 
 
 class FrameTimes:
-    """The time of each frame; it never runs back.
+    """The time of each frame; times never decrease.
 
-    In containers without presentation times, FFmpeg makes them from the order of decoding, which frames that refer to
-    later ones change: there the n-th frame shown gets the n-th time.
+    In containers without presentation times, FFmpeg derives them from the decoding order, which differs from the
+    presentation order where frames refer to later ones. There the n-th frame shown gets the n-th time.
 
     Args:
-        container: of PyAV.
-        stream: the picture.
+        container: container of PyAV.
+        stream: its video stream.
     """
 
     def __init__(self, container: Any, stream: Any) -> None:
@@ -38,21 +38,21 @@ class FrameTimes:
         return float(self._last_s or 0)
 
     def add(self, packet: Any) -> None:
-        """A packet that the decoder is about to get."""
+        """Register a packet before it is decoded."""
         if not self._presented and not packet.is_discard:
             self._decoded.append(packet.dts)
 
     def drop(self) -> None:
-        """A packet of which the decoder makes nothing."""
+        """Register that the decoder returned no frame for a packet."""
         if self._decoded:
             self._decoded.popleft()
 
     def of(self, frame: Any, number: int) -> float:
-        """Seconds; where the file does not say, as the rate has it.
+        """Time of a frame, seconds; computed from the rate where the file has no time.
 
         Args:
-            frame: the next one shown.
-            number: of it, from 0.
+            frame: the next frame in presentation order.
+            number: its number, from 0.
         """
         ticks = frame.pts if self._presented else self._decoded.popleft() if self._decoded else None
         time_s = number / Fraction(self._rate) if ticks is None else ticks * self._tick_s + self._shift_s
@@ -66,7 +66,7 @@ class FrameTimes:
 
 
 def _first_s(container: Any) -> Fraction:
-    """When what comes first begins."""
+    """Start time of the stream that begins first, seconds."""
     starts = [
         stream.start_time * stream.time_base
         for stream in (*container.streams.video, *container.streams.audio)

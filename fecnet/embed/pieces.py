@@ -1,6 +1,6 @@
-"""Pieces of sources: the unit of work of one process, and the most that an interruption loses.
+"""Pieces of sources: a piece is the unit of work of one process, and at most one is lost by an interruption.
 
-Its key identifies the contents of a piece.
+The key of a piece identifies its contents.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Frame(NamedTuple):
     """An image and its source.
 
     Attributes:
-        name: of the photo, packed set or video, as it was given.
+        name: name of the photo, packed set or video, as it was given.
         place: path of its output, relative to the folder of its source, with ``/``.
-        number: row of the packed set or frame of the video, from 0; -1 of a photo.
-        time_s: in the video; NaN elsewhere.
-        picture: what an ``Encoder`` takes.
+        number: row of the packed set or frame of the video, from 0; -1 for a photo.
+        time_s: time in the video, seconds; NaN for other sources.
+        picture: input of an ``Encoder``.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Piece(Protocol):
     def prefix(self) -> str:
         """Prefix of the places of its images: a folder for each source, if there are several.
 
-        It is neither in the key nor in the places that ``frames`` gives: these do not depend on the other sources.
+        It is neither part of the key nor of the places of ``frames``, which do not depend on the other sources.
         """
 
     @property
@@ -99,9 +99,9 @@ class PackedPiece:
 
 @dataclass(frozen=True)
 class VideoPiece:
-    """A whole video, every so many frames of it; one without a readable frame is a picture that cannot be read.
+    """Every ``every``-th frame of a video; a video without a readable frame counts as one unreadable picture.
 
-    Its frames are ``place`` and their number; empty: the number alone.
+    The place of a frame is ``place`` and its number, or only the number where ``place`` is empty.
     """
 
     path: Path
@@ -114,7 +114,7 @@ class VideoPiece:
         """The file with its size and date, its place, and which frames."""
         try:
             state = [str(number) for number in (self.path.stat().st_size, self.path.stat().st_mtime_ns)]
-        except OSError:  # of a list: its row says so
+        except OSError:  # a missing file of a list is reported in its row
             state = ["absent"]
         return ["video", str(self.path), self.place, *state, str(self.every)]
 
@@ -125,7 +125,7 @@ class VideoPiece:
 
     @cached_property
     def _video(self) -> Video | str:
-        """Opened when it is read; the message where that fails."""
+        """The video, opened when it is read; or the error message."""
         try:
             return Video(self.path)
         except (UserError, OSError) as error:

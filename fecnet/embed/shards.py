@@ -31,15 +31,15 @@ class Rows:
     """Images, or all faces of images, in order, with their outputs.
 
     Attributes:
-        vector_ND: float32; rows of NaN where there is no face.
-        status: ``ok`` or why not, N words.
+        vector_ND: float32, shape (N, D); rows of NaN where there is no face.
+        status: ``ok`` or the reason why there is no face, N words.
         name: see ``Frame``.
-        place: see ``Frame``; of all faces of an image each has its number, from 0, at the end.
+        place: see ``Frame``; with all faces of an image, followed by the number of the face, from 0.
         number: see ``Frame``; int64.
         time_s: see ``Frame``; float64.
         box_N4: see ``Encoded``.
         score_N: see ``Encoded``.
-        picture_N: place of its image among those of these rows; int64.
+        picture_N: index of the image of each row among the images of these rows, int64, shape (N,).
     """
 
     vector_ND: np.ndarray
@@ -54,7 +54,7 @@ class Rows:
 
     @property
     def num_pictures(self) -> int:
-        """How many images these are: each has a row at least."""
+        """Number of images; each has at least one row."""
         return int(self.picture_N[-1]) + 1
 
 
@@ -102,7 +102,7 @@ def _rows(encoder: Encoder, some: Iterator[Frame], output: str, *, faces: Which)
 
 
 def _counted(rows: Sequence[int]) -> Iterator[int]:
-    """The number of each face in its picture, from 0, where the faces of a picture come together."""
+    """The number of each face in its picture, from 0; the faces of a picture are consecutive."""
     for _, group in itertools.groupby(rows):
         yield from range(len(list(group)))
 
@@ -111,7 +111,7 @@ class Shards:
     """The files of finished pieces.
 
     Args:
-        folder: where they are; made where absent.
+        folder: folder of the files; created where absent.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -133,7 +133,7 @@ class Shards:
             faces: see ``embedded``.
 
         Returns:
-            The number of images in each of its files, as soon as it is written.
+            The number of images in each file, yielded as soon as it is written.
 
         Raises:
             UserError: a file is damaged.
@@ -157,7 +157,7 @@ class Shards:
 
         Args:
             stem: of the piece.
-            prefix: of the piece, which its places get.
+            prefix: prefix of the piece, which is prepended to its places.
 
         Raises:
             UserError: a file is missing or damaged.

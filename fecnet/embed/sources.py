@@ -1,4 +1,4 @@
-"""What ``fecnet embed`` reads: photos, folders, lists, packed sets and videos, cut into pieces without reading them."""
+"""The sources of ``fecnet embed``: photos, folders, lists, packed sets and videos, divided into pieces when needed."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class Sources:
     """All sources of a command, as pieces in an order that is the same in every process.
 
     Args:
-        paths: photos, folders, lists (``LIST_SUFFIXES``), packed sets and videos. Folders and lists may hold photos
+        paths: photos, folders, lists (``LIST_SUFFIXES``), packed sets and videos. Folders and lists may contain photos
             and videos.
-        every: of a video, every so many frames.
-        once: a photo, set or video that several sources name, or a list twice, counts once.
+        every: every ``every``-th frame of a video is used.
+        once: use a photo, set or video only once if several sources, or one list, name it repeatedly.
 
     Attributes:
-        paths: the sources as given.
-        every: of a video, every so many frames.
-        repeated: photos, sets and videos passed over since they came before; counted while pieces are made.
-        passed_over: files in folders that are not images by their suffix, counted while pieces are made.
-        without_decoder: suffixes of images in folders that nothing installed decodes; counted likewise.
-        videos_passed_over: videos in folders and lists, which nothing installed can read; counted likewise.
+        paths: the argument.
+        every: the argument.
+        repeated: number of repeated photos, sets and videos that were skipped; counted while pieces are made.
+        passed_over: number of files in folders without the suffix of an image; counted while pieces are made.
+        without_decoder: suffixes of images in folders for which no decoder is installed, with their counts.
+        videos_passed_over: number of videos in folders and lists that were skipped, since no reader is installed.
 
     Raises:
-        UserError: a source that is not there, or is nothing that can be read.
+        UserError: a source does not exist or cannot be read.
     """
 
     def __init__(self, paths: Iterable[str | Path], *, every: int = 1, once: bool = False) -> None:
@@ -52,7 +52,7 @@ class Sources:
 
     @property
     def packed(self) -> list[PackedDataset]:
-        """The packed sets among them."""
+        """The packed sets among the sources."""
         return list(self._packed.values())
 
     def pieces(self) -> Iterator[Piece]:
@@ -66,10 +66,10 @@ class Sources:
             yield from self._pieces_of(path, prefix)
 
     def check(self) -> None:
-        """Read lists, and the first images of other sources, so that errors come before any work is done.
+        """Read lists, and the first images of other sources, so that errors are raised before any work is done.
 
         Raises:
-            UserError: a folder or list without a picture, a list of which no file is there, or a file that is not a
+            UserError: a folder or list without a picture, a list whose files are all missing, or a file that is not a
                 list.
         """
         for path in self.paths:
@@ -94,7 +94,7 @@ class Sources:
 
     @property
     def passed_over_text(self) -> str:
-        """How many files are passed over, and of which kind; empty if there are none."""
+        """How many files were skipped, by kind; empty if none were."""
         told = [f"{self.passed_over:,} other files"] if self.passed_over else []
         if self.without_decoder:
             told.append(count_suffixes(self.without_decoder))
@@ -110,7 +110,7 @@ class Sources:
         self._seen: set[str] = set()
 
     def _is_new(self, name: str) -> bool:
-        """Whether a photo, set or video counts, and has not come before if it is to count once."""
+        """Whether to use a photo, set or video: false for a repeated one with ``once``."""
         if not self._once:
             return True
         full, before = os.path.abspath(name), len(self._seen)  # noqa: PTH100 - a link is another picture
@@ -150,7 +150,7 @@ class Sources:
             raise UserError(f"{path}: {seen}; allowed: paths relative to the folder of the list, or absolute ones")
 
     def _prefixes(self) -> list[str]:
-        """A folder of its own for each source, where there are several."""
+        """A separate folder for each source, where there are several."""
         if len(self.paths) == 1:
             return [""]
         names = [path.resolve().name for path in self.paths]

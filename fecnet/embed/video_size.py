@@ -1,6 +1,6 @@
-"""How long a video file must be by what its outermost parts say, which tells whether it was cut off.
+"""The size that a video file should have according to its container, to detect truncated files.
 
-Counts of frames and durations do not tell it: they include frames that are hidden, and sound that lasts longer.
+Numbers of frames and durations are no use for this: they include hidden frames, and sound that lasts longer.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
 def promised_bytes(path: Path) -> int:
-    """The size of the whole file in bytes, by its container; 0 = it does not say.
+    """The size of the whole file in bytes according to its container; 0 = unknown.
 
-    Said by MP4 and QuickTime, Matroska and WebM, AVI, ASF (WMV), and most FLV; not by streams that may end anywhere.
+    Known for MP4 and QuickTime, Matroska and WebM, AVI, ASF (WMV), and most FLV; not for streams that may end anywhere.
 
     Args:
         path: a video.
@@ -39,7 +39,7 @@ def promised_bytes(path: Path) -> int:
 
 
 def _boxes(file: BinaryIO) -> int:
-    """Boxes of ISO/IEC 14496-12; what devices append behind them is none."""
+    """Boxes of ISO/IEC 14496-12; data that devices append after them does not count."""
     end = 0
     while len(head := file.read(16)) >= 8 and head[4:8] in _BOXES:
         size = int.from_bytes(head[:4])
@@ -53,13 +53,13 @@ def _boxes(file: BinaryIO) -> int:
 
 
 def _matroska(file: BinaryIO) -> int:
-    """The header and one segment; a live one says no size."""
+    """The header and one segment; a live stream has no size."""
     end = 0
     for name in (_EBML, _SEGMENT):
         if file.read(4) != name:
             return 0
         first = file.read(1)
-        length = 9 - first[0].bit_length() if first else 9  # of the size, which the leading zeros tell
+        length = 9 - first[0].bit_length() if first else 9  # bytes of the size field, encoded by leading zeros
         if length > 8:
             return 0
         size = int.from_bytes(first + file.read(length - 1)) & ((1 << 7 * length) - 1)
@@ -71,11 +71,11 @@ def _matroska(file: BinaryIO) -> int:
 
 
 def _riff(file: BinaryIO) -> int:
-    """AVI, and the further parts of one above 1 GB."""
+    """AVI, including the further parts of a file above 1 GB."""
     end = 0
     while len(head := file.read(12)) == 12 and head[:4] == b"RIFF" and head[8:11] == b"AVI":
         (size,) = struct.unpack("<I", head[4:8])
-        if not size:  # never finished
+        if not size:  # recording was not finished
             return 0
         end += 8 + size + size % 2
         file.seek(end)
@@ -83,7 +83,7 @@ def _riff(file: BinaryIO) -> int:
 
 
 def _asf(file: BinaryIO) -> int:
-    """The file properties, unless it was broadcast."""
+    """The size in the file properties, unless the file is a broadcast."""
     head = file.read(1 << 16)
     place = head.find(_ASF_FILE) + 40
     if place < 40 or len(head) < place + 56:

@@ -14,37 +14,36 @@ from fecnet.embed.video_size import promised_bytes
 from fecnet.utils.errors import UserError
 
 INSTALL = "pip install 'fecnet[video]'"
-_FINEST_RATE = 240  # of a film whose times lie on no coarser grid, frames/s
+_FINEST_RATE = 240  # frames/s; maximum rate of a grid of frame times
 
 
 class VideoFrame(NamedTuple):
-    """One frame, upright with square pixels, and where it is."""
+    """One frame, upright with square pixels, with its number and time."""
 
     number: int  # from 0
-    time_s: float  # of a video: when it is shown; of a camera: since its start
-    image_HWC: np.ndarray  # uint8, RGB
+    time_s: float  # presentation time in a video; seconds since the start of a camera
+    image_HWC: np.ndarray  # uint8, RGB, shape (H, W, 3)
 
 
 class Video:
     """A video file, read once from its beginning.
 
-    Frames are those that a player shows, in its order, at the times that the file gives them: what an edit list hides
-    is left out, rotation and pixel shape are applied. Time 0 is that of the container: a picture that begins half a
-    second after the sound begins at 0.5. The clock of transport and program streams starts anywhere; there it is the
-    start of what comes first, picture or sound.
+    Frames and times are those of a player: frames hidden by an edit list are left out, and rotation and pixel aspect
+    ratio are applied. Time 0 is that of the container: a video track that begins half a second after the audio starts
+    at 0.5. In transport and program streams, whose clock may start anywhere, time 0 is the start of the first track.
 
     Args:
         path: the file.
 
     Attributes:
         name: the path as it was given.
-        announced: about how many frames there are, for a progress bar; 0 = unknown.
-        rate: frames per second; where it varies, of the grid on which the times lie; 0 = unknown.
-        read: how many were read so far.
+        announced: approximate number of frames, for a progress bar; 0 = unknown.
+        rate: frames per second; where it varies, the rate of the common grid of the times; 0 = unknown.
+        read: number of frames read so far.
 
     Raises:
-        UserError: PyAV is missing or cannot open the file, or there is no picture in it.
-        OSError: the file may not be read.
+        UserError: PyAV is missing or cannot open the file, or the file has no video track.
+        OSError: the file cannot be read.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -54,8 +53,8 @@ class Video:
         self.rate = min(float(self._stream.base_rate or self._stream.guessed_rate or 0), _FINEST_RATE)
         self.announced = self._stream.frames or _by_duration(self._container, self._stream)
         self.read = self._damaged = self._breaks = 0
-        self._linked = False  # frames are made from others, so that damage spreads
-        self._cut = ""  # what tells so, if the file is
+        self._linked = False  # frames are predicted from others, so that damage spreads
+        self._cut = ""  # why the file is known to be truncated; empty if it is not
 
     @property
     def note(self) -> str:
@@ -76,7 +75,7 @@ class Video:
 
         Args:
             every: 1 or more.
-            first: frames before this number are passed over, which costs less than reading them.
+            first: frames before this number are skipped, which is faster than reading them.
         """
         try:
             for frame in self._decoded():
@@ -107,10 +106,10 @@ class Video:
                     yield frame
 
     def _packets(self) -> Iterator[Any]:
-        """Those of the picture, and None, for which the decoder gives what it holds back."""
-        held = None  # until it is known not to be the last, of which a part may be missing
+        """The packets of the video track, then None, which flushes the decoder."""
+        held = None  # the last packet may be incomplete, so each is held back until another one follows
         try:
-            for packet in self._container.demux():  # of sound too: its end tells whether the file is whole
+            for packet in self._container.demux():  # of audio too: its end shows whether the file is complete
                 if packet.size:
                     if held is not None and held.stream_index == self._stream.index:
                         self._times.add(held)
@@ -130,7 +129,7 @@ class Video:
 
 
 def can_read() -> bool:
-    """Whether what reads videos is installed."""
+    """Whether PyAV, which reads videos, is installed."""
     try:
         pyav()
     except UserError:
@@ -139,7 +138,7 @@ def can_read() -> bool:
 
 
 def pyav() -> Any:
-    """PyAV, which tells nothing by itself.
+    """PyAV, with its own log messages turned off.
 
     Raises:
         UserError: it is missing.
@@ -152,23 +151,23 @@ def pyav() -> Any:
 
 
 def _opened(path: Path) -> tuple[Any, Any]:
-    """The container and its main picture; a cover is none."""
+    """The container and its main video track; cover pictures are ignored."""
     if not path.is_file():
         raise UserError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
     av = pyav()
     path.open("rb").close()
     try:
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})  # no film names another place
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})  # a video file must not open URLs
         stream = container.streams.best("video")
         if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
             raise UserError(f"{path}: no moving picture in it")
-        stream.thread_count = 1  # with more, what becomes of a damaged frame depends on their number
+        stream.thread_count = 1  # with more threads, the result for a damaged frame depends on their number
     except av.FFmpegError as error:
         raise UserError(f"{path}: not a video that PyAV {av.__version__} reads; it may be cut off or empty") from error
     return container, stream
 
 
 def _by_duration(container: Any, stream: Any) -> int:
-    """Number of frames by length and mean rate; 0 = unknown."""
+    """Number of frames from duration and mean rate; 0 = unknown."""
     rate = stream.average_rate or stream.guessed_rate
     return round(container.duration / 1e6 * rate) if container.duration and rate else 0

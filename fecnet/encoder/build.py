@@ -43,7 +43,7 @@ def load_encoder(
     """The net of a run, checkpoint or exported file with its preprocessing; see ``fecnet.load``.
 
     Raises:
-        UserError: nothing there, damaged, of another format version or kind, or a device that is not there.
+        UserError: no such checkpoint or file, damaged, an unsupported format version or kind, or no such device.
     """
     if checkpoint not in ("best", "last"):
         raise UserError(f"checkpoint: unknown name {shown(checkpoint)}; allowed: best, last")
@@ -73,7 +73,7 @@ class OpenedNet(NamedTuple):
         file: the file with its weights.
         info: its description.
         net: maps images to outputs.
-        device: where it runs.
+        device: the device it runs on.
     """
 
     name: str
@@ -157,7 +157,7 @@ def _check_graph(shapes: Mapping[str, tuple[int, ...]], info: CheckpointInfo, di
     """Check that the outputs of a graph are those that its description names.
 
     Raises:
-        CheckpointError: they are not: one of the two is of another file.
+        CheckpointError: they differ: graph and description do not belong together.
     """
     wanted = {"logits": (len(info.classes),)} if info.classes else {}
     wanted |= {"embedding": (dims,)} if info.kind in ("embedding", "joint") else {}
@@ -170,7 +170,7 @@ def _check_graph(shapes: Mapping[str, tuple[int, ...]], info: CheckpointInfo, di
 
 
 def _channels_last(image_NCHW: Tensor) -> Tensor:
-    """The view for a graph with the preprocessing inside: stored faces, channels last."""
+    """The view for a graph that includes the preprocessing: stored faces, channels last."""
     return image_NCHW.permute(0, 2, 3, 1)
 
 

@@ -25,52 +25,48 @@ from fecnet.utils.lookup import lookup
 
 
 class Encoder:
-    """Turns pictures into embeddings, features and classes; ``fecnet.load`` makes one.
+    """Maps pictures to embeddings, features and classes; ``fecnet.load`` returns one.
 
-    A picture is a path, an open file or the bytes of one; a uint8 array, shape (H, W) grey, (H, W, 3) RGB or (H, W, 4)
-    RGBA; or a torch tensor, uint8 or float in 0..1, shape (H, W) or (C, H, W). Several are given as arrays
-    (N, H, W, C), tensors (N, C, H, W), lists or iterators, also nested. Orientation is applied, transparency laid on
-    white, and of several frames the first is used.
-
-    ``faces`` says what is done with a picture, in all methods alike:
-
-    - ``auto``: an array of exactly the stored shape is a face of a packed set and is used unchanged. In every other
-      picture the largest face is found and made into what training had: aligned where the training faces were aligned,
-      else cut to the square that the training pictures show around the detector's box, turned upright.
-    - ``largest``: the same, with arrays of the stored shape as pictures too.
-    - ``all``: a row for each face found, the highest detector score first.
-    - ``whole``: each picture is a face already, of any size: it is resized as ``fecnet prepare`` resizes such pictures.
-
-    ``boxes`` says where in each picture to look for its face. With ``whole`` nothing is detected: the
-    square around the box is the face. Pictures without a face get a status and a row of NaN, not an exception.
-
-    The outputs for a picture do not depend on those beside it, not even in the last bits. Where the kernels round
-    otherwise in small batches, these are filled up: on a GPU to ``batch_size``; on a CPU, where it is measured once for
-    a net, to sixteen faces or not at all. ``encode`` and ``stream`` do without by ``steady=False``.
-
+    A picture is a path, an open file or its bytes; a uint8 array, shape (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA;
+    or a torch tensor, uint8 or float in 0..1, shape (H, W) or (C, H, W). Several pictures are arrays (N, H, W, C),
+    tensors (N, C, H, W), lists or iterators, which may be nested. The EXIF orientation is applied, transparency is
+    blended with white, and the first of several frames is used.
+    The argument ``faces`` of all methods selects the faces of a picture:
+    - ``auto``: an array of exactly the stored shape is a face of a packed set and is used unchanged. In any other
+      picture the largest face is detected and preprocessed like the training faces: aligned if those were aligned,
+      else rotated upright and cropped to the square that the training pictures show around the detector's box.
+    - ``largest``: the same, but arrays of the stored shape are pictures too.
+    - ``all``: every detected face has its own row, the highest detector score first.
+    - ``whole``: each picture is a face already, of any size; it is resized as in ``fecnet prepare``.
+    The argument ``boxes`` gives the expected location of the face in each picture. With ``whole`` nothing is detected:
+    the square around the box is the face. A picture without a face gets a status and a row of NaN, not an exception.
+    The outputs for a picture do not depend on the other pictures of the call, not even in the last bits. Where small
+    batches are rounded differently, they are padded: on a GPU to ``batch_size``; on a CPU to sixteen faces, unless a
+    measurement, made once per net, shows that this is not needed. ``steady=False`` turns this off in ``encode`` and
+    ``stream``.
     All methods may be called from several threads at once. Batches are computed in float32.
 
     Args:
         net: computes the outputs of faces.
         maker: converts pictures to faces.
-        classes: names in the order of the logits; empty for a net without.
-        name: the checkpoint, for errors.
+        classes: names in the order of the logits; empty for a net without logits.
+        name: the checkpoint, for error messages.
         identity: a hash of the weights and the preprocessing.
-        label_sets: see the attribute; None where the net has ``classes`` alone.
-        choice_scale: see the attribute; None = a default.
+        label_sets: see the attribute; None where the net has only ``classes``.
+        choice_scale: see the attribute; None = the default.
 
     Attributes:
-        classes: names in the order of the logits; empty for a net without.
-        label_sets: names of the classes by label set; the first has ``classes``, each further one logits of its own.
+        classes: names in the order of the logits; empty for a net without logits.
+        label_sets: names of the classes by label set. The first has ``classes``; each further one has its own logits.
         batch_size: faces per forward pass.
-        face_shape: of a stored face: height, width, channels.
-        channels: their names in order.
+        face_shape: shape of a stored face: height, width, channels.
+        channels: names of the channels, in order.
         name: the checkpoint.
         identity: a hash of the weights and the preprocessing.
-        detector_device: where the detector runs.
-        tries_turns: pictures in which no face is found are turned.
-        choice_scale: of the distances in the probabilities of ``odd_one_out``, as trained with the criterion
-            ``choice``; of other nets ``fecnet.layers.choice.DEFAULT_SCALE``. It may be set, such as to what
+        detector_device: device of the detector.
+        tries_turns: whether pictures in which no face is found are rotated.
+        choice_scale: scale of the distances in the probabilities of ``odd_one_out``: the one trained by the criterion
+            ``choice``, else ``fecnet.layers.choice.DEFAULT_SCALE``. It may be set, for example to the scale that
             ``fecnet evaluate`` fits.
     """
 
@@ -104,7 +100,7 @@ class Encoder:
     def embed(
         self, items: Items, *, faces: Which = "auto", boxes: Boxes | None = None, return_status: bool = False
     ) -> np.ndarray | tuple[np.ndarray, list[str]]:
-        """Embeddings: the closer two are, the more similar the expressions are to human annotators.
+        """Embeddings: the closer two are, the more similar people judge the expressions.
 
         Args:
             items: one picture or several, see the class; an iterator is read a batch at a time.
@@ -113,12 +109,12 @@ class Encoder:
             return_status: return the status of each picture too.
 
         Returns:
-            Unit vectors, float32, shape (N, D); rows of NaN where there is no face. With ``return_status`` also N
-            words: ``ok``, or another key of ``fecnet.encoder.pictures.STATUS``. With ``all`` there may be several rows
-            of a picture: ``encode`` says which.
+            Unit vectors, float32, shape (N, D); rows of NaN where there is no face. With ``return_status`` also a list
+            of N words: ``ok``, or another key of ``fecnet.encoder.pictures.STATUS``. With ``all`` a picture may have
+            several rows; ``encode`` returns the picture of each row.
 
         Raises:
-            UserError: the net has no embedding; something that is not a picture; or the detector is missing.
+            UserError: the net has no embedding; an item is not a picture; or the detector is missing.
         """
         found = self._gathered("embedding", items, faces, boxes)
         return (found.outputs["embedding"], found.status) if return_status else found.outputs["embedding"]
@@ -134,7 +130,7 @@ class Encoder:
     def features(
         self, items: Items, *, faces: Which = "auto", boxes: Boxes | None = None, return_status: bool = False
     ) -> np.ndarray | tuple[np.ndarray, list[str]]:
-        """The input of the last layer, float32, shape (N, F); everything else as ``embed``."""
+        """The input of the net's last layer, float32, shape (N, F); arguments, status and errors as in ``embed``."""
         found = self._gathered("feature", items, faces, boxes)
         return (found.outputs["feature"], found.status) if return_status else found.outputs["feature"]
 
@@ -150,7 +146,7 @@ class Encoder:
             label_set: one of ``label_sets``; empty for the first.
 
         Raises:
-            UserError: the net has no classes, or not of this label set; else as ``embed``.
+            UserError: the net has no classes, or no such label set; else see ``embed``.
         """
         classes = lookup(self.label_sets, label_set, key="label_set") if label_set else self.classes
         output = of_label_set("logits", "" if label_set == next(iter(self.label_sets), "") else label_set)
@@ -171,10 +167,10 @@ class Encoder:
             a: a picture.
             b: another.
             faces: see ``embed``; not ``all``.
-            boxes: of the face in each of the two; see ``embed``.
+            boxes: box of the face in each of the two; see ``embed``.
 
         Raises:
-            UserError: not one picture each; else as ``embed``.
+            UserError: an argument is not exactly one picture; else see ``embed``.
         """
         first_D, second_D = self._one_each((a, b), faces, boxes)
         return float(np.square(first_D - second_D).sum())
@@ -211,8 +207,8 @@ class Encoder:
             b: another.
             c: another.
             faces: see ``embed``; not ``all``.
-            boxes: of the face in each of the three; see ``embed``.
-            probability: return the probability that people call each the odd one instead
+            boxes: box of the face in each of the three; see ``embed``.
+            probability: return instead the probability that people choose each as the odd one
                 (``fecnet.layers.choice``, with ``choice_scale``).
 
         Returns:
@@ -220,7 +216,7 @@ class Encoder:
             ``probability`` three numbers, float64, shape (3,); NaN if one has no face.
 
         Raises:
-            UserError: not one picture each; else as ``embed``.
+            UserError: an argument is not exactly one picture; else see ``embed``.
         """
         opposite_13 = opposite_distances(torch.from_numpy(self._one_each((a, b, c), faces, boxes))[None])
         if probability:
@@ -229,9 +225,9 @@ class Encoder:
         return odd if odd >= 0 else None
 
     def find_faces(self, items: Items, *, faces: Which = "all", boxes: Boxes | None = None) -> list[PhotoFace]:
-        """The faces of some pictures as the net takes them, with their boxes, scores and landmarks.
+        """The preprocessed faces of pictures, with their boxes, scores and landmarks; the net is not run.
 
-        Uses the detector of the training data; where there was none, YuNet if its model is given, else MTCNN.
+        Uses the detector of the training data; if there was none, YuNet if its model is given, else MTCNN.
 
         Args:
             items: see ``embed``.
@@ -239,22 +235,22 @@ class Encoder:
             boxes: see ``embed``.
 
         Returns:
-            The rows that ``encode`` would have, in order; a picture without a face has one that says why.
+            A result for each row of ``encode``, in order; for a picture without a face, its status is the reason.
 
         Raises:
-            UserError: as ``embed``.
+            UserError: see ``embed``.
         """
         return list(self._maker.make(paired(items, boxes), faces=faces))
 
     def analyze(self, picture: Item, *, faces: Which = "all") -> list[FaceResult]:
-        """Every face of a picture with all that the net predicts, best score first; empty where there is none.
+        """Every face of a picture with all outputs of the net, best detector score first; empty where there is none.
 
         Args:
             picture: one picture, see the class.
             faces: see the class.
 
         Raises:
-            UserError: not one picture, or one that cannot be read; else as ``embed``.
+            UserError: not exactly one picture, or one that cannot be read; else see ``embed``.
         """
         if len(items := list(each_item(picture))) != 1:
             raise UserError(f"analyze: {len(items)} pictures; expected one")
@@ -279,7 +275,7 @@ class Encoder:
             steady: see ``stream``.
 
         Raises:
-            UserError: as ``embed``.
+            UserError: see ``embed``.
         """
         return self.net.joined(list(self.stream(items, faces=faces, boxes=boxes, steady=steady)))
 
@@ -292,11 +288,11 @@ class Encoder:
             items: see ``embed``.
             faces: see ``embed``.
             boxes: see ``embed``.
-            steady: fill up the last batch where the outputs for a face would depend on the faces beside it. False:
-                up to about 1e-6 from those, and sooner for few faces on a GPU.
+            steady: pad the last batch where the outputs for a face would otherwise depend on the other faces of the
+                batch. False: outputs may differ by about 1e-6, and few faces on a GPU are faster.
 
         Raises:
-            UserError: as ``embed``.
+            UserError: see ``embed``.
         """
         check_which(faces)
         if boxes is None and faces in ("auto", "whole") and isinstance(items, np.ndarray) and self._are_stored(items):
@@ -304,11 +300,11 @@ class Encoder:
         return self.net.encoded(self._maker.make(paired(items, boxes), faces=faces), steady=steady)
 
     def _are_stored(self, items: np.ndarray) -> bool:
-        """Whether an array holds faces in the format of a packed set."""
+        """Whether an array contains faces in the format of a packed set."""
         return items.dtype == np.uint8 and items.shape[1:] == self.face_shape
 
     def check_detector(self) -> None:
-        """Raise UserError unless faces can be found in photos: the detector is there, and the one of training."""
+        """Raise UserError unless faces can be detected: the detector is installed, and is that of the training data."""
         self._maker.check_detector()
 
     def check_faces(self, dataset: PackedDataset) -> None:
@@ -340,7 +336,7 @@ class Encoder:
         return self.net.joined([part._replace(outputs={output: part.outputs[output]}) for part in parts])
 
     def _one_each(self, items: Sequence[Item], faces: Which, boxes: Boxes | None) -> np.ndarray:
-        """The embedding of each, shape (len(items), D)."""
+        """The embedding of each item, shape (len(items), D)."""
         check_which(faces, ("auto", "largest", "whole"))
         emb_ND = self.embed(items, faces=faces, boxes=boxes)
         if len(emb_ND) != len(items):

@@ -22,11 +22,11 @@ def import_or_tell(name: str, path: str | Path) -> Any:
     """Import a package of the extra ``export``.
 
     Args:
-        name: of the module.
-        path: the file that needs it, for the error.
+        name: name of the module.
+        path: the file that needs it, for the error message.
 
     Raises:
-        UserError: it is missing; says how to install it.
+        UserError: the package is missing; the message says how to install it.
     """
     try:
         return importlib.import_module(name)

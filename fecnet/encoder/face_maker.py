@@ -1,4 +1,4 @@
-"""Converts pictures to faces as in the training data, a few at a time.
+"""Converts pictures to faces preprocessed like the training data, a few at a time.
 
 Shape suffixes: H, W pixels of a picture, S pixels a side of a face, C channels.
 """
@@ -37,7 +37,7 @@ from fecnet.utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 _BATCH = 8  # pictures per call of the detector
-_BATCH_PIXELS = 40_000_000  # fewer if they are larger: bounds memory to 120 MB and the last picture
+_BATCH_PIXELS = 40_000_000  # fewer pictures if these are large: bounds memory to 120 MB and the last picture
 
 Picture = tuple[Item, Box | None]
 
@@ -46,12 +46,13 @@ class PhotoFace(NamedTuple):
     """A face of a picture, or why there is none.
 
     Attributes:
-        picture: place of the picture among those given, from 0.
+        picture: index of the picture among those given, from 0.
         status: ``ok``, or another key of ``fecnet.encoder.pictures.STATUS``.
-        image_SSC: the face as the net takes it, uint8; None where the status is not ``ok``.
+        image_SSC: the preprocessed face, uint8, shape (S, S, C); None where the status is not ``ok``.
         box_4: float32, x1, y1, x2, y2 in pixels of the picture; may reach beyond it. NaN where nothing was detected.
-        score: of the detector, 0..1. NaN where nothing was detected.
-        landmarks_52: float32, pixels of the picture, in the order of ``Detections``. NaN where nothing was detected.
+        score: score of the detector, 0..1. NaN where nothing was detected.
+        landmarks_52: float32, shape (5, 2), pixels of the picture, in the order of ``Detections``. NaN where nothing
+            was detected.
     """
 
     picture: int
@@ -63,12 +64,12 @@ class PhotoFace(NamedTuple):
 
     @property
     def has_place(self) -> bool:
-        """Whether something was detected, be there an image of it or not."""
+        """Whether a face was detected; ``image_SSC`` may still be None."""
         return not bool(np.isnan(self.box_4).any())
 
 
 class _Opened(NamedTuple):
-    """A picture that is not a face yet."""
+    """A picture in which the face has not been located yet."""
 
     place: int
     photo: Photo
@@ -80,21 +81,21 @@ class FaceMaker:
 
     Args:
         size: S.
-        channels: of the stored faces, in order.
+        channels: names of the channels of stored faces, in order.
         recipe: how the faces of the training data were made.
-        origin: the checkpoint, for errors.
-        detector_model: YuNet's ``.onnx`` file, if it was the detector; without a detector in training it is used
-            instead of MTCNN.
-        detector_device: where MTCNN runs.
-        try_turns: turn pictures without a face, even if that was not done with the training faces.
+        origin: the checkpoint, for error messages.
+        detector_model: YuNet's ``.onnx`` file, if YuNet was the detector. If the training data had no detector, YuNet
+            is then used instead of MTCNN.
+        detector_device: device of MTCNN.
+        try_turns: rotate pictures without a face, even if that was not done with the training faces.
 
     Raises:
-        UserError: a detector device that is not there.
+        UserError: no such device.
 
     Attributes:
-        shape: of a stored face: S, S, C.
-        channels: their names in order.
-        tries_turns: pictures in which no face is found are turned.
+        shape: shape of a stored face: S, S, C.
+        channels: names of the channels, in order.
+        tries_turns: whether pictures in which no face is found are rotated.
     """
 
     def __init__(
@@ -117,19 +118,19 @@ class FaceMaker:
         self._closer: Detector | None = None  # for a second look
         self._square = FaceSquare()
         self._kind = recipe.detector or ("yunet" if detector_model else "mtcnn")
-        if detector_device != "cpu":  # told now, although there may be nothing to detect
+        if detector_device != "cpu":  # an error is raised now, although there may be nothing to detect
             detector_gpu(self._kind, detector_device)
 
     def make(self, pictures: Iterable[Picture], *, faces: Which = "auto") -> Iterator[PhotoFace]:
-        """The faces of each picture in turn; at most ``_BATCH`` pictures are held.
+        """The faces of each picture in turn; at most ``_BATCH`` pictures are in memory.
 
         Args:
-            pictures: a picture and optionally a box in it, x1, y1, x2, y2 in pixels: there the face is looked for.
-                With ``whole`` nothing is detected: the square around the box is the face.
+            pictures: pairs of a picture and the expected box of its face, x1, y1, x2, y2 in pixels, or None. With
+                ``whole`` nothing is detected: the square around the box is the face.
             faces: see ``fecnet.faces.which``; a stored face is an array of exactly ``shape``.
 
         Returns:
-            One face of each picture; with ``all`` one or more. A picture without a face has one without an image.
+            One face for each picture; with ``all`` one or more. For a picture without a face, one without an image.
 
         Raises:
             UserError: not a picture; unknown ``faces``, or ``all`` with a box; or the detector is missing.
@@ -149,7 +150,7 @@ class FaceMaker:
         yield from self._in_order(held, faces)
 
     def check_detector(self) -> None:
-        """Raise UserError where ``make`` would that has to find faces: the detector is missing or another one."""
+        """Raise the UserError of ``make`` in advance if the detector is missing or is not that of the training data."""
         self._finder()
 
     def _opened(self, place: int, item: Item, box: Box | None, faces: Which) -> _Opened | PhotoFace:
@@ -160,7 +161,7 @@ class FaceMaker:
         return PhotoFace(place, photo) if isinstance(photo, str) else _Opened(place, photo, box)
 
     def _in_order(self, held: Sequence[_Opened | PhotoFace], faces: Which) -> Iterator[PhotoFace]:
-        """The faces of opened pictures between those that were faces already or could not be opened."""
+        """The faces of a batch, in its order: detected ones, pictures that are faces already, and unreadable ones."""
         opened = [picture for picture in held if isinstance(picture, _Opened)]
         if faces == "whole":
             made = iter([[self._whole(picture)] for picture in opened])
@@ -220,14 +221,14 @@ class FaceMaker:
         return grey_face(image_HWC) if self._grey else image_HWC
 
     def _landmarked(self, face_SSC: np.ndarray) -> np.ndarray:
-        """With a mask or hull where the training faces had one."""
+        """The face with a mask channel or hull crop, if the training faces had one."""
         recipe = self._recipe
         if not (recipe.mask or recipe.hull):
             return face_SSC
         return LandmarkFaces(self._built_detector(), mask=recipe.mask, hull=recipe.hull).make([face_SSC])[0][0]
 
     def _finder(self, *, one: bool = False) -> Detector:
-        """The detector for pictures that may lie sideways; ``one``: of which one face is meant."""
+        """The detector for pictures that may be sideways; ``one``: exactly one face per picture is expected."""
         detector = self._built_detector()
         if self.tries_turns and not self._recipe.try_turns:
             detector = TurningDetector(detector)
@@ -245,12 +246,12 @@ class FaceMaker:
                     f"{self._origin}: {error}; faces 'whole' needs none, for pictures that are faces already"
                 ) from error
             self._square = self._square_of(self._detector.name)
-            if self._kind == "mtcnn" and not self._recipe.detector:  # else a photo must give what training had
+            if self._kind == "mtcnn" and not self._recipe.detector:  # a recorded detector is used without changes
                 self._closer = build_detector("mtcnn", thresholds=THRESHOLDS, device=self.detector_device)
         return self._detector
 
     def _square_of(self, detector: str) -> FaceSquare:
-        """What is cut around the boxes of a detector; says where that is not known."""
+        """The square to crop around the boxes of a detector; warns where it is unknown."""
         recipe = self._recipe
         if recipe.square is not None:
             return recipe.square.of_detector(detector)

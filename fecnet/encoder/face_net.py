@@ -1,4 +1,4 @@
-"""A net on faces, a batch at a time.
+"""Runs a net on faces, a batch at a time.
 
 Shape suffixes: N faces, H, W, C height, width and channels.
 """
@@ -17,8 +17,8 @@ from fecnet.encoder.results import Encoded
 from fecnet.engine.predict import Net, View, predict_batch
 from fecnet.utils.errors import CheckpointError, UserError
 
-# Faces from which on a CPU's kernels, seen with torch 2.15, give a face the same bits in batches of any size; and the
-# sizes of smaller batches that are compared with it.
+# Batch size from which on CPU kernels (measured with torch 2.15) compute a face to the same bits in batches of any
+# size; and the sizes of smaller batches that are compared with it.
 _STEADY, _PROBES = 16, (1, 2, 3, 7)
 
 
@@ -28,10 +28,10 @@ class FaceNet:
     Args:
         model: the net: a module in evaluation mode, or an exported one.
         views: each maps stored faces, uint8 (n, C, H, W), to an input of the net; outputs are averaged over views.
-        device: where the model is.
+        device: device of the model.
         batch_size: faces per forward pass.
-        face_shape: of a stored face: height, width, channels.
-        name: of the net, for error messages.
+        face_shape: shape of a stored face: height, width, channels.
+        name: name of the net, for error messages.
 
     Raises:
         UserError: a batch size below 1.
@@ -60,10 +60,10 @@ class FaceNet:
 
     @cached_property
     def _fewest(self) -> int:
-        """Faces that a batch is filled up to, so that the outputs for each have the same bits beside any others.
+        """Size that smaller batches are padded to, so that outputs do not depend on the other faces of the batch.
 
-        On a CPU none are added if the net gives the faces of small batches the bits of a larger one, which is measured
-        once: nets made for inference and ONNX sessions do on the processors seen, plain modules do not.
+        On a CPU nothing is padded if small and larger batches give the same bits. This is measured once per net: on the
+        processors tested, nets rewritten for inference and ONNX sessions do, plain modules do not.
         """
         if self.device.type == "cuda":
             return self.batch_size
@@ -76,7 +76,7 @@ class FaceNet:
         return 1
 
     def encoded(self, faces: Iterable[PhotoFace], *, steady: bool) -> Iterator[Encoded]:
-        """A row for each face, a batch at a time; rows of NaN where there is no image. ``steady`` as in ``Encoder``."""
+        """A row for each face, a batch at a time; NaN where there is no image. ``steady``: see ``Encoder.stream``."""
         held: list[PhotoFace] = []
         for face in faces:
             held.append(face)
@@ -87,7 +87,7 @@ class FaceNet:
             yield self._batch(held, steady)
 
     def encoded_stored(self, faces_NHWC: np.ndarray, *, steady: bool) -> Iterator[Encoded]:
-        """The same for stored faces, uint8, without a conversion of each."""
+        """``encoded`` for an array of stored faces, uint8, shape (N, H, W, C), which is faster."""
         for first in range(0, len(faces_NHWC), self.batch_size):
             some = np.ascontiguousarray(faces_NHWC[first : first + self.batch_size])
             nothing = np.full((len(some), 15), np.nan, np.float32)
@@ -106,7 +106,7 @@ class FaceNet:
         """The outputs of at most ``batch_size`` stored faces, uint8, by name.
 
         Raises:
-            CheckpointError: an output is not finite, which only a broken net gives.
+            CheckpointError: an output is not finite, so the net is broken.
         """
         num = len(faces_NHWC)
         if steady and num < min(self.batch_size, _STEADY if self.device.type == "cpu" else self.batch_size):

@@ -22,7 +22,7 @@ class OnnxNet:
         path: the file.
 
     Attributes:
-        extra: metadata in it, as text, by name.
+        extra: metadata in the file, text by name.
 
     Raises:
         CheckpointError: onnxruntime is missing, or the file is damaged.
@@ -33,7 +33,7 @@ class OnnxNet:
         onnxruntime = import_or_tell("onnxruntime", path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3  # errors: they are raised too
+        options.log_severity_level = 3  # only errors, which are also raised
         try:
             self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors share no base class
@@ -45,7 +45,7 @@ class OnnxNet:
         """Outputs for a batch of images in the graph's input format, on the CPU.
 
         Raises:
-            CheckpointError: the graph takes no such images.
+            CheckpointError: the graph cannot process these images.
         """
         try:
             found = self._session.run(self._names, {INPUT: image.contiguous().numpy()})

@@ -1,4 +1,4 @@
-"""Converts what a user may pass as a picture to RGB pixels, or to a status if that fails.
+"""Converts all accepted forms of a picture to RGB pixels, or to a status if that fails.
 
 Shape suffixes: N pictures, H, W, C height, width and channels.
 """
@@ -39,7 +39,7 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 def each_item(items: Items) -> Iterator[Item]:
     """Each picture in turn, from any nesting that ``Encoder`` accepts; arrays and tensors as uint8 (H, W, C).
 
-    Open files come as their content.
+    Open files are read and replaced by their content.
 
     Raises:
         UserError: an array or tensor that is not a picture, a file opened as text, or another type.
@@ -64,7 +64,7 @@ def paired(items: Items, boxes: Boxes | None) -> Iterator[tuple[Item, Box | None
     """Each picture with its box.
 
     Raises:
-        UserError: not as many boxes as pictures; else as ``each_item``.
+        UserError: the numbers of boxes and pictures differ; else see ``each_item``.
     """
     if boxes is None:
         yield from ((item, None) for item in each_item(items))
@@ -96,11 +96,11 @@ def _channels_last(picture: np.ndarray | Tensor) -> np.ndarray:
 
 
 def _tensor_pixels(picture: Tensor) -> np.ndarray:
-    """uint8 with the channels last; float in 0..1 to the nearest of 256 levels, as a file would hold it."""
+    """uint8 with the channels last; float in 0..1 is rounded to the nearest of 256 levels, as in an image file."""
     picture = picture.detach().cpu()
     if picture.dtype.is_floating_point:
         picture = picture.float()
-        if picture.numel() and not (picture.min() >= 0 and picture.max() <= 1):  # of NaN too
+        if picture.numel() and not (picture.min() >= 0 and picture.max() <= 1):  # true for NaN too
             low, high = picture.min().item(), picture.max().item()
             raise UserError(f"picture: float tensor with values {low:g} to {high:g}; allowed: 0 to 1")
         picture = (picture * 255).round().to(torch.uint8)
@@ -108,17 +108,17 @@ def _tensor_pixels(picture: Tensor) -> np.ndarray:
 
 
 def as_photo(item: Item, *, halve: bool = False) -> Photo | str:
-    """A picture as uint8 RGB, or a key of ``STATUS``; ``halve`` is that of ``read_photo``.
+    """A picture as uint8 RGB, or a key of ``STATUS``; for ``halve`` see ``read_photo``.
 
-    A file is decoded as ``decode_image`` says. Of an array, shape (H, W, C), grey is repeated and RGBA laid on white,
-    as files are. The result shares no memory with what was given, which may be written over.
+    A file is decoded by ``decode_image``. An array, shape (H, W, C), is converted in the same way: grey is repeated,
+    and RGBA is blended with white. The result shares no memory with the item, which the caller may overwrite.
 
     Raises:
-        UserError: an array with a number of channels that no picture has.
+        UserError: an array with an unsupported number of channels.
     """
     if isinstance(item, str | Path | bytes):
         return read_photo(item, halve=halve)
-    assert isinstance(item, np.ndarray | Tensor)  # of open files ``each_item`` gives the content
+    assert isinstance(item, np.ndarray | Tensor)  # open files were replaced by their content in ``each_item``
     array = _channels_last(item)
     if array.ndim != 3 or array.shape[2] not in _MODES:
         raise UserError(f"picture: shape {array.shape}; allowed: (H, W, C) with C of 1, 3 or 4")

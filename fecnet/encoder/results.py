@@ -1,4 +1,4 @@
-"""What a net says of pictures: all outputs by row, classes, and everything about one face.
+"""The results of a net for pictures: all outputs by row, classes, and everything about one face.
 
 Shape suffixes: N rows, K classes, D embedding dimensions.
 """
@@ -16,18 +16,19 @@ from fecnet.encoder.pictures import OK
 
 
 class Encoded(NamedTuple):
-    """The outputs for some pictures: a row for each, or with ``faces="all"`` for each face.
+    """The outputs for pictures: one row per picture, or with ``faces="all"`` one per face.
 
-    A picture without a face has one row too.
+    A picture without a face also has one row.
 
     Attributes:
         outputs: each output of the net by name, float32, shape (N, …); rows of NaN where there is no face.
         status: ``ok`` or another key of ``fecnet.encoder.pictures.STATUS`` for each row.
-        picture_N: place of each row's picture among those given, int64, from 0.
-        box_N4: where the detector saw the face, float32: x1, y1, x2, y2 in pixels of the picture; may reach beyond it.
-            NaN where nothing was detected.
-        score_N: of the detector, float32, 0..1; NaN likewise.
-        landmarks_N52: eyes, nose tip and mouth corners from the image's left, float32, pixels; NaN likewise.
+        picture_N: index of each row's picture among those given, int64, from 0, shape (N,).
+        box_N4: box of the detector, float32, shape (N, 4): x1, y1, x2, y2 in pixels of the picture; may reach beyond
+            it. NaN where nothing was detected.
+        score_N: score of the detector, float32, 0..1, shape (N,); NaN where nothing was detected.
+        landmarks_N52: image-left eye, image-right eye, nose tip, image-left and image-right mouth corner, float32,
+            pixels, shape (N, 5, 2); NaN where nothing was detected.
     """
 
     outputs: dict[str, np.ndarray]
@@ -39,16 +40,16 @@ class Encoded(NamedTuple):
 
 
 class Classified(NamedTuple):
-    """The predicted classes of some pictures; rows as in ``Encoded``.
+    """The predicted classes of pictures; rows as in ``Encoded``.
 
     Attributes:
-        names: the most probable class of each, None where there is no face.
-        probability_NK: of each class in the order of ``Encoder.classes``, or of the label set asked for, float32; rows
-            of NaN where there is no face.
-        status: as in ``Encoded``.
-        picture_N: as in ``Encoded``.
-        box_N4: as in ``Encoded``.
-        score_N: as in ``Encoded``.
+        names: the most probable class of each row, None where there is no face.
+        probability_NK: probability of each class in the order of ``Encoder.classes``, or of the requested label set,
+            float32, shape (N, K); rows of NaN where there is no face.
+        status: see ``Encoded``.
+        picture_N: see ``Encoded``.
+        box_N4: see ``Encoded``.
+        score_N: see ``Encoded``.
     """
 
     names: list[str | None]
@@ -61,17 +62,17 @@ class Classified(NamedTuple):
 
 @dataclass(frozen=True)
 class FaceResult:
-    """One face of a picture; outputs that the net does not have, or that a face without status ``ok`` lacks, are None.
+    """One face of a picture; outputs are None where the net does not have them or the status is not ``ok``.
 
     Attributes:
-        box_4: x1, y1, x2, y2 in pixels of the picture, float32; may reach beyond it. NaN where the whole picture is the
-            face.
-        score: of the detector, 0..1; NaN likewise.
+        box_4: x1, y1, x2, y2 in pixels of the picture, float32, shape (4,); may reach beyond it. NaN where the whole
+            picture is the face.
+        score: score of the detector, 0..1; NaN where the whole picture is the face.
         status: ``ok``, or another key of ``fecnet.encoder.pictures.STATUS``.
         expression: the most probable class.
-        probability_K: of each class, in the order of ``Encoder.classes``, float32, shape (K,).
-        valence: -1..1.
-        arousal: -1..1.
+        probability_K: probability of each class, in the order of ``Encoder.classes``, float32, shape (K,).
+        valence: about -1..1.
+        arousal: about -1..1.
         embedding_D: unit vector, float32, shape (D,).
     """
 
@@ -86,7 +87,7 @@ class FaceResult:
 
 
 def face_results(encoded: Encoded, classes: Sequence[str]) -> Iterator[FaceResult]:
-    """Each row of some outputs as the result of one face.
+    """Each row of the outputs as the result of one face.
 
     Args:
         encoded: the rows.

@@ -18,10 +18,10 @@ class SavedNet(NamedTuple):
     """A net and what it was trained with.
 
     Attributes:
-        checkpoint: its folder.
+        checkpoint: folder of the checkpoint.
         info: its description.
         cfg: settings of its training.
-        net: in evaluation mode, on the CPU.
+        net: the net, in evaluation mode, on the CPU.
     """
 
     checkpoint: Path
@@ -50,12 +50,12 @@ def open_saved_net(path: str | Path, checkpoint: str = "best") -> SavedNet:
 
 
 def build_saved_net(cfg: Frozen, info: CheckpointInfo) -> ExpressionNet:
-    """A net by ``cfg`` for the images and classes that ``info`` names, untrained, in evaluation mode."""
+    """Build the net of ``cfg`` for the images and classes of ``info``, untrained, in evaluation mode."""
     return build_model(cfg, len(info.preprocessing.channels), len(info.classes), info.extra_sizes).eval()
 
 
 def check_square(info: CheckpointInfo) -> None:
-    """Check that the net was trained on square faces, the only ones that pictures are converted to.
+    """Check that the net was trained on square faces, since pictures are converted to square faces only.
 
     Raises:
         CheckpointError: the faces are not square.

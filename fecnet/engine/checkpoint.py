@@ -1,8 +1,8 @@
 """Checkpoints on disk: finds one, the run it belongs to, and reads its ``meta.json``; does not import torch.
 
-``checkpoints/<iteration>/`` is complete or absent. It holds ``model.safetensors`` (the weights for inference),
-``trainer.pt`` (what only training needs, plain dicts, read with ``weights_only=True``) and ``meta.json``
-(``fecnet.engine.description``). ``checkpoints/last`` and ``checkpoints/best`` are one-line text files naming an
+``checkpoints/<iteration>/`` is complete or absent. It contains ``model.safetensors`` (the weights for inference),
+``trainer.pt`` (the state that only training needs, plain dicts, read with ``weights_only=True``) and ``meta.json``
+(``fecnet.engine.description``). ``checkpoints/last`` and ``checkpoints/best`` are text files with one line, the
 iteration.
 """
 
@@ -30,8 +30,8 @@ def find_checkpoint(path: str | Path, checkpoint: str) -> Path:
     """The checkpoint folder that a run folder, a checkpoint folder or the name of a shipped net refers to.
 
     Args:
-        path: ``result/<run>``, ``result/<run>/checkpoints/<iteration>`` or, where nothing is called so, a name such as
-            ``fecnet-base``.
+        path: ``result/<run>``, ``result/<run>/checkpoints/<iteration>`` or, where no such path exists, the name of a
+            shipped net such as ``fecnet-base``.
         checkpoint: ``last`` or ``best`` (``last`` where there is no best), for a run folder.
 
     Raises:
@@ -65,7 +65,7 @@ def run_of(checkpoint: Path) -> Path:
 def containing_folder(checkpoint: Path) -> Path:
     """The run folder of a checkpoint, or the checkpoint folder itself where it is not inside a run.
 
-    Of a shipped net a folder among the runs, which need not be there: nothing is written into the package.
+    For a shipped net it is a folder among the runs, which may not exist: nothing is written into the package.
     """
     if is_shipped(checkpoint):
         return results_folder(checkpoint)
@@ -76,7 +76,8 @@ def load_info(checkpoint: Path) -> CheckpointInfo:
     """Reads ``meta.json`` of a checkpoint.
 
     Raises:
-        CheckpointError: missing, not JSON, of another format version, or with a field absent, unknown or mistyped.
+        CheckpointError: missing, not JSON, an unsupported format version, or a field that is absent, unknown or of a
+            wrong type.
     """
     file = checkpoint / INFO_FILE
     try:

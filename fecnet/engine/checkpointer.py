@@ -110,7 +110,7 @@ class Checkpointer:
             torch.save(trainer, buffer)
             write_bytes(partial / "trainer.pt", buffer.getbuffer())
             write_bytes(partial / INFO_FILE, json.dumps(info.to_dict(), indent=2).encode())
-            put_in_place(partial, target)  # there already where the run was resumed from an earlier checkpoint
+            put_in_place(partial, target)  # the target may exist, if the run was resumed from an earlier checkpoint
             replace_text(self.folder / "last", f"{iteration}\n")
             if best:
                 replace_text(self.folder / "best", f"{iteration}\n")
@@ -121,7 +121,7 @@ class Checkpointer:
         self._retire(iteration)
 
     def rewind(self, iteration: int, best: int | None) -> None:
-        """Prepare to resume from ``iteration``: ``last`` and ``best`` point to nothing later."""
+        """Prepare to resume from ``iteration``: ``last`` and ``best`` are reset so that they point to nothing later."""
         replace_text(self.folder / "last", f"{iteration}\n")
         if best is None or not (self.folder / str(best)).is_dir():  # removed after a better one was saved
             (self.folder / "best").unlink(missing_ok=True)
@@ -159,7 +159,7 @@ def load_weights(checkpoint: Path, model: torch.nn.Module) -> None:
     """Load ``model.safetensors`` into ``model``; every name and shape must fit, and every value be finite.
 
     Raises:
-        CheckpointError: truncated, not safetensors (such as a pickle), of another architecture, or a tensor that is
+        CheckpointError: truncated, not safetensors (such as a pickle), another architecture, or a tensor that is
             quantised or not finite.
     """
     file = checkpoint / "model.safetensors"
@@ -216,10 +216,10 @@ def restore_trainer(checkpoint: Path, load: Callable[[dict[str, Any]], None], it
     Args:
         checkpoint: the folder.
         load: the trainer's ``load_state_dict``.
-        iteration: of the checkpoint.
+        iteration: iteration of the checkpoint.
 
     Raises:
-        CheckpointError: as ``load_trainer``; or a part of the state is of another net, run or iteration.
+        CheckpointError: see ``load_trainer``; or a part of the state belongs to another net, run or iteration.
     """
     state = load_trainer(checkpoint)
     try:
@@ -227,7 +227,7 @@ def restore_trainer(checkpoint: Path, load: Callable[[dict[str, Any]], None], it
         there = state["progress"]["iteration"]
     except UserError as error:
         raise CheckpointError(f"{checkpoint / 'trainer.pt'}: {error}") from error
-    except Exception as error:  # torch's and our own loaders raise nearly anything for another state
+    except Exception as error:  # torch's and our own loaders raise many classes for a state that does not fit
         reason = cut(str(error).strip() or type(error).__name__)
         raise CheckpointError(f"{checkpoint / 'trainer.pt'}: does not fit this run: {reason}") from error
     if there != iteration:
@@ -235,7 +235,7 @@ def restore_trainer(checkpoint: Path, load: Callable[[dict[str, Any]], None], it
 
 
 def _is_finite(value: Any) -> bool:
-    """Whether all numbers of all tensors in a state are."""
+    """Whether all numbers of all tensors in a state are finite."""
     if isinstance(value, Tensor):
         return not value.is_floating_point() or bool(value.isfinite().all())
     if isinstance(value, Mapping):

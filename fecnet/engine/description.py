@@ -13,9 +13,9 @@ from fecnet.utils.shown import shown
 from fecnet.utils.typed_json import NOT_JSON, check_json, from_json, to_json
 from fecnet.utils.versioned import parse_versioned
 
-CHECKPOINT_FORMAT = 1  # raised by what an older version misreads or refuses, such as a new field: docs/formats.md
+CHECKPOINT_FORMAT = 1  # increased for each change that an older version misreads or refuses: docs/formats.md
 INFO_FILE = "meta.json"
-_MOST_PIXELS = 10_000  # of a side of a face: memory for more is not asked for
+_MOST_PIXELS = 10_000  # maximum side of a face, so that a damaged file does not allocate huge memory
 
 Kind = Literal["embedding", "classifier", "joint", "affect"]
 
@@ -25,9 +25,9 @@ class Preprocessing:
     """Input images that a net expects.
 
     Attributes:
-        height: of a stored face, pixels.
-        width: of a stored face, pixels.
-        channels: of a stored face, in order.
+        height: height of a stored face, pixels.
+        width: width of a stored face, pixels.
+        channels: names of the channels of a stored face, in order.
         faces: how faces were extracted from photos: ``FaceRecipe.to_dict``.
         crop: side of the crop that is the net's input, as a fraction of the stored side.
         input_size: side of the net's input, pixels.
@@ -98,12 +98,12 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """Triplets of a kind that were evaluated.
+    """Counts of evaluated triplets of one kind.
 
     Attributes:
-        right: those on which net and annotators agree.
-        total: all.
-        percent: of them; None without any, or of a collapsed embedding.
+        right: number of triplets on which net and raters agree.
+        total: number of all triplets.
+        percent: accuracy, %; None without triplets, or for a collapsed embedding.
     """
 
     right: int
@@ -113,7 +113,7 @@ class Count:
 
 @dataclass(frozen=True, kw_only=True)
 class _Figures:
-    """The metrics of a split that are read again: of triplets by type, and of classes."""
+    """The metrics of a split that are read back: of triplets by type, and of classes."""
 
     ONE: Count | None = None
     TWO: Count | None = None
@@ -128,7 +128,7 @@ class Accuracy:
     """The last evaluation during training.
 
     Attributes:
-        iteration: at which it took place.
+        iteration: iteration after which it took place.
         selection: None where no metric selects the best checkpoint.
         splits: metrics of each split.
     """
@@ -143,12 +143,12 @@ class Export:
     """An exported net.
 
     Attributes:
-        name: of the file or folder.
+        name: name of the file or folder.
         kind: its format.
-        raw: the preprocessing is part of the graph.
-        source: run and iteration.
-        fecnet: version.
-        date: of the export.
+        raw: whether the preprocessing is part of the graph.
+        source: run and iteration of the net.
+        fecnet: version of fecnet.
+        date: date of the export.
         checked: result of the comparison with the original net; None before the comparison.
     """
 
@@ -171,20 +171,20 @@ class CheckpointInfo:
         command: command line that started the training.
         started: date and time of the start.
         kind: task of the net.
-        classes: in the order of the logits; empty where there are none.
+        classes: class names in the order of the logits; empty where there are none.
         preprocessing: input images that the net expects.
         data: the data set trained on.
         coverage: what was read, kept and dropped when it was made.
         config: all settings as plain values; see ``settings``.
         provenance: code and hardware.
         pretraining: what the weights were pretrained on; None = nothing.
-        length: of the whole training, iterations; 0 for a pruned net.
-        accuracy: None before the first evaluation.
-        seconds: training time so far.
-        pruned: what was removed, for a net that was pruned and not trained since.
-        export: of an exported net.
-        extra_classes: likewise ``classes`` of each of ``DATA.EXTRA_LABELS`` by name; None where there are none.
-        choice_scale: of the choice probabilities (``fecnet.layers.choice``); None where no criterion has one.
+        length: length of the whole training, iterations; 0 for a pruned net.
+        accuracy: the last evaluation; None before the first one.
+        seconds: training time so far, seconds.
+        pruned: what was removed, for a net that was pruned and not trained since; else None.
+        export: description of the export, for an exported net; else None.
+        extra_classes: class names of each of ``DATA.EXTRA_LABELS`` by its name; None where there are none.
+        choice_scale: scale of the choice probabilities (``fecnet.layers.choice``); None where no criterion has one.
         origin: file that this was read from, for error messages.
     """
 
@@ -238,7 +238,7 @@ class CheckpointInfo:
         """The settings of the training, validated; ``overrides`` as in ``load_config``.
 
         Raises:
-            CheckpointError: unknown keys or ill-typed values.
+            CheckpointError: unknown keys or values of a wrong type.
         """
         return load_config(overrides=overrides, base=self.config, base_name=self.origin)
 
@@ -256,8 +256,8 @@ def parse_info(text: str, origin: str) -> CheckpointInfo:
         origin: file it was read from, for error messages.
 
     Raises:
-        CheckpointError: not JSON, another format version, or a field that is absent, unknown, of another type or out of
-            range.
+        CheckpointError: not JSON, an unsupported format version, or a field that is absent, unknown, of a wrong type or
+            out of range.
     """
     found = parse_versioned(text, origin, "a checkpoint description", CHECKPOINT_FORMAT, CheckpointError)
     if found.get("accuracy") == {}:

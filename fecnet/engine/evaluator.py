@@ -1,4 +1,4 @@
-"""Evaluates splits: one forward pass per face, however many triplets, splits and tasks it belongs to."""
+"""Evaluates splits: one forward pass per face, for any number of triplets, splits and tasks that it belongs to."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SplitResult(Protocol):
         """Metrics in % by name, as logged; one of them selects the best checkpoint."""
 
     def warning(self) -> str:
-        """Why the metrics mean nothing and select no checkpoint, in one line; empty where they do."""
+        """Why the metrics are meaningless and select no checkpoint, in one line; else empty."""
 
     def to_dict(self) -> dict[str, Any]:
         """All results, for JSON."""
@@ -60,7 +60,7 @@ class TripletMetric:
         tables: the triplets of each split, by name.
 
     Attributes:
-        tables: as given.
+        tables: the triplets of each split, by name.
         splits: names of the splits.
         rows: faces of all splits, int64, sorted.
     """
@@ -115,7 +115,7 @@ class TripletMetric:
         _check_finite(self.output, embedding_ND, self.rows, faces)
 
     def places(self, split: str) -> np.ndarray:
-        """Faces of the triplets of ``split`` as places in ``self.rows``, int64, shape (T, 3)."""
+        """Faces of the triplets of ``split`` as indices into ``self.rows``, int64, shape (T, 3)."""
         return np.searchsorted(self.rows, self.tables[split].faces_T3)
 
 
@@ -132,7 +132,7 @@ class ClassMetric:
         splits: names of the splits.
         rows: faces of all splits, int64, sorted.
         classes: names in label order.
-        label_set: as given.
+        label_set: one of ``DATA.EXTRA_LABELS``; empty for ``DATA.LABELS``.
     """
 
     def __init__(self, splits: Mapping[str, LabelArrays], classes: Sequence[str], label_set: str = "") -> None:
@@ -177,7 +177,7 @@ class AffectMetric:
     """Accuracy of predicted valence and arousal.
 
     Args:
-        splits: faces and their values of each split, by name; NaN = unknown.
+        splits: faces and their valence and arousal in each split, by name; NaN = unknown.
 
     Attributes:
         splits: names of the splits.
@@ -208,7 +208,7 @@ def _check_finite(name: str, found_NX: Tensor, rows_N: np.ndarray, splits: Mappi
     """Reject NaN and infinity, which would otherwise be counted as a class or a distance.
 
     Args:
-        name: of the output.
+        name: name of the output.
         found_NX: the output, shape (N, X).
         rows_N: rows of ``faces.npy``.
         splits: the faces of each split.
@@ -226,7 +226,7 @@ def _check_finite(name: str, found_NX: Tensor, rows_N: np.ndarray, splits: Mappi
 
 
 class OfLabelSet:
-    """The result of one of ``DATA.EXTRA_LABELS`` on one split, under names that tell the set.
+    """The result of one of ``DATA.EXTRA_LABELS`` on one split; its metrics are named after the label set.
 
     Args:
         label_set: name of the set.
@@ -241,7 +241,7 @@ class OfLabelSet:
         return {of_label_set(name, self._label_set): value for name, value in self._accuracy.metrics().items()}
 
     def warning(self) -> str:
-        """That of the result."""
+        """The warning of the result."""
         return self._accuracy.warning()
 
     def to_dict(self) -> dict[str, Any]:
@@ -273,16 +273,16 @@ class Evaluator:
 
     Args:
         faces_NHWC: all faces, uint8.
-        metrics: at least one; all of the same splits.
+        metrics: at least one; all with the same splits.
         views: each turns stored images into the net's input; the outputs are averaged over the views.
         batch_size: faces per forward pass.
-        device: of the model.
+        device: device of the model.
         progress: show a progress bar.
 
     Attributes:
         rows: the faces that any metric needs, int64, sorted.
-        metrics: as given.
-        views: as given.
+        metrics: the argument.
+        views: the argument.
     """
 
     def __init__(
@@ -358,7 +358,7 @@ class Evaluator:
 
 
 def _named(metric: Metric, found: Mapping[str, SplitResult]) -> Mapping[str, SplitResult]:
-    """Results of each split, of a further label set under its own names."""
+    """Results of each split; those of a further label set are named after it."""
     label_set = metric.label_set if isinstance(metric, ClassMetric) else ""
     if not label_set:
         return found

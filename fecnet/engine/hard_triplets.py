@@ -1,4 +1,4 @@
-"""Finds the triplets of the training that the net gets wrong, which are drawn more often then."""
+"""Finds the training triplets that the net gets wrong, so that they can be sampled more often."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from fecnet.utils import comm
 
 
 class HardTriplets:
-    """Asks the net in evaluation mode for all faces of the training, and tells the sampler which triplets are wrong.
+    """Embeds all training faces in evaluation mode, and tells the sampler which triplets are wrong.
 
-    One forward pass per face: a small part of an epoch where a face stands in many triplets, a third at most. Losses of
-    the training batches would cost nothing, but are up to an epoch old, of augmented faces and with dropout, and would
-    have to be gathered from all ranks.
+    This takes one forward pass per face: a small part of an epoch where a face is in many triplets, a third at most.
+    The losses of the training batches would cost nothing, but they are up to an epoch old, come from augmented faces
+    and dropout, and would have to be gathered from all ranks.
 
     Args:
-        sampler: of the training.
+        sampler: sampler of the training.
         split: name of the split trained on.
         table: the triplets trained on, those of the sampler.
-        faces_NHWC: all faces, uint8.
-        views: turn stored images into the net's input.
+        faces_NHWC: all faces, uint8, shape (N, H, W, C).
+        views: each turns stored images into the net's input; the embeddings are averaged over the views.
         batch_size: faces per forward pass.
-        device: of the model.
+        device: device of the model.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class HardTriplets:
         """Favour the triplets that the model gets wrong in all batches from the next one on; a collective.
 
         Returns:
-            ``wrong_triplets``, % of all, and ``hard_draws``, % of the draws that the favoured ones of them get.
+            ``wrong_triplets``, % of all triplets, and ``hard_draws``, % of all draws that favoured triplets get.
 
         Raises:
             UserError: an embedding is not finite.
@@ -65,17 +65,17 @@ class HardTriplets:
             batch_size=self._batch_size,
             device=self._device,
         )["embedding"]
-        # on one rank, since another machine may round the distances of a near-tie otherwise
+        # on one rank, since another machine may round the distances of a near-tie differently
         wrong_T = comm.from_main(lambda: ~self._metric.is_right(embedding_ND, self._split))
         self._sampler.favour(wrong_T)
         return {"wrong_triplets": _percent(wrong_T.mean()), "hard_draws": _percent(self._sampler.share)}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What was found last."""
+        """The triplets found last."""
         return self._sampler.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over ``state_dict``."""
+        """Restore a ``state_dict``."""
         self._sampler.load_state_dict(state)
 
 

@@ -27,12 +27,12 @@ def predict_batch(model: Net, faces_NHWC: np.ndarray, *, views: Sequence[View], 
         model: maps images to outputs.
         faces_NHWC: uint8, shape (n, H, W, C).
         views: each turns stored images, uint8 (n, C, H, W), into the net's input; see ``average_views``.
-        device: of the model.
+        device: device of the model.
 
     Returns:
         Each output, shape (n, …), on the CPU.
     """
-    # stored faces are mapped read-only, of which torch would warn
+    # stored faces are mapped read-only, about which torch would warn
     image_NCHW = torch.from_numpy(np.require(faces_NHWC, requirements="W")).permute(0, 3, 1, 2).to(device)
     with exact_float32():
         return average_views(model, image_NCHW, views)
@@ -50,17 +50,17 @@ def predict(
 ) -> Outputs:
     """Outputs of the model for the given faces, in fp32.
 
-    The batches do not depend on the number of processes, and whole batches are distributed over the ranks; so a face's
-    output does not depend on the rank that computes it.
+    The batches do not depend on the number of processes, and whole batches are distributed over the ranks. A face's
+    output therefore does not depend on the rank that computes it.
 
     Args:
-        model: maps images to outputs; put into evaluation mode for the call. On a CPU a copy of it is called that is
-            made for inference; see ``for_inference``.
-        faces_NHWC: all faces, uint8.
+        model: maps images to outputs; put into evaluation mode for the call. On a CPU, a copy rewritten for inference
+            is used; see ``for_inference``.
+        faces_NHWC: all faces, uint8, shape (N, H, W, C).
         rows: rows of the faces to predict, int64, shape (n,).
         views: each turns stored images, uint8 (b, C, H, W), into the net's input; see ``average_views``.
         batch_size: faces per forward pass.
-        device: of the model.
+        device: device of the model.
         progress: label of the progress bar; empty = none.
 
     Returns:
@@ -89,7 +89,7 @@ def average_views(model: Net, image_NCHW: Tensor, views: Sequence[View]) -> Outp
 
     Args:
         model: maps images to outputs.
-        image_NCHW: stored images, uint8.
+        image_NCHW: stored images, uint8, shape (N, C, H, W).
         views: one or more.
     """
     total = dict(model(views[0](image_NCHW)))

@@ -18,10 +18,10 @@ from fecnet.utils.phase import phase
 Augment = Callable[[Batch, int], Batch]
 GradientRule = Callable[[nn.Module], None]
 
-PHASES = ("data", "augment", "forward", "criterion", "backward", "reduce", "step")  # marked; the loader has "data"
-_MIN_COUNT = 1e-12  # for a term without items: its total is 0, and 0 / 0 would be NaN
+PHASES = ("data", "augment", "forward", "criterion", "backward", "reduce", "step")  # "data" is marked in the loader
+_MIN_COUNT = 1e-12  # divisor of a term without items: its total is 0, and 0 / 0 would be NaN
 CUDA_GRAPHS = "reduce-overhead"  # mode of torch.compile that replays kernels as CUDA graphs
-_MIN_SCALE = 2.0**-10  # an fp16 loss scale below it was halved 26 times: not overflow, but NaN
+_MIN_SCALE = 2.0**-10  # an fp16 loss scale below this was halved 26 times: gradients are NaN, not just overflowing
 
 
 class Criterion(Protocol):
@@ -51,7 +51,7 @@ class Schedule(Protocol):
         """The state that ``factor`` depends on besides the iteration."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over ``state_dict``."""
+        """Restore a ``state_dict``."""
 
 
 class Guard(Protocol):
@@ -77,10 +77,10 @@ class Average(Protocol):
 
 
 class Measure(NamedTuple):
-    """A mean over items of the training batches that is logged beside the loss.
+    """A mean over items of the training batches that is logged with the loss.
 
     Attributes:
-        sums: of one batch: the sum over its items and their number, float32 scalars on its device.
+        sums: returns, for one batch, the sum over its items and their number, float32 scalars on its device.
         scale: factor on the mean, such as 100 for a percentage.
     """
 
@@ -98,17 +98,17 @@ class Stepper:
     Args:
         model: the model itself, not wrapped for distributed training.
         criterion: totals and counts of a batch.
-        optimizer: its groups hold ``base_lr``.
+        optimizer: each of its groups has a ``base_lr``.
         schedule: factor on ``base_lr``.
         rules: applied to the gradients, in order.
         guard: blocks updates from gradients that are not finite.
         average: running average of the weights, or None.
-        seed: for dropout, together with iteration and rank.
+        seed: seed of dropout, together with iteration and rank.
         precision: dtype of the forward pass.
         compile_mode: mode of ``torch.compile`` for the forward pass; empty where it is not compiled.
         accumulates: an iteration may have several micro-batches.
-        device: of the model.
-        measures: means over the training batches by name, logged beside the loss.
+        device: device of the model.
+        measures: means over the training batches by name, logged with the loss.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class Stepper:
         for group in self._optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         self._optimizer.zero_grad()  # to None; apex optimizers take no argument
-        if not self.model.training:  # after an evaluation only: visiting all modules takes time
+        if not self.model.training:  # only after an evaluation, since visiting all modules takes time
             self.model.train()
         if self._begin is not None:
             self._begin(iteration)
@@ -188,7 +188,7 @@ class Stepper:
     def read_terms(self) -> dict[str, float]:
         """Mean of each term over all items since the last call, and their sum as ``loss``; a collective.
 
-        With them the mean of each of ``measures`` over its items; one without items is left out.
+        Also the mean of each of ``measures`` over its items; a measure without items is left out.
         """
         names = sorted(name for name in self._sums if name.startswith("total/"))
         sums = [*names, *(part for name in self._measures for part in _parts_of(name))]
@@ -204,7 +204,7 @@ class Stepper:
         return {"loss": sum(means.values()), **means, **found}
 
     def feedback(self) -> Relabels | None:
-        """The labels that the criterion wants to change since the last call; None where it does not relabel.
+        """The label changes that the criterion found since the last call; None where it does not relabel.
 
         A collective.
         """
@@ -238,7 +238,7 @@ class Stepper:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore ``state_dict``; the weights of ``inference_model`` are loaded before."""
+        """Restore a ``state_dict``; the weights of ``inference_model`` must be loaded before."""
         if self._average is not None:
             self.model.load_state_dict(state["raw"])
         self._optimizer.load_state_dict(state["optimizer"])

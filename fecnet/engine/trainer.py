@@ -28,15 +28,15 @@ from fecnet.utils.typed_json import from_json
 
 logger = logging.getLogger(__name__)
 
-SPREAD = "spread"  # name of the measure that says how far apart embeddings are
-CHOICE_SCALE = "choice_scale"  # name of the measure that says the learned scale of the choice probabilities
-_COLLAPSING = 0.01  # of the first spread; trained embeddings keep a tenth or more of it
+SPREAD = "spread"  # name of the measure of the mean distance of embeddings
+CHOICE_SCALE = "choice_scale"  # name of the measure of the learned scale of the choice probabilities
+_COLLAPSING = 0.01  # fraction of the first spread below which a warning is logged; trained embeddings keep 0.1 or more
 _REMEDIES = (
     "a smaller SOLVER.BASE_LR, SOLVER.WARMUP, SOLVER.CLIP_NORM, batch norm (MODEL.BATCH_NORM), larger LOSS.MARGIN_*, "
     "pretrained weights (MODEL.PRETRAINED)"
 )
 
-_NEARLY = 1.01  # of a limit of the scale, since the mean since the last log entry is looked at
+_NEARLY = 1.01  # tolerance factor on a limit of the scale, since its mean over the last log period is compared
 
 Loader = Callable[[int, int], Iterator[tuple[int, list[Batch]]]]
 Evaluate = Callable[[nn.Module], dict[str, SplitResult]]
@@ -53,12 +53,12 @@ class Labels(Protocol):
         """The labels that differ from the files."""
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over ``state_dict``."""
+        """Restore a ``state_dict``."""
 
 
 @dataclass(frozen=True)
 class Periods:
-    """Periods in iterations; 0 = only at the end, for ``epoch`` never."""
+    """Length and periods in iterations; a period of 0 means only at the end, for ``epoch`` never."""
 
     last: int
     log: int
@@ -76,7 +76,7 @@ class Progress:
     best_accuracy: float = -math.inf
     accuracy: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
-    first_spread: float | None = None  # of the embedding, at the first log entry
+    first_spread: float | None = None  # spread of the embedding at the first log entry
     told_of_collapse: bool = False
     told_of_scale: bool = False
 
@@ -86,7 +86,7 @@ class RunFiles:
     """Output files of a run.
 
     Attributes:
-        checkpointer: on rank 0; None elsewhere.
+        checkpointer: writes the checkpoints on rank 0; None on other ranks.
         metrics: ``metrics.jsonl``.
         tensorboard: TensorBoard events.
     """
@@ -105,7 +105,7 @@ class RunFiles:
         comm.from_main(lambda: self.checkpointer.finish() if self.checkpointer is not None else None)
 
     def close(self) -> None:
-        """Finish writing a pending checkpoint, however training ended."""
+        """Finish writing a pending checkpoint, whether training succeeded or failed."""
         if self.checkpointer is not None:
             self.checkpointer.close()
         self.tensorboard.close()
@@ -120,7 +120,7 @@ class Trainer:
         augment: turns a uint8 batch on the device into the net's input.
         evaluate: returns the results of each split; the first split selects the best checkpoint.
         info: metadata of the checkpoints; iteration, accuracy and seconds are filled in.
-        periods: of logging, evaluation and saving.
+        periods: periods of logging, evaluation and saving.
         select: the metric of the first split that selects the best checkpoint; empty = none.
         labels: the labels trained on, which the criterion may change after an epoch; or None.
         scales: returns the absolute batch-norm scales under sparsity training, logged at each evaluation; or None.
@@ -187,7 +187,7 @@ class Trainer:
 
     @property
     def selects(self) -> bool:
-        """Whether a metric is to select the best checkpoint."""
+        """Whether a metric selects the best checkpoint."""
         return bool(self._select)
 
     @property
@@ -206,7 +206,7 @@ class Trainer:
     def _spans(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """First and last iteration of the parts within which the loader may sample ahead."""
         epoch = self._periods.epoch
-        if self._hard_triplets is not None:  # what is found after an epoch changes the next batch already
+        if self._hard_triplets is not None:  # triplets found after an epoch already change the next batch
             for end in range(-(-first // epoch) * epoch, last, epoch):
                 yield first, end
                 first = end + 1
@@ -222,7 +222,7 @@ class Trainer:
         return {"progress": dict(vars(self.progress)), "labels": labels, **hard, **self.stepper.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore ``state`` to resume training; the model's weights are loaded before."""
+        """Restore ``state`` to resume training; the model's weights must be loaded before."""
         self.progress = from_json(Progress, state["progress"], "progress")
         self.stepper.load_state_dict(state)
         if self._labels is not None:
@@ -258,15 +258,15 @@ class Trainer:
         )
 
     def _watch_scale(self, scale: float) -> None:
-        """Warn once where the learned scale runs away, to a limit at which it is held; the same on all ranks."""
+        """Warn once where the learned scale reaches one of its limits; the same on all ranks."""
         low, high = SCALE_LIMITS
         if self.progress.told_of_scale or low * _NEARLY < scale < high / _NEARLY:
             return
         self.progress.told_of_scale = True
-        why = "no doubt" if scale > 1 else "no order"
+        why = "with certainty" if scale > 1 else "no better than chance"
         logger.warning(
-            f"iteration {self.progress.iteration}: LOSS.CHOICE_SCALE: the learned scale ran away to {scale:.3g} and is "
-            f"held within {low:g}..{high:g}: the net finds {why} in the choices; what helps: a fixed scale, a "
+            f"iteration {self.progress.iteration}: LOSS.CHOICE_SCALE: the learned scale reached {scale:.3g} and is "
+            f"limited to {low:g}..{high:g}: the net predicts the choices {why}; what helps: a fixed scale, a "
             "smaller SOLVER.BASE_LR, more LOSS.WEIGHTS for 'triplet'"
         )
 
@@ -312,7 +312,7 @@ class Trainer:
             files.tensorboard.write_histogram("scales", scale_S, iteration)
         if not self._select:
             return False
-        # a collapsed embedding is worse than any other, and never the best
+        # a collapsed embedding is never the best
         value = -math.inf if measured[split].warning() else math.nan if selecting is None else selecting
         self.stepper.schedule.feedback(value)
         if not value > self.progress.best_accuracy:

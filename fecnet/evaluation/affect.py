@@ -39,7 +39,7 @@ class AffectAccuracy:
         return {name: _rounded(100 * value) for name, value in zip(METRICS, values, strict=True)}
 
     def warning(self) -> str:
-        """Nothing: a constant prediction has a concordance of 0."""
+        """Always empty: the metrics are never meaningless; a constant prediction has concordance 0."""
         return ""
 
     def to_dict(self) -> dict[str, Any]:

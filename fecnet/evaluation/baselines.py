@@ -19,7 +19,7 @@ _BATCH = 512  # triplets
 
 
 def small_faces(faces_NHWC: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The given faces, averaged over square blocks to 48..95 pixels a side, in chunks so that memory stays bounded.
+    """The given faces, averaged over square blocks to 48..95 pixels per side; in chunks, so that memory stays bounded.
 
     Args:
         faces_NHWC: all faces, uint8.
@@ -64,14 +64,14 @@ def linear_embedding(
 ) -> np.ndarray:
     """A linear map of the pixels to unit vectors, trained on triplets with the net's double hinge loss.
 
-    Pixels are first standardised and whitened on the training faces: the map remains as expressive, up to the
-    components left out, but Adam converges faster.
+    Pixels are first standardised and whitened on the training faces. The map stays as expressive, except for the
+    components left out, and Adam converges faster.
 
     Args:
         train_NHWC: training faces, uint8, shape (N, H, W, C).
         faces_T3: rows of ``train_NHWC``, shape (T, 3).
         odd_T: index 0..2 of the odd face, shape (T,).
-        test_NHWC: faces to embed, uint8.
+        test_NHWC: faces to embed, uint8, shape (test faces, H, W, C).
         dim: D.
         components: P, capped at N and H·W·C.
         epochs: passes over the triplets.

@@ -1,4 +1,4 @@
-"""Calibration: whether predicted probabilities match how often they come true.
+"""Calibration: whether predicted probabilities match observed frequencies.
 
 Shape suffixes: N faces or triplets, K classes, B bins.
 """
@@ -21,9 +21,10 @@ class Calibration:
     Bins have equal width: bin b of B holds confidences above b/B up to (b+1)/B.
 
     Attributes:
-        count_B: items in each bin, int64.
-        confidence_B: their mean confidence, 0..1; NaN for an empty bin.
-        accuracy_B: their accuracy, or of triplets the share of raters who agree, 0..1; NaN for an empty bin.
+        count_B: items in each bin, int64, shape (B,).
+        confidence_B: their mean confidence, 0..1, shape (B,); NaN for an empty bin.
+        accuracy_B: their accuracy, or for triplets the share of raters who agree, 0..1, shape (B,); NaN for an empty
+            bin.
     """
 
     count_B: np.ndarray
@@ -62,8 +63,8 @@ class Calibration:
         """One line: the calibration error, its binning, and whether the probabilities are too high or too low.
 
         Args:
-            item: what is counted.
-            accuracy: what confidence is compared with.
+            item: name of an item, such as ``triplet``.
+            accuracy: name of the value that confidence is compared with.
         """
         ece, confidence, reached = self.ece(), self.confidence(), self.accuracy()
         if ece is None or confidence is None or reached is None:
@@ -101,7 +102,7 @@ def calibrated(confidence_N: np.ndarray, right_N: np.ndarray, num_bins: int = NU
 
     Args:
         confidence_N: predicted probability, 0..1, shape (N,).
-        right_N: whether it came true, or the share of raters for whom it did, 0..1, shape (N,).
+        right_N: whether the prediction was correct, or the share of raters who agree with it, 0..1, shape (N,).
         num_bins: B.
     """
     upper = np.arange(1, num_bins) / num_bins

@@ -1,9 +1,9 @@
-"""Agreement of raters of odd-one-out questions, and how far it lies above chance: Fleiss' kappa, Krippendorff's alpha.
+"""Agreement of raters on odd-one-out questions, corrected for chance: Fleiss' kappa and Krippendorff's alpha.
 
-Which face of a triplet is called the first, second or third means nothing. Both coefficients compute the agreement by
-chance from how often each *category* is chosen over all triplets, and would change with the order in which the faces
-are listed. So every triplet is counted in its three rotations: each category is then chosen equally often, agreement by
-chance is that of three equal choices, and the coefficients do not depend on any order.
+The order of the faces in a triplet is arbitrary. Both coefficients compute chance agreement from how often each
+*category* (first, second or third face) is chosen over all triplets, so they would change with that order. Every
+triplet is therefore counted in its three rotations: each category is then chosen equally often, chance agreement is
+1/3, and the coefficients do not depend on the order.
 
 Shape suffixes: T triplets; three faces each.
 """
@@ -19,8 +19,8 @@ class ChanceAgreement(NamedTuple):
     """Agreement over the triplets with two answers or more; NaN where there are none.
 
     Attributes:
-        triplets: how many those are.
-        share: mean over the triplets of the share of pairs of raters who chose the same face; chance 1/3.
+        triplets: number of these triplets.
+        share: mean over the triplets of the share of pairs of raters who chose the same face; 1/3 by chance.
         kappa: Fleiss' kappa, 0 for chance, 1 for unanimous answers; J. L. Fleiss, 1971.
         alpha: Krippendorff's alpha of nominal data, which weighs triplets by their number of answers.
     """
@@ -32,7 +32,7 @@ class ChanceAgreement(NamedTuple):
 
 
 def chance_agreement(votes_T3: np.ndarray) -> ChanceAgreement:
-    """Agreement of the raters behind some votes.
+    """Agreement of raters, from their votes.
 
     Args:
         votes_T3: raters who chose each face, whole numbers, shape (T, 3); triplets may have any number of raters.
@@ -49,7 +49,7 @@ def chance_agreement(votes_T3: np.ndarray) -> ChanceAgreement:
 
 def _alpha(votes_T3: np.ndarray) -> float:
     """Krippendorff's alpha of the triplets in all three rotations."""
-    import krippendorff  # of the extra ``web``
+    import krippendorff  # installed by the extra ``web``
 
     rotated_U3 = np.concatenate([np.roll(votes_T3, turn, axis=1) for turn in range(3)])
     return float(krippendorff.alpha(value_counts=rotated_U3, level_of_measurement="nominal"))

@@ -1,4 +1,4 @@
-"""Choice probabilities against the raters: log-likelihood, calibration, and the scale that fits best. T triplets."""
+"""Choice probabilities compared with raters: log-likelihood, calibration, and the best scale. T triplets."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _GRIDS, _POINTS = 6, 13  # of the logarithm of the scale: to 1e-4
 
 @dataclass(frozen=True, eq=False)
 class ChoiceFit:
-    """How well choice probabilities say what raters choose.
+    """How well choice probabilities predict the raters' choices.
 
     Attributes:
         triplets: number of triplets.
-        voted: those with votes; of the others the odd face is taken for all raters' choice.
-        scale: of the distances (``fecnet.layers.choice``).
+        voted: number of triplets with votes; for the others all raters are assumed to have chosen the odd face.
+        scale: scale of the distances (``fecnet.layers.choice``).
         log_likelihood: mean over the triplets of ``Σₖ qₖ log P(odd = k)``, q the vote shares; None without triplets.
-        best_scale: the scale within ``SCALE_LIMITS`` of the highest log-likelihood here; None without triplets.
-        best_log_likelihood: with that scale.
+        best_scale: the scale within ``SCALE_LIMITS`` with the highest log-likelihood here; None without triplets.
+        best_log_likelihood: the log-likelihood with that scale.
         calibration: the probability of the most probable face against the share of raters who chose it.
     """
 
@@ -57,9 +57,9 @@ def choice_fit(opposite_T3: Tensor, odd_T: np.ndarray, votes_T3: np.ndarray, sca
 
     Args:
         opposite_T3: ``opposite_distances``, finite, shape (T, 3).
-        odd_T: the annotators' odd face, 0..2, shape (T,).
-        votes_T3: annotators who chose face k, zeros without votes, shape (T, 3).
-        scale: of the distances.
+        odd_T: the raters' odd face, 0..2, shape (T,).
+        votes_T3: raters who chose face k, zeros without votes, shape (T, 3).
+        scale: scale of the distances.
     """
     opposite_T3 = opposite_T3.double()
     share_T3 = vote_shares(torch.from_numpy(votes_T3), torch.from_numpy(odd_T.astype(np.int64))).double()
@@ -79,9 +79,9 @@ def choice_fit(opposite_T3: Tensor, odd_T: np.ndarray, votes_T3: np.ndarray, sca
 
 
 def fit_scale(opposite_T3: Tensor, share_T3: Tensor) -> float | None:
-    """The scale within ``SCALE_LIMITS`` of the highest likelihood of the vote shares; None without triplets.
+    """The scale within ``SCALE_LIMITS`` that maximises the likelihood of the vote shares; None without triplets.
 
-    Found on a grid of the logarithm, made finer around its best point several times.
+    Found on a grid of its logarithm, which is refined around the best point several times.
 
     Args:
         opposite_T3: ``opposite_distances``, float64, shape (T, 3).
@@ -103,11 +103,11 @@ def fit_scale(opposite_T3: Tensor, share_T3: Tensor) -> float | None:
 
 
 def format_choices(found: ChoiceFit, whose: str) -> str:
-    """Two lines: the log-likelihood beside chance and the best scale, and the calibration.
+    """Two lines: the log-likelihood compared with chance and the best scale, and the calibration.
 
     Args:
-        found: what was measured.
-        whose: the scale is, such as ``the net's``.
+        found: the measurement.
+        whose: owner of the scale, such as ``the net's``.
     """
     if found.log_likelihood is None:
         return "choice probabilities: no triplet"

@@ -24,7 +24,7 @@ class ClassAccuracy:
 
     Attributes:
         classes: K names in label order.
-        confusion_KK: faces by label (row) and by predicted class (column), int64.
+        confusion_KK: faces by label (row) and by predicted class (column), int64, shape (K, K).
     """
 
     classes: tuple[str, ...]
@@ -71,7 +71,7 @@ class ClassAccuracy:
         return {name: round(float(value), 4) for name, value in zip(METRICS, values, strict=True)}
 
     def warning(self) -> str:
-        """Nothing: counts of classes always mean something."""
+        """Always empty: the metrics are never meaningless."""
         return ""
 
     def to_dict(self) -> dict[str, Any]:

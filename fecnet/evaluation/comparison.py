@@ -20,13 +20,13 @@ BySeed = Mapping[int, float]  # value of a metric by the seed of the run
 
 @dataclass(frozen=True)
 class Difference:
-    """Paired difference of two settings: the two runs of a seed start from the same weights.
+    """Paired difference of two settings: both runs of a seed start from the same weights.
 
     Attributes:
         first: name of a setting.
         second: name of the setting it is compared with.
         by_seed: metric of ``first`` minus that of ``second``, for the common seeds.
-        confidence: of the interval, from ``mean`` − ``margin`` to ``mean`` + ``margin``.
+        confidence: confidence level, 0..1, of the interval ``mean`` ± ``margin``.
         margin: half width of Student's t interval; None where there is no interval.
     """
 
@@ -38,12 +38,12 @@ class Difference:
 
     @property
     def mean(self) -> float | None:
-        """Over the seeds; None without a common seed."""
+        """Mean difference over the seeds; None without a common seed."""
         return statistics.fmean(self.by_seed.values()) if self.by_seed else None
 
     @property
     def sd(self) -> float | None:
-        """Standard deviation over the seeds (n − 1); None below two."""
+        """Standard deviation over the seeds (n − 1); None for fewer than two."""
         return standard_deviation(list(self.by_seed.values()))
 
     @property
@@ -80,7 +80,7 @@ class Difference:
 
 
 def standard_deviation(values: Sequence[float]) -> float | None:
-    """With n − 1; None below two values."""
+    """Sample standard deviation (n − 1); None for fewer than two values."""
     return statistics.stdev(values) if len(values) > 1 else None
 
 
@@ -115,7 +115,7 @@ def student_t(confidence: float, freedom: int) -> float:
     """Two-sided quantile of Student's t distribution: half width of the interval in standard errors.
 
     Args:
-        confidence: of the interval, 0..1.
+        confidence: confidence level, 0..1.
         freedom: degrees of freedom.
 
     Raises:

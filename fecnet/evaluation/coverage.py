@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-_CANDIDATES = "candidates"  # of triplets made from votes or labels, see ``fecnet.prepare.votes``
+_CANDIDATES = "candidates"  # key of triplets made from votes or labels, see ``fecnet.prepare.votes``
 _MEANINGS = """\
   (candidates: triplets of faces drawn at random; repeated: drawn before; small_gap: no clear odd one out, as its gap is
   min_gap or less; surplus: clear, but the type had as many as wanted; short: wanted, but not found)"""
 
 
 def format_coverage(coverage: dict[str, Any]) -> str:
-    """What was read, kept and dropped, as nested lines, and what the words for candidates mean, if there are any."""
+    """What was read, kept and dropped, as nested lines, and where there are candidates what their words mean."""
     return "\n".join(["coverage", *_lines(coverage, "  "), *[_MEANINGS] * (_CANDIDATES in coverage)])
 
 

@@ -20,8 +20,8 @@ class FoldAccuracy:
     """Results of one fold.
 
     Attributes:
-        number: of the fold, from 1.
-        accuracy: on the test faces of the fold.
+        number: number of the fold, from 1.
+        accuracy: accuracy on the test faces of the fold.
         num_trained: number of training faces.
         seen_subjects: number of test faces whose subject is also in training; None where subjects are unknown.
     """
@@ -103,7 +103,7 @@ def count_tests(tests_FM: np.ndarray, label_M: np.ndarray, classes: Sequence[str
 
 
 def format_tests(tested: dict[str, dict[str, int]]) -> str:
-    """One line on faces that are tested never, or more than once."""
+    """One line on how many faces are tested once, never, or more than once."""
     parts = []
     for name, words in (("never", "never"), ("more", "more than once")):
         if by_class := tested[name]:

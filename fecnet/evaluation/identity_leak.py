@@ -1,7 +1,7 @@
 """Identity leak: whether nearest neighbours share the query's subject rather than its expression.
 
 An expression embedding should rank another subject's smile before the same subject's frown. Each share is reported
-beside the chance level, that of faces sampled at random from the same candidates.
+with its chance level, that of faces sampled at random from the same candidates.
 
 Shape suffixes: N faces, Q query faces, K nearest neighbours.
 """
@@ -20,9 +20,9 @@ class Share:
     """Share of neighbours with a property.
 
     Attributes:
-        neighbours: number of neighbours counted; a fraction where equally far faces share the last places.
+        neighbours: number of neighbours counted; a fraction where faces at equal distance share the last ranks.
         percent: share of them with the property, %; None where none was counted.
-        chance: the same for neighbours sampled at random from their candidates, %.
+        chance: the same for neighbours sampled at random from the candidates, %.
     """
 
     neighbours: float
@@ -45,10 +45,11 @@ def identity_leak(
     """Share of nearest neighbours with the query's subject, and with the query's class.
 
     Args:
-        query_Q: indices of the queries.
-        alike_Q22: number of their nearest neighbours by whether class, then subject is the query's; see ``Retrieval``.
-        label_N: class of each face.
-        subject_N: subject of each face, text or numbers.
+        query_Q: indices of the queries, int64, shape (Q,).
+        alike_Q22: number of each query's nearest neighbours, by whether the class (second axis) and the subject (third
+            axis) are those of the query, shape (Q, 2, 2); see ``Retrieval``.
+        label_N: class of each face, shape (N,).
+        subject_N: subject of each face, text or numbers, shape (N,).
 
     Returns:
         ``subject``: same subject among all neighbours; ``subject_in_class``: among neighbours of the same class;
@@ -78,7 +79,7 @@ def _numbered(value_N: np.ndarray) -> np.ndarray:
 
 
 def _share(same_Q: np.ndarray, counted_Q: np.ndarray, wanted_Q: np.ndarray, choice_Q: np.ndarray) -> Share:
-    """Share of the counted neighbours; chance weighs each query by its counted neighbours."""
+    """Share of the counted neighbours; the chance level weights each query by its counted neighbours."""
     num = float(counted_Q.sum())
     if not num:
         return Share(0, None, None)
@@ -107,9 +108,9 @@ def format_leak(leak: dict[str, Share]) -> str:
 
 
 def explain_leak(leak: dict[str, Share]) -> str:
-    """One sentence: what the shares say of the embedding.
+    """One sentence on what the shares mean for the embedding.
 
-    It judges by neighbours of other classes: of the same class, a face may be near since it shows the same moment.
+    It uses neighbours of other classes: neighbours of the same class may be near because they show the same moment.
     """
     share = leak["subject_in_other_classes"]
     if share.percent is None:
@@ -121,7 +122,7 @@ def explain_leak(leak: dict[str, Share]) -> str:
         f"where a nearest face shows another expression, it is of the same subject {times} times as often as by chance"
     )
     return f"{said}: " + (
-        "above 1, the embedding tells people apart, not expressions alone"
+        "above 1, the embedding distinguishes people, not only expressions"
         if times > 1
         else "up to 1, the embedding does not show who somebody is"
     )

@@ -27,10 +27,10 @@ class Band:
     """Mean curve and spread of one setting.
 
     Attributes:
-        place_P: iterations or epochs.
-        mean_P: mean over the runs.
-        low_P: mean − standard deviation over the runs (n − 1); the mean for a single run.
-        high_P: mean + standard deviation.
+        place_P: iterations or epochs, shape (P,).
+        mean_P: mean over the runs, shape (P,).
+        low_P: mean − standard deviation over the runs (n − 1), shape (P,); the mean for a single run.
+        high_P: mean + standard deviation, shape (P,).
     """
 
     place_P: np.ndarray
@@ -88,11 +88,11 @@ def plot_curves(panels: Sequence[Panel], settings: Sequence[str], path: Path, *,
     """Write the panels as PNG, two per row.
 
     Args:
-        panels: of the figure.
-        settings: names in the order of their colours.
+        panels: panels of the figure.
+        settings: names of the settings in the order of their colours.
         path: the file to write.
-        title: of the figure.
-        unit: of the horizontal axis.
+        title: title of the figure.
+        unit: unit of the horizontal axis.
 
     Raises:
         UserError: matplotlib is not installed.

@@ -21,8 +21,8 @@ def most_confident_mistakes(label_M: np.ndarray, logits_MK: Tensor, num: int) ->
     """Indices of misclassified faces in decreasing confidence, and the confidence of each.
 
     Args:
-        label_M: class of each face, -1 = unknown.
-        logits_MK: finite.
+        label_M: class of each face, -1 = unknown, shape (M,).
+        logits_MK: finite, shape (M, K).
         num: maximum number of faces.
     """
     confidence_M = logits_MK.double().softmax(1).amax(1).numpy()
@@ -46,9 +46,9 @@ def mistake_sheet(
 
     Args:
         faces_NHWC: all faces, uint8.
-        faces_M: rows of the faces of the split.
-        label_M: their classes, -1 = unknown.
-        logits_MK: finite.
+        faces_M: rows of the faces of the split, shape (M,).
+        label_M: their classes, -1 = unknown, shape (M,).
+        logits_MK: finite, shape (M, K).
         classes: K names in label order.
         path: PNG to write; removed where no face is misclassified.
         num: maximum number of faces shown.

@@ -1,8 +1,9 @@
-"""Exact nearest neighbours, by distances that are computed from differences in float64; every search ends here.
+"""Exact nearest neighbours, by distances computed from differences in float64; all searches use this module.
 
-|a|² + |b|² − 2ab, which libraries compute for speed, rounds distances near 0 to noise, so that near-copies come in any
-order. Here the product only rules out vectors that are farther than its rounding error allows; the others are compared
-by subtraction, on the CPU. So a result depends neither on the device nor on which queries are asked together.
+Libraries compute |a|² + |b|² − 2ab for speed. That rounds distances near 0 to noise, so near-copies are returned in an
+arbitrary order. Here the product only excludes vectors that are too far even with its largest rounding error; the
+distances of all others are computed by subtraction, on the CPU. Results thus depend neither on the device nor on which
+queries are processed together.
 
 Shape suffixes: N vectors, Q queries, K nearest, P pairs of a query and a vector, D numbers of each vector.
 """
@@ -25,8 +26,8 @@ class Found(NamedTuple):
     """The nearest vectors of some queries, the nearest first; ties by the lower row.
 
     Attributes:
-        row_QK: of the vectors, int64.
-        distance_QK: squared Euclidean, float32.
+        row_QK: rows of the vectors, int64, shape (Q, K).
+        distance_QK: squared Euclidean distances, float32, shape (Q, K).
     """
 
     row_QK: np.ndarray
@@ -37,9 +38,9 @@ class Pairs(NamedTuple):
     """Pairs of a query and a vector, by query, then distance, then row.
 
     Attributes:
-        query_P: index of the query.
-        row_P: row of the vector.
-        distance_P: squared Euclidean, float64.
+        query_P: index of the query, int64, shape (P,).
+        row_P: row of the vector, int64, shape (P,).
+        distance_P: squared Euclidean distance, float64, shape (P,).
     """
 
     query_P: np.ndarray
@@ -71,8 +72,8 @@ def nearest(vector_ND: np.ndarray, query_QD: np.ndarray, num: int, device: torch
     """The nearest vectors of each query, by exhaustive search.
 
     Args:
-        vector_ND: finite, float32; may be a memory map, of which a block at a time is read.
-        query_QD: finite, float32.
+        vector_ND: finite, float32, shape (N, D); may be a memory map, which is read in blocks.
+        query_QD: finite, float32, shape (Q, D).
         num: K, at most N.
         device: where the products are computed; None for the CPU.
     """
@@ -83,14 +84,14 @@ def nearest(vector_ND: np.ndarray, query_QD: np.ndarray, num: int, device: torch
 
 
 def rank_pairs(vector_ND: np.ndarray, query_QD: np.ndarray, query_P: np.ndarray, row_P: np.ndarray, num: int) -> Pairs:
-    """The nearest of some candidates.
+    """The nearest of given candidates.
 
     Args:
-        vector_ND: float32.
-        query_QD: float32.
-        query_P: index of the query of each pair.
-        row_P: row of a candidate.
-        num: K; all of a query's candidates if there are fewer.
+        vector_ND: float32, shape (N, D).
+        query_QD: float32, shape (Q, D).
+        query_P: index of the query of each pair, shape (P,).
+        row_P: row of the candidate of each pair, shape (P,).
+        num: K; all candidates of a query are returned if there are fewer.
     """
     distance_P = np.empty(len(row_P))
     step = max(1, _NUMBERS // vector_ND.shape[1])
@@ -145,7 +146,7 @@ def _candidates(
     limit = torch.from_numpy(limit_Q).to(query_QD.device) - square_Q
     if num <= len(some) and not np.isfinite(limit_Q).all():
         limit = limit.minimum(product_QN.topk(num, largest=False).values[:, -1].double() + error_Q)
-    limit[magnitude_Q > _FLOAT32.max] = torch.inf  # products may have overflowed: all are compared
+    limit[magnitude_Q > _FLOAT32.max] = torch.inf  # products may have overflowed: no vector is excluded
     beyond_QN = product_QN > (limit + error_Q).float()[:, None]
     query_P, row_P = (~beyond_QN).nonzero(as_tuple=True)
     return query_P.cpu().numpy(), row_P.cpu().numpy()

@@ -37,7 +37,7 @@ def neighbour_sheet(
     """
     chosen = _farthest(embedding_ND, min(num_queries, len(rows)))
     found = nearest(embedding_ND, embedding_ND[chosen], min(num + 1, len(rows)))
-    # the query first, even among copies of it
+    # the query comes first, even where copies of it exist
     own_QK = found.row_QK == chosen[:, None]
     own_QK[~own_QK.any(1), -1] = True
     first_QK = np.argsort(~own_QK, axis=1, kind="stable")
@@ -49,11 +49,11 @@ def neighbour_sheet(
 
 
 def _farthest(embedding_ND: np.ndarray, num: int) -> np.ndarray:
-    """The first face, and faces each of which is farthest from those before it."""
+    """Farthest-point sampling: the first face, then always the face farthest from all those before it."""
     chosen = [0]
     nearest_N = all_distances(embedding_ND, embedding_ND[:1])[0]
     while len(chosen) < num:
-        nearest_N[chosen] = -1  # none twice, even where only copies are left
+        nearest_N[chosen] = -1  # never chosen twice, even where only copies are left
         chosen.append(int(nearest_N.argmax()))
         nearest_N = np.minimum(nearest_N, all_distances(embedding_ND, embedding_ND[chosen[-1:]])[0])
     return np.array(chosen)
@@ -63,7 +63,7 @@ def sheet_of_rows(face_QKHWC: np.ndarray, captions: Sequence[Sequence[str]], pat
     """Write a contact sheet with a row per query: its face and its neighbours; small faces are enlarged.
 
     Args:
-        face_QKHWC: uint8.
+        face_QKHWC: uint8, shape (Q, K, H, W, C).
         captions: K short captions for each row.
         path: PNG to write.
     """

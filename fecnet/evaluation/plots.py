@@ -21,7 +21,7 @@ def confusion_plot(accuracy: ClassAccuracy, title: str, path: Path) -> None:
 
     Args:
         accuracy: counts by label (row) and predicted class (column).
-        title: of the plot.
+        title: title of the plot.
         path: PNG to write.
     """
     num = len(accuracy.classes)
@@ -55,11 +55,11 @@ def reliability_plot(
 
     Args:
         found: the bins.
-        title: of the plot.
+        title: title of the plot.
         path: PNG to write.
-        item: what is counted.
-        accuracy: what confidence is compared with.
-        confidence: what it is.
+        item: name of an item.
+        accuracy: name of the vertical axis, which confidence is compared with.
+        confidence: name of the horizontal axis.
     """
     num, there_B = len(found.count_B), found.count_B > 0
     middle_B = (np.arange(num) + 0.5) / num

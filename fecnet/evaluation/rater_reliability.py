@@ -1,16 +1,14 @@
-"""How reliable each rater of odd-one-out questions is, and what the raters say together: Dawid and Skene's model.
+"""Reliability of the raters of odd-one-out questions, and the answer of all raters together: Dawid and Skene's model.
 
 A. P. Dawid and A. M. Skene, Maximum likelihood estimation of observer error-rates using the EM algorithm, 1979, in the
-form with one accuracy for each rater (one coin): a rater finds the face that the question is about with this
-probability, and takes each of the other faces equally often. The three faces of a triplet are in no order that means
-anything, so a table of confusions between first, second and third faces would have no meaning either.
-
-Two things differ from the textbook, so that little data cannot lead astray:
-
-- An accuracy is that of the rater's *other* answers (leave one out), with two further answers at the accuracy
-  ``_PRIOR``. So nobody vouches for their own answers.
-- No accuracy is lower than ``_PRIOR``. A rater seen once has just that, the least weight that there is, and never
-  overturns an agreement of two; unanimous answers are never overturned at all.
+form with one accuracy for each rater ("one coin"): a rater chooses the true odd face with this probability, and each of
+the other faces equally often. The order of the faces in a triplet is arbitrary, so a confusion matrix between first,
+second and third face would be meaningless.
+Two differences from the textbook make the model robust with little data:
+- The weight of an answer comes from the rater's *other* answers (leave one out), with two prior answers at the accuracy
+  ``_PRIOR``. An answer therefore does not raise its own weight.
+- No accuracy is lower than ``_PRIOR``. A rater with one answer has exactly this minimum weight and never overrules two
+  raters who agree; unanimous answers are never overruled.
 
 Shape suffixes: A answers, T triplets, R raters, K faces of a triplet.
 """
@@ -23,22 +21,22 @@ import numpy as np
 
 from fecnet.utils.errors import UserError
 
-_PRIOR = 0.4  # accuracy of a rater of whom nothing is known: little above the third that guessing reaches
+_PRIOR = 0.4  # accuracy of an unknown rater: a little above guessing, 1/3
 _PRIOR_ANSWERS = 2.0
-_HIGHEST = 0.99  # nobody's weight is without limit
+_HIGHEST = 0.99  # maximum accuracy, which bounds the weight of a rater
 _ROUNDS, _TOLERANCE = 200, 1e-10
-_EQUAL = 1e-6  # probabilities this close are a tie: sums in another order differ in their last bits
+_EQUAL = 1e-6  # probabilities this close are a tie, since sums in another order differ in their last bits
 
 
 class Reliability(NamedTuple):
-    """What ``rater_reliability`` found.
+    """The result of ``rater_reliability``.
 
     Attributes:
-        accuracy_R: probability that a rater chooses the face that the triplet is about, with the two further answers
-            of the prior; NaN for a rater without an answer.
-        answers_R: how many answers that is about, int64.
-        probability_TK: probability that each face is the odd one, all 1/K for a triplet without answers.
-        odd_T: the most probable face, int64; −1 where two are equally probable.
+        accuracy_R: probability that a rater chooses the true odd face, including the two prior answers, shape (R,); NaN
+            for a rater without an answer.
+        answers_R: number of answers of each rater, int64, shape (R,).
+        probability_TK: probability that each face is the odd one, shape (T, K); 1/K for a triplet without answers.
+        odd_T: the most probable face, int64, shape (T,); −1 where two are equally probable.
     """
 
     accuracy_R: np.ndarray
@@ -63,13 +61,14 @@ def rater_reliability(
     The result does not depend on the order of the answers, of the faces in a triplet, or of the raters.
 
     Args:
-        triplet_A: triplet of each answer, from 0.
-        rater_A: rater of each answer, from 0; at most one answer of a rater to a triplet.
-        answer_A: the face chosen, 0..K−1.
-        num_triplets: T; by default the highest triplet and one.
-        num_raters: R; by default the highest rater and one.
-        known_T: the odd face where it is known, as of control triplets, else −1; None where none is.
-        unknown: the rater who stands for all unknown ones, with one accuracy; only it may answer a triplet repeatedly.
+        triplet_A: triplet of each answer, from 0, shape (A,).
+        rater_A: rater of each answer, from 0, shape (A,); a rater answers a triplet at most once.
+        answer_A: the face chosen, 0..K−1, shape (A,).
+        num_triplets: T; None for the highest triplet index plus one.
+        num_raters: R; None for the highest rater index plus one.
+        known_T: the odd face where it is known, as for control triplets, else −1, shape (T,); None where none is known.
+        unknown: index of the entry for all unknown raters, which have one accuracy; only it may have several answers to
+            a triplet.
         num_choices: K.
 
     Raises:
@@ -112,7 +111,7 @@ def _shares(triplet_A: np.ndarray, answer_A: np.ndarray, num_triplets: int, num_
 def _posterior(
     triplet_A: np.ndarray, answer_A: np.ndarray, accuracy_A: np.ndarray, shape: tuple[int, int]
 ) -> np.ndarray:
-    """Probability of each face given the accuracies; each face is as likely before the answers, shape (T, K)."""
+    """Posterior probability of each face given the accuracies, with a uniform prior, shape (T, K)."""
     num_choices = shape[1]
     weight_A = np.log(accuracy_A * (num_choices - 1) / (1 - accuracy_A))
     log_TK = np.bincount(triplet_A * num_choices + answer_A, weight_A, shape[0] * num_choices).reshape(shape)

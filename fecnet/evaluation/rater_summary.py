@@ -1,4 +1,4 @@
-"""What is known of each rater: answers, agreement with the others, reliability, and what a net learned of them.
+"""Statistics of each rater: answers, agreement with the others, reliability, and the ability that a net learned.
 
 Shape suffixes: A answers, T triplets, R raters.
 """
@@ -16,7 +16,7 @@ from fecnet.evaluation.drawing import new_figure, save_figure
 from fecnet.evaluation.rater_reliability import rater_reliability
 from fecnet.utils.table import align_columns
 
-_SHOWN = 40  # raters of the table
+_SHOWN = 40  # maximum number of raters in the table
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,12 @@ class RaterRow:
 
     Attributes:
         name: ``rater 7``, or ``unknown`` for all anonymous answers together.
-        answers: number.
-        agreement: share of the others' answers to the same triplets that are equal; None for a rater who answers alone.
-        reliability: probability of choosing the odd face, by Dawid and Skene's model (``rater_reliability``).
-        ability: share of the answers that follow the net and are no guesses, as the criterion ``rater_choice``
-            learned it; None without a run.
+        answers: number of answers.
+        agreement: share of the other raters' answers to the same triplets that are equal, 0..1; None where no other
+            rater answered them.
+        reliability: probability of choosing the odd face, 0..1, by Dawid and Skene's model (``rater_reliability``).
+        ability: share of answers that follow the net instead of guessing, 0..1, as learned by the criterion
+            ``rater_choice``; None without a run.
     """
 
     name: str
@@ -52,15 +53,15 @@ def summarise_raters(
     unknown: int | None = None,
     ability_R: np.ndarray | None = None,
 ) -> list[RaterRow]:
-    """A row for each rater, in the order of ``names``; the order of the answers changes nothing.
+    """A row for each rater, in the order of ``names``; the result does not depend on the order of the answers.
 
     Args:
-        names: of the R raters, each with an answer.
-        triplet_A: triplet of each answer, from 0.
-        rater_A: rater of each answer, 0..R−1.
-        answer_A: the face chosen, 0..2.
-        unknown: the rater who stands for all unknown ones.
-        ability_R: what a net learned of them.
+        names: names of the R raters, each with at least one answer.
+        triplet_A: triplet of each answer, from 0, shape (A,).
+        rater_A: rater of each answer, 0..R−1, shape (A,).
+        answer_A: the face chosen, 0..2, shape (A,).
+        unknown: index of the entry for all unknown raters, or None.
+        ability_R: ability of each rater as learned by a net, shape (R,), or None.
     """
     num = len(names)
     found = rater_reliability(triplet_A, rater_A, answer_A, num_raters=num, unknown=unknown)
@@ -78,7 +79,7 @@ def summarise_raters(
 
 
 def _agreement(triplet_A: np.ndarray, rater_A: np.ndarray, answer_A: np.ndarray, num: int) -> np.ndarray:
-    """Pairs of a rater's answer and another's to the same triplet: the share that is equal, NaN without a pair."""
+    """Share of pairs of a rater's and another rater's answer to the same triplet that are equal; NaN without a pair."""
     votes_T3 = np.bincount(3 * triplet_A + answer_A, minlength=3 * (int(triplet_A.max()) + 1)).reshape(-1, 3)
     same_R = np.bincount(rater_A, votes_T3[triplet_A, answer_A] - 1, num)
     pairs_R = np.bincount(rater_A, votes_T3.sum(axis=1)[triplet_A] - 1, num)
@@ -86,7 +87,7 @@ def _agreement(triplet_A: np.ndarray, rater_A: np.ndarray, answer_A: np.ndarray,
 
 
 def format_raters(rows: Sequence[RaterRow]) -> str:
-    """A table in %, the least reliable rater first; of many raters only the first."""
+    """A table in %, the least reliable rater first; at most 40 raters."""
     learned = rows[0].ability is not None
     cells: list[list[str]] = [["rater", "answers", "agreement", "reliability", *(["ability"] if learned else [])]]
     for row in sorted(rows, key=lambda row: row.reliability)[:_SHOWN]:

@@ -1,7 +1,7 @@
 """Retrieval metrics: whether the nearest neighbours of a query face have its class.
 
-Where faces are equally far, as copies are, each metric is its mean over all orders of them, so that it does not depend
-on the order of the data set (doi:10.1007/978-3-540-78646-7_38).
+Where faces are at equal distance, such as copies, each metric is its mean over all orders of them, so that it does not
+depend on the order of the data set (doi:10.1007/978-3-540-78646-7_38).
 
 Shape suffixes: N faces, Q query faces, K nearest neighbours, C classes, D embedding dimensions.
 """
@@ -19,20 +19,20 @@ from fecnet.evaluation.classification import ClassAccuracy, class_accuracy, form
 from fecnet.evaluation.nearest import all_distances
 from fecnet.utils.table import align_columns, decimal
 
-RANKS = (1, 5, 10)  # of recall@k
-_CELLS = 1 << 21  # distances at a time
-_TIE = 1e-6  # of a vote: decides ties only, since votes of faces that tie are fractions
+RANKS = (1, 5, 10)  # k of recall@k
+_CELLS = 1 << 21  # distances computed at a time
+_TIE = 1e-6  # weight of the nearest neighbour's rank: breaks ties of votes, which otherwise differ by more
 
 
 class Ranking(NamedTuple):
-    """Query faces, and all faces ranked by distance to each. Equally far faces form a tie: their order says nothing.
+    """Query faces, and all faces ranked by distance to each. Faces at equal distance form a tie of arbitrary order.
 
     Attributes:
-        query_Q: indices of the queries.
-        order_QN: indices of all faces, the nearest first; excluded faces come last.
-        counts_QN: whether the face at each rank counts (is not excluded).
-        begin_QN: the rank from 0 at which its tie begins.
-        end_QN: the rank after the last of its tie.
+        query_Q: indices of the queries, shape (Q,).
+        order_QN: indices of all faces, the nearest first, shape (Q, N); excluded faces come last.
+        counts_QN: whether the face at each rank counts (is not excluded), bool, shape (Q, N).
+        begin_QN: first rank, from 0, of the tie that each rank belongs to, shape (Q, N).
+        end_QN: the rank after the last of that tie, shape (Q, N).
     """
 
     query_Q: np.ndarray
@@ -51,9 +51,9 @@ def rankings(embedding_ND: np.ndarray, query_Q: np.ndarray, group_N: np.ndarray)
     """Rank all faces by squared Euclidean distance to each query, a chunk of queries at a time.
 
     Args:
-        embedding_ND: float32.
-        query_Q: indices of the queries.
-        group_N: group of each face; faces of the query's own group are excluded.
+        embedding_ND: float32, shape (N, D).
+        query_Q: indices of the queries, shape (Q,).
+        group_N: group of each face, shape (N,); faces of the query's own group are excluded.
     """
     for part_Q in np.array_split(query_Q, -(-len(query_Q) * len(group_N) // _CELLS) or 1):
         distance_QN = all_distances(embedding_ND, embedding_ND[part_Q])
@@ -79,15 +79,17 @@ class Retrieval:
 
     Attributes:
         classes: C names in label order.
-        query_Q: indices of the queries.
-        label_Q: their classes.
-        hit_QR: probability that one of the nearest 1, 5, 10 (``RANKS``) has the query's class: 0 or 1 without ties.
-        precision_Q: average precision over the whole ranking.
-        chance_Q: share of the query's class among the faces that count.
+        query_Q: indices of the queries, shape (Q,).
+        label_Q: their classes, shape (Q,).
+        hit_QR: probability that one of the nearest 1, 5, 10 (``RANKS``) has the query's class, shape (Q, 3); 0 or 1
+            without ties.
+        precision_Q: average precision over the whole ranking, shape (Q,).
+        chance_Q: share of the query's class among the faces that count, shape (Q,).
         num: K, the neighbours of k-nearest-neighbour classification and of ``alike_Q22``.
-        alike_Q22: number of the K nearest by whether they have the query's class, then by whether its subject.
+        alike_Q22: number of the K nearest by whether they have the query's class (second axis) and its subject (third
+            axis), shape (Q, 2, 2).
         knn: accuracy of k-nearest-neighbour classification.
-        alone: number of queries left out since no other face that counts has their class.
+        alone: number of queries left out because no other face that counts has their class.
     """
 
     classes: tuple[str, ...]
@@ -141,14 +143,15 @@ def retrieval(
     """Retrieve the nearest neighbours of each query and evaluate them.
 
     Args:
-        embedding_ND: finite, float32.
-        label_N: class of each face, 0..C-1.
+        embedding_ND: finite, float32, shape (N, D).
+        label_N: class of each face, 0..C-1, shape (N,).
         classes: C names in label order.
-        query_Q: indices of the queries.
+        query_Q: indices of the queries, shape (Q,).
         num: K, for k-NN classification and ``alike_Q22``.
-        group_N: group of each face, such as its subject: faces of the query's group are excluded. None: only the query
-            itself is excluded.
-        subject_N: subject of each face, for ``alike_Q22``; None if unknown: each face is its own.
+        group_N: group of each face, such as its subject, shape (N,): faces of the query's group are excluded. None:
+            only the query itself is excluded.
+        subject_N: subject of each face, for ``alike_Q22``, shape (N,); None: unknown, each face counts as its own
+            subject.
     """
     each_N = np.arange(len(label_N))
     group_N, subject_N = (each_N if given is None else given for given in (group_N, subject_N))
@@ -199,14 +202,16 @@ def hit_probability(hit_QN: np.ndarray, ranking: Ranking, num: int) -> np.ndarra
     """Probability that one of the nearest ``num`` is relevant, shape (Q,).
 
     Args:
-        hit_QN: whether the face at each rank is relevant.
-        ranking: with the ties.
-        num: as many or more faces may count.
+        hit_QN: whether the face at each rank is relevant, shape (Q, N).
+        ranking: the ranking and its ties.
+        num: number of nearest faces; at most the number of faces that count.
     """
     num = min(num, hit_QN.shape[1])
     before_Q1, end_Q1 = (part_QN[:, num - 1 : num] for part_QN in (ranking.begin_QN, ranking.end_QN))
     tied, relevant = end_Q1 - before_Q1, _between(hit_QN, before_Q1, end_Q1)
-    drawn_N = np.arange(num)  # faces of the tie that come before: none relevant with C(n − r, m) / C(n, m)
+    drawn_N = np.arange(
+        num
+    )  # m faces of a tie of n with r relevant: none is relevant with probability C(n−r, m) / C(n, m)
     drawn_QN = drawn_N < num - before_Q1
     miss_Q = np.where(drawn_QN, np.maximum(tied - relevant - drawn_N, 0) / np.maximum(tied - drawn_N, 1), 1).prod(1)
     nothing_Q = _between(hit_QN, np.zeros_like(before_Q1), before_Q1)[:, 0] == 0
@@ -217,14 +222,14 @@ def average_precision(hit_QN: np.ndarray, ranking: Ranking) -> np.ndarray:
     """Average precision of each ranking, shape (Q,); 0 without a relevant face.
 
     Args:
-        hit_QN: whether the face at each rank is relevant, the nearest first.
-        ranking: with the ties.
+        hit_QN: whether the face at each rank is relevant, the nearest first, shape (Q, N).
+        ranking: the ranking and its ties.
     """
     begin_QN, end_QN = ranking.begin_QN, ranking.end_QN
     tied_QN, relevant_QN = end_QN - begin_QN, _between(hit_QN, begin_QN, end_QN)
     before_QN = _between(hit_QN, np.zeros_like(begin_QN), begin_QN)
     rank_QN = np.arange(hit_QN.shape[1])
-    # where a relevant face of a tie of n with r relevant ones stands, those of the tie before it are a share of r − 1
+    # expected number of relevant faces of a tie (n faces, r relevant) ahead of one of its relevant faces
     inside_QN = (rank_QN - begin_QN) * (relevant_QN - 1) / np.maximum(tied_QN - 1, 1)
     expected_QN = relevant_QN / tied_QN * (before_QN + inside_QN + 1) / (rank_QN + 1)
     return expected_QN.sum(1) / np.maximum(hit_QN.sum(1), 1)

@@ -15,7 +15,7 @@ from fecnet.utils.metrics import read_metrics
 from fecnet.utils.shown import shown
 
 SCALE_EDGES = np.linspace(0, 1.5, 61)  # histogram bin edges; larger scales count in the last bin
-_SMALL = 0.01  # a smaller scale is practically zero
+_SMALL = 0.01  # smaller scales count as near zero
 
 
 def scale_metrics(scale_S: Tensor) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def scale_history(path: Path) -> list[dict[str, Any]]:
     """The lines of ``metrics.jsonl`` that have a histogram over ``SCALE_EDGES``.
 
     Raises:
-        UserError: the file is damaged, or a histogram is none.
+        UserError: the file is damaged, or a histogram is invalid.
     """
     history = [line for line in read_metrics(path) if "scales/histogram" in line]
     for line in history:
@@ -58,7 +58,7 @@ def _is_count(value: object) -> bool:
 def plot_scales(
     scale_S: Tensor, path: Path, *, threshold: float | None = None, history: Sequence[Mapping[str, Any]] = ()
 ) -> None:
-    """Write the histogram of |γ|, and beside it its evolution during training where ``history`` has it.
+    """Write the histogram of |γ|, next to its evolution during training where ``history`` has several.
 
     Args:
         scale_S: |γ|, float, shape (S,).

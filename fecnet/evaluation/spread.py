@@ -1,4 +1,4 @@
-"""How far apart the faces of triplets are in an embedding, and whether they all coincide: a collapsed embedding."""
+"""Distances between the faces of triplets in an embedding, and whether it has collapsed (all faces coincide)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Spread:
     """Squared distances between the faces of triplets.
 
     Attributes:
-        mean: over the three pairs of all triplets.
-        largest: of any pair.
+        mean: mean over the three pairs of all triplets.
+        largest: largest of all pairs.
     """
 
     mean: float
@@ -26,7 +26,7 @@ class Spread:
 
     @property
     def collapsed(self) -> bool:
-        """Whether all faces coincide but for rounding."""
+        """Whether all faces coincide up to rounding."""
         return self.largest < COLLAPSED
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Triplet accuracy: how often an embedding picks the odd face of the annotators, by type and by their agreement."""
+"""Triplet accuracy: how often an embedding finds the raters' odd face, by type and by their agreement."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fecnet.utils.errors import UserError
 from fecnet.utils.table import align_columns
 
 ROWS = ("ONE", "TWO", "THREE", "ALL")
-AGREEMENT_ROWS = (">=5/6", ">=4/6", "<4/6")  # share of raters who chose the odd face; each without those before it
+AGREEMENT_ROWS = (">=5/6", ">=4/6", "<4/6")  # share of raters who chose the odd face; each excludes the previous ones
 AGREEMENT_TEXT = (
     f"{', '.join(AGREEMENT_ROWS)}: by the share of raters who chose the odd face, of triplets of two raters or more"
 )
@@ -29,10 +29,10 @@ class TripletAccuracy:
     """Counts by triplet type.
 
     Attributes:
-        right: triplets whose odd face agrees with the annotators', for ONE, TWO, THREE.
+        right: triplets whose odd face is that of the raters, for ONE, TWO, THREE.
         total: all triplets.
-        spread: of the faces in the embedding; None without an embedding or triplets.
-        right_by_agreement: as ``right``, for ``AGREEMENT_ROWS``, of triplets of two raters or more.
+        spread: distances of the faces in the embedding; None without an embedding or triplets.
+        right_by_agreement: as ``right``, for ``AGREEMENT_ROWS``; triplets of two raters or more.
         total_by_agreement: all such triplets.
     """
 
@@ -67,7 +67,7 @@ class TripletAccuracy:
         return {row: table[row]["percent"] for row in ROWS}
 
     def warning(self) -> str:
-        """Why the counts mean nothing: the embedding has collapsed; empty where they do mean something."""
+        """Why the counts are meaningless, namely a collapsed embedding; else empty."""
         return self.spread.text() if self.spread is not None and self.spread.collapsed else ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def is_correct(opposite_B3: Tensor, odd_B: Tensor) -> Tensor:
 
     Args:
         opposite_B3: ``opposite_distances``, shape (B, 3).
-        odd_B: the annotators' odd face, 0..2, int64, shape (B,).
+        odd_B: the raters' odd face, 0..2, int64, shape (B,).
 
     Returns:
         bool, shape (B,).
@@ -141,9 +141,9 @@ def triplet_accuracy(
     Args:
         embedding_ND: float, shape (N, D).
         faces_T3: index into the N faces, shape (T, 3).
-        odd_T: the annotators' odd face, 0..2, shape (T,).
+        odd_T: the raters' odd face, 0..2, shape (T,).
         type_T: ``TripletType``, shape (T,).
-        votes_T3: annotators who chose face k, zeros without votes, shape (T, 3); or None.
+        votes_T3: raters who chose face k, zeros without votes, shape (T, 3); or None.
 
     Raises:
         UserError: an embedding is not finite.

@@ -27,8 +27,8 @@ def timed_outputs(encoder: Encoder, faces_NHWC: np.ndarray, rows_N: np.ndarray, 
     Args:
         encoder: the net.
         faces_NHWC: stored faces, uint8.
-        rows_N: which of them, int64.
-        label: of the progress bar; empty = none.
+        rows_N: rows of the faces to use, int64, shape (N,).
+        label: label of the progress bar; empty = no bar.
     """
     parts = []
     begun = time.perf_counter()
@@ -46,7 +46,7 @@ def largest_differences(ours: Arrays, theirs: Arrays) -> dict[str, float]:
     For embeddings, which are unit vectors, it is absolute. NaN anywhere counts as infinite.
 
     Raises:
-        UserError: other outputs or shapes.
+        UserError: the outputs or their shapes differ.
     """
     shapes = [{name: value.shape for name, value in sorted(each.items())} for each in (ours, theirs)]
     if shapes[0] != shapes[1]:
@@ -60,7 +60,7 @@ def largest_differences(ours: Arrays, theirs: Arrays) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class SamePredictions:
-    """On how many triplets or faces two nets give the same prediction.
+    """How often two nets give the same prediction.
 
     Attributes:
         same: triplets with the same odd face, or faces with the same predicted class.
@@ -81,8 +81,8 @@ def prediction_agreement(ours: Arrays, theirs: Arrays, faces_T3: np.ndarray) -> 
 
     Args:
         ours: outputs of one net.
-        theirs: of the other.
-        faces_T3: triplets, as indices into the N faces.
+        theirs: outputs of the other.
+        faces_T3: triplets, as indices into the N faces, shape (T, 3).
     """
     found = {}
     if "embedding" in ours:

@@ -21,7 +21,7 @@ _WEIGHTS, _CARD = "model.safetensors", "README.md"
 
 
 def is_bundle_alone(path: Path) -> bool:
-    """Whether a folder is a bundle and holds nothing else."""
+    """Whether a folder is a bundle and contains nothing else."""
     names = {file.name for file in path.iterdir()}
     if path.is_symlink() or names != {_WEIGHTS, INFO_FILE, _CARD}:
         return False
@@ -38,9 +38,9 @@ def make_bundle(source: Source) -> Save:
 
 
 def make_half(source: Source) -> Save:
-    """A bundle in half the bytes: filters and matrices in float16; computed in float32, as every net.
+    """A bundle of half the size: filters and matrices are stored in float16; computation is in float32, as always.
 
-    Biases and the statistics of batch norms stay in float32: they are few, and small variances are not float16's.
+    Biases and batch-norm statistics stay in float32: they are few, and small variances would underflow in float16.
 
     Raises:
         UserError: ``--raw``, or a weight beyond the range of float16.

@@ -13,10 +13,10 @@ from fecnet.export.faces import CheckFaces
 from fecnet.structures import of_label_set
 from fecnet.utils.errors import UserError
 
-TOLERANCE = 1e-5  # largest difference of the predictions of a float32 file: the outputs in _METRICS
-TOLERANCE_INSIDE = 1e-3  # of its other outputs, such as the feature: the last layer averages out their rounding errors
-MIN_AGREEMENT = 99.9  # least % of triplets and classes with the same prediction as the net's
-_METRICS = {"embedding": "ALL", "logits": "accuracy", "valence_arousal": "ccc"}  # by output
+TOLERANCE = 1e-5  # maximum difference of the predictions of a float32 file: the outputs in _METRICS
+TOLERANCE_INSIDE = 1e-3  # for other outputs, such as the feature, whose rounding errors the last layer averages out
+MIN_AGREEMENT = 99.9  # minimum % of triplets and classes with the same prediction as the net's
+_METRICS = {"embedding": "ALL", "logits": "accuracy", "valence_arousal": "ccc"}  # metric by output
 
 
 def compare(encoder: Encoder, exported: Encoder, faces: CheckFaces, *, progress: bool) -> Agreement:
@@ -69,7 +69,7 @@ def check_tolerances(agreement: Agreement, target: Path) -> None:
     """Check a float32 file against the tolerances.
 
     Raises:
-        UserError: it differs by more; names ``target``.
+        UserError: it differs by more; the message names ``target``.
     """
     text = agreement.text().replace("\n", "; ")
     for name, difference in agreement.differences.items():

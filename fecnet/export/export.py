@@ -37,8 +37,8 @@ class _Format(NamedTuple):
     make: Callable[[Source], Save]
     ending: str  # suffix of its file; empty = a folder
     name: str  # default name, appended to that of the run
-    exact: bool  # has the weights in float32
-    calibrated: bool = False  # on training faces
+    exact: bool  # weights are in float32
+    calibrated: bool = False  # needs training faces for calibration
     open: Callable[[Path], Encoder] = partial(load_encoder, device="cpu")  # opens what was just written
 
 
@@ -52,12 +52,12 @@ FORMATS = {
 
 
 class Exported(NamedTuple):
-    """What was written.
+    """The result of an export.
 
     Attributes:
-        path: file or folder.
-        megabytes: on disk.
-        agreement: with the original net.
+        path: the file or folder written.
+        megabytes: its size on disk, MB.
+        agreement: comparison with the original net.
     """
 
     path: Path
@@ -81,18 +81,18 @@ def export_run(
 
     Args:
         path: run or checkpoint folder.
-        kind: of ``FORMATS``.
-        output: file or folder to write; empty for one beside the run.
+        kind: a key of ``FORMATS``.
+        output: file or folder to write; empty for one next to the run.
         checkpoint: ``best`` or ``last`` checkpoint of a run.
         raw: put the preprocessing into the graph.
         check: packed set to compare on; empty for that of the run.
         calibrate: packed set for int8; empty for the training faces of the run.
-        overwrite: replace what stands at ``output``.
+        overwrite: replace an existing ``output``.
         progress: show bars.
 
     Raises:
-        UserError: no checkpoint, one of another format version, something that cannot be exported, or a file that
-            does not agree with the net: then none is left.
+        UserError: no checkpoint, an unsupported format version, a net that cannot be exported, or a file that does not
+            agree with the net; no file is left then.
         OSError: the disk is full or read-only.
     """
     form = lookup(FORMATS, kind, key="format")
@@ -105,7 +105,7 @@ def export_run(
     encoder = load_encoder(folder, device="cpu")
     faces = choose_faces(cfg, encoder, info, check)
     source = Source(
-        open_saved_net(folder).net,  # as it was trained: the encoder's is made for this machine's CPU
+        open_saved_net(folder).net,  # the trained net: the encoder's was rewritten for this machine's CPU
         encoder.net.views,
         encoder.face_shape,
         raw,
@@ -136,7 +136,7 @@ def export_run(
 
 
 def _is_file(path: str | Path) -> bool:
-    """Whether the name is that of a file of ``fecnet export``; its other formats are folders."""
+    """Whether a path has the suffix of a file of ``fecnet export``; other formats are folders."""
     return Path(path).suffix in {form.ending for form in FORMATS.values() if form.ending}
 
 
@@ -150,13 +150,13 @@ def _target(output: str, checkpoint: Path, form: _Format, *, overwrite: bool) ->
         if not overwrite:
             raise UserError(f"{target}: exists already; use --overwrite to replace it")
         if target.is_dir() and (form.ending or not is_bundle_alone(target)):
-            raise UserError(f"{target}: a folder that this command did not make, or not alone; it is not replaced")
+            raise UserError(f"{target}: a folder with files that this command did not make; it is not replaced")
     return target
 
 
 @contextmanager
 def _beside(target: Path) -> Iterator[Path]:
-    """A path of the same name in a temporary folder beside it, in which a killed command may have left something."""
+    """A path of the same name in a temporary folder next to it; remains of a killed command are removed first."""
     folder = target.with_name(f".{target.name}.unchecked")
     remove(folder)
     folder.mkdir(parents=True)

@@ -26,20 +26,20 @@ from fecnet.utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 _CALIBRATION = 512  # faces for int8
-_RENDERED = 300  # synthetic faces, where the run's data are not here
-_UNLABELLED = 5000  # faces, about, of a set without ground truth
-_RANDOM = 10_000  # triplets of faces without annotated triplets
+_RENDERED = 300  # number of synthetic faces, used where the run's data are absent
+_UNLABELLED = 5000  # approximate number of faces used of a set without ground truth
+_RANDOM = 10_000  # random triplets of faces without annotated triplets
 
 
 class CheckFaces(NamedTuple):
     """Faces to compare two nets on.
 
     Attributes:
-        description: which, in words.
+        description: the faces in words.
         faces_NHWC: stored faces, uint8.
-        rows_N: which of them.
-        triplets_T3: of rows, as indices into ``rows_N``.
-        evaluator: of ``rows_N``; None without ground truth.
+        rows_N: rows of the faces that are compared, shape (N,).
+        triplets_T3: triplets, as indices into ``rows_N``, shape (T, 3).
+        evaluator: evaluator of ``rows_N``; None without ground truth.
     """
 
     description: str
@@ -50,16 +50,16 @@ class CheckFaces(NamedTuple):
 
 
 def choose_faces(cfg: Frozen, encoder: Encoder, info: CheckpointInfo, check: str) -> CheckFaces:
-    """The faces of the last split that the run reports; synthetic ones where its data are not here.
+    """The faces of the last split that the run reports; synthetic ones where its data are absent.
 
     Args:
         cfg: settings of the run.
         encoder: the net.
-        info: what its checkpoint says of itself.
-        check: another packed set to take them from; empty for that of the run.
+        info: description of its checkpoint.
+        check: another packed set whose faces are used; empty for that of the run.
 
     Raises:
-        UserError: another set is given, and is not there or has other faces.
+        UserError: the given set does not exist or has faces of another shape.
     """
     path = Path(check or cfg.DATA.PATH)
     if not check and not (path / "dataset.json").is_file():
@@ -88,7 +88,7 @@ def choose_faces(cfg: Frozen, encoder: Encoder, info: CheckpointInfo, check: str
 
 
 def _rendered_faces(encoder: Encoder) -> CheckFaces:
-    """Faces as ``fecnet prepare synthetic`` renders them, in the channels of the net; a mask is 255 everywhere."""
+    """Synthetic faces with the channels of the net; a mask channel is 255 everywhere."""
     rendered_NSS3 = render_faces(
         sample_identities(_RENDERED, 0), sample_expressions(_RENDERED, 0)[0], size=encoder.face_shape[0]
     )
@@ -109,7 +109,7 @@ def _random_triplets(num: int) -> np.ndarray:
 
 
 def calibration_faces(cfg: Frozen, encoder: Encoder, calibrate: str) -> np.ndarray:
-    """Training faces, evenly sampled, uint8; of another data set all its faces.
+    """Training faces, evenly sampled, uint8, shape (N, H, W, C); faces of all splits for another data set.
 
     Args:
         cfg: settings of the run.
@@ -117,7 +117,7 @@ def calibration_faces(cfg: Frozen, encoder: Encoder, calibrate: str) -> np.ndarr
         calibrate: another packed set; empty for that of the run.
 
     Raises:
-        UserError: no data set there, or one with other faces.
+        UserError: no such data set, or its faces have another shape.
     """
     path = Path(calibrate or cfg.DATA.PATH)
     if not (path / "dataset.json").is_file():

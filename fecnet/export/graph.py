@@ -24,23 +24,23 @@ from fecnet.faces.quiet import quiet
 from fecnet.structures import Outputs
 from fecnet.utils.errors import UserError
 
-_BATCH = 64  # faces for calibration at a time
+_BATCH = 64  # faces per batch of calibration
 
 Save = Callable[[Path, CheckpointInfo], None]  # writes a net and its description to a path
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported.
+    """The net to export.
 
     Attributes:
-        model: in evaluation mode, on the CPU.
-        views: see ``Encoder``.
-        face_shape: of a stored face: height, width, channels.
+        model: the net, in evaluation mode, on the CPU.
+        views: see ``FaceNet``.
+        face_shape: shape of a stored face: height, width, channels.
         raw: the graph takes stored faces, uint8 (N, H, W, C); else a view of them, float (N, C, S, S).
-        name: the checkpoint, for errors.
-        files: of its weights and description: ``model.safetensors`` in this folder.
-        calibration_NHWC: stored faces like those trained on, uint8, for int8 alone.
+        name: the checkpoint, for error messages.
+        files: folder of the checkpoint, with ``model.safetensors``.
+        calibration_NHWC: stored training faces, uint8; only for int8.
     """
 
     model: nn.Module
@@ -68,7 +68,7 @@ class Source:
         return np.zeros((num, *self.face_shape), np.uint8)
 
     def graph_input(self, faces_NHWC: np.ndarray) -> Tensor:
-        """The graph's input for stored faces; of several views the first."""
+        """The graph's input for stored faces: the first of the views, or the faces themselves with ``raw``."""
         image = torch.from_numpy(faces_NHWC)
         return image if self.raw else self.views[0](image.permute(0, 3, 1, 2)).contiguous()
 
@@ -80,11 +80,11 @@ class Source:
 
 
 class StoredFaces(nn.Module):
-    """A net with its preprocessing inside: takes faces as a packed set stores them.
+    """A net with its preprocessing: its input are faces as stored in a packed set.
 
     Args:
         model: maps images to outputs.
-        views: each makes the net's input of stored images, uint8 (N, C, H, W); outputs are their mean.
+        views: each maps stored images, uint8 (N, C, H, W), to the net's input; outputs are averaged over the views.
     """
 
     def __init__(self, model: nn.Module, views: Sequence[View]) -> None:
@@ -108,7 +108,7 @@ def export_graph(model: nn.Module, image: Tensor) -> ExportedProgram:
     """The graph of a net in evaluation mode, for any number of faces.
 
     Args:
-        model: takes one tensor, gives outputs by name.
+        model: maps one tensor to outputs by name.
         image: an input of two faces, on the CPU.
 
     Raises:

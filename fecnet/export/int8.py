@@ -26,8 +26,8 @@ _QUANTISED = ["Conv", "Gemm", "MatMul", "Relu", "Clip", "Add", "Concat", "MaxPoo
 def make_int8(source: Source) -> Save:
     """The graph of the net, quantised with the calibration faces, to be written as ``.onnx``.
 
-    Static quantisation: the range of every activation is that between its extremes on these faces. Weights have a scale
-    for each output channel and 7 bits: with 8, sums of products saturate in 16 bits on CPUs without VNNI instructions.
+    Static quantisation: the range of every activation is given by its extremes on these faces. Weights have one scale
+    per output channel and 7 bits: with 8, sums of products saturate in 16 bits on CPUs without VNNI instructions.
 
     Raises:
         UserError: a package is missing, or the net has an operator that ONNX lacks.
@@ -88,8 +88,8 @@ def _float_nodes(graph: Any) -> list[str]:
 def _first_layers(graph: Any, maker: dict[str, Any]) -> list[Any]:
     """The first convolution, and the nodes after it up to the next one.
 
-    With 1 to 4 input channels onnxruntime gathers every window before it multiplies. For 7×7 kernels that is slower
-    than the float convolution, so much that the whole net may not be faster; for 3×3 about equal.
+    With 1 to 4 input channels onnxruntime copies every window before the multiplication. For 7×7 kernels this is so
+    much slower than the float convolution that the whole net may not be faster; for 3×3 it is about equal.
     """
     channels = {weight.name: weight.dims[1] for weight in graph.initializer if len(weight.dims) == 4}
     found: list[Any] = []
@@ -103,8 +103,8 @@ def _first_layers(graph: Any, maker: dict[str, Any]) -> list[Any]:
 def _block_before_pools(graph: Any, pools: list[Any]) -> None:
     """Keep onnxruntime from quantising before a pooling layer instead of after it.
 
-    It moves quantisation ahead of pooling, and 8-bit pooling is slow unless a quantised convolution comes right
-    before. It does not move it past a maximum; a maximum with the lowest float changes no value.
+    onnxruntime moves quantisation ahead of pooling, and 8-bit pooling is slow unless it directly follows a quantised
+    convolution. It does not move quantisation past a Max node; one with the lowest float changes no value.
     """
     from onnx import helper, numpy_helper
 

@@ -22,7 +22,7 @@ def model_card(info: CheckpointInfo) -> str:
     """The model card in Markdown.
 
     Args:
-        info: of the checkpoint, with ``export``.
+        info: description of the checkpoint, with ``export``.
     """
     assert info.export is not None
     return "\n".join(_lines(info, info.export)) + "\n"

@@ -28,7 +28,7 @@ def make_onnx(source: Source) -> Save:
 
 
 def onnx_graph(source: Source) -> Any:
-    """An ``onnx.ModelProto`` with the weights inside.
+    """An ``onnx.ModelProto`` that contains the weights.
 
     Raises:
         UserError: a package is missing, or the net has an operator that ONNX lacks.

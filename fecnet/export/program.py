@@ -37,7 +37,7 @@ def make_program(source: Source) -> Save:
 def open_program(path: Path) -> Encoder:
     """The net of a ``.pt2`` file that this process has just written, on the CPU.
 
-    ``torch.export.load`` runs code from the file, so this is for no other file.
+    ``torch.export.load`` runs code from the file, so do not use this for any other file.
     """
     extra = {META: ""}
     with quiet():

@@ -88,10 +88,17 @@ def align_face(image_HWC: np.ndarray, landmarks_52: np.ndarray, size: int) -> np
 def warp(image_HWC: np.ndarray, matrix_23: np.ndarray, size: int, *, quick: bool = False) -> np.ndarray:
     """Warp a photo by a similarity transform into ``size`` × ``size`` pixels; see ``align_face``.
 
-    A photo is enlarged bicubically. Where it shrinks, bilinear samples no further apart than its pixels are averaged:
-    closer to the mean over each pixel's area than bicubic ones, and quicker.
+    Enlarging is bicubic. Shrinking averages bilinear samples that are at most one pixel of the photo apart; this is
+    closer to the mean over a pixel's area than bicubic samples, and faster.
 
-    ``quick`` is always bilinear and skips up to every other pixel: sufficient for landmark detection.
+    Args:
+        image_HWC: uint8, shape (H, W, 3).
+        matrix_23: transform of the photo's points to those of the result, shape (2, 3).
+        size: side of the result, pixels.
+        quick: always bilinear, with samples up to two pixels apart: sufficient for landmark detection.
+
+    Returns:
+        uint8, shape (size, size, 3).
 
     Raises:
         UserError: the crop would be far larger than the photo.
@@ -105,7 +112,7 @@ def warp(image_HWC: np.ndarray, matrix_23: np.ndarray, size: int, *, quick: bool
     right, bottom = np.ceil(corners_42.max(axis=0)).astype(int) + 2
     part = Image.fromarray(_edge_filled(image_HWC, left, top, right, bottom))
     shift = shift - (left, top)
-    pixels = math.hypot(turn[0, 0], turn[1, 0])  # of the photo per pixel of the result
+    pixels = math.hypot(turn[0, 0], turn[1, 0])  # pixels of the photo per pixel of the result
     method = Image.Resampling.BILINEAR if quick or pixels > 1 else Image.Resampling.BICUBIC
     if pixels >= 4:  # averages whole blocks first, which is fast for large photos
         block = int(pixels / 2)

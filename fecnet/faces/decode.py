@@ -55,7 +55,7 @@ class UnreadableImage(DataError):
 
 @contextmanager
 def _lift_limit() -> Iterator[None]:
-    # not None: Pillow looks twice, and another thread may change it in between
+    # not None: Pillow reads the limit twice, and another thread may change it in between
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, sys.maxsize
     try:
         yield
@@ -65,15 +65,15 @@ def _lift_limit() -> Iterator[None]:
 
 without_limit = Shared(
     _lift_limit
-)  # Pillow's own limit lies below some phones; ours is checked as soon as a size is known
+)  # Pillow's own limit is below the resolution of some phones; ours is checked as soon as a size is known
 
 
 class Photo(NamedTuple):
     """The pixels of a photo.
 
     Attributes:
-        image_HWC: uint8, RGB.
-        scale: of the photo's coordinates to those of ``image_HWC``: 1, or 2 where it was read at half its size.
+        image_HWC: uint8, shape (H, W, 3), RGB.
+        scale: pixels of the file per pixel of ``image_HWC``: 1, or 2 where it was read at half its size.
     """
 
     image_HWC: np.ndarray
@@ -81,7 +81,7 @@ class Photo(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A photo as Pillow holds it, for what Pillow goes on with: no copy of the pixels is made.
+    """A photo as a Pillow image, for further steps by Pillow: the pixels are not copied.
 
     Attributes:
         image: RGB, upright.
@@ -126,7 +126,7 @@ def read_photo(source: bytes | str | Path, *, halve: bool = False) -> Photo | st
     Args:
         source: the content of a file, or its path.
         halve: read a photo of more than 100 million pixels at half its width and height, in a quarter of the time and
-            memory. Not where a box may hold a small face.
+            memory. Do not use it where a box may contain a small face.
 
     Returns:
         The photo; or the reason of failure: ``missing_file``, ``cannot_open`` (folder, no permission, a name too long
@@ -142,7 +142,7 @@ def read_photo(source: bytes | str | Path, *, halve: bool = False) -> Photo | st
 
 
 def read_picture(source: bytes | str | Path, *, halve: bool = False) -> Picture | str:
-    """``read_photo`` that leaves the pixels to Pillow."""
+    """``read_photo`` that returns a Pillow image instead of an array."""
     if not isinstance(source, bytes) and "\0" in str(source):  # not a valid file name
         return "cannot_open"
     try:
@@ -212,13 +212,13 @@ def _too_large(name: str, image: Image.Image) -> UnreadableImage:
 
 
 def _halved(image: Image.Image) -> Image.Image:
-    """The image as RGB at half its width and height, rounded up, with what says its orientation."""
+    """The image as RGB at half its width and height, rounded up; the metadata of its orientation are kept."""
     width, height = image.size
     image.draft(None, (width // 2, height // 2))  # a JPEG is halved by its decoder; others ignore this
     image.load()
     small = Image.new("RGB", ((width + 1) // 2, (height + 1) // 2))
     step = 1 if image.size == small.size else 2
-    for top in range(0, image.height, _STRIP):  # by strips: no second picture of this size is held
+    for top in range(0, image.height, _STRIP):  # in strips, so that memory holds no second picture of this size
         strip = to_rgb(image.crop((0, top, image.width, min(top + _STRIP, image.height))))
         small.paste(strip.reduce(step), (0, top // step))
     small.info = dict(image.info)

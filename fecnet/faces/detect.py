@@ -39,11 +39,11 @@ def build_detector(
         min_face: side of the smallest face detected, pixels.
         refine: predict the landmarks again on the upright face; YuNet also detects rotated faces.
         score: minimum score of YuNet.
-        try_turns: where no face is found, look at the photo turned by 90, 270 and 180 degrees.
+        try_turns: where no face is found, try the photo rotated by 90, 270 and 180 degrees.
 
     Raises:
-        UserError: unknown name, a setting out of range, a device that is not there or that the detector does not use,
-            or a package or the model file missing or unusable.
+        UserError: unknown name, a setting out of range, a device that does not exist or that the detector does not
+            use, or a package or the model file missing or unusable.
     """
     if device != "cpu":
         device = detector_gpu(name, device)
@@ -58,10 +58,10 @@ def build_detector(
 
 
 def detector_gpu(name: str, device: str) -> str:
-    """The GPU that a detector is to run on.
+    """The GPU that a detector runs on, such as ``cuda:0``.
 
     Raises:
-        UserError: it runs on the CPU, or the GPU is not there.
+        UserError: the detector runs on the CPU only, or there is no such GPU.
     """
     if name == "yunet":
         raise UserError(f"detector device: '{device}' with yunet, which runs on the CPU; allowed: cpu")

@@ -34,9 +34,9 @@ class Detector(Protocol):
 
 
 def detections(boxes_K4: np.ndarray, scores_K: np.ndarray, landmarks_K52: np.ndarray) -> Detections:
-    """``Detections`` of the right shapes, even if empty, sorted by score, equal ones from left to right, then down.
+    """``Detections`` of the right shapes, even if empty, sorted by descending score, then from left to right and down.
 
-    So the order, and which of equally large faces is chosen, does not depend on the order in which they were found.
+    The order, and so the choice among equally large faces, then does not depend on the order of detection.
     """
     boxes_K4 = np.asarray(boxes_K4, np.float32).reshape(-1, 4)
     scores_K = np.asarray(scores_K, np.float32).reshape(-1)

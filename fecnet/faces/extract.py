@@ -32,7 +32,7 @@ class Face(NamedTuple):
 
     image_HWC: np.ndarray  # uint8, shape (size, size, 3)
     landmarks_52: np.ndarray  # float32; NaN where the box, or the whole photo, was used without a detection
-    box_4: np.ndarray  # float32, detected; else what was used
+    box_4: np.ndarray  # float32; the detected box, else the area that was used
     score: float  # 0 without a detection
 
 
@@ -44,7 +44,7 @@ def locate_faces(
     margin: float = MARGIN,
     every: bool = False,
 ) -> list[Detections | str]:
-    """Where the face of each photo is, by one call of the detector.
+    """Locate the face of each photo, by one call of the detector.
 
     A photo may be repeated with another box.
 
@@ -147,7 +147,7 @@ def _detector_input(image_HWC: np.ndarray, box_4: np.ndarray | None, margin: flo
 
 
 def _chosen(found: Detections, box_4: np.ndarray | None, margin: float, *, every: bool) -> Detections | str:
-    """The face that is meant, in pixels of the photo."""
+    """The face chosen by box or size, or all of them where ``every``, in pixels of the photo."""
     if box_4 is not None:
         found = _in_photo(found, box_4, margin)
     best = choose_face(found, box_4, min_overlap=MIN_OVERLAP)
@@ -169,7 +169,7 @@ def _aligned(image_HWC: np.ndarray, found: Detections | str, box: Box | None, si
 
 
 def aligned_face(image_HWC: np.ndarray, landmarks_52: np.ndarray, size: int) -> np.ndarray | str:
-    """``align_face``, or ``bad_points`` where the landmarks span no face: one of many must not end the run."""
+    """``align_face``, or ``bad_points`` where the landmarks span no face, so that one bad face does not end a run."""
     try:
         return align_face(image_HWC, landmarks_52, size)
     except UserError:
@@ -177,7 +177,7 @@ def aligned_face(image_HWC: np.ndarray, landmarks_52: np.ndarray, size: int) -> 
 
 
 def unaligned_face(image_HWC: np.ndarray, box: Box | None, size: int) -> Face:
-    """What stands for a face that is not detected: its box, or the whole photo without one."""
+    """The substitute for a face that is not detected: its box, or the whole photo without one."""
     if box is None:
         return whole_face(image_HWC, None, size)
     box_4 = np.asarray(box, np.float64)

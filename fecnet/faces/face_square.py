@@ -1,4 +1,4 @@
-"""The square that training pictures show around a face, relative to a detector's box; cuts the same of photos.
+"""The square that training pictures show around a face, relative to a detector's box; crops photos to the same square.
 
 Shape suffixes: N pictures, H, W pixels of a picture, S pixels per side, C channels.
 """
@@ -15,26 +15,26 @@ from fecnet.faces.align import align_matrix, warp
 from fecnet.faces.detections import Detector, choose_face
 from fecnet.utils.errors import UserError
 
-_SAMPLE = 200  # pictures measured: the median side is then within 1 % of that of all
+_SAMPLE = 200  # pictures measured: the median side is then within 1 % of the median of all pictures
 _BATCH = 8
-LEAST_FOUND = 20  # faces, and half of the pictures looked at: below, nothing is known
-_BOX_SIDE = {"mtcnn": 1.04, "yunet": 1.01}  # of the same pictures: benchmarks/results/boxes.json, mean of both sets
+LEAST_FOUND = 20  # faces; with fewer, or in fewer than half of the pictures, the square is unknown
+_BOX_SIDE = {"mtcnn": 1.04, "yunet": 1.01}  # on the same pictures: benchmarks/results/boxes.json, mean of both sets
 _SIDE, _BORDER = 192, 48  # pixels: pictures are enlarged and bordered, so that boxes may reach beyond them
 
 
 @dataclass(frozen=True)
 class FaceSquare:
-    """A square relative to the box of a detector, about the face turned upright; lengths in sides of the box.
+    """A square relative to a detector's box, on the face rotated upright by its landmarks.
 
-    The side of a box is its longer one. Upright: as the landmarks say.
+    The unit of length is the longer side of the box. ``side``, ``x`` and ``y`` are medians over training pictures.
 
     Attributes:
         detector: name of the detector with its settings; empty where nothing was measured.
-        side: of the square.
-        x: from the centre of the box to that of the square, to the right.
-        y: the same, downwards.
-        found: training pictures in which the detector found a face, of which the others are medians.
-        seen: training pictures looked at.
+        side: side of the square.
+        x: offset of the square's centre from that of the box, to the right.
+        y: offset downwards.
+        found: number of training pictures in which the detector found a face.
+        seen: number of training pictures that the detector processed.
     """
 
     detector: str = ""
@@ -45,7 +45,7 @@ class FaceSquare:
     seen: int = 0
 
     def of_detector(self, name: str) -> FaceSquare:
-        """The same square relative to the boxes of another detector; one of an unknown name is taken as this one."""
+        """The same square relative to the boxes of another detector; unchanged for a detector of unknown box size."""
         ours, other = (_BOX_SIDE.get(detector.split("(")[0]) for detector in (self.detector, name))
         if ours is None or other is None:
             return self
@@ -53,12 +53,12 @@ class FaceSquare:
         return replace(self, detector=name, side=self.side * times, x=self.x * times, y=self.y * times)
 
     def cut(self, image_HWC: np.ndarray, box_4: np.ndarray, landmarks_52: np.ndarray, size: int) -> np.ndarray | str:
-        """Cut the square of one face, upright, padded with edge pixels.
+        """Crop the square of one face, rotated upright, padded with edge pixels.
 
         Args:
             image_HWC: uint8, shape (H, W, 3).
             box_4: x1, y1, x2, y2 of the detector, pixels.
-            landmarks_52: of the detector, pixels.
+            landmarks_52: landmarks of the detector, pixels, shape (5, 2).
             size: S.
 
         Returns:
@@ -75,14 +75,14 @@ class FaceSquare:
 
 
 def measure_square(faces_NHWC: np.ndarray, detector: Detector) -> FaceSquare | None:
-    """The square that square training pictures show relative to the boxes of a detector.
+    """Measure what square training pictures show around a face, relative to the boxes of a detector.
 
     Args:
-        faces_NHWC: uint8, shape (N, S, S, C), C of 1 or 3; a sample is looked at.
+        faces_NHWC: uint8, shape (N, S, S, C), C of 1 or 3; a sample of them is measured.
         detector: face detector.
 
     Returns:
-        Medians over the faces found; None where they are too few, since the pictures are too few or show no faces.
+        Medians over the faces found; None where too few are found.
     """
     rows = np.random.default_rng(0).permutation(len(faces_NHWC))[:_SAMPLE]
     measured: list[tuple[float, float, float]] = []
@@ -93,7 +93,7 @@ def measure_square(faces_NHWC: np.ndarray, detector: Detector) -> FaceSquare | N
             if best is not None:
                 measured += _measured(found.boxes_K4[best], found.landmarks_K52[best])
         if first + _BATCH >= 4 * _BATCH and len(measured) < _BATCH // 2:
-            return None  # no faces as this detector knows them
+            return None  # the detector does not recognise these pictures as faces
     if len(measured) < max(LEAST_FOUND, len(rows) / 2):
         return None
     side, x, y = np.median(np.array(measured), axis=0).round(4).tolist()
@@ -101,7 +101,7 @@ def measure_square(faces_NHWC: np.ndarray, detector: Detector) -> FaceSquare | N
 
 
 def _measured(box_4: np.ndarray, landmarks_52: np.ndarray) -> list[tuple[float, float, float]]:
-    """Side and offset of the picture that was bordered, for one face in it; none where its landmarks span no face."""
+    """Side and offset of the picture without its border, for one face in it; empty where the landmarks span no face."""
     try:
         turn_22, side, centre_2 = _upright_box(box_4, landmarks_52)
     except UserError:

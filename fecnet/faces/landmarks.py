@@ -15,7 +15,7 @@ from PIL import Image
 
 from fecnet.utils.errors import UserError
 
-OUTSIDE = 128  # grey value outside the hull: nearest to 0 after MODEL.MEAN 0.5, for a weak edge
+OUTSIDE = 128  # grey value outside the hull: about 0 after subtracting MODEL.MEAN 0.5, so that the edge is weak
 MASK_SIGMA = 0.05  # of the image's longer side: about the half width of an eye in an aligned face
 
 _FEATURES = {5: slice(0, 5), 68: slice(27, 68)}  # of the 68: nose, eyes, mouth; not the jaw and the brows

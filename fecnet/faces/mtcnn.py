@@ -1,11 +1,11 @@
 """MTCNN: a cascade of three small nets for detection and landmarks (arXiv:1604.02878), with facenet-pytorch's weights.
 
-The weights are facenet-pytorch's (``mtcnn_nets``); the cascade is reimplemented, since facenet-pytorch's fails on
-candidates outside the photo, and its photos in a batch suppress one another's faces at the borders. A batch gives the
+The weights are facenet-pytorch's (``mtcnn_nets``). The cascade is reimplemented: facenet-pytorch's fails on candidates
+outside the photo, and suppresses faces at the borders by faces of other photos of the batch. Here a batch gives the
 results of single photos: the first net processes photos of equal size together, the others the crops of all photos.
 
-The third net was trained on upright faces. With ``refine`` it processes each face again, rotated upright by its
-landmarks, and the mirror image; the mean of both replaces the landmarks (``benchmarks/results/faces.json``).
+The third net was trained on upright faces. With ``refine`` it also processes each face rotated upright by its
+landmarks, and the mirror image of that; the mean of both replaces the landmarks (``benchmarks/results/faces.json``).
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _CELL, _STRIDE = 12, 2  # receptive field and stride of the first net, pixels
 
 
 class Mtcnn:
-    """A ``Detector``.
+    """The MTCNN ``Detector``.
 
     Args:
-        device: of the nets.
+        device: device of the nets, such as ``cpu`` or ``cuda:0``.
         thresholds: minimum score after each of the three stages.
         factor: scale ratio of the image pyramid.
         min_face: side of the smallest face detected, pixels.
@@ -140,7 +140,7 @@ class Mtcnn:
     def _classify(
         self, photos: Sequence[Pyramid], boxes: Sequence[np.ndarray], stage: int
     ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-        """The boxes of each photo that hold a pixel of it, and the outputs of a net for them."""
+        """The boxes of each photo that contain a pixel of it, and the outputs of a net for them."""
         inside = [_inside(boxes_K4, photo) for boxes_K4, photo in zip(boxes, photos, strict=True)]
         crops = [
             photo.crops(_pixels(some, photo).tolist(), _SIZES[stage])
@@ -153,9 +153,9 @@ class Mtcnn:
         )
 
     def _run(self, stage: int, image_NHWC: np.ndarray) -> list[np.ndarray]:
-        """Outputs of a net for uint8 pixels, of crops in chunks.
+        """Outputs of a net for uint8 images; crops are processed in chunks.
 
-        The numbers of crops come again then: oneDNN, which torch calls, prepares for each new one longer than it takes.
+        Chunks keep the set of batch sizes small: oneDNN prepares longer for each new batch size than the net runs.
         """
         if stage and len(image_NHWC) > (chunk := _CHUNKS[stage]):
             parts = [self._run(stage, image_NHWC[k : k + chunk]) for k in range(0, len(image_NHWC), chunk)]
@@ -188,7 +188,7 @@ def _passing(threshold: float, score_K: np.ndarray, *rows: np.ndarray) -> tuple[
 
 
 def _inside(boxes_K4: np.ndarray, photo: Pyramid) -> np.ndarray:
-    """Boxes that hold a pixel of the photo."""
+    """Boxes that contain a pixel of the photo."""
     corners_K4 = _pixels(boxes_K4, photo)
     return boxes_K4[(corners_K4[:, 2:] > corners_K4[:, :2]).all(axis=1)]
 

@@ -42,13 +42,13 @@ _LAYOUTS = (
 class CascadeNet(nn.Module):
     """One of the three nets, with facenet-pytorch's names of weights.
 
-    Its outputs are those of all heads but the first, then the softmax of the first: the scores. The first net is fully
-    convolutional, outputs of shape (N, outputs, h, w); those of the others have shape (N, outputs).
+    Its outputs are those of all heads but the first, followed by the scores, the softmax of the first head. The first
+    net is fully convolutional with outputs of shape (N, outputs, h, w); the others have outputs of shape (N, outputs).
     """
 
     def __init__(self, layout: _Layout) -> None:
         super().__init__()
-        # lists, so that the modules are found without their names: at this size the lookups would be felt
+        # lists of the modules: in nets this small, looking up attributes by name takes a noticeable share of the time
         self._steps: list[tuple[nn.Module, nn.Module, int]] = []
         self._hidden: list[nn.Module] = []
         self._heads: list[nn.Module] = []
@@ -101,7 +101,7 @@ def load_nets(device: str) -> list[CascadeNet]:
             net.to(torch.device(device)).to(memory_format=torch.channels_last)
         except RuntimeError as error:
             raise UserError(
-                f"device {shown(device)}: not usable here; allowed: cpu, or cuda where torch sees it"
+                f"device {shown(device)}: not usable here; allowed: cpu, or cuda where torch finds a GPU"
             ) from error
         net.eval()
         nets.append(net)
@@ -109,12 +109,15 @@ def load_nets(device: str) -> list[CascadeNet]:
 
 
 def distinct(boxes_K4: np.ndarray, score_K: np.ndarray, overlap: float) -> np.ndarray:
-    """Non-maximum suppression: indices of the boxes kept, by descending score, as torchvision has it.
+    """Non-maximum suppression with the results of torchvision's.
 
     Args:
-        boxes_K4: left, top, right, bottom.
-        score_K: their scores.
-        overlap: a box is dropped whose intersection over union with a better one kept is greater.
+        boxes_K4: left, top, right, bottom, shape (K, 4).
+        score_K: their scores, shape (K,).
+        overlap: a box is dropped where its intersection over union with a kept box of a higher score exceeds this.
+
+    Returns:
+        Indices of the boxes kept, by descending score.
     """
     order_K = np.argsort(-score_K, kind="stable")
     boxes = boxes_K4[order_K]
@@ -129,7 +132,7 @@ def distinct(boxes_K4: np.ndarray, score_K: np.ndarray, overlap: float) -> np.nd
 
 
 def _best(over_KK: np.ndarray) -> Sequence[int]:
-    """Rows, best first, that overlap no better one that is kept."""
+    """Indices of the boxes kept, of boxes sorted by descending score, by whether each pair overlaps too much."""
     dropped, kept = np.zeros(len(over_KK), bool), []
     for row, over_K in enumerate(over_KK):
         if not dropped[row]:
@@ -139,7 +142,7 @@ def _best(over_KK: np.ndarray) -> Sequence[int]:
 
 
 def _overlaps(one_K4: np.ndarray, other_L4: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes, float64 of float32 numbers, shape (K, L); NaN for two without area."""
+    """Intersection over union of each pair, float64 of float32 boxes, shape (K, L); NaN for two boxes without area."""
     least_KL2 = np.maximum(one_K4[:, None, :2], other_L4[:, :2])
     sides_KL2 = (np.minimum(one_K4[:, None, 2:], other_L4[:, 2:]) - least_KL2).clip(0)
     common_KL = sides_KL2[..., 0] * sides_KL2[..., 1]

@@ -1,4 +1,4 @@
-"""Which files are pictures or videos, by suffix, and what decodes a picture: one table for all commands."""
+"""Which files are pictures or videos, by suffix, and which decoder a picture needs: one table for all commands."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ INSTALL = "install what decodes it: pip install 'fecnet[photos]'"
 
 
 def is_picture(path: str | PurePath) -> bool:
-    """Whether the suffix is that of a picture, with a decoder for it or without."""
+    """Whether the suffix is that of a picture; its decoder may be missing."""
     return PurePath(path).suffix.lower() in _FORMATS
 
 
@@ -65,7 +65,7 @@ def decoders() -> tuple[str, ...]:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a file is there; False for a name that no file can have, such as one too long for the file system."""
+    """Whether a file exists; False for an invalid name, such as one too long for the file system."""
     try:
         return path.is_file()
     except OSError:
@@ -80,7 +80,7 @@ def modern_format(start: bytes) -> str:
 
 
 def decoder_hint(reasons: Container[str]) -> str:
-    """What to add to a message with reasons or statuses of pictures, where ``no_decoder`` is among them."""
+    """How to install a decoder, for the end of a message, where ``no_decoder`` is among the reasons; else empty."""
     return f" ({INSTALL})" if "no_decoder" in reasons else ""
 
 

@@ -1,4 +1,4 @@
-"""Reads the paths of a list of pictures, however the list was written: one reading for all commands."""
+"""Reads the paths of a list of pictures, in any of the common forms of lists: one reader for all commands."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from fecnet.utils.files import check_file
 _SLASHES = ("/", "\\")
 LIST_SUFFIXES = (".txt", ".lst", ".csv", ".tsv")
 
-# Names of the column of paths, as ``column_name`` writes them. The first one wins where a table has others too.
+# Names of the column of paths, normalised by ``column_name``. Where a table has several, the first name here wins.
 PATH_COLUMNS = (
     *("path", "filepath", "file_path", "image_path", "imagepath", "img_path", "picture_path", "photo_path"),
     *("relative_path", "rel_path", "full_path", "absolute_path", "file", "filename", "file_name", "image_file"),
     *("image_filename", "image_name", "imagename", "img_name", "picture_name", "image", "img", "picture", "photo"),
     *("pth", "subdirectory_filepath", "name"),
 )
-# Of the column of videos, where none of these is.
+# Names of the column of videos, used where a table has no column of pictures.
 _VIDEO_COLUMNS = ("video", "video_path", "videopath", "video_file", "video_name", "film", "clip")
 
 
 def column_name(text: str) -> str:
-    """A name of a column as it is compared: ``File Name`` and ``file-name`` are ``file_name``."""
+    """The name of a column, normalised for comparison: ``File Name`` and ``file-name`` are ``file_name``."""
     return re.sub(r"[\s\-]+", "_", text.strip().lower())
 
 
@@ -50,7 +50,7 @@ def tidy_path(text: str) -> str:
 
 
 def system_path(folder: Path, name: str) -> str:
-    """A listed path as this system reads it: ``/`` for the backslashes of Windows, unless a file is called so."""
+    """A listed path for this system: backslashes of Windows become ``/``, unless a file of that very name exists."""
     if "\\" in name and os.sep == "/" and not os.path.exists(folder / name):  # noqa: PTH110 - raises for no name
         return name.replace("\\", "/")
     return name
@@ -62,7 +62,7 @@ def is_absolute(name: str) -> bool:
 
 
 def separator_of(line: str) -> str:
-    """What stands between the fields of a line: comma, semicolon or tab, else a space for any white space."""
+    """The separator of the fields of a line: comma, semicolon or tab; else a space, which means any white space."""
     bare = re.sub(r'"[^"]*"', "quoted", line).strip()
     return next((mark for mark in ",;\t" if mark in bare), " " if re.search(r"\s", bare) else ",")
 
@@ -80,17 +80,17 @@ def split_line(line: str, separator: str) -> list[str]:
 
 
 def read_paths(path: Path) -> Iterator[str]:
-    """The pictures and videos of a list: a path a line, or the column of paths of a table with a header or without one.
+    """The pictures and videos of a list: one path per line, or the column of paths of a table with or without a header.
 
-    The column is found by its name (``PATH_COLUMNS``), without a header by the suffixes of the pictures or videos in
-    it. Fields are separated by commas, semicolons, tabs or white space; a line of a ``.txt`` that ends as they do is
-    a path, with its spaces and commas. Lines and rows that are empty and comments (``# …``) are passed over.
+    The column is found by its name (``PATH_COLUMNS``), without a header by the suffixes of pictures and videos. Fields
+    are separated by commas, semicolons, tabs or white space. In a ``.txt``, a line that ends in such a suffix is one
+    path, including its spaces and commas. Empty lines and rows and comments (``# …``) are skipped.
 
     Args:
         path: a file in UTF-8, with or without byte-order mark, any line ends.
 
     Raises:
-        DataError: not text, no column of paths or several, or a row without one.
+        DataError: not text, no column of paths or several, or a row without a path.
     """
     with _opened(path) as file:
         lines = (line for line in file if line.strip() and not _is_comment(line))
@@ -98,7 +98,7 @@ def read_paths(path: Path) -> Iterator[str]:
         read = _reading(path, first)
         before = "the first line"
         for name in read(chain([first] if first else [], lines)):
-            if not name:  # else the folder of the list is meant
+            if not name:  # an empty path would mean the folder of the list
                 raise DataError(f"{path}: a row without a path, after {before}")
             before = name
             yield name
@@ -135,7 +135,7 @@ def _column(path: Path, lines: Iterator[str], separator: str, column: int, *, he
     spaced = (" ".join(line.split()) for line in lines) if separator == " " else lines
     rows = csv.reader(
         spaced, delimiter=separator, skipinitialspace=True, strict=True
-    )  # else a lost quote swallows rows
+    )  # otherwise an unbalanced quote would merge rows
     if header:
         next(rows)
     try:

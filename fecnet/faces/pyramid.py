@@ -1,4 +1,4 @@
-"""A photo and crops of it at other sizes, from its halves, quarters and so on, each made when it is first needed."""
+"""Resizes a photo and crops of it, from an image pyramid (halves, quarters, …); a level is made when first needed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-_ROOM = 3  # what is shrunk has at least this many pixels a side for one of the result, or is the photo itself
+_ROOM = 3  # a level is shrunk only if it has at least this many pixels per pixel of the result, on each side
 
 
 class Pyramid:
-    """Shrinks a photo, or crops of it, so that each pixel of it counts.
+    """Shrinks a photo, or crops of it, so that each pixel contributes to the result.
 
     Args:
         image_HWC: uint8, shape (H, W, 3).
@@ -37,14 +37,14 @@ class Pyramid:
             boxes_K4: x1, y1, x2, y2 in pixels, the ends exclusive, inside the photo, not empty.
             size: side of the results, pixels.
         """
-        column = Image.new("RGB", (size, size * len(boxes_K4)))  # one array of it is quicker than one of each
+        column = Image.new("RGB", (size, size * len(boxes_K4)))  # converting one image to an array is faster than K
         for row, box in enumerate(boxes_K4):
             level = self._level(min(box[2] - box[0], box[3] - box[1]) / size)
             column.paste(self._shrunk(box, level, (size, size)), (0, size * row))
         return np.asarray(column).reshape(-1, size, size, 3)
 
     def _level(self, pixels: float) -> int:
-        """Number of the smallest level from which to shrink by ``pixels`` of the photo to one."""
+        """Index of the smallest level from which to shrink ``pixels`` pixels of the photo to one."""
         level = 0
         while pixels >= _ROOM * 2 ** (level + 1):
             level += 1
@@ -54,6 +54,6 @@ class Pyramid:
         while len(self._levels) <= level:
             self._levels.append(self._levels[-1].reduce(2))
         image, scale = self._levels[level], 2**level
-        # a half of an odd side is rounded up: its last pixel is the mean of what is there
+        # half of an odd side is rounded up: its last pixel is the mean of the pixels that exist
         x1, y1, x2, y2 = (edge / scale for edge in box)
         return image.resize(size, Image.Resampling.HAMMING, box=(x1, y1, min(x2, image.width), min(y2, image.height)))

@@ -1,4 +1,4 @@
-"""Changes of the whole program that are undone again, from any number of threads at once."""
+"""Temporary changes of settings of the whole process, safe with several threads."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 
 class Shared:
-    """A context that the first of several threads enters, and the last one leaves.
+    """A context manager for several threads: the first thread enters the inner context, and the last one leaves it.
 
-    Settings of a whole module, such as the filters of warnings, would otherwise be restored by a thread that leaves
-    late to what another one had set.
+    Otherwise a thread that leaves late would restore settings of a module, such as the filters of warnings, to values
+    that another thread had set temporarily.
 
     Args:
-        change: makes the context.
+        change: makes the inner context.
     """
 
     def __init__(self, change: Callable[[], AbstractContextManager[Any]]) -> None:
@@ -27,11 +27,11 @@ class Shared:
         self._entered: AbstractContextManager[Any] | None = None
 
     def __call__(self) -> Shared:
-        """The same context: it counts who is inside, and holds nothing else."""
+        """The context manager itself, so that it also works as a decorator-like call: ``with quiet():``."""
         return self
 
     def __enter__(self) -> None:
-        """Enter it, unless another thread is inside already."""
+        """Enter the inner context, unless another thread is inside already."""
         with self._lock:
             if self._entered is None:
                 self._entered = self._change()
@@ -41,7 +41,7 @@ class Shared:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave it, unless another thread is still inside."""
+        """Leave the inner context, unless another thread is still inside."""
         with self._lock:
             self._inside -= 1
             if self._inside == 0 and self._entered is not None:

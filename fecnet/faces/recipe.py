@@ -60,7 +60,7 @@ class FaceRecipe:
         """The recipe as stored in ``dataset.json`` and ``meta.json``.
 
         Raises:
-            UserError: an unknown key, no valid ``fit``, or a value of another type.
+            UserError: an unknown key, an invalid ``fit``, or a value of a wrong type.
         """
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(recorded) - known)

@@ -16,11 +16,11 @@ from fecnet.faces.align import invert, similarity_transform, transform_points, w
 from fecnet.faces.detections import Detections, detections, overlap
 from fecnet.utils.errors import UserError
 
-TURNS = (-30, 30)  # degrees, counter-clockwise; detectors find faces rotated by up to 15 degrees or more by themselves
+TURNS = (-30, 30)  # degrees, counter-clockwise; detectors find faces rotated by 15 degrees or more without this
 _SAME = 0.3  # intersection over union above which two boxes are one face, as in YuNet
 _MIRRORED = [1, 0, 2, 4, 3]  # order of the landmarks in a mirror image
 
-# Upright faces, uint8, shape (K, S, S, 3), to their points in pixels, float, shape (K, 5, 2); NaN where there are none.
+# Maps upright faces, uint8, shape (K, S, S, 3), to landmarks in pixels, float, shape (K, 5, 2); NaN where not found.
 LandmarkNet = Callable[[np.ndarray], np.ndarray]
 
 
@@ -37,7 +37,7 @@ def detect_rotated(
         image_HWC: uint8, shape (H, W, 3), RGB.
         detect: detects the faces of one photo.
         turns: degrees, counter-clockwise.
-        upright: the faces of the photo as it is, where they are known.
+        upright: the faces of the unrotated photo, where they are known already.
 
     Returns:
         Boxes, scores and landmarks in the original photo. A box found in a rotated photo keeps its size; its centre is
@@ -90,9 +90,9 @@ def refine_landmarks(
 
     Args:
         image_HWC: uint8, shape (H, W, 3), RGB.
-        landmarks_K52: present landmarks, pixels.
+        landmarks_K52: present landmarks, pixels, shape (K, 5, 2).
         predict: landmark net for upright faces.
-        upright_52: approximate landmarks on the input of ``predict``, as fractions of its side.
+        upright_52: approximate landmarks on the input of ``predict``, as fractions of its side, shape (5, 2).
         size: S, side of that input, pixels.
         mirror: predict on the mirror image too, and average.
         quick: crop by the ``quick`` mode of ``warp``.

@@ -1,7 +1,7 @@
-"""A second, closer look at photos in which a detector finds no face although one is meant.
+"""A second detection with lower thresholds, for photos that should contain a face but in which none was found.
 
-Pictures of data sets of expressions show faces from chin to brow, often behind hands. What MTCNN finds of FER2013's in
-photos is in ``benchmarks/results/photo_in.json``.
+Pictures of expression data sets show faces from chin to brow, often behind hands. How many faces of FER2013 MTCNN finds
+in photos is in ``benchmarks/results/photo_in.json``.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from fecnet.faces.detections import Detections, Detector
 from fecnet.faces.refine import detect_rotated
 
 TURNS = (-20, 20)  # degrees
-THRESHOLDS = (0.4, 0.4, 0.85)  # of MTCNN: many candidates, of which only a sure one is taken
+THRESHOLDS = (0.4, 0.4, 0.85)  # of MTCNN's stages: many candidates, but only one with a high final score is accepted
 
 
 class SecondLook:
-    """A ``Detector`` that asks another one where the first finds nothing, and takes its surest face.
+    """A ``Detector`` that runs a second one where the first finds no face, and takes its face with the highest score.
 
     Args:
-        detector: the first.
-        closer: sees the photo as it is, and turned by ``TURNS``.
+        detector: the first detector.
+        closer: the second one, run on the photo and on the photo rotated by ``TURNS``.
     """
 
     def __init__(self, detector: Detector, closer: Detector) -> None:
@@ -30,7 +30,7 @@ class SecondLook:
 
     @property
     def name(self) -> str:
-        """Name of the first detector, and of the second look."""
+        """Names of both detectors, and the rotations."""
         return f"{self._detector.name}, else {self._closer.name} turned by {'/'.join(map(str, TURNS))}"
 
     def detect(self, image_HWC: np.ndarray) -> Detections:

@@ -18,12 +18,12 @@ def load_square(picture: Path | np.ndarray, box: tuple[float, ...], size: int, *
     """Load one face.
 
     Without a box, the central square of the image is cropped. A box is extended about its centre to a square of its
-    longer side, padded with black. The square is resized bilinearly with antialiasing, one of twice the size or more
-    after whole blocks of pixels are averaged, which is quicker; one of the right size is unchanged.
+    longer side, padded with black. The square is resized bilinearly with antialiasing. For speed, a square of twice the
+    size or more is first reduced by averaging blocks of pixels. A square of the right size is unchanged.
 
     Args:
         picture: an image file, or the pixels: uint8, shape (H, W) or (H, W, 3).
-        box: left, top, right, bottom in pixels, or empty.
+        box: left, top, right, bottom in pixels; empty for the central square.
         size: S.
         grey: one channel (0.299 R + 0.587 G + 0.114 B) instead of three.
 
@@ -44,12 +44,12 @@ def load_square(picture: Path | np.ndarray, box: tuple[float, ...], size: int, *
     if square is None:
         return "bad_box"
     if not _inside(square, *image.size):
-        if (square[2] - square[0]) ** 2 > MAX_PIXELS:  # Pillow's limit of a crop lies below
+        if (square[2] - square[0]) ** 2 > MAX_PIXELS:  # Pillow's own limit for a crop is lower
             return "too_large"
         with without_limit():
             image = image.crop(square)
         square = (0, 0, *image.size)
-    # no copy where nothing is to be done; of a part of the picture, none before it is resized
+    # the pixels are copied only where they change, and a part of the picture is not copied before it is resized
     image = image.resize((size, size), Image.Resampling.BILINEAR, box=square, reducing_gap=1.0)
     return np.asarray(image).reshape(size, size, -1)
 

@@ -1,4 +1,4 @@
-"""Faces followed over the frames of a film, by their boxes alone.
+"""Face tracking over the frames of a video, by boxes only.
 
 Shape suffixes: K faces of a frame; H, W, C height, width and channels.
 """
@@ -13,14 +13,14 @@ from PIL import Image
 from fecnet.faces.detections import overlap
 
 SAME = 0.3  # least intersection over union of a face in successive frames; YuNet's NMS threshold
-_LOST_S = 1.0  # a face that was not found for longer begins a new track, unless it missed a single frame
-_CUT = 30.0  # mean difference of two frames, of 255 levels, from which on they are of different shots
+_LOST_S = 1.0  # seconds; a face missing for longer starts a new track, unless it was missing in one frame only
+_CUT = 30.0  # mean absolute difference of two frames, 0..255, from which on they belong to different shots
 _THUMBNAIL = (32, 32)
 
 
 @dataclass
 class _Track:
-    """A face that is followed: where and when it was seen last."""
+    """A tracked face: where and when it was seen last."""
 
     number: int
     box_4: np.ndarray
@@ -29,15 +29,15 @@ class _Track:
 
 
 class Tracker:
-    """Numbers the faces of a film: a face that stays at its place keeps its number.
+    """Assigns track numbers to the faces of a video: a face that stays in its place keeps its number.
 
-    Faces of successive frames are paired by intersection over union, the largest first, each at most once. A track ends
-    at a cut of the film, which shows other people at the same places, and where its face is not found for more than a
-    second and a frame.
+    Faces of successive frames are matched by intersection over union, the largest first, each at most once. A track
+    ends at a cut, after which other people are in the same places, and where its face is missing for more than a second
+    and more than one frame.
 
     Attributes:
-        tracks: how many there were so far; they are numbered from 1.
-        cuts: cuts found so far.
+        tracks: number of tracks so far; they are numbered from 1.
+        cuts: number of cuts so far.
     """
 
     def __init__(self) -> None:
@@ -47,12 +47,12 @@ class Tracker:
         self._live: list[_Track] = []
 
     def update(self, image_HWC: np.ndarray, time_s: float, boxes_K4: np.ndarray) -> list[int]:
-        """The track of each face of the next frame.
+        """The track number of each face of the next frame.
 
         Args:
-            image_HWC: the frame, uint8, RGB.
-            time_s: when it is shown.
-            boxes_K4: its faces: x1, y1, x2, y2 in pixels.
+            image_HWC: the frame, uint8, RGB, shape (H, W, 3).
+            time_s: presentation time of the frame, seconds.
+            boxes_K4: its faces: x1, y1, x2, y2 in pixels, shape (K, 4).
         """
         self._frame += 1
         if self._is_cut(image_HWC):

@@ -1,6 +1,6 @@
-"""Faces that lie sideways or upside down in photos without orientation: detection on the photo turned by quarters.
+"""Faces that are sideways or upside down in photos without EXIF orientation: detection on photos rotated by 90° steps.
 
-Turns are in degrees, counter-clockwise: a photo turned by that of a face shows it upright.
+Rotations are in degrees, counter-clockwise. The turn of a face is the rotation of the photo that shows it upright.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ QUARTERS = (90, 270, 180)
 
 
 class TurningDetector:
-    """A ``Detector`` that turns photos in which another one finds no face, and takes the turn with the best score.
+    """A ``Detector`` that rotates photos in which another one finds no face, and keeps the best-scoring rotation.
 
     Args:
-        detector: the other one.
+        detector: the other detector.
     """
 
     def __init__(self, detector: Detector) -> None:
@@ -30,7 +30,7 @@ class TurningDetector:
 
     @property
     def name(self) -> str:
-        """Name of the other detector, and the turns."""
+        """Name of the other detector, and the rotations."""
         return f"{self._detector.name}, else turned by {'/'.join(map(str, QUARTERS))}"
 
     def detect(self, image_HWC: np.ndarray) -> Detections:
@@ -53,13 +53,21 @@ class TurningDetector:
 
 
 def transform_boxes(boxes_K4: np.ndarray, matrix_23: np.ndarray) -> np.ndarray:
-    """Boxes in a photo turned by quarters, from those in the photo and the transform of its points; float32."""
+    """Boxes in a photo rotated by a multiple of 90°, from those in the photo and the transform of its points.
+
+    Args:
+        boxes_K4: x1, y1, x2, y2 in pixels, shape (K, 4).
+        matrix_23: the transform, shape (2, 3).
+
+    Returns:
+        float32, shape (K, 4).
+    """
     corners_K22 = transform_points(boxes_K4.reshape(-1, 2, 2), matrix_23)
     return np.concatenate([corners_K22.min(axis=1), corners_K22.max(axis=1)], axis=1).astype(np.float32)
 
 
 def upright(image_HWC: np.ndarray, box_4: np.ndarray, landmarks_52: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The photo turned by quarters so that a face in it is upright, and the face's box there."""
+    """The photo rotated by a multiple of 90° so that a face in it is upright, and the face's box there, shape (4,)."""
     turn = quarter_turn(landmarks_52)
     if not turn:
         return image_HWC, box_4
@@ -68,7 +76,7 @@ def upright(image_HWC: np.ndarray, box_4: np.ndarray, landmarks_52: np.ndarray) 
 
 
 def quarter_turn(landmarks_52: np.ndarray) -> int:
-    """The turn of a face to the nearest quarter: 0, 90, 180 or 270; 0 where its landmarks span no face."""
+    """The turn of a face to the nearest 90°: 0, 90, 180 or 270; 0 where its landmarks span no face."""
     try:
         (along, _, _), (across, _, _) = align_matrix(landmarks_52, 1)
     except UserError:

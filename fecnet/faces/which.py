@@ -1,4 +1,4 @@
-"""Which faces of a picture are meant: the option ``faces`` of everything that uses a net."""
+"""Which faces of a picture are used: the option ``faces`` of all commands and functions that run a net."""
 
 from __future__ import annotations
 

@@ -27,10 +27,10 @@ _INSTALL = "detector yunet needs OpenCV; install it with: pip install 'fecnet[vi
 
 
 class YuNet:
-    """A ``Detector``.
+    """The YuNet ``Detector``.
 
     The net detects faces of about 10 to 300 pixels. A photo is downscaled until its longer side is 640 pixels or the
-    smallest face to detect would be 12, whichever comes first.
+    smallest face to detect would be 12 pixels, whichever comes first.
 
     It was trained on upright faces: it misses some faces rotated by 30 degrees, and many of their landmarks are far
     off. With ``refine`` it therefore also processes the photo rotated to either side, and each face twice more, rotated
@@ -71,7 +71,7 @@ class YuNet:
         """The faces of one uint8 RGB photo, shape (H, W, 3)."""
         found = self._find(image_HWC)
         if self._refine:
-            # as large as upright: at 320 pixels or fewer small faces are missed, and large ones are cut worse
+            # at the size of the upright photo: at 320 pixels or fewer, small faces are missed and large boxes are worse
             small_HWC = _downscale(image_HWC, self._min_face)
             found = detect_rotated(
                 small_HWC,

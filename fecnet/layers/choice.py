@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-SCALE_LIMITS = (0.1, 100.0)  # of a scale: at 0.1 all choices are nearly equally likely, at 100 nearly certain
+SCALE_LIMITS = (0.1, 100.0)  # range of a scale: at 0.1 all choices are nearly equally likely, at 100 nearly certain
 DEFAULT_SCALE = 3.0  # of a net that has not learned one: near what `fecnet evaluate --split public_test` fits
 # to FERPlus for the shipped nets, see docs/serve.md
 LAPSE_RATE = 0.05  # share of choices that are guesses, whatever the distances. Without it a few surprising choices keep
@@ -37,7 +37,7 @@ def choice_log_probabilities(
 
 
 def vote_shares(votes_B3: Tensor, odd_B: Tensor) -> Tensor:
-    """Share of the raters who called each face the odd one; of a triplet without votes 1 for the odd face.
+    """Share of the raters who called each face the odd one; for a triplet without votes, 1 for its odd face.
 
     Args:
         votes_B3: raters who chose face k, zeros where only the odd face is known, shape (B, 3).

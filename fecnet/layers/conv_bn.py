@@ -1,4 +1,4 @@
-"""Convolution, batch norm, ReLU: the unit of both Inception families."""
+"""Convolution, batch norm, ReLU: the basic unit of the Inception nets."""
 
 from __future__ import annotations
 

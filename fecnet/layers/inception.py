@@ -13,7 +13,7 @@ from fecnet.layers.l2 import L2Pool
 
 @dataclass(frozen=True)
 class InceptionWidths:
-    """One row of the table, in channels.
+    """Widths of one block, a row of the table in the paper; in channels.
 
     Attributes:
         one: output of the 1×1 branch; 0 = no such branch.
@@ -23,7 +23,7 @@ class InceptionWidths:
         five: output of the 5×5 branch.
         pool: 1×1 convolution after the pooling; 0 = none.
         l2_pool: L2 pooling instead of max pooling.
-        stride: of the 3×3, the 5×5 and the pooling.
+        stride: stride of the 3×3 branch, the 5×5 branch and the pooling, pixels.
     """
 
     one: int

@@ -1,4 +1,4 @@
-"""Layers for inference on a CPU, in place of those that a net is trained with."""
+"""Layers for inference on a CPU, which replace those that a net is trained with."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_PACKED_FOR = 16  # images; layouts, and so bits, must not depend on the first batch
-_FEWEST_ROWS = 16  # from which on matrix products, seen with torch 2.15, give a row the same bits beside any others
-_LIMITS: dict[str, tuple[float, ...]] = {"none": (), "relu": (0.0,), "hardtanh": (0.0, 6.0)}  # of oneDNN's ReLUs
+_PACKED_FOR = (
+    16  # images; fixed, so that the weights' layout, and with it the rounding, is independent of the first batch
+)
+_FEWEST_ROWS = 16  # from this number of rows on, a row of a matrix product is independent of the others (torch 2.15)
+_LIMITS: dict[str, tuple[float, ...]] = {"none": (), "relu": (0.0,), "hardtanh": (0.0, 6.0)}  # by oneDNN's name
 
 
 class FusedConv(nn.Module):
-    """A convolution and the ReLU behind it in one pass, by oneDNN, with weights in its own layout.
+    """A convolution and the ReLU after it in one oneDNN call, with weights in oneDNN's own layout.
 
     Args:
         conv: the convolution.
-        weight_OCKK: in place of its own.
-        bias_O: in place of its own.
+        weight_OCKK: weights used instead of those of ``conv``.
+        bias_O: bias used instead of that of ``conv``.
 
     Attributes:
-        weight: as given until the first call, then packed.
-        bias: as given.
+        weight: ``weight_OCKK`` until the first call, then packed.
+        bias: ``bias_O``.
         geometry: padding, stride, dilation, groups.
         in_channels: C.
-        clip: oneDNN's name of the ReLU, and its limits.
+        clip: oneDNN's name of the activation, and its limits.
     """
 
     def __init__(self, conv: nn.Conv2d, weight_OCKK: Tensor, bias_O: Tensor | None) -> None:
@@ -49,13 +51,13 @@ class FusedConv(nn.Module):
 
 
 class PooledConv(nn.Module):
-    """A convolution of an image and the max pooling behind it, in oneDNN's blocked layout.
+    """A convolution of an image and the max pooling after it, in oneDNN's blocked layout.
 
-    An image has too few channels for the kernels of channels-last memory. Blocked, it is
-    quicker, the way back into channels-last memory of the pooled map included.
+    An image has too few channels for fast channels-last kernels. The blocked layout is faster, even with the conversion
+    of the pooled map to channels-last memory.
 
     Args:
-        conv: the convolution, with its ReLU, which is applied to the pooled map: the two commute.
+        conv: the convolution with its ReLU. The ReLU is applied to the pooled map, since the two commute.
         pool: the pooling.
     """
 
@@ -78,10 +80,10 @@ class PooledConv(nn.Module):
 
 
 class SteadyLinear(nn.Module):
-    """A linear layer that gives a row the same bits whatever the number of rows: few are filled up.
+    """A linear layer whose result for a row is the same to the last bit for any number of rows: few rows are padded.
 
     Args:
-        linear: the layer, whose weights it shares.
+        linear: the layer; its weights are shared.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -97,9 +99,9 @@ class SteadyLinear(nn.Module):
 
 
 def channels_last(map_NCHW: Tensor) -> Tensor:
-    """The map in channels-last memory, also where it has one channel.
+    """The map with the strides of channels-last memory, also where it has one channel.
 
-    A map of one channel is contiguous in both formats, so that ``contiguous`` would keep its strides. But by these
-    kernels choose the format of their output: everything behind the first convolution of a grey image would be NCHW.
+    A map of one channel is contiguous in both formats, so ``contiguous`` keeps its NCHW strides. Kernels choose the
+    format of their output by these strides: all maps after the first convolution of a grey image would be NCHW.
     """
     return map_NCHW.to(memory_format=torch.channels_last)

@@ -127,12 +127,12 @@ def per_channel(values: Sequence[float], channels: int, *, mask: float, key: str
 
     Args:
         values: one value, one per colour channel, or one per channel.
-        channels: of the data; 2 is grey and mask, 4 is colour and mask.
+        channels: channels of the data; 2 is grey and mask, 4 is colour and mask.
         mask: value for a mask channel that is not in ``values``.
         key: the setting, for the error message.
 
     Raises:
-        UserError: another number of values.
+        UserError: a wrong number of values.
     """
     colours = channels - 1 if channels in (2, 4) else channels
     allowed = sorted({1, colours, channels})

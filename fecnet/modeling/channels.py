@@ -28,7 +28,7 @@ class ChannelGroup:
     """Channels shared by several layers: each channel is kept or removed in all of them.
 
     A channel whose scales and shifts are zero in all ``norms`` is zero in the input of all ``readers``, since each norm
-    is followed by a ReLU or added to others of the group. So removing it does not change any output.
+    is followed by a ReLU or added to other norms of the group. Removing it then does not change any output.
 
     Attributes:
         name: for messages.
@@ -36,7 +36,7 @@ class ChannelGroup:
         norms: batch norms of the channels.
         writers: convolutions that output them.
         readers: convolutions and linear layers that have them as input.
-        is_residual: they are the residual stream of a stage, which all of its blocks write to.
+        is_residual: they are the residual stream of a stage, to which all of its blocks add.
         output: index of the first of them in the feature map that the module returns; None where they are internal.
     """
 

@@ -1,4 +1,4 @@
-"""Model of two branches: an expression is what a face has beyond its person (Deviation Learning Network)."""
+"""Model of two branches: the expression is the deviation of a face from its identity (Deviation Learning Network)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from fecnet.modeling.models import ExpressionNet
 from fecnet.modeling.neck.base import Neck
 from fecnet.utils.errors import ConfigError
 
-_PARTING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)  # layers that act otherwise in training
+_MODE_DEPENDENT = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.modules.dropout._DropoutNd,
+)  # layers that differ in training mode
 
 
 class DeviationNet(ExpressionNet):
     """Normalise → face branch − identity branch → neck → head (Zhang et al., CVPR 2021).
 
-    Both branches start from the same weights, of face recognition. The face branch, ``backbone``, is trained; the
-    identity branch stays as it is, with the statistics of its batch norms, and is saved with the net.
+    Both branches start from the same face-recognition weights. The face branch, ``backbone``, is trained; the identity
+    branch and its batch-norm statistics are frozen, and saved with the net.
 
     Args:
         backbone: image to feature map; the identity branch is a copy of it.
@@ -35,8 +38,8 @@ class DeviationNet(ExpressionNet):
         identity: the identity branch.
 
     Raises:
-        ConfigError: the face branch would be frozen, or would compute what the identity branch computes in training
-            too: without a difference there is no gradient that could part them.
+        ConfigError: the face branch would be frozen, or would compute the same as the identity branch also in training
+            mode: a difference of zero has no gradient that could change it.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class DeviationNet(ExpressionNet):
                 "MODEL.FREEZE_BACKBONE: true with MODEL.HEAD 'deviation', whose branches would stay equal; "
                 "allowed here: false (the identity branch is frozen in any case)"
             )
-        if not any(isinstance(layer, _PARTING) for layer in backbone.modules()):
+        if not any(isinstance(layer, _MODE_DEPENDENT) for layer in backbone.modules()):
             raise ConfigError(
                 f"MODEL.HEAD: 'deviation' with {type(backbone).__name__} without batch norm and dropout: both branches "
                 "compute the same, and no gradient parts them; allowed here: a backbone with batch norm"
@@ -69,13 +72,13 @@ class DeviationNet(ExpressionNet):
         return self
 
     def start_identity(self) -> None:
-        """Make the identity branch a copy of the face branch, after weights were loaded into that."""
+        """Make the identity branch a copy of the face branch, after weights were loaded into the face branch."""
         self.identity.load_state_dict(self.backbone.state_dict())
 
     def extract(self, image_NCHW: Tensor) -> Tensor:
-        """What the neck gets of normalised images: the difference of the branches' feature maps."""
+        """The neck's input for normalised images: the difference of the branches' feature maps."""
         return self.backbone(image_NCHW) - self.identity(image_NCHW)
 
     def channel_groups(self) -> list[ChannelGroup]:
-        """None: each channel stands in both branches."""
+        """Empty: each channel is in both branches, so none can be pruned."""
         return []

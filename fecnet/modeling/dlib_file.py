@@ -1,8 +1,8 @@
-"""Weights of dlib's face recognition net: ``dlib_face_recognition_resnet_model_v1.dat``, of which nothing is executed.
+"""Reads the weights of dlib's face recognition net, ``dlib_face_recognition_resnet_model_v1.dat``; executes no code.
 
-The file is a stream of layers from the image on. A layer begins with its tag, a string; a convolution or an affine
-layer goes on with one tensor of all its parameters. A string is its length and its bytes; an integer is one byte that
-holds the number of its bytes and, in its highest bit, the sign, and then these bytes, little-endian; a tensor is its
+The file is a stream of layers, beginning at the image. A layer begins with its tag, a string; in a convolution or an
+affine layer, one tensor with all its parameters follows. A string is its length and its bytes. An integer is one byte
+with the number of its bytes and, in the highest bit, the sign, followed by these bytes, little-endian. A tensor is its
 version, four sizes, and its float32 values (dlib 19, serialize.h and tensor.h). O output channels, C input channels.
 """
 
@@ -21,7 +21,7 @@ from fecnet.modeling.backbone.dlib_resnet import STAGES
 from fecnet.utils.errors import UserError
 
 SUFFIX = ".dat"
-MEAN, STD = 0.5, 0.5  # MODEL.MEAN and MODEL.STD with which the tensors that are read see what dlib's net sees
+MEAN, STD = 0.5, 0.5  # MODEL.MEAN and MODEL.STD with which the returned tensors give the results of dlib's net
 _MEAN_RGB, _STD = (122.782, 117.001, 104.298), 256.0  # of dlib's input layer, pixels in 0..255
 _EPS = 1e-5  # of torch's batch norms
 _LARGEST = 1 << 28  # bytes; the file has 22 MB
@@ -35,7 +35,7 @@ def read_dlib_resnet(path: Path) -> dict[str, Tensor]:
     subtraction of a mean colour becomes part of the first.
 
     Raises:
-        UserError: the file is not that net, or cut short.
+        UserError: the file is not that net, or truncated.
     """
     layers = list(_layers(path))
     tensors: dict[str, Tensor] = {}
@@ -68,7 +68,7 @@ def read_dlib_resnet(path: Path) -> dict[str, Tensor]:
 
 
 def _from_unit_range(weight_OCKK: Tensor, bias_O: Tensor) -> tuple[Tensor, Tensor]:
-    """A first convolution without padding of pixels normalised as by dlib, for (pixel / 255 - MEAN) / STD."""
+    """Convert dlib's first convolution, which has no padding, to pixels normalised as (pixel / 255 - MEAN) / STD."""
     shift_C = 255 * MEAN - torch.tensor(_MEAN_RGB)
     return weight_OCKK * (255 * STD / _STD), bias_O + (weight_OCKK.sum((2, 3)) * shift_C).sum(1) / _STD
 
@@ -88,7 +88,7 @@ def _layers(path: Path) -> Iterator[Tensor]:
 
 
 def _integers(content: bytes, at: int, number: int) -> tuple[list[int], int]:
-    """Integers and the place behind them; 0 where the content ends before."""
+    """Integers and the position after them; 0 where the content ends before."""
     found = []
     for _ in range(number):
         length = int.from_bytes(content[at : at + 1]) & 0x0F

@@ -1,7 +1,7 @@
-"""A net for inference on a CPU: batch norms folded into convolutions, ReLUs fused with them, channels-last memory.
+"""Rewrites a net for inference on a CPU: folded batch norms, ReLUs fused with convolutions, channels-last memory.
 
-torch.fx traces the net, or those of its parts that it can trace, and the graphs are rewritten. What is not recognised
-stays as it is, and so does the model itself: layers that compute in another way are new ones.
+torch.fx traces the net, or those of its parts that can be traced, and the graphs are rewritten. Layers that are not
+recognised are kept. The original model is not changed: layers that compute differently are new ones.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from fecnet.modeling.backbone.resnet import NarrowShortcut
 Module = TypeVar("Module")
 
 _CONVOLUTIONS = (nn.Conv2d, Conv3x3, NarrowShortcut)  # another subclass may compute something else
-_NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d)  # in evaluation mode
-_FEW_CHANNELS = 4  # of an image
+_IDENTITIES = (nn.Identity, nn.Dropout, nn.Dropout2d)  # layers that change nothing in evaluation mode
+_FEW_CHANNELS = 4  # maximum number of channels of an image
 _CLIPS: dict[Any, tuple[str, list[float]]] = {
     nn.ReLU: ("relu", []),
     nn.ReLU6: ("hardtanh", [0.0, 6.0]),
@@ -35,14 +35,14 @@ _CLIPS: dict[Any, tuple[str, list[float]]] = {
 
 
 def for_inference(model: Module) -> Module:
-    """A net in evaluation mode as it runs fastest on a CPU, with the same outputs but for rounding, some 1e-7.
+    """The fastest form of a net for inference on a CPU; its outputs differ only by rounding, about 1e-7.
 
     Args:
         model: in evaluation mode; it is not changed.
 
     Returns:
-        A net for calls without gradients, as long as the weights of the model stay what they are. The model itself
-        where it is no module with float32 weights on a CPU, or torch comes without oneDNN.
+        A net for calls without gradients, valid until the weights of ``model`` change. ``model`` itself where it is not
+        a module with float32 weights on a CPU, or torch was built without oneDNN.
     """
     if not isinstance(model, nn.Module) or not torch.backends.mkldnn.is_available():
         return model
@@ -54,23 +54,23 @@ def for_inference(model: Module) -> Module:
 
 
 def _rewritten(module: nn.Module) -> nn.Module:
-    """The module with a rewritten graph, or with such children where it cannot be traced as a whole."""
+    """The module with a rewritten graph; where it cannot be traced as a whole, its children are rewritten instead."""
     if (layer := _replacement(module)) is not module or not module._modules:
         return layer
     tracer = _Tracer()
     try:
         graph = tracer.trace(module)
-    except Exception:  # code of any kind meets stand-ins for tensors
+    except Exception:  # tracing runs arbitrary code of modules with proxies instead of tensors
         parted = copy.copy(module)
         parted._modules = {name: child and _rewritten(child) for name, child in module._modules.items()}
         return parted
     finally:
-        vars(tracer).clear()  # it refers to itself, and would keep the weights of the module until the next collection
+        vars(tracer).clear()  # a reference cycle would keep the module's weights until the next garbage collection
     return _Rewriter(fx.GraphModule(module, graph)).run()
 
 
 def _replacement(layer: nn.Module) -> nn.Module:
-    """A single layer in its fast form, if it has one."""
+    """The fast form of a single layer; the layer itself where it has none."""
     if is_plain_convolution(layer):
         return FusedConv(layer, layer.weight, layer.bias)
     return SteadyLinear(layer) if type(layer) is nn.Linear else layer
@@ -124,14 +124,14 @@ class _Rewriter:
         return self._net.get_submodule(str(node.target)) if node.op == "call_module" else None
 
     def _skip(self, node: fx.Node) -> None:
-        """Remove what does nothing: it would stand between the layers that are fused."""
-        if type(self._layer(node)) in _NOTHING:
+        """Remove nodes that change nothing, since they would separate layers that can be fused."""
+        if type(self._layer(node)) in _IDENTITIES:
             self._take_out(node)
         elif node.target is torch._assert or (node.target is getattr and not node.users):
             self._erase(node)
 
     def _erase(self, node: fx.Node) -> None:
-        """Remove a check of shapes with what only it reads."""
+        """Remove a check of shapes and the nodes that only it reads."""
         inputs = node.all_input_nodes
         self._net.graph.erase_node(node)
         for before in inputs:
@@ -148,12 +148,12 @@ class _Rewriter:
         self._take_out(node)
 
     def _replace(self, node: fx.Node) -> None:
-        """Put a single layer in its fast form."""
+        """Replace a single layer by its fast form."""
         if (layer := self._layer(node)) is not None:
             self._net.set_submodule(str(node.target), _replacement(layer))
 
     def _clip(self, node: fx.Node) -> None:
-        """Let the convolution before it apply a ReLU."""
+        """Fuse a ReLU into the convolution before it."""
         clip = _CLIPS.get(type(self._layer(node)) if node.op == "call_module" else node.target)
         before = self._before(node)
         if clip is None or before is None or not isinstance(conv := self._layer(before), FusedConv):
@@ -162,7 +162,7 @@ class _Rewriter:
         self._take_out(node)
 
     def _pool(self, node: fx.Node) -> None:
-        """Join the convolution of the image and the pooling behind it."""
+        """Fuse the convolution of the image with the pooling after it."""
         pool, before = self._layer(node), self._before(node)
         if before is None or type(pool) is not nn.MaxPool2d or not isinstance(conv := self._layer(before), FusedConv):
             return
@@ -171,14 +171,14 @@ class _Rewriter:
             self._take_out(node)
 
     def _before(self, node: fx.Node) -> fx.Node | None:
-        """The layer whose output this node reads, if no other does, and if the layer is called just here."""
+        """The node of the layer whose output this node reads, if no other node does and the layer is called once."""
         before = node.args[0] if node.args else None
         if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
             return None
         return before if self._calls[before.target] == 1 else None
 
     def _norm(self, node: fx.Node) -> _Norm | None:
-        """The batch norm that a node is: a layer, or torch's function where timm calls it."""
+        """The batch norm of a node: a layer, or torch's function, which timm calls; None for other nodes."""
         layer = self._layer(node)
         if type(layer) is nn.BatchNorm2d and not layer.training and layer.running_mean is not None:
             assert layer.running_var is not None
@@ -193,11 +193,11 @@ class _Rewriter:
         return _Norm(mean, variance, given["eps"], scale, shift)
 
     def _value(self, argument: Any) -> Tensor | None:
-        """The weights that an argument of a function names."""
+        """The weights that an argument of a function refers to."""
         named = isinstance(argument, fx.Node) and argument.op == "get_attr"
         return attrgetter(str(argument.target))(self._net) if named else None
 
     def _take_out(self, node: fx.Node) -> None:
-        """Let what reads this node read what it reads."""
+        """Remove a node: its readers get its input instead."""
         node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
         self._net.graph.erase_node(node)

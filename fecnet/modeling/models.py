@@ -69,7 +69,7 @@ class ExpressionNet(nn.Module):
             return self.head(map_NCHW.float())
 
     def extract(self, image_NCHW: Tensor) -> Tensor:
-        """What the neck gets of normalised images: the backbone's feature map."""
+        """The neck's input for normalised images, shape (N, C, H, W): the backbone's feature map."""
         if self.freeze_backbone:
             with torch.no_grad():
                 return self.backbone(image_NCHW)
@@ -90,7 +90,7 @@ class ExpressionNet(nn.Module):
         return connect(backbone, of_neck) + connect(neck, of_head)
 
     def normalise(self, image_NCHW: Tensor) -> Tensor:
-        """What the backbone gets of images, uint8, or float in 0..1, shape (N, C, H, W)."""
+        """The backbone's input for images, which are uint8 or float in 0..1, shape (N, C, H, W)."""
         image = to_unit_range(image_NCHW, self.mean.dtype)
         mean, std = (_along_rows(value_1C11, image) for value_1C11 in (self.mean, self.std))
         return (image - mean).div_(std)

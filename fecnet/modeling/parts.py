@@ -52,8 +52,8 @@ class BackboneEntry(Part):
         build: constructs it.
         default_widths: for a prunable backbone: maps its options to the size of each of its ``channel_groups``, which
             ``MODEL.LAYER_CHANNELS`` overrides. None: it has no ``channel_groups``.
-        variants: options with which it could have tensors of these names and shapes; where a file does not fit the
-            chosen backbone, the error names those that it does fit. None: this one is not proposed.
+        variants: maps names and shapes of tensors to the options with which the backbone may have them. Where a file
+            does not fit the chosen backbone, the error names the backbones that it fits. None: it is not proposed.
     """
 
     build: Callable[..., Backbone]
@@ -85,7 +85,7 @@ class HeadEntry(Part):
 
     Attributes:
         outputs: names of its outputs besides ``feature``.
-        net: wires it with backbone and neck; such as ``RegionNet``, which applies them to six regions of each face.
+        net: class of the whole net; such as ``RegionNet``, which applies backbone and neck to six regions of each face.
         takes_extra: ``build`` also takes ``extra_classes``, the number of classes of each of ``DATA.EXTRA_LABELS``.
     """
 
@@ -103,8 +103,8 @@ class CriterionEntry(Part):
     answers of each of its raters.
 
     Attributes:
-        reads: inputs from a batch: ``triplets``, also the ``answers`` of raters to them, or names of targets. A
-            criterion without any must be combined with another one.
+        reads: inputs from a batch: ``triplets``, ``answers`` of raters to them, or names of targets. A criterion that
+            reads none must be combined with another one.
         outputs: outputs of the net that it reads.
         trains_classes: it trains the logits that it reads to predict the classes.
         mixes: it takes mixed faces (``Batch.mix``), or reads none of the labels.
@@ -142,7 +142,7 @@ class Choice:
     Attributes:
         key: config key of the choice.
         parts: all registered parts, by name.
-        names: of the chosen parts.
+        names: names of the chosen parts.
     """
 
     key: str
@@ -155,7 +155,7 @@ def check_used(settings: Mapping[str, Any], choices: Iterable[Choice]) -> None:
 
     Args:
         settings: all settings, by dotted key.
-        choices: of all kinds of parts that share a section of the settings.
+        choices: the choices of all kinds of parts that share a section of the settings.
 
     Raises:
         UserError: keys with a non-default value that no chosen part uses, one line each.

@@ -1,7 +1,7 @@
-"""Reads files of ``torch.save`` without executing anything of them, whatever classes they name.
+"""Reads files of ``torch.save`` without executing code from them, whatever classes they name.
 
-``torch.load`` with ``weights_only`` refuses a file for one class that it does not know, such as the training meter
-beside the weights. Here a class of ours, which keeps the data and does nothing, stands for each of them.
+``torch.load`` with ``weights_only`` refuses a whole file because of one unknown class, such as a training meter saved
+with the weights. Here such classes are replaced by one that only keeps the data.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ import torch
 from fecnet.utils.errors import UserError
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of a file of torch before 1.6
-_BETWEEN = 2  # pickles of such a file between that and its content: version, system
-_PROTOCOL = 2  # the only one that torch reads without executing anything
+_BETWEEN = 2  # number of pickles between the magic number and the content of such a file: version, system
+_PROTOCOL = 2  # the only pickle protocol that torch reads without executing code
 
 # Raised for damaged files by zipfile and pickletools, found by changing bytes; names and text are decoded too.
 _DAMAGES = (ValueError, RuntimeError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
 class LeftOut:
-    """Stands for an object of an unknown class.
+    """Placeholder for an object of an unknown class.
 
     Attributes:
-        held: what the file has for it: the arguments to make it with, and its state.
+        held: the data of the object in the file: the arguments of its constructor, and its state.
     """
 
     held: list[Any]
 
     def __new__(cls, *args: Any) -> Any:
-        """Make one, by any call that the file describes."""
+        """Create a placeholder with any arguments."""
         self = super().__new__(cls)
         self.held = [args]
         return self
@@ -53,14 +53,14 @@ class LeftOut:
 
 
 class _PlainMapping:
-    """Stands for an unknown class of mappings: torch sets items of its own classes alone, so an object is of one."""
+    """Placeholder for an unknown mapping class: creates an OrderedDict, since torch fills only mappings it knows."""
 
     def __new__(cls, *_: Any) -> Any:
         return OrderedDict()
 
 
 class _PlainList:
-    """Stands for an unknown class of lists, for the same reason."""
+    """Placeholder for an unknown list class: creates a list, for the same reason."""
 
     def __new__(cls, *_: Any) -> Any:
         return []
@@ -70,7 +70,7 @@ def load_plain(path: Path) -> Any:
     """The content of a file of ``torch.save``: tensors, plain values, and ``LeftOut`` for any other object.
 
     Raises:
-        UserError: damaged, of another format, or refused since not even so can it be read.
+        UserError: damaged, of another format, or not readable even with placeholders.
     """
     names, protocol = _check(path)
     kinds: dict[str, type] = dict.fromkeys(names, LeftOut)
@@ -81,7 +81,7 @@ def load_plain(path: Path) -> Any:
                 (type(name, (kind,), {"__module__": "builtins"}), name) for name, kind in kinds.items()
             ]
             with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the errors below say it in one line
+                warnings.simplefilter("ignore")  # the errors below report it in one line
                 return torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch.load of a damaged file raises nearly anything
             refused = [name for name, kind in kinds.items() if kind is LeftOut and f"'{name}'" in str(error)]
@@ -91,11 +91,11 @@ def load_plain(path: Path) -> Any:
 
 
 def refusal(path: Path, what: str, *, load: str = "torch.load({}, weights_only=False)", save: str = "") -> str:
-    """The message for a file whose tensors cannot be read without executing code from it, and what to do.
+    """The message for a file whose tensors cannot be read without executing code from it, with instructions.
 
     Args:
         path: the file.
-        what: the class in the way, or the format.
+        what: the class or the format that prevents reading.
         load: Python that loads the file, with ``{}`` for its name.
         save: Python for the state dict of the ``content`` loaded.
     """
@@ -103,7 +103,7 @@ def refusal(path: Path, what: str, *, load: str = "torch.load({}, weights_only=F
     hint = "" if save else ", with the key of the state dict for ..."
     return (
         f"{path}: refused, not damaged: {what} is in the way, and reading it would execute code from the file; where "
-        f"you trust the file and have its code, save the tensors alone: {content}{hint}"
+        f"you trust the file and have its code, save only its tensors: {content}{hint}"
     )
 
 

@@ -1,6 +1,6 @@
 """Loads pretrained weights into a net: torchvision, facenet-pytorch, other projects' or fecnet's checkpoints.
 
-Tensors are matched by name and shape. A net that the file does not cover is refused: a few tensors fit nearly any net.
+Tensors are matched by name and shape. A file that does not cover the net is refused: a few tensors fit nearly any net.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class LoadReport:
         path: the file.
         prefix: removed from the names in the file.
         loaded: names in the module that were loaded from the file.
-        converted: those of them that were adapted to the input channels, and how.
+        converted: names of loaded tensors that were adapted to the number of input channels, and how.
         skipped: names in the file that were not used, and why.
         missing: names in the module that are not in the file; they keep their values.
-        place: keys of the state dict in the file, joined by dots; empty where it is the file.
-        children: names that the numbers of a plain sequence of the net's children stand for; mostly empty.
+        place: keys of the state dict in the file, joined by dots; empty where the file is the state dict.
+        children: where the net was saved as an ``nn.Sequential`` of its children: their names by number; else None.
         others: places and prefixes of other tensors in the file that fit as well.
     """
 
@@ -53,7 +53,7 @@ class LoadReport:
         taken = f", of {self.place!r}" if self.place else ""
         lines = [f"{self.path}: {len(self.loaded)} tensors loaded{removed}{taken}"]
         if self.others:
-            lines.append(f"  fit as well, not taken: {_short(self.others)}")
+            lines.append(f"  fit too, not loaded: {_short(self.others)}")
         if self.children:
             named = (f"{number} is {name}" for number, name in self.children.items())
             lines.append(f"  saved as a sequence: {_short(named)}")
@@ -69,9 +69,9 @@ class FoundWeights:
 
     Attributes:
         report: what will be loaded.
-        tensors: by name in the net, in its shapes.
+        tensors: tensors by name in the net, with the net's shapes.
         match: how the names were matched.
-        shapes: of all tensors of the state dict, by name in the file.
+        shapes: shapes of all tensors of the state dict, by name in the file.
     """
 
     report: LoadReport
@@ -84,7 +84,7 @@ def load_pretrained(module: nn.Module, path: str | Path) -> LoadReport:
     """Load a state dict that covers ``module``, by name and shape.
 
     The state dict may be under any keys, and its names may have any common prefix (``module.``, ``_orig_mod.``,
-    ``backbone.``, …), or be those of a plain sequence of the net's children (``features.4.0.conv1.weight``).
+    ``backbone.``, …), or be those of an ``nn.Sequential`` of the net's children (``features.4.0.conv1.weight``).
     ``shortcut`` in CIFAR nets is ``downsample`` here. Convolutions that read the image are adapted from three input
     channels to one by summing over them, which is equivalent for a grey image repeated in three channels. The weights
     of an additional mask channel are initialised to zero, so that it has no effect at first.
@@ -95,7 +95,7 @@ def load_pretrained(module: nn.Module, path: str | Path) -> LoadReport:
 
     Raises:
         UserError: no such file, damaged, or not readable without executing code from it; or it does not cover
-            ``module``, but for a first convolution of another number of channels, or is of a deeper net.
+            ``module`` (the first convolution may have another number of input channels), or belongs to a deeper net.
     """
     found = find_weights(module, path)
     if not found.match.is_whole:
@@ -155,7 +155,7 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 
 
 def weight_problem(tensor: Tensor) -> str:
-    """Why a tensor cannot be a weight; a copy of other numbers would be taken without a word, at another scale."""
+    """Why a tensor cannot be a weight, else empty; copying integers, for example, would silently change the scale."""
     if tensor.dtype not in _DTYPES or tensor.layout != torch.strided or tensor.is_meta:
         kind = "without values" if tensor.is_meta else str(tensor.dtype).removeprefix("torch.")
         kind = kind if tensor.layout == torch.strided else f"sparse {kind}"
@@ -165,7 +165,7 @@ def weight_problem(tensor: Tensor) -> str:
 
 
 def _why_not(module: nn.Module, found: FoundWeights) -> str:
-    """One line: what fits, what lacks, and which backbones would fit."""
+    """Why a file was refused, in one line: what fits, what is missing, and which backbones the file fits."""
     net, match, names = type(module).__name__, found.match, list(found.shapes)
     needed = [name for name in module.state_dict() if not is_counter(name)]
     place = f" ('{found.report.place}')" if found.report.place else ""
@@ -173,14 +173,14 @@ def _why_not(module: nn.Module, found: FoundWeights) -> str:
         said = f"none of its {len(names)} tensors{place} fits {net}: the file has {_short(names, _SHOWN_IN_ERROR)}; "
         said += f"expected {_short(needed, _SHOWN_IN_ERROR)}"
     else:
-        said = f"does not cover {net}: " if match.uncovered else f"has more than {net}: "
+        said = f"does not cover {net}: " if match.uncovered else f"has more tensors than {net}: "
         said += f"{match.num_fitting} of the net's {len(needed)} tensors fit{place}"
         if match.uncovered:
             reasons = _reasons(match)
             lacking = [f"{name} ({reasons[name]})" if name in reasons else name for name in match.uncovered]
             said += f"; no weights for {_short(lacking, _SHOWN_IN_ERROR)}"
         if match.left_over:
-            said += f"; left over inside it: {_short(match.left_over, _SHOWN_IN_ERROR)}"
+            said += f"; unused inside the net: {_short(match.left_over, _SHOWN_IN_ERROR)}"
     fitting = fitting_backbones(found.shapes, Places.of(module).in_channels)
     advice = f"it fits: {' or '.join(fitting)}" if fitting else "it fits no backbone of fecnet"
     return f"{found.report.path}: {said}; {advice}"

@@ -1,4 +1,4 @@
-"""The backbones of ours that a state dict covers."""
+"""Finds the backbones of fecnet that a state dict covers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from fecnet.modeling.weight_names import Places, best_matches
 
 
 def fitting_backbones(shapes: Mapping[str, torch.Size], in_channels: int) -> list[str]:
-    """The settings of each backbone that the tensors cover, as they are given on the command line.
+    """The settings of each backbone that the tensors cover, as arguments of the command line.
 
     Args:
-        shapes: of the tensors, by name.
-        in_channels: of the images.
+        shapes: shapes of the tensors, by name.
+        in_channels: channels of the images.
     """
     found, default = [], dict(flatten(_C))
     for name, entry in BACKBONES.items():
         for options in entry.variants(shapes) if entry.variants else ():
-            with torch.device("meta"):  # shapes alone
+            with torch.device("meta"):  # only shapes, no memory
                 net = entry.build(in_channels=in_channels, **{**entry.keywords(default), **options})
             if any(match.is_whole for match in best_matches(shapes, Places.of(net))):
                 settings = {"MODEL.BACKBONE": name} | {entry.options[key]: value for key, value in options.items()}

@@ -1,4 +1,4 @@
-"""Statistics for the batch norms of a net that came without."""
+"""Measures batch-norm statistics for a net that was saved without them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 @torch.no_grad()
 def take_statistics(backbone: nn.Module, image_NCHW: Tensor) -> None:
-    """Give each batch norm the mean and variance of its input; scale and shift change so that it computes the same.
+    """Set the statistics of each batch norm to the mean and variance of its input, without changing what it computes.
 
-    Where a net was saved with a fixed scale and shift in place of each batch norm, training would normalise by the
-    batch what had never been normalised, and begin with a net that computes something else.
+    Scale and shift are changed accordingly. Without this, a net that was saved with a fixed scale and shift instead of
+    batch norms would start training with other outputs, since the batch norms would normalise by the batch.
 
     Args:
         backbone: its batch norms are changed in place.
@@ -29,7 +29,7 @@ def take_statistics(backbone: nn.Module, image_NCHW: Tensor) -> None:
 def _absorb(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None
     variance_C, mean_C = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
-    scale_C = norm.weight / (norm.running_var + norm.eps).sqrt()  # of the input, as saved
+    scale_C = norm.weight / (norm.running_var + norm.eps).sqrt()  # the saved scale of the input
     norm.bias.add_(scale_C * (mean_C - norm.running_mean))
     norm.weight.copy_(scale_C * (variance_C + norm.eps).sqrt())
     norm.running_mean.copy_(mean_C)

@@ -1,4 +1,4 @@
-"""The state dicts in a file: mappings of names to tensors, under whatever keys its content has them."""
+"""Finds the state dicts in a file: mappings of names to tensors, under any keys of its content."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
     """The named tensors of each mapping that has some, by the keys that lead to it, joined by dots; outer ones first.
 
     Args:
-        path: ``.safetensors``; a file of ``torch.save`` with any further content beside the tensors; or dlib's
+        path: ``.safetensors``; a file of ``torch.save`` with any further content; or dlib's
             ``dlib_face_recognition_resnet_model_v1.dat``.
 
     Raises:
-        UserError: no such file; damaged; refused, since its tensors are inside objects of classes that would have to
-            be executed; or it has no tensors with names.
+        UserError: no such file; damaged; refused, since reading its tensors would execute code from the file; or it has
+            no named tensors.
     """
     if path.is_dir():
         raise UserError(f"{path}: a folder; allowed: a file of weights, such as the model.safetensors of a checkpoint")
@@ -62,7 +62,7 @@ def _why_none(path: Path, content: Any) -> str:
 
 
 def _parts(content: Any, *, into_objects: bool = False) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Everything in mappings and sequences, with the keys that lead there; the content itself first."""
+    """All nested items of mappings and sequences, with the keys that lead to them; the content itself first."""
     waiting: deque[tuple[tuple[Any, ...], Any]] = deque([((), content)])
     seen: set[int] = set()
     while waiting:

@@ -1,4 +1,4 @@
-"""Which tensor of a state dict belongs to which of a net's: by name, whatever comes before it, and by shape."""
+"""Matches the tensors of a state dict with those of a net: by name, with any prefix, and by shape."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Places:
     """The tensors of a net.
 
     Attributes:
-        shapes: of each tensor, by name.
-        image_convs: weights of the convolutions that read the image, whose number of input channels may differ.
-        sequences: names of children in order: of the net, and of a child that is its only one.
+        shapes: shape of each tensor, by name.
+        image_convs: names of the weights of convolutions that read the image; their input channels may differ.
+        sequences: names of children in order: of the net, and of a child that is the only one.
     """
 
     shapes: Mapping[str, torch.Size]
@@ -27,7 +27,7 @@ class Places:
 
     @classmethod
     def of(cls, module: nn.Module) -> Places:
-        """Those of a module; the first convolution reads the image, and those with as many input channels."""
+        """The tensors of a module; the first convolution, and those with as many input channels, read the image."""
         convs = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)}
         channels = next((layer.in_channels for layer in convs.values()), 0)
         read = {f"{name}.weight".removeprefix(".") for name, layer in convs.items() if layer.in_channels == channels}
@@ -53,11 +53,11 @@ def _sequences(names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
 
 @dataclass(frozen=True)
 class Reading:
-    """How the names in a file become those of a net.
+    """How the names in a file are mapped to those of a net.
 
     Attributes:
-        prefix: removed from the names in the file; names that lack it are not of the net.
-        children: where the net was saved as a plain sequence of its children: their names by their numbers.
+        prefix: removed from the names in the file; names without it do not belong to the net.
+        children: where the net was saved as an ``nn.Sequential`` of its children: their names by number.
     """
 
     prefix: str = ""
@@ -78,16 +78,16 @@ class Reading:
 
 @dataclass(frozen=True)
 class Match:
-    """What of a state dict fits a net.
+    """The part of a state dict that fits a net.
 
     Attributes:
-        reading: of the names.
+        reading: how the names were mapped.
         names: name in the net by name in the file, of the tensors that fit.
-        converted: of those, by name in the net, how the input channels are adapted.
+        converted: how the input channels are adapted, by name in the net, of the fitting tensors that need it.
         skipped: names in the file that do not fit, and why.
-        missing: names in the net without a tensor; none of them are counters of batch norms.
-        uncovered: those of them that no other number of image channels explains.
-        left_over: names in the file of tensors inside a part of the net that has others from the file.
+        missing: names in the net without a tensor in the file, except counters of batch norms.
+        uncovered: the missing names that are not explained by another number of image channels.
+        left_over: names in the file of unused tensors inside a module of the net that has other tensors in the file.
     """
 
     reading: Reading
@@ -100,17 +100,17 @@ class Match:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the net is covered, and by a net that is no deeper."""
+        """Whether the file covers the net and does not belong to a deeper one."""
         return bool(self.num_fitting) and not self.uncovered and not self.left_over
 
     @property
     def num_fitting(self) -> int:
-        """Tensors that fit; counters of batch norms, which fit any net, do not count."""
+        """Number of tensors that fit, without counters of batch norms, which fit any net."""
         return sum(not is_counter(name) for name in self.names.values())
 
 
 def best_matches(shapes: Mapping[str, torch.Size], places: Places) -> list[Match]:
-    """The matches of the readings under which the most tensors fit, the one with the shortest prefix first."""
+    """The matches of the readings with the most fitting tensors, the one with the shortest prefix first."""
     readings = _readings(shapes, places)
     votes: Counter[int] = Counter()
     for source, shape in shapes.items():
@@ -128,7 +128,7 @@ def best_matches(shapes: Mapping[str, torch.Size], places: Places) -> list[Match
 
 
 def _readings(names: Iterable[str], places: Places) -> dict[str, list[tuple[int, Reading]]]:
-    """All readings, numbered, by prefix: names as they are, and as the numbers of a sequence of children."""
+    """All readings, numbered, by prefix: the names as they are, and numbers read as those of an ``nn.Sequential``."""
     numbers: dict[str, set[str]] = {}
     for source in names:
         parts = source.split(".")
@@ -148,7 +148,7 @@ def _readings(names: Iterable[str], places: Places) -> dict[str, list[tuple[int,
 
 
 def adapt(tensor: Tensor, channels: int) -> Tensor:
-    """Weights of a convolution that reads ``channels``, of which the last may be a mask; from three colours."""
+    """Convert a convolution's weights for three colours to ``channels`` input channels; the last may be a mask."""
     grey = tensor.sum(dim=1, keepdim=True)
     nothing = torch.zeros_like(grey)
     return {1: grey, 2: torch.cat((grey, nothing), dim=1), 4: torch.cat((tensor, nothing), dim=1)}[channels]
@@ -162,7 +162,7 @@ _ADAPTED = {  # from three input channels to other numbers
 
 
 def is_counter(name: str) -> bool:
-    """Whether it is a counter of a batch norm, which older files lack and which is not used here."""
+    """Whether a name is that of a batch norm's counter, which older files lack and which is not used here."""
     return name.endswith("num_batches_tracked")
 
 
@@ -210,7 +210,7 @@ def _prefix(parts: Sequence[str]) -> str:
 
 
 def _our_name(name: str) -> str:
-    """Our name of a tensor: ``shortcut``, as in CIFAR code and the FER2013 system's ResNet18, is ``downsample``."""
+    """The name of a tensor here: ``shortcut`` of CIFAR nets and of the FER2013 system's ResNet18 is ``downsample``."""
     return name.replace(".shortcut.", ".downsample.")
 
 

@@ -1,1 +1,1 @@
-"""Trained nets that ship with fecnet, a folder each, and how they are found by name."""
+"""Trained nets shipped with fecnet, one folder each, and the functions that find them by name."""

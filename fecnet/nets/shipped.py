@@ -17,7 +17,7 @@ from fecnet.utils.files import hash_file
 
 NETS = Path(__file__).parent
 CARD, SAMPLE, SUMS = "card.json", "sample.npz", "SHA256SUMS"
-_SAVED = "result"  # folder for what is made of a shipped net, as of runs
+_SAVED = "result"  # folder for results of shipped nets, as for runs
 
 
 def shipped_names() -> list[str]:
@@ -26,16 +26,16 @@ def shipped_names() -> list[str]:
 
 
 def is_name(path: str | Path) -> bool:
-    """Whether ``path`` can only be meant as a name: one word without suffix, and nothing here is called so."""
+    """Whether ``path`` can only be the name of a net: one word without suffix, and no such file or folder exists."""
     path = Path(path)
     return len(path.parts) == 1 and path.name not in ("", "..") and not path.suffix and not path.exists()
 
 
 def shipped_net(name: str) -> Path:
-    """The folder of a shipped net, its files verified.
+    """The folder of a shipped net, after its files were verified.
 
     Raises:
-        CheckpointError: no such name, or a file that is not as it was shipped.
+        CheckpointError: no such name, or a file that was altered.
     """
     names = shipped_names()
     if not names:
@@ -52,17 +52,17 @@ def shipped_net(name: str) -> Path:
 
 
 def read_card(name: str) -> dict[str, Any]:
-    """What ``card.json`` of a shipped net says: name, size, accuracy, speed, data, licence, and all measurements.
+    """The content of a shipped net's ``card.json``: name, size, accuracy, speed, data, licence, and all measurements.
 
     Raises:
-        CheckpointError: as ``shipped_net``.
+        CheckpointError: see ``shipped_net``.
     """
     card: dict[str, Any] = json.loads((shipped_net(name) / CARD).read_text(encoding="utf-8"))
     return card
 
 
 def write_sums(folder: Path, files: list[str]) -> None:
-    """Write ``SHA256SUMS`` of some files of a folder, as ``sha256sum --check`` reads it."""
+    """Write ``SHA256SUMS`` of ``files`` of a folder, in the format of ``sha256sum``."""
     lines = [f"{hash_file(folder / name)}  {name}\n" for name in files]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
@@ -73,12 +73,12 @@ def is_shipped(folder: Path) -> bool:
 
 
 def shown_name(folder: Path) -> str:
-    """A checkpoint folder as a user names it: a shipped net by its name."""
+    """A checkpoint folder as shown to a user: the name of a shipped net, or the path."""
     return folder.name if is_shipped(folder) else str(folder)
 
 
 def results_folder(folder: Path) -> Path:
-    """Where that which is made of a shipped net goes: never into the package."""
+    """The folder for results of a shipped net: never inside the package."""
     return Path(_SAVED, folder.name)
 
 

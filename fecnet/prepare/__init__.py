@@ -1,1 +1,1 @@
-"""Converts raw data to packed data sets, offline and atomically. Training imports none of it."""
+"""Converts raw data to packed data sets, before training and atomically. Training does not import this package."""

@@ -25,7 +25,7 @@ ANNOTATION_REASONS = (
     "bad_box",  # an edge is not a number or outside 0..1, or the box is empty or inverted
     "same_face_twice",
     "unknown_type",
-    "incomplete_answers",  # none, an annotator without an answer, or an answer without an annotator
+    "incomplete_answers",  # no answers, an annotator without an answer, or an answer without an annotator
     "bad_answer",  # not 1, 2 or 3; not 0, 1 or 2 where the files count from 0
     "too_many_answers",  # more than 255 for one face
     "tie",  # two faces, or all three, have the most votes
@@ -43,10 +43,10 @@ def read_annotations(
     """Read files in the layout of ``faceexp-comparison-data-{train,test}-public.csv``.
 
     No header; URL, left, right, top, bottom of three faces, the type, then pairs of an annotator and the answer: 1..3,
-    or 0..2 where the files hold a 0 and no 3.
+    or 0..2 where the files contain a 0 and no 3.
 
     Args:
-        files: by split; answers are counted from the same number in all of them.
+        files: annotation file by split; answers are counted from the same number in all of them.
         min_agreement: minimum share of annotators who chose the odd face, inclusive; 2/3 as in arXiv:1811.11283.
         progress: show a progress bar.
 

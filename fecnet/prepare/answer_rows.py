@@ -1,4 +1,4 @@
-"""Reads a table of answers to triplets row by row; what is wrong in a row refuses the file, by line."""
+"""Reads a table of answers to triplets row by row; an invalid row is an error that names its line."""
 
 from __future__ import annotations
 
@@ -28,14 +28,19 @@ logger = logging.getLogger(__name__)
 LAYOUTS = "a,b,c,odd,rater, or a,b,c,votes_a,votes_b,votes_c"
 _TRAIN = "train"  # split of all rows where there is no column of splits
 _LETTERS = "abc"
-_MOST_KNOWN = 1 << 15  # triplets as they were shown that are held, about 20 MB
+_MOST_KNOWN = 1 << 15  # size of the cache of ``Shown``, about 20 MB
 
 
 @dataclass(eq=False, slots=True)
 class Shown:
-    """What a rater was shown: the same for many rows, which hold one object where they are near one another.
+    """The triplet that a rater was shown; one object is shared by many rows where the cache has it.
 
-    Faces are given by name. ``triplet`` is what the reader of the rows makes of it.
+    Attributes:
+        faces: names of the faces.
+        kind: ``TripletType``.
+        split: name of the split.
+        subjects: the persons of the faces; empty where the table has none.
+        triplet: set by the reader of the rows.
     """
 
     faces: tuple[str, str, str]
@@ -48,7 +53,7 @@ class Shown:
 class AnswerRow(NamedTuple):
     """One row of a table of answers.
 
-    ``odd`` is 0..2, or None for no answer; ``votes`` are those of the three faces, where the table has them.
+    ``odd`` is 0..2, or None for no answer; ``votes`` are the votes for the three faces, where the table has them.
     """
 
     line: int
@@ -68,10 +73,10 @@ class AnswerTable:
         progress: show a progress bar.
 
     Attributes:
-        columns: where a row holds what.
+        columns: indices of the columns.
 
     Raises:
-        DataError: no header, or a column lacks or occurs twice.
+        DataError: no header, or a column is missing or occurs twice.
     """
 
     def __init__(self, path: Path, allow_absolute: bool, progress: bool) -> None:
@@ -89,7 +94,7 @@ class AnswerTable:
         places = [*self.columns.pictures, *(self.columns.subjects or ()), self.columns.kind, self._split]
         self._key = itemgetter(*[place for place in places if place is not None])
         self._known: dict[tuple[str, ...], Shown] = {}
-        # what a field says, found once for each text: the same ones stand in many rows
+        # parsed once for each text, since the same fields are in many rows
         self._path_of = cache(partial(listed_path, allow_absolute=allow_absolute))
         self._face_of, self._place_of, self._number_of = (
             cache(self._face),
@@ -119,10 +124,10 @@ class AnswerTable:
 
     @cached_property
     def base(self) -> int:
-        """The number of the first face where faces are given by number; reads the table once more.
+        """The number of the first face, 0 or 1, where faces are given by number; reads the table once more.
 
         Raises:
-            DataError: both 0 and 3 are seen.
+            DataError: both 0 and 3 occur.
         """
         assert self.columns.odd is not None
         seen: dict[int, int] = {}
@@ -137,10 +142,10 @@ class AnswerTable:
         return label_base(seen.keys(), NUMBERS[-1], name)
 
     def rows(self) -> Iterator[AnswerRow]:
-        """The rows that hold something.
+        """The rows that are not empty.
 
         Raises:
-            DataError: a row that cannot be.
+            DataError: an invalid row.
         """
         for line, text, fields in self._data(progress=self._progress):
             try:
@@ -210,12 +215,12 @@ class AnswerTable:
         return found.pop()
 
     def _named_place(self, text: str) -> int | None:
-        """The column of this name among those of the pictures, 0..2."""
+        """The index, 0..2, of the picture column with this name, or None."""
         name = column_name(text)
         return next((place for place in range(3) if name in (self.columns.places[place], _LETTERS[place])), None)
 
     def _data(self, *, progress: bool = False) -> Iterator[tuple[int, str, list[str]]]:
-        """All lines with something in them, except the header; each has a field for every column."""
+        """All lines that are not empty, except the header; each has a field for every column."""
         header = True
         for line, text, fields in self._lines(progress=progress):
             if not fields:
@@ -231,7 +236,7 @@ class AnswerTable:
 
 
 class RowFault(ValueError):
-    """What is wrong in a row."""
+    """An invalid row; the message says why."""
 
 
 def _kind(text: str) -> int:

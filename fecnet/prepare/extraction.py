@@ -34,7 +34,7 @@ from fecnet.utils.files import hash_file, read_arrays, replace_arrays
 
 _SHARD = 32  # photos per shard file: at most two shards per process are lost by a kill
 _BATCH = 8  # photos decoded at once: the detector processes their faces in one batch
-_NEWER = ("try_turns", "grey")  # settings that older folders of shards were named without
+_NEWER = ("try_turns", "grey")  # settings that are not in the names of older folders of shards
 _BATCH_PIXELS = 40_000_000  # fewer photos if they are larger; bounds memory to 120 MB plus one photo
 
 
@@ -122,7 +122,7 @@ class PhotoFaces:
         path: the image file.
         faces: indices of the faces, unique over all photos.
         boxes: left, right, top, bottom of each as fractions of width and height; NaN for the whole image.
-        in_pixels: the boxes are in pixels of the image, as a viewer shows it.
+        in_pixels: the boxes are in pixels of the image instead, after its EXIF orientation is applied.
     """
 
     path: Path
@@ -135,7 +135,7 @@ class FaceShards:
     """The shards of one extraction, in the order of the photos.
 
     Args:
-        folder: of the shards; created if missing.
+        folder: folder of the shards; created if missing.
         photos: the photos, in the order in which their faces will be read back; None for a missing photo. A shard is
             extracted again where a photo of it was added, removed or changed.
         extraction: how faces are extracted.
@@ -224,14 +224,14 @@ class FaceShards:
             yield read_arrays(path, names, kind="shard of faces")
 
     def delete(self) -> None:
-        """Delete the shards, and the folder above where nothing else is in it."""
+        """Delete the shards, and the parent folder if nothing else is in it."""
         shutil.rmtree(self._folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             self._folder.parent.rmdir()
 
 
 def _shard_name(number: int, photos: Sequence[PhotoFaces]) -> str:
-    """Of a shard, by what it is made of, so that one of other photos, or of photos before a change, is never used."""
+    """File name of a shard: a hash of its photos, so that a shard of other or changed photos is never reused."""
     wanted = [
         (str(photo.path), _stamp(photo.path), list(photo.faces), [list(box) for box in photo.boxes], photo.in_pixels)
         for photo in photos
@@ -240,7 +240,7 @@ def _shard_name(number: int, photos: Sequence[PhotoFaces]) -> str:
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """Size and time of change of a file; empty where there is none."""
+    """Size and modification time of a file; empty where it does not exist."""
     try:
         found = path.stat()
     except (OSError, ValueError):  # ValueError: a NUL in the name
@@ -250,7 +250,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 @contextlib.contextmanager
 def _processes(num: int) -> Iterator[ProcessPoolExecutor | None]:
-    """Processes beside this one, or None; what they have not begun is given up on an error."""
+    """Additional worker processes, or None; on an error, work that was not started is cancelled."""
     if num == 0:
         yield None
         return
@@ -265,7 +265,7 @@ def _processes(num: int) -> Iterator[ProcessPoolExecutor | None]:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """As in a worker process: a detector rounds otherwise with other numbers of threads, and so other pixels come."""
+    """Use one thread, as in a worker process: a detector's rounding, and so the pixels, depend on the threads."""
     import torch
 
     threads = torch.get_num_threads()
@@ -349,7 +349,7 @@ def extract_photos(
 
 
 def _scaled(face: Face, scale: int) -> Face:
-    """The face with its coordinates in pixels of the photo, of which ``scale`` are one of the image read."""
+    """The face with its coordinates in pixels of the photo; ``scale`` of these are one pixel of the image read."""
     return face._replace(landmarks_52=face.landmarks_52 * scale, box_4=face.box_4 * scale)
 
 
@@ -367,7 +367,7 @@ def _cut(
 
 
 def _in_pixels(box_lrtb: Sequence[float], image_HWC: np.ndarray, *, scaled: bool) -> np.ndarray | None:
-    """x1, y1, x2, y2 in pixels; None for the whole image. ``scaled``: the box is in pixels already."""
+    """The box as x1, y1, x2, y2 in pixels; None for the whole image. ``scaled``: the box is in pixels already."""
     left, right, top, bottom = box_lrtb
     if np.isnan(left):
         return None
@@ -376,11 +376,11 @@ def _in_pixels(box_lrtb: Sequence[float], image_HWC: np.ndarray, *, scaled: bool
 
 
 def face_record(points_52: np.ndarray, *, turned: bool) -> dict[str, str]:
-    """What a row of ``faces.csv`` says of a detection: landmarks and flags.
+    """The fields of a row of ``faces.csv`` for a detection: landmarks and flags.
 
     Args:
-        points_52: landmarks in pixels of the photo; NaN where the face was taken without a detection.
-        turned: photos were turned where no face was found; the flags then name the turn that shows the photo upright.
+        points_52: landmarks in pixels of the photo, shape (5, 2); NaN where the face was used without a detection.
+        turned: photos were rotated where no face was found; the flags then name the rotation that makes it upright.
     """
     if np.isnan(points_52).any():
         return {"landmarks": "", "flags": "unaligned"}

@@ -41,7 +41,7 @@ def prepare_fec(
 
     Args:
         files: annotation file by split, such as ``train`` and ``test``.
-        path: the folder to create; photos and extracted faces are kept in ``<path>.work``, also afterwards.
+        path: the folder to create; photos and extracted faces are kept in ``<path>.work``, even after success.
         extraction: how faces are extracted; with ``crops`` only its size is used.
         crops: folder of existing face crops with their table ``crops.csv``; nothing is downloaded or detected.
         offline: download nothing; pack the photos on disk.
@@ -110,10 +110,10 @@ def prepare_list(
         progress: see ``prepare_fec``.
 
     Returns:
-        The coverage, as ``prepare_fec``.
+        The coverage, see ``prepare_fec``.
 
     Raises:
-        DataError: as ``prepare_fec``; the folder ``pictures`` does not exist; absolute paths that are not allowed.
+        DataError: see ``prepare_fec``; the folder ``pictures`` does not exist; absolute paths that are not allowed.
     """
     locate, folder = _locate_below(pictures), Path(pictures)
 
@@ -154,8 +154,9 @@ def prepare_triplets(
         path: the folder to create.
         extraction: see ``prepare_list``.
         allow_absolute: see ``prepare_list``.
-        hold_out_subjects: share of the people for each split but train, see ``parse_shares``; None: as the table says.
-        seed: another one holds other people out.
+        hold_out_subjects: share of the people for each split but train, see ``parse_shares``; None: the splits of the
+            table.
+        seed: seed of the choice of people.
         workers: see ``prepare_fec``.
         overwrite: see ``prepare_fec``.
         progress: see ``prepare_fec``.
@@ -164,7 +165,7 @@ def prepare_triplets(
         The coverage, as ``prepare_fec``.
 
     Raises:
-        DataError: as ``prepare_list``; a row of the table that cannot be.
+        DataError: see ``prepare_list``; an invalid row of the table.
     """
     locate = _locate_below(pictures)
 

@@ -51,21 +51,21 @@ def prepare_ferplus(
 ) -> dict[str, Any]:
     """Write the packed data set ``path`` with the splits ``train``, ``public_test`` and ``private_test``.
 
-    Every row of fer2013.csv becomes the face of the same row, flagged where it has a fault. Label set ``fer`` holds the
+    Every row of fer2013.csv becomes the face of the same row, flagged where it has a fault. Label set ``fer`` has the
     published labels of all rows. Label set ``ferplus`` omits rows without a usable vote; its label is the emotion with
     most votes, the first in class order on a tie, and its distribution is the share of votes of the eight emotions.
     Triplets also omit duplicates and faces with tied majorities, whose triplet type is undefined.
 
     Args:
-        source: ``fer2013.npz`` or its folder, one with ``fer2013.csv`` and ``fer2013new.csv``, or one with the folders
-            that FERPlus's generator writes, ``FER2013Train`` and others: those have no label set ``fer``.
+        source: ``fer2013.npz`` or its folder; a folder with ``fer2013.csv`` and ``fer2013new.csv``; or a folder with
+            those that FERPlus's generator writes, ``FER2013Train`` and others, which have no label set ``fer``.
         path: the folder to create.
-        seed: of triplets and label noise; each split has its own random stream.
-        num_train_triplets: for ``train``.
-        num_eval_triplets: for each of the two test splits.
-        label_noise: share of wrong labels in an additional label set such as ``ferplus_noise30``, whose training split
-            holds the faces with a strict majority (more than half of the emotion votes) and whose test splits are those
-            of ``ferplus``; 0 = none.
+        seed: seed of triplets and label noise; each split has its own random stream.
+        num_train_triplets: number of triplets in ``train``.
+        num_eval_triplets: number of triplets in each of the two test splits.
+        label_noise: share of wrong labels in an additional label set such as ``ferplus_noise30``. Its training split
+            has the faces with a strict majority (more than half of the emotion votes); its test splits are those of
+            ``ferplus``. 0 = no such set.
         overwrite: replace an existing packed data set at ``path``.
         progress: show progress bars.
         images_sha256: expected sha256 of the decoded images.
@@ -79,7 +79,7 @@ def prepare_ferplus(
         UserError: the source is missing or invalid, an option is out of range, or ``path`` exists.
     """
     check_noise(label_noise, _NUM_EMOTIONS)
-    # A copy of FERPlus's repository holds the lists without the images, beside the votes.
+    # A copy of FERPlus's repository has the lists without the images next to the votes.
     lists = {} if holds_fer2013(Path(source)) else find_ferplus_lists(Path(source))
     if lists:
         fer = read_ferplus_folders(Path(source), lists)

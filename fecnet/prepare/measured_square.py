@@ -1,4 +1,4 @@
-"""Measures what the pictures of a data set show around a face, so that nets trained on it can cut photos likewise."""
+"""Measures what the pictures of a data set show around a face, so that nets trained on it can crop photos alike."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _UNKNOWN = "nets will cut photos to the detector's box, as it is not known how m
 
 
 def with_square(recipe: FaceRecipe, faces_NHWC: np.ndarray, detector: Detector | None = None) -> FaceRecipe:
-    """The recipe with the square that its pictures show; unchanged where it says already how a photo is cut.
+    """The recipe with the square that its pictures show; unchanged where the crop of a photo is determined already.
 
     Args:
-        recipe: of the faces; aligned faces and hulls are cut along landmarks, which no square is needed for.
-        faces_NHWC: the faces of the data set, uint8, shape (N, S, S, C); a mask beside grey or RGB is not looked at.
-        detector: that of the recipe; None: MTCNN, where it is installed.
+        recipe: recipe of the faces; aligned faces and hull crops are cut by landmarks and need no square.
+        faces_NHWC: the faces of the data set, uint8, shape (N, S, S, C); a mask channel is ignored.
+        detector: the detector of the recipe; None: MTCNN, where it is installed.
     """
     if recipe.align or recipe.hull or len(faces_NHWC) < LEAST_FOUND:
         return recipe

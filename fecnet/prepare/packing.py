@@ -43,10 +43,10 @@ class Faces:
 
     Attributes:
         sources: the distinct photos: URLs, or paths relative to a folder.
-        photo_F: index into ``sources``.
-        box_F4: fractions of width and height; NaN for the whole image.
-        of_split: for each split, indices of its faces here.
-        subjects: the person of each photo, as far as known, by its name in ``sources``.
+        photo_F: index into ``sources``, shape (F,).
+        box_F4: fractions of width and height, shape (F, 4); NaN for the whole image.
+        of_split: for each split, the indices of its faces among these.
+        subjects: the person of each photo by the photo's name in ``sources``; unknown persons are missing.
     """
 
     sources: list[str]
@@ -78,7 +78,7 @@ class TripletPacking:
         workers: processes that extract faces; 0 = one per core.
         overwrite: replace an existing packed data set at ``path``.
         progress: show progress bars.
-        same_files: refuse files other than those that the work began with, as for a download of days.
+        same_files: refuse other files than those that the work was started with, as for a download that takes days.
     """
 
     def __init__(
@@ -102,11 +102,11 @@ class TripletPacking:
         self._same_files = same_files
         self._recipe = FaceRecipe(fit="whole")
         self._files: Mapping[str, Path] = {}
-        self._hashes: dict[str, str] = {}  # of the files, taken when they are read, not hours later
-        self._sources: dict[str, str] = {}  # of the data set
+        self._hashes: dict[str, str] = {}  # hashes of the files, computed when they are read, not hours later
+        self._sources: dict[str, str] = {}  # provenance of the data set
 
     def of_photos(self, files: Mapping[str, Path], locate: Locate) -> dict[str, Any]:
-        """Pack faces extracted from photos; ``files`` are the sources by split, or by what they hold."""
+        """Pack faces extracted from photos; ``files`` are the sources by split, or by their content."""
         self._check(files)
         detector = self._extraction.build_detector()  # built now, so that its errors come before hours of downloading
         tables, faces = self._open(files)
@@ -142,7 +142,7 @@ class TripletPacking:
 
     @contextmanager
     def _working(self) -> Iterator[None]:
-        """The folder of intermediate results, for one run at a time; one that holds nothing of use is not left."""
+        """The folder of intermediate results, locked for one run; it is deleted if it contains nothing useful."""
         begun = self._work.exists()
         self._work.mkdir(parents=True, exist_ok=True)
         try:
@@ -163,7 +163,7 @@ class TripletPacking:
                 raise DataError(f"{file}: no such file")
 
     def _open(self, files: Mapping[str, Path]) -> tuple[Mapping[str, Annotations], Faces]:
-        """Read the files before anything is written, so that one that is refused may be mended."""
+        """Read the files before anything is written, so that a refused file can be corrected."""
         self._files, self._hashes = files, {name: hash_file(file) for name, file in files.items()}
         self._sources = {f"{name}: {file.name}": self._hashes[name] for name, file in files.items()}
         tables = self._read(files)
@@ -230,7 +230,7 @@ def join_faces(tables: Mapping[str, Annotations]) -> Faces:
 
 
 def _warn_of_people(path: Path, faces: Faces) -> dict[str, str]:
-    """Says, on the screen and for the coverage by split, which people of training stand in another split too."""
+    """Warn of people who are in training and in another split too; returns the warnings by split, for the coverage."""
     subjects = {
         split: [faces.subjects.get(faces.sources[photo], "") for photo in faces.photo_F[numbers].tolist()]
         for split, numbers in faces.of_split.items()
@@ -287,12 +287,12 @@ def _add_triplets(
     """Write the triplets that have all three faces; returns the counts kept and dropped.
 
     Args:
-        writer: of the data set.
-        split: its name.
+        writer: writer of the data set.
+        split: name of the split.
         table: the triplets of the split.
-        number_F: the faces of the table as numbers of all faces.
-        row_F: row of each of all faces, −1 where it is missing.
-        lost: why faces are missing; a triplet counts under the reason of its first one.
+        number_F: index of each face of the table among the faces of all splits.
+        row_F: row of ``faces.npy`` of each face of all splits, −1 where it is missing.
+        lost: reason for each missing face; a triplet counts under the reason of its first missing face.
     """
     faces_T3 = number_F[table.faces_T3]
     rows_T3 = row_F[faces_T3]

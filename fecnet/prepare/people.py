@@ -1,6 +1,6 @@
-"""Holds people out: whole subjects go to the splits ``val`` and ``test``, before triplets are made.
+"""Holds people out: whole subjects are assigned to the splits ``val`` and ``test``, before triplets are made.
 
-Sources of labelled pictures and of triplets share this rule: ``parse_shares``, ``people_of``, ``split_people``.
+Used for labelled pictures and for triplets: ``parse_shares``, ``people_of``, ``split_people``.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ HELP = (
     "shares of the people whose faces become the splits val and test, such as 0.1,0.15; one number is that of test; "
     "all others are train. "
 )
-_PARTS = ("val", "test")  # of two shares; one share is the last
+_PARTS = ("val", "test")  # the splits of two shares; a single share is for the last
 _ALLOWED = "a share for test, or one for val and one for test, each above 0, together below 1, such as 0.1,0.15"
 
 Shares = Mapping[str, float]  # share of the people by split
 
 
 def parse_shares(text: str, *, option: str = OPTION) -> Shares:
-    """The shares of ``--hold-out-subjects``: ``0.15`` is that of ``test``, ``0.1,0.15`` those of ``val`` and ``test``.
+    """The shares of ``--hold-out-subjects``: ``0.15`` is for ``test``, ``0.1,0.15`` are for ``val`` and ``test``.
 
     Args:
-        text: as it was given.
-        option: its name, for messages.
+        text: the value of the option.
+        option: name of the option, for messages.
 
     Raises:
-        DataError: other than one or two numbers, a share of 0 or less, or shares that leave nobody to train on.
+        DataError: not one or two numbers, a share of 0 or less, or shares that leave nobody to train on.
     """
     try:
         numbers = [float(part) for part in text.split(",")]
@@ -44,13 +44,13 @@ def parse_shares(text: str, *, option: str = OPTION) -> Shares:
 
 
 def people_of(subjects: Sequence[str], sources: Sequence[str]) -> list[str]:
-    """The person of each face: its subject; a face without one is a stranger, a person of its own.
+    """The person of each face: its subject; a face of unknown subject counts as a person of its own.
 
     Args:
-        subjects: of each face; empty = unknown.
-        sources: of each face, which tell strangers apart.
+        subjects: subject of each face; empty = unknown.
+        sources: source of each face, which distinguishes unknown persons.
     """
-    # a stranger is never mistaken for a subject: names of subjects hold no NUL
+    # never equal to the name of a subject, since these contain no NUL
     return [subject or f"\0{source}" for subject, source in zip(subjects, sources, strict=True)]
 
 
@@ -59,16 +59,16 @@ def split_people(
 ) -> dict[str, str]:
     """The split of each person: ``train``, or one of ``shares``.
 
-    People are ordered by a hash of the seed and their name. The first go to ``test``, the next to ``val``, as many as
-    their shares say, rounded. So the order of the rows does not matter, and a person more moves at most one other
-    across each of the two borders.
+    People are ordered by a hash of the seed and their name. The first are assigned to ``test``, the next to ``val``,
+    in numbers given by the shares, rounded. The result does not depend on the order of the rows, and one additional
+    person moves at most one other person across each of the two borders.
 
     Args:
-        people: of all faces, with repetitions, in any order.
+        people: the person of every face, with repetitions, in any order.
         shares: output of ``parse_shares``.
-        seed: another one chooses other people.
+        seed: seed of the choice of people.
         origin: the file or folder that was read, for error messages.
-        option: the name of the option, likewise.
+        option: name of the option, for error messages.
 
     Raises:
         DataError: a split is left without a person.
@@ -102,16 +102,16 @@ def describe_split(person_N: Sequence[str], splits: Mapping[str, str], noun: str
     """The people and faces of each split in one line, such as ``train 8 people (64 pictures), test 2 people (16 …)``.
 
     Args:
-        person_N: of each face.
+        person_N: the person of each face.
         splits: output of ``split_people``.
-        noun: what the faces are called.
+        noun: word for the faces.
     """
     people, faces = Counter(splits.values()), Counter(splits[person] for person in person_N)
     return ", ".join(f"{split} {_counted(people[split])} ({faces[split]:,} {noun})" for split in _in_order(people))
 
 
 def known_people(trained: Collection[str], own: Sequence[str]) -> str:
-    """How many faces of a split show people who are in training too, in a few words; empty for none.
+    """How many faces of a split show people who are also in training, in a few words; empty if none do.
 
     Args:
         trained: the subjects of the training faces; empty = unknown.

@@ -1,7 +1,7 @@
-"""Reads the answers of raters to triplets of own photos: a row an answer, or a row a triplet with its votes.
+"""Reads the answers of raters to triplets of a user's own photos: a row is an answer, or a triplet with its votes.
 
-What is wrong in a row refuses the file, by line: a wrong row of one's own table is a mistake to mend. Rows without an
-answer and ties are dropped and counted.
+An invalid row is an error that names its line, since the user can correct the table. Rows without an answer and ties
+are dropped and counted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ANSWER_REASONS = (
 )
 
 
-ACROSS = "across_splits"  # its people are of several splits of --hold-out-subjects
+ACROSS = "across_splits"  # the people of the triplet are in several splits of --hold-out-subjects
 
 
 def read_answers(
@@ -38,24 +38,24 @@ def read_answers(
 ) -> dict[str, Annotations]:
     """Read a table with a header, columns in any order.
 
-    With ``a,b,c,odd,rater`` a row is an answer: the odd one by the name of its face, by its column, or by 1..3 (0..2
-    where the table holds a 0 and no 3). Rows of the same three faces are one triplet, in whichever order a rater saw
-    them. With ``a,b,c,votes_a,votes_b,votes_c`` a row is a triplet; ``odd`` beside the votes decides a tie. ``type``,
-    ``split`` and ``subject_a,subject_b,subject_c`` are optional.
+    With ``a,b,c,odd,rater`` a row is an answer: the odd one is the name of a face, of its column, or 1..3 (0..2 where
+    the table contains a 0 and no 3). Rows with the same three faces in any order are one triplet. With
+    ``a,b,c,votes_a,votes_b,votes_c`` a row is a triplet; a column ``odd`` then decides ties. ``type``, ``split`` and
+    ``subject_a,subject_b,subject_c`` are optional.
 
     Args:
         path: the table; names of faces are paths relative to a folder that the caller knows.
         allow_absolute: keep absolute paths.
         hold_out_subjects: share of the people for each split but train; None: the splits of the table.
-        seed: another one holds other people out.
+        seed: seed of the choice of people.
         progress: show a progress bar.
 
     Returns:
         Triplets by split, in order of first appearance, with every answer; annotators are numbered over all splits.
 
     Raises:
-        DataError: a column lacks or occurs twice; a row that cannot be, which is named; no row that can be used; people
-            are to be held out, but there are splits already or no subjects, or a split is left without a triplet.
+        DataError: a column is missing or occurs twice; an invalid row; no usable row; people are to be held out, but
+            the table has splits or no subjects, or a split is left without a triplet.
     """
     table = AnswerTable(path, allow_absolute, progress)
     triplets = _Triplets(path)
@@ -69,19 +69,19 @@ def read_answers(
 
 @dataclass(slots=True)
 class _Triplet:
-    """The answers to three faces, which stand in the order of the first row; ``answers`` are 0..2."""
+    """The answers to a triplet; its faces are in the order of their first row. ``answers`` are 0..2."""
 
     line: int
     faces: tuple[str, str, str]
     kind: int
     split: str
     votes: list[int]
-    odd: int | None = None  # by a column beside the votes
+    odd: int | None = None  # from the column ``odd`` of a table of votes
     answers: dict[str, int] = field(default_factory=dict)  # by rater
 
     @property
     def num_rows(self) -> int:
-        """Rows of the table that it was put together from."""
+        """Number of rows of the table that belong to it."""
         return len(self.answers) or 1
 
     def result(self) -> int | None:
@@ -93,15 +93,15 @@ class _Triplet:
 
 
 class _Triplets:
-    """The triplets of a table, put together row by row.
+    """The triplets of a table, collected row by row.
 
     Args:
-        path: of the table, for messages.
+        path: path of the table, for messages.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._triplets: dict[tuple[str, ...], _Triplet] = {}  # by their faces in order of names
+        self._triplets: dict[tuple[str, ...], _Triplet] = {}  # by their faces, sorted by name
         self._tallies: dict[str, Tally] = {}  # by split
         self._subjects: dict[str, str] = {}
 
@@ -170,13 +170,18 @@ class _Triplets:
         """Log how many faces have no subject, where others have."""
         faces = {face for triplet in self._triplets.values() for face in triplet.faces}
         if self._subjects and (unknown := len(faces - self._subjects.keys())):
-            logger.info("%s: %d of %d faces without a subject: strangers to all", self._path, unknown, len(faces))
+            logger.info(
+                "%s: %d of %d faces without a subject: each counts as a person of its own",
+                self._path,
+                unknown,
+                len(faces),
+            )
 
     def hold_out(self, shares: Shares, seed: int) -> None:
-        """Divide the people, and with them the triplets; drop those whose people are of several splits.
+        """Assign the people, and with them the triplets, to splits; drop triplets with people of several splits.
 
         Raises:
-            DataError: there are splits already or no subjects, or a split is left without a person or a triplet.
+            DataError: the table has splits or no subjects, or a split is left without a person or a triplet.
         """
         if given := sorted({triplet.split for triplet in self._triplets.values()} - {TRAIN}):
             raise DataError(
@@ -207,8 +212,8 @@ class _Triplets:
         for split in tallies:
             if not any(triplet.split == split for triplet in self._triplets.values()):
                 raise DataError(
-                    f"{self._path}: {OPTION}: leaves split '{split}' without a triplet, of which all three people must "
-                    "be; allowed: larger shares, another --seed, or triplets within groups of people"
+                    f"{self._path}: {OPTION}: leaves split '{split}' without a triplet: all three people must be in "
+                    "it; allowed: larger shares, another --seed, or triplets within groups of people"
                 )
         self._tallies = tallies
 
@@ -216,7 +221,7 @@ class _Triplets:
         """The arrays by split.
 
         Raises:
-            DataError: no row of a split can be used.
+            DataError: a split has no usable row.
         """
         annotators: dict[str, int] = {}
         rows = {split: TripletRows(self._path, tally, annotators=annotators) for split, tally in self._tallies.items()}

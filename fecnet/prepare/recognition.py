@@ -1,6 +1,6 @@
-"""Says which source of ``fecnet prepare`` a file or folder is, by names and first lines; no pixels are read.
+"""Recognises which source of ``fecnet prepare`` a file or folder is, by names and first lines; no pixels are read.
 
-The first sign that fits decides: signs of published layouts come before lists, those before folders of any classes.
+The first rule that matches decides: published layouts come before lists, and lists before folders of classes.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from fecnet.utils.class_words import EXPRESSIONS, class_word
 from fecnet.utils.errors import DataError, UserError
 
 _TABLES = (".csv", ".tsv", ".txt", ".lst")
-_LINES = 100  # in which a picture is looked for
+_LINES = 100  # first lines that are searched for a picture
 _TRIPLET = re.compile(r"^(?P<name>.*?)[_-]?(?P<number>[123abc])(?P<rest>(_path|_name)?)$")
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A source that fits.
+    """A recognised source.
 
     Attributes:
         source: its name in ``fecnet prepare``.
-        why: what was seen.
+        why: what it was recognised by.
         words: its arguments before PATH.
     """
 
@@ -50,7 +50,7 @@ def recognise(path: Path) -> Fit:
     """The source that a file or folder is.
 
     Raises:
-        DataError: no such file or folder, none fits, or the one that fits cannot be read.
+        DataError: no such file or folder, no source fits, or the source that fits cannot be read.
     """
     if path.is_file():
         return _file(path)
@@ -86,7 +86,7 @@ def _arrays(path: Path) -> Fit:
 
 
 def _table(path: Path) -> Fit | None:
-    """The source of a list; None where it is none."""
+    """The source of a list; None where the file is not a list."""
     first = read_lines(path)[0]
     fields = split_line(first, separator_of(first))
     header, given = [field.lower() for field in fields], (str(path),)
@@ -114,13 +114,13 @@ def _table(path: Path) -> Fit | None:
         source = read_csv_list(path, allow_absolute=True)
     except UserError:
         if path_columns(fields):
-            raise  # a list of pictures: what is wrong with it helps more than a list of sources
+            raise  # it is a list of pictures: its own error is more helpful than the list of sources
         return None
     return Fit("csv", _counted(source), (*given, *absolute))
 
 
 def _pictures_of(path: Path) -> str:
-    """The folder of the pictures of a list: its own, or else one in there that holds a picture of the first lines."""
+    """The folder of the pictures of a list: its own folder, or a subfolder with a picture of the first lines."""
     lines = read_lines(path)[:_LINES]
     separator = separator_of(lines[0])
     names = {tidy_path(field) for line in lines for field in split_line(line, separator)}
@@ -150,13 +150,13 @@ def _answers(path: Path, fields: Sequence[str]) -> bool:
 
 
 def _three_pictures(header: Sequence[str]) -> bool:
-    """Whether three columns are called alike with 1 to 3 or a to c, as ``img1`` and ``image_a`` are."""
+    """Whether three columns have one name with 1 to 3 or a to c, such as ``img1`` or ``image_a``."""
     found = [match for match in map(_TRIPLET.match, header) if match and match["name"] not in ("x", "y")]
     return 3 in Counter((match["name"], match["rest"], match["number"].isdecimal()) for match in found).values()
 
 
 def _counted(source: LabelledSource) -> str:
-    """What a reader found, in few words."""
+    """Summary of what a reader found."""
     pictures = source.pictures
     splits = Counter(picture.split for picture in pictures)
     people = len({picture.subject for picture in pictures} - {""})
@@ -173,7 +173,7 @@ _Sign = Callable[[Path, PictureTree, _Names], Fit | None]
 
 
 def _ending(source: str, *patterns: str) -> _Sign:
-    """A sign: for each pattern some file whose path below the folder ends as it says."""
+    """A rule: for each pattern there is a file whose path below the folder ends with it."""
 
     def sign(path: Path, tree: PictureTree, names: _Names) -> Fit | None:
         found = [next((name for name in names if re.search(rf"(^|/){end}$", name)), "") for end in patterns]
@@ -183,7 +183,7 @@ def _ending(source: str, *patterns: str) -> _Sign:
 
 
 def _named(source: str, read: Callable[[Path], LabelledSource]) -> _Sign:
-    """A sign: pictures that are named as a posed set names them."""
+    """A rule: pictures that are named as in a data set of posed expressions."""
 
     def sign(path: Path, tree: PictureTree, names: _Names) -> Fit | None:
         try:
@@ -206,7 +206,7 @@ def _lists(path: Path, tree: PictureTree, names: _Names) -> Fit | None:
         except UserError:
             continue
     found = [fit for fit in fits if fit]
-    if found and all(fit.source == "affectnet" for fit in found):  # its lists, of a split each, are read together
+    if found and all(fit.source == "affectnet" for fit in found):  # AffectNet has one list per split, read together
         return Fit("affectnet", found[0].why, (str(path),))
     if len(found) > 1:
         raise DataError(f"{path}: several lists: {', '.join(fit.words[0] for fit in found)}; give the path of one")
@@ -214,7 +214,7 @@ def _lists(path: Path, tree: PictureTree, names: _Names) -> Fit | None:
 
 
 def _classes(path: Path, tree: PictureTree, names: _Names) -> Fit | None:
-    """Folders of classes; several readings are an error that shows them."""
+    """Folders of classes; an error that lists the interpretations where there are several."""
     if not tree.pictures or tree.depth() == 0:
         return None
     return Fit("folder", _counted(read_folder(path)), (str(path),))

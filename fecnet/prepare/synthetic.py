@@ -49,11 +49,11 @@ def prepare_synthetic(
 ) -> None:
     """Render faces, annotate triplets and write the packed data set.
 
-    It also has ``expression.npy``, float32, shape (N, E): the true expressions in perceptual units, for the oracle.
-
-    With ``crowd`` the training triplets have the answers of three of twelve raters (``fecnet.synthetic.crowd``), and
-    their odd face is that of the majority; those with three different answers are dropped. The other splits have the
-    true odd face and no raters, and ``rater_error.npy``, shape (12,), holds the raters' true error rates.
+    The set also has ``expression.npy``, float32, shape (N, E): the true expressions in perceptual units, from which the
+    best possible accuracy is computed. With ``crowd`` the training triplets have the answers of three of twelve raters
+    (``fecnet.synthetic.crowd``), and their odd face is that of the majority; those with three different answers are
+    dropped. The other splits have the true odd face and no raters. ``rater_error.npy``, shape (12,), has the raters'
+    true error rates.
 
     Args:
         path: the folder to create.
@@ -103,7 +103,7 @@ def prepare_synthetic(
 
 @dataclass(frozen=True)
 class _Split:
-    """All of one split except the images; rows in ``annotated`` count from the split's first face."""
+    """All data of one split except the images; rows in ``annotated`` count from the split's first face."""
 
     name: str
     subject_N: np.ndarray
@@ -111,7 +111,7 @@ class _Split:
     expression_NE: np.ndarray
     label_N: np.ndarray
     annotated: AnnotatedTriplets
-    rater_TA: np.ndarray | None = None  # who gave each answer; None: all six annotators
+    rater_TA: np.ndarray | None = None  # rater of each answer; None: all six annotators
     num_tied: int = 0  # triplets dropped since the crowd's answers tie
 
 
@@ -130,7 +130,7 @@ def _sample_split(
 
 
 def _ask_crowd(split: _Split, seed: int) -> _Split:
-    """The same faces; training triplets judged by the crowd, those that tie left out, the others by nobody."""
+    """The same faces, with training triplets answered by the crowd (ties are dropped), and others without answers."""
     annotated = split.annotated
     odd_T = true_odd(to_perceptual(split.expression_NE), annotated.faces_T3)
     if split.name != "train":
@@ -169,7 +169,7 @@ def _write_split(writer: PackedWriter, split: _Split, seed: int, size: int, bar:
 
 
 def _answer_arrays(split: _Split) -> dict[str, np.ndarray]:
-    """The answers as a triplet file holds them; none where nobody was asked."""
+    """The answers in the arrays of a triplet file; empty where nobody was asked."""
     answer_TA = split.annotated.answer_TA
     if not answer_TA.size:
         return {}

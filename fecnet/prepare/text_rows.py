@@ -22,7 +22,7 @@ _PROBE = 1 << 16  # bytes checked to recognise a text file
 _BAR_STEP = 4096  # lines between two updates of the progress bar
 _WHOLE = re.compile(r"([+-]?\d{1,18})(?:\.0*|,0)?", re.ASCII)
 _POWER = re.compile(r"[+-]?\d+(?:\.\d*)?[eE][+-]?\d{1,3}", re.ASCII)
-_EXACT = 1e15  # below it a float holds every whole number
+_EXACT = 1e15  # a float represents every whole number below this exactly
 _SAMPLE = 160  # characters kept of the first line dropped for each reason
 
 
@@ -46,7 +46,7 @@ class Tally:
             self._first[reason] = {"line": line, "text": text.rstrip("\n")[:_SAMPLE]}
 
     def add(self, other: Tally) -> None:
-        """Add the counts of another one, of which each line is another."""
+        """Add the counts of a tally of other lines."""
         self.num_read += other.num_read
         self.num_invalid += other.num_invalid
         self._dropped.update(other._dropped)
@@ -64,10 +64,10 @@ class Tally:
 
 
 def whole_number(text: str) -> int | None:
-    """The whole number of a field, or None.
+    """The whole number in a field, or None.
 
-    Tables write 3 as ``3.0`` where another row of the column is empty, as ``3,0`` where commas mark decimals, and
-    numpy writes ``3.000000000000000000e+00``.
+    Tables may write 3 as ``3.0`` (where another row of the column is empty) or ``3,0`` (with decimal commas), and numpy
+    writes ``3.000000000000000000e+00``.
     """
     text = text.strip()
     if found := _WHOLE.fullmatch(text):
@@ -77,7 +77,7 @@ def whole_number(text: str) -> int | None:
 
 
 def number(text: str) -> float:
-    """The number of a field; NaN if it is none."""
+    """The number in a field; NaN if it is not a number."""
     try:
         return float(text)
     except ValueError:
@@ -115,10 +115,10 @@ def text_rows(
         path: the file; line ends LF, CRLF or CR, with or without byte order mark.
         tally: counts the lines, and those with invalid UTF-8.
         progress: show a progress bar.
-        separator: between two fields; a space is any white space.
+        separator: separator of fields; a space means any white space.
 
     Raises:
-        DataError: as ``check_text_file``.
+        DataError: see ``check_text_file``.
     """
     check_text_file(path)
     size = path.stat().st_size

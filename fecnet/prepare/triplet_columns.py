@@ -1,4 +1,4 @@
-"""Which columns of a table of triplets hold what, by the names in its header."""
+"""Finds the columns of a table of triplets by the names in its header."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NUMBERED = re.compile(r"(.*?)_?([0-3]|[abc])(_.+|)")  # img1, image_1, img1_pat
 
 
 class Columns(NamedTuple):
-    """Where a row holds what; None for columns that are not there."""
+    """Indices of the columns; None for missing columns."""
 
     pictures: Trio | None
     odd: int | None
@@ -39,13 +39,13 @@ class Columns(NamedTuple):
 
 
 def named_columns(path: Path, fields: Sequence[str]) -> Columns | None:
-    """The columns by the names of a header, in any order; others are ignored. None for a row that is no header.
+    """The columns by the names of a header, in any order; other columns are ignored. None for a row that is no header.
 
-    Three columns of one name with 1..3, 0..2 or a..c (``img1``, ``face_a``, or ``a`` alone) hold the pictures; those of
-    ``votes`` and ``subject`` the votes and the persons.
+    Three columns with one name and 1..3, 0..2 or a..c (``img1``, ``face_a``, or only ``a``) are the pictures; such
+    columns named ``votes`` and ``subject`` are the votes and the persons.
 
     Raises:
-        DataError: a name occurs twice, or several trios of columns may hold the pictures.
+        DataError: a name occurs twice, or several triples of columns may be the pictures.
     """
     names = [column_name(field) for field in fields]
     trios = _trios(names)
@@ -69,7 +69,7 @@ def _first(names: Sequence[str], known: Sequence[str]) -> int | None:
 
 
 def _trios(names: Sequence[str]) -> dict[str, Trio]:
-    """The columns of three numbers or letters that follow one another, by the name they share."""
+    """Triples of columns that differ by consecutive numbers or letters, by the name that they share."""
     places: dict[tuple[str, str], dict[str, int]] = {}
     for place, name in enumerate(names):
         if found := _NUMBERED.fullmatch(name):
@@ -83,5 +83,5 @@ def _trios(names: Sequence[str]) -> dict[str, Trio]:
 
 
 def _take(trios: dict[str, Trio], known: Sequence[str]) -> Trio | None:
-    """Remove the trio of one of these names and return it."""
+    """Remove the triple with one of these names and return it."""
     return next((trios.pop(name) for name in known if name in trios), None)

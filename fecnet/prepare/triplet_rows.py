@@ -25,8 +25,8 @@ TYPE_WORDS = f"{', '.join(TYPES)}, or one, two, three"
 _TYPE_FORMS = {
     name.lower().removesuffix(end): kind for name, kind in TYPES.items() for end in ("", "_triplet", "_class_triplet")
 }
-MAX_VOTES = np.iinfo(np.uint8).max  # for a face
-NUMBERS = (0, 1, 2, 3)  # of the faces of a triplet in files: 1..3, or 0..2 in copies; 0..2 in arrays
+MAX_VOTES = np.iinfo(np.uint8).max  # most votes for one face
+NUMBERS = (0, 1, 2, 3)  # numbers of the faces of a triplet in files: 1..3, or 0..2 in copies; in arrays 0..2
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() also accepts 1_0 and nan
 _NO_BOX = (float("nan"),) * 4
 
@@ -39,19 +39,20 @@ class Annotations:
 
     Attributes:
         urls: the distinct photos: URLs, or paths relative to a folder.
-        face_photo_F: index into ``urls``, int32.
-        face_box_F4: left, right, top and bottom as fractions of width and height, rounded to 6 decimals, float64; NaN
-            for the whole image. A face is a photo and a box.
+        face_photo_F: index into ``urls``, int32, shape (F,).
+        face_box_F4: left, right, top and bottom as fractions of width and height, rounded to 6 decimals, float64,
+            shape (F, 4); NaN for the whole image. A face is a photo and a box.
         faces_T3: index into the faces, int32, shape (T, 3).
-        odd_T: index 0..2 of the odd face by majority, int8.
-        type_T: ``TripletType``, int8.
+        odd_T: index 0..2 of the odd face by majority, int8, shape (T,).
+        type_T: ``TripletType``, int8, shape (T,).
         votes_T3: number of annotators who chose face k, uint8, shape (T, 3); zeros where only the result is known.
-        answer_offset: the answers to triplet t are ``answer[answer_offset[t]:answer_offset[t + 1]]``, int64, (T + 1,).
-        annotator: index of the annotator of each answer, from 0, int32.
-        answer: the face 0..2 that this annotator chose, int8.
-        line_T: line number in the file, from 1, int32.
+        answer_offset: the answers to triplet t are ``answer[answer_offset[t]:answer_offset[t + 1]]``, int64, shape
+            (T + 1,).
+        annotator: index of the annotator of each answer, from 0, int32, shape (answers,).
+        answer: the face 0..2 that this annotator chose, int8, shape (answers,).
+        line_T: line number in the file, from 1, int32, shape (T,).
         coverage: ``read`` lines, ``kept``, ``dropped`` by reason, ``flagged``, and the ``first`` line of each reason.
-        subjects: the person of each photo, as far as known, by its name in ``urls``.
+        subjects: the person of each photo by the photo's name in ``urls``; unknown persons are missing.
     """
 
     urls: list[str]
@@ -87,16 +88,16 @@ def parse_box(edges: Sequence[str]) -> Box | None:
 class TripletRows:
     """Rows kept so far, in compact arrays: a list of ints would take eight times the memory.
 
-    Faces are numbered as the file does, by ``NUMBERS``, until it is known whether it counts from 0 or from 1.
+    Faces keep the numbers of the file (``NUMBERS``) until it is known whether these start at 0 or at 1.
 
     Args:
-        path: of the file, for messages.
+        path: path of the file, for messages.
         tally: counts the lines.
         annotators: index by name, where several splits share them.
-        votes_by_place: the votes are those of the first, second and third face, whichever number that has.
+        votes_by_place: votes are listed for the first, second and third face, not by the number of the face.
 
     Attributes:
-        tally: as given.
+        tally: the argument.
         seen: the numbers seen, with the first line of each.
     """
 
@@ -148,7 +149,7 @@ class TripletRows:
         annotators: list[str],
         answers: list[int],
     ) -> None:
-        """Append a triplet; ``votes`` are those of each of ``NUMBERS``, or by place those of 1, 2 and 3."""
+        """Append a triplet; ``votes`` are for each of ``NUMBERS``, or with ``votes_by_place`` for the three faces."""
         known = self._annotators
         self._line.append(line)
         self._face.extend(faces)
@@ -163,7 +164,7 @@ class TripletRows:
         """The arrays, from a file that counts from ``base``; faces and photos only in dropped rows are omitted.
 
         Raises:
-            DataError: a face that has not the most votes is the odd one.
+            DataError: an odd face that does not have the most votes.
         """
         number_T3 = np.asarray(self._face, np.int32).reshape(-1, 3)
         number_F, faces = _in_order(number_T3.reshape(-1))
@@ -204,10 +205,10 @@ class TripletRows:
 
 
 def check_usable(files: Mapping[str, Path], tables: Mapping[str, Annotations]) -> None:
-    """Check that each file, by split, has a row that can be used.
+    """Check that each file, by split, has a usable row.
 
     Raises:
-        DataError: none of its rows is; names the first bad one.
+        DataError: a file has none; the message names its first bad row.
     """
     for split, path in files.items():
         coverage = tables[split].coverage
@@ -224,10 +225,10 @@ def check_usable(files: Mapping[str, Path], tables: Mapping[str, Annotations]) -
 
 
 def finish_rows(read: Mapping[str, TripletRows]) -> dict[str, Annotations]:
-    """The arrays of all files, which count faces from the same number: a part may lack one of them.
+    """The arrays of all files; they number faces from the same number, which is found from all files together.
 
     Raises:
-        DataError: both 0 and 3 are seen.
+        DataError: both 0 and 3 occur.
     """
     seen = {number: f"{rows.path}: line {line}" for rows in read.values() for number, line in rows.seen.items()}
     name = ", ".join(str(rows.path) for rows in read.values())

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from fecnet.structures import TripletType
 
-MIN_GAP = 0.25  # of the 0..2 range of the distance; with a smaller gap annotators answer at random
-CANDIDATES_PER_TRIPLET = 100  # at most, per triplet requested; then the split is reported short
+MIN_GAP = 0.25  # on the 0..2 scale of the distance; with a smaller gap raters answer almost at random
+CANDIDATES_PER_TRIPLET = 100  # maximum number per requested triplet; if they do not suffice, ``short`` is reported
 _TIE = 1e-9  # distances closer than this are equal, so that rounding breaks no exact tie
 _TYPE_NAMES = {TripletType.ONE_CLASS: "ONE", TripletType.TWO_CLASS: "TWO", TripletType.THREE_CLASS: "THREE"}
 
@@ -74,7 +74,7 @@ def vote_triplets(
         label_N: majority class 0..K-1, which decides the type, shape (N,).
         rows_N: distinct rows of faces.npy, shape (N,).
         num_triplets: T requested; fewer are returned where the faces do not yield them.
-        seed: of all sampling.
+        seed: seed of all sampling.
         min_gap: in units of the distance, 0..2.
         kinds: types to sample; one-hot distributions (hard labels) answer two-class triplets only.
         progress: show a progress bar.
@@ -183,7 +183,7 @@ def _sample_labels(count_K: np.ndarray, kind: TripletType, num: int, rng: np.ran
 
 
 def _sample_within_labels(count_C3: np.ndarray, label_C3: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Indices within the labels, shape (C, 3), without replacement: each skips those before it."""
+    """Indices within the labels, shape (C, 3), without replacement: each skips the previous ones."""
     second_same = label_C3[:, 1] == label_C3[:, 0]
     third_same = label_C3[:, 2] == label_C3[:, 0]  # then all three labels are equal, see _sample_labels
     first = rng.integers(count_C3[:, 0])
@@ -207,13 +207,12 @@ def split_half_agreement(
 ) -> dict[str, dict[str, float | int | None]]:
     """Split-half agreement: how often one half of each face's annotators predicts the odd face of the other half.
 
-    The human reference. In each repeat the n annotators of each face are split at random, without replacement: ⌊n/2⌋
-    predict, the rest are the reference; a face is split once per repeat, for all its triplets. The votes of each half
-    give distributions, and the odd face is the one outside the closest pair. Where the closest pair ties in the
+    This is the human reference. In each repeat the n annotators of each face are split at random, without replacement:
+    ⌊n/2⌋ predict, the rest are the reference; a face is split once per repeat, for all its triplets. The votes of each
+    half give distributions, and the odd face is the one outside the closest pair. Where the closest pair ties in the
     reference half, the triplet is not counted in that repeat; a tie in the predicting half is wrong. The gap rule is
     not applied to the halves.
-
-    The result holds for triplets selected by the gap rule on all votes, which include both halves; on unselected
+    The result is valid for triplets selected by the gap rule on all votes, which include both halves; on unselected
     triplets annotators would agree less.
 
     Args:
@@ -221,7 +220,7 @@ def split_half_agreement(
         faces_T3: rows of ``votes_NK``, shape (T, 3).
         odd_T: the odd face by all votes, 0..2, shape (T,).
         type_T: ``TripletType``, shape (T,).
-        seed: of the random halves.
+        seed: seed of the random halves.
         repeats: independent splits of the annotators; the counts below are sums over them.
         progress: show a bar.
 

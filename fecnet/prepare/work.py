@@ -1,4 +1,4 @@
-"""The folder of intermediate results: records its source files, so that it is not resumed with others."""
+"""The folder of intermediate results: records its source files, so that work is not resumed with other files."""
 
 from __future__ import annotations
 

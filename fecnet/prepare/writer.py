@@ -46,7 +46,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
 
 
 def _write_header(file: BinaryIO, shape: Sequence[int]) -> bytes:
-    """Write the header of an array of uint8, which numpy pads, so that its length depends on the dimensions alone."""
+    """Write the header of a uint8 array; numpy pads it, so its length depends only on the number of dimensions."""
     text = io.BytesIO()
     np.lib.format.write_array_header_1_0(text, {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)})
     file.write(text.getvalue())
@@ -54,7 +54,7 @@ def _write_header(file: BinaryIO, shape: Sequence[int]) -> bytes:
 
 
 def _reserve(file: BinaryIO, size: int) -> None:
-    """Allocate the file's disk space now: a disk without room is an error before the work, not after hours of it."""
+    """Allocate the file's disk space in advance: a full disk is then an error at the start, not after hours of work."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
 
@@ -68,8 +68,8 @@ class PackedWriter:
     Args:
         path: the folder to create; it must not exist unless ``overwrite``.
         num_faces: N, or an upper limit, to be followed by ``trim_faces``.
-        height: pixels.
-        width: pixels.
+        height: height of a face, pixels.
+        width: width of a face, pixels.
         channels: names in order, e.g. ``["grey"]`` or ``["R", "G", "B"]``.
         overwrite: replace an existing packed data set at ``path``.
 
@@ -116,7 +116,7 @@ class PackedWriter:
         self._lock = os.open(self._folder, os.O_RDONLY)
         try:
             lock_handle(self._lock)
-            self._sweep()  # again: of two writers started together, one finds the other
+            self._sweep()  # again: of two writers started at the same time, one detects the other
             with named_errors(self.path):
                 self._begin_faces()
         except BaseException:
@@ -172,7 +172,7 @@ class PackedWriter:
             assert image_HWC.shape == self._shape[1:], (image_HWC.shape, self._shape)
             pixels = np.ascontiguousarray(image_HWC).data
             self._faces.write(pixels)
-            self._hash.update(pixels)  # here, where the pixels are at hand, and workers go on
+            self._hash.update(pixels)  # hashed here, while the pixels are in memory and workers continue
         self._records.extend(records)
         return range(first, len(self._records))
 
@@ -245,7 +245,7 @@ class PackedWriter:
             classes: K names in label order, the same for all splits of a label set.
             faces_M: rows of faces.npy, shape (M,).
             label_M: class index, -1 = missing, shape (M,).
-            distribution_MK: share of the votes per class, or None.
+            distribution_MK: share of the votes per class, shape (M, K), or None.
             valence_arousal_M2: both in -1..1, NaN = missing, shape (M, 2), or None.
         """
         arrays: dict[str, np.ndarray] = {"faces": faces_M.astype(np.int32), "label": label_M.astype(np.int64)}
@@ -298,7 +298,7 @@ class PackedWriter:
                 with named_errors(self.path):
                     raise error
         finally:
-            with suppress(OSError):  # what is not written yet is of no use
+            with suppress(OSError):  # the incomplete file is deleted anyway
                 self._faces.close()
             shutil.rmtree(self._folder, ignore_errors=True)
             os.close(self._lock)
@@ -312,7 +312,7 @@ class PackedWriter:
             writer = csv.DictWriter(file, FACE_COLUMNS, restval="")
             writer.writeheader()
             writer.writerows(self._records)
-        known = {"faces.npy": self._hash.hexdigest()} if self._whole else {}  # else its header is another one now
+        known = {"faces.npy": self._hash.hexdigest()} if self._whole else {}  # trimming has changed the header
         self._description["files"] = {
             name: {"sha256": known.get(name) or hash_file(file), "bytes": file.stat().st_size}
             for file in sorted(self._folder.rglob("*"))

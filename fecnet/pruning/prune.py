@@ -37,8 +37,8 @@ from fecnet.utils.table import align_columns
 
 logger = logging.getLogger(__name__)
 
-_ALIKE = 0.2  # standard deviation of scales over their mean; a choice: VGG19 had 0.03 where pruning failed, else 0.6
-_THIN = 0.1  # of the channels of a layer; chosen by hand
+_ALIKE = 0.2  # standard deviation of scales divided by their mean; VGG19 had 0.03 where pruning failed, else 0.6
+_THIN = 0.1  # share of a layer's channels below which a warning is logged; chosen by hand
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Goal:
     """How much to remove; exactly one of the first three.
 
     Attributes:
-        ratio: of the channels, between 0 and 1.
-        parameters: of the pruned net, at most.
-        macs: multiplications of the pruned net for one image, at most.
+        ratio: share of the channels, between 0 and 1.
+        parameters: maximum number of parameters of the pruned net.
+        macs: maximum number of multiply-accumulate operations of the pruned net for one image.
         least: minimum share of each layer's channels to keep; at least one channel is kept.
     """
 
@@ -68,7 +68,7 @@ def prune_run(path: str, goal: Goal, *, checkpoint: str = "best", inner: bool = 
         path: a run or checkpoint folder.
         goal: how much is removed.
         checkpoint: ``best`` or ``last``, for a run folder.
-        inner: prune only inside residual blocks, not their sums, as the published code does.
+        inner: prune only channels inside residual blocks, not the residual stream, as in the published code.
         output: folder to write; empty for the run's name with ``-pruned``.
 
     Returns:
@@ -112,18 +112,18 @@ def prune_run(path: str, goal: Goal, *, checkpoint: str = "best", inner: bool = 
 
 
 def _warn_of_scales(checkpoint: Path, scale_S: Tensor, sparsity: float) -> None:
-    """Warn where the scales say little about importance."""
+    """Warn where the scales carry little information about importance."""
     mean, deviation = float(scale_S.mean()), float(scale_S.std(correction=0))
     if not sparsity:
         logger.info(
-            f"{checkpoint}: trained with SOLVER.BN_L1 0, so its scales do not tell what is of no use and pruning "
-            "costs more accuracy; train with SOLVER.BN_L1 above 0, how much says docs/pruning.md"
+            f"{checkpoint}: trained with SOLVER.BN_L1 0, so its scales do not show which channels are unimportant and "
+            "pruning costs more accuracy; train with SOLVER.BN_L1 above 0, see docs/pruning.md"
         )
     elif deviation <= _ALIKE * mean:
         logger.info(
-            f"{checkpoint}: its scales hardly differ ({mean:.3g} ± {deviation:.2g}), so which are the smallest tells "
-            f"little and pruning costs more accuracy; train with a SOLVER.BN_L1 above {sparsity:g}, how much says "
-            "docs/pruning.md"
+            f"{checkpoint}: its scales hardly differ ({mean:.3g} ± {deviation:.2g}), so they do not show which "
+            f"channels are unimportant and pruning costs more accuracy; train with a SOLVER.BN_L1 above {sparsity:g}, "
+            "see docs/pruning.md"
         )
 
 
@@ -153,7 +153,7 @@ def _output_folder(checkpoint: Path, output: str) -> Path:
         run = containing_folder(checkpoint) if is_shipped(checkpoint) else run_of(checkpoint)
         folder = run.with_name(f"{run.name}-pruned")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: is there already; give another with --output, or remove it")
+        raise UserError(f"{folder}: exists already; give another with --output, or remove it")
     return folder
 
 

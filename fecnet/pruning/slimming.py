@@ -18,7 +18,7 @@ from fecnet.modeling.deviation_net import DeviationNet
 from fecnet.utils.errors import ConfigError, UserError
 
 _NONE = "no channel may be removed: all are frozen (MODEL.FREEZE_BACKBONE) or sums of residual blocks (--inner)"
-Keep = list[Tensor]  # of each group which channels stay, bool, shape (C,)
+Keep = list[Tensor]  # mask of the kept channels of each group, bool, shape (C,)
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Choice:
         keep: mask of the kept channels of each group, bool.
         threshold: the largest removed importance; 0 if nothing is removed.
         removed: number of removed channels.
-        total: channels that could be removed, the last of each group among them.
+        total: number of channels that could be removed, including the last one of each group.
         spared: channels among the smallest that are kept for the minimum share of their group.
         asked: number of channels to remove.
     """
@@ -43,7 +43,7 @@ class Choice:
 
     @property
     def widths(self) -> list[int]:
-        """Channels kept of each group: ``MODEL.LAYER_CHANNELS`` of the pruned net."""
+        """Number of kept channels of each group: ``MODEL.LAYER_CHANNELS`` of the pruned net."""
         return [int(keep_C.sum()) for keep_C in self.keep]
 
 
@@ -67,14 +67,14 @@ def importance(net: nn.Module, groups: Sequence[ChannelGroup]) -> list[Tensor]:
 
 
 def by_ratio(importances: Sequence[Tensor], ratio: float, *, least: float = 0.0) -> Choice:
-    """Remove the ``ratio`` of all channels that has the smallest importances, as far as each group keeps its share.
+    """Remove the share ``ratio`` of all channels, the least important first, except for the minimum of each group.
 
-    Channels of infinite importance stay too, and do not count.
+    Channels of infinite importance are never removed, and do not count.
 
     Args:
-        importances: of each group.
+        importances: importance of the channels of each group, shape (C,) each.
         ratio: between 0 and 1.
-        least: share of each group that stays whatever its importances, rounded up; one channel at least.
+        least: minimum share of each group to keep, rounded up; at least one channel.
 
     Raises:
         UserError: the ratio is not between 0 and 1, or removes no channel; an impossible share.
@@ -97,14 +97,14 @@ def by_ratio(importances: Sequence[Tensor], ratio: float, *, least: float = 0.0)
 def by_target(
     importances: Sequence[Tensor], target: int, cost: Callable[[Keep], int], name: str, *, least: float = 0.0
 ) -> Choice:
-    """Remove as few channels as bring the cost to ``target`` or below, the smallest importances first.
+    """Remove the fewest channels that bring the cost to ``target`` or below, the least important first.
 
     Args:
-        importances: of each group.
+        importances: importance of the channels of each group, shape (C,) each.
         target: largest cost allowed.
-        cost: of the net with what is kept; never grows when more is removed.
-        name: of the cost, for the error.
-        least: share of each group that stays whatever its importances, rounded up; one channel at least.
+        cost: cost of the net with the kept channels; never increases when more are removed.
+        name: name of the cost, for the error message.
+        least: minimum share of each group to keep, rounded up; at least one channel.
 
     Raises:
         UserError: the net is no larger than the target, or no net of its kind is small enough; an impossible share.
@@ -186,13 +186,13 @@ def kept_parameters(net: nn.Module, groups: Sequence[ChannelGroup], keep: Keep) 
 
 
 def kept_macs(net: nn.Module, groups: Sequence[ChannelGroup], keep: Keep, macs: Mapping[str, int]) -> int:
-    """Multiplications of the pruned net.
+    """Multiply-accumulate operations of the pruned net.
 
     Args:
-        net: not pruned.
+        net: the net before pruning.
         groups: its channels.
-        keep: of each group.
-        macs: by layer, of ``net``.
+        keep: kept channels of each group.
+        macs: multiply-accumulate operations of ``net`` by layer.
     """
     axes, found = _axes(net, groups, keep), dict(macs)
     for (layer, _), keep_X in axes.items():
@@ -229,7 +229,7 @@ def removable_groups(net: nn.Module, backbone: str) -> list[ChannelGroup]:
     """
     if isinstance(net, DeviationNet):
         raise ConfigError(
-            "MODEL.HEAD: 'deviation' cannot be pruned: each channel stands in both branches; allowed: another head"
+            "MODEL.HEAD: 'deviation' cannot be pruned: each channel is in both branches; allowed: another head"
         )
     describe: Callable[[], list[ChannelGroup]] | None = getattr(net, "channel_groups", None)
     groups = [] if describe is None else describe()

@@ -1,1 +1,1 @@
-"""Studies in which people judge triplets of faces: what is asked, who answers, and what the answers say."""
+"""Rating studies: people choose the odd face of triplets on web pages; plans, raters, answers, results."""

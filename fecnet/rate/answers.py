@@ -1,7 +1,7 @@
-"""Takes an answer: one transaction, and on disk before the page hears of it.
+"""Stores an answer in one transaction; it is on disk before it is acknowledged.
 
-The page makes a key for each answer and sends it again until it is acknowledged. A key is stored once, so an answer
-that comes twice counts once, also after a crash between storing and acknowledging.
+The page creates a key for each answer and sends the answer again until it is acknowledged. A key is stored only once,
+so an answer that arrives twice counts once, even after a crash between storing and acknowledging.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fecnet.rate.study import Study, now
 from fecnet.utils.errors import UserError
 from fecnet.utils.shown import shown
 
-AGREED = 2  # raters who chose the same face of an informative triplet: no further one is asked
+AGREED = 2  # raters who must choose the same face of an informative triplet before no more are asked
 _LONGEST_S = 86_400.0
 _KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
@@ -25,7 +25,7 @@ class AnswerConflict(UserError):
     """An answer that contradicts what is stored.
 
     Args:
-        text: what it is.
+        text: the message.
         answer: number of the answer that counts; None where there is none.
     """
 
@@ -35,19 +35,19 @@ class AnswerConflict(UserError):
 
 
 class AnswerRefused(UserError):
-    """An answer that is not taken now: the study is stopped, or the rater excluded."""
+    """An answer that is not accepted: the study is stopped, or the rater is excluded."""
 
 
 @dataclass(frozen=True)
 class GivenAnswer:
-    """What a page sends.
+    """An answer as sent by the page.
 
     Attributes:
-        number: of the task.
-        key: made by the page at random, one for each answer.
-        place: of the face chosen, 0..2 from left to right; None for "cannot tell".
-        seconds: for which the question was shown.
-        replaces: number of the answer that the page knew of; None for a first one.
+        number: number of the task.
+        key: random key, created by the page for each answer.
+        place: place of the chosen face, 0..2 from left to right; None for "cannot tell".
+        seconds: time for which the question was shown, seconds.
+        replaces: number of the previous answer that the page knew; None for the first answer.
     """
 
     number: int
@@ -71,13 +71,13 @@ class GivenAnswer:
 
 
 def take_answer(study: Study, rater: Rater, given: GivenAnswer) -> int:
-    """Store an answer; returns its number, also where it is stored already.
+    """Store an answer; returns its number, also if it was stored before.
 
     Raises:
-        AnswerConflict: the task has another answer than the page knew of, or the key is that of another answer.
-        AnswerRefused: the study is stopped, or the rater excluded.
-        UserError: no such task of this rater.
-        OSError: no room on the disk; nothing is stored.
+        AnswerConflict: the task has another answer than the page knew, or the key belongs to another answer.
+        AnswerRefused: the study is stopped, or the rater is excluded.
+        UserError: the rater has no such task.
+        OSError: the disk is full; nothing is stored.
     """
     with study.changing() as database:
         task = database.execute(
@@ -113,7 +113,7 @@ def _store(database: sqlite3.Connection, task: sqlite3.Row, given: GivenAnswer, 
         (task["id"], given.key, choice, round(given.seconds, 3), now()),
     ).lastrowid
     assert number is not None
-    if task["released"]:  # it was given up, and came after all
+    if task["released"]:  # the task was released to others before this late answer
         database.execute("UPDATE tasks SET released = 0 WHERE id = ?", (task["id"],))
         if not task["again"]:
             database.execute("UPDATE triplets SET given = given + 1 WHERE id = ?", (task["triplet"],))
@@ -121,7 +121,7 @@ def _store(database: sqlite3.Connection, task: sqlite3.Row, given: GivenAnswer, 
 
 
 def _ask_further(database: sqlite3.Connection, triplet: int) -> None:
-    """Where no face has been chosen by ``AGREED`` raters, one rater more is asked than have answered."""
+    """Ask one more rater if no face has been chosen by ``AGREED`` raters yet."""
     *votes, answers = database.execute(
         "SELECT coalesce(sum(choice = 0), 0), coalesce(sum(choice = 1), 0), coalesce(sum(choice = 2), 0), count(*) "
         "FROM answers JOIN tasks ON tasks.id = task JOIN raters ON raters.id = rater "

@@ -1,7 +1,7 @@
-"""The pages of a study: those of raters, by personal links, and the owner's (``owner.py``).
+"""The pages of a study: those of raters, with personal links, and the owner's (``owner.py``).
 
-An address without a token shows nothing of the study. Answers are stored by the thread that takes requests: to hand one
-to another thread and back takes longer than its commit.
+Without a token, no page shows anything of the study. Answers are stored by the thread that handles requests, since
+passing one to another thread takes longer than its commit.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ def study_app(study: Study, owner_token: str) -> Starlette:
     """The application of a study.
 
     Args:
-        study: an open one, held by this server.
-        owner_token: in the owner's link.
+        study: an open study, locked by this server.
+        owner_token: token of the owner's link.
     """
     app = new_app("fecnet rate", _HERE / "static", description="Judgements of triplets of faces.")
     pages = templates(_HERE / "templates")
     _add_pages(app, study, pages)
     _add_interface(app, study)
     add_owner(app, study, pages, owner_token)
-    # a full disk is the server's trouble, and passes: the page keeps the answer and sends it again
+    # a full disk is a temporary error of the server: the page keeps the answer and sends it again
     app.add_exception_handler(OSError, _no_room)
-    # most requests are answers, and FastAPI's way to a function takes as long as theirs
+    # most requests are answers, and FastAPI's dispatch would take as long as storing one
     answers = Route("/r/{token}/answers", _answers(study))
     return Starlette(routes=[answers, Mount("/", app)], exception_handlers=app.exception_handlers)
 
@@ -121,7 +121,7 @@ def _add_interface(app: FastAPI, study: Study) -> None:
 
 
 def _answers(study: Study) -> type[HTTPEndpoint]:
-    known: dict[str, Rater] = {}  # by token: whether a rater is excluded is read anew with each answer
+    known: dict[str, Rater] = {}  # raters by token; whether one is excluded is read again with each answer
 
     class Answers(HTTPEndpoint):
         async def post(self, request: Request) -> Response:

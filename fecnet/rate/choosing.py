@@ -1,4 +1,4 @@
-"""Which triplets to ask: at random or by the classes of their faces, every face as often as the others.
+"""Chooses the triplets to ask, at random or by the classes of their faces, using all faces equally often.
 
 Shape suffixes: N faces, T triplets.
 """
@@ -14,9 +14,9 @@ from fecnet.structures import TripletType
 from fecnet.utils.errors import DataError
 
 UNKNOWN = -1  # type of a triplet whose faces have no labels
-_TRIES = 2000  # draws without a new triplet, after which there are hardly any left
-_NEAR = 12  # places of a queue among which faces that go back are put
-_PATTERNS = {  # faces of one class
+_TRIES = 2000  # number of draws without a new triplet after which sampling stops
+_NEAR = 12  # returned faces are inserted among this many first places of a queue
+_PATTERNS = {  # numbers of faces of each class
     TripletType.ONE_CLASS: (3,),
     TripletType.TWO_CLASS: (2, 1),
     TripletType.THREE_CLASS: (1, 1, 1),
@@ -28,8 +28,8 @@ class Chosen(NamedTuple):
     """Triplets to ask.
 
     Attributes:
-        faces_T3: rows of the faces, increasing in each triplet, int64.
-        type_T: ``TripletType``, or ``UNKNOWN``.
+        faces_T3: rows of the faces, increasing in each triplet, int64, shape (T, 3).
+        type_T: ``TripletType``, or ``UNKNOWN``, shape (T,).
     """
 
     faces_T3: np.ndarray
@@ -42,14 +42,14 @@ def random_triplets(
     """Triplets of any faces.
 
     Args:
-        rows_M: the faces to choose from.
-        label_N: class of each face, −1 where it is unknown; says of which type the triplets have come to be.
+        rows_M: rows of the faces to choose from.
+        label_N: class of each face, −1 where it is unknown, shape (N,); determines the types of the triplets.
         num: T.
         rng: source of all randomness.
         taken: triplets that are asked already, as increasing rows.
 
     Raises:
-        DataError: there are not so many.
+        DataError: there are fewer triplets.
     """
     faces_T3 = _Drawing([rows_M], rng, taken).draw((3,), num)
     return Chosen(faces_T3, types_of(label_N[faces_T3]))
@@ -63,7 +63,7 @@ def typed_triplets(
     See ``random_triplets``; faces without a class are left out.
 
     Raises:
-        DataError: the classes do not give triplets of all three types, or not so many.
+        DataError: the classes have no triplets of some type, or fewer than requested.
     """
     by_class = [rows_M[label_N[rows_M] == label] for label in np.unique(label_N[rows_M]).tolist() if label >= 0]
     sizes = sorted((len(rows) for rows in by_class), reverse=True)
@@ -86,7 +86,7 @@ def known_triplets(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Two-class triplets as controls: the odd face is the one with the other class.
 
-    See ``random_triplets``; as many as there are, where there are fewer.
+    For the arguments see ``random_triplets``; fewer triplets are returned if there are fewer.
 
     Returns:
         Rows of the faces, increasing, shape (T, 3); place 0..2 of the odd one, shape (T,).
@@ -109,16 +109,16 @@ def types_of(label_T3: np.ndarray) -> np.ndarray:
 
 
 class _Drawing:
-    """Draws triplets of which no two are the same, and uses the faces evenly.
+    """Draws distinct triplets and uses all faces equally often.
 
-    Each class has a queue of its faces, in a new random order for every round through them. Of the classes the one
-    whose faces were used least, on average, comes first. The faces of a triplet that is there already go back into
-    their queues, but count as used: so a class whose triplets are all there does not come first for ever.
+    Each class has a queue of its faces, in a new random order for every round through them. The class whose faces were
+    used least, on average, comes first. The faces of a triplet that was drawn before are returned to their queues but
+    count as used, so that a class without new triplets does not come first forever.
 
     Args:
-        by_class: rows of each class.
+        by_class: rows of the faces of each class.
         rng: source of all randomness.
-        taken: triplets that may not come again.
+        taken: triplets that must not be drawn.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class _Drawing:
         self._used = np.zeros(len(self._classes))
 
     def draw(self, pattern: Sequence[int], num: int, *, all_of_them: bool = True) -> np.ndarray:
-        """Triplets with so many faces of one class each, shape (num, 3); fewer unless ``all_of_them``."""
+        """Triplets with these numbers of faces per class, shape (num, 3); possibly fewer unless ``all_of_them``."""
         drawn: list[tuple[int, ...]] = []
         tries = 0
         while len(drawn) < num and tries < _TRIES:
@@ -163,7 +163,7 @@ class _Drawing:
         return [(place, self._take(place, number)) for place, number in chosen]
 
     def _take(self, place: int, number: int) -> list[int]:
-        """The first faces of a queue that are not the same."""
+        """The first ``number`` distinct faces of a queue."""
         queue, taken = self._queues[place], list[int]()
         self._used[place] += number
         at = 0

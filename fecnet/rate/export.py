@@ -1,6 +1,6 @@
-"""Answers as tables: in the layout of FEC's annotation files, as ``fecnet prepare triplets`` reads them, and in full.
+"""Exports answers as tables: in FEC's layout, in that of ``fecnet prepare triplets``, and as a complete log.
 
-Which answers count: ``fecnet.rate.votes``.
+``fecnet.rate.votes`` defines which answers count.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from fecnet.utils.files import whole_or_absent
 ANSWERS, LOG = "answers.csv", "log.csv"
 _WHOLE = ("0.0", "1.0", "0.0", "1.0")  # left, right, top, bottom: the whole picture is the face
 _WORDS = {kind.value: f"{kind.name}_TRIPLET" for kind in TripletType}
-_UNKNOWN = TripletType.TWO_CLASS.value  # what triplets without a type are taken for, by fecnet prepare triplets too
+_UNKNOWN = (
+    TripletType.TWO_CLASS.value
+)  # type written for triplets of unknown type; fecnet prepare triplets assumes the same
 _LETTERS = "abc"
 
 _COUNTED = """
@@ -43,11 +45,11 @@ def export_study(study: Study, path: str | Path) -> dict[str, int]:
     """Write a folder with a table of each split in FEC's layout, ``answers.csv`` and ``log.csv``.
 
     Args:
-        study: an open one; raters may answer meanwhile.
+        study: an open study; raters may answer meanwhile.
         path: the folder to create.
 
     Returns:
-        Triplets by split, ``answers`` that count and could tell, and answers in the ``log``.
+        Number of triplets by split, of ``answers`` that count and have a choice, and of answers in the ``log``.
 
     Raises:
         DataError: ``path`` exists, or there is no answer yet.
@@ -73,7 +75,7 @@ def export_study(study: Study, path: str | Path) -> dict[str, int]:
 def fec_rows(study: Study) -> Iterator[tuple[str, list[str]]]:
     """Split and fields of each answered triplet: three times name and edges, the type, pairs of a rater and an answer.
 
-    The answers are 1..3, as in FEC. Who could not tell is not among them.
+    The answers are 1..3, as in FEC. Answers without a choice are left out.
     """
     names, splits = _names(study), _splits(study)
     told = [answer for answer in study.rows(_COUNTED) if answer["choice"] is not None]
@@ -90,7 +92,7 @@ def fec_rows(study: Study) -> Iterator[tuple[str, list[str]]]:
 def answer_rows(study: Study) -> Iterator[list[str]]:
     """A header, and a row for each answer that counts, as ``fecnet prepare triplets`` reads them.
 
-    The faces stand in the order in which the rater saw them; ``odd`` is empty where the rater could not tell.
+    The faces are in the order in which the rater saw them; ``odd`` is empty where the rater could not tell.
     """
     names, splits, people = _names(study), _splits(study), _people(study)
     has_types = study.one("SELECT 1 FROM triplets WHERE type IS NOT NULL AND known IS NULL") is not None
@@ -107,7 +109,7 @@ def answer_rows(study: Study) -> Iterator[list[str]]:
 
 
 def log_rows(study: Study) -> Iterator[list[str]]:
-    """A header, and a row for each answer that was ever given, with all that is known of it."""
+    """A header, and a row with all details for each answer that was ever given."""
     names = _names(study)
     yield [
         *("answer", "triplet", "a", "b", "c", "odd", "rater", "excluded", "task", "shown", "seconds", "answered_at"),
@@ -157,7 +159,7 @@ def _write(path: Path, rows: Iterable[Sequence[str]]) -> int:
 
 
 def write_answers(study: Study, path: Path) -> None:
-    """``answers.csv`` alone.
+    """Write only ``answers.csv``.
 
     Raises:
         DataError: there is no answer yet.

@@ -1,14 +1,12 @@
-"""Triplets whose answers teach a net most: those on which it is undecided, spread over faces and types.
+"""Chooses informative triplets (active learning): those on which a net is uncertain, spread over faces and types.
 
-Not the very closest calls alone, on many of which people differ: any of the more undecided half of the candidates may
-be chosen.
-
-A net that has been trained on the answers so far says how probable each answer of a rater is: the odd face is the one
-outside the pair that is close, p(k) ∝ exp(−β d_k), with d_k the squared distance of the two faces other than k. β is
-fitted to the answers that are there, so that the net is as sure as the raters are of one another.
-
-Two raters are asked, and further ones where these differ, until two agree: see ``fecnet.rate.answers``. Many triplets
-with few answers teach more than few with many.
+Any triplet of the more uncertain half of the candidates may be chosen, not only the most uncertain ones, on many of
+which people disagree.
+A net trained on the answers so far predicts the probability of each answer, p(k) ∝ exp(−β d_k), with d_k the squared
+distance of the two faces other than k. β is fitted to the existing answers, so that the net is as certain as the raters
+agree with each other.
+Two raters are asked, and further ones where they disagree, until two agree: see ``fecnet.rate.answers``. Many triplets
+with few answers each are more informative than few triplets with many answers.
 
 Shape suffixes: N faces, D embedding dimensions, T triplets.
 """
@@ -22,9 +20,9 @@ import numpy as np
 from fecnet.rate.choosing import UNKNOWN, Chosen, random_triplets, typed_triplets
 from fecnet.utils.errors import DataError
 
-_CANDIDATES = 10  # for each triplet that is chosen
+_CANDIDATES = 10  # candidates for each chosen triplet
 _BETAS = np.geomspace(0.05, 200, 60)
-_DEFAULT_BETA = 4.0  # of a net whose raters have not answered yet
+_DEFAULT_BETA = 4.0  # used before there are answers
 
 
 def informative_triplets(
@@ -37,19 +35,20 @@ def informative_triplets(
     emb_ND: np.ndarray,
     beta: float = _DEFAULT_BETA,
 ) -> Chosen:
-    """Of ten times as many candidates some of the half on which the net is more undecided; no face much more often.
+    """Choose from the more uncertain half of ten times as many candidates, with faces used about equally often.
 
     Args:
-        rows_M: the faces to choose from.
-        label_N: class of each face, −1 where it is unknown; with classes a third of the triplets is of each type.
+        rows_M: rows of the faces to choose from.
+        label_N: class of each face, −1 where it is unknown, shape (N,); with classes, a third of the triplets is of
+            each type.
         num: T.
         rng: source of all randomness.
         taken: triplets that are asked already, as increasing rows.
-        emb_ND: embedding of each face; rows of NaN where there is none, which are left out.
+        emb_ND: embedding of each face, shape (N, D); faces with rows of NaN are left out.
         beta: output of ``fit_beta``.
 
     Raises:
-        DataError: there are not so many.
+        DataError: there are fewer triplets.
     """
     rows_M = rows_M[~np.isnan(emb_ND[rows_M]).any(axis=1)]
     if len(rows_M) < 3:
@@ -73,25 +72,25 @@ def informative_triplets(
 
 
 def probabilities(emb_ND: np.ndarray, faces_T3: np.ndarray, beta: float) -> np.ndarray:
-    """How probable it is that each face is chosen as the odd one, shape (T, 3)."""
+    """Probability that each face is chosen as the odd one, shape (T, 3)."""
     logit_T3 = -beta * _opposite(emb_ND, faces_T3)
     share_T3 = np.exp(logit_T3 - logit_T3.max(axis=1, keepdims=True))
     return np.asarray(share_T3 / share_T3.sum(axis=1, keepdims=True))
 
 
 def margins(emb_ND: np.ndarray, faces_T3: np.ndarray, beta: float) -> np.ndarray:
-    """How much more probable the first choice is than the second, 0..1, shape (T,)."""
+    """Probability of the most probable choice minus that of the second, 0..1, shape (T,)."""
     ordered_T3 = np.sort(probabilities(emb_ND, faces_T3, beta), axis=1)
     return np.asarray(ordered_T3[:, 2] - ordered_T3[:, 1])
 
 
 def fit_beta(emb_ND: np.ndarray, faces_T3: np.ndarray, votes_T3: np.ndarray) -> float:
-    """The β with which the net gives the answers of the raters the highest likelihood.
+    """The β that maximises the likelihood of the raters' answers.
 
     Args:
         emb_ND: see ``informative_triplets``.
-        faces_T3: the triplets that were answered.
-        votes_T3: raters who chose each face.
+        faces_T3: the triplets that were answered, shape (T, 3).
+        votes_T3: number of raters who chose each face, shape (T, 3).
     """
     there_T = ~np.isnan(emb_ND[faces_T3]).any(axis=(1, 2)) & (votes_T3.sum(axis=1) > 0)
     if not there_T.any():
@@ -119,14 +118,14 @@ def _most(
         try:
             return choose(rows_M, label_N, times * num, rng, taken)
         except DataError:
-            continue  # so many there are not
+            continue  # fewer exist: try a smaller number
     return choose(rows_M, label_N, num, rng, taken)
 
 
 def _take_evenly(
     faces_T3: np.ndarray, ordered: np.ndarray, num: int, used_N: np.ndarray, chosen: np.ndarray, *, most: int
 ) -> None:
-    """Mark the first ``num`` triplets in order whose faces are used fewer than ``most`` times; then, any."""
+    """Mark the first ``num`` triplets whose faces are used fewer than ``most`` times; then fill up with any others."""
     for limit in (most, 1 << 60):
         for place in ordered.tolist():
             if num == 0:

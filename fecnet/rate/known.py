@@ -1,4 +1,4 @@
-"""Triplets whose answer the owner of a study knows: controls for photos without labels."""
+"""Reads triplets with known answers from the owner of a study: controls for photos without labels."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _COLUMNS = ("a", "b", "c", "odd")
 
 
 def read_known(path: str | Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Read a table with the columns a, b, c and odd: three faces and that of them which shows another expression.
+    """Read a table with the columns a, b, c and odd: three faces, and the one of them with another expression.
 
     Args:
         path: comma-separated values with a header.
-        names: of the faces of the study.
+        names: names of the faces of the study.
 
     Returns:
         Rows of the faces in ``names``, increasing, shape (T, 3); place 0..2 of the odd one, shape (T,).
 
     Raises:
-        DataError: another header; a face that is not of the study, or twice in a row; the odd one is none of the
-            three; three faces twice.
+        DataError: another header; a face that is not in the study, or twice in a row; the odd one is none of the three;
+            the same three faces in two rows.
     """
     path, row_of = Path(path), {name: row for row, name in enumerate(names)}
     known: dict[tuple[int, ...], int] = {}
@@ -48,7 +48,7 @@ def read_known(path: str | Path, names: Sequence[str]) -> tuple[np.ndarray, np.n
         if len(trio) < 3 or row_of[cell["odd"]] not in trio:
             raise DataError(f"{path}, line {line}: allowed: three different faces, and as odd one of them")
         if trio in known:
-            raise DataError(f"{path}, line {line}: these three faces stand in a line before; allowed: once")
+            raise DataError(f"{path}, line {line}: these three faces are in an earlier line too; allowed: once")
         known[trio] = trio.index(row_of[cell["odd"]])
     if not known:
         raise DataError(f"{path}: no triplet in it")

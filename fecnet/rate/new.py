@@ -1,8 +1,9 @@
-"""Makes a study.
+"""Creates a study.
 
-Settings of a study, in its database: ``question`` that raters read, ``raters`` answers wanted of a triplet,
-``per_rater`` tasks of a rater at most (0: all), ``control_every`` so many-th task of a rater is a control (0: none),
-``seed``, ``stopped``, ``open_link`` the hash of the open link's token or null, ``open_raters`` whom open links make.
+Settings of a study in its database: ``question``, shown to raters; ``raters``, number of answers wanted per triplet;
+``per_rater``, maximum number of tasks of a rater (0: no limit); ``control_every``: every n-th task of a rater is a
+control (0: none); ``seed``; ``stopped``; ``open_link``, hash of the open link's token or null; ``open_raters``, maximum
+number of raters created by open links.
 """
 
 from __future__ import annotations
@@ -40,19 +41,19 @@ def new_study(
     known: str | Path | None = None,
     progress: bool = True,
 ) -> None:
-    """Make the folder of a study: copies of the pictures, the triplets to ask, and texts for the owner to edit.
+    """Create the folder of a study: copies of the pictures, the triplets to ask, and texts for the owner to edit.
 
     Args:
         path: the folder to create.
         source: see ``read_source``.
-        plan: what is asked.
-        encoder: the net, for ``informative``.
-        labelled: read labels of pictures; ``typed`` does so anyway.
-        known: table of controls, see ``read_known``; by default they are made of labels, where there are some.
+        plan: the plan of the study.
+        encoder: the net, for the strategy ``informative``.
+        labelled: read labels of pictures; the strategy ``typed`` always does.
+        known: table of controls, see ``read_known``; None: controls are made from labels, if there are any.
         progress: show a progress bar.
 
     Raises:
-        DataError: ``path`` exists; the source or ``known`` cannot be read; its faces are too few for what is asked.
+        DataError: ``path`` exists; the source or ``known`` cannot be read; there are too few faces for the plan.
     """
     path = Path(path)
     if path.exists():
@@ -87,11 +88,11 @@ def new_study(
 
 
 def _with_splits(faces: Sequence[SourceFace], plan: Plan, source: Path) -> list[SourceFace]:
-    """The faces with their splits: the source's own, or people held out as the plan says."""
+    """The faces with their splits: those of the source, or by people held out according to the plan."""
     own = {face.split for face in faces}
     if plan.hold_out is None or own != {TRAIN}:
         if plan.hold_out is not None:
-            logger.info("%s: has splits of its own, %s; nobody is held out beside them", source, ", ".join(sorted(own)))
+            logger.info("%s: has splits of its own, %s; nobody is held out in addition", source, ", ".join(sorted(own)))
         return [*faces]
     people = people_of([face.subject for face in faces], [face.name for face in faces])
     split_of = split_people(people, plan.hold_out, seed=plan.seed, origin=source, option="--hold-out")

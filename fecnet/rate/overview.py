@@ -1,4 +1,4 @@
-"""What the owner of a study looks at: how far it is, how far the raters agree, who is reliable."""
+"""The overview for the owner of a study: progress, agreement of the raters, and reliability of each rater."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from fecnet.rate.study import Study, now
 from fecnet.rate.votes import CANNOT_TELL, Answers, read_answers, read_votes
 from fecnet.utils.table import align_columns
 
-HOURS = 48  # shown of the answers per hour
-SPLITS = 24  # triplets with split votes that are shown
-_FEW_CONTROLS, _CONTROLS_RIGHT = 3, 2 / 3  # who is right in fewer of so many known controls is not attentive
+HOURS = 48  # hours shown in the plot of answers per hour
+SPLITS = 24  # maximum number of triplets with split votes that are shown
+_FEW_CONTROLS, _CONTROLS_RIGHT = 3, 2 / 3  # minimum number of controls, and share of right ones of an attentive rater
 _FEW_REPEATS, _REPEATS_SAME = 4, 1 / 2
 
 
 @dataclass(frozen=True)
 class RaterSummary:
-    """What is known of a rater.
+    """Statistics of a rater.
 
     Attributes:
-        id: number.
-        name: as it stands in tables.
+        id: number of the rater.
+        name: name in tables.
         origin: ``invited`` or ``open``.
-        excluded: the answers do not count.
-        answers: tasks answered, controls among them.
-        cannot_tell: of them without a choice.
-        seconds: median time of an answer; None without answers.
-        accuracy: probability of choosing the face that the raters' answers single out; None without answers.
-        controls: known controls answered.
-        controls_right: of them with the known answer.
-        repeats: triplets answered twice.
-        repeats_same: of them with the same answer.
-        fails: why the rater stands out, in a few words; empty for nothing.
+        excluded: whether the answers do not count.
+        answers: number of tasks answered, including controls.
+        cannot_tell: number of these without a choice.
+        seconds: median time of an answer, seconds; None without answers.
+        accuracy: probability of choosing the odd face (``rater_reliability``), 0..1; None without answers.
+        controls: number of known controls answered.
+        controls_right: number of these answered correctly.
+        repeats: number of triplets answered twice.
+        repeats_same: number of these with the same answer.
+        fails: why the rater is unreliable, in a few words; empty if nothing is wrong.
     """
 
     id: int
@@ -70,17 +70,17 @@ class Overview:
     """The state of a study.
 
     Attributes:
-        stopped: no answers are taken.
-        answers: that count, without controls.
-        wanted: answers wanted in all.
-        triplets: asked for, without controls.
-        complete: triplets with all answers that they want.
-        too_few: triplets with fewer than two answers.
-        split: triplets with two answers or more where fewer than two thirds agree.
-        most_split: the first of those.
-        agreement: of the raters.
-        raters: each of them, by number.
-        hours: answers in each of the last ``HOURS`` hours, the last one is the current hour.
+        stopped: whether no answers are accepted.
+        answers: number of answers that count, without controls.
+        wanted: number of answers wanted in total.
+        triplets: number of triplets, without controls.
+        complete: number of triplets with all wanted answers.
+        too_few: number of triplets with fewer than two answers.
+        split: number of triplets with two answers or more where fewer than two thirds agree.
+        most_split: the most split of these.
+        agreement: agreement of the raters.
+        raters: all raters, by number.
+        hours: answers in each of the last ``HOURS`` hours; the last one is the current hour.
     """
 
     stopped: bool
@@ -97,7 +97,7 @@ class Overview:
 
 
 def overview_of(study: Study) -> Overview:
-    """Count and compute everything anew."""
+    """Compute the overview from the database."""
     votes = read_votes(study)
     total_T = votes.votes_T3.sum(axis=1)
     split_T = (total_T > 1) & (votes.votes_T3.max(axis=1, initial=0) * 3 < total_T * 2)
@@ -107,7 +107,7 @@ def overview_of(study: Study) -> Overview:
     counts = study.one(
         "SELECT count(*) AS triplets, coalesce(sum(wanted), 0) AS wanted FROM triplets WHERE known IS NULL"
     )
-    # answered by as many raters as are wanted, who could tell or not
+    # answered by as many raters as wanted, including "cannot tell"
     complete = study.one(
         "SELECT count(*) AS number FROM triplets WHERE known IS NULL AND wanted <= (SELECT count(*) FROM tasks "
         "JOIN answers ON answers.task = tasks.id AND replaced_at IS NULL JOIN raters ON raters.id = rater "
@@ -156,7 +156,7 @@ def _raters(study: Study) -> list[RaterSummary]:
 
 
 def _accuracies(answers: Answers, excluded: set[int], num: int) -> np.ndarray:
-    """Reliability of each rater by number; those who are excluded have no say in the others'."""
+    """Reliability of each rater by number; excluded raters do not influence that of others."""
     counted_A = ~answers.again_A & (answers.choice_A != CANNOT_TELL)
     counted_A &= ~np.isin(answers.rater_A, [*excluded])
     triplets, triplet_A = np.unique(answers.triplet_A[counted_A], return_inverse=True)

@@ -1,4 +1,4 @@
-"""The owner's page: how far the study is, how far the raters agree, who is reliable; stop, resume, exclude."""
+"""The owner's page: progress, agreement and reliability of the raters; stop and resume the study, exclude raters."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def add_owner(app: FastAPI, study: Study, pages: Any, token: str) -> None:
 
     Args:
         app: the application.
-        study: an open one.
+        study: an open study.
         pages: its templates.
-        token: in the owner's link.
+        token: token of the owner's link.
     """
 
     def check(given: str) -> None:
@@ -36,7 +36,7 @@ def add_owner(app: FastAPI, study: Study, pages: Any, token: str) -> None:
             raise HTTPException(404, "this link is not known; the server prints the owner's link when it starts")
 
     def overview() -> Overview:
-        with Study(study.path) as own:  # of its own connection: answers are taken meanwhile
+        with Study(study.path) as own:  # a separate connection, so that answers are accepted meanwhile
             return overview_of(own)
 
     @app.get("/owner/{given}", include_in_schema=False)

@@ -17,7 +17,7 @@ from fecnet.prepare.triplet_rows import Annotations
 from fecnet.rate.export import ANSWERS, write_answers
 from fecnet.rate.study import FACES, Study
 
-_DEFAULT_SIZE = 224  # of photos, as in fecnet prepare triplets
+_DEFAULT_SIZE = 224  # side of faces from photos, pixels, as in fecnet prepare triplets
 
 
 def prepare_study(
@@ -32,18 +32,18 @@ def prepare_study(
     """Write the packed data set ``path`` from a study; raters may answer meanwhile.
 
     Args:
-        study: an open one.
+        study: an open study.
         path: the folder to create.
-        extraction: how faces are extracted; by default the pictures are faces already, see ``plain_extraction``.
+        extraction: how faces are extracted; None: the pictures are faces already, see ``plain_extraction``.
         workers: processes that extract faces; 0 = one per core.
         overwrite: replace an existing packed data set at ``path``.
         progress: show progress bars.
 
     Returns:
-        The coverage, as ``fecnet.prepare.fec.prepare_triplets``.
+        The coverage, see ``fecnet.prepare.fec.prepare_triplets``.
 
     Raises:
-        DataError: no answers yet, or as ``prepare_triplets``.
+        DataError: no answers yet; else see ``prepare_triplets``.
     """
     files = {row["name"]: study.path / FACES / row["file"] for row in study.rows("SELECT name, file FROM faces")}
 
@@ -63,12 +63,12 @@ def prepare_study(
 
 
 def plain_extraction(study: Study, given: Extraction | None = None, *, size: int | None = None) -> Extraction:
-    """Pictures as they are: of their own size and channels where all are squares of one size, as of a packed set.
+    """Use pictures without detection; with their own size and channels where all are squares of one size.
 
     Args:
-        study: an open one.
-        given: settings to change the size of; None for no detection.
-        size: of the faces; None for their own, or 224.
+        study: an open study.
+        given: settings whose size is replaced; None for no detection.
+        size: side of the faces, pixels; None for their own size, else 224.
     """
     given = given or Extraction(detector="")
     if size is not None:

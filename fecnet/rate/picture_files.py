@@ -1,4 +1,4 @@
-"""Pictures of a study as answers to requests: found by the database, never by a path that was sent."""
+"""Serves the pictures of a study: found through the database, never by a path in a request."""
 
 from __future__ import annotations
 

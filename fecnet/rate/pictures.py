@@ -1,4 +1,4 @@
-"""The pictures of a study: copies that a browser shows and a net is trained on, without what the camera wrote."""
+"""The pictures of a study: copies for browsers and for training, without the metadata of cameras."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tqdm import tqdm
 from fecnet.faces.decode import read_picture
 from fecnet.utils.files import write_bytes
 
-if TYPE_CHECKING:  # a server shows pictures and needs nothing of what reads sources, with torch among it
+if TYPE_CHECKING:  # the server must not import the readers of sources, and with them torch
     from fecnet.rate.sources import SourceFace
 
-LONGEST = 1024  # pixels of the longer side of a copy: a phone shows no more, and a face in it is large enough
-_SMALL = 256  # pixels: a picture no larger is kept pixel by pixel
+LONGEST = 1024  # maximum longer side of a copy, pixels: enough for the screen of a phone and for training
+_SMALL = 256  # pixels: pictures up to this side are stored lossless
 _QUALITY = 95
 MEDIA_TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
 
@@ -34,13 +34,13 @@ def copy_pictures(
     taken.
 
     Args:
-        faces: those of the source.
-        folder: to write into.
+        faces: the faces of the source.
+        folder: folder to write to.
         progress: show a progress bar.
 
     Returns:
-        The faces with the names of their files; and how many pictures were left out, by reason: those of
-        ``fecnet.faces.decode``, or ``duplicate`` for the same pixels as another one.
+        The faces with the names of their files; and the number of dropped pictures by reason: those of
+        ``fecnet.faces.decode``, or ``duplicate`` for identical pixels.
     """
     kept: list[tuple[SourceFace, str]] = []
     dropped: Counter[str] = Counter()

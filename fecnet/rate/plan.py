@@ -1,4 +1,4 @@
-"""What a study asks: how many triplets, of how many raters, chosen how."""
+"""The plan of a study: number of triplets, number of raters, strategy."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _MOST_TRIPLETS, _MOST_RATERS = 1_000_000, 255
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked.
+    """The plan of a study.
 
     Attributes:
-        triplets: how many.
-        raters: answers wanted of each.
+        triplets: number of triplets.
+        raters: answers wanted per triplet.
         strategy: one of ``STRATEGIES``.
-        per_rater: triplets at most of a rater; 0: all.
-        controls: triplets with a known answer, where there are labels.
-        control_every: so many-th task of a rater is a control; 0: none.
-        hold_out: share of the people whose faces become other splits, where the source has none; None: all in train.
-        question: what raters are asked.
-        seed: of all choices.
-        faces: how the net of ``informative`` takes pictures, see ``Encoder``; ``whole``: they are cut-out faces.
+        per_rater: maximum number of triplets per rater; 0: no limit.
+        controls: number of triplets with a known answer, where there are labels.
+        control_every: every ``control_every``-th task of a rater is a control; 0: none.
+        hold_out: share of the people for each split but train, where the source has no splits; None: all in train.
+        question: the question shown to raters.
+        seed: seed of all random choices.
+        faces: which faces of pictures the net of ``informative`` uses, see ``Encoder``; ``whole``: cropped faces.
     """
 
     triplets: int

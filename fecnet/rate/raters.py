@@ -1,6 +1,6 @@
-"""Who answers: raters with a personal link each, and the open link that hands one out.
+"""Raters, each with a personal link, and the open link that creates new raters.
 
-Only the sha256 of a token is stored: a copy of the study lets nobody answer in another's name.
+Only the sha256 of a token is stored, so that nobody can answer for a rater with a copy of the study.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from fecnet.rate.study import Study, now
 from fecnet.utils.errors import DataError
 from fecnet.web.tokens import new_token
 
-_MOST = 10_000  # raters invited at once
-OPEN_RATERS = 1_000  # whom an open link makes unless its owner says otherwise: whoever has it may follow it for ever
+_MOST = 10_000  # maximum number of raters invited in one call
+OPEN_RATERS = 1_000  # default maximum number of raters created by open links, since anyone may follow these
 
 
 @dataclass(frozen=True)
 class Rater:
-    """A rater, known by a number only.
+    """A rater, identified only by a number.
 
     Attributes:
         id: number, from 1.
-        excluded: the owner lets the answers not count.
+        excluded: the owner has excluded the rater's answers.
     """
 
     id: int
@@ -31,7 +31,7 @@ class Rater:
 
     @property
     def name(self) -> str:
-        """As it stands in tables."""
+        """Name of the rater in tables."""
         return rater_name(self.id)
 
 
@@ -41,14 +41,14 @@ def rater_name(number: int) -> str:
 
 
 def invite(study: Study, number: int) -> list[tuple[Rater, str]]:
-    """New raters with their tokens, which are shown here once and stored nowhere.
+    """Create raters; returns them with their tokens, which are not stored anywhere.
 
     Args:
-        study: an open one.
-        number: how many.
+        study: an open study.
+        number: number of raters.
 
     Raises:
-        DataError: none, or too many.
+        DataError: ``number`` is out of range.
     """
     if not 1 <= number <= _MOST:
         raise DataError(f"{number} raters; allowed: 1 to {_MOST:,}")
@@ -65,11 +65,11 @@ def _add(database: sqlite3.Connection, origin: str) -> tuple[Rater, str]:
 
 
 def open_link(study: Study, most: int = OPEN_RATERS) -> str:
-    """A new token of the open link; the one before is no longer valid.
+    """Create a new token of the open link; the previous one becomes invalid.
 
     Args:
-        study: an open one.
-        most: raters that open links have made, at which this one makes no further ones.
+        study: an open study.
+        most: maximum number of raters created by all open links together.
 
     Raises:
         DataError: ``most`` is out of range.
@@ -88,7 +88,7 @@ def is_open_link(study: Study, token: str) -> bool:
 
 
 def join(study: Study) -> str | None:
-    """The token of a new rater who followed the open link; None where it has made as many as it may."""
+    """Create a rater for the open link and return the token; None if the maximum number is reached."""
     with study.changing() as database:  # nobody else joins between the count and the new rater
         (made,) = database.execute("SELECT count(*) FROM raters WHERE origin = 'open'").fetchone()
         return None if made >= study.setting("open_raters") else _add(database, "open")[1]
@@ -101,9 +101,9 @@ def find_rater(study: Study, token: str) -> Rater | None:
 
 
 def exclude(study: Study, rater: int, *, excluded: bool = True) -> None:
-    """Let the answers of a rater not count, or count again; they stay in the data, marked.
+    """Exclude the answers of a rater, or include them again; they are kept and marked.
 
-    The triplets are asked of others instead.
+    Other raters are asked these triplets instead.
 
     Raises:
         DataError: no such rater.
@@ -123,5 +123,5 @@ def exclude(study: Study, rater: int, *, excluded: bool = True) -> None:
 
 
 def hash_token(token: str) -> bytes:
-    """What is stored of a token."""
+    """The sha256 of a token, which is stored instead of the token."""
     return hashlib.sha256(token.encode("utf-8", "replace")).digest()

@@ -1,4 +1,4 @@
-"""Chooses a round of triplets for a study: its first, or a further one."""
+"""Chooses a round of triplets for a study: the first or a further one."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def more_triplets(
     """Add a round of triplets to a study; raters may answer meanwhile.
 
     Args:
-        study: an open one.
-        triplets: how many.
+        study: an open study.
+        triplets: number of triplets.
         strategy: one of ``STRATEGIES``.
-        encoder: the net as it has been trained by now, for ``informative``.
-        faces: how it takes pictures, see ``Plan``.
+        encoder: the net trained on the answers so far, for ``informative``.
+        faces: which faces of pictures it uses, see ``Plan``.
 
     Raises:
-        DataError: the faces give no further triplets.
+        DataError: the faces have no further triplets.
     """
     raters, seed = int(study.setting("raters")), int(study.setting("seed"))
     plan = Plan(triplets, raters, strategy, controls=0, seed=seed, faces=faces)
@@ -58,7 +58,7 @@ def more_triplets(
 
 
 def check_net(strategy: str, encoder: Encoder | None) -> None:
-    """Raise DataError unless there is a net where the strategy uses one, and only there."""
+    """Raise DataError unless a net is given exactly if the strategy uses one."""
     if strategy == "informative":
         if encoder is None:
             raise DataError("--strategy informative: needs the net that is to learn: --net RUN")
@@ -73,11 +73,11 @@ def add_round(
     """Choose triplets in each split, as many as its share of the faces, and store them as the next round.
 
     Args:
-        study: an open one, with its faces.
-        path: of the study, for messages.
-        plan: what is asked.
-        encoder: for ``informative``.
-        known: see ``read_known``; by default controls are made of labels.
+        study: an open study, with its faces.
+        path: path of the study, for messages.
+        plan: the plan of the study.
+        encoder: the net, for ``informative``.
+        known: see ``read_known``; None: controls are made from labels.
     """
     stored = study.rows("SELECT name, label, split FROM faces ORDER BY id")
     label_N, split_N = labels_of([row["label"] for row in stored]), np.array([row["split"] for row in stored])
@@ -137,7 +137,7 @@ def _chooser(study: Study, plan: Plan, encoder: Encoder | None) -> Callable[...,
 def _embeddings(study: Study, encoder: Encoder, faces: Which) -> np.ndarray:
     """The embedding of each face by its number, from 0; rows of NaN where the net finds none."""
     files = [study.path / FACES / row["file"] for row in study.rows("SELECT file FROM faces ORDER BY id")]
-    # pixels of a packed set are passed as they are: an array of the stored shape is not looked for a face
+    # pixels of a packed set are passed as arrays: no face is detected in an array of the stored shape
     emb_ND, status = encoder.embed(map(_pixels, files), faces=faces, return_status=True)
     lost = Counter(word for word in status if word != "ok")
     if lost:
@@ -155,7 +155,7 @@ def _pixels(file: Path) -> Path | np.ndarray:
 
 
 def _shares(path: Path, split_N: np.ndarray, num: int, taken: Collection[tuple[int, ...]]) -> dict[str, int]:
-    """Triplets of each split in proportion to its faces, one or more; the largest has what small ones lack."""
+    """Number of triplets of each split, proportional to its faces, at least one; the largest gets the remainder."""
     counts = Counter(split_N.tolist())
     for split, faces in counts.items():
         if faces < 3:

@@ -1,4 +1,4 @@
-"""``fecnet rate serve``: one server a study, on this machine unless it is told otherwise."""
+"""``fecnet rate serve``: one server per study, by default reachable only from this machine."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def serve_study(path: str | Path, host: str, port: int, *, url: str = "", owner_
         path: the folder of the study.
         host: address to listen at.
         port: port; 0 for a free one.
-        url: address at which a proxy in front shows the study; its name is allowed too.
-        owner_token: of the owner's link; by default a new one.
+        url: public address of a reverse proxy; its host name is allowed too.
+        owner_token: token of the owner's link; empty for a new one.
 
     Raises:
-        UserError: no study, served by another process already, the port is in use, or ``url`` is no address.
+        UserError: no study, it is served by another process, the port is in use, or ``url`` is not an address.
     """
     with Study(path) as study, study.served():
         token = owner_token or new_token()
@@ -45,12 +45,12 @@ def serve_study(path: str | Path, host: str, port: int, *, url: str = "", owner_
 
 
 def guarded(study: Study, owner_token: str, hosts: tuple[str, ...] = LOOPBACK) -> Guard:
-    """The application of a study behind its policy: small bodies, and its tokens in the links."""
+    """The application of a study protected by its policy: small bodies, tokens in the links."""
     return Guard(study_app(study, owner_token), Policy(MAX_BODY, hosts=hosts))
 
 
 def allowed_hosts(host: str, url: str) -> tuple[str, ...]:
-    """Names by which the server may be asked for: any beyond loopback, else those of this machine and of ``url``."""
+    """Allowed host names: any if not on loopback, else those of this machine and of ``url``."""
     if not is_loopback(host):
         return ()
     if not url:

@@ -1,4 +1,4 @@
-"""Raters who answer by a rule: to try a study, and what is learned from it, before people are asked."""
+"""Simulated raters who answer by a rule, to test a study and training on it before people are asked."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from fecnet.rate.study import Study
 from fecnet.rate.tasks import tasks_from
 from fecnet.utils.errors import DataError
 
-Rule = Callable[[Sequence[int]], int | None]  # numbers of the faces from left to right, to the place chosen
-
-_SECONDS = 1.5  # for which a question is shown
+Rule = Callable[[Sequence[int]], int | None]  # maps numbers of the faces from left to right to the chosen place
+_SECONDS = 1.5  # recorded time of an answer
 
 
 def answer_all(study: Study, rater: Rater, rule: Rule, *, most: int | None = None) -> int:
     """Answer the tasks of a rater until there are none.
 
     Args:
-        study: an open one.
-        rater: who answers.
-        rule: the place of the odd face, 0..2 from left to right, or None for "cannot tell".
-        most: tasks at most; None = all.
+        study: an open study.
+        rater: the rater.
+        rule: returns the place of the odd face, 0..2 from left to right, or None for "cannot tell".
+        most: maximum number of tasks; None = all.
 
     Returns:
-        How many were answered.
+        The number of answered tasks.
     """
     done = 0
     while most is None or done < most:
@@ -41,15 +40,15 @@ def answer_all(study: Study, rater: Rater, rule: Rule, *, most: int | None = Non
 
 
 def by_labels(study: Study, *, error: float, seed: int) -> Rule:
-    """The rule of a rater to whom faces of one class look alike.
+    """The rule of a rater who judges faces by their class.
 
     Args:
-        study: an open one whose pictures have labels (``fecnet rate new --labelled``).
+        study: an open study whose pictures have labels (``fecnet rate new --labelled``).
         error: share of the tasks that are answered at random.
-        seed: of these; another one for each rater.
+        seed: seed of these answers; use another one for each rater.
 
     Returns:
-        Chooses the face of another class than the two others; any face where there is none.
+        A rule that chooses the face whose class differs from the two others, or any face where there is none.
 
     Raises:
         DataError: a face without a label.

@@ -26,7 +26,7 @@ TRAIN = "train"
 
 @dataclass(frozen=True)
 class SourceFace:
-    """A face that raters may be shown.
+    """A face that may be shown to raters.
 
     Attributes:
         name: its path in the source, or its key in a packed set; unique.
@@ -47,12 +47,12 @@ def read_source(path: Path, *, labelled: bool) -> list[SourceFace]:
     """The faces of a source, in its order.
 
     Args:
-        path: a folder or list of photos, a packed set, or with ``labelled`` any source of ``fecnet prepare`` that has
+        path: a folder or list of photos, a packed set, or with ``labelled`` any source of ``fecnet prepare`` with
             labels.
-        labelled: the labels of pictures are read; those of packed sets are in any case.
+        labelled: read the labels of pictures; those of packed sets are always read.
 
     Raises:
-        DataError: nothing that can be read; no labels; names that no table can hold.
+        DataError: nothing readable; no labels; or names that cannot be written to a table.
     """
     if (path / "dataset.json").is_file():
         faces = [*_packed_faces(PackedDataset(path))]
@@ -75,7 +75,7 @@ def read_source(path: Path, *, labelled: bool) -> list[SourceFace]:
 def _photos(path: Path) -> Iterator[SourceFace]:
     sources = Sources([path], once=True)
     for piece in sources.pieces():
-        if isinstance(piece, PhotoPiece):  # films are passed over
+        if isinstance(piece, PhotoPiece):  # videos are skipped
             yield from (SourceFace(place, Path(file)) for file, place in piece.photos)
 
 
@@ -87,7 +87,7 @@ def _packed_faces(dataset: PackedDataset) -> Iterator[SourceFace]:
 
 
 def _packed_labels(dataset: PackedDataset) -> tuple[dict[int, str], dict[int, str]]:
-    """Class and split of the faces, by row: those of the first label set, else the splits of the triplets."""
+    """Class and split of the faces, by row: from the first label set, else splits from the triplets."""
     labels: dict[int, str] = {}
     splits: dict[int, str] = {}
     label_set = next(iter(dataset.description["label_sets"]), None)

@@ -23,7 +23,7 @@ from fecnet.utils.files import locked, whole_or_absent
 from fecnet.utils.versioned import check_format
 
 DATABASE, FACES, INSTRUCTIONS, CONSENT = "study.db", "faces", "instructions.md", "consent.md"
-_WAIT_S = 10.0  # for another process that writes
+_WAIT_S = 10.0  # maximum wait for another process that writes
 _LOCK = ".served"
 
 
@@ -34,10 +34,10 @@ class Study:
         path: the folder.
 
     Attributes:
-        path: as given.
+        path: the folder.
 
     Raises:
-        DataError: no study, damaged, or of a newer version of fecnet.
+        DataError: no study, damaged, or made by a newer version of fecnet.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -56,7 +56,7 @@ class Study:
                 raise
 
     def close(self) -> None:
-        """Close the database; what is committed is on disk already."""
+        """Close the database; committed transactions are on disk already."""
         self._reader.close()
         self._writer.close()
 
@@ -68,11 +68,11 @@ class Study:
 
     @contextmanager
     def changing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it is on disk afterwards, or none where an exception leaves the block.
+        """One transaction: all of it is on disk afterwards, or none of it if an exception leaves the block.
 
         Raises:
             OSError: the disk is full or fails.
-            UserError: another process writes for long.
+            UserError: another process has been writing for too long.
         """
         with self._writing, told(self._file):
             self._writer.execute("BEGIN IMMEDIATE")
@@ -85,7 +85,7 @@ class Study:
                 raise
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """All rows of a query, of what is committed.
+        """All rows of a query on committed data.
 
         Raises:
             OSError: the disk fails.
@@ -122,7 +122,7 @@ class Study:
 
     @contextmanager
     def served(self) -> Iterator[None]:
-        """Held by the one server of the study.
+        """Lock of the only server of the study.
 
         Raises:
             UserError: another server holds it.
@@ -132,10 +132,10 @@ class Study:
             yield
 
     def back_up(self, target: str | Path) -> None:
-        """Write a copy that is a study of its own; raters may answer meanwhile.
+        """Write a copy that is a complete study; raters may answer meanwhile.
 
         Args:
-            target: the folder to create; the copy holds the answers that were there when the command began, or more.
+            target: the folder to create; the copy has all answers stored before the call, and possibly later ones.
 
         Raises:
             DataError: ``target`` exists.
@@ -148,7 +148,9 @@ class Study:
             partial.mkdir(parents=True)
             file = partial / DATABASE
             with told(file), closing(_connect(self.path / DATABASE)) as source, closing(sqlite3.connect(file)) as copy:
-                source.backup(copy)  # in one step: SQLite begins anew with each step between which an answer came
+                source.backup(
+                    copy
+                )  # in one step: SQLite restarts the backup whenever an answer is written between steps
             with told(file), closing(_connect(file)) as copy:
                 (found,) = copy.execute("PRAGMA quick_check").fetchone()
                 if found != "ok":
@@ -160,7 +162,7 @@ class Study:
 
 
 def create_database(folder: Path, **settings: Any) -> None:
-    """Write the tables of a new study into an existing folder."""
+    """Write the tables of a new study to an existing folder."""
     file = folder / DATABASE
     with told(file), closing(_connect(file)) as database:
         database.executescript(
@@ -181,12 +183,12 @@ def store_settings(database: sqlite3.Connection, **values: Any) -> None:
 
 @contextmanager
 def told(file: Path) -> Iterator[None]:
-    """Say in one line, with the file, what SQLite reports of the disk, of other processes, and of damage.
+    """Convert SQLite's errors about the disk, other processes and damage to one-line errors that name the file.
 
     Raises:
-        OSError: no room, or the disk fails.
-        UserError: another process writes for too long.
-        DataError: the file is damaged, or not of SQLite.
+        OSError: the disk is full or fails.
+        UserError: another process has been writing for too long.
+        DataError: the file is damaged, or not an SQLite database.
     """
     try:
         yield
@@ -204,7 +206,7 @@ def told(file: Path) -> Iterator[None]:
 
 
 def now() -> float:
-    """The time as it stands in the tables."""
+    """The time as stored in the tables: seconds since 1970."""
     return round(time.time(), 3)
 
 
@@ -218,7 +220,7 @@ def _connect(file: Path) -> sqlite3.Connection:
 
 
 def _check_version(file: Path) -> None:
-    """Refuse what is no study of ours, before anything is written into it: ``_connect`` sets its journal mode."""
+    """Refuse databases that are not studies before anything is written to them: ``_connect`` sets the journal mode."""
     with closing(sqlite3.connect(file, timeout=_WAIT_S)) as database:
         (application,) = database.execute("PRAGMA application_id").fetchone()
         (version,) = database.execute("PRAGMA user_version").fetchone()

@@ -1,9 +1,9 @@
-"""What a rater is asked next.
+"""Assigns the next tasks to a rater.
 
-Tasks are given a few at a time, and counted: a triplet is not given to more raters than it wants answers. Triplets
-that others have begun come first, so that what is there at any time is as complete as can be, then those of the newest
-round. What a rater leaves unanswered for long is asked of another one. Every so many-th task is a control: a triplet
-with a known answer, or one that the rater has answered before.
+Tasks are assigned a few at a time and counted, so that a triplet is not assigned to more raters than the answers it
+wants. Triplets of the newest round come first, and among them those that others have begun, so that as many triplets as
+possible are complete at any time. A task that a rater does not answer for long is also assigned to another rater. Every
+``control_every``-th task is a control: a triplet with a known answer, or one that the rater has answered before.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from fecnet.rate.study import Study, now
 
-AHEAD = 10  # tasks given at once
-PATIENCE_S = 3600.0  # after which a task without an answer is given to another rater as well
+AHEAD = 10  # tasks assigned at a time
+PATIENCE_S = 3600.0  # time after which a task without an answer is also assigned to another rater
 _ORDERS = ("012", "021", "102", "120", "201", "210")
-_AGAIN_AFTER = 8  # tasks between a triplet and its repetition, at least
+_AGAIN_AFTER = 8  # minimum number of tasks between a triplet and its repetition
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Task:
     """One question to a rater.
 
     Attributes:
-        number: from 1, in the order in which the rater sees them.
+        number: number of the task, from 1, in the order in which the rater sees them.
         faces: numbers of the faces from left to right.
         answer: number of the answer that counts; None where there is none.
-        place: of the face chosen, 0..2 from left to right; None for no answer or for "cannot tell".
+        place: place of the chosen face, 0..2 from left to right; None for no answer or for "cannot tell".
     """
 
     number: int
@@ -39,11 +39,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a rater has come.
+    """The progress of a rater.
 
     Attributes:
-        done: tasks answered.
-        total: tasks in all, as far as is known now: others answer too.
+        done: number of answered tasks.
+        total: number of all tasks, estimated, since it depends on other raters' answers.
     """
 
     done: int
@@ -51,9 +51,9 @@ class Progress:
 
 
 def tasks_from(study: Study, rater: int, first: int | None = None) -> list[Task]:
-    """Tasks of a rater in order, from a number on; without one, from the first that has no answer.
+    """Tasks of a rater in order, from number ``first`` on; None for the first task without an answer.
 
-    Gives new ones where fewer than half of ``AHEAD`` are left unanswered.
+    Assigns new tasks where fewer than half of ``AHEAD`` are left unanswered.
     """
     waiting = study.rows(
         "SELECT number FROM tasks WHERE rater = ? AND NOT EXISTS "
@@ -78,13 +78,13 @@ def tasks_from(study: Study, rater: int, first: int | None = None) -> list[Task]
 
 
 def progress_of(study: Study, rater: int) -> Progress:
-    """How far a rater has come."""
+    """The progress of a rater."""
     row = study.one(
         "SELECT count(*) AS given, count(answers.id) AS done FROM tasks "
         "LEFT JOIN answers ON answers.task = tasks.id AND replaced_at IS NULL WHERE rater = ?",
         rater,
     )
-    # all that is open but what is the rater's already: counted apart, for an index holds what is open
+    # open triplets minus those assigned to the rater; counted separately, since an index covers open triplets
     left = study.one(
         "SELECT (SELECT count(*) FROM triplets WHERE known IS NULL AND given < wanted) "
         "- (SELECT count(*) FROM tasks JOIN triplets ON triplets.id = triplet "
@@ -98,7 +98,7 @@ def progress_of(study: Study, rater: int) -> Progress:
 
 
 def shown_order(seed: int, rater: int, triplet: int, again: int) -> str:
-    """The faces from left to right: at random for each rater and triplet, the same whenever it is asked."""
+    """The order of the faces from left to right: random, but a function of seed, rater, triplet and repetition."""
     digest = hashlib.sha256(f"{seed}|{rater}|{triplet}|{again}".encode()).digest()
     return _ORDERS[int.from_bytes(digest[:8]) % len(_ORDERS)]
 
@@ -111,7 +111,7 @@ def _task(row: sqlite3.Row) -> Task:
 
 
 def _give(study: Study, rater: int, number: int) -> list[sqlite3.Row]:
-    """Give a rater new tasks; returns their numbers."""
+    """Assign new tasks to a rater; returns their numbers."""
     seed, limit, every = (int(study.setting(name)) for name in ("seed", "per_rater", "control_every"))
     with study.changing() as database:
         (last,) = database.execute("SELECT coalesce(max(number), 0) FROM tasks WHERE rater = ?", (rater,)).fetchone()
@@ -145,7 +145,7 @@ def _open_triplets(database: sqlite3.Connection, rater: int, number: int) -> lis
 
 
 def _control(database: sqlite3.Connection, rater: int, place: int, number: int) -> tuple[int, int] | None:
-    """The next control of a rater, as triplet and ``again``: in turn one that is known and one asked again."""
+    """The next control of a rater, as triplet and ``again``: known triplets and repetitions alternate."""
     known = database.execute(
         "SELECT id FROM triplets WHERE known IS NOT NULL "
         "AND NOT EXISTS (SELECT 1 FROM tasks WHERE rater = ? AND triplet = triplets.id) ORDER BY shuffle LIMIT 1",
@@ -171,7 +171,7 @@ def _store(database: sqlite3.Connection, seed: int, rater: int, number: int, tri
 
 
 def _release(database: sqlite3.Connection) -> int:
-    """Let others be asked what raters have left unanswered for long; returns how many tasks."""
+    """Release tasks that raters have not answered for long to other raters; returns their number."""
     old = database.execute(
         "SELECT tasks.id, triplet FROM tasks JOIN raters ON raters.id = rater "
         "WHERE released = 0 AND again = 0 AND excluded = 0 AND given_at < ? AND NOT EXISTS "

@@ -1,4 +1,4 @@
-"""The owner's texts, Markdown, as HTML that can do nothing: no HTML of their own, no pictures, no scripts in links."""
+"""Converts the owner's Markdown texts to safe HTML: no raw HTML, no pictures, no scripts in links."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SCHEMES = ("http", "https", "mailto")
 
 
 def as_html(text: str) -> Markup:
-    """Paragraphs, lists, emphasis, headings and links of a text; everything else is shown as it is written."""
+    """Convert paragraphs, lists, emphasis, headings and links; everything else is shown as plain text."""
     return Markup(Markdown(extensions=[_Plain()], output_format="html").convert(text))
 
 

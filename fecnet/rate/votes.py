@@ -1,4 +1,4 @@
-"""The answers of a study as arrays: what counts, by triplet and rater.
+"""The answers of a study as arrays, by triplet and rater.
 
 An answer counts if it is the rater's last one to its task, the rater is not excluded, and the triplet was not asked a
 second time. Shape suffixes: A answers, T triplets.
@@ -36,9 +36,9 @@ class Votes(NamedTuple):
     """The triplets that were answered, without controls.
 
     Attributes:
-        triplet_T: their numbers in the study, int64.
-        faces_T3: numbers of the faces, from 0, int64.
-        votes_T3: raters who chose each face; zeros where all could not tell, int64.
+        triplet_T: numbers of the triplets in the study, int64, shape (T,).
+        faces_T3: numbers of the faces, from 0, int64, shape (T, 3).
+        votes_T3: number of raters who chose each face, int64, shape (T, 3); zeros where nobody could tell.
     """
 
     triplet_T: np.ndarray
@@ -47,15 +47,15 @@ class Votes(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """Every answer that counts, and those of excluded raters and of controls too.
+    """The last answer to each task, including those of excluded raters and of controls; arrays of shape (A,).
 
     Attributes:
         triplet_A: number of the triplet in the study, int64.
         rater_A: number of the rater, int64.
         choice_A: face 0..2, or ``CANNOT_TELL``, int64.
         known_A: the known odd face of a control, else −1, int64.
-        again_A: asked a second time, bool.
-        seconds_A: for which the question was shown, float64.
+        again_A: whether the triplet was asked a second time, bool.
+        seconds_A: time for which the question was shown, seconds, float64.
     """
 
     triplet_A: np.ndarray
@@ -73,7 +73,7 @@ def read_votes(study: Study) -> Votes:
 
 
 def read_answers(study: Study) -> Answers:
-    """The last answer to each task, in the order in which they came."""
+    """The last answer to each task, in the order of arrival."""
     rows = study.rows(_COUNTED)
 
     def column(name: str) -> np.ndarray:

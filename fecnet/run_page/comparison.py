@@ -11,12 +11,19 @@ from fecnet.run_page.provenance import duration, iterations
 from fecnet.run_page.run_record import RunRecord
 from fecnet.run_page.tables import number, table
 
-_HEADLINES = {  # of each table: the metric to quote, and its description
+_HEADLINES = {  # main metric of each table, and its description
     "triplets": ("ALL", "triplet accuracy"),
     "classes": ("accuracy", "class accuracy"),
     "affect": ("ccc", "mean CCC"),
 }
-_CUT = ("TRAIN_SPLIT", "HOLD_OUT", "FOLD", "FOLD_BY", "NUM_FOLDS", "FOLD_SEED")  # decide which faces a split holds
+_CUT = (
+    "TRAIN_SPLIT",
+    "HOLD_OUT",
+    "FOLD",
+    "FOLD_BY",
+    "NUM_FOLDS",
+    "FOLD_SEED",
+)  # these decide which faces a split contains
 
 
 def comparison_section(runs: Sequence[RunRecord], names: Sequence[str]) -> Markup:
@@ -24,7 +31,7 @@ def comparison_section(runs: Sequence[RunRecord], names: Sequence[str]) -> Marku
 
     Args:
         runs: two or more.
-        names: of the runs.
+        names: names of the runs.
     """
     rows: list[list[Child]] = []
     for run, name in zip(runs, names, strict=True):

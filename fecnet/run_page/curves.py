@@ -14,8 +14,8 @@ Place = Callable[[float, float], tuple[float, float]]  # maps a point to SVG coo
 
 _WIDTH, _HEIGHT = 480, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 30  # margins around the plot
-_COLOURS = 8  # of the style sheet: .line0 to .line7
-_MAX_POINTS = 1500  # of a line; more could not be distinguished
+_COLOURS = 8  # colours of the style sheet: .line0 to .line7
+_MAX_POINTS = 1500  # maximum points of a line; more could not be distinguished
 _RELABELS = ("relabelled", "relabels_refused")
 _HARD = ("wrong_triplets", "hard_draws")
 _BATCH = "batch_accuracy"
@@ -24,7 +24,7 @@ _NOT_TERMS = ("iteration", "lr", _BATCH, _SPREAD, *_RELABELS, *_HARD)
 
 
 def run_curves(run: RunRecord) -> Markup:
-    """All that one run logged: loss and its terms, learning rate, relabels, and the metrics by split."""
+    """All curves of one run: loss and its terms, learning rate, relabels, and the metrics by split."""
     logged = [name for name in _names(run) if "/" not in name and name not in _NOT_TERMS]
     losses = {name: points(run, name) for name in logged}
     same = {name for name, line in losses.items() if name != "loss" and line == losses.get("loss")}
@@ -89,7 +89,7 @@ def line_chart(title: str, lines: Mapping[str, Points], by: str = "iteration") -
     """A chart with a legend; None where no line has a point.
 
     Args:
-        title: above it.
+        title: title of the chart.
         lines: points by the name of their line.
         by: label of the horizontal axis, which starts at 0.
     """

@@ -1,6 +1,6 @@
 """The face map: the evaluated faces as thumbnails on a two-dimensional layout of their outputs.
 
-Each face takes the free grid cell nearest to its coordinates, so that no face covers another.
+Each face is placed in the free grid cell nearest to its coordinates, so that no face covers another.
 
 Shape suffixes: N faces, D dimensions.
 """
@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from fecnet.run_page.pictures import visible
 
-MAX_FACES = 4000  # on a map; more are subsampled evenly: the time of t-SNE grows faster than linearly
+MAX_FACES = 4000  # maximum faces on a map; more are subsampled evenly, since t-SNE takes more than linear time
 _SEED = 0
 _PERPLEXITY = 30.0
 _TSNE_ITERATIONS = 500
@@ -81,9 +81,9 @@ def grid_size(num_faces: int) -> int:
 
 
 def to_cells(place_N2: np.ndarray, side: int) -> np.ndarray:
-    """A cell of its own for each face, row by row from the top left, int64, shape (N,).
+    """A separate cell for each face, numbered row by row from the top left, int64, shape (N,).
 
-    A face takes its own cell or the nearest free one; those in the middle of the plane choose first.
+    A face gets its own cell or the nearest free one; faces in the middle of the plane are placed first.
 
     Args:
         place_N2: coordinates, the second one upwards.
@@ -114,7 +114,7 @@ def _nearest_free(free: np.ndarray, down: np.ndarray, across: np.ndarray, x: flo
         window = np.s_[top : int(y) + reach + 2, left : int(x) + reach + 2]
         far = np.where(free[window], (down[window] - y) ** 2 + (across[window] - x) ** 2, np.inf)
         best = far.argmin()
-        # a nearer one may lie just outside the window
+        # a nearer free cell may be just outside the window
         if far.flat[best] <= reach**2 or reach > side:
             row, column = np.unravel_index(best, far.shape)
             return top + int(row), left + int(column)

@@ -31,8 +31,8 @@ class TripletFailure:
     Attributes:
         number: its row in the split's file.
         kind: its type.
-        rows: of ``faces.npy``.
-        odd: the annotators' odd face, 0..2.
+        rows: rows of ``faces.npy``.
+        odd: the raters' odd face, 0..2.
         predicted: the net's odd face; None where two pairs are equally close.
         votes: annotators who chose each face as the odd one; zeros where unknown.
         distances: squared, between the two faces that are not face k.

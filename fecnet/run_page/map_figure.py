@@ -30,14 +30,14 @@ class MapFaces:
     """The faces on a map, with labels and predictions.
 
     Attributes:
-        rows_N: of ``faces.npy``.
-        value_ND: the outputs that the layout is computed from.
-        by: what these outputs are, in words.
+        rows_N: rows of ``faces.npy``, shape (N,).
+        value_ND: the outputs that the layout is computed from, shape (N, D).
+        by: description of these outputs.
         classes: names in label order; empty = unknown.
-        label_N: their labels, -1 = unknown.
-        predicted_N: their predicted classes, -1 = unknown.
-        percent_N: the probability of those.
-        num_measured: how many were evaluated; the map may show a subset.
+        label_N: their labels, -1 = unknown, shape (N,).
+        predicted_N: their predicted classes, -1 = unknown, shape (N,).
+        percent_N: the probability of the predicted classes, %, shape (N,).
+        num_measured: number of evaluated faces; the map may show a subset.
     """
 
     rows_N: np.ndarray
@@ -92,7 +92,7 @@ def _values(run: RunRecord) -> tuple[np.ndarray, np.ndarray, str] | None:
 
 
 def log_probabilities(probability_NK: np.ndarray) -> np.ndarray:
-    """What a net without an embedding is laid out by."""
+    """The values that the layout of a net without an embedding is computed from, shape (N, K)."""
     return np.log(np.maximum(probability_NK, _LEAST_PROBABILITY))
 
 
@@ -131,9 +131,9 @@ def map_figure(faces: MapFaces, dataset: PackedDataset, *, name: str) -> Markup:
     """The map with its legend and the data of its tooltips.
 
     Args:
-        faces: those on the map.
-        dataset: shows them.
-        name: unique on the page.
+        faces: the faces on the map.
+        dataset: the packed set with their pixels.
+        name: identifier, unique on the page.
     """
     side = grid_size(len(faces.rows_N))
     layout = lay_out(faces.value_ND)

@@ -20,10 +20,10 @@ def element(name: str, /, *children: Child, **attributes: str | int | float | bo
     """An element of HTML or SVG.
 
     Args:
-        name: of the element.
+        name: name of the element.
         children: text, which is escaped; ``Markup``, which is not; None, which is skipped; or several of these.
-        attributes: ``class_`` and ``for_`` lose their underscore, others have hyphens for underscores; True gives an
-            attribute without a value, False and None omit it.
+        attributes: ``class_`` and ``for_`` lose their underscore; in other names underscores become hyphens. True gives
+            an attribute without a value, False and None omit it.
     """
     return Markup(f"<{name}{_attributes(attributes)}>" + ("" if name in _VOID else f"{join(children)}</{name}>"))
 
@@ -34,7 +34,7 @@ def join(children: Iterable[Child]) -> Markup:
 
 
 def as_it_is(text: str) -> Markup:
-    """Trusted text of our own, such as the style sheet; never what was read from a run."""
+    """Mark trusted text, such as fecnet's style sheet, as markup; never use it for text that was read from a run."""
     return Markup(text)
 
 

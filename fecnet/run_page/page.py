@@ -24,8 +24,8 @@ def build_page(runs: Sequence[RunRecord], *, made: datetime.datetime) -> str:
     """The whole file.
 
     Args:
-        runs: at least one.
-        made: when.
+        runs: at least one run.
+        made: date and time shown on the page.
 
     Raises:
         UserError: a file of a run is damaged or does not fit its data.
@@ -57,7 +57,7 @@ def _file(name: str) -> str:
 
 
 def _policy(script: str) -> str:
-    """Content security policy: nothing is fetched and only our script runs, whatever a file of the run holds."""
+    """Content security policy: nothing is fetched and only fecnet's script runs, whatever the run's files contain."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     allowed = ("style-src 'unsafe-inline'", "img-src data:", f"script-src 'sha256-{digest}'")
     return "; ".join(("default-src 'none'", *allowed, "base-uri 'none'", "form-action 'none'"))

@@ -16,7 +16,7 @@ _AGAIN = ("fecnet", "train")
 
 
 def provenance_section(run: RunRecord) -> list[Markup]:
-    """Everything that is recorded of how the run was made."""
+    """Everything that is recorded about how the run was made."""
     info, made = run.best, to_json(run.best.provenance)
     facts: list[tuple[str, Child]] = [
         ("trained by", element("code", info.command)),

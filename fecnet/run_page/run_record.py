@@ -1,4 +1,4 @@
-"""A run as its page shows it: with the evaluated faces, where they are still there."""
+"""A run for its page: with the evaluated faces, if they still exist."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RunRecord(Run):
 
     @property
     def expected(self) -> tuple[str, ...]:
-        """The ``tables`` that evaluating a run of this kind writes."""
+        """The ``tables`` that an evaluation of this kind of run writes."""
         if self.best.kind == "embedding":
             return ("triplets",)
         kinds = {"joint": ("triplets", "classes"), "classifier": ("classes",), "affect": ()}
@@ -37,7 +37,7 @@ class RunRecord(Run):
 
     @property
     def no_faces(self) -> str:
-        """Why there are none."""
+        """Why the faces are not available."""
         return self._faces[1]
 
     @cached_property
@@ -59,10 +59,10 @@ class RunRecord(Run):
         return dataset, ""
 
     def arrays(self, name: str, needed: Sequence[str]) -> dict[str, np.ndarray] | None:
-        """As ``Run.arrays``, with all rows inside the data set.
+        """``Run.arrays``, with a check that all rows are inside the data set.
 
         Raises:
-            UserError: likewise, or a row beyond them.
+            UserError: see ``Run.arrays``; or a row that the data set does not have.
         """
         arrays = super().arrays(name, needed)
         rows_N = np.zeros(0) if arrays is None else arrays["rows"]

@@ -52,7 +52,7 @@ def triplet_table(columns: Mapping[str, Mapping[str, Any]]) -> Markup:
 
 
 def spread_note(spread: Mapping[str, Any] | None) -> Markup | None:
-    """How far apart the evaluated faces are, and whether the embedding has collapsed; None where it was not recorded.
+    """The distances between the evaluated faces, and whether the embedding has collapsed; None if not recorded.
 
     Args:
         spread: one split's of ``triplets.json``.
@@ -79,7 +79,7 @@ def class_tables(found: Mapping[str, Any]) -> Markup:
 
 
 def copies_note(found: Mapping[str, Any]) -> Markup | None:
-    """The metrics without faces that are also in the training split, where there are such.
+    """The metrics without faces that are also in the training split; None if there are none.
 
     Args:
         found: one split of ``classes.json``.

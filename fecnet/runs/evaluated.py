@@ -1,4 +1,4 @@
-"""The JSON files of ``fecnet evaluate``: each field that is used is checked once, on opening; torch is not needed."""
+"""Reads the JSON files of ``fecnet evaluate`` and checks every field that is used; torch is not needed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fecnet.utils.errors import UserError
 from fecnet.utils.shown import cut, shown
 from fecnet.utils.typed_json import check_json
 
-_ROWS = ("ONE", "TWO", "THREE", "ALL")  # of triplets by type; as fecnet.evaluation.triplet_accuracy, which needs torch
-_MOST = 2**53  # faces or triplets: what a float counts exactly
+_ROWS = ("ONE", "TWO", "THREE", "ALL")  # rows of triplets by type; fecnet.evaluation.triplet_accuracy imports torch
+_MOST = 2**53  # maximum count of faces or triplets: a float represents whole numbers exactly up to this
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Table:
-    """The fields that all have."""
+    """The fields that all files have."""
 
     iteration: int
     splits: dict[str, dict[str, Any]]
@@ -53,7 +53,7 @@ class _NearTies:
 
 @dataclass(frozen=True, kw_only=True)
 class _Triplets:
-    """The fields of ``triplets.json`` alone."""
+    """The fields that only ``triplets.json`` has."""
 
     spread: dict[str, _Spread | None] | None = None
     near_ties: dict[str, _NearTies] | None = None
@@ -111,7 +111,7 @@ def read_table(file: Path) -> dict[str, Any]:
     """A file of ``TABLES``.
 
     Raises:
-        UserError: unreadable, or a field is missing, of another type or out of range; says which.
+        UserError: unreadable, or a field is missing, of a wrong type or out of range; the message names the field.
     """
     try:
         table = json.loads(file.read_text(encoding="utf-8"))
@@ -132,7 +132,7 @@ def read_table(file: Path) -> dict[str, Any]:
 
 
 def _check_numbers(value: Any, name: str, key: str) -> None:
-    """Raise UserError where a number is not finite, or a count is more than there can be."""
+    """Raise UserError where a number is not finite, or a count is too large."""
     if isinstance(value, dict):
         for part, item in value.items():
             _check_numbers(item, name, f"{key}.{part}" if key else part)
@@ -146,7 +146,7 @@ def _check_numbers(value: Any, name: str, key: str) -> None:
 
 
 def _check_triplets(found: dict[str, Any], name: str, key: str) -> None:
-    """Of ``fecnet`` and of each baseline the counts by row."""
+    """Check the counts by row, of ``fecnet`` and of each baseline."""
     for method, rows in {"fecnet": {}, **found}.items():
         if not isinstance(rows, dict):
             raise UserError(f"{name}: '{cut(f'{key}.{method}')}' is {shown(rows)}; allowed: a mapping")

@@ -71,11 +71,11 @@ def run_folder(cfg: Frozen, recipe: str, checkpoint: Path | None, *, restart: bo
     Args:
         cfg: resolved settings.
         recipe: names the run where ``cfg.NAME`` is empty.
-        checkpoint: of the resumed run, or None.
-        restart: take the folder of a run that ended before its first checkpoint, if there is one.
+        checkpoint: checkpoint of the resumed run, or None.
+        restart: reuse the folder of a run that ended before its first checkpoint, if there is one.
 
     Raises:
-        UserError: the folder holds another run, or cannot be written.
+        UserError: the folder contains another run, or cannot be written.
     """
     if checkpoint is not None:
         run = run_of(checkpoint)
@@ -96,7 +96,7 @@ def run_folder(cfg: Frozen, recipe: str, checkpoint: Path | None, *, restart: bo
 
 
 def fixed_differences(cfg: Frozen, info: CheckpointInfo) -> list[str]:
-    """Settings in which ``cfg`` differs from a checkpoint but must not, a line each."""
+    """Settings of ``cfg`` that differ from a checkpoint although resuming requires equal ones, one line each."""
     before = dict(flatten(info.settings()))
     return [
         f"{info.place}: cannot resume with another '{key}': {shown(before[key])} there, {shown(value)} given"
@@ -106,7 +106,7 @@ def fixed_differences(cfg: Frozen, info: CheckpointInfo) -> list[str]:
 
 
 def _ended_early(run: Path) -> bool:
-    """Whether a run ended before its first checkpoint: at most its settings are there, nothing worth keeping."""
+    """Whether a run ended before its first checkpoint, so that its folder has nothing worth keeping."""
     visible = [path.name for path in run.iterdir() if not path.name.startswith(".")]
     return not (run / "checkpoints" / "last").exists() and (not visible or "config.yaml" in visible)
 
@@ -127,14 +127,14 @@ def check_same_data(info: CheckpointInfo, dataset: PackedDataset) -> None:
 
 
 def data_differences(info: CheckpointInfo, dataset: PackedDataset) -> list[tuple[str, Any, Any]]:
-    """Where a data set differs from that of a checkpoint: key, value there, value here."""
+    """Differences between a data set and that of a checkpoint: key, value in the checkpoint, value here."""
     before = data_facts(info.data, info.coverage)
     now = data_facts(describe_data(dataset), dataset.coverage)
     return [(key, value, now.get(key)) for key, value in before.items() if value != now.get(key)]
 
 
 def data_facts(data: DataInfo, coverage: Mapping[str, Any]) -> dict[str, Any]:
-    """The description that must be the same, by dotted key; without the name, since a folder may be renamed."""
+    """The description that must be equal, by dotted key; without the name, since a folder may be renamed."""
     described = dict(flatten({**to_json(data), "coverage": coverage}))
     described.pop("name")
     return described
@@ -153,7 +153,7 @@ def check_widths(cfg: Frozen, info: CheckpointInfo) -> None:
 
 
 def check_trained(info: CheckpointInfo) -> None:
-    """Check that a run was trained: one that was only pruned cannot be resumed.
+    """Check that a run was trained: a run that was only pruned cannot be resumed.
 
     Raises:
         UserError: it was only pruned.
@@ -166,7 +166,7 @@ def check_trained(info: CheckpointInfo) -> None:
 
 
 def describe_data(dataset: PackedDataset) -> DataInfo:
-    """The identity of a data set, whatever its path: its description and the hash of its pixels.
+    """The identity of a data set, independent of its path: its description and the hash of its pixels.
 
     Raises:
         UserError: ``dataset.json`` lacks a part of it.

@@ -1,4 +1,4 @@
-"""Triplets that the net gets wrong, drawn more often: built from the settings, refused where they would mislead."""
+"""Builds the search for hard triplets from the settings, and refuses it where it would bias the result."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from fecnet.utils.errors import ConfigError
 def build_hard_triplets(
     cfg: Frozen, dataset: PackedDataset, sampler: RoundSampler, periods: Periods, device: torch.device, *, choices: bool
 ) -> HardTriplets | None:
-    """What finds the triplets that the net gets wrong; None without ``cfg.DATA.HARD_TRIPLETS``.
+    """The object that finds the triplets that the net gets wrong; None without ``cfg.DATA.HARD_TRIPLETS``.
 
     Args:
         cfg: the whole settings.
         dataset: the packed data set.
-        sampler: of the training.
-        periods: of the training.
-        device: of the model.
-        choices: a criterion learns how probable the choices of raters are.
+        sampler: sampler of the training.
+        periods: periods of the training.
+        device: device of the model.
+        choices: a criterion learns probabilities of the raters' choices.
 
     Raises:
-        ConfigError: choices are learned, or the training ends with its first epoch.
+        ConfigError: such probabilities are learned, or the training ends with its first epoch.
     """
     if not isinstance(sampler, HardTripletSampler):
         return None
@@ -37,12 +37,12 @@ def build_hard_triplets(
     if choices:
         raise ConfigError(
             f"DATA.HARD_TRIPLETS: {share}, but LOSS.CRITERIA {list(cfg.LOSS.CRITERIA)} learns probabilities of the "
-            "raters' choices, which it would take to be less certain than they are; allowed here: 0"
+            "raters' choices, which would be biased towards uncertainty; allowed here: 0"
         )
     if periods.last <= periods.epoch:
         raise ConfigError(
-            f"DATA.HARD_TRIPLETS: {share}, but the net is asked after each epoch of {periods.epoch} iterations, and "
-            f"the training has {periods.last}; allowed here: 0, or a larger SOLVER.LENGTH"
+            f"DATA.HARD_TRIPLETS: {share}, but hard triplets are found after each epoch of {periods.epoch} iterations, "
+            f"and the training has {periods.last}; allowed here: 0, or a larger SOLVER.LENGTH"
         )
     return HardTriplets(
         sampler,

@@ -59,13 +59,13 @@ def infer_run(
 ) -> dict[str, Any]:
     """Evaluate a checkpoint, print the tables and write the reports.
 
-    The run's folder gets ``evaluation/triplets.json``, ``classes.json`` and ``affect.json``, as far as the net is
-    trained on them.
+    The run's folder gets ``evaluation/triplets.json``, ``classes.json`` and ``affect.json``, for the tasks that the net
+    is trained on.
 
     Args:
         path: a run or checkpoint folder; empty for the newest run.
         checkpoint: ``best`` or ``last``, for a run folder.
-        splits: of triplets or labels; empty for ``DATA.REPORT_SPLITS``.
+        splits: splits of triplets or labels; empty for ``DATA.REPORT_SPLITS``.
         baselines: also evaluate pixel distance, a linear map and an untrained net; where known, also an oracle with
             the true expressions. Triplets only.
         overrides: ``KEY VALUE`` pairs, such as ``DATA.PATH``.
@@ -120,9 +120,9 @@ def infer_run(
 def _copies_in_training(
     info: CheckpointInfo, trained: Frozen, dataset: PackedDataset, metric: ClassMetric
 ) -> np.ndarray | None:
-    """Which of the metric's faces are, pixel for pixel, training faces too; None where the training data are not here.
+    """Which of the metric's faces are identical in pixels to training faces; None where the training data are absent.
 
-    Computed on rank 0 alone.
+    Computed on rank 0 only.
     """
     differences = data_differences(info, dataset)
     if differences:
@@ -156,9 +156,9 @@ def _print(
 
 
 def _write(checkpoint: Path, reports: Sequence[Report], results: dict[str, dict[str, Any]]) -> None:
-    """Write into the run's folder, or into that of a checkpoint without a run: all files, or none where one fails.
+    """Write to the folder of the run, or of a checkpoint without a run: all files, or none if one fails.
 
-    Files of other splits and of ``fecnet compare`` stay.
+    Files of other splits and of ``fecnet compare`` are kept.
     """
     folder = containing_folder(checkpoint) / "evaluation"
     with whole_or_absent(folder) as partial:

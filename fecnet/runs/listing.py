@@ -48,5 +48,5 @@ def _best(run: Run) -> str:
 
 
 def _saved(run: Run) -> float:
-    """When the last checkpoint was written, seconds since 1970; 0 where there is none or it is damaged."""
+    """Time at which the last checkpoint was written, seconds since 1970; 0 without one or if it is damaged."""
     return 0.0 if run.problem or not run.has_checkpoint else (run.path / "checkpoints" / "last").stat().st_mtime

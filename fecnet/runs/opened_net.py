@@ -29,19 +29,19 @@ from fecnet.utils.shown import shown
 
 @dataclass(frozen=True, eq=False)
 class OpenedNet:
-    """A net, its data, and the evaluator of the splits asked for.
+    """A net, its data, and the evaluator of the requested splits.
 
     Attributes:
-        folder: of the checkpoint.
+        folder: folder of the checkpoint.
         info: its description.
         cfg: its settings with the overrides.
         trained: the settings that it was trained with.
         dataset: the packed data set.
         task: what the net is trained on.
-        splits: that are evaluated.
-        device: of the model.
-        evaluator: of the splits.
-        model: with the weights of the checkpoint.
+        splits: the splits that are evaluated.
+        device: device of the model.
+        evaluator: evaluator of the splits.
+        model: the model with the weights of the checkpoint.
     """
 
     folder: Path
@@ -60,8 +60,8 @@ def open_net(folder: Path, *, splits: Sequence[str] = (), overrides: Sequence[st
     """Open a checkpoint, and the data to evaluate it on.
 
     Args:
-        folder: of the checkpoint.
-        splits: of triplets or labels; empty for ``DATA.REPORT_SPLITS``.
+        folder: folder of the checkpoint.
+        splits: splits of triplets or labels; empty for ``DATA.REPORT_SPLITS``.
         overrides: ``KEY VALUE`` pairs, such as ``DATA.PATH``.
 
     Raises:
@@ -87,10 +87,10 @@ def open_net(folder: Path, *, splits: Sequence[str] = (), overrides: Sequence[st
 
 
 def _check_hold_out(cfg: Frozen, trained: Frozen, splits: Sequence[str]) -> None:
-    """Check the hold-out or fold: with settings other than in training it would contain training faces.
+    """Check the hold-out or fold: with other settings than in training it would contain training faces.
 
     Raises:
-        UserError: a part of the training split is evaluated, and training divided it in another way.
+        UserError: a part of the training split is evaluated, and it was divided differently in training.
     """
     parts = (HOLD_OUT, FOLD, trained.DATA.TRAIN_SPLIT)
     if not any(data.HOLD_OUT or data.FOLD for data in (cfg.DATA, trained.DATA)) or not set(parts) & set(splits):

@@ -36,21 +36,21 @@ _FACES_OF_STATISTICS = 256
 def load_start(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, task: Task) -> None:
     """Fill the parts of ``model`` that ``MODEL.PRETRAINED_PARTS`` names from ``MODEL.PRETRAINED``, and report.
 
-    Both branches of a deviation begin as the backbone that is loaded, or as two, where all parts are.
+    Both branches of a ``DeviationNet`` start from the loaded backbone; if all parts are loaded, each from its own.
 
     Args:
         cfg: the settings of the run.
         model: the net, untrained.
-        dataset: what it will be trained on.
-        task: what it will be trained for.
+        dataset: the data set that it will be trained on.
+        task: the task that it will be trained for.
 
     Raises:
-        UserError: the file cannot be read, does not cover the net, or is no shipped net's name.
-        ConfigError: it is not described; its net has other widths, or was trained on faces that are held out here; all
-            parts are to be loaded and a weight does not fit, or its classes are others or unknown; or what is not in
-            the file would be frozen: a convolution, or the identity branch of a deviation, without a file.
+        UserError: the file cannot be read, does not cover the net, or is not the name of a shipped net.
+        ConfigError: ``MODEL.PRETRAINED_ON`` is missing; the file's net has other widths, or was trained on faces that
+            are held out here; all parts are to be loaded and a weight does not fit, or the classes differ or are
+            unknown; or weights that are not in the file would be frozen: a convolution, or the identity branch.
     """
-    keeps = isinstance(model, DeviationNet)  # a branch as it starts
+    keeps = isinstance(model, DeviationNet)  # the identity branch is never trained
     if keeps and not cfg.MODEL.PRETRAINED:
         raise ConfigError(
             "MODEL.PRETRAINED: empty, but MODEL.HEAD 'deviation' keeps an identity branch as it starts, which would be "
@@ -93,10 +93,10 @@ def disclose_pretraining(cfg: Frozen, resumed: CheckpointInfo | None) -> str | N
 
 
 def _fit_dlib(cfg: Frozen, model: ExpressionNet, dataset: PackedDataset, task: Task) -> None:
-    """Give the batch norms of dlib's net, which come without, the statistics of training faces.
+    """Set the batch-norm statistics of dlib's net, which has none, from training faces.
 
     Raises:
-        ConfigError: another normalisation of the pixels than the one its first layer was read for.
+        ConfigError: another normalisation of the pixels than the one that its first layer was converted for.
     """
     for key, read_for in (("MEAN", dlib_file.MEAN), ("STD", dlib_file.STD)):
         if set(cfg.MODEL[key]) != {read_for}:
@@ -127,10 +127,10 @@ def _load_all(model: ExpressionNet, path: str) -> LoadReport:
 
 
 def _check_classes(cfg: Frozen, classes: Sequence[str], extra_classes: Mapping[str, Sequence[str]]) -> None:
-    """Check the classes of a classifier that is to be loaded: as many under other names or in another order fit too.
+    """Check the classes of a classifier to load, since weights of other or reordered classes would fit in shape.
 
     Raises:
-        ConfigError: they are others than here, or the file does not tell them.
+        ConfigError: the classes differ from those here, or are unknown.
     """
     origin = _info_beside(cfg.MODEL.PRETRAINED)
     if origin is None:
@@ -155,10 +155,10 @@ def _check_classes(cfg: Frozen, classes: Sequence[str], extra_classes: Mapping[s
 
 
 def _check_widths(cfg: Frozen) -> None:
-    """Check the layer widths: a pruned net's weights fit no others, and errors by name and shape would be unclear.
+    """Check the layer widths: weights of a pruned net fit no other widths, and errors about shapes would be unclear.
 
     Raises:
-        ConfigError: the file is of a checkpoint whose backbone has other widths.
+        ConfigError: the file belongs to a checkpoint whose backbone has other widths.
     """
     origin = _info_beside(cfg.MODEL.PRETRAINED)
     if origin is None:
@@ -178,10 +178,10 @@ def _check_widths(cfg: Frozen) -> None:
 
 
 def _check_held_out(cfg: Frozen, dataset: PackedDataset) -> None:
-    """Check that no face held out here was trained on there.
+    """Check that the loaded net was not trained on faces that are held out here.
 
     Raises:
-        ConfigError: the file is of a checkpoint trained on these faces with another hold-out.
+        ConfigError: the file belongs to a checkpoint trained on these faces with another hold-out.
     """
     origin = _info_beside(cfg.MODEL.PRETRAINED)
     evaluated = [part for part in (HOLD_OUT, FOLD) if part in (*cfg.DATA.EVAL_SPLITS, *cfg.DATA.REPORT_SPLITS)]
@@ -203,7 +203,7 @@ def _info_beside(weights: str) -> CheckpointInfo | None:
 
 
 def _weights_file(weights: str) -> str:
-    """The file that ``MODEL.PRETRAINED`` means: a path, or the name of a shipped net.
+    """The file that ``MODEL.PRETRAINED`` refers to: a path, or the name of a shipped net.
 
     Raises:
         CheckpointError: neither a file nor a net of that name.

@@ -26,10 +26,10 @@ from fecnet.utils.memory import keep_freed_memory
 from fecnet.utils.table import align_columns
 
 _WARM = 5  # warm-up iterations: memory is allocated, kernels are chosen, nets are compiled
-_OPERATIONS = 10  # most expensive ones listed
-_TRAINING = 3  # times the forward pass: itself, and the gradients of inputs and of weights
-_SIDE = {"cpu": 2048, "cuda": 8192}  # of the square matrices whose product is the ceiling
-_TRIES = 5  # of each ceiling
+_OPERATIONS = 10  # number of operations listed, the most expensive first
+_TRAINING = 3  # cost of training relative to the forward pass: itself, and the gradients of inputs and of weights
+_SIDE = {"cpu": 2048, "cuda": 8192}  # side of the square matrices whose product is the ceiling
+_TRIES = 5  # measurements of each ceiling
 _COPIED = {"cpu": 2**28, "cuda": 2**31}  # bytes of the tensor whose copying is the ceiling
 
 
@@ -38,20 +38,20 @@ def profile_run(cfg: Frozen, *, iterations: int = 20, trace: str | Path = "") ->
 
     Args:
         cfg: resolved settings.
-        iterations: measured each time, after a warm-up.
-        trace: file for rank 0's events in Chrome's trace format, which ui.perfetto.dev opens; empty for none. One that
-            ends in ``.gz`` is compressed.
+        iterations: iterations measured in each of the two passes, after a warm-up.
+        trace: file for rank 0's events in Chrome's trace format, which ui.perfetto.dev opens; empty for none. With the
+            suffix ``.gz`` it is compressed.
 
     Returns:
-        ``phases_ms`` by name, of a profiled iteration, with ``rest`` for what lies between them; ``iteration_ms``
-        without and ``profiled_ms`` with the profiler (medians); ``operations``, the costliest by their own time on the
-        CPU; ``flops`` of an iteration of this rank, ``flops_per_s`` without the profiler, ``ceiling_flops_per_s`` of a
-        product of large matrices here, and ``mfu``, their ratio; ``bytes`` that the layers of an iteration take in and
-        give out, ``bytes_per_s``, ``ceiling_bytes_per_s`` of a copy of a large tensor here, and ``mbu``, their ratio;
-        ``peak_memory_mb`` of the process, of the GPU where there is one; and what was profiled.
+        ``phases_ms`` by name, of a profiled iteration, with ``rest`` for the time between them; ``iteration_ms``
+        without and ``profiled_ms`` with the profiler (medians); ``operations``, the most expensive by their own time on
+        the CPU; ``flops`` of an iteration of this rank, ``flops_per_s`` without the profiler, ``ceiling_flops_per_s``
+        of a product of large matrices here, and ``mfu``, their ratio; ``bytes`` of inputs and outputs of all layers in
+        an iteration, ``bytes_per_s``, ``ceiling_bytes_per_s`` of a copy of a large tensor here, and ``mbu``, their
+        ratio; ``peak_memory_mb`` of the process, of the GPU where there is one; and what was profiled.
 
     Raises:
-        UserError: fewer than one iteration, a trace without a folder, or what training raises for such settings.
+        UserError: fewer than one iteration, a trace in a missing folder, or an error of training with these settings.
     """
     if iterations < 1:
         raise UserError(f"--iterations {iterations}; allowed: 1 or more")
@@ -139,7 +139,7 @@ def format_profile(found: dict[str, Any]) -> str:
 
 
 def _seconds(updates: Iterator[int], number: int, device: torch.device) -> list[float]:
-    """Duration of each of the next iterations, from the end of the one before; of the first from the call."""
+    """Duration of each of the next iterations, from the end of the previous one; of the first, from the call."""
     ended = [_now(device)]
     ended += [_now(device) for _ in islice(updates, number)]
     return [after - before for before, after in pairwise(ended)]
@@ -178,7 +178,7 @@ def _copy_bytes_per_s(device: torch.device) -> float:
 
 
 def _least_seconds(run: Callable[[], object], device: torch.device) -> float:
-    """The shortest of a few, after one warm-up."""
+    """The shortest of a few durations, after one warm-up."""
     taken = []
     for _ in range(_TRIES + 1):
         begun = _now(device)

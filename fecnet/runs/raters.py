@@ -1,4 +1,4 @@
-"""What a run learned of the raters that it was trained on."""
+"""The abilities of raters that a run has learned."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def learned_abilities(run: str | Path, dataset: PackedDataset, split: str, num_r
 
     Args:
         run: run or checkpoint folder.
-        dataset: that it was trained on.
-        split: of the raters.
-        num_raters: R, as ``read_rater_answers`` counts them.
+        dataset: the data set that it was trained on.
+        split: split of the raters.
+        num_raters: R, as counted by ``read_rater_answers``.
 
     Raises:
-        UserError: a run without the criterion ``rater_choice``, or of other data or another split.
+        UserError: a run without the criterion ``rater_choice``, or trained on other data or another split.
     """
     checkpoint = find_checkpoint(run, "best")
     info = load_info(checkpoint)

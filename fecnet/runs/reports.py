@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 class Report(Protocol):
     """The results of one task."""
 
-    name: str  # of its JSON file
+    name: str  # name of its JSON file
 
     def table(self, split: str) -> str:
         """A headline and a table as text."""
@@ -49,15 +49,15 @@ class ClassReport:
     """The table of classes, calibration, confusion matrices, misclassified faces, and the predictions.
 
     Args:
-        dataset: with the faces.
+        dataset: the packed data set.
         metric: the labelled faces.
-        logits_NK: of ``metric.rows``.
+        logits_NK: logits of ``metric.rows``, shape (N, K).
         training_split: the split that the net was trained on.
-        copy_N: which of ``metric.rows`` are also in it, pixel for pixel; None where unknown.
-        move: the most by which rounding may move the logits, relative to their length.
+        copy_N: which of ``metric.rows`` have identical pixels in that split, bool, shape (N,); None where unknown.
+        move: the largest change of the logits by rounding, relative to their length.
 
     Attributes:
-        name: of its JSON file; that of one of ``DATA.EXTRA_LABELS`` is in a folder of the set's name.
+        name: name of its JSON file; for one of ``DATA.EXTRA_LABELS``, it is in a folder named after the label set.
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class ClassReport:
         self._without = {} if copy_N is None else self._without_copies(copy_N)
 
     def _without_copies(self, copy_N: np.ndarray) -> dict[str, tuple[int, ClassAccuracy]]:
-        """By split, how many labelled faces are also in the training split, and the accuracy on the others.
+        """By split, the number of labelled faces that are also in the training split, and the accuracy on the others.
 
-        The training split is left out: all its faces are.
+        The training split itself is left out.
         """
         found = {}
         for split, (faces_M, label_M, logits_MK) in self._parts.items():
@@ -141,10 +141,10 @@ class ClassReport:
     def write(self, folder: Path, result: Mapping[str, Any]) -> list[str]:
         """Write ``classes.json`` and ``predictions.npz``, and files of each split.
 
-        The predictions are ``rows`` of faces.npy, the ``label`` in the first split that holds the face (-1 = unknown),
-        the ``prediction`` and the ``probability`` of each class. Of each split there are ``classes_<split>.json``,
-        ``confusion_<split>.csv`` (counts), ``misclassified_<split>.png`` where a face is misclassified, and
-        ``confusion_<split>.png`` and ``reliability_<split>.png`` where matplotlib is installed.
+        The predictions are ``rows`` of faces.npy, the ``label`` in the first split that contains the face (-1 =
+        unknown), the ``prediction`` and the ``probability`` of each class. Each split has ``classes_<split>.json``,
+        ``confusion_<split>.csv`` (counts), ``misclassified_<split>.png`` if a face is misclassified, and
+        ``confusion_<split>.png`` and ``reliability_<split>.png`` if matplotlib is installed.
         """
         folder = folder / self._metric.label_set
         folder.mkdir(exist_ok=True)
@@ -189,7 +189,7 @@ class AffectReport:
 
     Args:
         metric: the faces.
-        predicted_N2: predictions for ``metric.rows``.
+        predicted_N2: predictions for ``metric.rows``, shape (N, 2).
     """
 
     name = "affect"

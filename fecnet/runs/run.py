@@ -23,7 +23,7 @@ from fecnet.utils.shown import cut, shown
 
 Curve = dict[int, float]  # value by iteration
 
-_RECENT_S = 300.0  # a run that wrote within this time may still be running; nothing on disk proves it
+_RECENT_S = 300.0  # a run that wrote within this time may still be running; the disk cannot show this for certain
 
 
 def is_run(path: Path) -> bool:
@@ -48,12 +48,12 @@ class Run:
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether a checkpoint was saved yet."""
+        """Whether a checkpoint was saved already."""
         return (self.path / "checkpoints" / "last").is_file()
 
     @property
     def has_best(self) -> bool:
-        """Whether a checkpoint was selected yet."""
+        """Whether a best checkpoint was selected already."""
         return (self.path / "checkpoints" / "best").is_file()
 
     @cached_property
@@ -109,8 +109,8 @@ class Run:
     def state(self) -> str:
         """The state of the run.
 
-        ``finished``; ``pruned`` and not trained since; ``stopped`` before its last iteration; ``running?`` where it
-        wrote a moment ago; ``empty`` before the first checkpoint; ``damaged``.
+        ``finished``; ``pruned`` and not trained since; ``stopped`` before its last iteration; ``running?`` if it wrote
+        within the last five minutes; ``empty`` before the first checkpoint; or ``damaged``.
         """
         if self.problem:
             return "damaged"
@@ -139,7 +139,7 @@ class Run:
 
     @cached_property
     def tables(self) -> dict[str, dict[str, Any]]:
-        """The evaluation's reports by ``TABLES``; what was not evaluated is absent.
+        """The evaluation's reports by their names in ``TABLES``; tasks that were not evaluated are absent.
 
         Raises:
             UserError: a table is damaged.

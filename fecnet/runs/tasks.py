@@ -36,9 +36,9 @@ class Task:
     """The task of a run.
 
     Attributes:
-        triplets: the criteria read triplets, of which the batches are made then; else they are of labelled faces.
-        targets: the labels that the criteria use: names of ``Batch.targets``; empty for triplets alone.
-        classes: names in label order; empty for triplets alone.
+        triplets: the criteria read triplets, and batches consist of triplets; else of labelled faces.
+        targets: the labels that the criteria use: names of ``Batch.targets``; empty for triplets only.
+        classes: names in label order; empty for triplets only.
         outputs: outputs of the net that the criteria use.
         extra_classes: names in label order of each of ``DATA.EXTRA_LABELS``, in order.
         answers: the criteria read the answers of single raters to the triplets.
@@ -112,7 +112,7 @@ def find_task(cfg: Frozen, dataset: PackedDataset) -> Task:
 
 
 def _check_extra(cfg: Frozen) -> None:
-    """Check that ``DATA.EXTRA_LABELS`` come beside classes, and that their weight is used."""
+    """Check that ``DATA.EXTRA_LABELS`` are trained together with classes, and that their weight is used."""
     names = list(cfg.DATA.EXTRA_LABELS)
     if names and "logits" not in criteria_outputs(cfg):
         raise ConfigError(
@@ -150,7 +150,7 @@ def build_evaluator(
     task: Task | None = None,
     progress: bool = False,
 ) -> Evaluator:
-    """The evaluator of ``splits`` with the views of ``cfg``: triplets, classes or both, as ``task`` says.
+    """The evaluator of ``splits`` with the views of ``cfg``: of triplets, classes or both, depending on ``task``.
 
     Raises:
         UserError: no such split, or impossible views.
@@ -185,7 +185,7 @@ def build_evaluator(
 
 
 def triplets_of(cfg: Frozen, dataset: PackedDataset, split: str, task: Task) -> TripletTable:
-    """The triplets of ``split``; a hold-out is cut from them where they are trained on, else from the labels.
+    """The triplets of ``split``; where triplets are trained on, a hold-out is taken from them.
 
     Raises:
         UserError: no such split, or triplets cannot be held out.
@@ -269,6 +269,6 @@ def check_batch_norm(model: nn.Module, smallest_batch: int) -> None:
     """
     if smallest_batch < 2 and takes_statistics(model):
         raise ConfigError(
-            "SOLVER.BATCH_SIZE: leaves a micro-batch of one face, of which batch norm has no variance; "
+            "SOLVER.BATCH_SIZE: leaves a micro-batch of one face, whose variance batch norm cannot compute; "
             "allowed: two or more faces for each process and each of SOLVER.GRAD_ACCUM_STEPS"
         )

@@ -27,7 +27,7 @@ def check_teachers(cfg: Frozen, task: Task) -> None:
     """Check the settings of distillation.
 
     Raises:
-        ConfigError: teachers without a criterion on distributions, or a share that is out of range or not used.
+        ConfigError: teachers without a criterion that reads distributions, or a share that is out of range or not used.
     """
     names, share = list(cfg.DATA.TEACHERS), cfg.DATA.TEACHER_SHARE
     if not names and share != 0.5:

@@ -1,4 +1,4 @@
-"""What a run trains on, told before it starts: labelled faces, held-out triplets, votes and answers of raters."""
+"""Logs what a run trains on before it starts: labelled faces, held-out triplets, votes and answers of raters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def log_labels(cfg: Frozen, task: Task, labels: LabelOverlay) -> None:
-    """Say how many faces have each class, of each label set."""
+    """Log the number of faces of each class, for each label set."""
     counts = ", ".join(f"{name} {count:.0f}" for name, count in zip(labels.classes, labels.counts_K, strict=True))
     logger.info(f"{cfg.DATA.TRAIN_SPLIT}: {len(labels)} labelled training faces: {counts}")
     for name, counts_K in labels.extra_counts.items():
@@ -27,13 +27,13 @@ def log_labels(cfg: Frozen, task: Task, labels: LabelOverlay) -> None:
 
 
 def log_hold_out(cfg: Frozen, dataset: PackedDataset) -> None:
-    """Say how many triplets are held out, and how far their faces are trained on all the same."""
+    """Log how many triplets are held out, and how many of their faces are nevertheless trained on."""
     held, trained = (build_triplets(cfg, dataset, split) for split in (HOLD_OUT, cfg.DATA.TRAIN_SPLIT))
     logger.info(describe_hold_out(held, trained))
 
 
 def log_votes(cfg: Frozen, dataset: PackedDataset) -> None:
-    """Say how many triplets are trained on without votes, by the majority alone."""
+    """Log how many triplets without votes are trained on by their odd face only."""
     voted_T = build_triplets(cfg, dataset, cfg.DATA.TRAIN_SPLIT).votes_T3.max(1) > 0
     without = len(voted_T) - int(voted_T.sum())
     text = f"; of the other {without:,} the odd face counts as all raters' choice" if without else ""
@@ -44,7 +44,7 @@ def log_votes(cfg: Frozen, dataset: PackedDataset) -> None:
 
 
 def read_answers(cfg: Frozen, dataset: PackedDataset) -> RaterAnswers:
-    """The answers of raters to the triplets trained on; says how many, and what is odd about them.
+    """The answers of raters to the triplets trained on; logs their number and warnings about them.
 
     Raises:
         DataError: see ``read_rater_answers``.

@@ -75,7 +75,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_dataset(cfg: Frozen) -> PackedDataset:
-    """The packed data set of ``cfg.DATA.PATH``, made first by ``cfg.DATA.SOURCE`` where it is absent."""
+    """The packed data set of ``cfg.DATA.PATH``; where it is absent, it is made from ``cfg.DATA.SOURCE`` first."""
     path = Path(cfg.DATA.PATH)
 
     def make() -> None:
@@ -93,7 +93,7 @@ def open_dataset(cfg: Frozen) -> PackedDataset:
 
 
 def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
-    """Train as ``cfg`` says.
+    """Train a run.
 
     Args:
         cfg: resolved settings.
@@ -105,8 +105,8 @@ def train_run(cfg: Frozen, *, recipe: str, resume: str = "") -> int:
         0, or 128 + the signal that ended training early.
 
     Raises:
-        UserError: settings, data or a checkpoint that do not fit; an output folder that holds another run; a loss
-            that is not finite; a full disk; ranks that are missing, or whose settings, data or code differ.
+        UserError: settings, data or a checkpoint that do not fit; an output folder with another run; a loss that is not
+            finite; a full disk; ranks that are missing, or whose settings, data or code differ.
     """
     device = choose_device(cfg.DEVICE)
     comm.start(device, {**dict(flatten(cfg)), "--resume": resume, "code": code_hash()})
@@ -279,7 +279,7 @@ def build_trainer(
 
 
 def _measures(task: Task, criterion: nn.Module) -> dict[str, Measure]:
-    """What is logged of the training batches beside the loss."""
+    """The measures of the training batches that are logged with the loss."""
     measures = {"batch_accuracy": Measure(count_correct, 100.0)} if task.has_classes else {}
     measures |= {SPREAD: Measure(sum_distances)} if task.triplets else {}
     choice = find_choice(criterion)
@@ -289,7 +289,7 @@ def _measures(task: Task, criterion: nn.Module) -> dict[str, Measure]:
 
 
 def _choose_precision(cfg: Frozen, device: torch.device, resumed: CheckpointInfo | None) -> torch.dtype:
-    """The precision; a run resumed on similar hardware keeps what ``auto`` chose, since measuring could change it."""
+    """The precision; a run resumed on similar hardware keeps the choice of ``auto``, which depends on a measurement."""
     if resumed is not None and cfg.SOLVER.PRECISION == "auto":
         before, here = resumed.provenance, provenance(device)
         if (before.device, before.processor) == (here["device"], here["processor"]):
@@ -317,7 +317,7 @@ def _compile_mode(cfg: Frozen, device: torch.device) -> str:
 
 
 def _trained_scales(model: nn.Module) -> list[str]:
-    """The batch norms whose scales select what `fecnet prune` removes, except those of a frozen backbone."""
+    """The batch norms whose scales determine what `fecnet prune` removes, except those of a frozen backbone."""
     names = scale_names(cast(ExpressionNet, model).channel_groups())
     return [name for name in names if model.get_submodule(name).get_parameter("weight").requires_grad]
 

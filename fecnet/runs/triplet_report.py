@@ -26,12 +26,12 @@ class TripletReport:
     """The ONE/TWO/THREE-CLASS table, the choice probabilities, the embeddings and a sheet of nearest neighbours.
 
     Args:
-        dataset: with the faces.
+        dataset: the packed data set.
         metric: the triplets.
-        embedding_ND: of ``metric.rows``.
+        embedding_ND: embeddings of ``metric.rows``, shape (N, D).
         baselines: accuracy of the baselines by name and split.
-        choice_scale: of the net's training, for the choice probabilities; None = ``DEFAULT_SCALE``.
-        move: the most by which rounding may move an embedding.
+        choice_scale: scale of the choice probabilities that the net learned; None = ``DEFAULT_SCALE``.
+        move: the largest change of an embedding by rounding.
     """
 
     name = "triplets"
@@ -81,7 +81,7 @@ class TripletReport:
     def write(self, folder: Path, result: Mapping[str, Any]) -> list[str]:
         """Write ``triplets.json``, ``embeddings.npz`` (``rows`` of faces.npy, ``embedding``) and ``neighbours.png``.
 
-        Of each split there is ``choices_<split>.png`` where matplotlib is installed.
+        Each split has ``choices_<split>.png`` if matplotlib is installed.
         """
         replace_json(folder / "triplets.json", result)
         embedding_ND = self._embedding_ND.numpy()

@@ -42,9 +42,9 @@ def build_index(
     Args:
         encoder: the net.
         sources: what to read.
-        path: folder to make.
+        path: folder to create.
         kind: ``auto``, ``flat``, ``ivf``, ``hnsw`` or ``pq``.
-        faces: see ``Encoder``; faces of packed sets are taken as they are.
+        faces: see ``Encoder``; faces of packed sets are used unchanged.
         overwrite: replace an existing index.
         progress: show a bar.
 
@@ -76,13 +76,13 @@ def build_index(
 
 
 def no_face(status: Counter[str]) -> str:
-    """That nothing has a face, and why not."""
+    """The message that no picture has a face, with the reasons."""
     reasons = ", ".join(f"{word} {number}" for word, number in sorted(status.items()))
     return f"none of {status.total()} pictures has a face: {reasons}"
 
 
 def warn_of_copies(index: Index, copies: Copies) -> None:
-    """Tell of a vector that occurs so often that it fills the neighbours of every query near it."""
+    """Warn of a vector that occurs so often that its copies are all the neighbours of every query near it."""
     most = int(copies.count_U.argmax())
     if copies.count_U[most] >= MANY_COPIES:
         (name,) = index.names([int(copies.first_U[most])]).values()
@@ -97,6 +97,8 @@ def _check_target(path: Path, sources: Sources, *, overwrite: bool) -> None:
         if source.resolve().is_relative_to(path.resolve()):
             raise UserError(f"{path}: would be written over, with the source {source}; give another --output")
     if path.exists() and not is_index_alone(path):
-        raise UserError(f"{path}: exists and is no index, or not alone; it is not replaced; give another --output")
+        raise UserError(
+            f"{path}: exists and is not an index, or contains other files; it is not replaced; give another --output"
+        )
     if path.exists() and not overwrite:
         raise UserError(f"{path}: exists already; use --overwrite to replace it")

@@ -1,6 +1,6 @@
-"""``fecnet search add`` and ``remove``: an index with more or fewer pictures, as if it had been built of them at once.
+"""``fecnet search add`` and ``remove``: change an index; the result equals one built from all pictures at once.
 
-The index is written anew, atomically, from its own vectors and those of the new pictures, in the kind that it has.
+The index is rewritten atomically from its own vectors and those of the new pictures; it keeps its kind.
 
 Shape suffixes: N vectors of the index, M new ones, D numbers of each.
 """
@@ -44,16 +44,15 @@ def add_to_index(
     replace: bool = False,
     progress: bool = True,
 ) -> None:
-    """Add all sources to an index, after the pictures that it has; those without a face are left out and counted.
+    """Add all sources to an index, after its pictures; those without a face are left out and counted.
 
-    ``faces`` is as it was built.
+    The option ``faces`` is the one that the index was built with.
 
     Args:
         encoder: the net that it was built with.
         sources: what to add.
         path: the index.
-        replace: pictures that are in the index already take the place of the old ones; those without a face by now are
-            removed.
+        replace: replace pictures that are in the index already; remove those that have no face any more.
         progress: show a bar.
 
     Raises:
@@ -75,7 +74,7 @@ def add_to_index(
         file_of = {name: _absolute(index, name) for name in [*(name.file for name in names), *faceless]}
         twice = [name for name, file in file_of.items() if file in place_of]
         if twice and not replace:
-            raise UserError(f"{path}: holds already {_some(twice)}; to replace them: --replace")
+            raise UserError(f"{path}: already contains {_some(twice)}; to replace them: --replace")
         if not names and not twice:
             raise UserError(f"{path}: not changed: {no_face(status)}")
         replaced = {file_of[name] for name in twice}
@@ -103,8 +102,8 @@ def remove_from_index(path: Path, names: Sequence[str]) -> None:
 
     Args:
         path: the index.
-        names: photos, packed sets and videos as they were given when it was built, or by their path from here; folders;
-            and lists of them. A set or video is removed with all its rows or frames.
+        names: photos, packed sets and videos, as they were given when it was built or relative to the current folder;
+            folders; and lists of these. A set or video is removed with all its rows or frames.
 
     Raises:
         UserError: no index, a name that is not in it, or nothing would be left.
@@ -133,7 +132,7 @@ def _check(encoder: Encoder, sources: Sources, path: Path) -> None:
     index.check_model(encoder)
     for source in sources.paths:
         if source.resolve().is_relative_to(path.resolve()):
-            raise UserError(f"{source}: lies in the index {path}, which is written anew; give a source outside of it")
+            raise UserError(f"{source}: is inside the index {path}, which is rewritten; give a source outside of it")
 
 
 def _named_vectors(index: Index, rows: Iterator[Rows]) -> tuple[list[Name], np.ndarray, list[str]]:
@@ -154,7 +153,7 @@ def _named_vectors(index: Index, rows: Iterator[Rows]) -> tuple[list[Name], np.n
 def _rewrite(
     index: Index, kept: list[int], names: list[Name], vector_MD: np.ndarray, order_M: list[int], about: dict[str, Any]
 ) -> None:
-    """Write the kept pictures and the new ones; a new one comes where ``order_M`` says among the rows of the index."""
+    """Write the kept pictures and the new ones; ``order_M`` is the row of the index where each new one is inserted."""
     known = list(index.every_name())
     order = np.argsort([*kept, *order_M], kind="stable")
 
@@ -186,7 +185,7 @@ def _absolute(index: Index, name: str) -> str:
 
 
 def _name(index: Index, name: str) -> str:
-    """A path from here as the index names it: from the folder where it was built, if it lies there, else absolute."""
+    """The name of a path in the index: relative to the folder where it was built if inside that, else absolute."""
     folder = Path(index.description["folder"])
     if Path(name).is_absolute() or folder == Path.cwd():
         return name
@@ -207,7 +206,7 @@ def _listed(names: Sequence[str]) -> Iterator[str]:
 
 
 def _matching(index: Index, names: Sequence[str], file_N: Sequence[str]) -> set[str]:
-    """The files of the index that are meant.
+    """The files of the index that the names refer to.
 
     Raises:
         UserError: a name that is not in the index.
@@ -225,7 +224,7 @@ def _matching(index: Index, names: Sequence[str], file_N: Sequence[str]) -> set[
         else:
             found |= meant
     if unknown:
-        raise UserError(f"{index.path}: holds no {_some(unknown)}; nothing was removed")
+        raise UserError(f"{index.path}: does not contain {_some(unknown)}; nothing was removed")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Identical vectors, as of still videos and photos stored twice: one is indexed and stands for all of them.
+"""Identical vectors, such as those of still videos and photos stored twice: only one of them is indexed.
 
 Shape suffixes: N vectors, U distinct ones, Q queries, R candidates, K nearest, P pairs, D numbers of each vector.
 """
@@ -14,11 +14,11 @@ class Copies:
     """Groups of identical vectors.
 
     Args:
-        vector_ND: float32.
+        vector_ND: float32, shape (N, D).
 
     Attributes:
-        first_U: the first row of each distinct vector, increasing.
-        count_U: how often each occurs.
+        first_U: the first row of each distinct vector, increasing, shape (U,).
+        count_U: how often each occurs, shape (U,).
     """
 
     def __init__(self, vector_ND: np.ndarray) -> None:
@@ -39,10 +39,10 @@ class Copies:
         """The nearest among some distinct vectors and all copies of them.
 
         Args:
-            vector_ND: all vectors.
-            query_QD: float32.
-            distinct_QR: candidates of each query, as indices into the U distinct vectors.
-            num: K; the candidates of each query occur so often or more.
+            vector_ND: all vectors, shape (N, D).
+            query_QD: float32, shape (Q, D).
+            distinct_QR: candidates of each query, indices into the U distinct vectors, shape (Q, R).
+            num: K; the candidates of each query must occur at least this often in total.
         """
         shape = distinct_QR.shape
         query_P = np.repeat(np.arange(shape[0]), shape[1])

@@ -34,9 +34,9 @@ from fecnet.utils.versioned import read_versioned
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-COLUMNS = ("name", "frame", "time_s", *BOX)  # of names.csv; frame: of a video, or row of a packed set
+COLUMNS = ("name", "frame", "time_s", *BOX)  # columns of names.csv; frame of a video, or row of a packed set
 DESCRIPTION, VECTORS, NAMES, FAISS = "index.json", "vectors.npy", "names.csv", "nearest.faiss"
-_BATCH = 1024  # queries
+_BATCH = 1024  # queries processed at a time
 
 
 class Name(NamedTuple):
@@ -44,9 +44,9 @@ class Name(NamedTuple):
 
     Attributes:
         file: photo, packed set or video, as it was given.
-        number: row of the packed set or frame of the video; -1 of a photo.
-        time_s: in the video; NaN elsewhere.
-        box: of the face in the picture, x1, y1, x2, y2 in pixels; empty where nothing was detected.
+        number: row of the packed set or frame of the video; -1 for a photo.
+        time_s: time in the video, seconds; NaN for other sources.
+        box: box of the face in the picture, x1, y1, x2, y2 in pixels; empty where nothing was detected.
     """
 
     file: str
@@ -80,7 +80,7 @@ _KEYS = ("kind", *(field.name for field in fields(_Description) if field.default
 
 
 def is_index_alone(path: Path) -> bool:
-    """Whether a folder is an index and holds nothing else."""
+    """Whether a folder is an index and contains nothing else."""
     files = {DESCRIPTION, VECTORS, NAMES, FAISS}
     return (path / DESCRIPTION).is_file() and not path.is_symlink() and {file.name for file in path.iterdir()} <= files
 
@@ -150,15 +150,15 @@ class Index:
 
     Args:
         path: the folder.
-        device: where to search.
-        exact: exhaustive search, whatever the kind. Then faiss reads no file, so this is the way to open an index from
-            an untrusted source.
+        device: device of the search.
+        exact: exhaustive search for any kind. faiss then reads no file, so use this for an index from an untrusted
+            source.
 
     Attributes:
         description: ``index.json``.
         kind: the type of index.
         vector_ND: all vectors, float32, mapped from the disk.
-        faces: which faces of its pictures it holds, see ``Encoder``.
+        faces: which faces of its pictures it contains, see ``Encoder``.
 
     Raises:
         UserError: no index, another format version, or files that are damaged or do not fit together.
@@ -182,12 +182,12 @@ class Index:
 
     @property
     def model(self) -> str:
-        """The net it was built with, as named then."""
+        """The name of the net that the index was built with."""
         return str(self.description["model"]["name"])
 
     @property
     def net(self) -> str:
-        """Where that checkpoint is, or the name of a shipped net."""
+        """The path of that checkpoint, or the name of a shipped net."""
         return self.model if self.model in shipped_names() else str(Path(self.description["folder"], self.model))
 
     def check_model(self, encoder: Encoder) -> None:
@@ -206,7 +206,7 @@ class Index:
 
         Args:
             query_QD: float, shape (Q, D).
-            num: how many; all if there are fewer.
+            num: number of neighbours; all vectors if there are fewer.
 
         Raises:
             UserError: queries of another dimension or not finite, or ``num`` below 1.
@@ -214,7 +214,7 @@ class Index:
         query_QD = np.asarray(query_QD, np.float32)
         if query_QD.ndim != 2 or query_QD.shape[1] != self.vector_ND.shape[1]:
             wanted = f"(Q, {self.vector_ND.shape[1]})"
-            raise UserError(f"queries of shape {query_QD.shape}; {self.path} wants {wanted}: its vectors' numbers")
+            raise UserError(f"queries of shape {query_QD.shape}; {self.path} expects {wanted}, as its vectors")
         if not np.isfinite(query_QD).all():
             raise UserError(f"query {int((~np.isfinite(query_QD)).any(1).argmax())}: not finite: there is no face")
         if num < 1:
@@ -229,7 +229,7 @@ class Index:
             return nearest(self.vector_ND, query_QD, num, self._device)
         wanted = min(KINDS[self.kind].candidates * num + SPARE, self._faiss.ntotal)
         _, distinct_QR = self._faiss.search(np.ascontiguousarray(query_QD), wanted)
-        whole_Q = (distinct_QR >= 0).all(1)  # else the searched lists hold fewer
+        whole_Q = (distinct_QR >= 0).all(1)  # false where the searched lists have fewer vectors
         found = Found(np.empty((len(query_QD), num), np.int64), np.empty((len(query_QD), num), np.float32))
         for part_Q, some in (
             (whole_Q, self._copies.nearest(self.vector_ND, query_QD[whole_Q], distinct_QR[whole_Q], num)),
@@ -282,12 +282,12 @@ class Index:
 
 
 def name_of(rows: Rows, row: int) -> Name:
-    """The source of one of some rows."""
+    """The source of one row of ``Rows``."""
     return Name(str(rows.name[row]), int(rows.number[row]), float(rows.time_s[row]), box_of(rows.box_N4[row]))
 
 
 def box_of(box_4: np.ndarray) -> tuple[float, ...]:
-    """A box of ``Rows`` as ``Name`` holds it."""
+    """A box of ``Rows`` in the form of ``Name``."""
     return () if np.isnan(box_4).any() else tuple(box_4.tolist())
 
 

@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 FLAT = "flat"
 AUTO_FLAT = 200_000  # vectors up to which exhaustive search answers thousands of queries/s
 SPARE = 8  # candidates beyond those asked for, since faiss compares in float32
-# Size of a call, in queries or since faiss 1.15 in their numbers, from which on products of matrices find the nearest
-# centroids. They round near ties one way for a query alone and another beside others, so that other lists are searched:
-# for building only, which is several times faster so.
+# Number of queries in a call (since faiss 1.15: of their values) from which on faiss finds the nearest centroids by
+# matrix products. These round near-ties differently for a single query than for several, so that other lists would be
+# searched. They are therefore used only for building, which they make several times faster.
 _PRODUCTS_FROM, _NO_PRODUCTS = 20, 2**31 - 1
 _TRAIN_EACH = 50  # training vectors per centroid
 _PQ_BITS = 8
@@ -48,7 +48,7 @@ class Kind(NamedTuple):
 
 
 def _ivf(faiss: Any, num: int, dims: int) -> Any:
-    """Inverted lists around centroids, of which the nearest few are searched."""
+    """Inverted lists around centroids; only the lists of the nearest centroids are searched."""
     return _trained_on_few(faiss.IndexIVFFlat(faiss.IndexFlatL2(dims), dims, _lists(num)))
 
 
@@ -123,7 +123,7 @@ def write_faiss(kind: str, vector_UD: np.ndarray, path: Path) -> None:
 
     Args:
         kind: of ``KINDS``.
-        vector_UD: distinct vectors: a graph hides vectors beside many identical ones.
+        vector_UD: distinct vectors, shape (U, D); in a graph, many identical vectors would hide others.
         path: the file.
 
     Raises:
@@ -151,7 +151,7 @@ def read_faiss(kind: str, shape: tuple[int, int], path: Path, device: torch.devi
         kind: of ``KINDS``.
         shape: of the distinct vectors.
         path: the file.
-        device: where to search.
+        device: device of the search.
 
     Raises:
         UserError: a file of another kind, or one that does not fit the vectors.

@@ -21,12 +21,12 @@ from fecnet.utils.errors import UserError
 
 
 def recall_of_exact(index: Index, exact: Index, query_QD: np.ndarray, num: int) -> float:
-    """Recall: the share of results not farther than the last exact neighbour.
+    """Recall: the share of results that are not farther than the last exact neighbour.
 
     Args:
-        index: of any kind.
-        exact: the same, opened with ``exact``.
-        query_QD: float32.
+        index: an index of any kind.
+        exact: the same index, opened with ``exact``.
+        query_QD: float32, shape (Q, D).
         num: neighbours of each query.
     """
     found, wanted = index.search(query_QD, num), exact.search(query_QD, num)
@@ -34,7 +34,7 @@ def recall_of_exact(index: Index, exact: Index, query_QD: np.ndarray, num: int) 
 
 
 def spread(num: int, most: int) -> np.ndarray:
-    """At most so many of ``num`` indices, evenly spaced."""
+    """At most ``most`` of the indices 0..``num`` − 1, evenly spaced."""
     return np.linspace(0, num - 1, min(num, most)).round().astype(np.int64)
 
 
@@ -94,7 +94,7 @@ def measured_set(index: Index) -> tuple[PackedDataset, np.ndarray] | None:
     None if it was built from something else, or from more than one packed set.
 
     Raises:
-        UserError: the set changed since.
+        UserError: the set has changed since then.
     """
     names = list(index.every_name())
     if len(index.description["packed"]) != 1 or {name.file for name in names} != set(index.description["packed"]):
@@ -125,13 +125,13 @@ def measure_split(
     """Query the index with the labelled faces of a split.
 
     Args:
-        index: holds their vectors.
-        dataset: with their labels and subjects.
-        row_N: row in the set of each vector.
-        label_set: name of the labelling.
+        index: index with the vectors of the faces.
+        dataset: packed set with their labels and subjects.
+        row_N: row in the set of each vector, shape (N,).
+        label_set: name of the label set.
         split: name of the split.
         num: neighbours of each face.
-        queries: at most so many queries.
+        queries: maximum number of queries.
 
     Raises:
         UserError: no such label set or split, or fewer than two of its faces are in the index.

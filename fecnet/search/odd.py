@@ -1,7 +1,7 @@
-"""``fecnet search odd``: the faces whose expressions stand out from all others of an index or a folder.
+"""``fecnet search odd``: the faces whose expressions differ most from all others of an index or a folder.
 
-The score of a face is its mean squared distance to all others. Of three faces the one with the highest score is the odd
-one out, the one outside the closest pair; so this is the odd one out of any number.
+The score of a face is its mean squared distance to all others. With three faces, the one with the highest score is the
+one outside the closest pair; the score generalises the odd one out to any number of faces.
 
 Shape suffixes: N vectors, D numbers of each.
 """
@@ -30,10 +30,10 @@ _BLOCK = 65536  # vectors at a time
 
 @dataclass(frozen=True)
 class OddFace:
-    """A face that stands out.
+    """A face that differs from the others.
 
     Attributes:
-        name: where it is.
+        name: its source.
         distance: mean squared distance to all others, 0..4.
     """
 
@@ -65,7 +65,7 @@ def odd_of_sources(
         encoder: the net.
         sources: the pictures.
         num: how many.
-        faces: which of each picture, see ``Encoder``.
+        faces: which faces of each picture, see ``Encoder``.
 
     Raises:
         UserError: a source that does not fit; fewer than three faces; ``num`` below 1.

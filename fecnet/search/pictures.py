@@ -28,7 +28,7 @@ class Pictures:
     """Opens source images, for a contact sheet.
 
     Args:
-        index: that they are in; None: pictures as a user named them.
+        index: the index that names the pictures; None: pictures named by a user.
     """
 
     def __init__(self, index: Index | None = None) -> None:
@@ -39,7 +39,7 @@ class Pictures:
         """A path, or the pixels of a row or frame.
 
         Raises:
-            UserError: a packed set or video that is gone, damaged or another by now, or has no such row or frame.
+            UserError: a packed set or video is missing, damaged or has changed, or has no such row or frame.
         """
         path = Path(self._index.description["folder"] if self._index else "", name.file)
         if name.number < 0:

@@ -26,7 +26,7 @@ from fecnet.utils.errors import UserError
 from fecnet.utils.table import align_columns
 
 SHEET_ROWS = 20  # queries that a sheet shows
-_SAME_BOX = 1.0  # pixels: the same photo gives the same box, but for rounding in its table
+_SAME_BOX = 1.0  # pixels: boxes of one face may differ by rounding in the table
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def ask(index: Index, encoder: Encoder, sources: Sources, num: int, *, faces: Wh
         encoder: the net it was built with.
         sources: the pictures.
         num: neighbours of each.
-        faces: see ``Encoder``; faces of packed sets are taken as they are.
+        faces: see ``Encoder``; faces of packed sets are used unchanged.
 
     Raises:
         UserError: another net, ``num`` below 1, a source that does not fit, or none of the pictures has a face.
@@ -91,7 +91,7 @@ def ask(index: Index, encoder: Encoder, sources: Sources, num: int, *, faces: Wh
 
 
 def _own_rows(index: Index, queries: list[Name]) -> dict[tuple[str, int], set[int]]:
-    """The rows of the index that are of each query's picture."""
+    """The rows of the index that belong to each query's picture."""
     rows: dict[tuple[str, int], set[int]] = {_picture(query.file, query.number): set() for query in queries}
     folder = index.description["folder"]
     for row, name in enumerate(index.every_name()):
@@ -102,7 +102,7 @@ def _own_rows(index: Index, queries: list[Name]) -> dict[tuple[str, int], set[in
 
 
 def _picture(file: str, number: int) -> tuple[str, int]:
-    """What tells pictures apart: the file, and its row or frame."""
+    """The identity of a picture: the file, and its row or frame."""
     return os.path.abspath(file), number  # noqa: PTH100 - a link is another picture
 
 
@@ -121,11 +121,11 @@ def write_sheet(index: Index, encoder: Encoder, answers: list[Answer], path: Pat
     A missing image leaves a white cell with its status.
 
     Args:
-        index: where the neighbours are from.
+        index: the index of the neighbours.
         encoder: the net.
-        answers: of which the first ``SHEET_ROWS`` with neighbours are shown.
+        answers: the results; the first ``SHEET_ROWS`` with neighbours are shown.
         path: PNG to write.
-        faces: of the queries; those of the index as it was built.
+        faces: which faces of the queries were used; for neighbours, the option of the index is used.
     """
     shown_rows = [answer for answer in answers if answer.neighbours][:SHEET_ROWS]
     ours, theirs = Pictures(), Pictures(index)
@@ -141,7 +141,7 @@ def write_sheet(index: Index, encoder: Encoder, answers: list[Answer], path: Pat
 
 
 def _cell(encoder: Encoder, pictures: Pictures, name: Name, faces: Which) -> np.ndarray | str:
-    """The face that was embedded, found again; or why it is not there."""
+    """The face that was embedded, detected again; or why it cannot be shown."""
     try:
         found = encoder.find_faces([pictures.open(name)], faces=faces)
     except UserError:

@@ -1,1 +1,1 @@
-"""``fecnet serve``: a page on this machine to try a net on one's own photos, and the same as JSON."""
+"""``fecnet serve``: a web page on this machine to try a net on photos, and the same functions as a JSON interface."""

@@ -1,4 +1,4 @@
-"""What is answered, as JSON: the types that the OpenAPI schema shows."""
+"""The types of JSON responses, which the OpenAPI schema describes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Photo(BaseModel):
     width: int = Field(description="pixels, upright")
     height: int = Field(description="pixels, upright")
     faces: list[Face] = Field(description="the largest first")
-    more: int = Field(description="faces beyond these, which are smaller and were not looked at")
+    more: int = Field(description="number of further, smaller faces, which were not processed")
     problem: str = Field(description="why there is no face, in words; empty where there is one")
     preview: str = Field(description="the photo as it was read, small and upright, a data URI; empty unless asked for")
 
@@ -77,7 +77,7 @@ class MapFace(BaseModel):
 
 
 class MapAnswer(BaseModel):
-    """The map: what lies where on its picture."""
+    """The map: the position of each face in its picture."""
 
     name: str = Field(description="of the data set's folder")
     method: str = Field(description="how it was laid out, in words")
@@ -101,7 +101,7 @@ class MapNearAnswer(BaseModel):
 
 
 class About(BaseModel):
-    """The net, and what this server has beside it."""
+    """The net, and the index and map of this server."""
 
     net: str = Field(description="its path or name")
     classes: list[str] = Field(description="empty for a net without")

@@ -1,4 +1,4 @@
-"""The application of ``fecnet serve``: its pages, and the same as JSON."""
+"""The application of ``fecnet serve``: its pages and its JSON interface."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fecnet.web.app import new_app, templates
 from fecnet.web.guard import Guard, Policy
 
 _HERE = Path(__file__).parent
-_ABOUT = "Try a net on photos. Photos are looked at in memory and forgotten; nothing is stored."
+_ABOUT = "Try a net on photos. Photos are processed in memory and discarded; nothing is stored."
 
 
 def build_app(
@@ -44,10 +44,10 @@ def build_app(
 
     Args:
         encoder: the net.
-        whole: each photo is a face; else faces are found.
-        gallery: the index for look-alikes.
-        face_map: the map.
-        policy: what is accepted; by default requests of this machine.
+        whole: each photo is a face; else faces are detected.
+        gallery: the index for similar expressions; None for none.
+        face_map: the map; None for none.
+        policy: what is accepted; None for requests from this machine.
     """
     app = new_app("fecnet serve", _HERE / "static", description=_ABOUT)
     app.add_exception_handler(NoFaceError, _no_face)
@@ -92,7 +92,7 @@ def _add_pages(app: FastAPI, about: About) -> None:
 def _add_photos(app: FastAPI, service: Service, about: About) -> None:
     @app.get("/api/about")
     async def what_is_here() -> About:
-        """The net, and what this server has beside it."""
+        """The net, and the index and map of this server."""
         return about
 
     @app.post("/api/faces", openapi_extra=photo_form(1, MAX_PHOTOS), responses=_PROBLEMS)
@@ -139,7 +139,7 @@ def _add_map(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/map")
     async def layout() -> MapAnswer:
-        """The map of a data set's faces: what lies where."""
+        """The map of a data set's faces: the position of each."""
         return there().answer
 
     @app.get("/api/map/picture", response_class=Response, responses=PNG)

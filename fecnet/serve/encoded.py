@@ -1,4 +1,4 @@
-"""Pictures for pages, encoded from pixels: nothing that a file has beside them."""
+"""Encodes pictures for pages from pixels, without the metadata of files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def jpeg(image_HWC: np.ndarray, side: int) -> bytes:
 
 
 def png(face_SSC: np.ndarray, side: int = 0) -> bytes:
-    """A face as it is stored, without a mask, to the last bit; a smaller one enlarged to ``side`` pixels."""
+    """A stored face without its mask, lossless; a smaller one is enlarged to ``side`` pixels."""
     image, held = Image.fromarray(visible(face_SSC)), io.BytesIO()
     if image.width < side:
         image = image.resize((side, side), Image.Resampling.BICUBIC)

@@ -1,6 +1,6 @@
 """A map of a data set's faces for a page: the layout of ``fecnet report``, with the net's outputs.
 
-Shape suffixes: N faces on the map, D numbers that it is laid out by.
+Shape suffixes: N faces on the map, D dimensions of the vectors that determine the layout.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _FACE = 192  # pixels, at least, of a single face
 
 
 class FaceMap:
-    """Faces of a packed data set on a plane, near ones alike to the net.
+    """Faces of a packed data set on a plane; neighbours are similar according to the net.
 
     Args:
         encoder: the net.
-        dataset: of faces as the net takes them; of many, ``MOST`` are taken evenly.
+        dataset: a data set whose faces fit the net; at most ``MOST`` of them are used, evenly spaced.
 
     Attributes:
-        answer: what lies where.
+        answer: the positions of the faces.
         picture: the map, WebP or PNG.
-        media_type: of the picture.
+        media_type: media type of the picture.
 
     Raises:
-        UserError: faces of another kind, or none.
+        UserError: the faces do not fit the net, or there are none.
     """
 
     def __init__(self, encoder: Encoder, dataset: PackedDataset) -> None:

@@ -1,4 +1,4 @@
-"""An index of ``fecnet search`` for a page: neighbours by row, and pictures by row alone."""
+"""An index of ``fecnet search`` for a page: neighbours and pictures, identified only by their row."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from fecnet.serve.encoded import jpeg
 from fecnet.utils.errors import UserError
 
 MAX_NEIGHBOURS = 100
-_MARGIN = 0.25  # of a face's box, on each side, in thumbnails
+_MARGIN = 0.25  # margin of thumbnails on each side, as a fraction of the face's box
 _THUMBNAIL, _WHOLE = 192, 1600  # pixels of the longer side
 _KEPT = 1024  # thumbnails in memory, about 8 kB each
 
 
 class Gallery:
-    """An index with the pictures it was built from.
+    """An index with the pictures that it was built from.
 
-    Pictures are decoded and encoded again, so nothing but a picture ever leaves the server, and nothing that a file
-    has beside its pixels, such as where a photo was taken.
+    Pictures are decoded and encoded again, so that only pixels leave the server, and no metadata of files, such as
+    where a photo was taken.
 
     Args:
-        index: of the net that is served.
+        index: an index built with the served net.
     """
 
     def __init__(self, index: Index) -> None:
@@ -43,7 +43,7 @@ class Gallery:
 
     @property
     def dims(self) -> int:
-        """Numbers of a vector."""
+        """Dimensions of a vector."""
         return self._index.vector_ND.shape[1]
 
     def near(self, vector_D: np.ndarray, num: int) -> list[Neighbour]:
@@ -61,14 +61,14 @@ class Gallery:
     def _neighbour(self, row: int, distance: float) -> Neighbour:
         name = self._names[row]
         number = None if name.number < 0 else name.number
-        # without folder: where files lie is nobody else's business
+        # without the folder: clients must not learn the paths of files
         return Neighbour(row=row, distance=distance, name=PurePath(name.file).name, number=number)
 
     def _thumbnail(self, row: int) -> bytes:
-        """The face of a row with a little around it, JPEG.
+        """The face of a row with a small margin, JPEG.
 
         Raises:
-            UserError: its picture is gone or damaged.
+            UserError: its picture is missing or damaged.
         """
         image_HWC, box = self._open(row), self._names[row].box
         if box:
@@ -79,7 +79,7 @@ class Gallery:
         """The picture of a row, JPEG.
 
         Raises:
-            UserError: it is gone or damaged.
+            UserError: it is missing or damaged.
         """
         return jpeg(self._open(row), _WHOLE)
 

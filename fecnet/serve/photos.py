@@ -1,4 +1,4 @@
-"""Photos that were sent: their faces, as everywhere in fecnet, and what the net says of them.
+"""Processes the photos of a request: detects their faces and runs the net on them.
 
 Shape suffixes: H, W, C height, width and channels of a photo; K classes.
 """
@@ -18,14 +18,14 @@ from fecnet.faces.decode import UnreadableImage, decode_image
 from fecnet.serve.answers import Face, Photo
 from fecnet.serve.encoded import data_uri, jpeg, png
 
-MAX_PIXELS = 100_000_000  # of a photo: 300 MB while it is looked at; beyond, the decoder would halve it
-MAX_FACES = 20  # of a photo, the largest
+MAX_PIXELS = 100_000_000  # maximum pixels of a photo: 300 MB in memory; the decoder would halve larger ones
+MAX_FACES = 20  # maximum faces of a photo; the largest are used
 _PREVIEW = 720  # pixels of the longer side
 _NO_FACE = "no face found; faces that look at the camera and are 40 pixels or higher are found best"
 
 
 class _Opened:
-    """A photo while its faces are looked for."""
+    """A photo while its faces are detected."""
 
     def __init__(self) -> None:
         self.size = (0, 0)  # height, width
@@ -34,15 +34,15 @@ class _Opened:
 
 
 def look(encoder: Encoder, contents: Sequence[bytes], preview: bool = False, *, whole: bool = False) -> list[Photo]:
-    """The faces of some photos with all that the net predicts.
+    """The faces of photos with all outputs of the net.
 
     Args:
         encoder: the net.
-        contents: files of photos.
-        preview: give each as it was read too. A page that showed the file itself would frame faces elsewhere: Chromium
-            156 does not turn a WebP as its EXIF says, and shows neither HEIC nor TIFF.
-        whole: each photo is a face; else its faces are found, and where none is, a second look is taken for one, as
-            for the largest face everywhere.
+        contents: contents of the image files.
+        preview: also return each photo as it was decoded. A page that shows the file itself would draw boxes in wrong
+            places: Chromium 156 ignores the EXIF orientation of WebP, and shows neither HEIC nor TIFF.
+        whole: each photo is a face; else its faces are detected, with a second look (``SecondLook``) where none is
+            found.
 
     Raises:
         UserError: the detector is missing.
@@ -61,7 +61,7 @@ def look(encoder: Encoder, contents: Sequence[bytes], preview: bool = False, *, 
             photos[place].size = image_HWC.shape[:2]
             if preview and not photos[place].preview:
                 photos[place].preview = data_uri("jpeg", jpeg(image_HWC, _PREVIEW))
-            yield image_HWC  # one at a time: the finder holds no more than it works on
+            yield image_HWC  # one at a time, so that memory holds only the current photos
 
     for face in encoder.find_faces(decoded(range(len(contents))), faces="whole" if whole else "all"):
         photos[readable[face.picture]].faces.append(face)
@@ -95,7 +95,7 @@ def _described(encoder: Encoder, photos: Sequence[_Opened]) -> list[Photo]:
 
 
 def _largest_first(faces: Sequence[PhotoFace]) -> list[PhotoFace]:
-    """So that the first is the one that ``fecnet`` takes where one is meant."""
+    """The faces by descending size: the first is the one used where a single face is needed."""
     return sorted(faces, key=lambda face: -math.prod((face.box_4[2:] - face.box_4[:2]).tolist()))
 
 
@@ -120,7 +120,7 @@ def _face(encoder: Encoder, face: PhotoFace, result: FaceResult) -> Face:
 
 
 def _note(encoder: Encoder, face: PhotoFace) -> str:
-    """Whether the face is smaller than what the net takes."""
+    """A note if the face is smaller than the net's input; else empty."""
     if not face.has_place:
         return ""
     side = float((face.box_4[2:] - face.box_4[:2]).max())

@@ -1,4 +1,4 @@
-"""What may be sent: photos in a form, or the embeddings of faces as JSON.
+"""Reads requests: photos in a form, or the embeddings of faces as JSON.
 
 Shape suffix: D numbers of an embedding.
 """
@@ -18,17 +18,17 @@ from fecnet.web.bodies import read_form, read_json
 MAX_PHOTO, MAX_PHOTOS = 20_000_000, 10  # bytes of a photo; photos of a request
 MAX_BODY = 64_000_000  # bytes: ten photos of a phone
 _MAX_JSON = 256 * 1024  # three embeddings of some thousand numbers
-_UPLOAD_S = 60.0  # so that nobody keeps a place in the queue by sending slowly
-_UNIT = 1e-3  # rounding of an embedding's length
+_UPLOAD_S = 60.0  # time limit of an upload, so that a slow client does not occupy a place in the queue
+_UNIT = 1e-3  # tolerance of an embedding's length
 
 
 def is_json(request: Request) -> bool:
-    """Whether a request announces JSON."""
+    """Whether the content type of a request is JSON."""
     return request.headers.get("content-type", "").lower().startswith("application/json")
 
 
 class Sent(NamedTuple):
-    """What was sent: photos, and whether a preview of each is wanted."""
+    """The photos of a request, and whether it asks for a preview of each."""
 
     photos: list[bytes]
     preview: bool
@@ -57,10 +57,10 @@ async def read_photos(request: Request, *, least: int, most: int) -> Sent:
 
 
 async def read_keys(request: Request, allowed: Sequence[str]) -> dict[str, Any]:
-    """A JSON object with some of the allowed keys.
+    """A JSON object that has only allowed keys.
 
     Raises:
-        HTTPException: not that.
+        HTTPException: not a JSON object, or an unknown key.
     """
     found = await read_json(request, max_bytes=_MAX_JSON)
     if other := sorted(set(found) - set(allowed)):
@@ -69,7 +69,7 @@ async def read_keys(request: Request, allowed: Sequence[str]) -> dict[str, Any]:
 
 
 def as_embedding(value: Any, dims: int, name: str = "embedding") -> np.ndarray:
-    """An embedding as ``/api/faces`` gives it, float32, shape (D,).
+    """An embedding as returned by ``/api/faces``, float32, shape (D,).
 
     Raises:
         HTTPException: not ``dims`` numbers, or not of length 1.
@@ -88,7 +88,7 @@ def as_number(value: Any, name: str, low: int, high: int) -> int:
     """A whole number.
 
     Raises:
-        HTTPException: not one, or beyond its limits.
+        HTTPException: not a whole number, or out of range.
     """
     if type(value) is not int or not low <= value <= high:
         raise HTTPException(400, f"{name}: expected a whole number, {low} to {high}")

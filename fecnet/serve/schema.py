@@ -1,4 +1,4 @@
-"""The OpenAPI schema: bodies that FastAPI does not read, and the schema in rows for a page of our own."""
+"""The OpenAPI schema: request bodies that FastAPI does not parse, and the schema as rows for fecnet's own page."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def _range(least: int, most: int) -> str:
 
 
 class Endpoint(NamedTuple):
-    """An address of the interface.
+    """An endpoint of the interface.
 
     Attributes:
         method: GET or POST.
-        path: with its parameters in braces.
+        path: path with its parameters in braces.
         text: what it does.
-        sends: type of a body, and what it holds: names and meanings.
-        gives: fields of the answer: names and meanings; or its type, where that is a picture.
+        sends: type of each request body, and its fields: names and meanings.
+        gives: fields of the response: names and meanings; or its media type, where that is a picture.
     """
 
     method: str

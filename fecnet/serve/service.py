@@ -20,17 +20,17 @@ from fecnet.serve.requests import MAX_PHOTOS, as_embedding, as_number, is_json, 
 from fecnet.serve.worker import Worker
 from fecnet.utils.errors import UserError
 
-PLACES = 8  # requests with photos under way at once: at most 512 MB of bodies
+PLACES = 8  # maximum number of concurrent requests with photos: at most 512 MB of bodies
 MAP_NEIGHBOURS = 12
 _NEIGHBOURS = 24
-_PICTURES = 64  # thumbnails under way at once
+_PICTURES = 64  # maximum number of concurrent requests for thumbnails
 
 
 class NoFaceError(Exception):
-    """Photos in which there is nothing to answer for.
+    """Photos without a face, so that the request cannot be answered.
 
     Args:
-        photos: with what was seen in them.
+        photos: the photos, with what was found in them.
         text: the first problem, in one line.
     """
 
@@ -40,13 +40,13 @@ class NoFaceError(Exception):
 
 
 class Service:
-    """The net, the index and the map, asked in turn.
+    """Answers requests with the net, the index and the map, one at a time.
 
     Args:
         encoder: the net.
         whole: each photo is a face.
-        gallery: the index.
-        face_map: the map.
+        gallery: the index; None for none.
+        face_map: the map; None for none.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class Service:
         self._net, self._pictures = Worker("net", PLACES), Worker("pictures", _PICTURES)
 
     async def faces(self, request: Request) -> FacesAnswer:
-        """Of one photo or more."""
+        """Answer for one photo or more."""
         return FacesAnswer(photos=await self._photos(request, 1, MAX_PHOTOS, all_needed=False))
 
     async def odd(self, request: Request) -> OddAnswer:
-        """Of three photos, or three embeddings."""
+        """Answer for three photos, or three embeddings."""
         dims = self._encoder.dims("embedding")
         photos: list[Photo] = []
         if is_json(request):
@@ -76,7 +76,7 @@ class Service:
         return OddAnswer(odd=found.odd, distances=found.distances, probabilities=found.probabilities, photos=photos)
 
     async def alike(self, request: Request) -> AlikeAnswer:
-        """Of one photo, an embedding, or a row of the index."""
+        """Answer for one photo, an embedding, or a row of the index."""
         gallery, photos = self._index(), []
         if is_json(request):
             given = await read_keys(request, ("embedding", "row", "k"))
@@ -94,7 +94,7 @@ class Service:
         return answer.model_copy(update={"photos": photos})
 
     async def picture(self, row: int, *, whole: bool) -> Response:
-        """Of a row of the index."""
+        """The picture of a row of the index, or its thumbnail."""
         gallery = self._index()
         if not 0 <= row < len(gallery):
             raise HTTPException(404, f"row {row}: the index has rows 0 to {len(gallery) - 1}")
@@ -106,7 +106,7 @@ class Service:
         return Response(content, media_type="image/jpeg")
 
     async def _photos(self, request: Request, least: int, most: int, *, all_needed: bool = True) -> list[Photo]:
-        """What is seen in the photos of a request; a place in the queue is taken before its body is read.
+        """The faces in the photos of a request; a place in the queue is taken before its body is read.
 
         Raises:
             NoFaceError: no face in a photo, or in any of them where not ``all_needed``.

@@ -1,4 +1,4 @@
-"""Puts a server together, says where it is, and serves until it is stopped."""
+"""Builds a server, logs its address, and serves until it is stopped."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ def start(
 
     Args:
         encoder: the net.
-        listening: beyond this machine a token is made and needed.
-        index: for look-alikes.
-        dataset: for the map.
+        listening: bound socket; if other machines can reach it, a token is created and required.
+        index: the index for similar expressions; None for none.
+        dataset: the data set for the map; None for none.
         whole: each photo is a face.
 
     Raises:
-        UserError: the detector is missing; an index of another net; or a data set of other faces.
+        UserError: the detector is missing; the index was built with another net; or the faces of the data set do not
+            fit the net.
     """
     if not whole:
         encoder.check_detector()

@@ -1,4 +1,4 @@
-"""One thread for the work of a server, behind a queue of bounded length."""
+"""One worker thread of a server, with a queue of bounded length."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 class Worker:
-    """Runs functions one after another in a thread of its own, for handlers of one event loop.
+    """Runs functions one after another in a separate thread, for handlers of one event loop.
 
     Args:
-        name: of the thread.
-        places: requests that may be under way at once: one works, the others wait.
+        name: name of the thread.
+        places: maximum number of concurrent requests: one is processed, the others wait.
     """
 
     def __init__(self, name: str, places: int) -> None:
@@ -27,10 +27,10 @@ class Worker:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """A place in the queue, to be taken before a body is read.
+        """Take a place in the queue, before a body is read.
 
         Raises:
-            HTTPException: 503, all are taken.
+            HTTPException: 503, all places are taken.
         """
         if self._free == 0:
             text = f"busy: {self._places} requests are being answered; ask again in a moment"

@@ -21,7 +21,7 @@ from fecnet.utils.lookup import lookup
 
 _Groups = list[dict[str, object]]
 
-_FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")  # elsewhere foreach
+_FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")  # on other devices, torch's foreach implementation is used
 
 
 def build_optimizer(cfg: EasyDict, model: nn.Module, criterion: nn.Module | None = None) -> torch.optim.Optimizer:
@@ -82,8 +82,8 @@ def _sgd(solver: EasyDict, groups: _Groups) -> torch.optim.Optimizer:
     fused = _can_fuse(groups)
     optimizer = torch.optim.SGD(groups, momentum=solver.MOMENTUM, fused=fused, foreach=not fused)
     if solver.MOMENTUM:
-        # Equivalent to the buffers of the first step. But if the finite guard blocks a fused first step, its new
-        # buffers stay uninitialised, and a checkpoint would save them.
+        # Zero buffers give the same first step as none. But if the finite guard blocks a fused first step, the buffers
+        # that it creates stay uninitialised, and a checkpoint would save them.
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 class EMA:
     """A second model whose weights follow the trained ones: average ← d · average + (1 − d) · weights.
 
-    In iteration t, from 1 on, d is ``decay``, or t / (t + 9) where that is less: so the initial weights, far from the
-    trained ones, do not weigh for hundreds of iterations. Batch-norm statistics are averaged too, integer buffers are
-    copied. ``ema.model.state_dict()`` has the names of the original model.
+    In iteration t (1-based) d is the smaller of ``decay`` and t / (t + 9), so that the initial weights, which are far
+    from the trained ones, do not dominate the average for hundreds of iterations. Batch-norm statistics are averaged
+    too; integer buffers are copied. ``ema.model.state_dict()`` has the names of the original model.
 
     Args:
         model: the model itself, not wrapped for distributed training; the average is initialised as its copy.
-        decay: weight of the average in each update, 0..1, but for the first ones.
+        decay: d after the first iterations, 0..1.
 
     Attributes:
         model: the averaged net, in evaluation mode and without gradients.

@@ -15,14 +15,14 @@ from fecnet.utils.program import run_program
 
 
 def train_one(recipe: str, *overrides: str) -> int:
-    """Train one run, or resume it; ends as by SIGTERM when the parent process is gone (end of standard input).
+    """Train or resume one run; acts as on SIGTERM when the parent process has ended (end of standard input).
 
     Args:
         recipe: path of a YAML recipe.
-        overrides: ``KEY VALUE …`` that replace the recipe's.
+        overrides: ``KEY VALUE …`` that override the recipe.
 
     Returns:
-        Exit code.
+        The exit code.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:

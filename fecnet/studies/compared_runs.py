@@ -32,7 +32,7 @@ _NO_SETTING = (
     "CHECKPOINT.",
     "LOG.",
 )
-# What the metrics are computed on: where it differs, runs are not comparable.
+# Settings that decide what metrics are computed on: runs with different values are not comparable.
 _SAME = ("DATA.LABELS", "DATA.HOLD_OUT", "DATA.FOLD", "DATA.EVAL_SPLITS", "DATA.EVAL_MIN_VOTE_SHARE")
 _SAME_OF_FOLDS = ("DATA.FOLD_BY", "DATA.NUM_FOLDS", "DATA.FOLD_SEED", "DATA.TRAIN_SPLIT")  # if a fold is held out
 _MADE_ON = ("commit", "torch", "device", "precision")  # reported if different, since they change metrics too
@@ -40,7 +40,7 @@ _MADE_ON = ("commit", "torch", "device", "precision")  # reported if different, 
 
 @dataclass(frozen=True)
 class ComparedRun(Run):
-    """A finished run, its ``best`` checkpoint compared: the selected one, else the last."""
+    """A finished run; its ``best`` checkpoint is compared: the selected one, else the last."""
 
     @cached_property
     def values(self) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class ComparedRun(Run):
         return (selection.split, selection.figure) if selection else ("", "")
 
     def metric(self, split: str, name: str) -> float:
-        """A metric of the used checkpoint, %; of a split that was not measured in training from the checkpoint itself.
+        """A metric of the compared checkpoint, %; computed now for a split that was not evaluated in training.
 
         Raises:
             UserError: it was not evaluated, or cannot be.
@@ -120,7 +120,7 @@ def find_run_folders(paths: Sequence[Path]) -> list[Path]:
     """The given runs, and those inside other folders except runs that were only pruned; each once.
 
     Raises:
-        UserError: a folder holds no run.
+        UserError: a folder contains no run.
     """
     found: dict[Path, Path] = {}
     for path in paths:
@@ -144,10 +144,10 @@ def _runs_inside(folder: Path) -> list[Path]:
 def group_runs(runs: Sequence[ComparedRun]) -> dict[str, dict[int, ComparedRun]]:
     """The runs by name of their setting and by seed.
 
-    A setting's name is that of its runs' folders without ``-seed<SEED>``, where they agree; else what differs.
+    A setting is named after its runs' folders without ``-seed<SEED>`` if they agree, else by the keys that differ.
 
     Raises:
-        UserError: runs of other classes or data, or of the same settings and seed.
+        UserError: runs with different classes or data, or with the same settings and seed.
     """
     for run in runs[1:]:
         check_comparable(runs[0], run)
@@ -164,7 +164,7 @@ def check_comparable(first: ComparedRun, other: ComparedRun) -> None:
     """Check that two runs are comparable.
 
     Raises:
-        UserError: they are not; says what differs.
+        UserError: they are not; the message says what differs.
     """
     pairs: list[tuple[str, Any, Any]] = [("classes", first.best.classes, other.best.classes)]
     before, now = (data_facts(run.best.data, run.best.coverage) for run in (first, other))
@@ -183,7 +183,7 @@ def made_differently(runs: Sequence[ComparedRun]) -> dict[str, list[str]]:
 
 
 def common_curve(runs: Mapping[int, ComparedRun], name: str) -> Iterator[tuple[int, list[float]]]:
-    """A curve at the iterations that all ``runs`` have: one number a run."""
+    """A curve at the iterations that all ``runs`` have: one value per run."""
     curves = [run.curves.get(name, {}) for run in runs.values()]
     for iteration in sorted(set.intersection(*(set(curve) for curve in curves))):
         yield iteration, [curve[iteration] for curve in curves]
@@ -194,14 +194,14 @@ def _differing_keys(runs: Sequence[ComparedRun]) -> list[str]:
 
 
 def _described(run: ComparedRun, keys: Sequence[str]) -> str:
-    """What sets a run's settings apart, such as ``SCHEDULE cosine``."""
+    """The settings in which a run differs from others, such as ``SCHEDULE cosine``."""
     last = [key.rsplit(".")[-1] for key in keys]
     short = [name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)]
     return ", ".join(f"{name} {run.values[key]}" for name, key in zip(short, keys, strict=True)) or "all runs"
 
 
 def _folder_name(group: Sequence[ComparedRun]) -> str:
-    """What the folders of runs of one setting are called besides the seed; empty where they disagree."""
+    """The common name of the folders of one setting without the seed; empty where they disagree."""
     names = {_without_seed(run) for run in group}
     return names.pop() if len(names) == 1 else ""
 

@@ -20,7 +20,7 @@ from fecnet.utils.env import provenance
 from fecnet.utils.files import replace_json
 from fecnet.utils.together import all_or_none
 
-_POINTS = 100  # of a curve that is logged more often
+_POINTS = 100  # maximum number of points of a curve
 Groups = Mapping[str, Mapping[int, ComparedRun]]
 
 
@@ -28,17 +28,18 @@ def compare_runs(folders: Sequence[Path], output: Path, *, split: str = "", metr
     """Compare finished runs; writes ``comparison.json`` and ``comparison.png``.
 
     Args:
-        folders: of the runs; the order of the settings is that of their first runs.
-        output: where to write.
-        split: what is compared, measured now from the checkpoints where it is none of ``DATA.EVAL_SPLITS``; empty = the
-            last of these that selects no checkpoint and is not trained on.
-        metric: likewise; empty = the one that selects.
+        folders: folders of the runs; settings are ordered by their first runs.
+        output: folder to write to.
+        split: split that is compared, evaluated now if it is not one of ``DATA.EVAL_SPLITS``; empty = the last of these
+            that selects no checkpoint and is not trained on.
+        metric: metric that is compared; empty = the one that selects the checkpoint.
 
     Returns:
         The tables.
 
     Raises:
-        UserError: an unfinished run, a number that is not finite, runs of other classes or data, an unknown metric.
+        UserError: an unfinished run, a number that is not finite, runs with different classes or data, an unknown
+            metric.
     """
     runs = [read_run(folder) for folder in folders]
     groups = group_runs(runs)
@@ -104,7 +105,7 @@ def _choose_metric(runs: Sequence[ComparedRun]) -> str:
 
 
 def _notes(runs: Sequence[ComparedRun], differences: Sequence[Difference], split: str) -> list[str]:
-    """Notes that the numbers need."""
+    """Notes on how to read the numbers."""
     selecting = sorted({run.selecting[0] for run in runs} - {""})
     used = [f"the checkpoint that was best on {name}" for name in selecting]
     used += ["the last iteration of a run that selects none"] * any(not run.selecting[0] for run in runs)

@@ -27,19 +27,19 @@ _WARM = 3  # warm-up forward passes
 def measure_costs(
     paths: Sequence[str], *, checkpoint: str = "best", batch_size: int = 1, seconds: float = 10.0
 ) -> list[dict[str, Any]]:
-    """Costs and accuracy of the nets of several runs; the first is what the others are compared with.
+    """Costs and accuracy of the nets of several runs; the first is the reference.
 
-    Times are measured on the CPU with the nets in turn, so that all run under the same conditions; the
-    speed-up is the median of the ratios of neighbours.
+    Times are measured on the CPU with the nets taking turns, so that all run under the same conditions; the speed-up is
+    the median ratio of adjacent measurements.
 
     Args:
         paths: run or checkpoint folders.
         checkpoint: ``best`` or ``last``, for run folders.
         batch_size: faces in a forward pass.
-        seconds: for all measurements of time together; each net runs five times at least.
+        seconds: duration of all time measurements together; each net runs at least five times.
 
     Returns:
-        Of each run: ``run``, ``parameters``, ``macs`` (of one face), ``file_bytes``, ``ms`` (of a forward pass),
+        For each run: ``run``, ``parameters``, ``macs`` (of one face), ``file_bytes``, ``ms`` (of a forward pass),
         ``times_faster`` and ``percent``: accuracy by split.
 
     Raises:
@@ -93,7 +93,7 @@ def plot_costs(found: Sequence[dict[str, Any]], path: Path) -> None:
     """Write the trade-off: accuracy over parameters and over multiplications, a point for each run.
 
     Args:
-        found: of ``measure_costs``; runs of which no accuracy is known are left out.
+        found: result of ``measure_costs``; runs without a known accuracy are left out.
         path: PNG to write.
 
     Raises:
@@ -112,19 +112,19 @@ def plot_costs(found: Sequence[dict[str, Any]], path: Path) -> None:
                 said = f"{Path(costs['run']).name} ({costs['times_faster']:.1f}×)"
                 axes.annotate(said, (costs[key], percent), (4, 4), textcoords="offset points", fontsize=7)
         axes.set(xscale="log", xlabel=name)
-    both_axes[0].set(ylabel="accuracy, %", title="beside a name: times faster than the first")
+    both_axes[0].set(ylabel="accuracy, %", title="after a name: times faster than the first")
     both_axes[0].legend()
     save_figure(figure, path)
 
 
 @torch.inference_mode()
 def _milliseconds(nets: Sequence[nn.Module], images: Sequence[Tensor], seconds: float) -> list[list[float]]:
-    """Times of forward passes of each net, taken in rounds in which each has its turn."""
+    """Times of forward passes of each net, ms, measured in rounds in which each net runs once."""
     taken: list[list[float]] = [[] for _ in nets]
     begun = time.perf_counter()
     order = list(range(len(nets)))
     while len(taken[0]) < _WARM + 5 or time.perf_counter() - begun < seconds:
-        random.shuffle(order)  # a fixed one can keep step with what else the machine does
+        random.shuffle(order)  # a fixed order could coincide with periodic load on the machine
         for k in order:
             start = time.perf_counter()
             nets[k](images[k])
@@ -133,10 +133,10 @@ def _milliseconds(nets: Sequence[nn.Module], images: Sequence[Tensor], seconds: 
 
 
 def _percent(checkpoint: Path, info: CheckpointInfo) -> dict[str, float]:
-    """Accuracy by split: as the training measured it, and as `fecnet evaluate` did.
+    """Accuracy by split, from training and from `fecnet evaluate`; for a joint net that of the classes.
 
-    Of a joint net it is that of the classes. What it measured counts where it is of this checkpoint, its
-    views and its data: the nets are compared, not how they were measured.
+    Results of `fecnet evaluate` are used only for this checkpoint, its views and its data, so that nets are compared
+    and not ways of evaluation.
     """
     percent = {}
     for split, figures in info.accuracy.splits.items() if info.accuracy else ():

@@ -61,24 +61,24 @@ def cross_validate(
 ) -> dict[str, Any]:
     """Train a net for each fold of ``DATA.TRAIN_SPLIT`` and evaluate it on that fold.
 
-    The runs are ``OUTPUT_DIR/<recipe>_<by>/fold_<number>`` (``NAME`` replaces the folder's name). What is finished is
-    not trained again and what was interrupted goes on. Each net is measured at its last iteration: nothing is selected
-    on the faces it is tested on. Writes ``folds.json`` and the sum of the confusion matrices, ``confusion_folds.csv``
-    and, with matplotlib, ``.png``, beside the runs; of some of the folds alone ``folds_<numbers>.json`` and so on.
+    The runs are ``OUTPUT_DIR/<recipe>_<by>/fold_<number>`` (``NAME`` replaces the folder's name). Finished folds are
+    not trained again, and interrupted ones are resumed. Each net is evaluated at its last iteration, so that nothing is
+    selected on test faces. Writes ``folds.json`` and the sum of the confusion matrices, ``confusion_folds.csv`` and,
+    with matplotlib, ``.png``, next to the runs; for a subset of the folds, ``folds_<numbers>.json`` and so on.
 
     Args:
         recipe: YAML recipe.
         overrides: ``KEY VALUE`` pairs.
         by: replaces ``DATA.FOLD_BY`` unless empty.
-        folds: numbers, from 1; empty for all.
-        jobs: folds trained at once.
-        devices: GPUs, a fold at once on each of them instead of ``jobs``.
+        folds: numbers of folds, from 1; empty for all.
+        jobs: folds trained concurrently.
+        devices: GPUs; one fold at a time is trained on each, and ``jobs`` is ignored.
 
     Returns:
-        What the JSON file holds.
+        The content of the JSON file.
 
     Raises:
-        UserError: no such fold; settings, data or a run that do not fit; a class is missing where a fold learns;
+        UserError: no such fold; settings, data or a run that do not fit; a class is missing in a fold's training faces;
             fewer groups than folds; a fold failed.
         SystemExit: 128 + the signal that ended it.
     """
@@ -162,8 +162,8 @@ def _seen_subjects(dataset: PackedDataset, learnt: LabelTable, tested: LabelTabl
 
 
 def _measure(folder: Path, fold: _Fold, cfg: Frozen, task: Task) -> FoldAccuracy:
-    """Evaluate the fold at its last iteration; its table goes to its log."""
-    how = ("DATA.PATH", "DEVICE", "EVAL.BATCH_SIZE")  # these may have changed since it was trained
+    """Evaluate the fold at its last iteration; the table is written to its log."""
+    how = ("DATA.PATH", "DEVICE", "EVAL.BATCH_SIZE")  # settings that may have changed since it was trained
     overrides = [text for key, value in flatten(cfg) if key in how for text in (key, str(value))]
     name = f"fold_{fold.number}"
     with (

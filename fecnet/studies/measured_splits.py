@@ -1,4 +1,4 @@
-"""Metrics of a split that was not measured while training, computed from the checkpoint and kept beside the run."""
+"""Metrics of a split that was not evaluated in training, computed from the checkpoint and cached in the run folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Metrics = dict[str, float | None]  # %, by name as in metrics.jsonl; None of a c
 
 @dataclass(frozen=True, kw_only=True)
 class _Kept:
-    """The fields of the file that are read again."""
+    """The fields of the file that are read back."""
 
     metrics: dict[str, float | None]
     made_from: dict[str, str]
@@ -38,12 +38,12 @@ class _Kept:
 def measured_metrics(run: Run, split: str) -> Metrics:
     """The metrics of the best checkpoint (the last where none is selected) on ``split``.
 
-    They are kept in ``evaluation/measured_<split>.json`` with what they were made from: checkpoint, data, code, device.
-    Where all of these are the same, the file is read; else it is written anew.
+    They are cached in ``evaluation/measured_<split>.json`` together with checkpoint, data, code and device. If all of
+    these are the same, the file is read; else the metrics are computed again.
 
     Raises:
-        UserError: the data are not there, are not those of the training, or have no such split; or the checkpoint does
-            not fit the code.
+        UserError: the data are absent, are not the training data, or have no such split; or the checkpoint does not fit
+            the code.
     """
     dataset = _open_data(run, split)
     made_from = _made_from(run, dataset)
@@ -71,7 +71,7 @@ def measured_metrics(run: Run, split: str) -> Metrics:
 
 
 def _open_data(run: Run, split: str) -> PackedDataset:
-    """The data that the run was trained on; says why they are needed where they are not to be had."""
+    """The data that the run was trained on; errors say why they are needed."""
     data = run.config.DATA
     why = f"{run.path}: {split} was not measured while training ({', '.join(data.EVAL_SPLITS)} were)"
     try:
@@ -90,7 +90,7 @@ def _open_data(run: Run, split: str) -> PackedDataset:
 
 
 def _made_from(run: Run, dataset: PackedDataset) -> dict[str, Any]:
-    """What decides the metrics: where any of it differs, they are computed again."""
+    """Everything that the metrics depend on: if any of it differs, they are computed again."""
     checkpoint = Path(run.best.place)
     files = json.dumps(dataset.files, sort_keys=True).encode()
     return {
@@ -102,7 +102,7 @@ def _made_from(run: Run, dataset: PackedDataset) -> dict[str, Any]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """What is kept in a file; empty where there is none, or a damaged one, of which it tells."""
+    """The content of a cache file; empty if it does not exist or is damaged, which is logged."""
     try:
         return _checked(file) if file.is_file() else {}
     except UserError as error:

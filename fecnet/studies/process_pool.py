@@ -12,22 +12,22 @@ from pathlib import Path
 from fecnet.utils.cores import usable_cores
 from fecnet.utils.package import PACKAGE
 
-FAULT = "exit code 1"  # how a child process ends by a fault of fecnet
+FAULT = "exit code 1"  # the result of a child process with a bug in fecnet
 
 
 class ProcessPool:
-    """The child processes that train, at most one a slot; see ``fecnet.studies.child``.
+    """The child processes that train, at most one per slot; see ``fecnet.studies.child``.
 
     Args:
         recipe: YAML recipe.
-        folder: for logs.
-        lock: an open file that all of them hold.
-        slots: a GPU each, or None for whatever the settings say.
+        folder: folder of the logs.
+        lock: an open, locked file that all of them inherit.
+        slots: a GPU for each slot, or None for the device of the settings.
 
     Attributes:
         running: process and slot by name of the run.
-        finished: how many have trained to their end.
-        failed: names of runs that ended otherwise by themselves, and how.
+        finished: number of runs that finished training.
+        failed: how other runs ended, by name.
     """
 
     def __init__(self, recipe: Path, folder: Path, lock: int, slots: Sequence[str | None]) -> None:
@@ -42,15 +42,15 @@ class ProcessPool:
 
     @property
     def has_free_slot(self) -> bool:
-        """Whether another may be started."""
+        """Whether another process can be started."""
         return bool(self._free)
 
     def start(self, name: str, settings: Sequence[str]) -> None:
         """Train a run, or resume it.
 
         Args:
-            name: of the run and its log.
-            settings: ``KEY VALUE …``, its folder among them.
+            name: name of the run and its log.
+            settings: ``KEY VALUE …``, including its folder.
         """
         slot = self._free.pop(0)
         packages = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
@@ -62,17 +62,17 @@ class ProcessPool:
         with (self._folder / f"{name}.log").open("ab") as log:
             child = subprocess.Popen(
                 command,
-                stdin=subprocess.PIPE,  # closed when this process ends, however it does
+                stdin=subprocess.PIPE,  # closed when this process ends, even if it is killed
                 stdout=log,
                 stderr=log,
                 env=environment,
                 pass_fds=(self._lock,),
-                start_new_session=True,  # a Ctrl-C is for this process, which ends them
+                start_new_session=True,  # Ctrl-C goes only to this process, which then stops them
             )
         self.running[name] = child, slot
 
     def collect(self) -> int:
-        """Reap those that have ended; how many."""
+        """Reap the processes that have ended; returns their number."""
         ended = [name for name, (child, _) in self.running.items() if child.poll() is not None]
         for name in ended:
             child, slot = self.running.pop(name)
@@ -86,7 +86,7 @@ class ProcessPool:
         return len(ended)
 
     def end(self) -> None:
-        """Let those that still run save, and wait for them."""
+        """Let running processes save their state and end, and wait for them."""
         for child, _ in self.running.values():
             child.terminate()
         for child, _ in self.running.values():

@@ -1,7 +1,7 @@
-"""Schedules the training of several runs of one recipe, as many at once as asked for.
+"""Schedules the training of several runs of one recipe, with a given number of concurrent runs.
 
-Nothing is lost when something ends: a run that is signalled saves and leaves, and a run whose command was killed sees
-that and does the same.
+No progress is lost on an interruption: a run that receives a signal, or notices that its parent command was killed,
+saves its state and ends.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from fecnet.utils.signals import StopOnSignal
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.1  # between two polls of the processes
-_GRACE_S = 30.0  # within which runs whose command was killed have saved and ended
+_GRACE_S = 30.0  # time in which runs whose parent command was killed save and end
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class PlannedRun:
     """One of several runs of a recipe.
 
     Attributes:
-        name: of its folder and its log.
-        overrides: ``KEY VALUE …`` that replace the recipe's.
+        name: name of its folder and its log.
+        overrides: ``KEY VALUE …`` that override the recipe.
     """
 
     name: str
@@ -53,20 +53,20 @@ def train_all(
 ) -> None:
     """Train the runs that are not finished, each in ``folder/<name>`` with its output in ``folder/<name>.log``.
 
-    Finished runs are skipped, interrupted ones resumed. A run that fails does not stop the others. The first
-    SIGINT or SIGTERM ends all: they save, and the same call goes on with them.
+    Finished runs are skipped, interrupted ones resumed. A run that fails does not stop the others. The first SIGINT or
+    SIGTERM stops all: they save their state, and the same call resumes them.
 
     Args:
         recipe: YAML recipe.
         runs: names and settings; the names must differ.
-        folder: for the run folders and logs.
-        jobs: runs at once; they share the cores, unless ``OMP_NUM_THREADS`` is set.
-        devices: GPUs such as ``("0", "1")``, a run at once on each of them instead of ``jobs``.
+        folder: folder of the run folders and logs.
+        jobs: number of concurrent runs; they share the cores, unless ``OMP_NUM_THREADS`` is set.
+        devices: GPUs such as ``("0", "1")``; one run at a time is trained on each, and ``jobs`` is ignored.
 
     Raises:
-        UserError: a setting that is wrong; a GPU that is not there; a run there was trained with other settings or
-            data; another call trains in ``folder``; runs failed: one line names them and their logs.
-        FaultElsewhereError: runs failed, one of them by a fault of fecnet.
+        UserError: a wrong setting; no such GPU; an existing run was trained with other settings or data; another call
+            trains in ``folder``; or runs failed: one line names them and their logs.
+        FaultElsewhereError: runs failed, one of them because of a bug in fecnet.
         SystemExit: 128 + the signal that ended it.
     """
     _check(runs, jobs)
@@ -129,10 +129,10 @@ def _settings(run: PlannedRun, folder: Path) -> list[str]:
 
 
 def _is_finished(run: Path, cfg: Frozen, datasets: Mapping[str, PackedDataset]) -> bool:
-    """Whether a run has trained to its end, with these settings and data.
+    """Whether a run has finished training with these settings and data.
 
     Raises:
-        UserError: it was trained with others.
+        UserError: it was trained with other settings or data.
     """
     if not (run / "checkpoints" / "last").is_file():
         return False

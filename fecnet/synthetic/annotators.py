@@ -46,10 +46,11 @@ class AnnotatedTriplets:
 
 
 def simulate_answers(perceptual_NE: np.ndarray, faces_T3: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each annotator chooses the face outside the pair that is closest under its noise.
+    """Each annotator chooses the face outside the closest pair, by distances with the annotator's own noise.
 
     Args:
-        perceptual_NE: expressions in perceptual units: a noiseless annotator perceives their Euclidean distance.
+        perceptual_NE: expressions in perceptual units, shape (N, E): a noiseless annotator perceives their Euclidean
+            distance.
         faces_T3: rows of ``perceptual_NE``, shape (T, 3).
         rng: source of the annotators' noise.
 
@@ -61,7 +62,7 @@ def simulate_answers(perceptual_NE: np.ndarray, faces_T3: np.ndarray, rng: np.ra
 
 
 def true_odd(perceptual_NE: np.ndarray, faces_T3: np.ndarray) -> np.ndarray:
-    """What an annotator without noise answers: the face outside the closest pair, 0..2, shape (T,)."""
+    """The answers of an annotator without noise: the face outside the closest pair, 0..2, shape (T,)."""
     return np.asarray(_pair_distances(perceptual_NE, faces_T3).argmin(axis=1))
 
 

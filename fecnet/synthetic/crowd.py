@@ -1,7 +1,7 @@
-"""Twelve simulated raters of known error rates: six who look, four who nearly guess, two who copy others.
+"""Twelve simulated raters of known error rates: six careful ones, four who nearly guess, two who copy others.
 
-Unlike the annotators of ``fecnet.synthetic.annotators``, who err on what is hard, these err at random: what a model of
-raters can find out of them is known. Shape suffixes: T triplets, A answers, R raters.
+The annotators of ``fecnet.synthetic.annotators`` err on hard triplets; these err at random, so the result that a model
+of raters should find is known. Shape suffixes: T triplets, A answers, R raters.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 _LOOKING = (0.03, 0.06, 0.10, 0.15, 0.20, 0.26)
-_GUESSING = (0.54, 0.58, 0.62, 0.66)  # 2/3 is a guess
-_COPIED = (8, 4)  # by raters 10 and 11: a guess of 0.62, a look of 0.20
+_GUESSING = (0.54, 0.58, 0.62, 0.66)  # pure guessing has an error rate of 2/3
+_COPIED = (8, 4)  # the raters whom raters 10 and 11 copy, with error rates of 0.62 and 0.20
 # Probability that each rater takes one of the two faces that are not the odd one.
 CROWD_ERROR = np.array([*_LOOKING, *_GUESSING, *(([*_LOOKING, *_GUESSING])[rater] for rater in _COPIED)])
 ANSWERS_EACH = 3  # raters who answer a triplet
@@ -34,12 +34,12 @@ class CrowdAnswers:
 
     @property
     def tied_T(self) -> np.ndarray:
-        """No face has more votes than each other one, bool, shape (T,)."""
+        """Whether no single face has the most votes, bool, shape (T,)."""
         return (self.votes_T3 == self.votes_T3.max(axis=1, keepdims=True)).sum(axis=1) > 1
 
 
 def crowd_answers(odd_T: np.ndarray, rng: np.random.Generator) -> CrowdAnswers:
-    """Three of the raters answer each triplet; a copy is the answer of whom it copies, asked or not.
+    """Three of the raters answer each triplet; a copying rater gives the other's answer, even if that one is not asked.
 
     Args:
         odd_T: the true odd face, 0..2, shape (T,).

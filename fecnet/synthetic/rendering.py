@@ -245,7 +245,7 @@ def _paint_behind(canvas: _Canvas, who: Columns) -> None:
 
 
 def _paint_head(canvas: _Canvas, who: Columns, face: Columns) -> None:
-    """The head with its round shading, and the beard, if any."""
+    """The head with its shading, and the beard, if any."""
     below = np.clip(canvas.q, 0, None)
     chin = 1 + 0.09 * face["mouth_open"]  # the jaw drops with the mouth
     width = who["head_width"] * (1 - who["jaw"] * np.square(below))

@@ -1,11 +1,11 @@
-"""The words of expression classes: one table for all readers, whatever form of a word a data set uses."""
+"""The names of expression classes: one table of synonyms for all readers, since data sets name classes differently."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 
-# Forms of one class. The first is ours; numbers and other words are not here: they mean what their data set says.
+# Names of each class; the first is the one that fecnet uses. No numbers: their meaning depends on the data set.
 _FORMS = (
     ("neutral", "neutrality", "no expression"),
     ("anger", "angry"),
@@ -22,14 +22,14 @@ _NUMBERED = re.compile(r"^\d+[ _.-]+|[ _.-]+\d+$")  # 0_angry, 03-fear, happy_2
 
 
 def class_word(text: str) -> str:
-    """Our word of an expression class (``Angry``, ``0_angry`` → ``anger``); else the words, in one form of all."""
+    """The standard name of an expression class (``Angry``, ``0_angry`` → ``anger``); other text is only normalised."""
     word = " ".join(text.strip().lower().replace("_", " ").replace("-", " ").split())
     bare = _NUMBERED.sub("", text.strip().lower())
     return _CLASS_OF.get(word) or _CLASS_OF.get(bare) or word
 
 
 def find_class(text: str, classes: Sequence[str]) -> int | None:
-    """Index of the class that ``text`` names, in any form of the word and any case; None if it names none."""
+    """Index of the class that ``text`` names, by any of its synonyms in any case; None if it names none."""
     words, word = [class_word(name) for name in classes], class_word(text)
     return words.index(word) if word in words else None
 

@@ -21,7 +21,7 @@ from fecnet.utils.errors import CheckpointError, ConfigError, DataError, FaultEl
 
 T = TypeVar("T")
 
-_hosts: dist.ProcessGroup | None = None  # gloo, for CPU values, where the ranks have GPUs
+_hosts: dist.ProcessGroup | None = None  # gloo group for values on the CPU, where the ranks have GPUs
 
 
 def start(device: torch.device, described: Mapping[str, Any]) -> None:

@@ -55,15 +55,15 @@ def choose_device(name: str) -> torch.device:
 
 
 def find_gpu(name: str, *, key: str = "DEVICE", others: str = "auto, cpu") -> torch.device:
-    """The GPU of this process: ``cuda``, that of its rank on this machine; or a numbered one, such as ``cuda:1``.
+    """The GPU of this process: the one of its local rank for ``cuda``, or a numbered one, such as ``cuda:1``.
 
     Args:
-        name: what was asked for.
-        key: by which setting, for errors.
-        others: what it also allows, for errors.
+        name: ``cuda`` or ``cuda:NUMBER``.
+        key: the setting that ``name`` was given by, for the error message.
+        others: further values that the setting allows, for the error message.
 
     Raises:
-        ConfigError: no name of a GPU, or one that is not there; or fewer GPUs than processes on this machine.
+        ConfigError: not the name of a GPU, no such GPU, or fewer GPUs than processes on this machine.
     """
     asked, there = re.fullmatch(r"cuda(?::(\d{1,4}))?", name), gpu_count()
     processes = max(comm.local_rank() + 1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
@@ -83,10 +83,14 @@ def find_gpu(name: str, *, key: str = "DEVICE", others: str = "auto, cpu") -> to
 
 
 def visible_gpus(numbers: Sequence[str], *, key: str) -> list[str]:
-    """What ``CUDA_VISIBLE_DEVICES`` calls these GPUs, which are counted among those visible to this process.
+    """The entries of ``CUDA_VISIBLE_DEVICES`` for these GPUs.
+
+    Args:
+        numbers: indices from 0 among the GPUs that this process sees, as text.
+        key: the option, for the error message.
 
     Raises:
-        ConfigError: no number of a GPU that is here, or one of them twice.
+        ConfigError: an index that is no number, has no GPU, or is given twice.
     """
     there = gpu_count()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if there else []
@@ -106,7 +110,7 @@ def gpu_count() -> int:
 
 
 def _gpus() -> str:
-    """The GPUs that are there, in words."""
+    """The GPUs that torch finds, in words."""
     there = gpu_count()
     if not there:
         return "no CUDA GPU"
@@ -134,7 +138,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def why_no_compile(device: torch.device) -> str:
-    """One line why ``torch.compile`` does not work here, such as no C++ compiler; empty where it works."""
+    """Why ``torch.compile`` does not work here, such as a missing C++ compiler, in one line; empty where it works."""
     try:
         torch.compile(lambda value: value + 1)(torch.zeros(2, device=device))
     except Exception as error:  # the compiler raises many classes
@@ -206,7 +210,7 @@ def _allow_tf32(matmul: bool, cudnn: bool) -> None:
 
 
 def provenance(device: torch.device | None = None) -> dict[str, Any]:
-    """Recorded with every result: code version, commit, hardware, library versions."""
+    """What is recorded with every result: code version, commit, hardware, library versions."""
     return {
         "fecnet": VERSION,
         "commit": _commit(PACKAGE.parent),
@@ -225,9 +229,9 @@ def now() -> str:
     return datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
 
 
-@cache  # of the code that this process runs, whatever is edited meanwhile
+@cache  # computed once: the sources may be edited while this process runs
 def code_hash() -> str:
-    """Hash of all sources of fecnet with torch's version: equal where two machines run the same code."""
+    """Versions of fecnet and torch, and a hash of all sources of fecnet: equal where two machines run the same code."""
     root = PACKAGE
     digest = hashlib.sha256(torch.__version__.encode())
     for path in sorted(root.rglob("*.py")):

@@ -1,7 +1,7 @@
 """Exceptions for errors that a user can cause.
 
-``run_program`` prints these and ``OSError`` as one line, with exit code 2. Any other exception is a fault of fecnet,
-printed with its traceback, with exit code 1; nothing catches it on the way.
+``run_program`` prints these and ``OSError`` as one line and exits with code 2. Any other exception is a bug in fecnet:
+no code catches it, and ``run_program`` prints its traceback and exits with code 1.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class DataError(UserError):
 
 
 class CheckpointError(UserError):
-    """A run, a checkpoint or an exported file that is missing, damaged, or of another net or format."""
+    """A run, a checkpoint or an exported file that is missing, damaged, or belongs to another net or format."""
 
 
 class FaultElsewhereError(RuntimeError):
-    """A fault of fecnet in another process, which has printed its traceback; the message names the process."""
+    """A bug in fecnet raised in another process, which has printed its traceback; the message names the process."""

@@ -36,7 +36,7 @@ _POLL_S = 0.1
 
 @contextlib.contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Add ``path`` to an OSError that names no file, as of a full disk.
+    """Add ``path`` to an OSError that names no file, such as that of a full disk.
 
     Raises:
         OSError: as raised inside, with ``path`` where it named no file.
@@ -52,14 +52,14 @@ def named_errors(path: Path) -> Iterator[None]:
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is there and is neither a file nor a folder: reading it may never end.
+    """Refuse a path that is neither a file nor a folder, since reading it may never end.
 
     Raises:
         DataError: a pipe, a device or a socket.
     """
     try:
         mode = path.stat().st_mode
-    except (OSError, ValueError):  # absent, or no possible name: the caller says so
+    except (OSError, ValueError):  # absent, or not a valid name: the caller reports it
         return
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise DataError(f"{path}: a pipe, a device or a socket; allowed: a file")
@@ -91,9 +91,9 @@ def replace_bytes(path: Path, data: bytes | memoryview) -> None:
 
 @contextlib.contextmanager
 def own_partial(path: Path, *, wait_s: float = 0.0) -> Iterator[Path]:
-    """The name under which this process alone writes a file, to be renamed to ``path``; deleted on an error.
+    """A temporary, locked file that is to be renamed to ``path``; deleted on an error.
 
-    What a killed process left under it is written over.
+    A file that a killed process left under this name is overwritten.
 
     Args:
         path: the file to replace.
@@ -118,8 +118,8 @@ def own_partial(path: Path, *, wait_s: float = 0.0) -> Iterator[Path]:
 def whole_or_absent(path: Path) -> Iterator[Path]:
     """Write a file or folder under a temporary name, which replaces ``path`` on success; see ``put_in_place``.
 
-    On an error it is removed and the old ``path`` stays. What a killed process left is removed by the next call; so
-    only one process at a time may write ``path``.
+    On an error the temporary one is removed and the old ``path`` stays. The next call removes what a killed process
+    left, so only one process at a time may write ``path``.
 
     Raises:
         OSError: the disk is full or read-only.

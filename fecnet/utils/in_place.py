@@ -1,7 +1,7 @@
-"""Puts a file or folder in the place of another: at every instant one of the two is there, whole.
+"""Replaces a file or folder by another one: at every instant either the old or the new one is there, complete.
 
-What a killed process leaves behind has names that nothing else has, and is swept by the next call for the same target:
-``.NAME.partial`` is not finished, or is being deleted; ``.NAME.replaced`` is whole, between two renames.
+What a killed process leaves has reserved names, and the next call for the same target removes it: ``.NAME.partial`` is
+incomplete, or was being deleted; ``.NAME.replaced`` is the complete old one, from between two renames.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _HERE, _RENAME_EXCHANGE, _RENAME_SWAP = -100, 2, 2  # AT_FDCWD; of Linux; of mac
 
 
 def put_in_place(new: Path, target: Path) -> None:
-    """Flush ``new`` to disk and rename it to ``target``; what is there is deleted last, under the name of ``new``.
+    """Flush ``new`` to disk and rename it to ``target``; the old target is deleted last, under the name of ``new``.
 
-    A folder cannot be renamed onto another one, so the two names are exchanged at once. Where the system cannot do
-    that, the old one is moved aside first; ``sweep`` brings it back where the process was killed before the second
+    A folder cannot be renamed onto another one, so the two names are exchanged in one call. Where the system has no
+    such call, the old one is moved aside first; ``sweep`` restores it if the process was killed before the second
     rename.
 
     Args:
-        new: beside ``target``, with a name that ``sweep`` or its owner removes.
-        target: a file or folder, or nothing.
+        new: a file or folder in the folder of ``target``, with a name that ``sweep`` or its owner removes.
+        target: the path to replace; may not exist yet.
 
     Raises:
-        OSError: the disk is full or read-only; what was at ``target`` is there again.
+        OSError: the disk is full or read-only; the old ``target`` is restored.
     """
     flush_tree(new)
     if not target.is_dir():
@@ -45,13 +45,13 @@ def put_in_place(new: Path, target: Path) -> None:
         except OSError:
             aside.rename(target)
             raise
-        aside.rename(new)  # before it is deleted: what is called ``replaced`` is always whole
+        aside.rename(new)  # before it is deleted: a ``.replaced`` is always complete
     flush_folder(target.parent)
     remove(new)
 
 
 def sweep(target: Path) -> None:
-    """Bring back what a killed process had moved aside, and remove what else it left beside ``target``."""
+    """Restore the old ``target`` that a killed process had moved aside, and remove what else that process left."""
     bring_back(target)
     partial = target.with_name(f".{target.name}.partial")
     remove(partial)
@@ -67,7 +67,7 @@ def bring_back(target: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Delete a folder of which no half must be found; what remains after a kill is called ``.NAME.partial``."""
+    """Delete a folder that must never be seen half deleted; what remains after a kill is called ``.NAME.partial``."""
     partial = folder.with_name(f".{folder.name}.partial")
     remove(partial)
     folder.rename(partial)
@@ -116,7 +116,7 @@ def _aside(target: Path) -> Path:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two names at once.
+    """Exchange two names in one call.
 
     Returns:
         False where the system or the file system has no such call.
@@ -137,7 +137,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 @cache
 def _system_call() -> Callable[[bytes, bytes], int] | None:
-    """A function that exchanges two names and returns the number of the error, or 0; None where there is none."""
+    """A function that exchanges two names and returns 0 or an error number; None where the system has none."""
     if os.name == "nt":
         return None
     library = ctypes.CDLL(None, use_errno=True)

@@ -1,7 +1,7 @@
 """Start a program on several processes of this machine: ``python -m fecnet.utils.launch NPROC SCRIPT [ARGUMENTS …]``.
 
-Like ``torchrun --standalone``, but it exits with the exit code of its processes instead of 1, and prints no traceback
-of its own below their one-line error.
+Like ``torchrun --standalone``, but it exits with the exit code of its processes instead of 1, and adds no traceback of
+its own to their one-line error.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def launch(program: Sequence[str], arguments: Sequence[str], *, nproc: int) -> i
 
 
 def _informativeness(code: int) -> int:
-    """Sort key, informative exit codes first: torchrun sends SIGTERM to the others; one that lost a rank exits 1."""
+    """Sort key of exit codes, the cause first; consequences are SIGTERM from torchrun, and 1 where a rank is lost."""
     return 2 if code in (-signal.SIGTERM, 128 + signal.SIGTERM) else int(code == 1)
 
 

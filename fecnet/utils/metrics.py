@@ -12,10 +12,11 @@ from fecnet.utils.errors import UserError
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of ``metrics.jsonl``, each with an ``iteration``; an incomplete last line is skipped.
 
-    Empty where there is no such file: nothing was logged.
+    Returns:
+        The parsed lines; an empty list where the file does not exist, since nothing was logged.
 
     Raises:
-        UserError: a line is not such an object.
+        UserError: a line is not a JSON object with an ``iteration``.
     """
     found: list[dict[str, Any]] = []
     if not path.is_file():

@@ -112,7 +112,7 @@ def check_same(topic: str, described: Mapping[str, Any], *, wait_s: float | None
             raise UserError(f"rank 0 of {ranks} did not answer within {seconds + _ANSWER_S:g} s (FECNET_TIMEOUT_S)")
         result = _store.get(verdict).decode()
         _store.set(f"{read}/{own}", "")
-        if own == 0:  # it may host the store: the others must read the verdict before it exits
+        if own == 0:  # it may host the store: the others must read the result before it exits
             joined = [rank for rank in range(ranks) if _store.check([f"{topic}/{rank}"])]
             _absent(_store, [f"{read}/{rank}" for rank in joined], _ANSWER_S)
     except dist.DistError as error:
@@ -215,7 +215,7 @@ def _timeout_s() -> float:
 
 
 def _host_answers() -> bool:
-    """Whether the store's process is still there; asking one that was killed makes torch print a page of frames."""
+    """Whether the store's process still runs; torch prints a long stack trace when a killed one is asked."""
     try:
         socket.create_connection((_announced("MASTER_ADDR"), _number("MASTER_PORT")), timeout=_ANSWER_S).close()
     except OSError:

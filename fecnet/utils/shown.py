@@ -18,11 +18,11 @@ class _Short(reprlib.Repr):
         self.maxlist = self.maxtuple = self.maxset = self.maxdict = 10
 
     def repr_int(self, x: int, level: int) -> str:
-        """Its digits, or how many bits it has."""
+        """The digits of a number, or its number of bits where it is huge."""
         return repr(x) if x.bit_length() <= _MOST_BITS else f"a number of {x.bit_length()} bits"
 
     def repr_str(self, x: str, level: int) -> str:
-        """Its beginning: that is where a reader looks for it."""
+        """The beginning of a text: a reader recognises it by that."""
         return repr(x[: _MOST + 1])
 
 
@@ -30,11 +30,11 @@ _SHORT = _Short()
 
 
 def shown(value: Any, most: int = _MOST) -> str:
-    """``repr`` of a value, cut to so many characters; a huge value takes no memory."""
+    """``repr`` of a value, cut to ``most`` characters; a huge value is never written out in memory."""
     return cut(_SHORT.repr(value), most)
 
 
 def cut(text: str, most: int = _MOST) -> str:
-    """A text, cut to so many characters, in one line."""
+    """A text in one line, cut to ``most`` characters."""
     text = " ".join(text[: 4 * most].split())
     return text if len(text) <= most else f"{text[:most]}…"

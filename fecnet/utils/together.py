@@ -1,10 +1,10 @@
-"""Puts several files of a folder in the place of others at once: at every instant all are the old ones, or all the new.
+"""Replaces several files of a folder together: at every instant either all are the old ones or all are the new ones.
 
-Two names cannot be exchanged by one call, so for a moment they are symbolic links through a third one: ``.NAME.pair``
-beside the files holds ``old`` (hard links of what is there), ``new`` (what was written) and the link ``now``, which
-leads to one of the two. Each name becomes a link to its file in ``now``, which shows what it showed; then ``now`` is
-turned from ``old`` to ``new`` by one rename; then the files take the places of the links. Wherever a process is killed,
-all names show old files or all new ones, and the next call puts them in their places.
+No single call replaces several names, so for a moment the names are symbolic links. The temporary folder
+``.NAME.pair`` contains ``old`` (hard links to the old files), ``new`` (the new files) and the link ``now``, which
+points to one of the two. First each name becomes a link to its file in ``now``, so its content does not change. Then
+one rename turns ``now`` from ``old`` to ``new``. Then the links are replaced by the files. Wherever the process is
+killed, all names lead to old files or all to new ones, and the next call completes the replacement.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ _NO_LINKS = (errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.EINVAL, errno.ENOTSU
 def all_or_none(paths: Sequence[Path]) -> Iterator[list[Path]]:
     """Write files under temporary names, which replace those at ``paths`` together on success.
 
-    On an error the old ones stay. Only one process at a time may write ``paths``. On a file system without links the
-    old ones are removed first and the new ones come after: what a kill leaves there is never old beside new.
+    On an error the old files stay. Only one process at a time may write ``paths``. On a file system without links the
+    old files are removed before the new ones are renamed, so a kill may lose files there but never mixes old and new.
 
     Args:
-        paths: of one folder; the first gives the temporary folder its name. One that is not written is removed.
+        paths: files of one folder; the temporary folder is named after the first.
+            A file that is not written is removed.
 
     Raises:
         OSError: the disk is full or read-only.
@@ -49,12 +50,12 @@ def all_or_none(paths: Sequence[Path]) -> Iterator[list[Path]]:
 
 
 def is_unsettled(paths: Sequence[Path]) -> bool:
-    """Whether a process has begun to replace the files and has not ended: it works still, or was killed."""
+    """Whether a process has begun to replace the files and has not finished: it is still running, or was killed."""
     return _work(paths).is_dir()
 
 
 def settle(paths: Sequence[Path]) -> None:
-    """Put files in the place of the links that a killed process left, and remove what else it left beside them."""
+    """Replace the links that a killed process left by their files, and remove what else it left."""
     if not is_unsettled(paths):
         return
     work = _work(paths)
@@ -78,7 +79,7 @@ def _leads_to(path: Path, now: Path) -> bool:
 
 
 def _link_to(path: Path, now: Path) -> Path:
-    """What the link in the place of a file says: relative, as the folder of both may be moved."""
+    """The target of the link that replaces a file: relative, since the folder may be moved."""
     return Path(now.parent.name, now.name, path.name)
 
 

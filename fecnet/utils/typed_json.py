@@ -35,7 +35,7 @@ def from_json(kind: type[T], value: Any, name: str, prefix: str = "") -> T:
             absent.
         value: as returned by ``json.loads``.
         name: the file, for error messages.
-        prefix: dotted key of ``value`` in it.
+        prefix: dotted key of ``value`` in the file.
 
     Raises:
         UserError: a field is missing, unknown or of another type.
@@ -56,7 +56,7 @@ def from_json(kind: type[T], value: Any, name: str, prefix: str = "") -> T:
 
 
 def check_json(kind: Any, value: Any, name: str, prefix: str = "") -> None:
-    """Check that parsed JSON fits a dataclass, as ``from_json``; further fields at its top are passed over.
+    """Check that parsed JSON fits a dataclass, as ``from_json`` does, but ignore unknown fields at the top level.
 
     Raises:
         UserError: a field is missing or of another type.

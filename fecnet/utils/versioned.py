@@ -1,4 +1,4 @@
-"""Descriptions that begin with the version of their format, which is compared before anything else is read."""
+"""Reads JSON files that state the version of their format, which is checked before anything else."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def parse_versioned(text: str, origin: str, what: str, newest: int, error: type[
     Args:
         text: JSON.
         origin: file it was read from, for error messages.
-        what: it should be, such as ``a data set description``.
+        what: what the file should be, such as ``a data set description``, for error messages.
         newest: version of the format that this fecnet writes.
         error: class of the errors.
 
     Raises:
-        UserError: of the class ``error``: no JSON object, or another version of the format.
+        UserError: of the class ``error``: not a JSON object, or an unsupported version of the format.
     """
     try:
         found = json.loads(text)
@@ -52,14 +52,14 @@ def check_format(found: object, newest: int, origin: str | Path, error: type[Use
 
     Args:
         found: the version in the file.
-        newest: that this fecnet writes; it reads all from 1 on.
+        newest: the version that this fecnet writes; it reads all versions from 1 to this one.
         origin: the file, for error messages.
         error: class of the errors.
 
     Raises:
-        UserError: of the class ``error``: a newer version, or none that ever was.
+        UserError: of the class ``error``: a newer version, or not a version number.
     """
-    if type(found) is not int or found < 1:  # true and 1.0 are equal to 1, and are none
+    if type(found) is not int or found < 1:  # true and 1.0 equal 1 in Python, but are not versions
         allowed = ", ".join(str(version) for version in range(1, newest + 1))
         raise error(f"{origin}: 'format' is {shown(found)}; allowed: {allowed}")
     if found > newest:

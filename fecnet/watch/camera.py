@@ -14,7 +14,7 @@ from fecnet.embed.videos import VideoFrame
 from fecnet.utils.errors import UserError
 
 _INSTALL = "cameras and windows need OpenCV; install it with: pip install 'fecnet[video]'"
-_MOST_CAMERAS = 100  # OpenCV decodes larger numbers: 200 selects a backend, not a camera
+_MOST_CAMERAS = 100  # OpenCV interprets larger numbers differently: 200 selects a backend, not a camera
 
 
 class Camera:
@@ -26,7 +26,7 @@ class Camera:
     Attributes:
         name: ``camera`` and its number.
         announced: 0: its frames have no number.
-        note: the message if it stops giving frames.
+        note: the message if the camera stops delivering frames.
         rate: frames per second according to the camera; 0 = unknown.
 
     Raises:
@@ -43,7 +43,7 @@ class Camera:
         self._begun = time.monotonic()
 
     def frames(self, every: int = 1) -> Generator[VideoFrame, None, None]:
-        """Every ``every``-th frame, 1 or more, until it gives no more; the first has time 0."""
+        """Every ``every``-th frame (1 or more) until the camera delivers no more; the first has time 0."""
         number = 0
         try:
             while self._capture.grab():
@@ -68,7 +68,7 @@ def cv2() -> Any:
     Raises:
         UserError: it is missing.
     """
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a camera may come by FFmpeg, whose messages ours replace
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg may read a camera; its messages are replaced by ours
     try:
         import cv2
     except ImportError as error:
@@ -94,5 +94,5 @@ def _opened(number: int) -> Any:
         capture = opencv.VideoCapture(number)
         if not capture.isOpened():
             raise UserError(f"camera {number}: not there, or another program has it; a file of that name is ./{number}")
-        capture.set(opencv.CAP_PROP_BUFFERSIZE, 1)  # the newest picture, not the oldest of those that wait
+        capture.set(opencv.CAP_PROP_BUFFERSIZE, 1)  # read the newest picture, not the oldest in the queue
     return capture

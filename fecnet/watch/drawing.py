@@ -1,4 +1,4 @@
-"""Draws into a frame a box around each face, labelled with its predictions."""
+"""Draws a box around each face of a frame, labelled with its predictions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from fecnet.encoder.pictures import OK
 from fecnet.watch.faces import FacePrediction
 
-_COLOURS = {True: "lime", False: "silver"}  # of a face with, and without predictions
+_COLOURS = {True: "lime", False: "silver"}  # colour of a face with and without predictions
 
 
 def draw_faces(image_HWC: np.ndarray, faces: Sequence[FacePrediction], corner: str = "") -> np.ndarray:
@@ -20,8 +20,8 @@ def draw_faces(image_HWC: np.ndarray, faces: Sequence[FacePrediction], corner: s
 
     Args:
         image_HWC: uint8, shape (H, W, 3), RGB; not modified.
-        faces: of that frame.
-        corner: a text for the lower left corner.
+        faces: the faces of the frame.
+        corner: text for the lower left corner.
 
     Returns:
         uint8, shape (H, W, 3).

@@ -27,14 +27,14 @@ class FacePrediction:
     """One face of a frame; outputs that the net does not have are None.
 
     Attributes:
-        box_4: x1, y1, x2, y2 in pixels of the frame; may reach beyond it.
-        status: ``ok``, or another key of ``fecnet.encoder.pictures.STATUS``, without predictions.
+        box_4: x1, y1, x2, y2 in pixels of the frame, shape (4,); may reach beyond it.
+        status: ``ok``, or another key of ``fecnet.encoder.pictures.STATUS``; then there are no predictions.
         expression: the most probable class.
-        probability: of that class.
-        affect: valence and arousal, -1..1.
-        embedding_D: unit vector.
+        probability: probability of that class, 0..1.
+        affect: valence and arousal, about -1..1.
+        embedding_D: unit vector, float32, shape (D,).
         to_reference: squared distance to the face of the reference photo, 0..4.
-        change: squared distance to the same face in the frame before.
+        change: squared distance to the same face in the previous frame, 0..4.
     """
 
     box_4: np.ndarray
@@ -48,11 +48,11 @@ class FacePrediction:
 
 
 class FaceWatcher:
-    """Finds faces of frames and predicts.
+    """Detects the faces of frames and predicts their outputs.
 
     Args:
         encoder: the net.
-        faces: which of a frame; see ``Encoder``.
+        faces: which faces of a frame; see ``Encoder``.
         reference: a photo; distances to its largest face, or to the whole photo, are computed.
 
     Raises:
@@ -74,11 +74,11 @@ class FaceWatcher:
         return faces
 
     def restart(self) -> None:
-        """The next frame is of another source."""
+        """Forget the last frame: the next one is from another source."""
         self._before = ()
 
     def _check(self) -> None:
-        """Fail now, not at the first face, which may come minutes later."""
+        """Raise errors at the start, not at the first face, which may come minutes later."""
         if self._which != "whole":
             self._encoder.check_detector()
         self._encoder.encode(np.zeros((9, 9, 3), np.uint8), faces="whole")

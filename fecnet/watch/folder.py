@@ -1,4 +1,4 @@
-"""``fecnet watch`` of a folder: each photo and film in it, the annotated ones into another folder."""
+"""``fecnet watch`` for a folder: annotates all photos and videos in it and writes them to another folder."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def watch_folder(
     every: int = 1,
     overwrite: bool = False,
 ) -> None:
-    """Process all photos and films in a folder and below; those that cannot be read are told and passed over.
+    """Process all photos and videos in a folder and its subfolders; unreadable ones are reported and skipped.
 
     Args:
         watcher: detects faces and predicts.
-        folder: of the pictures.
-        output: folder for the annotated ones; None: ``<folder>.watched`` where no window opens.
+        folder: folder of the pictures.
+        output: folder for the annotated ones; None: ``<folder>.watched`` if no window can be opened.
         table: ``.csv`` of all faces; None for none.
-        window: show them where a window can open; the user may end all of them there.
-        every: process every so many frames of films.
-        overwrite: replace files that are there.
+        window: show them if a window can be opened; the user may stop there.
+        every: process every ``every``-th frame of videos.
+        overwrite: replace existing files.
 
     Raises:
-        UserError: no picture in it, none that can be read, or a file that is there.
+        UserError: no picture in the folder, none that can be read, or an existing file.
         OSError: the disk is full or read-only.
     """
     sources = Sources([folder])
@@ -51,7 +51,7 @@ def watch_folder(
         output = folder.resolve().with_name(f"{folder.resolve().name}.watched")
         logger.info(f"no window: {problem}; writing to {output}" if window else f"writing to {output}")
     if output is not None and output.resolve().is_relative_to(folder.resolve()):
-        raise UserError(f"{output}: lies in the folder that is read; give another --output")
+        raise UserError(f"{output}: is inside the folder that is read; give another --output")
     if output is not None and output.exists() and not output.is_dir():
         raise UserError(f"{output}: a file; the output for a folder is a folder")
     if table is not None:
@@ -77,7 +77,7 @@ def watch_folder(
                 if not watch(watcher, source, views, every=every):
                     break
                 read += 1
-            except UserError as error:  # of a film without a frame, or of frames that no file holds
+            except UserError as error:  # a video without frames, or frames that the output format cannot store
                 failed += 1
                 logger.warning(f"passed over: {error}")
     finally:
@@ -91,13 +91,13 @@ def watch_folder(
 
 
 def annotated(place: str) -> str:
-    """The name of the annotated file: the same where such a file can be written, else with another suffix behind."""
+    """The name of the annotated file: the same where that format can be written, else with a suffix appended."""
     kinds, other = (VIDEO_CODECS, ".mp4") if is_video(Path(place)) else (PICTURES, ".png")
     return place if Path(place).suffix.lower() in kinds else f"{place}{other}"
 
 
 def _files(sources: Sources) -> Iterator[tuple[Path, str]]:
-    """Each photo and film, and its place in the folder."""
+    """Each photo and video, and its path relative to the folder."""
     for piece in sources.pieces():
         if isinstance(piece, PhotoPiece):
             yield from ((Path(path), place) for path, place in piece.photos)

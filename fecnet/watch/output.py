@@ -26,7 +26,7 @@ from fecnet.watch.faces import FacePrediction
 
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _PROBE_S = 30
-_LARGEST_WINDOW = 1280  # pixels of its longer side when it opens
+_LARGEST_WINDOW = 1280  # pixels of the longer side of a new window
 _KEYS_TO_END = {ord("q"), ord("Q"), 27}  # 27: Esc
 _WHERE = ("picture", "frame", "time_s", "x1", "y1", "x2", "y2", "status")
 _WHAT = ("expression", "probability", "valence", "arousal", "to_reference", "change")
@@ -43,7 +43,7 @@ class Picture:
         self.path = path
 
     def add(self, image_HWC: np.ndarray, time_s: float) -> None:
-        """Write it, uint8, RGB.
+        """Write the picture, uint8, RGB, shape (H, W, 3).
 
         Raises:
             OSError: the disk is full or read-only.
@@ -128,14 +128,14 @@ class Window:
     """An OpenCV window.
 
     Args:
-        title: above it.
-        still: one image: the window stays until a key is pressed.
+        title: title of the window.
+        still: a single image: the window stays open until a key is pressed.
     """
 
     def __init__(self, title: str, *, still: bool) -> None:
         self._title, self._still = title, still
         cv2().namedWindow(title, cv2().WINDOW_NORMAL | cv2().WINDOW_KEEPRATIO | cv2().WINDOW_GUI_NORMAL)
-        self._begun: float | None = None  # when a frame of time 0 was due
+        self._begun: float | None = None  # clock time of a frame of time 0
 
     def show(self, image_HWC: np.ndarray, time_s: float) -> bool:
         """Show a frame, uint8, RGB, no earlier than ``time_s`` after the first one.
@@ -165,7 +165,7 @@ class Window:
 def why_no_window() -> str:
     """Why no window can be opened here; empty where one can.
 
-    Tried in another process: without a responding display, some window systems end the calling process.
+    Tried in another process, since some window systems terminate the process if no display responds.
     """
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return "there is no display"

@@ -43,7 +43,7 @@ class Photo:
         path: the file.
 
     Raises:
-        UserError: it is damaged, no picture or not there.
+        UserError: it is damaged, not a picture, or does not exist.
         OSError: it cannot be opened.
     """
 
@@ -65,7 +65,7 @@ def open_source(given: str) -> Source:
     """The camera of that number, or the video or picture of that name.
 
     Raises:
-        UserError: it cannot be opened, or is neither; PyAV or OpenCV is missing.
+        UserError: it cannot be opened, or is none of these; PyAV or OpenCV is missing.
         OSError: a file that cannot be opened.
     """
     path = Path(given)

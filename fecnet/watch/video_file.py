@@ -17,17 +17,17 @@ from fecnet.utils.files import own_partial
 
 logger = logging.getLogger(__name__)
 
-VIDEO_CODECS = {".mp4": ("mpeg4", "yuv420p"), ".avi": ("mjpeg", "yuvj420p")}  # which every FFmpeg can write
-_TICKS = 60_000  # per second, of .mp4: near the most that MPEG-4 allows; the usual rates divide it
+VIDEO_CODECS = {".mp4": ("mpeg4", "yuv420p"), ".avi": ("mjpeg", "yuvj420p")}  # available in every build of FFmpeg
+_TICKS = 60_000  # clock ticks per second of .mp4: close to the maximum of MPEG-4, and divisible by the usual rates
 _RATE = 25.0  # frames/s of an AVI whose source has no valid rate
 _RATES = (0.01, 240.0)  # valid rates
 
 
 class VideoFile:
-    """An annotated video, without sound, in which each frame has the time that it is given.
+    """An annotated video without sound, in which each frame keeps its time.
 
-    AVI has one rate: there a frame gets the nearest place of it, is left out if that is taken, which is told, and the
-    first one is shown from 0 on.
+    AVI has a constant rate: a frame gets the nearest slot, is left out (and counted) if that is taken, and the first
+    frame is shown from time 0 on.
 
     Args:
         path: ``.mp4`` or ``.avi``; replaced. Written under a temporary name and renamed on closing.
@@ -46,18 +46,18 @@ class VideoFile:
         self._av = pyav()
         self._container: Any = None
         self._stream: Any = None
-        self._place = -1  # of the last frame written, in ticks
+        self._place = -1  # time of the last frame written, ticks
         self._left_out = 0
 
     def add(self, image_HWC: np.ndarray, time_s: float) -> None:
         """Write one frame.
 
         Args:
-            image_HWC: uint8, RGB; of another size than the first one it is resized.
-            time_s: when it is shown; no earlier than the one before.
+            image_HWC: uint8, RGB, shape (H, W, 3); resized to the size of the first frame.
+            time_s: presentation time, seconds; not before that of the previous frame.
 
         Raises:
-            UserError: such a frame cannot be written.
+            UserError: the format cannot store such a frame.
             OSError: the disk is full or read-only.
         """
         place = 0 if self._place < 0 and self._kind == ".avi" else round(time_s * self._rate)
@@ -111,7 +111,7 @@ class VideoFile:
         self._stream.codec_context.time_base = 1 / self._rate
 
     def _named(self, error: Exception, what: str) -> Exception:
-        """The error to raise: of the disk, or of what the format cannot hold."""
+        """The error to raise: an error of the disk, or one about what the format cannot store."""
         if isinstance(error, OSError):
             return OSError(error.errno, error.strerror, str(self.path))
         other = next(kind for kind in VIDEO_CODECS if kind != self._kind)

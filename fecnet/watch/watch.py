@@ -31,8 +31,8 @@ class Views:
     """All outputs of frames.
 
     Args:
-        window: shows them.
-        video: writes them.
+        window: shows the frames.
+        video: writes the frames.
         table: writes the faces.
     """
 
@@ -78,10 +78,10 @@ def open_views(
 
     Args:
         source: the frames.
-        output: annotated video or image; None for one beside the source if there is no window.
-        table: of faces, a file to write or a part of an open one; None for none.
+        output: annotated video or image; None: next to the source, if no window can be opened.
+        table: table of the faces, a file to write or a part of an open one; None for none.
         window: open one if possible.
-        overwrite: replace what stands at ``output`` and ``table``.
+        overwrite: replace existing files at ``output`` and ``table``.
 
     Raises:
         UserError: a wrong suffix, a file that exists, or PyAV is missing for a video.
@@ -110,19 +110,19 @@ def open_views(
 
 
 def watch(watcher: FaceWatcher, source: Source, views: Views, *, every: int = 1) -> bool:
-    """Process every frame until the source or the user ends it; what was written so far is kept in any case.
+    """Process every frame until the source or the user ends; everything written so far is kept in any case.
 
     Args:
         watcher: detects faces and predicts.
         source: the frames.
         views: where frames go; closed at the end.
-        every: process every so many frames.
+        every: process every ``every``-th frame.
 
     Returns:
         Whether the source ended by itself.
 
     Raises:
-        UserError: not one frame could be read.
+        UserError: no frame could be read.
         OSError: the disk is full.
     """
     still = isinstance(source, Photo)
@@ -160,7 +160,7 @@ class _Tally:
     def __init__(self) -> None:
         self.frames = self.with_faces = self.faces = 0
         self._begun = time.monotonic()
-        self._recent = deque([self._begun], maxlen=_RECENT)  # when the last frames were done
+        self._recent = deque([self._begun], maxlen=_RECENT)  # times at which the last frames were finished
 
     def add(self, faces: Sequence[FacePrediction], done_s: float) -> None:
         """Count a frame that was done at that time."""

@@ -1,4 +1,4 @@
-"""What the pages of fecnet share: a guarded application on FastAPI, a server on this machine, uploads, tokens.
+"""Shared parts of fecnet's web pages: a guarded FastAPI application, a server, uploads, tokens.
 
 Only this package, ``fecnet.serve`` and ``fecnet.rate`` import the packages of the extra ``web``, and commands import
 these three inside functions, after ``fecnet.web.extra.check_web``.

@@ -1,4 +1,4 @@
-"""An application whose errors are JSON with one line, with templates and static files from packages."""
+"""A web application that answers errors as JSON with one line, with templates and static files from packages."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ OPENAPI = "/api/openapi.json"
 def new_app(title: str, static: Path, *, description: str = "") -> FastAPI:
     """An application without routes.
 
-    It has the schema of its interface at ``OPENAPI`` and no pages of FastAPI's own, which load scripts from elsewhere.
+    Its schema is at ``OPENAPI``; FastAPI's own pages are off, since they load scripts from other hosts.
     Errors, unknown addresses and wrong methods are answered as ``{"error": "one line"}``; a ``UserError`` has status
     400. The static files of the application are at ``/static``, those of all pages at ``/web``.
 
     Args:
-        title: of the interface.
+        title: title of the interface.
         static: folder of static files.
-        description: of the interface, Markdown.
+        description: description of the interface, Markdown.
     """
     app = FastAPI(
         title=title,
@@ -53,7 +53,7 @@ def new_app(title: str, static: Path, *, description: str = "") -> FastAPI:
 def templates(folder: Path) -> Environment:
     """The templates of a folder and those of all pages, such as ``base.html``; every value is escaped.
 
-    A name that a template uses and nobody gave is an error.
+    An undefined variable in a template is an error.
     """
     return Environment(
         loader=FileSystemLoader([folder, _HERE / "templates"]),
@@ -85,5 +85,5 @@ async def _mistake(_: Request, raised: Exception) -> Response:
 
 
 async def _fault(_: Request, raised: Exception) -> Response:
-    # the server prints the traceback; it is nobody else's business
+    # the server prints the traceback; clients must not see it
     return error(500, "this is a fault of fecnet; the terminal of the server shows more")

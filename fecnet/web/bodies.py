@@ -56,23 +56,23 @@ def _depth(value: Any) -> int:
 
 
 class Form:
-    """A form that was sent: its text by name, and its files as bytes, whose names are forgotten."""
+    """A submitted form: its text by name, and its files as bytes without their names."""
 
     def __init__(self, text: dict[str, str], files: dict[str, list[bytes]]) -> None:
         self.text, self.files = text, files
 
 
 async def read_form(request: Request, *, max_file: int, max_files: int, max_fields: int = 8) -> Form:
-    """The text and files of a form, which are never written to a disk.
+    """The text and files of a form; they are never written to disk.
 
     Args:
-        request: whose body is bounded by the ``Policy``.
-        max_file: bytes of a file.
-        max_files: how many.
-        max_fields: further fields.
+        request: the request; its body is bounded by the ``Policy``.
+        max_file: maximum size of a file, bytes.
+        max_files: maximum number of files.
+        max_fields: maximum number of other fields.
 
     Raises:
-        HTTPException: 415 no form; 400 one that cannot be read, or with too many files or fields; 413 too large a file.
+        HTTPException: 415 no form; 400 unreadable, or too many files or fields; 413 a file is too large.
     """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise HTTPException(415, "content type: expected multipart/form-data")
@@ -104,6 +104,6 @@ def _contents(form: FormData, max_file: int) -> Form:
 
 
 class _InMemory(MultiPartParser):
-    """Starlette's own writes files of more than a megabyte to the disk."""
+    """Parser that keeps files in memory; Starlette's writes files of more than a megabyte to disk."""
 
     spool_max_size = sys.maxsize

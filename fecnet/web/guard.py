@@ -1,4 +1,4 @@
-"""What stands in front of every application: hosts, origins, token, bodies, headers."""
+"""Checks every request before the application: host, origin, token, size of the body; adds security headers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HEADERS = {
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    # not no-referrer: with it browsers send the origin of a form of ours as null
+    # not no-referrer: with that, browsers send "null" as the origin of our own forms
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
@@ -39,10 +39,11 @@ class Policy:
     """What an application accepts.
 
     Attributes:
-        max_body: bytes of a request's body.
-        hosts: names by which it may be asked for, without port; empty for any. On loopback a page elsewhere whose name
-            has come to point here (DNS rebinding) is refused by it.
-        token: needed for every request where it is not empty: once in the link, then a cookie; or as a bearer.
+        max_body: maximum size of a request's body, bytes.
+        hosts: allowed host names, without port; empty for any. On loopback this refuses pages of other sites whose name
+            was made to resolve to this machine (DNS rebinding).
+        token: required for every request where it is not empty: first in the link, then as a cookie, or as a bearer
+            token.
     """
 
     max_body: int
@@ -51,11 +52,11 @@ class Policy:
 
 
 class Guard:
-    """An application behind a policy.
+    """An application protected by a policy.
 
-    Requests are refused before their bodies are read: for another host (400), changes asked for by a page of another
-    origin (403), without the token (401), with too large a body (413). A body without announced length is refused as
-    soon as it is too large. Every answer has headers against foreign or inline scripts, sniffing and framing.
+    Requests are refused before their bodies are read: wrong host (400), changes requested by a page of another origin
+    (403), missing token (401), body too large (413). A body without declared length is refused as soon as it is too
+    large. Every response has headers against foreign or inline scripts, sniffing and framing.
 
     Args:
         app: the application.
@@ -80,7 +81,7 @@ class Guard:
         host = headers.get("host", "")
         if policy.hosts and _host_name(host) not in policy.hosts:
             return error(400, f"host: {shown(host)}; allowed: {', '.join(policy.hosts)}")
-        if "\0" in scope["path"]:  # no file has it in its name; Starlette before 1.0 fails
+        if "\0" in scope["path"]:  # not a valid file name; Starlette before 1.0 fails on it
             return error(404, "Not Found")
         origin = headers.get("origin")
         if scope["method"] not in _SAFE and origin is not None and origin.partition("://")[2] != host:
@@ -91,18 +92,22 @@ class Guard:
         return None
 
     def _entrance(self, scope: Scope, headers: Headers) -> Response | None:
-        """None where the token is there; else what to answer."""
+        """None where the token is valid; else the response."""
         token = self._policy.token
         if not token:
             return None
-        cookie = f"fecnet-{hashlib.sha256(token.encode()).hexdigest()[:8]}"  # other servers of this host have others
+        cookie = (
+            f"fecnet-{hashlib.sha256(token.encode()).hexdigest()[:8]}"  # a separate cookie for each server on this host
+        )
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
         if same_token(cookie_parser(headers.get("cookie", "")).get(cookie, ""), token) or same_token(bearer, token):
             return None
         query = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=20)
         if scope["method"] == "GET" and same_token(query.get("token", [""])[0], token):
-            answer = RedirectResponse("/", 303)  # so that the token is not shown on
-            answer.set_cookie(cookie, token, httponly=True, samesite="lax")  # strict ones stay away on this way in
+            answer = RedirectResponse("/", 303)  # removes the token from the address bar
+            answer.set_cookie(
+                cookie, token, httponly=True, samesite="lax"
+            )  # a strict cookie would not be sent after this redirect
             return answer
         text = "token: missing or wrong; open the link that the server printed, or send 'Authorization: Bearer TOKEN'"
         return error(401, text, {"www-authenticate": "Bearer"})
@@ -137,7 +142,7 @@ def _with_headers(send: Send) -> Send:
         if message["type"] == "http.response.start":
             own = [pair for pair in message["headers"] if pair[0] not in _NAMES]
             if all(name != b"cache-control" for name, _ in own):
-                own.append((b"cache-control", b"no-cache"))  # static files are asked for again, by their tags
+                own.append((b"cache-control", b"no-cache"))  # static files are revalidated by their ETags
             message["headers"] = own + _ENCODED
         await send(message)
 

@@ -1,4 +1,4 @@
-"""Serving an application: in this thread until it is stopped, or beside it."""
+"""Serves an application: in this thread until it is stopped, or in another thread."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _START_S = 30.0
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what is bound to an address or name."""
+    """Whether an address or name can be reached only from this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -37,7 +37,7 @@ def bind(host: str, port: int) -> socket.socket:
         port: 0 for a free one.
 
     Raises:
-        UserError: the port is in use or may not be used, or there is no such address here.
+        UserError: the port is in use or not permitted, or this machine has no such address.
     """
     if not 0 <= port <= 65535:
         raise UserError(f"port: {port}; allowed: 0 to 65535")
@@ -47,7 +47,9 @@ def bind(host: str, port: int) -> socket.socket:
         raise UserError(f"host: {shown(host)}: not an address or name of this machine") from error
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of one that ended a moment ago
+        listening.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # reuse the port of a server that has just ended
         listening.bind(address)
         listening.listen(128)
     except OSError as error:
@@ -68,17 +70,17 @@ def address_of(listening: socket.socket, token: str = "") -> str:
 
 
 def serve(app: ASGIApp, listening: socket.socket) -> None:
-    """Answer requests until SIGINT or SIGTERM; what is being answered then is answered."""
+    """Answer requests until SIGINT or SIGTERM; requests in progress are completed."""
     with suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has stopped
         _server(app).run(sockets=[listening])
 
 
 @contextmanager
 def served(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-    """Answer requests in another thread; gives the address, without a slash at its end.
+    """Answer requests in another thread; yields the address, without a trailing slash.
 
     Raises:
-        UserError: as ``bind``.
+        UserError: see ``bind``.
     """
     listening = bind(host, port)
     server = _server(app)
@@ -95,11 +97,11 @@ def served(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> Iterator[str
 def _server(app: ASGIApp) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
-        log_config=None,  # the log of fecnet stays as it is
+        log_config=None,  # keep fecnet's logging configuration
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # whoever sends them is not believed
+        proxy_headers=False,  # anyone could forge them
         timeout_graceful_shutdown=5,
     )
     return uvicorn.Server(config)

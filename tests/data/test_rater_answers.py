@@ -45,7 +45,7 @@ def test_answers_of_some_triplets_stand_in_their_order(file):
     assert found.rater_P.tolist() == [0, 1, 2, 1, 0, 1, 2]
     assert found.choice_P.tolist() == [1, 1, 0, 2, 0, 1, 2]
     assert answer_notes(answers) == [
-        "1 triplets without an answer, of which no rater says anything",
+        "1 triplets without an answer",
         "1 triplets whose answers contradict 'odd': another face has more",
     ]
 
@@ -59,7 +59,7 @@ def test_raters_of_one_answer_unknown_and_repeated_ones_are_told(file):
     assert answers.answers_R.tolist() == [5, 7, 6, 8, 1]
     assert [note for note in answer_notes(answers) if "odd" not in note] == [
         "2 answers of raters who answer a triplet twice, which count as anonymous",
-        "1 raters with one answer, of whom only the others' mean is known",
+        "1 raters with one answer, whose reliability cannot be estimated",
         "5 anonymous answers, which count as one unknown rater",
     ]
 
@@ -111,7 +111,7 @@ def test_the_command_prints_writes_and_draws(file, tmp_path, capsys):
     assert cli.main(["data", "raters", str(whole), "--plot", str(plot), "--json", str(target)]) == 0
     first, warning, _, header, *rows = capsys.readouterr().out.splitlines()
     assert first == f"{whole}, train: 27 answers to 9 triplets"
-    assert warning == "WARNING: 1 raters with one answer, of whom only the others' mean is known"
+    assert warning == "WARNING: 1 raters with one answer, whose reliability cannot be estimated"
     assert header.split() == ["rater", "answers", "agreement", "reliability"]
     assert sorted(row[:7] for row in rows) == ["rater 0", "rater 1", "rater 2", "rater 3"]
     assert plot.read_bytes().startswith(b"\x89PNG")

@@ -111,7 +111,7 @@ def test_only_a_folder_made_here_is_replaced(run, photos, tmp_path, added, capsy
         (tree / added).write_text("mine")
     before = sorted(tree.rglob("*"))
     assert embed(run, *arguments) == 2
-    assert f"{tree}: a folder that this command did not make, or not alone" in capsys.readouterr().err.splitlines()[-1]
+    assert f"{tree}: a folder with files that this command did not make" in capsys.readouterr().err.splitlines()[-1]
     assert sorted(tree.rglob("*")) == before
 
 

@@ -11,8 +11,8 @@ from tests.engine.test_collapse import Training, spaced
 @pytest.mark.parametrize(
     ("scales", "said"),
     [
-        ([3.0, 99.9, 100.0], "iteration 2: LOSS.CHOICE_SCALE: the learned scale ran away to 99.9 and is held within "),
-        ([0.3, 0.2, 0.1], "iteration 3: LOSS.CHOICE_SCALE: the learned scale ran away to 0.1 and is held within "),
+        ([3.0, 99.9, 100.0], "iteration 2: LOSS.CHOICE_SCALE: the learned scale reached 99.9 and is limited to "),
+        ([0.3, 0.2, 0.1], "iteration 3: LOSS.CHOICE_SCALE: the learned scale reached 0.1 and is limited to "),
         ([3.0, 50.0, 0.2], ""),
     ],
 )
@@ -26,5 +26,5 @@ def test_a_scale_that_runs_away_is_said_once(tmp_path, caplog, scales, said):
     assert len(found) == bool(said)
     if said:
         low, high = SCALE_LIMITS
-        assert found[0].startswith(f"{said}{low:g}..{high:g}: the net finds no") and "\n" not in found[0]
+        assert found[0].startswith(f"{said}{low:g}..{high:g}: the net predicts the choices ") and "\n" not in found[0]
         assert training.state["progress"]["told_of_scale"]

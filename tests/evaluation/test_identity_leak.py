@@ -71,7 +71,7 @@ def test_chance_weighs_faces_as_their_neighbours_were_counted():
     [
         (
             Share(40, 30.0, 10.0),
-            "of the same subject 3.0 times as often as by chance: above 1, the embedding tells people",
+            "of the same subject 3.0 times as often as by chance: above 1, the embedding distinguishes people",
         ),
         (Share(40, 10.2, 10.0), "1.0 times as often as by chance: up to 1, the embedding does not show who"),
         (Share(40, 0.0, 10.0), "0.0 times as often as by chance: up to 1, the embedding does not show who"),

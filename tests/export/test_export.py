@@ -198,11 +198,14 @@ def test_what_cannot_be_exported_is_one_line(run, exported, tmp_path, capsys):
     assert "an exported file; allowed: the run" in refused(capsys, onnx_file, "--format", "torch")
     assert "exists already; use --overwrite" in refused(capsys, run, "--format", "onnx", "--output", onnx_file)
     said = refused(capsys, run, "--format", "bundle", "--output", run / "checkpoints" / "2", "--overwrite")
-    assert "a folder that this command did not make" in said
+    assert "a folder with files that this command did not make" in said
     assert main(["export", str(run), "--format", "bundle", "--output", str(tmp_path / "mine")]) == 0
     (tmp_path / "mine" / "notes.txt").write_text("kept")
     said = refused(capsys, run, "--format", "bundle", "--output", tmp_path / "mine", "--overwrite")
-    assert "or not alone; it is not replaced" in said and (tmp_path / "mine" / "notes.txt").is_file()
+    assert (
+        "a folder with files that this command did not make; it is not replaced" in said
+        and (tmp_path / "mine" / "notes.txt").is_file()
+    )
     assert "allowed for this format: a file *.pt2" in refused(capsys, run, "--format", "torch", "--output", "a.onnx")
     assert "--raw: a bundle has weights and no graph" in refused(capsys, run, "--format", "bundle", "--raw")
 

@@ -93,13 +93,13 @@ def test_a_net_gives_a_feature_map_and_keeps_nothing_behind_it(channels):
         ("", r"unknown net '' of timm .* such as timm:resnet18, "),
         (
             "tokens",
-            r"MODEL\.BACKBONE: timm:tokens gives no feature map but \(1, 144, 6\) .* a convolutional net, such as",
+            r"MODEL\.BACKBONE: timm:tokens returns shape \(1, 144, 6\) instead of a feature map .* a convolutional net",
         ),
-        ("last", r"timm:last gives no feature map but \(1, 12, 12, 6\)"),
-        ("list", r"timm:list gives no feature map but \(\)"),
+        ("last", r"timm:last returns shape \(1, 12, 12, 6\) instead of a feature map"),
+        ("list", r"timm:list returns shape \(\) instead of a feature map"),
         (
             "fixed",
-            r"timm:fixed takes no images of 1 channels and 48×48 pixels \(Input height \(48\) doesn't match\); all",
+            r"timm:fixed cannot process images of 1 channels and 48×48 pixels \(Input height \(48\) doesn't match\); ",
         ),
     ],
 )

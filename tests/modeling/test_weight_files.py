@@ -69,7 +69,7 @@ def test_of_several_the_report_says_which_was_taken(tmp_path):
     net, report = read(tmp_path, content)
     assert_is(net, make(1))
     assert (report.place, report.others) == ("model", ("ema",))
-    assert "\n  fit as well, not taken: ema\n" in str(report)
+    assert "\n  fit too, not loaded: ema\n" in str(report)
     both = {f"encoder_q.{name}": value for name, value in first.items()}
     both |= {f"encoder_k.{name}": value for name, value in make(3).state_dict().items()}
     _, report = read(tmp_path, both)
@@ -170,7 +170,7 @@ def refused(path):
 def execute(said, monkeypatch, folder):
     """Run the lines that the message gives, and return what they saved."""
     monkeypatch.chdir(folder)
-    lines = said.partition("save the tensors alone: ")[2]
+    lines = said.partition("save only its tensors: ")[2]
     exec(lines, {"torch": torch, "pickle": pickle})
     return torch.load(folder / "weights.pt", weights_only=True)
 

@@ -126,14 +126,15 @@ def test_a_deeper_net_with_all_the_names_is_refused(tmp_path):
     """Every tensor of a ResNet-18 has its name and shape in a ResNet-34, where other blocks stand between them."""
     said = refused(tmp_path, resnet(blocks=(3, 4, 6, 3)).state_dict(), resnet())
     assert (
-        "has more than ResNet18: 100 of the net's 100 tensors fit; left over inside it: layer1.2.conv1.weight, " in said
+        "has more tensors than ResNet18: 100 of the net's 100 tensors fit; unused inside the net: layer1.2.conv1.weight"
+        in said
     )
     assert said.endswith(f"it fits: {fits(BLOCKS='[3,4,6,3]', STEM='imagenet')}")
 
 
 def test_so_is_one_saved_as_a_sequence(tmp_path):
     said = refused(tmp_path, numbered(resnet(blocks=(3, 4, 6, 3)).state_dict(), RESNET, "f."), resnet())
-    assert "left over inside it: f.4.2.conv1.weight, " in said
+    assert "unused inside the net: f.4.2.conv1.weight, " in said
     assert said.endswith(fits(BLOCKS="[3,4,6,3]", STEM="imagenet"))
 
 
@@ -165,13 +166,13 @@ def test_bottlenecks_are_no_net_of_ours(tmp_path):
     wide = {name: torch.ones(8, 8, 1, 1) for name in state if name.endswith("conv1.weight") and "layer" in name}
     third = {f"layer{k}.{i}.conv3.weight": torch.ones(32, 8, 1, 1) for k in range(1, 5) for i in range(2)}
     said = refused(tmp_path, state | wide | third, resnet())
-    assert "left over inside it: layer1.0.conv3.weight" in said
+    assert "unused inside the net: layer1.0.conv3.weight" in said
     assert said.endswith("it fits no backbone of fecnet")
 
 
 def test_parameters_that_ours_has_not_are_not_left_out(tmp_path):
     state = resnet().state_dict() | {"layer1.0.se.fc.weight": torch.ones(8, 8), "conv1.bias": torch.ones(8)}
-    assert "left over inside it: layer1.0.se.fc.weight, conv1.bias; " in refused(tmp_path, state, resnet())
+    assert "unused inside the net: layer1.0.se.fc.weight, conv1.bias; " in refused(tmp_path, state, resnet())
 
 
 def test_fewer_stages_of_a_net_are_the_beginning_of_it(tmp_path):

@@ -212,7 +212,9 @@ def test_work_of_others_in_the_folder_stays(tmp_path, images, squares):  # noqa:
 def test_pixels_and_masks_cannot_be_aligned(tmp_path):
     picture = LabelledPicture("fer2013.csv#1", np.zeros((8, 8), np.uint8), 0, "train")
     source = LabelledSource("fer", tmp_path / "fer2013.csv", ("a", "b"), [picture], 48)
-    with pytest.raises(DataError, match=r"align: .*fer2013\.csv holds cut faces as pixels; allowed: sources of image"):
+    with pytest.raises(
+        DataError, match=r"align: .*fer2013\.csv has cropped faces as pixels; allowed: sources of image"
+    ):
         prepare_labelled(source, tmp_path / "set", extraction=HOW)
     assert list(tmp_path.iterdir()) == []
 

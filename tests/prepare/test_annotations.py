@@ -182,7 +182,7 @@ def test_answers_counted_from_0_are_read_as_such_in_all_files(tmp_path, capsys):
         (tmp_path / split).write_text("\n".join(row(faces, answers=answers) for faces, answers in some))
     files = {split: tmp_path / split for split in ("train", "test")}
     found = read_annotations(files, progress=False)
-    told = f"{tmp_path / 'train'}, {tmp_path / 'test'}: labels count from 0, for there is a 0 and no 3"
+    told = f"{tmp_path / 'train'}, {tmp_path / 'test'}: labels count from 0, since there is a 0 and no 3"
     assert told in capsys.readouterr().out
     assert [found[split].odd_T.tolist() for split in found] == [[2, 0], [1]]
     assert [found[split].votes_T3.tolist() for split in found] == [[[1, 1, 4], [3, 0, 0]], [[0, 2, 1]]]

@@ -79,7 +79,12 @@ def test_a_face_without_a_subject_is_a_stranger_and_told(tmp_path, caplog):
         (["1,2,3,1,ann,p,q,r,test"], f"{HEADER},split", "0.2", "there are splits already: test; allowed: a table"),
         (["1,2,3,1,ann"], "a,b,c,odd,rater", "0.2", "no subjects are known; allowed: subject_a"),
         (["1,2,3,1,ann,p,p,p"], HEADER, "0.2", "1 person; allowed: one or more for each of train, test"),
-        (["1,2,3,1,ann,p,q,r"], HEADER, "0.4", "leaves split 'train' without a triplet, of which all three"),
+        (
+            ["1,2,3,1,ann,p,q,r"],
+            HEADER,
+            "0.4",
+            "leaves split 'train' without a triplet: all three people must be in it",
+        ),
         (families(4), HEADER, "0.01", "leaves split 'test' without a person, 0.01 of"),
     ],
 )

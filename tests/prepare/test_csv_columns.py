@@ -85,7 +85,7 @@ def test_splits_and_subjects_under_other_names(tmp_path, capsys):
     assert "column 'usage' is read as the split" in capsys.readouterr().out
     source = read(tmp_path, "path,label,set\na,1,5\nb,2,7\n")  # a set of something else
     assert {split for *_, split in found(source)} == {"all"}
-    assert "column 'set' is not read as the split, for it holds '5'" in capsys.readouterr().out
+    assert "column 'set' is not read as the split, since it contains '5'" in capsys.readouterr().out
 
 
 def test_the_command_names_columns(tmp_path):
@@ -103,7 +103,7 @@ def test_the_command_names_columns(tmp_path):
 
 def test_splits_beside_other_words_are_refused(tmp_path):
     """Else one stray word would put training and test faces together."""
-    with pytest.raises(DataError, match=r"column usage holds 'Training' and 'extra'; allowed: names of splits alone"):
+    with pytest.raises(DataError, match=r"column usage holds 'Training' and 'extra'; allowed: only names of splits"):
         read(tmp_path, "path,label,Usage\na,1,Training\nb,2,PublicTest\nc,2,extra\n")
 
 

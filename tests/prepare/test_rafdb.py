@@ -62,7 +62,7 @@ def test_a_list_counted_from_zero_is_said(tmp_path, capsys):
     root = published(tmp_path, [f"{name} {label(name) - 1}" for name in NAMES])
     grow(root, *(f"Image/aligned/{aligned(name)}" for name in NAMES))
     assert right(read_rafdb(root))
-    assert "labels count from 0, for there is a 0 and no 7" in capsys.readouterr().out
+    assert "labels count from 0, since there is a 0 and no 7" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_numbers_from_0(tmp_path, caplog):
     with caplog.at_level("INFO"):
         found = read(tmp_path, HEADER, "a.jpg,b.jpg,c.jpg,0,x", "a.jpg,b.jpg,d.jpg,2,x", "a.jpg,b.jpg,d.jpg,d.jpg,y")
     assert found["train"].odd_T.tolist() == [0, 2]
-    assert "labels count from 0, for there is a 0 and no 3" in caplog.text
+    assert "labels count from 0, since there is a 0 and no 3" in caplog.text
     with pytest.raises(DataError, match=r"answers\.csv: line 2 and line 3: labels 0 and 3; allowed: 1 to 3, or 0 to 2"):
         read(tmp_path, HEADER, "a.jpg,b.jpg,c.jpg,0,x", "a.jpg,b.jpg,d.jpg,3,x")
 

@@ -139,7 +139,7 @@ def test_labels_counted_from_0_are_read_as_such_in_all_files(tmp_path, capsys):
     found = read_lists(files, progress=False)
     assert [table.odd_T.tolist() for table in found.values()] == [[0, 2, 1], [1, 2]]
     assert "train.csv, " in (told := capsys.readouterr().out)
-    assert told.endswith("test.csv: labels count from 0, for there is a 0 and no 3\n")
+    assert told.endswith("test.csv: labels count from 0, since there is a 0 and no 3\n")
     assert read_lists({"test": files["test"]}, progress=False)["test"].odd_T.tolist() == [0, 1]
     files["test"].write_text("".join(map(rows.format, (1, 3))))
     said = r"train.csv: line 1 and .*test.csv: line 2: labels 0 and 3; allowed: 1 to 3, or 0 to 2, not both"

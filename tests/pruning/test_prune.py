@@ -275,7 +275,7 @@ def test_what_is_wrong_is_one_line(run, trained, capsys):
         assert said in error and error.count("\n") == 1
         assert not run.with_name("classifier-pruned").exists()
     prune_run(str(run), Goal(ratio=0.5))
-    with pytest.raises(ValueError, match=r"classifier-pruned: is there already; give another with --output"):
+    with pytest.raises(ValueError, match=r"classifier-pruned: exists already; give another with --output"):
         prune_run(str(run), Goal(ratio=0.5))
     train(
         trained / "classifier.yaml", "OUTPUT_DIR", run.parent, "NAME", "free", "MODEL.BACKBONE", "inception_nn2",
@@ -297,7 +297,7 @@ def test_what_is_wrong_is_one_line(run, trained, capsys):
 def test_a_run_that_was_not_trained_sparse_warns_with_the_switch(trained, tmp_path, capsys):
     train(trained / "classifier.yaml", "OUTPUT_DIR", tmp_path, "NAME", "dense", "SOLVER.LENGTH", 1)
     prune_run(str(tmp_path / "dense"), Goal(ratio=0.5))
-    assert "trained with SOLVER.BN_L1 0, so its scales do not tell" in capsys.readouterr().out
+    assert "trained with SOLVER.BN_L1 0, so its scales do not show which channels" in capsys.readouterr().out
 
 
 def test_scales_that_hardly_differ_and_layers_nearly_emptied_are_told(run, trained, tmp_path, capsys):

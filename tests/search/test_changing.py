@@ -85,7 +85,7 @@ def test_names_that_are_there_are_refused_or_replaced_in_place(run, here, capsys
     before = state(here / "faces")
     Image.fromarray(np.random.default_rng(9).integers(0, 256, (48, 48), np.uint8)).save("one/1.png")
     said = refused(capsys, "add", "faces", here / "one" / "1.png", "two/4.png", "--device", "cpu")
-    assert "faces: holds already" in said and "1.png; to replace them: --replace" in said
+    assert "faces: already contains" in said and "1.png; to replace them: --replace" in said
     assert state(here / "faces") == before
     assert add("faces", "one/1.png", "two/4.png", "--replace") == 0
     assert "2 vectors added, 1 old of the same names removed" in capsys.readouterr().out
@@ -111,7 +111,7 @@ def test_a_picture_that_lost_its_face_leaves(run, here, capsys):  # noqa: F811
         capsys, "add", "faces", "one/broken.jpg", "--device", "cpu"
     )
     (here / "one" / "1.png").write_bytes((here / "one" / "broken.jpg").read_bytes())
-    assert "faces: holds already one/1.png" in refused(capsys, "add", "faces", "one/1.png", "--device", "cpu")
+    assert "faces: already contains one/1.png" in refused(capsys, "add", "faces", "one/1.png", "--device", "cpu")
     assert state(here / "faces") == before
     assert add("faces", "one/1.png", "--replace") == 0
     assert "faces: 0 vectors added, 1 old of the same names removed" in capsys.readouterr().out
@@ -135,7 +135,7 @@ def test_what_cannot_be_removed_is_named_and_nothing_is(run, here, capsys):  # n
     build(run, "faces", "one")
     before = state(here / "faces")
     said = refused(capsys, "remove", "faces", "one/0.png", "one/7.png", "three")
-    assert "faces: holds no one/7.png, three; nothing was removed" in said
+    assert "faces: does not contain one/7.png, three; nothing was removed" in said
     assert "nothing would be left of its 4 vectors; delete the folder" in refused(capsys, "remove", "faces", "one")
     assert "two: no index here" in refused(capsys, "remove", "two", "one")
     assert "a name is empty" in refused(capsys, "remove", "faces", "one/0.png", "")

@@ -149,7 +149,7 @@ def test_too_few_for_compression(tmp_path, faiss):
 @pytest.mark.parametrize(
     ("queries", "num", "said"),
     [
-        (np.zeros((2, 8)), 3, r"queries of shape \(2, 8\); .*index wants \(Q, 16\)"),
+        (np.zeros((2, 8)), 3, r"queries of shape \(2, 8\); .*index expects \(Q, 16\)"),
         (np.zeros(16), 3, r"queries of shape \(16,\)"),
         (np.array([[0.0] * 16, [np.nan] * 16]), 3, r"query 1: not finite"),
         (np.zeros((1, 16)), 0, r"k: 0; allowed: 1 or more"),

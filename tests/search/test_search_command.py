@@ -271,7 +271,10 @@ def test_what_stands_there_is_not_lost(run, built, photos, tmp_path, capsys):
     (built / "mine.txt").write_text("kept")
     for folder in (built, tmp_path):
         said = refused(capsys, "build", run, run, "--output", folder, "--overwrite")
-        assert "exists and is no index, or not alone; it is not replaced" in said or "would be written over" in said
+        assert (
+            "exists and is not an index, or contains other files; it is not replaced" in said
+            or "would be written over" in said
+        )
     assert (photos / "1.png").is_file() and (built / "mine.txt").is_file()
 
 

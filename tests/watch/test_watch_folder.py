@@ -63,8 +63,8 @@ def test_a_folder_that_does_not_fit_is_one_line(aligned, folder, capsys):
     for words, message in [
         (("empty",), "empty: no pictures in it"),
         (("bad",), "bad: none of 1 pictures in it can be read"),
-        (("pictures", "--output", "pictures/out"), "pictures/out: lies in the folder that is read; give another"),
-        (("pictures", "--output", "pictures/0.png"), "0.png: lies in the folder that is read"),
+        (("pictures", "--output", "pictures/out"), "pictures/out: is inside the folder that is read; give another"),
+        (("pictures", "--output", "pictures/0.png"), "0.png: is inside the folder that is read"),
         (("pictures", "--output", "list.csv"), "list.csv: a file; the output for a folder is a folder"),
         (("pictures", "--output", "out"), "out/0.png: exists already; use --overwrite to replace it"),
         (("pictures", "--table", "faces.txt"), "faces.txt: '.txt' names no file to write here; allowed: .csv"),

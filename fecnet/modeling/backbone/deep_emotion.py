@@ -1,7 +1,7 @@
 """Deep-Emotion (arXiv:1902.01019) as in its published code, with the same parameter names.
 
-A small convolutional net behind a spatial transformer (arXiv:1506.02025), which predicts an affine transform of the
-face and applies it.
+A spatial transformer (arXiv:1506.02025), which predicts an affine transform of the face and applies it, followed by a
+small convolutional net.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from fecnet.modeling.backbone.base import Backbone
 from fecnet.utils.errors import UserError
 
 MIN_SIZE = 48  # pixels; the published size, and the minimum for the 9×9 and 8×8 feature maps of the linear layers
-_MAP_SIDE = 9  # of the hidden layer's input feature map
-_LOCALISATION_SIDE = 8  # of the input feature map of the transformer's linear layers
+_MAP_SIDE = 9  # side of the feature map that the hidden layer reads
+_LOCALISATION_SIDE = 8  # side of the feature map that the transformer's linear layers read
 
 
 class DeepEmotion(Backbone):
     """Spatial transformer → two pairs of 3×3 convolutions of 10 channels → dropout → FC 50 → ReLU.
 
-    The hidden layer is part of the backbone: with a linear layer 50 → 7 behind it the net is the published one of
+    The hidden layer is part of the backbone: followed by a linear layer 50 → 7, the net is the published one with
     66,877 parameters. For images larger than 48 px, the feature maps are average-pooled to the sizes that the linear
     layers expect; 48 px give these sizes without pooling.
 

@@ -1,7 +1,7 @@
-"""The residual net of dlib's face recognition, to start from its weights (public domain, CC0).
+"""The residual net of dlib's face recognition, for training from its weights (public domain, CC0).
 
-The layers are those of dlib's ``dnn_face_recognition_ex.cpp``, but for the last block and the linear layer, which tell
-persons apart and not expressions.
+The layers are those of dlib's ``dnn_face_recognition_ex.cpp`` without the last block and the linear layer, which are
+specific to the recognition of persons.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from fecnet.modeling.backbone.base import Backbone
 from fecnet.utils.errors import ConfigError
 
 STAGES = ((32, 3), (64, 4), (128, 3), (256, 3))  # channels and blocks; all stages but the first begin with stride 2
-SMALLEST = 64  # pixels; below it the last stage has no 3×3 neighbourhood to read
+SMALLEST = 64  # pixels; with smaller images the last stage's input is smaller than 3×3
 
 
 class Stem(nn.Module):
     """7×7 convolution of stride 2 without padding → batch norm → ReLU → 3×3 max pooling of stride 2.
 
     Args:
-        in_channels: of the image.
-        out_channels: of the map.
+        in_channels: channels of the image.
+        out_channels: channels of the feature map.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -34,19 +34,19 @@ class Stem(nn.Module):
         self.pool = nn.MaxPool2d(3, stride=2)
 
     def forward(self, image_NCHW: Tensor) -> Tensor:
-        """Image (N, in_channels, H, W) to a map of about a quarter of its side."""
+        """Image (N, in_channels, H, W) to map (N, out_channels, h, w), h and w about a quarter of H and W."""
         return self.pool(self.relu(self.norm(self.conv(image_NCHW))))
 
 
 class DlibBlock(nn.Module):
     """Two 3×3 convolutions and a shortcut without weights.
 
-    With stride 2 the first convolution has no padding and the shortcut is an average of 2×2; whichever of the two is
-    smaller, in channels, rows or columns, is extended by zeros.
+    With stride 2 the first convolution has no padding and the shortcut is a 2×2 average pooling. Whichever of the two
+    is smaller, in channels, rows or columns, is padded with zeros.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output; as many or more.
+        in_channels: channels of the input.
+        out_channels: channels of the output, at least ``in_channels``.
         stride: 1 or 2.
     """
 
@@ -67,7 +67,7 @@ class DlibBlock(nn.Module):
         return self.relu(_add(branch_NCHW, self.pool(map_NCHW)))
 
 
-@fx.wrap  # depends on sizes: torch.fx must not look inside
+@fx.wrap  # depends on sizes: torch.fx must not trace into it
 def _add(branch_NCHW: Tensor, shortcut_NCHW: Tensor) -> Tensor:
     """The sum; the shortcut has as many rows, columns and fewer channels, or more rows and columns."""
     channels, height, width = (shortcut_NCHW.shape[dim] - branch_NCHW.shape[dim] for dim in (1, 2, 3))
@@ -79,17 +79,17 @@ def _add(branch_NCHW: Tensor, shortcut_NCHW: Tensor) -> Tensor:
 
 
 class DlibResNet(Backbone):
-    """Thirteen residual blocks of dlib's face recognition; 256 channels of about 1/32 of the image's side.
+    """Thirteen residual blocks of dlib's face recognition; 256 channels, about stride 32.
 
-    The face of a person fills two thirds of dlib's 150 pixels, so that faces that fill the picture look to its first
-    layers as they did in its training at a side of about 100.
+    In dlib's training pictures of 150 pixels, faces fill two thirds of the side. Faces that fill the whole picture
+    therefore have the scale of dlib's training at a side of about 100 pixels.
 
     Args:
         in_channels: 1 grey, 2 grey and mask, 3 colour, 4 colour and mask.
         input_size: side of the image, pixels.
 
     Raises:
-        ConfigError: an image below 64 pixels.
+        ConfigError: an image smaller than 64 pixels.
     """
 
     def __init__(self, *, in_channels: int, input_size: int) -> None:

@@ -22,7 +22,7 @@ class IBasicBlock(nn.Module):
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        stride: of the second convolution and the shortcut.
+        stride: stride of the second convolution and the shortcut.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
@@ -52,7 +52,7 @@ class IResNet(Backbone):
     with 3, 4, 14 and 3.
 
     Args:
-        blocks: in each stage, ``IRESNET18_BLOCKS`` or ``IRESNET50_BLOCKS``.
+        blocks: number of blocks in each stage, ``IRESNET18_BLOCKS`` or ``IRESNET50_BLOCKS``.
         in_channels: 1 grey, 2 grey and mask, 3 colour, 4 colour and mask.
         input_size: side of the images in pixels, which determines the FC's size; None omits FC and BN1d and accepts any
             size.
@@ -98,7 +98,7 @@ class IResNet(Backbone):
         return self.features(self.fc(map_NCHW.flatten(1)))[:, :, None, None]
 
 
-@fx.wrap  # depends on sizes: torch.fx must not look inside
+@fx.wrap  # depends on sizes: torch.fx must not trace into it
 def _check(image_NCHW: Tensor, size: int, training: bool) -> None:
     height, width = image_NCHW.shape[-2:]
     if (height, width) != (size, size):

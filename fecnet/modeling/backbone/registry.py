@@ -87,7 +87,7 @@ def find_backbone(name: str) -> BackboneEntry:
     """The backbone that ``MODEL.BACKBONE`` names: one of ``BACKBONES``, or a net of timm.
 
     Raises:
-        ConfigError: no such name; whether timm has the net is found out when it is built.
+        ConfigError: no such name. Whether timm has the net is checked only when it is built.
     """
     if name.startswith(PREFIX):
         build = partial(TimmNet, name.removeprefix(PREFIX))

@@ -46,7 +46,7 @@ class BasicBlock(nn.Module):
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        stride: of the first convolution and the shortcut.
+        stride: stride of the first convolution and the shortcut.
         inner_channels: channels between the two convolutions.
     """
 
@@ -69,7 +69,7 @@ class BasicBlock(nn.Module):
 
 
 def resnet_widths(width: float, blocks: Sequence[int]) -> list[int]:
-    """Published channel counts times ``width``: of each stage, followed by those inside each of its blocks."""
+    """Published channel counts times ``width``: for each stage its output, then the inner channels of its blocks."""
     channels = [max(1, round(count * width)) for count in (64, 128, 256, 512)]
     return [count for count, number in zip(channels, blocks, strict=False) for _ in range(1 + number)]
 
@@ -82,7 +82,7 @@ class ResNet18(Backbone):
         width: factor on all channel counts; 1.0 gives 512 channels out.
         blocks: residual blocks in each stage, at most four stages; (1, 1, 1, 1) is ResNet-10. Shallow nets converge
             faster, and fewer stages give a feature map of higher resolution for small faces.
-        cifar_stem: 3×3 convolution without pooling, for small faces, in place of the 7×7 one of stride 2 and max pool.
+        cifar_stem: for small faces: a 3×3 convolution without pooling instead of 7×7 with stride 2 and max pooling.
         widths: channel counts in the order of ``resnet_widths``; overrides ``width``.
     """
 
@@ -116,8 +116,8 @@ class ResNet18(Backbone):
 
         After four stages h and w are H / 32 and W / 32, with the CIFAR stem H / 8 and W / 8, rounded up.
         """
-        # Published as ReLU before max pooling. The two commute, with identical gradients, and ReLU after pooling
-        # processes a quarter of the values.
+        # The published net has the ReLU before the max pooling. The two commute, with identical gradients, and a ReLU
+        # after the pooling processes a quarter of the values.
         map_NCHW = self.relu(self.maxpool(self.bn1(self.conv1(image_NCHW))))
         for k in range(len(self._blocks)):
             map_NCHW = self.get_submodule(f"layer{k + 1}")(map_NCHW)

@@ -17,10 +17,10 @@ _PROPOSED = 3  # nearest names in the error about an unknown one
 
 
 class TimmNet(Backbone):
-    """A net of timm up to its last feature map; layers behind it are removed.
+    """A net of timm up to its last feature map; the layers after that are removed.
 
     Args:
-        name: as ``timm.list_models`` knows it.
+        name: a name of ``timm.list_models``.
         in_channels: channels of the image.
         input_size: side of the images it will get, pixels.
 
@@ -29,7 +29,7 @@ class TimmNet(Backbone):
         out_channels: channels of the feature map.
 
     Raises:
-        ConfigError: timm is absent, has no such net, or the net gives no feature map of such images.
+        ConfigError: timm is absent, has no such net, or the net returns no feature map for such images.
     """
 
     def __init__(self, name: str, *, in_channels: int, input_size: int) -> None:
@@ -45,14 +45,14 @@ class TimmNet(Backbone):
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             image = f"images of {in_channels} channels and {input_size}×{input_size}"
             raise ConfigError(
-                f"MODEL.BACKBONE: {PREFIX}{name} takes no {image} pixels ({reason}); allowed: a convolutional net "
-                "for this size, or another DATA.INPUT_SIZE"
+                f"MODEL.BACKBONE: {PREFIX}{name} cannot process {image} pixels ({reason}); allowed: a convolutional "
+                "net for this size, or another DATA.INPUT_SIZE"
             ) from error
         self.out_channels = int(self.net.num_features)
         if len(shape) != 4 or shape[1] != self.out_channels:
             raise ConfigError(
-                f"MODEL.BACKBONE: {PREFIX}{name} gives no feature map but {tuple(shape)} for an image of {input_size} "
-                "pixels; allowed: a convolutional net, such as timm:resnet18"
+                f"MODEL.BACKBONE: {PREFIX}{name} returns shape {tuple(shape)} instead of a feature map for an image of "
+                f"{input_size} pixels; allowed: a convolutional net, such as timm:resnet18"
             )
         self.net.train()
 
@@ -102,7 +102,7 @@ def _check_known(name: str, known: list[str]) -> None:
 
 
 def _without_unused(net: nn.Module, image_1CSS: Tensor) -> torch.Size:
-    """Remove the children that the feature map does not need, which would get no gradient; returns the map's shape."""
+    """Remove the children that the feature map does not depend on, which would get no gradient; return its shape."""
     used: set[nn.Module] = set()
     hooks = [module.register_forward_hook(lambda module, *_: used.add(module)) for module in net.modules()]
     feature_map = net.forward_features(image_1CSS)  # type: ignore[operator]

@@ -1,7 +1,7 @@
-"""Options with which a backbone could have the tensors of a file, read off their names and shapes.
+"""Guesses the options of a backbone from the names and shapes of the tensors in a file.
 
-They are proposals: a net is built with them and compared with the file. Nothing is proposed where a tensor lacks that
-every such net has, whatever comes before its name.
+The guesses are checked later: a net is built with them and compared with the file. A backbone is not proposed where the
+file lacks a tensor that every such net has; prefixes of the names are ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _IRESNET_CHANNELS, _IRESNET_STRIDE = 512, 16
 
 
 def where(pattern: str, *options: Options) -> Callable[[Shapes], Iterator[Options]]:
-    """Propose ``options``, by default the backbone as it is, where a tensor's name has ``pattern``."""
+    """Propose ``options``, by default the backbone's defaults, where the name of a tensor contains ``pattern``."""
 
     def variants(shapes: Shapes) -> Iterator[Options]:
         if any(re.search(pattern, name) for name in shapes):
@@ -32,7 +32,7 @@ def where(pattern: str, *options: Options) -> Callable[[Shapes], Iterator[Option
 
 
 def resnet_variants(shapes: Shapes) -> Iterator[Options]:
-    """Blocks of each stage and width, with either stem."""
+    """Propose the blocks of each stage and the width, with either stem."""
     blocks: dict[int, int] = {}
     channels = {}
     for name, shape in shapes.items():
@@ -46,7 +46,7 @@ def resnet_variants(shapes: Shapes) -> Iterator[Options]:
 
 
 def iresnet_variants(shapes: Shapes) -> Iterator[Options]:
-    """With the FC, for the size of the images that it was made for, and without."""
+    """Propose a net with the FC, for the image size that it was built for, and one without."""
     if not any(name.endswith(".prelu.weight") for name in shapes):
         return
     for name, shape in shapes.items():

@@ -1,7 +1,6 @@
-"""VGG-16 and VGG-19 with batch norm (arXiv:1409.1556). Parameter names are those of torchvision.
+"""VGG-16 and VGG-19 with batch norm (arXiv:1409.1556). Parameter names are those of torchvision, so its weights load.
 
-So torchvision's weights load. The published FER2013 system's VGG19 has the same layers and names, followed by one
-linear layer.
+The VGG19 of the published FER2013 system has the same layers and names, followed by one linear layer.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ def vgg_widths(stages: Sequence[int]) -> list[int]:
 class VGG(Backbone):
     """Five stages of 3×3 convolution (with bias), batch norm and ReLU, each followed by a 2×2 max pool.
 
-    Built for colour: a grey image is repeated three times, so that parameters and published weights fit either. Stride
-    32, rounded down: the 44 px of FER2013 give a 1×1 feature map; the minimum is 32 px.
+    The net reads three colour channels: a grey image is repeated three times, so published weights fit both. Stride 32,
+    rounded down: the 44 px of FER2013 give a 1×1 feature map; the minimum is 32 px.
 
     Args:
         stages: convolutions in each stage, ``VGG16_STAGES`` or ``VGG19_STAGES``.
         in_channels: 1 grey, 2 grey and mask, 3 colour, 4 colour and mask.
-        widths: channels of each convolution, in place of ``vgg_widths``.
+        widths: channels of each convolution, instead of ``vgg_widths``.
     """
 
     def __init__(self, stages: Sequence[int], *, in_channels: int = 3, widths: Sequence[int] | None = None) -> None:

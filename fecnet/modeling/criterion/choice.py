@@ -1,4 +1,4 @@
-"""Likelihood of the raters' choices: each triplet as a choice among three faces. B triplets."""
+"""Likelihood of the raters' choices: each triplet is a choice among three faces. Shape suffix: B triplets."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from fecnet.utils import comm
 
 
 class ChoiceCriterion(nn.Module):
-    """Mean of ``−Σₖ qₖ log P(odd = k)`` over the triplets, q their vote shares, or 1 for the odd face without votes.
+    """Mean of ``−Σₖ qₖ log P(odd = k)`` over the triplets; q are the vote shares, or 1 for the odd face without votes.
 
-    P is the softmax of ``−s ·`` squared distance of the two other faces, and guesses at ``LAPSE_RATE``
-    (``choice_log_probabilities``). The scale s is fixed, or learned as its logarithm, from ``DEFAULT_SCALE`` on. A
-    learned one is held within ``SCALE_LIMITS``: where the votes leave no doubt, the likelihood has no maximum and s
-    would grow for ever.
+    P is the softmax of ``−s ·`` squared distance of the two other faces, mixed with guesses at ``LAPSE_RATE``
+    (``choice_log_probabilities``). The scale s is fixed, or its logarithm is learned, starting from ``DEFAULT_SCALE``.
+    A learned scale is clamped to ``SCALE_LIMITS``: where the votes are unanimous, the likelihood has no maximum and s
+    would grow without bound.
 
     Args:
-        scale: s, fixed; 0 = learned.
+        scale: fixed value of s; 0 = learned.
 
     Raises:
         ConfigError: a fixed scale outside the limits.
@@ -42,7 +42,7 @@ class ChoiceCriterion(nn.Module):
             self.register_buffer("log_scale", log_scale, persistent=False)
 
     def begin(self, iteration: int) -> None:
-        """Hold the scale within its limits."""
+        """Clamp the scale to its limits."""
         with torch.no_grad():
             self.log_scale.clamp_(*map(math.log, SCALE_LIMITS))
 
@@ -64,7 +64,7 @@ class ChoiceCriterion(nn.Module):
         return {"choice": (loss_B * triplets.weight_B).sum()}
 
     def log_probabilities(self, out: Outputs, batch: Batch) -> Tensor:
-        """Log-probability that face k is called the odd one, of each triplet of the batch, shape (B, 3)."""
+        """Log-probability that face k of each triplet of the batch is chosen as the odd one, shape (B, 3)."""
         assert batch.triplets is not None
         # the criterion is not part of the distributed model, so its gradient is averaged here
         scale = comm.average_gradient(self.log_scale).exp() if self.learns else self.scale

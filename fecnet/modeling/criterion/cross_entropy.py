@@ -20,15 +20,15 @@ _TINY = torch.finfo(torch.float32).tiny
 class CrossEntropyCriterion(nn.Module):
     """Weighted mean of the cross-entropy over the images with a label (label -1 = absent).
 
-    An image has the weight of its class, with label smoothing too. With ``hardest`` below 1 only the images with the
-    largest weighted losses are averaged (online hard example mining, OHEM, arXiv:1604.03540): that share of the global
-    batch over all ranks; each of several micro-batches is ranked separately.
+    An image has the weight of its class, also with label smoothing. With ``hardest`` below 1 only that share of the
+    global batch, the images with the largest weighted losses over all ranks, is averaged (online hard example mining,
+    OHEM, arXiv:1604.03540). With several micro-batches, each is ranked separately.
 
     Args:
         label_smoothing: share of the target distributed evenly over all classes (arXiv:1512.00567).
         class_weights: K weights, or None for 1.
         hardest: share of images kept by OHEM, above 0, at most 1.
-        label_set: whose labels and logits are read; empty for ``DATA.LABELS``.
+        label_set: label set whose labels and logits are read; empty for ``DATA.LABELS``.
 
     Raises:
         UserError: a value is out of range.
@@ -59,7 +59,7 @@ class CrossEntropyCriterion(nn.Module):
         self.register_buffer("class_weight_K", weight, persistent=False)
 
     def count(self, batch: Batch) -> dict[str, Tensor]:
-        """Sum of the images' weights; of a mixed one the shares of both labels."""
+        """Sum of the images' weights; a mixed image counts by the shares of both labels."""
         return {self._term: torch.stack(self._weights(target_parts(batch, self._label, self._term))).sum()}
 
     def forward(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:

@@ -25,12 +25,12 @@ def build_distances(kind: str, classes: Sequence[str], confusion: str = "") -> T
         kind: learned, centroid or confusion.
         classes: names in label order, at least two.
         confusion: for kind confusion: a file of counts by label and prediction on the training set, ``.npy``, or text
-            with one line per label and comma-separated values. Where its first line names the classes, behind a #, they
-            may be in another order.
+            with one line per label and comma-separated values. Where its first line is a comment (#) with the names of
+            the classes, they may be in another order.
 
     Raises:
         UserError: an unknown kind, a class without a centroid, or a file that this kind does not use, that is missing,
-            has the wrong shape or is of other classes.
+            has the wrong shape or belongs to other classes.
     """
     if confusion and kind != "confusion":
         raise ConfigError(

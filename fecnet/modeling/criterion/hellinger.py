@@ -1,4 +1,4 @@
-"""The annotators' votes as places of the embedding. N images, K classes, D embedding dimensions."""
+"""Vote distributions as target embeddings. N images, K classes, D embedding dimensions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fecnet.utils.errors import ConfigError
 
 
 class HellingerCriterion(nn.Module):
-    """Mean of ``‖e − [√q, 0]‖²`` over the images with votes, e their embedding and q the distribution of their votes.
+    """Mean of ``‖e − [√q, 0]‖²`` over the images with votes; e is the embedding, q the distribution of the votes.
 
-    √q is a unit vector, and the squared distance of two is twice the squared Hellinger distance of the distributions.
-    Where triplets are made from votes by that distance, as those of FERPlus are, every labelled face of a batch
-    trains its place, and no triplets have to be sampled.
+    √q is a unit vector, and the squared distance of two such vectors is twice the squared Hellinger distance of the
+    distributions. Where triplets are made from votes by that distance, as for FERPlus, each face has a known target
+    embedding, and no triplets have to be sampled.
 
     Args:
         classes: K names.
@@ -36,12 +36,12 @@ class HellingerCriterion(nn.Module):
             )
 
     def count(self, batch: Batch) -> dict[str, Tensor]:
-        """Number of images with votes; of a mixed one the shares of both that have votes."""
+        """Number of images with votes; a mixed image counts by the shares of its two images that have votes."""
         parts = target_parts(batch, "distribution", "hellinger")
         return {"hellinger": torch.stack([present_rows(votes_NK) * share_N for votes_NK, share_N in parts]).sum()}
 
     def forward(self, out: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Sum of the squared distances over the images with votes; a mixed one has two places."""
+        """Sum of the squared distances over the images with votes; a mixed image has two targets."""
         embedding_ND, total = out["embedding"].float(), out["embedding"].new_zeros((), dtype=torch.float32)
         for votes_NK, share_N in target_parts(batch, "distribution", "hellinger"):
             # absent rows are set to zero, so that neither the loss nor its gradient is NaN

@@ -1,12 +1,12 @@
-"""Likelihood of each rater's answers, and the raters' abilities beside the net. B triplets, A answers, R raters.
+"""Likelihood of each rater's answers, with abilities of the raters learned jointly with the net.
 
-Each rater has one number, the ability: the share of the answers that follow the choice probabilities of the net, where
-the others are guesses among three faces. A table of confusions between first, second and third faces would have no
-meaning, since the faces of a triplet are in no order; and one number is known after a few answers, nine are not.
-
-The abilities are learned by expectation maximisation in steps, not by the optimizer: in closed form, at the pace of the
-rater's answers, whatever the learning rate, its schedule and the optimizer's momentum. At the start the net finds all
-faces equally likely; then no answer tells a follower from a guess, and all abilities stay until it knows more.
+Each rater has one parameter, the ability: the share of answers that follow the net's choice probabilities; the other
+answers are guesses among the three faces. A confusion matrix per rater would be meaningless, since the faces of a
+triplet have no order; and one parameter can be estimated from few answers, nine cannot.
+The abilities are learned by incremental expectation maximisation, not by the optimizer: each update has a closed form
+and depends on the number of the rater's answers, not on the learning rate, its schedule or momentum. At the start the
+net finds all faces equally likely. Answers then do not distinguish following from guessing, and the abilities stay.
+Shape suffixes: B triplets, A answers, R raters.
 """
 
 from __future__ import annotations
@@ -22,23 +22,22 @@ from fecnet.utils import comm
 
 ABILITY = "ability_R"  # name in the criterion's state
 _START = 0.7
-_PRIOR_ANSWERS = 10.0  # with this many answers, a rater's own ones weigh as much as the mean of all raters
-_LIMITS = (0.01, 0.99)  # of an ability: nobody is above doubt, or below it
+_PRIOR_ANSWERS = 10.0  # with this many answers, a rater's own answers weigh as much as the mean of all raters
+_LIMITS = (0.01, 0.99)  # range of an ability: no rater is assumed to be perfect or to guess always
 
 
 class RaterChoiceCriterion(ChoiceCriterion):
     """Mean of ``−log P(answer | rater)`` over all answers, each with the weight of its triplet.
 
-    ``P(k | r) = aᵣ · softmaxₖ(−s · d) + (1 − aᵣ) / 3``, with the softmax of ``ChoiceCriterion`` and the ability a of
-    the rater in place of a lapse rate. An answer follows the net with the probability ``aᵣ · softmaxₖ / P(k | r)`` (E
-    step). Its mean over the answers of a rater is averaged over the iterations, with a memory of one pass over the
-    rater's answers, and is drawn towards the mean of all raters, the more the fewer answers the rater has given (M
-    step).
-    ``begin``, called before each iteration, takes over what all ranks and micro-batches found in the one before.
+    ``P(k | r) = aᵣ · softmaxₖ(−s · d) + (1 − aᵣ) / 3``, with the softmax of ``ChoiceCriterion``, and the
+    ability a of the rater instead of a lapse rate. An answer follows the net with the probability
+    ``aᵣ · softmaxₖ / P(k | r)`` (E step). Its mean over a rater's answers is a running average over about one pass
+    through these answers, shrunk towards the mean of all raters; raters with fewer answers are shrunk more (M step).
+    ``begin``, called before each iteration, applies what all ranks and micro-batches found in the previous one.
 
     Args:
-        answers: number of answers of each rater to the triplets trained on; one with 0 has the mean of all.
-        scale: s, fixed; 0 = learned.
+        answers: number of answers of each rater to the triplets trained on; a rater with 0 has the mean ability.
+        scale: fixed value of s; 0 = learned.
 
     Raises:
         ConfigError: a fixed scale outside the limits.
@@ -60,7 +59,7 @@ class RaterChoiceCriterion(ChoiceCriterion):
         self.register_buffer("found_2R", torch.zeros(2, num))  # in this iteration: answers that follow, and all
 
     def begin(self, iteration: int) -> None:
-        """Learn from the answers of the iteration before; hold the scale within its limits."""
+        """Update the abilities from the answers of the previous iteration; clamp the scale to its limits."""
         super().begin(iteration)
         with torch.no_grad():
             follow_R, seen_R = self.found_2R

@@ -38,8 +38,8 @@ class ScnCriterion(nn.Module):
     than δ2. (The published code considers the whole batch.) Importances equal to the lowest of the high group are not
     in the low group: where all are equal, they do not distinguish wrong labels from correct ones.
 
-    With relabelling on, ``begin`` is called before every iteration and ``feedback`` after every epoch. Labels found in
-    between are part of ``state_dict``, which is a collective.
+    With relabelling on, ``begin`` must be called before every iteration and ``feedback`` after every epoch. Labels
+    found in between are part of ``state_dict``, which is a collective.
 
     Args:
         beta: share of the images in the high group.

@@ -10,10 +10,10 @@ from fecnet.structures import Batch, Outputs
 
 
 class SoftTargetCriterion(nn.Module):
-    """Mean of ``−Σ_c q_c log p_c`` over the images with votes, q their distribution (FERPlus, arXiv:1608.01041)."""
+    """Mean of ``−Σ_c q_c log p_c`` over the images with votes; q is their distribution (FERPlus, arXiv:1608.01041)."""
 
     def count(self, batch: Batch) -> dict[str, Tensor]:
-        """Number of images with votes; of a mixed one the shares of both that have votes."""
+        """Number of images with votes; a mixed image counts by the shares of its two images that have votes."""
         parts = target_parts(batch, "distribution", "soft_targets")
         return {"soft_targets": torch.stack([present_rows(votes_NK) * share_N for votes_NK, share_N in parts]).sum()}
 

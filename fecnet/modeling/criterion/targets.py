@@ -21,7 +21,7 @@ def target_of(batch: Batch, name: str, criterion: str) -> Tensor:
 
 
 def target_parts(batch: Batch, name: str, criterion: str) -> list[tuple[Tensor, Tensor]]:
-    """The target ``name`` and its weight, of mixed samples followed by those of their partners.
+    """The target ``name`` and its weights; for mixed samples, followed by those of their partners.
 
     Args:
         batch: this rank's images.

@@ -60,7 +60,7 @@ def centroid_distances(classes: Sequence[str]) -> Tensor:
 def confusion_distances(confusion_KK: np.ndarray) -> Tensor:
     """1 − the rate at which two classes are confused, normalised, shape (K, K): confused classes are close.
 
-    The matrix must be that of the *training* set: one of the test set would leak test labels into training.
+    The matrix must be measured on the *training* set: one of the test set would leak test labels into training.
 
     Args:
         confusion_KK: counts by label (row) and prediction (column).

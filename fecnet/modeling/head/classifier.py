@@ -1,4 +1,4 @@
-"""Feature map to class logits, to valence and arousal, or to logits with either an embedding or valence and arousal."""
+"""Heads for class logits, valence and arousal, or logits together with an embedding or valence and arousal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ClassifierHead(nn.Module):
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.classifier = _classifier(in_channels, num_classes)
-        # a list, since a name may contain what the name of a module may not
+        # a list, since a name of a label set may contain characters that a module's name may not
         self._extra_names = list(extra_classes or {})
         self.extra = nn.ModuleList(_classifier(in_channels, num) for num in (extra_classes or {}).values())
 
@@ -60,7 +60,7 @@ class ClassifierHead(nn.Module):
 
 def _classifier(in_channels: int, num_classes: int) -> nn.Linear:
     classifier = nn.Linear(in_channels, num_classes)
-    nn.init.normal_(classifier.weight, std=0.01)  # initial logits are near 0: no class is favoured
+    nn.init.normal_(classifier.weight, std=0.01)  # initial logits are near 0, so no class is preferred
     nn.init.zeros_(classifier.bias)
     return classifier
 
@@ -112,5 +112,5 @@ class JointHead(nn.Module):
         return prefix_spans(self.classifier.readers, "classifier.") + prefix_spans(self.other.readers, "other.")
 
     def forward(self, map_NCHW: Tensor) -> Outputs:
-        """Feature map of any size to the outputs of both; ``feature`` is that of ``other``."""
+        """Feature map of any size, (N, in_channels, H, W), to the outputs of both; ``feature`` is that of ``other``."""
         return {**self.classifier(map_NCHW), **self.other(map_NCHW)}

@@ -12,8 +12,8 @@ class DeviationHead(nn.Module):
     """Global average pool → dropout → projection → unit length; the head of a ``DeviationNet``.
 
     The projection is a polynomial of the deviation z without hidden layers: x₁ = U₁z + b, xₙ = xₙ₋₁ + Uₙz ∗ xₙ₋₁, where
-    ∗ multiplies elements: "coupled CP decomposition" of arXiv:2003.03828. Its degree, the last n, is 1 for a linear
-    map.
+    ∗ is the elementwise product ("coupled CP decomposition", arXiv:2003.03828). The largest n is the degree; 1 is a
+    linear map.
 
     Args:
         in_channels: C.

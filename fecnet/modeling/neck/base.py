@@ -14,8 +14,8 @@ class Neck(nn.Module):
     ``out_channels`` determines the head's input.
 
     Attributes:
-        readers: layers that read the backbone's feature map, for ``fecnet prune``; empty where it is passed through
-            unchanged; None: not described, so that a net with this neck cannot be pruned.
+        readers: layers that read the backbone's feature map, for ``fecnet prune``; empty where the map is passed on
+            unchanged; None where they are not declared, so that a net with this neck cannot be pruned.
     """
 
     out_channels: int

@@ -1,7 +1,7 @@
 """Reads AffectNet: lists with a box, an expression, valence and arousal per face, or arrays with one value each.
 
-Mollahosseini et al., arXiv:1708.03985. The lists are of the release of whole photos, and of copies of it; the arrays of
-the release of 2021, whose images are cropped faces.
+Mollahosseini et al., arXiv:1708.03985. The lists belong to the release of whole photos and to copies of it, the arrays
+to the release of 2021, whose images are cropped faces.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fecnet.utils.errors import DataError
 logger = logging.getLogger(__name__)
 
 _PATH, _LABEL = "subdirectory_filepath", "expression"
-_COLUMNS = (  # of a file without a header
+_COLUMNS = (  # columns of a file without a header
     *(_PATH, *PUBLISHED, "facial_landmarks", _LABEL, "valence", "arousal"),
 )
 _FOLDERS = tuple(
@@ -32,16 +32,16 @@ _FOLDERS = tuple(
     for kind in ("Manually", "Automatically")
     for below in ("_Images", f"/{kind}_Annotated_Images", "")
 )
-_PICTURES = ("image", "images", "img", "imgs", "faces")  # folders that say nothing else
+_PICTURES = ("image", "images", "img", "imgs", "faces")  # names of folders of images that name no split
 
 
 def read_affectnet(path: Path) -> LabelledSource:
     """Faces cropped by their boxes, where there are any; rows without one of the eight expressions are counted.
 
     Args:
-        path: the folder with ``training.csv`` and ``validation.csv`` (splits ``train`` and ``val``), or one that holds
-            theirs; one CSV file; or the folder with ``train_set`` and ``val_set``. Images are searched in
-            ``Manually_Annotated_Images`` and beside the files, whether paths begin with that folder or not.
+        path: the folder with ``training.csv`` and ``validation.csv`` (splits ``train`` and ``val``), or its parent; one
+            CSV file; or the folder with ``train_set`` and ``val_set``. Images are searched in
+            ``Manually_Annotated_Images`` and next to the files, whether or not paths begin with that folder.
 
     Raises:
         DataError: none of these, or damaged; a column is missing, a label is an unknown word, or a path names several
@@ -102,7 +102,7 @@ def _rows(file: Path) -> list[dict[str, str]]:
 
 
 def _roots(folder: Path, split: str) -> list[tuple[Path, str]]:
-    """Where images may be, and the split of those found there; folders of other splits than that of a list are not."""
+    """Folders in which images may be, and their split; without folders of other splits than that of the list."""
     below = [(found, split_name(found.name), found.name.lower() in _PICTURES) for found in subfolders(folder)]
     named = [(found, of or split) for found, of, plain in below if plain or (of and split in (of, ALL))]
     published = [(base / name, split) for base in (folder, folder.parent) for name in (*_FOLDERS, "")]

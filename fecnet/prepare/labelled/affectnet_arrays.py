@@ -1,6 +1,6 @@
 """Reads AffectNet's release of arrays: ``train_set/images/0.jpg`` with ``train_set/annotations/0_exp.npy`` and others.
 
-``_exp`` holds the expression, ``_val`` and ``_aro`` valence and arousal, one value each, as a number or as a string.
+``_exp`` is the expression, ``_val`` and ``_aro`` are valence and arousal, one value each, as a number or as a string.
 The images are cropped faces, so that the landmarks of ``_lnd`` are not needed.
 """
 
@@ -25,10 +25,10 @@ _EXPRESSION = "_exp.npy"
 def find_annotated(path: Path) -> list[tuple[Path, str]]:
     """The folders with ``annotations`` and ``images``, and their splits: ``path`` itself, or one or two levels below.
 
-    Beside a folder with both, those of other splits with one of them are found too: what they lack is counted.
+    Where one folder has both, folders of other splits with only one of them are found too, and missing files counted.
 
     Raises:
-        DataError: several folders, of which one has no name of a split.
+        DataError: several folders, and one of them has no name of a split.
     """
     for level in levels(path):
         has = {folder: [(folder / name).is_dir() for name in ("annotations", "images")] for folder in level}
@@ -52,7 +52,7 @@ def read_annotated(path: Path, folders: list[tuple[Path, str]]) -> LabelledSourc
         folders: from ``find_annotated``.
 
     Raises:
-        DataError: an array is damaged, holds Python objects, or more than one value.
+        DataError: an array is damaged, or contains Python objects or more than one value.
     """
     labels = {(folder, stem): _value(file) for folder, _ in folders for stem, file in _annotations(folder)}
     index = expressions({*labels.values()}, str(path))
@@ -92,7 +92,7 @@ def _optional(file: Path) -> str:
 
 
 def _value(file: Path) -> str:
-    """The one value of an array as text: a number, or a string that holds one."""
+    """The only value of an array as text: a number, or a string with a number."""
     try:
         array = open_array(file, in_memory=True)
     except DataError as error:
@@ -100,8 +100,8 @@ def _value(file: Path) -> str:
             name = file.name
             again = f"np.save({name!r}, np.array(float(np.load({name!r}, allow_pickle=True))))"
             raise DataError(
-                f"{file}: holds Python objects, which are opened by running code; save its number alone, if you trust "
-                f"the file: {again}"
+                f"{file}: holds Python objects, which are opened by running code; if you trust the file, save only "
+                f"its number: {again}"
             ) from error
         raise
     if array.size != 1:

@@ -1,4 +1,4 @@
-"""The boxes of faces in lists of AffectNet, under the names that copies give to their columns."""
+"""The boxes of faces in lists of AffectNet, whose columns have other names in copies of the data set."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _WHOLE_BOXES = ("box", "bbox", "boxes", "bounding_box", "face_box", "face_bbox",
 
 
 def published_boxes(path: Path, header: Sequence[str], rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """The rows with their boxes under the published names, which is said where the list has others.
+    """The rows with their boxes under the published column names; logs one line where the list has other names.
 
     A list without boxes is unchanged: its images are face crops.
 
     Args:
-        path: of the list, for messages.
+        path: path of the list, for messages.
         header: its columns, in lower case.
         rows: values by column.
 
     Raises:
-        DataError: columns that seem to hold a box, in a form that is not known.
+        DataError: columns that seem to be a box, in an unknown form.
     """
     names = {column_name(name): name for name in header}
     known = [[prefix + word for word in words] for prefix in _PREFIXES for words in (*_CORNER_AND_SIZE, *_EDGES)]
@@ -58,7 +58,7 @@ def _published(row: Mapping[str, str], columns: Sequence[str], edges: bool) -> d
 
 
 def box_of(row: Mapping[str, str]) -> tuple[float, ...] | None:
-    """Left, top, right, bottom in pixels, of a row of ``published_boxes``; empty without one, None where it is none."""
+    """Left, top, right, bottom in pixels, of a row of ``published_boxes``; empty without a box, None if invalid."""
     if PUBLISHED[0] not in row:
         return ()
     x, y, width, height = (number(row[name]) for name in PUBLISHED)

@@ -1,4 +1,4 @@
-"""The expressions of AffectNet, and what else its lists say of a face."""
+"""The labels of AffectNet: expressions, valence and arousal."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def expressions(written: Collection[str], name: str) -> dict[str, int | str]:
 
     Args:
         written: the labels of all rows that are read together: numbers, also as decimals, or words.
-        name: of the list, for messages.
+        name: name of the list, for messages.
 
     Raises:
-        DataError: a word that names no expression, or numbers that may count from 1.
+        DataError: a word that is no expression, or numbers that may start at 1.
     """
     codes = {text: _code(text) for text in written}
     numbers = {whole_number(text) for text in written}
@@ -49,5 +49,5 @@ def affect(valence: str, arousal: str) -> tuple[float, float] | None:
 
 
 def outside_affect(valence: str, arousal: str) -> bool:
-    """Whether one of them is a number that is neither in -1..1 nor the -2 of a missing one: another scale."""
+    """Whether a value is neither in -1..1 nor -2 (missing), so that the list has another scale."""
     return any(abs(value) > 1 and value != -2 for value in (number(valence), number(arousal)))

@@ -65,7 +65,7 @@ def read_ckplus(path: Path) -> LabelledSource:
 
 
 def _folder(path: Path, name: str) -> Path | None:
-    """The folder of that name in ``path``, or one level below where the archives were unpacked side by side."""
+    """The folder of that name in ``path``, or one level below, where each archive was unpacked into its own folder."""
     return next((found for found in [path / name, *sorted(path.glob(f"*/{name}"))] if found.is_dir()), None)
 
 
@@ -129,7 +129,7 @@ def _read_published(path: Path, images: Path) -> LabelledSource:
 
 
 def _emotion(folder: Path) -> int | str:
-    """The class of a sequence, or the reason why there is none. The file holds one number such as ``3.0000000e+00``."""
+    """The class of a sequence, or the reason why there is none. The file has one number such as ``3.0000000e+00``."""
     file = next(iter(sorted(folder.glob("*_emotion.txt"))), None)
     if file is None:
         return "no_emotion_label"

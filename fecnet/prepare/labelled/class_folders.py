@@ -32,14 +32,14 @@ logger = logging.getLogger(__name__)
 
 
 def read_folder(path: Path, levels: str | None = None) -> LabelledSource:
-    """Read images of any classes: numbers by value, words by name, several forms of one word as one class.
+    """Read images of any classes: numbers are sorted by value, words by name; synonyms are one class.
 
     Args:
         path: the folder.
-        levels: what the folders of each level name, such as ``subject/class``; None to find it out.
+        levels: meaning of the folders of each level, such as ``subject/class``; None to detect it.
 
     Raises:
-        DataError: no such folder, no class folder in it, or several readings of its folders.
+        DataError: no such folder, no class folder in it, or an ambiguous meaning of its folders.
     """
     tree = read_tree(path)
     if levels is None:
@@ -62,10 +62,10 @@ def read_class_folders(
 
     Args:
         path: the folder.
-        name: of the label set.
+        name: name of the label set.
         size: default side of a face, pixels.
-        classes: in label order.
-        channels: ``grey`` or ``rgb``, by default.
+        classes: names in label order.
+        channels: default channels, ``grey`` or ``rgb``.
         numbers: the number of the first class, where folders may be numbered; see ``label_base``.
 
     Raises:
@@ -90,7 +90,7 @@ def read_class_folders(
 
 
 def _empty_classes(tree: PictureTree, level: int) -> list[str]:
-    """The words of empty folders beside those of the classes: they are classes too, of which a warning will tell."""
+    """The words of empty folders on the level of the classes: they are classes too, and a warning names them."""
     return [
         folder_word(parts, level)
         for parts in tree.empty
@@ -115,7 +115,7 @@ def _read(
     pictures, dropped = [], Dropped()
     for parts in tree.others:
         split = split_of(parts, levels, splits)
-        if split != UNKNOWN:  # else beside the splits: a list, a licence
+        if split != UNKNOWN:  # a file outside of the splits, such as a list or a licence, is not counted
             dropped.add(split, "not_a_picture")
     subject = levels.index(SUBJECT) if SUBJECT in levels else None
     for parts in tree.pictures:
@@ -130,7 +130,7 @@ def _read(
 
 
 def _tell(tree: PictureTree, levels: Levels, splits: dict[str, str], classes: Sequence[str]) -> None:
-    """Say how the folders are read: what decides the labels is seen before any training."""
+    """Log how the folders were interpreted, so that wrong labels are noticed before training."""
     folders_of: dict[str, list[str]] = {}
     for folder, split in splits.items():
         folders_of.setdefault(split, []).append(folder)

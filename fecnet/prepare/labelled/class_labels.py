@@ -1,4 +1,4 @@
-"""The labels of a list, numbers or words, as indices of classes: of a published set, or of those that a list holds."""
+"""Converts the labels of a list, numbers or words, to class indices: of a published set, or of the classes found."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from fecnet.utils.shown import shown
 
 logger = logging.getLogger(__name__)
 
-_MISSING = {"", "nan", "na", "n/a", "#n/a", "<na>", "null"}  # as pandas, R, spreadsheets and databases write nothing
+_MISSING = {"", "nan", "na", "n/a", "#n/a", "<na>", "null"}  # missing values of pandas, R, spreadsheets and databases
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 def is_missing(text: str) -> bool:
-    """Whether a field holds nothing, in any of the ways in which tables write that."""
+    """Whether a field is empty or one of the usual words for a missing value."""
     return text.strip().lower() in _MISSING
 
 
@@ -30,12 +30,12 @@ def class_indices(written: Collection[str], classes: Sequence[str], name: str, *
 
     Args:
         written: the labels of all rows that are read together: numbers, also as decimals, or words in any form.
-        classes: in label order.
-        name: of the list, for messages.
+        classes: names in label order.
+        name: name of the list, for messages.
         published: the number of the first class in the published list; see ``label_base``.
 
     Raises:
-        DataError: a word names none of the classes, or numbers count from both 0 and 1.
+        DataError: a word is none of the classes, or the numbers may start at 0 as well as at 1.
     """
     numbers = {text: whole_number(text) for text in written if not is_missing(text)}
     words = [text for text, number in numbers.items() if number is None]
@@ -52,13 +52,13 @@ def class_indices(written: Collection[str], classes: Sequence[str], name: str, *
 
 
 def free_classes(written: Collection[str], name: str) -> tuple[tuple[str, ...], dict[str, int]]:
-    """The classes that a list holds, and the index of each label: numbers by value, words by name.
+    """The classes of a list, and the index of each label: numbers are sorted by value, words by name.
 
-    Several forms of one class (``happy``, ``Happiness``) become one class under our word, said in one line; a class in
-    one form only keeps its name. Words that all begin with a number (``0_angry``) are in the order of these.
+    Synonyms (``happy``, ``Happiness``) become one class under fecnet's name, which is logged; a class with one name
+    keeps it. Words that all begin with a number (``0_angry``) are sorted by that.
 
     Raises:
-        DataError: numbers beside words: which number is which word is unknown; or numbers that are not whole.
+        DataError: both numbers and words, whose correspondence is unknown; or numbers that are not whole.
     """
     numbers = {text: whole_number(text) for text in written}
     if written and None not in numbers.values():
@@ -86,10 +86,10 @@ def free_classes(written: Collection[str], name: str) -> tuple[tuple[str, ...], 
 def empty_classes(classes: Sequence[str], label_M: np.ndarray) -> str:
     """The classes without a face, as a warning; an empty text where there are none.
 
-    A net can neither learn such a class nor be measured on it.
+    A net can neither learn such a class nor be evaluated on it.
 
     Args:
-        classes: in label order.
+        classes: names in label order.
         label_M: the labels of a split, shape (M,).
     """
     counts_K = np.bincount(label_M, minlength=len(classes))
@@ -98,7 +98,7 @@ def empty_classes(classes: Sequence[str], label_M: np.ndarray) -> str:
 
 
 def _order(names: Collection[str]) -> Callable[[str], tuple[int, str]]:
-    """The key of sorting: by the numbers with which the names begin, if all do, else by name."""
+    """The sorting key: the numbers at the beginning of the names, if all have one, else the names."""
     numbers = {name: found[0] for name in names if (found := re.match(r"\d{1,18}(?=[ _.-])", name))}
     whole = len(numbers) == len({*names})
     return lambda name: (int(numbers[name]) if whole else 0, name)

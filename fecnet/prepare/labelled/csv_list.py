@@ -24,7 +24,7 @@ _OTHER_COLUMNS = ("path", "label", "split", "subject")
 
 
 class _Row(NamedTuple):
-    """What a row says, whatever its columns are called; empty where it says nothing, a box that is none is None."""
+    """The fields of a row, under the documented names; empty where missing, None for an invalid box."""
 
     path: str
     label: str
@@ -39,10 +39,10 @@ def read_csv_list(
 ) -> LabelledSource:
     """Read images listed in a CSV file, with paths relative to its folder.
 
-    Columns of other usual names (``image``, ``emotion``, …) are read too, which is said in one line; others, such as
-    the unnamed index of a data-frame library, are ignored. Classes are the labels found, see ``free_classes``. Common
-    names of splits become ``train``, ``val`` and ``test``, others stay as they are; without it all are in ``all``.
-    Boxes are in pixels of the image as a viewer shows it; a row may have none.
+    Columns with other usual names (``image``, ``emotion``, …) are read too, which is logged. Further columns, such as
+    the unnamed index of a data frame, are ignored. Classes are the labels found, see ``free_classes``. Common names of
+    splits become ``train``, ``val`` and ``test``, others are kept; without a column of splits all images are in
+    ``all``. Boxes are in pixels of the image with its EXIF orientation applied; a row may have none.
 
     Args:
         path: the file.
@@ -51,8 +51,8 @@ def read_csv_list(
         allow_absolute: also take images by absolute paths, from anywhere.
 
     Raises:
-        DataError: no such file, not a CSV file, a column is missing or not unique, a column of splits holds other
-            names, numbers beside words as labels, boxes are no pixels, or an absolute path that is not allowed.
+        DataError: no such file, not a CSV file, a column is missing or not unique, a column of splits has other
+            values, labels are both numbers and words, boxes are not in pixels, or an absolute path is not allowed.
     """
     header = read_header(path)
     name = need_column(path, header, "path", path_column)
@@ -79,10 +79,10 @@ def read_csv_votes(
         path: the file.
         classes: the columns, in label order.
         path_column: name of the column with the paths.
-        allow_absolute: as ``read_csv_list``.
+        allow_absolute: see ``read_csv_list``.
 
     Raises:
-        DataError: as ``read_csv_list``; fewer than two classes, two forms of one, or a reserved column name.
+        DataError: see ``read_csv_list``; fewer than two classes, two names of one class, or a reserved column name.
     """
     columns = [name.strip().lower() for name in classes]
     if (
@@ -143,16 +143,16 @@ def _rows(
 
 
 def _present(text: str) -> str:
-    """A field without the quotes around it; empty where it holds nothing."""
+    """A field without surrounding quotes; empty where the value is missing."""
     text = tidy_path(text)
     return "" if is_missing(text) else text
 
 
 def _split_column(path: Path, header: Sequence[str]) -> str | None:
-    """The column of the splits; under another name than ``split`` it has to hold names of splits only.
+    """The column of the splits; a column with another name than ``split`` must contain only names of splits.
 
     Raises:
-        DataError: a column that holds such names and others.
+        DataError: a column that contains both names of splits and other values.
     """
     if "split" in header:
         return "split"
@@ -166,10 +166,10 @@ def _split_column(path: Path, header: Sequence[str]) -> str | None:
     for name, value in other.items():
         if name in known:
             raise DataError(
-                f"{path}: column {name} holds '{known[name]}' and '{value}'; allowed: names of splits alone; call it "
-                "split to take any"
+                f"{path}: column {name} holds '{known[name]}' and '{value}'; allowed: only names of splits; rename it "
+                "to split to allow any"
             )
-        logger.info("%s: column '%s' is not read as the split, for it holds '%s'", path, name, value)
+        logger.info("%s: column '%s' is not read as the split, since it contains '%s'", path, name, value)
     return find_column(path, [name for name in header if name not in other], "split")
 
 
@@ -198,7 +198,7 @@ def _fault(row: _Row) -> str:
 
 
 def _box(written: Sequence[str]) -> tuple[float, ...] | None:
-    """Left, top, right, bottom; empty where the row has none, None where that is no box."""
+    """Left, top, right, bottom; empty where the row has none, None where they are invalid."""
     if not any(written) or all(map(is_missing, written)):
         return ()
     try:

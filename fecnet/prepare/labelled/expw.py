@@ -30,11 +30,11 @@ _FOLDERS = ("origin", "image/origin", "image", "images")
 def read_expw(path: Path) -> LabelledSource:
     """Read faces cropped by their boxes. There is no official split: all faces are in split ``all``.
 
-    A line is ``image_name face_id top left right bottom confidence label``, apart by spaces, tabs or commas; a first
-    line may name the columns.
+    A line is ``image_name face_id top left right bottom confidence label``, separated by spaces, tabs or commas; the
+    first line may name the columns.
 
     Args:
-        path: the folder with the list and the photos, or the list beside the photos.
+        path: the folder with the list and the photos, or the list next to the photos.
 
     Raises:
         UserError: the list is missing or empty, or a label is an unknown word.

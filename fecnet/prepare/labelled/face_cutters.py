@@ -1,4 +1,4 @@
-"""Cuts the face out of each labelled image: its square, by threads, or the face detected in it, by processes.
+"""Crops the face of each labelled image: a square, in threads, or the detected and aligned face, in processes.
 
 Shape suffixes: S pixels per side, C channels.
 """
@@ -24,25 +24,25 @@ from fecnet.prepare.labelled.labelled_source import LabelledPicture, LabelledSou
 from fecnet.utils.cores import usable_cores
 from fecnet.utils.errors import DataError
 
-_CHUNK = 16  # images that a thread cuts at once; it is at most two chunks ahead of what is asked for
+_CHUNK = 16  # images that a thread crops at a time; each thread works at most two chunks ahead
 
 
 class CutFace(NamedTuple):
-    """A face, and what its row of ``faces.csv`` says of the detection."""
+    """A face, and the fields of its row of ``faces.csv`` about the detection."""
 
-    image_SSC: np.ndarray  # uint8
+    image_SSC: np.ndarray  # uint8, shape (S, S, C)
     record: dict[str, str]
 
 
-Cut = tuple[int, CutFace | str]  # the place of the image; its face, or the reason why there is none
+Cut = tuple[int, CutFace | str]  # index of the image; its face, or the reason why there is none
 
 
 class FaceCutter(Protocol):
-    """Cuts labelled images.
+    """Crops faces of labelled images.
 
     Attributes:
-        recipe: how, to process new images identically.
-        sources: what the provenance of the data set says of it.
+        recipe: how faces are cropped, to process new images identically.
+        sources: entries for the provenance of the data set.
     """
 
     recipe: FaceRecipe
@@ -89,20 +89,20 @@ class AlignedCutter:
 
     Args:
         source: the images.
-        path: the data set to write; shards of faces are kept in ``<path>.work`` until it is there.
+        path: the data set to write; shards of faces are kept in ``<path>.work`` until it is written.
         extraction: how faces are detected and aligned.
         workers: processes; 0 = one per core.
         progress: show a progress bar.
 
     Raises:
-        DataError: the source holds pixels instead of image files, or the detector cannot be built.
+        DataError: the source has pixels instead of image files, or the detector cannot be built.
     """
 
     def __init__(
         self, source: LabelledSource, path: Path, extraction: Extraction, *, workers: int, progress: bool
     ) -> None:
         if any(isinstance(picture.picture, np.ndarray) for picture in source.pictures):
-            raise DataError(f"align: {source.origin} holds cut faces as pixels; allowed: sources of image files")
+            raise DataError(f"align: {source.origin} has cropped faces as pixels; allowed: sources of image files")
         detector = extraction.build_detector()
         self._work, self._extraction = path.with_name(f"{path.name}.work"), extraction
         self._workers, self._progress = workers, progress
@@ -135,7 +135,7 @@ class AlignedCutter:
 def _in_turn(
     load: Callable[[LabelledPicture], np.ndarray | str], pictures: Iterable[LabelledPicture], workers: int
 ) -> Iterator[np.ndarray | str]:
-    """Load by threads, a few images ahead; decoding and resizing run beside each other."""
+    """Load images in threads, a few ahead; several images are decoded and resized concurrently."""
 
     def load_all(chunk: Sequence[LabelledPicture]) -> list[np.ndarray | str]:
         with quiet(), without_limit():  # entered once, not for each picture
@@ -153,7 +153,7 @@ def _in_turn(
 
 
 def _by_photo(pictures: Sequence[LabelledPicture]) -> list[PhotoFaces]:
-    """The photos in order; one that follows itself is decoded once."""
+    """The photos in order; consecutive rows of one photo are grouped, so that it is decoded once."""
     photos = []
     for path, group in groupby(enumerate(pictures), key=lambda pair: pair[1].picture):
         assert isinstance(path, Path)

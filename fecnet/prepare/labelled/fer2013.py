@@ -57,14 +57,14 @@ class Fer2013:
     Attributes:
         source_N: identifier of each row within the source.
         image_NHW: uint8, shape (N, 48, 48).
-        emotion_N: index into ``FER_CLASSES``; None where the source has votes only.
-        usage_N: index into ``USAGES``.
+        emotion_N: index into ``FER_CLASSES``, shape (N,); None where the source has votes only.
+        usage_N: index into ``USAGES``, shape (N,).
         votes_NV: votes for ``FERPLUS_CLASSES``, unknown, not a face: uint8, shape (N, 10).
-        named_N: True where FERPlus has an image name for the row.
-        joined_N: False where the votes belong to another image.
-        duplicate_of_N: first row with the same pixels; the row itself where it is the first.
-        in_train_N: True for a test row whose pixels are in Training.
-        blank_N: True for an image of nearly constant grey value.
+        named_N: True where FERPlus has an image name for the row, shape (N,).
+        joined_N: False where the votes belong to another image, shape (N,).
+        duplicate_of_N: first row with the same pixels, shape (N,); the row itself where it is the first.
+        in_train_N: True for a test row whose pixels are in Training, shape (N,).
+        blank_N: True for an image of nearly constant grey value, shape (N,).
     """
 
     source_N: tuple[str, ...]
@@ -80,7 +80,7 @@ class Fer2013:
 
 
 def holds_fer2013(path: Path) -> bool:
-    """Whether ``path`` is a file or holds ``fer2013.npz``, or the pixels and the votes as two CSV files."""
+    """Whether ``path`` is a file, or a folder with ``fer2013.npz`` or with pixels and votes as two CSV files."""
     if path.is_file() or (path / FILE_NAME).is_file():
         return True
     files = find_pixel_files(path, CSV_NAMES)
@@ -91,8 +91,8 @@ def read_fer2013(source: str | Path, *, images_sha256: str = IMAGES_SHA256) -> F
     """Read and validate FER2013.
 
     Args:
-        source: ``fer2013.npz``, or the folder that holds it, or one with ``fer2013.csv`` or ``icml_face_data.csv``
-            and ``fer2013new.csv``, in it or in folders below.
+        source: ``fer2013.npz`` or its folder; or a folder with ``fer2013.csv`` or ``icml_face_data.csv`` and
+            ``fer2013new.csv``, in it or in its subfolders.
         images_sha256: expected sha256 of the decoded images.
 
     Raises:
@@ -132,7 +132,7 @@ def read_fer2013(source: str | Path, *, images_sha256: str = IMAGES_SHA256) -> F
 
 
 def _find_votes(path: Path, beside: Path) -> Path:
-    """The file with the votes: beside the other one, or one or two folders below the folder given."""
+    """The file with the votes: next to the file with the pixels, or one or two folders below the given folder."""
     below = (
         [found for depth in ("*", "*/*") for found in sorted(path.glob(f"{depth}/{PLUS_NAME}"))]
         if path.is_dir()
@@ -195,7 +195,7 @@ def describe_rows(
     named_N: np.ndarray,
     joined_N: np.ndarray,
 ) -> Fer2013:
-    """Add what follows from the pixels: duplicates, and blank images. Arguments as the attributes of ``Fer2013``."""
+    """Find duplicates and blank images by the pixels; the arguments are attributes of ``Fer2013``."""
     duplicate_of_N, in_train_N = _find_duplicates(image_NHW, usage_N)
     return Fer2013(
         source_N=source_N,

@@ -1,7 +1,7 @@
-"""Reads FERPlus as its generator writes it: ``FER2013Train/label.csv`` with png files beside it, and Valid and Test.
+"""Reads the folders that FERPlus's generator writes: ``FER2013Train`` with ``label.csv`` and png files, Valid and Test.
 
-It writes the images that have a name in FERPlus; labels of FER2013 are not there. Four names occur twice, and the
-second image has replaced the first.
+They contain the images that have a name in FERPlus, without the labels of FER2013. Four names occur twice; the second
+image has replaced the first.
 
 Shape suffixes: N rows of the files.
 """
@@ -51,8 +51,8 @@ def read_ferplus_folders(path: Path, lists: dict[str, Path]) -> Fer2013:
 
     Args:
         path: what the user named, for messages.
-        lists: from ``find_ferplus_lists``. The images are beside a list, or in a folder of the same name beside the
-            folder of the lists: ``Images/FER2013Train`` and ``Labels/FER2013Train/label.csv``.
+        lists: from ``find_ferplus_lists``. The images are in the folder of the list, or in a parallel folder:
+            ``Images/FER2013Train`` and ``Labels/FER2013Train/label.csv``.
 
     Raises:
         DataError: a list is damaged, or an image is missing, unreadable or of another size.
@@ -80,7 +80,7 @@ def read_ferplus_folders(path: Path, lists: dict[str, Path]) -> Fer2013:
 
 
 def _rows(file: Path) -> dict[str, tuple[int, list[int]]]:
-    """Line and votes of each image; of rows with the same image the last one, whose image it is."""
+    """Line and votes of each image; for rows with the same image name the last one, whose image replaced the others."""
     rows: dict[str, tuple[int, list[int]]] = {}
     columns = ("image name", *(("box",) if len(read_header(file)) > 1 + len(VOTES) else ()), *VOTES)
     number = 0
@@ -88,7 +88,7 @@ def _rows(file: Path) -> dict[str, tuple[int, list[int]]]:
         picture = row["image name"]
         if not is_inside(picture):
             raise DataError(
-                f"{file}: line {line}: image name {shown(picture)}; allowed: the name of a file beside the list"
+                f"{file}: line {line}: image name {shown(picture)}; allowed: the name of a file next to the list"
             )
         rows.pop(picture, None)
         rows[picture] = line, vote_counts(file, line, [row[name] for name in VOTES])

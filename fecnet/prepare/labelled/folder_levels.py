@@ -1,6 +1,6 @@
-"""What the levels of a folder tree are: splits, subjects, classes, or nothing to read.
+"""Determines the role of each level of a folder tree: split, subject, class, or none.
 
-Level 0 is that of the folders right below the source. A reading is a role for each level, written ``split/class``.
+Level 0 are the folders directly below the source. The roles of all levels are written ``split/class``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from fecnet.utils.errors import DataError
 
 SPLIT, SUBJECT, CLASS, SKIPPED = ROLES = ("split", "subject", "class", "-")
 Levels = tuple[str, ...]
-UNKNOWN = "unknown"  # the split of a file that lies in no folder of a split
-
-_MOST_NAMES = 6  # shown of a level
+UNKNOWN = "unknown"  # the split of a file outside of the folders of splits
+_MOST_NAMES = 6  # maximum number of names of a level that a message shows
 
 
 def parse_levels(text: str) -> Levels:
@@ -36,7 +35,7 @@ def parse_levels(text: str) -> Levels:
 
 
 def folder_word(parts: Parts, level: int) -> str:
-    """The name of a folder without that of the folder above: ``aia/aia_anger`` is ``anger``."""
+    """The name of a folder without the name of its parent: ``aia/aia_anger`` is ``anger``."""
     name, above = parts[level], parts[level - 1] if level else ""
     inner = name[len(above) :].lstrip(" _-.")
     starts = (
@@ -51,7 +50,7 @@ def folder_words(tree: PictureTree, level: int) -> list[str]:
 
 
 def split_of(parts: Parts, levels: Levels, splits: Mapping[str, str]) -> str:
-    """The split of a file; ``unknown`` where it lies in no folder of a split."""
+    """The split of a file; ``unknown`` where it is in no folder of a split."""
     if SPLIT not in levels:
         return ALL
     level = levels.index(SPLIT)
@@ -62,7 +61,7 @@ def splits_of(tree: PictureTree, levels: Levels) -> dict[str, str]:
     """The split of each folder of the split level: by its words, or its own name where it has no word of a split.
 
     Raises:
-        DataError: a name without such a word that cannot be a split's name, since that becomes a file name.
+        DataError: a name without such a word that is not allowed as a split, since splits become file names.
     """
     names = tree.names(levels.index(SPLIT)) if SPLIT in levels else []
     known = split_names(names)
@@ -73,10 +72,10 @@ def splits_of(tree: PictureTree, levels: Levels) -> dict[str, str]:
 
 
 def check_depth(tree: PictureTree, levels: Levels) -> None:
-    """Check that some image is as deep as the levels.
+    """Check that at least one image is as deep as the levels.
 
     Raises:
-        DataError: none is.
+        DataError: no image is.
     """
     if tree.depth() < len(levels):
         deepest = max(tree.pictures, key=len)
@@ -88,11 +87,11 @@ def known_levels(tree: PictureTree, holds_classes: Callable[[Sequence[str]], boo
 
     Args:
         tree: the images.
-        holds_classes: whether a level is that of the classes, from the names of its folders.
+        holds_classes: whether folders of these names are the classes.
         allowed: the classes, for messages.
 
     Raises:
-        DataError: no level is, or the folders above it are no splits.
+        DataError: no level has the classes, or the folders above it are not splits.
     """
     classes = next((level for level in range(tree.depth()) if holds_classes(folder_words(tree, level))), None)
     if classes is None:
@@ -110,7 +109,7 @@ def free_levels(tree: PictureTree) -> Levels:
     """The levels of a set of any classes.
 
     Raises:
-        DataError: no folder can be a class, or several readings are possible; the message has the option for each.
+        DataError: no folder can be a class, or the roles are ambiguous; the message has the option for each case.
     """
     start = _first_level(tree)
     found = [level for level in range(start, tree.depth()) if not _is_split(tree, level) and not _is_plain(tree, level)]
@@ -130,16 +129,16 @@ def free_levels(tree: PictureTree) -> Levels:
         if expressions is not None:
             other = dict(enumerate(_with_split(tree, expressions, start)))
             _refuse(tree, [_levels(other | ({first: SUBJECT} if other[first] == SKIPPED else {})), plain])
-        if rest and not any(len(parts) == first + 2 for parts in tree.pictures):  # nothing lies right in these folders
+        if rest and not any(len(parts) == first + 2 for parts in tree.pictures):  # no images directly in these folders
             _refuse(tree, [plain, _with_split(tree, rest[0], start)])
     return plain
 
 
 def _refuse_both_in_one(tree: PictureTree, names: Sequence[str]) -> None:
-    """Refuse folders such as ``train_happy`` beside ``test_happy``: their splits would become classes.
+    """Refuse folders such as ``train_happy`` and ``test_happy``, which would become separate classes.
 
     Raises:
-        DataError: all names begin with words of splits, or end with them, and have others beside.
+        DataError: all names begin or end with the word of a split, and have other words too.
     """
     for at in (0, -1):
         words = [name_words(name) for name in names]
@@ -156,7 +155,7 @@ def _refuse_both_in_one(tree: PictureTree, names: Sequence[str]) -> None:
 
 
 def _first_level(tree: PictureTree) -> int:
-    """The first level below folders that wrap all others, as archives have them."""
+    """The first level below single folders that contain everything, as in unpacked archives."""
     level = 0
     while (
         len(tree.names(level)) == 1
@@ -172,8 +171,8 @@ def _with_split(tree: PictureTree, classes: int, from_level: int) -> Levels:
     """The levels with the splits, if any, above or below the classes.
 
     Raises:
-        DataError: two levels of splits that disagree; splits below the classes, but not for all images; or folders
-            above the classes of which one has to be chosen, such as ``images`` and ``labels``.
+        DataError: two levels of splits that disagree; splits below the classes, but not for all images; or several
+            folders above the classes, such as ``images`` and ``labels``, one of which has to be chosen.
     """
     for level in range(from_level, classes):
         if len(tree.names(level)) > 1 and _is_plain(tree, level):
@@ -192,7 +191,7 @@ def _with_split(tree: PictureTree, classes: int, from_level: int) -> Levels:
 
 
 def _agree(tree: PictureTree, *levels: int) -> bool:
-    """Whether the levels name the same split for each image that reaches them all, as ``Train/Train_Faces`` does."""
+    """Whether the levels name the same split for each image that is below all of them, as in ``Train/Train_Faces``."""
     splits = [split_names(tree.names(level)) for level in levels]
     deep = [parts for parts in tree.pictures if len(parts) > max(levels) + 1]
     return all(len({split[parts[level]] for split, level in zip(splits, levels, strict=True)}) == 1 for parts in deep)
@@ -216,9 +215,9 @@ def _is_expressions(tree: PictureTree, level: int) -> bool:
 
 
 def _refuse(tree: PictureTree, readings: Sequence[Levels]) -> NoReturn:
-    """Raise an error that shows what each reading would make of the folders."""
+    """Raise an error that shows how each reading would interpret the folders."""
     shown = "; or ".join(f"--levels {'/'.join(levels)}: {describe(tree, levels)}" for levels in readings)
-    number = "two readings" if len(readings) > 1 else "folders of splits or containers beside classes"
+    number = "two readings" if len(readings) > 1 else "folders of splits or containers next to class folders"
     raise DataError(f"{tree.path}: {number}; choose {shown}")
 
 

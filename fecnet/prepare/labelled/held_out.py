@@ -1,4 +1,4 @@
-"""Holds people out of a labelled source: its pictures go to train, val and test by subject."""
+"""Holds people out of a labelled source: assigns its pictures to train, val and test by subject."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ logger = logging.getLogger(__name__)
 
 
 def hold_out(source: LabelledSource, shares: Shares, *, seed: int) -> tuple[LabelledSource, dict[str, Any]]:
-    """The source with a split for each picture, and what the coverage says of it.
+    """The source with a split for each picture, and the entries for the coverage.
 
-    Rows that the reader dropped stay in the coverage of split ``all``: whose they are is not known.
+    Rows that the reader dropped stay in the coverage of split ``all``, since their person is unknown.
 
     Args:
-        source: without splits.
+        source: a source without splits.
         shares: output of ``parse_shares``.
-        seed: another one chooses other people.
+        seed: seed of the choice of people.
 
     Raises:
         DataError: the source has splits, or no subjects; or a split is left without a person.
@@ -44,7 +44,7 @@ def hold_out(source: LabelledSource, shares: Shares, *, seed: int) -> tuple[Labe
     logger.info("%s: held out by subject, seed %d: %s", source.origin, seed, describe_split(people, splits))
     if strangers := subjects.count(""):
         logger.info(
-            "%s: %d of %d pictures have no subject: each is treated as a person of its own, so a person may stand in "
+            "%s: %d of %d pictures have no subject: each is treated as a person of its own, so a person may be in "
             "several splits there",
             source.origin,
             strangers,
@@ -60,11 +60,11 @@ def check_readable(source: LabelledSource, shares: Shares, found: set[str]) -> N
 
     Args:
         source: output of ``hold_out``.
-        shares: as there.
+        shares: see ``hold_out``.
         found: the splits that have a readable picture.
 
     Raises:
-        DataError: one has none.
+        DataError: a split has no readable picture.
     """
     if lost := sorted({picture.split for picture in source.pictures} - found):
         raise DataError(

@@ -57,9 +57,9 @@ def read_table(
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows of a CSV file with a header: line number and values by column name, stripped of spaces.
 
-    Values are separated by what separates those of the first row: commas, semicolons, tabs or white space. Missing
-    values at the end of a row are empty; column names are case-insensitive. A row with more values than columns is an
-    error, since their assignment is ambiguous.
+    The separator is that of the first row: comma, semicolon, tab or white space. Missing values at the end of a row are
+    empty; column names are case-insensitive. A row with more values than columns is an error, since the assignment of
+    its values is ambiguous.
 
     Args:
         path: UTF-8, with or without byte-order mark, any line ends.
@@ -67,7 +67,7 @@ def read_table(
         header_if_none: column names of a file whose first row has none of ``columns``.
 
     Raises:
-        DataError: no such file, not text, empty, a column is missing or there twice, or a row is too long.
+        DataError: no such file, not text, empty, a column is missing or occurs twice, or a row is too long.
     """
     rows, first = _open_table(path)
     header = [name.lower() for name in first]
@@ -98,7 +98,9 @@ def _open_table(path: Path) -> tuple[Any, list[str]]:
     mark = separator_of(start)
     every = chain([start], lines)
     spaced = (" ".join(line.split()) + "\n" for line in every) if mark == " " else every
-    rows = csv.reader(spaced, delimiter=mark, strict=True)  # strict: else an open quote swallows the rest
+    rows = csv.reader(
+        spaced, delimiter=mark, strict=True
+    )  # strict: otherwise an unbalanced quote would take in all following lines
     try:
         return rows, [value.strip() for value in next(rows, [])]
     except csv.Error as error:
@@ -136,7 +138,7 @@ def subfolders(path: Path) -> list[Path]:
 
 
 def levels(path: Path) -> Iterator[list[Path]]:
-    """A folder, the folders in it, and those in them: archives wrap what they hold. Nothing if it is none."""
+    """The folder, then its subfolders, then theirs, since archives add levels. Empty where ``path`` is no folder."""
     level = [path] if path.is_dir() else []
     for depth in range(3):
         level = [below for folder in level for below in subfolders(folder)] if depth else level

@@ -45,7 +45,7 @@ def uniform_label_noise(
         label_M: class index, 0..num_classes - 1, shape (M,).
         num_classes: number of classes.
         rate: share of the labels, 0..1; exactly ``round(rate * M)`` of them are replaced.
-        seed: of the random choice.
+        seed: seed of the random choice.
 
     Returns:
         noisy_M: the labels with their replacements, int64, shape (M,).
@@ -75,18 +75,18 @@ def write_label_noise(
     rate: float,
     seed: int,
 ) -> dict[str, Any]:
-    """Write a label set with label noise, named like ``rafdb_noise30``, for training and evaluation by itself.
+    """Write a separate label set with label noise, named like ``rafdb_noise30``.
 
-    Its split ``train`` has the labels of ``uniform_label_noise`` only: votes would reveal the clean ones. The other
-    splits are as in ``clean``.
+    Its split ``train`` has only the labels of ``uniform_label_noise``, since votes would reveal the clean ones. The
+    other splits are those of ``clean``.
 
     Args:
-        writer: an open one.
+        writer: an open writer.
         label_set: name of the label set that the noise is added to.
         classes: K names in label order.
         clean: clean labels by split, with ``train``.
         rate: share of the training labels that are replaced, above 0.
-        seed: of the random choice.
+        seed: seed of the random choice.
 
     Returns:
         Coverage by label set and split: number of labels kept and, for ``train``, ``changed``.

@@ -1,4 +1,4 @@
-"""Triplets of labelled pictures, answered by their labels or votes, and how far the raters of the votes agree.
+"""Triplets of labelled pictures, answered by their labels or votes, and the agreement of the raters behind the votes.
 
 Shape suffixes: N kept faces, M faces of a split, K classes, T triplets.
 """
@@ -19,7 +19,7 @@ from fecnet.structures import TripletType
 
 logger = logging.getLogger(__name__)
 
-_MOST_RATERS = 1_000_000  # who chose a class for a face; larger numbers are no votes of people
+_MOST_RATERS = 1_000_000  # maximum votes of a class for a face; larger numbers are not votes of people
 _TRIPLET_RULE = (
     "two-class only, odd = the face with the other label; labels answer neither one- nor three-class triplets"
 )
@@ -45,18 +45,18 @@ def write_triplets(
     seed: int,
     progress: bool,
 ) -> dict[str, Any]:
-    """Write the triplets of each split, as ``prepare_labelled`` says.
+    """Write the triplets of each split; see ``prepare_labelled``.
 
     Args:
-        writer: an open one, which holds the faces.
-        source: what was read.
+        writer: an open writer that has the faces.
+        source: output of a reader.
         written: its faces.
         requested: number of triplets by split.
-        seed: of all sampling; each split has its own random stream.
+        seed: seed of all sampling; each split has its own random stream.
         progress: show progress bars.
 
     Returns:
-        What the coverage says of them.
+        Entries for the coverage.
     """
     split_N = np.array([picture.split for picture in written.pictures])
     label_N = np.array([picture.label for picture in written.pictures])
@@ -123,5 +123,5 @@ def _agreement(
 
 
 def _stream(seed: int, name: str) -> np.random.SeedSequence:
-    """An independent random stream for each split, whichever other splits exist."""
+    """An independent random stream for each split, which does not depend on the other splits."""
     return np.random.SeedSequence([seed, *name.encode()])

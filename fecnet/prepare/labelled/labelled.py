@@ -73,12 +73,12 @@ def prepare_labelled(
             None = square crops.
         workers: threads that crop, or processes that detect; 0 = one per core.
         hold_out_subjects: output of ``parse_shares``: whole subjects of a source without splits go to ``val`` and
-            ``test``, all others to ``train``; faces without a subject are people of their own. None = nobody.
-        num_train_triplets: for ``train``, or for ``all`` where the source has no splits; 0 = none.
-        num_eval_triplets: for each other split; 0 = none.
+            ``test``, all others to ``train``; a face without a subject counts as a person of its own. None = nobody.
+        num_train_triplets: number of triplets in ``train``, or in ``all`` where the source has no splits; 0 = none.
+        num_eval_triplets: number of triplets in each other split; 0 = none.
         label_noise: share of the training labels replaced by wrong ones, in an additional label set such as
             ``rafdb_noise20``, whose other splits are unchanged; 0 = none.
-        seed: of held-out subjects, triplets and label noise; each split has its own random stream.
+        seed: seed of held-out subjects, triplets and label noise; each split has its own random stream.
         overwrite: replace an existing packed data set at ``path``.
         progress: show progress bars.
 

@@ -41,7 +41,7 @@ def write_faces(
     """Stream the images into the writer, training split first, so that the first of identical faces is a training face.
 
     Args:
-        writer: an open one, with room for all images of the source.
+        writer: an open writer, with room for all images of the source.
         source: output of a reader.
         cutter: cuts the faces.
         landmarks: adds masks or crops, or None.
@@ -85,7 +85,7 @@ def _distinct(source: LabelledSource, written: Written) -> tuple[list[str], list
 
 
 def _disagreements(source: LabelledSource, keyed: Sequence[tuple[str, LabelledPicture]]) -> dict[str, str]:
-    """Why no row of a face is taken, by its key: rows give it different labels or people, in whichever order."""
+    """The reason for dropping all rows of a face, by its key: they have different labels or persons."""
     said: dict[str, LabelledPicture] = {}
     found: dict[str, str] = {}
     example = ""
@@ -129,10 +129,10 @@ def _record(
     """Append the face to ``written`` and return its row of faces.csv.
 
     Args:
-        key: of the face.
-        picture: of the face.
-        detected: what the row says of the detection.
-        first: the first row of equal pixels.
+        key: key of the face.
+        picture: picture of the face.
+        detected: fields of the row about the detection.
+        first: the first row with the same pixels.
         written: the faces so far.
     """
     written.pictures.append(picture)

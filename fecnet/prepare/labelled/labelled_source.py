@@ -24,7 +24,7 @@ class LabelledPicture:
         sequence: video or sequence of the face, or empty.
         box: left, top, right, bottom in pixels, where the image shows more than the face.
         valence_arousal: both in -1..1; NaN = missing.
-        votes: for each class of its source, 0 or more and not all 0; None where there are none.
+        votes: number or share of votes for each class of its source, 0 or more and not all 0; None without votes.
     """
 
     source: str
@@ -43,12 +43,12 @@ class LabelledSource:
     """The labelled images of a source.
 
     Attributes:
-        name: of the label set to write, e.g. ``rafdb``.
+        name: name of the label set to write, e.g. ``rafdb``.
         origin: the file or folder that was read, for error messages.
         classes: names in label order.
-        pictures: in the order of the source.
+        pictures: the images in the order of the source.
         size: default side of a face, pixels.
-        channels: ``grey`` or ``rgb``, the default.
+        channels: default channels, ``grey`` or ``rgb``.
         dropped: counts of dropped rows: split to reason to count.
         provenance: file name to sha256 or version.
     """

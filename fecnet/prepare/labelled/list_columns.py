@@ -1,4 +1,4 @@
-"""Which columns of a list hold what: by the names given, the documented names, or other usual names, which is said."""
+"""Finds the columns of a list: by given names, documented names, or other usual names; the latter are logged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fecnet.utils.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-USUAL = {  # the documented name is that of the row
+USUAL = {  # usual names by documented name
     "path": PATH_COLUMNS[1:],
     "label": (
         *("labels", "class", "class_name", "class_id", "expression", "emotion", "category", "target"),
@@ -26,7 +26,7 @@ BOXES = (  # names of the columns of a box: left, top, right, bottom
     ("xmin", "ymin", "xmax", "ymax"),
     ("x_min", "y_min", "x_max", "y_max"),
 )
-_OPTIONS = ("path", "label")  # of fecnet prepare csv
+_OPTIONS = ("path", "label")  # columns that fecnet prepare csv has options for
 
 
 def find_column(
@@ -34,17 +34,17 @@ def find_column(
 ) -> str | None:
     """The name of a column in lower case; None where the list has none of the usual names.
 
-    The documented name wins where others are there too; another name is said in one line, unless it was asked for.
+    The documented name wins where others exist too; another name is logged, unless it was given by an option.
 
     Args:
-        path: of the list, for messages.
+        path: path of the list, for messages.
         header: its columns, in lower case.
-        what: the column holds: ``path``, ``label``, ``split`` or ``subject``, which are the documented names too.
+        what: content of the column: ``path``, ``label``, ``split`` or ``subject``, which are the documented names too.
         asked: the name given by an option.
         documented: another documented name.
 
     Raises:
-        DataError: no column of the name asked for, or several of the usual names and not the documented one.
+        DataError: no column of the given name, or several with usual names and none with the documented one.
     """
     if asked is not None:
         name = asked.strip().lower()
@@ -65,10 +65,10 @@ def find_column(
 def need_column(
     path: Path, header: Sequence[str], what: str, asked: str | None = None, documented: str | None = None
 ) -> str:
-    """As ``find_column``, for a column that the list must have.
+    """``find_column`` for a column that the list must have.
 
     Raises:
-        DataError: as there; none of the usual names.
+        DataError: see ``find_column``; or no column has a usual name.
     """
     column = find_column(path, header, what, asked, documented)
     if column is None:
@@ -80,10 +80,10 @@ def need_column(
 
 
 def box_columns(path: Path, header: Sequence[str]) -> tuple[str, ...]:
-    """The columns of left, top, right and bottom, which is said in one line; empty where the list has no boxes.
+    """The columns of left, top, right and bottom, which are logged; empty where the list has no boxes.
 
     Raises:
-        DataError: some columns of a box without the others, or two sets of them.
+        DataError: only some columns of a box, or two sets of them.
     """
     begun = [names for names in BOXES if {*names} & {*header}]
     for names in begun:

@@ -1,4 +1,4 @@
-"""Reads posed sets whose file names say who shows which expression."""
+"""Reads data sets of posed expressions whose file names have person and expression."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _SIZE = 112  # pixels
 def read_named(
     path: Path, name: str, pattern: re.Pattern[str], codes: Mapping[str, str], example: str, channels: str
 ) -> LabelledSource:
-    """Read images at any depth, whatever their folders are called; other names are counted as dropped.
+    """Read images at any depth, in folders of any names; images with other names are counted as dropped.
 
     Args:
         path: the folder.
-        name: of the label set.
-        pattern: of a file name in capitals, with the groups ``expression``, ``subject`` and ``sequence``.
-        codes: of the expressions, to classes in label order.
-        example: a name, for messages.
-        channels: ``grey`` or ``rgb``, by default.
+        name: name of the label set.
+        pattern: matches a file name in capitals, with the groups ``expression``, ``subject`` and ``sequence``.
+        codes: class by code of the expression, in label order.
+        example: a file name, for messages.
+        channels: default channels, ``grey`` or ``rgb``.
 
     Raises:
-        DataError: no such folder, no image of such a name, or a name that says another class than its folder.
+        DataError: no such folder, no image with such a name, or a name with another class than its folder.
     """
     classes = tuple(codes.values())
     pictures, dropped = [], Dropped()

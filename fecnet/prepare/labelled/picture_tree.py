@@ -1,4 +1,4 @@
-"""The images below a folder, and the names of the folders that hold them."""
+"""The images below a folder, and the names of the folders that contain them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from fecnet.faces.picture_files import PICTURE_SUFFIXES
 from fecnet.utils.errors import DataError
 
-Parts = tuple[str, ...]  # of a path relative to the folder; of a file, the last one is its name
+Parts = tuple[str, ...]  # parts of a path relative to the folder; for a file, the last one is its name
 
 _LEFT_BY_SYSTEMS = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin"}
 
 
 @dataclass
 class PictureTree:
-    """What lies below a folder, sorted by name, without hidden files and those that systems leave behind.
+    """The content of a folder, sorted by name, without hidden files and files of operating systems.
 
     Attributes:
         path: the folder.
@@ -40,7 +40,7 @@ class PictureTree:
 
 
 def read_tree(path: Path) -> PictureTree:
-    """Read what lies below a folder, through links to folders too.
+    """Read the content of a folder at any depth, following links to folders.
 
     Raises:
         DataError: no such folder, or no image in it.
@@ -52,7 +52,7 @@ def read_tree(path: Path) -> PictureTree:
 
 
 def scan_tree(path: Path) -> PictureTree:
-    """As ``read_tree``, also of a folder without images.
+    """``read_tree`` that accepts a folder without images.
 
     Raises:
         DataError: no such folder.
@@ -67,7 +67,7 @@ def scan_tree(path: Path) -> PictureTree:
 
 
 def _add(tree: PictureTree, folder: Path, parts: Parts, above: set[Path]) -> None:
-    """Add what lies below ``folder``; ``above`` are the folders on the way, which a link may lead back to."""
+    """Add the content of ``folder``; ``above`` are its ancestors, to detect links that lead back to them."""
     before = len(tree.pictures), len(tree.empty)
     for entry in _entries(folder):
         inner = (*parts, entry.name)

@@ -1,4 +1,4 @@
-"""Reads CSV files that hold the pixels of 48×48 grey faces: FER2013 under any of its names, and CK+ in that form."""
+"""Reads CSV files with the pixels of 48×48 grey faces: FER2013 under any of its names, and CK+ in that form."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PixelRow:
 
     Attributes:
         line: line number in the file.
-        image_HW: uint8, shape (48, 48); None where they are no pixels.
+        image_HW: uint8, shape (48, 48); None where the pixels are invalid.
         label: as written; empty where there is none.
         split: ``train``, ``public_test``, …; None where the row names none.
     """
@@ -42,11 +42,11 @@ class PixelRow:
 def find_pixel_files(path: Path, names: Sequence[str]) -> list[Path]:
     """The files to read in a folder, or in folders one or two levels below: those with a column ``pixels``.
 
-    One file with a column ``Usage`` holds all splits. Otherwise each file is a split, by its name (``train.csv``).
+    A file with a column ``Usage`` has all splits. Otherwise each file is a split, by its name (``train.csv``).
 
     Args:
-        path: a file, taken as it is, or a folder; none that exists gives no files.
-        names: of files with all splits, in lower case, the preferred one first.
+        path: a file, which is returned itself, or a folder; the result is empty where it does not exist.
+        names: names of files with all splits, in lower case, the preferred one first.
 
     Raises:
         DataError: several files could be meant.
@@ -125,11 +125,11 @@ def read_pixel_files(path: Path, files: Sequence[Path], name: str, classes: tupl
     Args:
         path: what the user named, for messages.
         files: from ``find_pixel_files``.
-        name: of the label set.
-        classes: in label order, counted from 0.
+        name: name of the label set.
+        classes: names in label order; labels are counted from 0.
 
     Raises:
-        DataError: as ``read_pixel_rows`` and ``class_indices``; no file has labels.
+        DataError: see ``read_pixel_rows`` and ``class_indices``; or no file has labels.
     """
     rows = [(file, number, row) for file in files for number, row in enumerate(read_pixel_rows(file))]
     if rows and not any(row.label for _, _, row in rows):

@@ -33,12 +33,12 @@ _SIZE = 100  # pixels, of the aligned faces as published
 def read_rafdb(path: Path) -> LabelledSource:
     """Faces with the official split: 12,271 of ``train`` and 3,068 of ``test`` for the seven basic expressions.
 
-    Labels count from 1 as published, or from 0. A list of compound expressions, which has all of 1 to 11 or lies in a
-    folder ``compound``, becomes the label set ``rafdb_compound`` with its eleven classes.
+    Labels start at 1 as published, or at 0. A list of compound expressions, which has all of 1 to 11 or is in a folder
+    ``compound``, becomes the label set ``rafdb_compound`` with its eleven classes.
 
     Args:
-        path: the folder that holds ``EmoLabel`` and ``Image``, or its parent that holds ``basic``; a mirror with
-            ``train_labels.csv`` and ``test_labels.csv``, or with class folders alone; or a list beside its images.
+        path: the folder with ``EmoLabel`` and ``Image``, or its parent with ``basic``; a mirror with
+            ``train_labels.csv`` and ``test_labels.csv``, or with class folders only; or a list next to its images.
 
     Raises:
         UserError: no list and no class folder, a damaged list, or labels of neither set.
@@ -74,10 +74,10 @@ def _read_folders(path: Path) -> LabelledSource:
 
 
 def _label_set(labels: Collection[str], place: Path) -> tuple[str, tuple[str, ...]]:
-    """The name and the classes of the set that the labels are of; says so where it is the compound one.
+    """The name and the classes of the set that the labels belong to; logs a line for the compound set.
 
     Raises:
-        DataError: numbers of neither set.
+        DataError: labels of neither set.
     """
     numbers = {number for number in map(whole_number, labels) if number is not None}
     last = len(RAFDB_COMPOUND_CLASSES)

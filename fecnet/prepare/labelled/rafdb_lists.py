@@ -27,7 +27,7 @@ _WHOLE_PHOTOS = "original"  # folder of the photos that the aligned faces were c
 
 
 class Row(NamedTuple):
-    """A row of a list: where it stands, the image and the label as written, the split."""
+    """A row of a list: its place in the file, the image and the label as written, the split."""
 
     place: str
     image: str
@@ -36,7 +36,7 @@ class Row(NamedTuple):
 
 
 def find_lists(path: Path) -> tuple[Path, list[Path]]:
-    """The folder of the data set, and its lists: one text file, or CSV files such as ``train_labels.csv``; none.
+    """The folder of the data set, and its lists: one text file, CSV files such as ``train_labels.csv``, or none.
 
     Raises:
         DataError: no such file or folder, or several data sets below it.
@@ -104,7 +104,7 @@ def read_rows(files: Sequence[Path]) -> tuple[list[Row], Dropped]:
 
 
 def _text_rows(file: Path) -> list[Row]:
-    """Rows of image and label, apart at spaces or a comma."""
+    """Rows of image and label, separated by spaces or a comma."""
     rows, further = [], 0
     for number, line in enumerate(read_lines(file), start=1):
         image, label, others = [*re.split(r"[\s,;]+", line, maxsplit=2), "", ""][:3]
@@ -147,7 +147,7 @@ class RafdbPictures:
                 self._found.setdefault(_key(parts[-1]), []).append(parts)
 
     def folders(self) -> set[str]:
-        """The names of the folders right above the images."""
+        """The names of the folders directly above the images."""
         return {parts[-2] for found in self._found.values() for parts in found if len(parts) > 1}
 
     def of(self, row: Row) -> Parts:

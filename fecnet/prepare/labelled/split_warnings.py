@@ -1,4 +1,4 @@
-"""What a user has to know of the splits of labelled pictures before training; kept in the coverage too."""
+"""Warnings about the splits of labelled pictures, logged before training and kept in the coverage."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 def warn_of_splits(source: LabelledSource, written: Written, labels: Mapping[str, SplitLabels]) -> dict[str, Any]:
-    """The warnings of the coverage, said on the screen too.
+    """Log the warnings and return them for the coverage.
 
-    A net can neither learn nor be measured on a class without a face, and people who stand in training and elsewhere
-    make the accuracy there too high.
+    A net can neither learn a class without a face nor be evaluated on it, and people who are in training and in another
+    split make the accuracy on that split too high.
     """
     warnings = {}
     for split in labels:
@@ -35,7 +35,7 @@ def warn_of_splits(source: LabelledSource, written: Written, labels: Mapping[str
 
 
 def _known_people(written: Written, labels: Mapping[str, SplitLabels], split: str) -> str:
-    """How many faces of a split show people who are in training too; empty for none."""
+    """How many faces of a split show people who are also in training; empty if none do."""
     if split == TRAIN or TRAIN not in labels:
         return ""
     trained, own = ([written.pictures[row].subject for row in labels[name].faces_M.tolist()] for name in (TRAIN, split))

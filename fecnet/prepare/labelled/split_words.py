@@ -1,4 +1,4 @@
-"""The words of splits: what names of folders, files and columns call a training, validation or test part."""
+"""The words for splits in names of folders, files and columns: training, validation, test and others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SPLITS = {
     **dict.fromkeys(("publictest", "public test", "public testing"), "public_test"),
     **dict.fromkeys(("privatetest", "private test", "private testing"), "private_test"),
 }
-# Words that say nothing of what the pictures below show.
+# Words that name neither a class nor a split.
 _PICTURES = {"image", "images", "img", "imgs", "picture", "pictures", "pics", "photo", "photos", "jpegimages"}
 _FACES = {"face", "faces", "aligned", "crop", "crops", "cropped", "original", "originals", "raw"}
 _CONTAINERS = {"data", "dataset", "set", "split", "folder", "dir", "label", "labels", "annotations", "masks", "new"}
@@ -25,7 +25,7 @@ def split_name(text: str, ignore: Collection[str] = ()) -> str | None:
 
     Args:
         text: the name.
-        ignore: further words that say nothing, in lower case.
+        ignore: further words that are ignored, in lower case.
     """
     words = [word for word in name_words(text) if not word.isdecimal() and word not in _PLAIN and word not in ignore]
     if words in (["fold"], ["folds"]):
@@ -35,9 +35,9 @@ def split_name(text: str, ignore: Collection[str] = ()) -> str | None:
 
 
 def split_names(names: Collection[str]) -> dict[str, str]:
-    """The splits of folders that lie side by side, without those that name none.
+    """The splits of sibling folders, without those that name none.
 
-    Words that all of them share say nothing: ``FER2013Train`` beside ``FER2013Test``.
+    Words that all of them share are ignored, as in ``FER2013Train`` and ``FER2013Test``.
     """
     shared = set.intersection(*({*name_words(name)} for name in names)) if len(names) > 1 else set()
     found = {name: split_name(name, shared - {*_SPLITS, "fold"}) for name in names}
@@ -51,6 +51,6 @@ def says_nothing(name: str) -> bool:
 
 
 def name_words(text: str) -> list[str]:
-    """The words and numbers of a name in lower case, apart at ``_``, ``-``, spaces and capitals."""
+    """The words and numbers of a name in lower case, split at ``_``, ``-``, spaces and capitals."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
     return re.findall(r"[^\W\d_]+|\d+", apart.lower())

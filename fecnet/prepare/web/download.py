@@ -87,11 +87,11 @@ def fetch_photos(
         folder: created if missing; one run at a time.
         workers: concurrent requests, over all hosts.
         per_host: concurrent requests to one ``host:port``.
-        timeout_s: of one request, from connecting to the last byte.
-        max_bytes: of a photo.
+        timeout_s: time limit of one request, from connecting to the last byte, seconds.
+        max_bytes: maximum size of a photo.
         max_tries: requests for a photo with transient failures.
-        backoff_s: before the second try; doubles with each further one, with random jitter of 0.5 to 1.
-        max_pause_s: maximum wait for a Retry-After.
+        backoff_s: wait before the second try, seconds; doubles with each further one, with random jitter of 0.5 to 1.
+        max_pause_s: maximum wait for a Retry-After, seconds.
         allow_private: allow private and loopback addresses too.
         placeholders: sha256 of "photo not available" images; stored ones are deleted.
         check: returns the fault of a content, None for a valid photo.
@@ -152,7 +152,7 @@ class _Download:
         self._limits, self._max_tries, self._backoff_s, self._max_pause_s = limits, max_tries, backoff_s, max_pause_s
         self._placeholders, self._check = placeholders, check
         self._gates = {True: threading.Semaphore(2), False: threading.Semaphore(8)}
-        self._lock = threading.Lock()  # of the counters below
+        self._lock = threading.Lock()  # guards the counters below
         self._failed: Counter[str] = Counter()
         self._new = self._done = self._shown = self._requests = 0
         self._error: BaseException | None = None

@@ -46,7 +46,7 @@ class _Host:
     name: str
     queue: deque[Task] = field(default_factory=deque)
     active: int = 0
-    listed: bool = False  # is in the line of hosts, or in the heap until its pause ends
+    listed: bool = False  # is in the queue of hosts, or in the heap until its pause ends
     not_before: float = 0.0
     silent: set[str] = field(default_factory=set)  # photos without a response since the last response
 

@@ -41,9 +41,9 @@ class Limits:
     """Limits of one request.
 
     Attributes:
-        timeout_s: from connecting to the last byte, seconds.
-        connect_s: share of it for connecting, seconds.
-        max_bytes: of a body.
+        timeout_s: time limit from connecting to the last byte, seconds.
+        connect_s: part of it for connecting, seconds.
+        max_bytes: maximum size of a body.
         allow_private: allow private, loopback and reserved addresses too.
     """
 
@@ -54,7 +54,7 @@ class Limits:
 
 
 class FaultError(Exception):
-    """Why a request gave no photo.
+    """A request that returned no photo.
 
     Args:
         reason: the outcome that is counted.
@@ -196,7 +196,7 @@ class _TimedSocket:
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads with short timeouts, so that the deadline and a stop are noticed whatever the server does."""
+    """Reads with short timeouts, so that the deadline and a stop are noticed even if the server stalls."""
 
     def __init__(self, inner: socket.socket, deadline: float, stopped: Callable[[], bool]) -> None:
         self._inner, self._deadline, self._stopped = inner, deadline, stopped
