@@ -16,5 +16,5 @@ def test_a_quick_run_measures_both_criteria(capsys):
         assert 0 <= one["ece"] <= 1 and one["log_likelihood"] < 0
         assert one["log_likelihood_fitted"] > -1.2  # the scale of another split: near chance or better
     hinge, choice = (found["settings"][name]["mean"]["scale"] for name in ("hinge", "choice"))
-    assert hinge == 3.0 and choice != 3.0  # learned in three steps
+    assert hinge == 4.0 and choice != 4.0  # learned in three steps
     assert capsys.readouterr().out

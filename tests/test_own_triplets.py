@@ -92,8 +92,8 @@ def test_the_page_is_what_happens(answers, squares, tmp_path, monkeypatch, capsy
     table = told["evaluate result/own_triplets"]
     assert re.search(r"^split-half agreement +[\d.]+ +[\d.]+ +- +[\d.]+( +-){3}$", table, re.MULTILINE)
     assert re.search(r"^triplets +5 +5 +- +10 +- +10 +-$", table, re.MULTILINE)  # two of three raters agree
-    assert "the raters' vote shares: log-likelihood -" in table and "with the default scale 3; best on" in table
-    assert fecnet.load("result/own_choices", device="cpu").choice_scale != 3
+    assert "the raters' vote shares: log-likelihood -" in table and "with the default scale 4; best on" in table
+    assert fecnet.load("result/own_choices", device="cpu").choice_scale != 4
     assert "split-half agreement" in (tmp_path / "result/own_triplets/report.html").read_text()
     found = json.loads((tmp_path / "result/own_triplets/evaluation/triplets.json").read_text())
     assert found["splits"]["test"]["split-half agreement"]["THREE"]["percent"] is None

@@ -94,7 +94,7 @@ _C.LOSS.RAN_MARGIN = 0.02  # ran: margin of the best region's importance over th
 _C.LOSS.WASSERSTEIN_COST = "centroid"  # wasserstein: cost between classes: learned, centroid or confusion
 _C.LOSS.WASSERSTEIN_CONFUSION = ""  # wasserstein: confusion matrix on the training set, .npy or .csv (fecnet evaluate)
 _C.LOSS.CCC = False  # valence_arousal: add 1 - concordance correlation coefficient; arXiv:1708.03985
-_C.LOSS.CHOICE_SCALE = 0.0  # choice, rater_choice: scale of the squared distances, 0.1..100; 0 = learned, starting at 3
+_C.LOSS.CHOICE_SCALE = 0.0  # choice, rater_choice: scale of the squared distances, 0.1..100; 0 = learned, starting at 4
 _C.LOSS.MARGIN_ONE_CLASS = 0.1  # triplet margin, squared L2 between unit vectors; arXiv:1811.11283
 _C.LOSS.MARGIN_TWO_CLASS = 0.2  # triplet margin, squared L2 between unit vectors; arXiv:1811.11283
 _C.LOSS.MARGIN_THREE_CLASS = 0.2  # likewise; arXiv:1811.11283 (0.3 in the original code)

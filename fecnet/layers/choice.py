@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 SCALE_LIMITS = (0.1, 100.0)  # range of a scale: at 0.1 all choices are nearly equally likely, at 100 nearly certain
-DEFAULT_SCALE = 3.0  # of a net that has not learned one: near what `fecnet evaluate --split public_test` fits
+DEFAULT_SCALE = 4.0  # of a net that has not learned one: near what `fecnet evaluate --split public_test` fits
 # to FERPlus for the shipped nets, see docs/serve.md
 LAPSE_RATE = 0.05  # share of choices that are guesses, whatever the distances. Without it a few surprising choices keep
 # the scale low, and the probabilities of all others too near to chance (doi:10.3758/BF03194544)

@@ -228,7 +228,7 @@ def test_distance_and_odd_one_out_by_hand(encoder, pictures, expected, odd):
     assert odd_one_out(a, b, b) == 0 and odd_one_out(b, a, b) == 1 and odd_one_out(b, b, a) == 2
     assert odd_one_out(a, a, a) is None  # nobody is
     assert odd_one_out(a, odd[0], b) is None and np.isnan(distance_of(odd[0], a))
-    power = np.exp(-3.0 * np.array([distance[1, 2], distance[0, 2], distance[0, 1]]))  # the default scale
+    power = np.exp(-4.0 * np.array([distance[1, 2], distance[0, 2], distance[0, 1]]))  # the default scale
     np.testing.assert_allclose(odd_one_out(a, b, c, probability=True), 0.95 * power / power.sum() + 0.05 / 3, rtol=1e-4)
     np.testing.assert_allclose(odd_one_out(a, a, a, probability=True), [1 / 3] * 3, rtol=1e-12)
     assert np.isnan(odd_one_out(a, odd[0], b, probability=True)).all()

@@ -22,7 +22,7 @@ def test_probabilities_by_hand():
         found_B3 = choice_log_probabilities(opposite_B3, 0.5, lapse_rate=lapse_rate)
         torch.testing.assert_close(found_B3, torch.tensor([mixed]).log())
     assert torch.equal(
-        choice_log_probabilities(opposite_B3), choice_log_probabilities(opposite_B3, 3.0, lapse_rate=0.05)
+        choice_log_probabilities(opposite_B3), choice_log_probabilities(opposite_B3, 4.0, lapse_rate=0.05)
     )
     # no overflow at the largest distances and scale
     assert choice_log_probabilities(torch.tensor([[0.0, 4.0, 4.0]]), SCALE_LIMITS[1]).isfinite().all()

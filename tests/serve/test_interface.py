@@ -83,7 +83,7 @@ def test_the_odd_one_is_that_of_the_encoder(client, encoder, photos):
         assert found["odd"] == encoder.odd_one_out(*three)
         pairs = [encoder.distance(three[a], three[b]) for a, b in ((0, 1), (0, 2), (1, 2))]
         assert found["distances"] == pytest.approx(pairs, abs=1e-6)
-        weights = np.exp(-3 * np.array(pairs[::-1]))
+        weights = np.exp(-4 * np.array(pairs[::-1]))
         assert found["probabilities"] == pytest.approx((0.95 * weights / weights.sum() + 0.05 / 3).tolist(), abs=1e-5)
         assert int(np.argmax(found["probabilities"])) == found["odd"] and len(found["photos"]) == 3
         by_vectors = client.post(
