@@ -24,6 +24,7 @@ from fecnet.faces.decode import decode_image
 from fecnet.rate.raters import invite, open_link
 from fecnet.rate.serving import guarded
 from fecnet.rate.study import Study
+from fecnet.rate.tasks import tasks_from
 from fecnet.search.index import Index
 from fecnet.serve.app import build_app
 from fecnet.serve.gallery import Gallery
@@ -146,8 +147,9 @@ def _rate_app(place: Path) -> Any:
     """A study of its own beside the inputs, and its links."""
     shutil.copytree(FORMATS / "study-1", place)
     study = Study(place)
-    ((_, rater),) = invite(study, 1)
-    return guarded(study, "owner"), {"TOKEN": rater, "OPEN": open_link(study, 5), "OWNER": "owner"}
+    ((rater, token),) = invite(study, 1)
+    tasks_from(study, rater.id)
+    return guarded(study, "owner"), {"TOKEN": token, "OPEN": open_link(study, 5), "OWNER": "owner"}
 
 
 @cache

@@ -41,6 +41,9 @@ _KINDS = ("<i8", ">i4", "i1", "u1", "<u8", "f2", "<f4", "f8", "c8", "?", "U3", "
 _EXTREMES = (0, 1, -1, 2, 127, 255, 2**31 - 1, 2**62, 0.5, float("nan"), float("inf"), 1e30)
 
 
+_PICTURES = (".png", ".jpg", ".tiff")
+
+
 class Choices:
     """Numbers out of a string of bytes; zeros once it has ended."""
 
@@ -70,7 +73,7 @@ def mutate(files: Files, choices: Choices, words: Sequence[bytes] = (), *, names
         if not files:
             break
         name = choices.of(sorted(files))
-        if names and choices.rarely():
+        if names and choices.rarely() != name.lower().endswith(_PICTURES):  # whose names say more than their pixels
             _change_name(files, name, choices, all_words)
         else:
             files[name] = mutate_file(name, files[name], choices, all_words)
