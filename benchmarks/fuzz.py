@@ -209,6 +209,8 @@ class Session:
             shutil.rmtree(self._folder)
             self._folder.mkdir()
             self._there = {}
+        for name in self._there.keys() - files.keys():
+            (self._folder / name).unlink()
         for name, content in files.items():
             if self._there.get(name) != content:
                 write_file(self._folder, name, content)
