@@ -33,6 +33,7 @@ BENCHMARKS = (  # each is a module with a function ``run(*, quick)`` that prints
     "elastic",
     "faults",
     "long",
+    "fuzz",
     "annotations",
     "download",
     "faces",
@@ -92,6 +93,11 @@ def main() -> None:
     cpu = parser.add_argument_group("inference_cpu")
     checkout = "checkout of fecnet to compare with, such as a git worktree of another commit (default: this one)"
     cpu.add_argument("--before", default="", metavar="FOLDER", help=checkout)
+    fuzz = parser.add_argument_group("fuzz")
+    target = "target alone, with 5,000 inputs; may be repeated (default: all, 100,000)"
+    fuzz.add_argument("--target", action="append", default=[], metavar="NAME", help=target)
+    fuzz.add_argument("--seed", type=int, default=0, metavar="N", help="another one draws other inputs (default 0)")
+    fuzz.add_argument("--choices", default="", metavar="HEX", help="the one input of a target, as a find names it")
     options = parser.parse_args()
     if options.names == ["readme"]:
         print(write_readme(BENCHMARKS, record.RESULTS))
@@ -103,6 +109,7 @@ def main() -> None:
         "relabelling": {"epochs": options.epochs, "jobs": options.jobs},
         "inference_cpu": {"before": options.before},
         "long": {"hours": options.hours},
+        "fuzz": {"only": options.target, "seed": options.seed, "choices": options.choices},
         "photo_in": {"net": options.net[0] if options.net else ""},
         "shipped": {
             "nets": options.net,

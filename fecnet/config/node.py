@@ -1,7 +1,7 @@
 """The configuration: defaults, a YAML recipe and ``KEY VALUE`` overrides, merged, validated and frozen.
 
-All errors are collected and raised in one ``ConfigError``, one line each, naming the file or override, the key and the
-value.
+All errors are collected and raised in one ``ConfigError``, one line each for the first twenty, naming the file or
+override, the key and the value.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def load_config(
         The frozen configuration with every key.
 
     Raises:
-        ConfigError: unreadable file, unknown keys, values of a wrong type; all errors, one line each.
+        ConfigError: unreadable file, unknown keys, values of a wrong type; the first twenty errors, one line each.
     """
     values = plain(_C)
     problems: list[str] = []
@@ -82,7 +82,8 @@ def load_config(
         _merge(values, _nested(key, text if key in texts else parse_yaml(text)), "override", problems)
     problems += [f"'{key}': {shown(value)}; allowed: {allowed}" for key, value, allowed in _out_of_range(values)]
     if problems:
-        raise ConfigError("\n".join(problems))
+        further = [f"and {len(problems) - _MOST_TOLD:,} further errors"] if len(problems) > _MOST_TOLD else []
+        raise ConfigError("\n".join(problems[:_MOST_TOLD] + further))
     return Frozen(values)
 
 
@@ -106,6 +107,7 @@ def flatten(cfg: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 _WHOLE = 2**63  # what torch and numpy count with
+_MOST_TOLD = 20  # errors that are shown
 _LONGEST = 60  # characters of an unknown key that are compared with the known ones
 
 # Ranges of the keys that no ``build.py`` validates.
@@ -164,7 +166,8 @@ def _merge(values: dict[str, Any], new: Mapping[Any, Any], source: str, problems
     for name, value in new.items():
         key = f"{prefix}{name}"
         if name not in values:
-            problems.append(f"{source}: unknown key '{cut(key)}'{_suggestion(key)}")
+            near = _suggestion(key) if len(problems) < _MOST_TOLD else ""  # to look for one takes milliseconds
+            problems.append(f"{source}: unknown key '{cut(key)}'{near}")
         elif isinstance(values[name], dict):
             if isinstance(value, Mapping):
                 _merge(values[name], value, source, problems, f"{key}.")

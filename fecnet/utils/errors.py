@@ -6,9 +6,18 @@ no code catches it, and ``run_program`` prints its traceback and exits with code
 
 from __future__ import annotations
 
+from fecnet.utils.shown import printable
+
 
 class UserError(ValueError):
-    """An error that a user can cause and fix; the message is one line: where, the value found, what is allowed."""
+    """An error that a user can cause and fix; the message is one line: where, the value found, what is allowed.
+
+    Args:
+        message: may hold text of a file: what a terminal would obey in it is escaped.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class ConfigError(UserError):

@@ -166,7 +166,10 @@ def read_arrays(path: Path, needed: Sequence[str], *, optional: Sequence[str] = 
     try:
         # Opened here, since numpy does not close a file that is not an archive.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return {name: file[name] for name in (*needed, *(name for name in optional if name in file.files))}
+            names = (*needed, *(name for name in optional if name in file.files))
+            return {name: _sound(file[name], f"{path}: '{name}'") for name in names}
+    except DataError:
+        raise
     except _DAMAGES as error:
         detail = " ".join(str(error).split())
         raise DataError(f"{path}: not a {kind} with arrays {', '.join(needed or optional)}: {detail}") from error
@@ -183,6 +186,21 @@ def open_array(path: Path, *, in_memory: bool = False) -> np.ndarray:
         array: np.ndarray = np.load(path, mmap_mode=None if in_memory else "r", allow_pickle=False)
     except _DAMAGES as error:
         raise DataError(f"{path}: unreadable or truncated: {' '.join(str(error).split())}") from error
+    return _sound(array, str(path))
+
+
+def _sound(array: np.ndarray | bytes, place: str) -> np.ndarray:
+    """The array, unless numpy has taken damaged bytes for one.
+
+    Raises:
+        DataError: it has.
+    """
+    if not isinstance(array, np.ndarray):  # a member of an archive whose first bytes are not those of an array
+        raise DataError(f"{place}: damaged: not an array")
+    if array.dtype.kind == "U":  # numpy fails where an item becomes a str
+        code = np.frombuffer(array.tobytes(), np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+        if code.size and code.max() > sys.maxunicode:
+            raise DataError(f"{place}: damaged: text with the code {code.max()}; allowed: up to {sys.maxunicode}")
     return array
 
 

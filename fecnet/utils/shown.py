@@ -38,3 +38,14 @@ def cut(text: str, most: int = _MOST) -> str:
     """A text in one line, cut to ``most`` characters."""
     text = " ".join(text[: 4 * most].split())
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def printable(text: str) -> str:
+    """A text without what a terminal would obey: characters that are not shown are escaped, but line ends."""
+    if text.isprintable():
+        return text
+    return "".join(mark if mark.isprintable() or mark == "\n" else _escaped(mark) for mark in text)
+
+
+def _escaped(mark: str) -> str:
+    return mark.encode("unicode_escape").decode()

@@ -8,6 +8,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from fecnet.utils.shown import printable
+
 
 class _Terminal(logging.Handler):
     """Prints on rank 0, above a running progress bar."""
@@ -16,7 +18,7 @@ class _Terminal(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if os.environ.get("RANK", "0") == "0":
-            tqdm.write(self.format(record), file=self.file)
+            tqdm.write(printable(self.format(record)), file=self.file)
 
 
 def log_to_terminal(file: TextIO | None = None) -> None:

@@ -32,6 +32,17 @@ def test_all_mistakes_are_named_at_once_with_the_nearest_key(tmp_path):
     assert len(lines) == 6
 
 
+def test_of_many_mistakes_twenty_are_shown(tmp_path, monkeypatch):
+    path, sought = tmp_path / "recipe.yaml", []
+    monkeypatch.setattr("difflib.get_close_matches", lambda key, *_, **__: sought.append(key) or [])
+    path.write_text("".join(f"SEEED_{number}: 1\n" for number in range(300)))
+    with pytest.raises(ValueError) as error:
+        load_config(path)
+    lines = str(error.value).splitlines()
+    assert len(lines) == 21 and lines[-1] == "and 280 further errors"
+    assert len(sought) == 20  # to look for the nearest key takes milliseconds
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n"])
 def test_an_empty_recipe_is_the_defaults(tmp_path, text):
     (tmp_path / "a.yaml").write_text(text)
