@@ -36,7 +36,7 @@ from fecnet.utils.errors import UserError
 from fecnet.utils.shown import shown
 
 _INPUTS = 100_000  # of all targets together
-_QUICK = 12  # of each
+_QUICK = 8  # of each
 _CHUNK = 500  # inputs of one run of Hypothesis: its memory of them grows
 _FEWEST, _MOST = 8, 48  # bytes of choices
 _HANG_S, _STUCK_S = 10.0, 90.0  # of the processor; of the clock
@@ -142,7 +142,14 @@ class Session:
         from hypothesis import HealthCheck, Phase, given, settings, strategies
         from hypothesis import seed as seeded
 
-        told = {"inputs": 0, "accepted": 0, "refused": 0, "finds": 0, "grown_mb": 0.0, "slowest_s": 0.0}
+        told: dict[str, float] = {
+            "inputs": 0,
+            "accepted": 0,
+            "refused": 0,
+            "finds": 0,
+            "grown_mb": 0.0,
+            "slowest_s": 0.0,
+        }
         last: list[tuple[bytes, str]] = []
 
         def check(content: bytes) -> None:
@@ -174,7 +181,7 @@ class Session:
             told["finds"] = 1
             _keep(self._target, seed, last[-1][0].hex(), last[-1][1], self._folder)
         told["grown_mb"] = round(self._grown_mb(), 1)
-        self.inputs_done += told["inputs"]
+        self.inputs_done += int(told["inputs"])
         return told
 
     def outcome(self, content: bytes) -> str:

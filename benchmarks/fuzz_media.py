@@ -16,10 +16,10 @@ from urllib.parse import unquote
 import numpy as np
 from PIL import Image
 
-import fecnet
 from benchmarks.fuzz_mutations import Files
 from benchmarks.fuzz_target import FORMATS, Target, check
 from fecnet.embed.videos import Video, pyav
+from fecnet.encoder.build import load_encoder
 from fecnet.faces.decode import decode_image
 from fecnet.rate.raters import invite, open_link
 from fecnet.rate.serving import guarded
@@ -138,7 +138,7 @@ def _rate_requests() -> list[Files]:
 
 @cache
 def _serve_app() -> Any:
-    encoder = fecnet.load(FORMATS / "nets-1" / "run", device="cpu")
+    encoder = load_encoder(FORMATS / "nets-1" / "run", device="cpu")
     return build_app(encoder, whole=True, gallery=Gallery(Index(FORMATS / "index-1"))), {}
 
 
@@ -171,7 +171,13 @@ def _answer(app: Any, content: bytes, links: dict[str, str]) -> tuple[int, str, 
     for word, link in links.items():
         target = str(target).replace(word, link)
     path, _, query = str(target).encode("latin-1", "ignore").decode("latin-1").partition("?")
-    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "root_path": ""}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "scheme": "http",
+        "root_path": "",
+    }
     scope |= {
         "method": str(method).upper(),
         "path": unquote(f"/{path.lstrip('/')}"),

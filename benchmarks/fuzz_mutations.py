@@ -32,7 +32,7 @@ _WORDS = (  # what fields, lines and bytes are replaced by
 _NESTED: Any = 0
 for _ in range(60):
     _NESTED = [_NESTED]
-_VALUES = (  # what values of JSON and of a database are replaced by
+_VALUES: tuple[Any, ...] = (  # what values of JSON and of a database are replaced by
     *(None, True, False, 0, -1, 1, 3, 2**31, 2**63, -(2**63), 10**300, 1.5, -0.0, float("nan"), float("inf"), 1e308),
     *("", "x", "1", "nan", "\0", "é", "\ud800", "\n", "\x1b[2J", "../x", "/x", "a" * 3000, "cpu", "best"),
     *([], {}, [None], [[]], {"": None}, {"x": 1}, [0] * 300, _NESTED),

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import fecnet
 from benchmarks.fuzz_mutations import Files
 from benchmarks.fuzz_target import FORMATS, Target, check, stored
 from fecnet.data.face_rows import face_rows
 from fecnet.data.packed import PackedDataset
 from fecnet.data.rater_answers import read_rater_answers
 from fecnet.data.verify import verify_dataset
+from fecnet.encoder.build import load_encoder
 from fecnet.encoder.saved_net import open_saved_net
 from fecnet.engine.checkpoint import load_info
 from fecnet.engine.checkpointer import load_trainer, load_weights
@@ -105,7 +105,7 @@ def _pretrained() -> list[Files]:
 
 
 def _read_net(path: Path) -> None:
-    encoder = fecnet.load(path, device="cpu")
+    encoder = load_encoder(path, device="cpu")
     found = encoder.encode(np.full((1, *encoder.face_shape), 99, np.uint8))
     check(all(bool(np.isfinite(value).all()) for value in found.outputs.values()), "outputs that are not finite")
 

@@ -19,7 +19,7 @@ log_to_terminal()  # tests read the log of a run from the output, as users do
 
 
 SLOW = {  # folders and files whose tests start processes, train for long, compile or run whole nets: seconds each
-    *("distributed", "export", "pruning", "studies"),
+    *("distributed", "export", "pruning", "studies", "test_fuzz_benchmark", "test_identity_leak_benchmark"),
     *("test_backbones", "test_benchmarks", "test_coming_from", "test_command_line", "test_compile", "test_detect"),
     *("test_download", "test_embed_launches", "test_embed_resume", "test_encoder_faces", "test_expression_net"),
     *("test_fec", "test_fine_tuning", "test_in_browser", "test_installed", "test_iresnet", "test_launch"),

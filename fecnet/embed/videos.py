@@ -157,7 +157,8 @@ def _opened(path: Path) -> tuple[Any, Any]:
     av = pyav()
     path.open("rb").close()
     try:
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})  # a video file must not open URLs
+        # a video file must not open URLs; a title that is not UTF-8 is no reason to refuse it
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
         stream = container.streams.best("video")
         if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
             raise UserError(f"{path}: no moving picture in it")

@@ -36,9 +36,10 @@ class OnnxNet:
         options.log_severity_level = 3  # only errors, which are also raised
         try:
             self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+            extra: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         except Exception as error:  # onnxruntime's errors share no base class
             raise CheckpointError(f"{path}: not an ONNX file that onnxruntime reads: {first_line(error)}") from error
-        self.extra: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        self.extra = extra
         self._names = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, image: Tensor) -> Outputs:

@@ -47,7 +47,7 @@ class Study:
         if not file.is_file():
             raise DataError(f"{self.path}: no study here (no {DATABASE}); make one with: fecnet rate new")
         with told(file):
-            _check_version(file)
+            _check(file)
             self._writer = _connect(file)
             try:
                 self._reader = _connect(file)  # reads while a commit waits for the disk
@@ -219,11 +219,25 @@ def _connect(file: Path) -> sqlite3.Connection:
     return database
 
 
-def _check_version(file: Path) -> None:
+def _check(file: Path) -> None:
     """Refuse databases that are not studies before anything is written to them: ``_connect`` sets the journal mode."""
     with closing(sqlite3.connect(file, timeout=_WAIT_S)) as database:
         (application,) = database.execute("PRAGMA application_id").fetchone()
         (version,) = database.execute("PRAGMA user_version").fetchone()
+        there = _columns(database)
     if application != APPLICATION_ID:
         raise DataError(f"{file}: a database of something else (application_id {application}); expected a study")
     check_format(version, VERSION, file, DataError)
+    with closing(sqlite3.connect(":memory:")) as empty:
+        empty.executescript(TABLES)
+        if lacking := sorted(_columns(empty) - there):
+            raise DataError(f"{file}: damaged: lacks {', '.join(lacking[:3])}; take a copy that was made before")
+
+
+def _columns(database: sqlite3.Connection) -> set[str]:
+    """Every column as ``table.column``."""
+    found = database.execute(
+        "SELECT tables.name || '.' || columns.name FROM sqlite_master AS tables "
+        "JOIN pragma_table_info(tables.name) AS columns WHERE tables.type = 'table'"
+    )
+    return {name for (name,) in found}

@@ -176,6 +176,8 @@ class Index:
         if self.vector_ND.dtype != np.float32 or self.vector_ND.shape != announced:
             held = f"{self.vector_ND.dtype} {self.vector_ND.shape}"
             raise UserError(f"{self.path / VECTORS}: holds {held}; {DESCRIPTION} announces float32 {announced}")
+        if not self.vector_ND.flags.c_contiguous:
+            raise UserError(f"{self.path / VECTORS}: column by column; allowed: row by row; rebuild the index")
 
     def __len__(self) -> int:
         return len(self.vector_ND)
