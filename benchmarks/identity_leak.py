@@ -67,7 +67,7 @@ class Task:
 
 _NO_HIDDEN_LAYER = ("MODEL.FEATURE_DIM", "512")  # the default, where a head has none
 HEADS: dict[str, tuple[str, ...]] = {
-    "plain": ("MODEL.HEAD", "embedding"),
+    "plain": ("MODEL.HEAD", "embedding", "MODEL.PROJECTION_ORDER", "1"),
     "deviation": ("MODEL.HEAD", "deviation", *_NO_HIDDEN_LAYER),
 }
 _COMMON = ("EVAL.PERIOD", "0", "EVAL.BEST_METRIC", "last", "CHECKPOINT.PERIOD", "0", "DATA.EVAL_SPLITS", "[val]")
@@ -96,7 +96,7 @@ CKPLUS = Task(
     (
         *("MODEL.BACKBONE", "dlib_resnet", "DATA.INPUT_SIZE", "80", "DATA.HOLD_OUT", "0"),
         *("DATA.BALANCE_TRIPLET_TYPES", "false", "MODEL.PRETRAINED_ON", "dlib's faces"),
-        *("SOLVER.LENGTH", "300", "SOLVER.WARMUP", "30", "SOLVER.BATCH_SIZE", "30"),
+        *("SOLVER.LENGTH", "150", "SOLVER.WARMUP", "15", "SOLVER.BATCH_SIZE", "30"),
     ),
     ROOT / "weights" / "dlib_face_recognition_resnet_model_v1.dat",
 )
