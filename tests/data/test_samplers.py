@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fecnet.data.permutation import permuted
 from fecnet.data.samplers import ClassSampler, TripletSampler, share
 
 
+@settings(deadline=None)
 @given(size=st.integers(1, 3000), key=st.integers(0, 2**70))
 def test_permutation_is_a_bijection(size, key):
     assert sorted(permuted(np.arange(size), size, key)) == list(range(size))
