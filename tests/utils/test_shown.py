@@ -15,8 +15,8 @@ from fecnet.runs.run import Run
 from fecnet.search.kinds import choose_kind
 from fecnet.utils.env import choose_device
 from fecnet.utils.errors import UserError
-from fecnet.utils.shown import printable
 from fecnet.utils.lookup import lookup
+from fecnet.utils.shown import printable
 
 LONG = "x" * 10**6
 
