@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fecnet.engine.stepper import Stepper
+from fecnet.layers.choice import DEFAULT_SCALE
 from fecnet.modeling.criterion.rater_choice import RaterChoiceCriterion
 from fecnet.solver.gradient_rules import FiniteGuard
 from fecnet.solver.schedules import Schedule, constant
@@ -80,7 +81,7 @@ def by_world_size():
 
 @pytest.mark.parametrize("world_size", SHARES)
 def test_losses_abilities_and_weights_are_those_of_the_loops(by_world_size, world_size):
-    for name, given in (("whole", 3.0), ("micro", 3.0), ("fixed", 5.0)):
+    for name, given in (("whole", DEFAULT_SCALE), ("micro", DEFAULT_SCALE), ("fixed", 5.0)):
         model = EveryOutput().double()
         losses, ability, scale = naive_training(model, global_batch(), given, learns=name != "fixed")
         assert max(ability) - min(ability) > 0.01 and losses[-1] < losses[0]

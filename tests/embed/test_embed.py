@@ -142,7 +142,14 @@ def test_mistakes_are_one_line_and_exit_code_2(run, photos, tmp_path, capsys):
         (photos, "--output", tmp_path / "here.npy"): "here.npy: exists already; use --overwrite",
         (photos / "photos.csv", "--output", photos / "photos.npy", "--overwrite"): "photos.csv: would be written over",
         (photos, "--output", tmp_path / "out.txt"): "out.txt: format npy writes a file *.npy",
-        (photos, "--format", "mirrored", "--output", tmp_path / "mine", "--overwrite"): "mine: a folder that this comm",
+        (
+            photos,
+            "--format",
+            "mirrored",
+            "--output",
+            tmp_path / "mine",
+            "--overwrite",
+        ): "mine: a folder with files that this comm",
         (photos, "--every", "0"): "every: 0; allowed: 1 or more",
         (tmp_path / "small",): "small: faces of (32, 32, 1) ['grey']; ",
         (
