@@ -44,6 +44,7 @@ FAULTS = (  # error and the calls that get it
 REQUIRED = dict.fromkeys(("wrong", "tracebacks", "hangs", "not_repeated", "lost"), 0)
 _TRACEBACK = "Traceback (most recent call last)"
 _EXACT = (".npy", ".npz", ".csv", ".safetensors", ".jsonl")  # files that a command writes alike each time
+_DONE = re.compile("exists|is there already|holds already|holds no ")  # what a command says that was done before
 _LEFT = (".partial", ".replaced", ".shards", "-wal", "-shm")  # of names: what the next command, or SQLite, takes up
 
 
@@ -131,7 +132,7 @@ def lines(command: Command, folder: Path, ended: Ended, before: State, after: St
     now = written(folder, command)
     again = execute(command.words, folder)
     # what the fault came too late for is there already
-    there = now.output == after.output and re.search("exists|is there already", again.said) is not None
+    there = now.output == after.output and _DONE.search(again.said) is not None
     repeated = written(folder, command)
     as_undisturbed = repeated == after or (command.adds and now.output == after.output)
     return {

@@ -20,7 +20,7 @@ from fecnet.rate.raters import find_rater, invite
 from fecnet.rate.simulated import answer_all
 from fecnet.rate.study import Study
 
-PICTURES = ("joy/a", "joy/b", "joy/c", "calm/d", "calm/e", "calm/f")
+PICTURES = ("joy/a", "joy/b", "joy/c", "calm/d", "calm/e", "calm/f", "rage/g")
 _SHORT = (
     *("SOLVER.LENGTH", "2", "SOLVER.WARMUP", "0", "SOLVER.BATCH_SIZE", "6", "DATA.INPUT_SIZE", "32", "DEVICE", "cpu"),
     *("DATA.PATH", "triplets", "DATA.SOURCE", "", "MODEL.WIDTH_MULT", "0.25", "LOG.TENSORBOARD", "False"),
@@ -115,7 +115,7 @@ COMMANDS = (
 
 
 def make_pictures(folder: Path) -> None:
-    """Six pictures in the folders of two classes, and beside them a list of their classes."""
+    """Seven pictures in the folders of three classes, and beside them a list of their classes."""
     rng = np.random.default_rng(0)
     for name in PICTURES:
         file = folder / f"{name}.png"

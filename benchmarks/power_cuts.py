@@ -19,7 +19,7 @@ CALLS = (
     "openat,write,pwrite64,writev,ftruncate,fallocate,fsync,fdatasync,rename,renameat,renameat2,link,linkat,symlink,"
     "symlinkat,unlink,unlinkat,mkdir,mkdirat,rmdir"
 )
-_TEMPORARY = (".partial", ".replaced", ".pair")
+_TEMPORARY = (".partial", ".replaced", ".pair", ".shards")  # of names: unfinished, or what a repeated command takes up
 _WHOLE = re.compile(r"(\d+) +(\w+)\((.*)\) += (-?\d+)(.*)")
 _BEGUN = re.compile(r"(\d+) +\w+\((.*) <unfinished \.\.\.>")
 _ENDED = re.compile(r"(\d+) +<\.\.\. (\w+) resumed>(.*)\) += (-?\d+)(.*)")

@@ -42,6 +42,7 @@ def test_the_places_of_calls_that_write():
         (Ended(0, "done"), "new", "", []),
         (Ended(1, "error"), "new", "error: packed: exists; use --overwrite", []),  # it failed after its last rename
         (Ended(1, "error"), "old", "error: packed: exists; use --overwrite", ["not_repeated"]),
+        (Ended(1, "error"), "new", "error: index: holds already a.png; to replace them: --replace", []),
         (Ended(0, "done"), "old", "", ["wrong"]),  # it says that it wrote, and did not
         (Ended(1, "error"), "half", "", ["wrong"]),
         (Ended(1, "Traceback (most recent call last):"), "old", "", ["tracebacks"]),
