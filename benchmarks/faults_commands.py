@@ -148,6 +148,8 @@ def make_material(folder: Path, photos: Callable[[int], str]) -> None:
         for words in (
             [*_TRAIN, "net"],
             [*_TRAIN, "other", "SEED", "1"],
+            ["evaluate", "result/other", "DEVICE", "cpu"],  # these two are here for what they import: once for all
+            ["compare", "result/net", "result/other", "--output", "old_comparison"],
             ["prepare", "folder", "pictures", "data", "--size", "24", "--workers", "1", "--triplets", "6"],
             ["embed", "result/net", "pictures/joy", "--faces", "whole", "--output", "old.npy"],
             ["search", "build", "result/net", "pictures/joy", "--faces", "whole", "--output", "old_index"],
