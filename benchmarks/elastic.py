@@ -1,4 +1,4 @@
-"""A run under torchrun on three processes that goes on with two after a loss, and with four when a machine joins.
+"""A run under torchrun on three processes that continues with two after a loss, and with four when a machine joins.
 
 Two agents of torchrun are two machines. Losses and weights are compared with those of one process that nothing
 disturbed: a small learning rate keeps rounding small, and losses of other batches would differ by a tenth and more.
@@ -74,7 +74,7 @@ def change_machines(folder: Path, recipe: Path, length: int) -> list[str]:
     assert load_info(find_checkpoint(last.parents[1], "last")).iteration == length
     told = [line.split(": ", 1)[1] for line in said(folder).splitlines() if ": saved by " in line]
     print(*told, sep="\n")
-    counts = ["saved by 3 process(es), goes on with 2", "saved by 2 process(es), goes on with 4"]
+    counts = ["saved by 3 process(es), continues with 2", "saved by 2 process(es), continues with 4"]
     assert sorted(line.split(":")[0] for line in told) == sorted(counts), f"{told}: {said(folder)}"
     return told
 

@@ -1,4 +1,4 @@
-"""A long run in a crowd: three processes on a million faces and ten million triplets, disturbed every few minutes.
+"""A long run: three processes on a million faces and ten million triplets, disturbed every few minutes.
 
 One run is left alone, another is killed, restarted and paused in turn until it comes to the same iteration. The two
 must end with equal weights, optimizer and metrics, to the bit; and the memory, open files and threads of their

@@ -57,8 +57,8 @@ def near_ties_text(found: Mapping[str, Any]) -> str:
         return f"near ties: none of {found['total']:,} {what}, so the counts are the same {elsewhere}"
     parts = [f"{name} {found[name]:,}" for name in _TYPES if what == "triplets"] + [f"exact {found['exact']:,}"]
     return (
-        f"near ties: {found['near']:,} of {found['total']:,} {what} ({', '.join(parts)}), by so many the counts may "
-        f"differ {elsewhere}"
+        f"near ties: {found['near']:,} of {found['total']:,} {what} ({', '.join(parts)}): the counts may differ by "
+        f"up to that many {elsewhere}"
     )
 
 

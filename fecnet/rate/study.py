@@ -148,9 +148,8 @@ class Study:
             partial.mkdir(parents=True)
             file = partial / DATABASE
             with told(file), closing(_connect(self.path / DATABASE)) as source, closing(sqlite3.connect(file)) as copy:
-                source.backup(
-                    copy
-                )  # in one step: SQLite restarts the backup whenever an answer is written between steps
+                # in one step: SQLite restarts the backup whenever an answer is written between steps
+                source.backup(copy)
             with told(file), closing(_connect(file)) as copy:
                 (found,) = copy.execute("PRAGMA quick_check").fetchone()
                 if found != "ok":

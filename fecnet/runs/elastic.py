@@ -1,4 +1,4 @@
-"""A run that goes on with another number of processes: what stays the same, in one line."""
+"""A run that continues with another number of processes: what stays the same, in one line."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ def process_change(before: int, now: int, batch_size: int, model: nn.Module) -> 
     result = "updates equal within rounding"
     if own:
         result = f"but each process's share has its own {' and '.join(own)}, so updates differ by more than rounding"
-    return f"saved by {before} process(es), goes on with {now}: the same global batches of {batch_size}, {result}"
+    return f"saved by {before} process(es), continues with {now}: the same global batches of {batch_size}, {result}"

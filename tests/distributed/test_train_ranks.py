@@ -95,7 +95,7 @@ def test_resumed_equals_uninterrupted_and_many_equal_one(recipe):
     assert "spread" in json.loads(lines[0][0])  # of all triplets, whichever rank had them
     for first, second in zip(*lines, strict=True):
         assert json.loads(second) == pytest.approx(json.loads(first), rel=1e-5, abs=1e-6)
-    # what many ranks saved goes on with one
+    # what many ranks saved continues with one
     assert train(recipe, *PLAIN, "SOLVER.EMA_DECAY", 0, "NAME", "plain", "SOLVER.LENGTH", 7, resume="auto") == 0
 
 
@@ -148,7 +148,9 @@ def test_three_processes_become_two_and_then_four(recipe, monkeypatch):
         ranks = run_ranks(world_size, part, recipe, length, join=False, port=store.port, environment=agent)
         found |= batches(ranks)
         same = "the same global batches of 7, updates equal within rounding"
-        assert ranks[0][1] == ([f"saved by {before} process(es), goes on with {world_size}: {same}"] if before else [])
+        assert ranks[0][1] == (
+            [f"saved by {before} process(es), continues with {world_size}: {same}"] if before else []
+        )
     assert found == whole and len(whole) == 6
     one, many = (find_checkpoint(run_folder(recipe, f"of-{name}"), "last") for name in ("one", "many"))
     left, right = (load_file(checkpoint / "model.safetensors") for checkpoint in (one, many))

@@ -33,7 +33,7 @@ def test_triplets_by_the_agreement_of_their_raters():
 
 def test_near_ties_are_told_where_they_were_counted():
     markup = near_ties_note(NearTies(3, 1, 1200, 1e-5, (2, 1, 0)).to_dict())
-    assert "Near ties: 3 of 1,200 triplets (ONE 2, TWO 1, THREE 0, exact 1), by so many the counts may differ" in markup
+    assert "Near ties: 3 of 1,200 triplets (ONE 2, TWO 1, THREE 0, exact 1): the counts may differ by up to" in markup
     assert "Near ties: none of 70 faces, so the counts" in near_ties_note(NearTies(0, 0, 70, 1e-5).to_dict())
     assert near_ties_note(None) is None
 

@@ -5,7 +5,7 @@ from torch import nn
 
 from fecnet.runs.elastic import process_change
 
-SAME = "saved by 3 process(es), goes on with 2: the same global batches of 90, "
+SAME = "saved by 3 process(es), continues with 2: the same global batches of 90, "
 
 
 @pytest.mark.parametrize(
