@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torch 2.15.0, seen on 2026-11-30.
+# torch 2.11.0, seen on 2026-12-01; 2.15.0 does the same.
 #
 # One would guess: `torchrun --nnodes=1:2 --rdzv-backend=c10d` starts on one machine, and when a second one joins, both
 #   learn in the new rendezvous where the ranks' store (MASTER_ADDR, MASTER_PORT) is, as in the first.
@@ -14,7 +14,7 @@ set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 "${PYTHON:-python3}" -m venv "$dir"
-"$dir/bin/python" -m pip install --quiet --disable-pip-version-check torch==2.15.0 numpy
+"$dir/bin/python" -m pip install --quiet --disable-pip-version-check torch==2.11.0 numpy
 cat > "$dir/joins.py" <<'PYTHON'
 import os
 import sys
