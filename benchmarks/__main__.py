@@ -19,6 +19,7 @@ BENCHMARKS = (  # each is a module with a function ``run(*, quick)`` that prints
     "loss",
     "loop",
     "peers",
+    "step",
     "data_path",
     "evaluation",
     "imports",
@@ -90,7 +91,7 @@ def main() -> None:
     long = parser.add_argument_group("long")
     hours = "of each of its two runs, of which finished ones are kept (default 2)"
     long.add_argument("--hours", type=float, default=2.0, metavar="H", help=hours)
-    cpu = parser.add_argument_group("inference_cpu")
+    cpu = parser.add_argument_group("inference_cpu, extraction, step")
     checkout = "checkout of fecnet to compare with, such as a git worktree of another commit (default: this one)"
     cpu.add_argument("--before", default="", metavar="FOLDER", help=checkout)
     fuzz = parser.add_argument_group("fuzz")
@@ -107,7 +108,7 @@ def main() -> None:
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}, and readme alone")
     settings = {
         "relabelling": {"epochs": options.epochs, "jobs": options.jobs},
-        "inference_cpu": {"before": options.before},
+        **{name: {"before": options.before} for name in ("inference_cpu", "extraction", "step")},
         "long": {"hours": options.hours},
         "fuzz": {"only": options.target, "seed": options.seed, "choices": options.choices},
         "photo_in": {"net": options.net[0] if options.net else ""},

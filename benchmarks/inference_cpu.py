@@ -15,8 +15,6 @@ made for inference at several batch sizes, relative to the model as it was train
 from __future__ import annotations
 
 import copy
-import json
-import os
 import random
 import resource
 import subprocess
@@ -32,6 +30,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.checkouts import COMMAND, Worker, both, commits, environment
 from benchmarks.demo import ROOT
 from benchmarks.gpu import write_random_faces
 from benchmarks.record import spread
@@ -45,6 +44,7 @@ NETS = {  # recipe, channels, side of the stored faces, faces of a call
     "grey": ("demo", ("grey",), 48, 1024),
     "large": ("fec_code_resnet18", ("R", "G", "B"), 160, 64),
 }
+SCRIPT = Path(__file__).with_name("inference_worker.py")
 THREADS = (1, 2)
 ROUNDS, STARTS = 15, 7
 REQUIRED = {"faces_per_s": 1.7, "start": 0.6, "peak_mb": 1.1, "difference": 1e-5}
@@ -52,16 +52,14 @@ _SHORT = (
     *("SOLVER.LENGTH", "2", "SOLVER.BATCH_SIZE", "4", "EVAL.PERIOD", "0", "DEVICE", "cpu"),
     *("DATA.EVAL_SPLITS", "[val]", "DATA.REPORT_SPLITS", "[val]"),
 )
-_COMMAND = "import sys\ntry: from fecnet.cli.main import main\nexcept ImportError: from fecnet.cli import main\n"
 
 
 def run(*, quick: bool, before: str = "") -> dict[str, Any]:
     """Both sides in turn; a quick run takes the demo's net, one thread and one round."""
     nets, threads = (["demo"], (1,)) if quick else (list(NETS), THREADS)
     rounds, starts = (1, 1) if quick else (ROUNDS, STARTS)
-    sides = {"before": Path(before).resolve() if before else ROOT, "now": ROOT}
-    print(f"before: {commit(sides['before'])}; now: {commit(ROOT)}")
-    found: dict[str, Any] = {"before": commit(sides["before"]), "now": commit(ROOT), "required": REQUIRED}
+    sides = both(before)
+    found: dict[str, Any] = {**commits(sides), "required": REQUIRED}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for name in nets:
@@ -91,16 +89,16 @@ def compare(
     sides: dict[str, Path], runs: dict[str, Path], threads: int, faces: int, rounds: int
 ) -> dict[str, dict[str, Any]]:
     """Ratios of the two sides, of calls with many faces and with one."""
-    workers = {name: Worker(sides[name], runs[name], threads) for name in sides}
+    workers = {name: Worker(SCRIPT, sides[name], [str(runs[name]), str(threads)], threads) for name in sides}
     taken: dict[tuple[str, int], list[dict[str, float]]] = {}
     for worker in workers.values():
         for count in (faces, 1):
-            worker.ask(count)  # allocates
+            worker.ask(str(count))  # allocates
     for _ in range(rounds):
         for count in (faces, 1):
             for name in random.sample(list(workers), len(workers)):  # a fixed order can keep step with other work
-                taken.setdefault((name, count), []).append(workers[name].ask(count))
-    here, plain = np.array(workers["now"].embeddings()), plain_embeddings(open_saved_net(runs["now"]))
+                taken.setdefault((name, count), []).append(workers[name].ask(str(count)))
+    here, plain = np.array(workers["now"].ask("npy")), plain_embeddings(open_saved_net(runs["now"]))
     for worker in workers.values():
         worker.close()
     measured: dict[str, dict[str, Any]] = {}
@@ -115,44 +113,6 @@ def compare(
         }
         print(f"{threads} threads, {label}: {measured[label]}", flush=True)
     return measured
-
-
-class Worker:
-    """A process with the net of a checkout open.
-
-    Args:
-        checkout: of fecnet.
-        run: folder of its run.
-        threads: of torch.
-    """
-
-    def __init__(self, checkout: Path, run: Path, threads: int) -> None:
-        script = Path(__file__).with_name("inference_worker.py")
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", str(script), str(run), str(threads)],
-            env=environment(checkout, threads),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def ask(self, faces: int) -> dict[str, float]:
-        """What embedding so many faces took."""
-        return dict(self._answer(str(faces)))
-
-    def embeddings(self) -> list[list[float]]:
-        """Those of forty faces."""
-        return list(self._answer("npy"))
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate()
-
-    def _answer(self, line: str) -> Any:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
 
 
 def plain_embeddings(saved: SavedNet) -> np.ndarray:
@@ -207,7 +167,7 @@ def start(sides: dict[str, Path], runs: dict[str, Path], folder: Path, pairs: in
         name: [
             "-P",
             "-c",
-            f"{_COMMAND}sys.exit(main())",
+            COMMAND,
             "embed",
             str(runs[name]),
             str(photo),
@@ -245,14 +205,3 @@ def process_seconds(words: Sequence[str], env: dict[str, str]) -> tuple[float, f
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
     return wall, cpu
-
-
-def environment(checkout: Path, threads: int) -> dict[str, str]:
-    """Of a process that imports the fecnet of a checkout."""
-    return {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": str(threads)}
-
-
-def commit(checkout: Path) -> str:
-    """Of a checkout; empty where it is none."""
-    words = ["git", "-C", str(checkout), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
-    return subprocess.run(words, capture_output=True, text=True).stdout.strip()

@@ -30,7 +30,7 @@ def test_no_gpu_no_numbers(monkeypatch, tmp_path, capsys):
 @pytest.mark.usefixtures("forked")  # all that it starts starts torch
 def test_speed_is_measured_in_quick_runs():
     """They run and print; only full runs are written down."""
-    names = ("loss", "loop", "peers", "data_path", "evaluation", "imports", "growth", "time_to")
+    names = ("loss", "loop", "peers", "step", "data_path", "evaluation", "imports", "growth", "time_to")
     names += ("small_maps", "kept_memory")
     command_line = [sys.executable, "-m", "benchmarks", *names, "--quick"]
     before = {path: path.stat().st_mtime_ns for path in record.RESULTS.iterdir()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import multiprocessing
 import shutil
 from collections import Counter, deque
@@ -33,6 +34,7 @@ from fecnet.utils.errors import DataError
 from fecnet.utils.files import hash_file, read_arrays, replace_arrays
 
 _SHARD = 32  # photos per shard file: at most two shards per process are lost by a kill
+_MIN_SHARDS = 16  # of more photos than a shard holds: all processes are busy until the end with a hundred large ones
 _BATCH = 8  # photos decoded at once: the detector processes their faces in one batch
 _NEWER = ("try_turns", "grey")  # settings that are not in the names of older folders of shards
 _BATCH_PIXELS = 40_000_000  # fewer photos if they are larger; bounds memory to 120 MB plus one photo
@@ -145,9 +147,10 @@ class FaceShards:
         self._folder = folder / extraction.folder_name()
         self._extraction = extraction
         self.try_turns = extraction.try_turns
+        size = _shard_size(len(photos))
         self._shards = [
-            [photo for photo in photos[first : first + _SHARD] if photo is not None]
-            for first in range(0, len(photos), _SHARD)
+            [photo for photo in photos[first : first + size] if photo is not None]
+            for first in range(0, len(photos), size)
         ]
         self._paths = [self._folder / _shard_name(number, shard) for number, shard in enumerate(self._shards)]
 
@@ -228,6 +231,11 @@ class FaceShards:
         shutil.rmtree(self._folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             self._folder.parent.rmdir()
+
+
+def _shard_size(photos: int) -> int:
+    """Photos per shard: one shard of few photos, for which starting another process would take longer."""
+    return _SHARD if photos <= _SHARD else min(_SHARD, max(_BATCH, math.ceil(photos / _MIN_SHARDS)))
 
 
 def _shard_name(number: int, photos: Sequence[PhotoFaces]) -> str:

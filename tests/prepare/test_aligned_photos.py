@@ -29,6 +29,7 @@ from tests.net_fixtures import squares  # noqa: F401  (a fixture)
 from tests.nets import noisy, save, train_on
 
 HOW = Extraction(margin=0.3)
+AS_IT_IS, WHOLE = Extraction(size=16, detector=""), (float("nan"),) * 4
 ALIGN = ("--align", "--margin", "0.3", "--size", "48")
 
 
@@ -113,6 +114,18 @@ def test_the_face_in_the_box_is_that_of_fec_for_the_same_box(tmp_path, images, s
     np.testing.assert_array_equal(faces[:3], np.concatenate([shard["image"] for shard in shards.read()]))
     np.testing.assert_array_equal(faces[3], extract_face(images[3], Squares(), size=48).image_HWC)
     assert [row["box"] for row in faces_csv(tmp_path / "set")] == ["8 8 42 42", "98 82 163 141", "9 11 33 28", ""]
+
+
+def test_a_hundred_photos_keep_all_processes_busy(tmp_path):
+    """They may be large, so their shards are of eight. Up to 32 are one: starting another process would take longer."""
+    path = tmp_path / "one.png"
+    Image.fromarray(noisy(np.zeros((20, 20, 3), np.uint8), 0)).save(path)
+    found = {}
+    for num in (32, 93, 600):
+        shards = FaceShards(tmp_path / str(num), [PhotoFaces(path, [k], [WHOLE]) for k in range(num)], AS_IT_IS)
+        shards.extract(workers=1, progress=False)
+        found[num] = [len(shard["face"]) for shard in shards.read()]
+    assert found == {32: [32], 93: [8] * 11 + [5], 600: [32] * 18 + [24]}
 
 
 def test_a_box_is_cut_without_alignment_too(tmp_path, images):
