@@ -32,7 +32,7 @@ from fecnet.faces.align import align_face
 
 SIZE = 160
 MEGAPIXELS = 4.0
-CASES = {"small": 2_000, "large": 93}  # photos of a command
+CASES = {"small": 600, "large": 93}  # photos of a command
 LOOP_PHOTOS = {"small": 200, "large": 24}
 ROUNDS = 3
 REQUIRED = {"mtcnn over before": 2.0, "mtcnn over loop": 3.0, "yunet over before": 3.0}
