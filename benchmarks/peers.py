@@ -88,7 +88,7 @@ class JpegTriplets(Dataset[Item]):
         images = []
         for row in self._faces_T3[place]:
             with Image.open(self._folder / f"{row}.jpg") as image:
-                images.append(self._transform(image.convert("RGB")))
+                images.append(self._transform(image))
         return torch.stack(images), int(self._odd_T[place])
 
 
@@ -145,7 +145,10 @@ def write_jpegs(dataset: PackedDataset, folder: Path) -> JpegTriplets:
     table = dataset.triplets("train")
     folder.mkdir()
     for row in np.unique(table.faces_T3):
-        Image.fromarray(dataset.faces_NHWC[row]).save(folder / f"{row}.jpg", quality=95)
+        face_HWC = dataset.faces_NHWC[row]
+        Image.fromarray(face_HWC[..., 0] if face_HWC.shape[2] == 1 else face_HWC).save(
+            folder / f"{row}.jpg", quality=95
+        )
     return JpegTriplets(folder, table.faces_T3, table.odd_T)
 
 
