@@ -11,57 +11,44 @@ import importlib
 import sys
 
 from benchmarks import record
-from benchmarks.readme import write_readme
+from benchmarks.readme import Group, write_readme
 from fecnet.utils.env import provenance
 from fecnet.utils.program import run_program
 
-BENCHMARKS = (  # each is a module with a function ``run(*, quick)`` that prints and returns its measurements
-    "loss",
-    "loop",
-    "peers",
-    "step",
-    "data_path",
-    "evaluation",
-    "imports",
-    "growth",
-    "sharing",
-    "time_to",
-    "small_maps",
-    "kept_memory",
-    "saving",
-    "scaling",
-    "survive",
-    "elastic",
-    "faults",
-    "long",
-    "fuzz",
-    "annotations",
-    "download",
-    "faces",
-    "boxes",
-    "photo_in",
-    "extraction",
-    "packing",
-    "embedding",
-    "inference_cpu",
-    "search",
-    "serve",
-    "export",
-    "demo",
-    "ferplus",
-    "ckplus",
-    "shipped",
-    "schedules",
-    "report",
-    "relabelling",
-    "pruning",
-    "rate",
-    "rate_learning",
-    "raters",
-    "choices",
-    "identity_leak",
-    "gpu",
+GROUPS = (  # each name is a module with a function ``run(*, quick)`` that prints and returns its measurements
+    Group(
+        "Accuracy",
+        "How often is a net right, and what changes that?",
+        (
+            *("demo", "ferplus", "ckplus", "photo_in", "faces", "boxes", "export", "pruning", "schedules", "sharing"),
+            *("choices", "relabelling", "raters", "rate_learning", "identity_leak"),
+        ),
+    ),
+    Group(
+        "Speed",
+        "How long does each part take, on one machine?",
+        (
+            *("embedding", "inference_cpu", "serve", "extraction", "packing", "report", "imports", "time_to", "loop"),
+            *("step", "loss", "data_path", "evaluation", "small_maps", "kept_memory", "saving"),
+        ),
+    ),
+    Group(
+        "Scale",
+        "What happens to time and memory with more data, processes, GPUs or raters?",
+        ("growth", "annotations", "search", "scaling", "gpu", "rate"),
+    ),
+    Group(
+        "Reliability",
+        "What is lost if a process, a machine, a write, a server or an input fails?",
+        ("survive", "elastic", "faults", "long", "download", "fuzz"),
+    ),
+    Group(
+        "Compared with whom",
+        "How do other packages do on the same faces and the same machine?",
+        ("shipped", "peers"),
+    ),
 )
+BENCHMARKS = tuple(name for group in GROUPS for name in group.names)
 
 
 def main() -> None:
@@ -101,7 +88,7 @@ def main() -> None:
     fuzz.add_argument("--choices", default="", metavar="HEX", help="the one input of a target, as a find names it")
     options = parser.parse_args()
     if options.names == ["readme"]:
-        print(write_readme(BENCHMARKS, record.RESULTS))
+        print(write_readme(GROUPS, record.RESULTS))
         return
     unknown = sorted(set(options.names) - set(BENCHMARKS))
     if unknown:
@@ -125,7 +112,7 @@ def main() -> None:
         measured = importlib.import_module(f"benchmarks.{name}").run(quick=options.quick, **settings.get(name, {}))
         if measured and not options.quick:
             record.record(name, measured, hardware)
-            write_readme(BENCHMARKS, record.RESULTS)
+            write_readme(GROUPS, record.RESULTS)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks import __main__ as command
 from benchmarks import boxes, ckplus, gpu, inference_cpu, packing, record
-from benchmarks.readme import readme
+from benchmarks.readme import Group, readme
 from fecnet.faces.detections import detections
 from tests.conftest import ROOT
 from tests.forked import forked  # noqa: F401  (a fixture)
@@ -104,19 +104,33 @@ def write_record(folder, name, measured):
 
 
 def test_the_committed_page_is_what_the_results_and_recipes_say():
-    made = readme(command.BENCHMARKS, record.RESULTS, ROOT / "config")
+    made = readme(command.GROUPS, record.RESULTS, ROOT / "config")
     assert (record.RESULTS / "README.md").read_text() == made, "write it anew: python -m benchmarks readme"
 
 
 def test_every_benchmark_and_recipe_stands_on_the_page():
+    """The measured ones each in its group, as the list at the top links them; the others at the end."""
     page = (record.RESULTS / "README.md").read_text()
-    for name in command.BENCHMARKS:
-        section = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
-        there = (record.RESULTS / f"{name}.json").is_file()
-        assert ("Not measured. Command: " in section) != there
-        assert re.search(rf"`python -m benchmarks ([^`]* )?{name}\b", section)  # perhaps with others
+    top, *parts = page.split("\n## ")
+    sections = {part.partition("\n")[0]: part for part in parts}
+    assert list(sections) == [*(group.title for group in command.GROUPS), "Recipes", "Not measured"]
+    for group in command.GROUPS:
+        measured = [name for name in group.names if (record.RESULTS / f"{name}.json").is_file()]
+        assert re.findall(r"^### (\w+)$", sections[group.title], re.M) == measured
+        row = next(line for line in top.splitlines() if line.startswith(f"| **[{group.title}]("))
+        assert re.findall(r"\[(\w+)\]\(#\1\)", row) == measured
+        assert all(re.search(rf"`python -m benchmarks ([^`]* )?{name}\b", sections[group.title]) for name in measured)
+        for name in set(group.names) - set(measured):
+            assert f"| {name} | " in sections["Not measured"]
+    assert len(set(command.BENCHMARKS)) == len(command.BENCHMARKS)
     for path in (ROOT / "config").glob("*.yaml"):
-        assert f"| `config/{path.name}` |" in page
+        assert f"| `config/{path.name}` |" in sections["Recipes"]
+
+
+def test_every_module_that_measures_is_a_benchmark():
+    sources = {path.stem: path.read_text() for path in (ROOT / "benchmarks").glob("*.py")}
+    modules = {name for name, source in sources.items() if re.search(r"^def run\(\s*\*,\s*quick", source, re.M)}
+    assert modules == set(command.BENCHMARKS)
 
 
 def test_a_page_of_known_results(tmp_path):
@@ -134,10 +148,17 @@ def test_a_page_of_known_results(tmp_path):
     (tmp_path / "x.yaml").write_text(
         "# A recipe\n# Measured:  12.3 % of\n#            some faces\nSEED: 1\n# Command: no\n"
     )
-    page = readme(["loss", "loop"], tmp_path, tmp_path)
+    groups = [Group("Speed", "How fast?", ("loss", "loop")), Group("Scale", "How large?", ("gpu",))]
+    page = readme(groups, tmp_path, tmp_path)
+    assert re.findall(r"^##+ (.*)$", page, re.M) == (
+        ["Speed", "loss", "Other records", "elsewhere", "Recipes", "Not measured"]
+    )
     for line in (
-        "| [loop](#loop) |",
-        "Not measured. Command: `python -m benchmarks loop`",
+        "| **[Speed](#speed)**: How fast? | [loss](#loss) |",
+        "| **[Other records](#other-records)**: ",
+        "## Speed\n\nHow fast?\n\n### loss\n",
+        "`python -m benchmarks loop` |",
+        "`python -m benchmarks gpu` |",
         "`python -m benchmarks loss` · 2026-01-02 · commit abc · Some CPU, 2 cores, cpu, threads 1 · torch ?, Python ?",
         "| speed | 2 (1.5 to 123,457, 3 runs) |\n| equal | yes |\n| dropped | none |\n",
         "| percent | ALL |\n| --- | --- |\n| ours | 50 |\n| theirs | - |\n",
@@ -169,7 +190,7 @@ def test_nothing_that_was_measured_is_left_off_the_page():
 def test_a_damaged_result_is_named(tmp_path, text, said):
     (tmp_path / "loss.json").write_text(text)
     with pytest.raises(ValueError, match=said):
-        readme(["loss"], tmp_path, tmp_path)
+        readme([Group("Speed", "How fast?", ("loss",))], tmp_path, tmp_path)
 
 
 def test_a_new_measurement_renews_the_page(monkeypatch, tmp_path):
