@@ -6,20 +6,21 @@ Benchmarks come in groups, each with the question that it answers; those that ha
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.record import read
 from fecnet.utils.files import replace_text
 
 ROOT = Path(__file__).parents[1]
 _INTRO = """# Measured results
 
-Records are made on demand only: `python -m benchmarks NAME` measures and writes one, `make bench` all; no test and no
-CI job does. This page is made of the records and the headers of `config/*.yaml` (alone: `python -m benchmarks readme`);
-nothing here is written by hand. A commit with `+` had changes that were not committed.
+Records are made on demand only, by no test and no CI job. `python -m benchmarks NAME` measures and writes one.
+`make bench` measures all: it lists first how long each took when it was last recorded, and names those that failed.
+This page is made of the records and the headers of `config/*.yaml` (alone: `python -m benchmarks readme`); nothing
+here is written by hand. A commit with `+` had changes that were not committed.
 """
 _OTHERS, _RECIPES, _LACKING = "Other records", "Recipes", "Not measured"  # headings after those of the groups
 _RECIPES_QUESTION = "What do the published settings reach?"
@@ -58,7 +59,7 @@ def readme(groups: Sequence[Group], results: Path, recipes: Path) -> str:
     Raises:
         ValueError: a JSON file that is no record of a measurement.
     """
-    records = {path.stem: _read(path) for path in sorted(results.glob("*.json"))}
+    records = {path.stem: read(path) for path in sorted(results.glob("*.json"))}
     names = [name for group in groups for name in group.names]
     others = Group(_OTHERS, "What else was measured?", tuple(name for name in records if name not in names))
     measured = [
@@ -70,17 +71,6 @@ def readme(groups: Sequence[Group], results: Path, recipes: Path) -> str:
         parts += [f"## {group.title}\n\n{group.question}\n"]
         parts += [_section(name, records[name]) for name in group.names]
     return "\n".join([*parts, _recipes(recipes), _not_measured([name for name in names if name not in records])])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
-    lacking = {"command", "date", "hardware", "measured"} - set(record)
-    if lacking:
-        raise ValueError(f"{path}: not a record of a measurement: lacks {', '.join(sorted(lacking))}")
-    return dict(record)
 
 
 def _contents(groups: Sequence[Group]) -> str:

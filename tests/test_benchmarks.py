@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import boxes, ckplus, gpu, inference_cpu, packing, record
+from benchmarks import boxes, ckplus, gpu, inference_cpu, packing, record, several
 from benchmarks.readme import Group, readme
 from fecnet.faces.detections import detections
 from tests.conftest import ROOT
@@ -98,8 +98,9 @@ def test_where_boxes_lie_on_pictures_by_hand():
 HARDWARE = {"commit": "abc", "processor": "Some CPU", "cores": 2, "device": "cpu", "threads": 1}
 
 
-def write_record(folder, name, measured):
+def write_record(folder, name, measured, **others):
     held = {"command": f"python -m benchmarks {name}", "date": "2026-01-02", "hardware": HARDWARE, "measured": measured}
+    held |= others
     (folder / f"{name}.json").write_text(json.dumps(held))
 
 
@@ -197,5 +198,58 @@ def test_a_new_measurement_renews_the_page(monkeypatch, tmp_path):
     monkeypatch.setattr(record, "RESULTS", tmp_path)
     monkeypatch.setattr(gpu, "run", lambda *, quick: {"triplets_per_s": 7})
     monkeypatch.setattr(sys, "argv", ["benchmarks", "gpu"])
-    command.main()
+    assert command.main() == 0
     assert "| triplets per s | 7 |" in (tmp_path / "README.md").read_text()
+    assert 0 <= record.read(tmp_path / "gpu.json")["wall_s"] < 60
+
+
+def test_the_time_of_several_is_estimated_from_their_records(tmp_path):
+    write_record(tmp_path, "loop", {}, wall_s=31.4)
+    write_record(tmp_path, "peers", {}, wall_s=5400.0)
+    write_record(tmp_path, "loss", {})  # made before the time was kept
+    printed = several.estimate(["loop", "peers", "loss", "gpu"], tmp_path).splitlines()
+    assert [line.split(maxsplit=1) for line in printed[1:-1]] == [
+        ["loop", "31 s"],
+        ["peers", "1 h 30 min"],
+        ["loss", "unknown"],
+        ["gpu", "unknown"],
+    ]
+    assert printed[-1] == "in all: 1 h 31 min, and 2 of unknown time"
+    assert several.estimate(["loop"], tmp_path).endswith("in all: 31 s")
+    assert several.estimate(["loss", "gpu"], tmp_path).endswith("in all: unknown")
+
+
+def test_all_are_run_after_the_list_of_their_times(monkeypatch, capfd):
+    started = []
+    monkeypatch.setattr(command, "run_each", lambda names, options: started.append((names, options)) or 0)
+    monkeypatch.setattr(sys, "argv", ["benchmarks"])
+    assert command.main() == 0
+    assert started == [(command.BENCHMARKS, [])]
+    printed = capfd.readouterr().out.splitlines()
+    assert printed[0].startswith(f"{len(command.BENCHMARKS)} benchmarks")
+    assert [line.split()[0] for line in printed[1:-1]] == list(command.BENCHMARKS)
+
+
+PROGRAM = """
+import sys
+print("ran", *sys.argv[1:], flush=True)
+if sys.argv[1] == "loop":
+    sys.exit("datasets/x is absent")
+if sys.argv[1] == "peers":
+    1 / 0
+"""
+
+
+def test_a_benchmark_that_fails_ends_no_other_and_is_named(monkeypatch, tmp_path, capfd):
+    """In place of the benchmarks stands a program that refuses one, fails at another and runs the rest."""
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "__init__.py").touch()
+    (tmp_path / "benchmarks" / "__main__.py").write_text(PROGRAM)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "loop", "peers", "gpu", "--epochs", "2", "--quick"])
+    assert command.main() == 1
+    out, err = capfd.readouterr()
+    assert out.splitlines() == [f"ran {name} --epochs 2 --quick" for name in ("loop", "peers", "gpu")]
+    assert "datasets/x is absent" in err and "ZeroDivisionError" in err
+    assert err.splitlines()[-1] == "failed, see above: loop, peers"
+    assert several.run_each(["gpu", "loss"], []) == 0
