@@ -102,6 +102,12 @@ def test_navigation_has_each_page_once():
     assert sorted(listed) == [page for page in pages() if page != INDEX]
 
 
+def test_every_command_is_in_the_table_of_the_index():
+    table = [line for line in (ROOT / INDEX).read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    named = set(re.findall(r"`(\w+)`", "\n".join(table)))
+    assert set(build_parsers()[1]) <= named
+
+
 @pytest.mark.parametrize("page", ["README.md", *pages()])
 def test_links_lead_to_files_and_headings(page):
     assert list(dead_links(page, (ROOT / page).read_text(encoding="utf-8"))) == []
