@@ -144,6 +144,8 @@ def test_the_public_names_are_there_with_docstrings():
         found = pydoc.locate(name)
         assert {"function": inspect.isfunction, "class": inspect.isclass, "module": inspect.ismodule}[kind](found), name
         assert found.__doc__, name
+        lists = re.findall(r"^( *)(?!- )\S.*\n\1- .*$", inspect.getdoc(found), re.MULTILINE)
+        assert not lists, f"{name}: a blank line is missing before a list: make docs refuses it"
 
 
 def test_the_names_that_pages_import_are_public():
