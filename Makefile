@@ -19,7 +19,7 @@ help:
 	@echo "make lock     lock the newest packages that fit, with hashes, for CI (needs uv)"
 	@echo "make audit    check the locked packages for known vulnerabilities (needs the network)"
 	@echo "make sbom     build the wheel and its bill of materials"
-	@echo "make bench    run the benchmarks"
+	@echo "make bench    run all benchmarks, hours: first it lists the time of each"
 	@echo "make install  only create the environment"
 
 install: $(VENV)/.installed

@@ -1,5 +1,6 @@
 """``python -m benchmarks [NAME …] [--quick]``: measure, write ``results/<NAME>.json`` and the results page.
 
+Without names all are measured, in order. Before several, their estimated times are printed; those that fail are named.
 ``python -m benchmarks readme`` writes only the page. ``card``, ``ship`` and ``cards`` are of single nets:
 ``benchmarks/card.py``, ``benchmarks/ship.py``.
 """
@@ -9,69 +10,60 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import time
+from collections.abc import Mapping
+from typing import Any
 
 from benchmarks import record
-from benchmarks.readme import write_readme
+from benchmarks.readme import Group, write_readme
+from benchmarks.several import estimate, run_each
 from fecnet.utils.env import provenance
 from fecnet.utils.program import run_program
 
-BENCHMARKS = (  # each is a module with a function ``run(*, quick)`` that prints and returns its measurements
-    "loss",
-    "loop",
-    "peers",
-    "step",
-    "data_path",
-    "evaluation",
-    "imports",
-    "growth",
-    "sharing",
-    "time_to",
-    "small_maps",
-    "kept_memory",
-    "saving",
-    "scaling",
-    "survive",
-    "elastic",
-    "faults",
-    "long",
-    "fuzz",
-    "annotations",
-    "download",
-    "faces",
-    "boxes",
-    "photo_in",
-    "extraction",
-    "packing",
-    "embedding",
-    "inference_cpu",
-    "search",
-    "serve",
-    "export",
-    "demo",
-    "ferplus",
-    "ckplus",
-    "shipped",
-    "schedules",
-    "report",
-    "relabelling",
-    "pruning",
-    "rate",
-    "rate_learning",
-    "raters",
-    "choices",
-    "identity_leak",
-    "gpu",
+GROUPS = (  # each name is a module with a function ``run(*, quick)`` that prints and returns its measurements
+    Group(
+        "Accuracy",
+        "How often is a net right, and what changes that?",
+        (
+            *("demo", "ferplus", "ckplus", "photo_in", "faces", "boxes", "export", "pruning", "schedules", "sharing"),
+            *("choices", "relabelling", "raters", "rate_learning", "identity_leak"),
+        ),
+    ),
+    Group(
+        "Speed",
+        "How long does each part take, on one machine?",
+        (
+            *("embedding", "inference_cpu", "serve", "extraction", "packing", "report", "imports", "time_to", "loop"),
+            *("step", "loss", "data_path", "evaluation", "small_maps", "kept_memory", "saving"),
+        ),
+    ),
+    Group(
+        "Scale",
+        "What happens to time and memory with more data, processes, GPUs or raters?",
+        ("growth", "annotations", "search", "scaling", "gpu", "rate"),
+    ),
+    Group(
+        "Reliability",
+        "What is lost if a process, a machine, a write, a server or an input fails?",
+        ("survive", "elastic", "faults", "long", "download", "fuzz"),
+    ),
+    Group(
+        "Compared with whom",
+        "How do other packages do on the same faces and the same machine?",
+        ("shipped", "peers"),
+    ),
 )
+BENCHMARKS = tuple(name for group in GROUPS for name in group.names)
 
 
-def main() -> None:
-    """Run the named benchmarks, or all, and write the page of results; or measure or ship a net."""
+def main() -> int:
+    """Run the named benchmarks, or all, and write the page of results; or measure or ship a net; the exit code."""
     if sys.argv[1:2] in (["card"], ["ship"]):
         tool = importlib.import_module(f"benchmarks.{sys.argv[1]}").main
-        sys.exit(run_program(lambda: tool(sys.argv[2:])))
+        return run_program(lambda: tool(sys.argv[2:]))
     if sys.argv[1:] == ["cards"]:
         print(*importlib.import_module("benchmarks.ship").write_cards(), sep="\n")
-        return
+        return 0
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure and write benchmarks/results.")
     help_text = f"of {', '.join(BENCHMARKS)} (default: all); readme: only write the page of what was measured"
     parser.add_argument("names", nargs="*", metavar="NAME", help=help_text)
@@ -101,11 +93,17 @@ def main() -> None:
     fuzz.add_argument("--choices", default="", metavar="HEX", help="the one input of a target, as a find names it")
     options = parser.parse_args()
     if options.names == ["readme"]:
-        print(write_readme(BENCHMARKS, record.RESULTS))
-        return
+        print(write_readme(GROUPS, record.RESULTS))
+        return 0
     unknown = sorted(set(options.names) - set(BENCHMARKS))
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}, and readme alone")
+    names = options.names or BENCHMARKS
+    if len(names) > 1:
+        if not options.quick:
+            print(estimate(names, record.RESULTS), flush=True)
+        passed_on = [word for word in sys.argv[1:] if word not in names]
+        return run_program(lambda: run_each(names, passed_on))
     settings = {
         "relabelling": {"epochs": options.epochs, "jobs": options.jobs},
         **{name: {"before": options.before} for name in ("inference_cpu", "extraction", "step")},
@@ -119,14 +117,20 @@ def main() -> None:
             "ckplus": options.ckplus,
         },
     }
-    for name in options.names or BENCHMARKS:
-        print(f"== {name}")
-        hardware = provenance()  # before the run: the code that was measured
-        measured = importlib.import_module(f"benchmarks.{name}").run(quick=options.quick, **settings.get(name, {}))
-        if measured and not options.quick:
-            record.record(name, measured, hardware)
-            write_readme(BENCHMARKS, record.RESULTS)
+    _measure(*names, quick=options.quick, settings=settings.get(names[0], {}))
+    return 0
+
+
+def _measure(name: str, *, quick: bool, settings: Mapping[str, Any]) -> None:
+    """Run one in this process; a full run is recorded, and the page written anew."""
+    print(f"== {name}", flush=True)
+    hardware = provenance()  # before the run: the code that was measured
+    started = time.perf_counter()
+    measured = importlib.import_module(f"benchmarks.{name}").run(quick=quick, **settings)
+    if measured and not quick:
+        record.record(name, measured, hardware, time.perf_counter() - started)
+        write_readme(GROUPS, record.RESULTS)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,89 +1,111 @@
 """``python -m benchmarks readme``: the page of all measured results, generated from the JSON files and recipe headers.
 
-It lists every benchmark and every recipe, also those that have not been measured.
+Benchmarks come in groups, each with the question that it answers; those that have not been measured are listed last.
 """
 
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from benchmarks.record import read
 from fecnet.utils.files import replace_text
 
 ROOT = Path(__file__).parents[1]
 _INTRO = """# Measured results
 
-Made from the JSON files beside it and the headers of `config/*.yaml`; nothing here is written by hand. A commit with
-`+` had changes that were not committed. A new measurement: `python -m benchmarks NAME`; this page alone:
-`python -m benchmarks readme`.
+Records are made on demand only, by no test and no CI job. `python -m benchmarks NAME` measures and writes one.
+`make bench` measures all: it lists first how long each took when it was last recorded, and names those that failed.
+This page is made of the records and the headers of `config/*.yaml` (alone: `python -m benchmarks readme`); nothing
+here is written by hand. A commit with `+` had changes that were not committed.
 """
+_OTHERS, _RECIPES, _LACKING = "Other records", "Recipes", "Not measured"  # headings after those of the groups
+_RECIPES_QUESTION = "What do the published settings reach?"
 _SPREAD = {"median", "min", "max", "runs"}  # of record.spread
 
 
-def write_readme(names: Sequence[str], results: Path) -> Path:
+class Group(NamedTuple):
+    """Benchmarks that answer one question of a reader.
+
+    Attributes:
+        title: heading.
+        question: in one sentence.
+        names: of the benchmarks, in order.
+    """
+
+    title: str
+    question: str
+    names: tuple[str, ...]
+
+
+def write_readme(groups: Sequence[Group], results: Path) -> Path:
     """Write ``README.md`` into the folder of results; where it is."""
     path = results / "README.md"
-    replace_text(path, readme(names, results, ROOT / "config"))
+    replace_text(path, readme(groups, results, ROOT / "config"))
     return path
 
 
-def readme(names: Sequence[str], results: Path, recipes: Path) -> str:
+def readme(groups: Sequence[Group], results: Path, recipes: Path) -> str:
     """The page as Markdown.
 
     Args:
-        names: of the benchmarks there are, in order; results of others come after them.
-        results: folder of ``<name>.json``.
+        groups: all benchmarks there are, in order.
+        results: folder of ``<name>.json``; records of other names come after those of the groups.
         recipes: folder of YAML recipes.
 
     Raises:
         ValueError: a JSON file that is no record of a measurement.
     """
-    others = sorted({path.stem for path in results.glob("*.json")} - set(names))
-    records = {name: _read(results / f"{name}.json") for name in (*names, *others)}
-    parts = [_INTRO, _overview(records), *(_section(name, record) for name, record in records.items())]
-    return "\n".join([*parts, _recipes(recipes)])
+    records = {path.stem: read(path) for path in sorted(results.glob("*.json"))}
+    names = [name for group in groups for name in group.names]
+    others = Group(_OTHERS, "What else was measured?", tuple(name for name in records if name not in names))
+    measured = [
+        group._replace(names=tuple(name for name in group.names if name in records)) for group in (*groups, others)
+    ]
+    measured = [group for group in measured if group.names]
+    parts = [_INTRO, _contents(measured)]
+    for group in measured:
+        parts += [f"## {group.title}\n\n{group.question}\n"]
+        parts += [_section(name, records[name]) for name in group.names]
+    return "\n".join([*parts, _recipes(recipes), _not_measured([name for name in names if name not in records])])
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
-    lacking = {"command", "date", "hardware", "measured"} - set(record)
-    if lacking:
-        raise ValueError(f"{path}: not a record of a measurement: lacks {', '.join(sorted(lacking))}")
-    return dict(record)
-
-
-def _overview(records: Mapping[str, dict[str, Any] | None]) -> str:
-    rows = [["benchmark", "what it measures", "measured"]]
-    for name, record in records.items():
-        state = f"{record['date']}, {_commit(record)}" if record else "not measured"
-        rows.append([f"[{name}](#{name})", _claim(name), state])
+def _contents(groups: Sequence[Group]) -> str:
+    rows = [["question", "measured by"]]
+    for title, question, names in groups:
+        rows.append(
+            [f"**[{title}](#{_anchor(title)})**: {question}", ", ".join(f"[{name}](#{name})" for name in names)]
+        )
+    rows.append([f"**[{_RECIPES}](#{_anchor(_RECIPES)})**: {_RECIPES_QUESTION}", "`python train.py RECIPE`"])
+    rows.append([f"**[{_LACKING}](#{_anchor(_LACKING)})**", "the benchmarks without a record"])
     return _table(rows) + "\n"
 
 
-def _section(name: str, record: dict[str, Any] | None) -> str:
-    lines = [f"## {name}\n", _claim(name) + "\n"]
-    if record is None:
-        return "\n".join([*lines, f"Not measured. Command: `python -m benchmarks {name}`\n"])
+def _anchor(title: str) -> str:
+    return title.lower().replace(" ", "-")
+
+
+def _section(name: str, record: Mapping[str, Any]) -> str:
     hardware = dict(record["hardware"])
     machine = f"{hardware.get('processor', '?')}, {hardware.get('cores', '?')} cores, {hardware.get('device', '?')}"
     software = f"torch {hardware.get('torch', '?')}, Python {hardware.get('python', '?')}"
     threads = f"threads {hardware.get('threads', '?')}"
     return "\n".join(
         [
-            *lines,
+            f"### {name}\n\n{_claim(name)}\n",
             f"`{record['command']}` · {record['date']} · {_commit(record)} · {machine}, {threads} · {software}\n",
             "\n\n".join(_blocks(record["measured"])) + "\n",
         ]
     )
+
+
+def _not_measured(names: Sequence[str]) -> str:
+    rows = [["benchmark", "what it measures", "command"]]
+    rows += [[name, _claim(name), f"`python -m benchmarks {name}`"] for name in names]
+    return f"## {_LACKING}\n\n{_table(rows) if names else 'Every benchmark has a record.'}\n"
 
 
 def _commit(record: Mapping[str, Any]) -> str:
@@ -191,7 +213,7 @@ def _recipes(folder: Path) -> str:
         measured = header.get("Measured", "not measured")
         told = [f"`{header['Command']}`" if "Command" in header else "-", header.get("Published", "-"), measured]
         rows.append([f"`config/{path.name}`", *(cell.replace("|", "\\|") for cell in told)])
-    return f"## Recipes\n\nWhat their headers say.\n\n{_table(rows)}\n"
+    return f"## {_RECIPES}\n\n{_RECIPES_QUESTION} Their headers say:\n\n{_table(rows)}\n"
 
 
 def _header(path: Path) -> dict[str, str]:

@@ -2,7 +2,7 @@
 # PyAV 18.1.0 (with its FFmpeg 8) reading AVI, seen on 2026-11-30.
 #
 # One would guess: the pts of decoded frames rise, in every container, and equal the times at which the frames were put
-#   into the film.
+#   into the video.
 # What happens: of H.264 with B-frames in an AVI the frames come in the right order with pts that run back (1, 3, 4, 2,
 #   …), and of MPEG-4 with B-frames every one is a frame late. The same packets in MP4 have the right times. AVI holds no
 #   presentation times; FFmpeg derives them from the order of decoding.

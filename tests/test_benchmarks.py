@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import boxes, ckplus, gpu, inference_cpu, packing, record
-from benchmarks.readme import readme
+from benchmarks import boxes, ckplus, gpu, inference_cpu, packing, record, several
+from benchmarks.readme import Group, readme
 from fecnet.faces.detections import detections
 from tests.conftest import ROOT
 from tests.forked import forked  # noqa: F401  (a fixture)
@@ -98,25 +98,40 @@ def test_where_boxes_lie_on_pictures_by_hand():
 HARDWARE = {"commit": "abc", "processor": "Some CPU", "cores": 2, "device": "cpu", "threads": 1}
 
 
-def write_record(folder, name, measured):
+def write_record(folder, name, measured, **others):
     held = {"command": f"python -m benchmarks {name}", "date": "2026-01-02", "hardware": HARDWARE, "measured": measured}
+    held |= others
     (folder / f"{name}.json").write_text(json.dumps(held))
 
 
 def test_the_committed_page_is_what_the_results_and_recipes_say():
-    made = readme(command.BENCHMARKS, record.RESULTS, ROOT / "config")
+    made = readme(command.GROUPS, record.RESULTS, ROOT / "config")
     assert (record.RESULTS / "README.md").read_text() == made, "write it anew: python -m benchmarks readme"
 
 
 def test_every_benchmark_and_recipe_stands_on_the_page():
+    """The measured ones each in its group, as the list at the top links them; the others at the end."""
     page = (record.RESULTS / "README.md").read_text()
-    for name in command.BENCHMARKS:
-        section = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
-        there = (record.RESULTS / f"{name}.json").is_file()
-        assert ("Not measured. Command: " in section) != there
-        assert re.search(rf"`python -m benchmarks ([^`]* )?{name}\b", section)  # perhaps with others
+    top, *parts = page.split("\n## ")
+    sections = {part.partition("\n")[0]: part for part in parts}
+    assert list(sections) == [*(group.title for group in command.GROUPS), "Recipes", "Not measured"]
+    for group in command.GROUPS:
+        measured = [name for name in group.names if (record.RESULTS / f"{name}.json").is_file()]
+        assert re.findall(r"^### (\w+)$", sections[group.title], re.M) == measured
+        row = next(line for line in top.splitlines() if line.startswith(f"| **[{group.title}]("))
+        assert re.findall(r"\[(\w+)\]\(#\1\)", row) == measured
+        assert all(re.search(rf"`python -m benchmarks ([^`]* )?{name}\b", sections[group.title]) for name in measured)
+        for name in set(group.names) - set(measured):
+            assert f"| {name} | " in sections["Not measured"]
+    assert len(set(command.BENCHMARKS)) == len(command.BENCHMARKS)
     for path in (ROOT / "config").glob("*.yaml"):
-        assert f"| `config/{path.name}` |" in page
+        assert f"| `config/{path.name}` |" in sections["Recipes"]
+
+
+def test_every_module_that_measures_is_a_benchmark():
+    sources = {path.stem: path.read_text() for path in (ROOT / "benchmarks").glob("*.py")}
+    modules = {name for name, source in sources.items() if re.search(r"^def run\(\s*\*,\s*quick", source, re.M)}
+    assert modules == set(command.BENCHMARKS)
 
 
 def test_a_page_of_known_results(tmp_path):
@@ -134,10 +149,17 @@ def test_a_page_of_known_results(tmp_path):
     (tmp_path / "x.yaml").write_text(
         "# A recipe\n# Measured:  12.3 % of\n#            some faces\nSEED: 1\n# Command: no\n"
     )
-    page = readme(["loss", "loop"], tmp_path, tmp_path)
+    groups = [Group("Speed", "How fast?", ("loss", "loop")), Group("Scale", "How large?", ("gpu",))]
+    page = readme(groups, tmp_path, tmp_path)
+    assert re.findall(r"^##+ (.*)$", page, re.M) == (
+        ["Speed", "loss", "Other records", "elsewhere", "Recipes", "Not measured"]
+    )
     for line in (
-        "| [loop](#loop) |",
-        "Not measured. Command: `python -m benchmarks loop`",
+        "| **[Speed](#speed)**: How fast? | [loss](#loss) |",
+        "| **[Other records](#other-records)**: ",
+        "## Speed\n\nHow fast?\n\n### loss\n",
+        "`python -m benchmarks loop` |",
+        "`python -m benchmarks gpu` |",
         "`python -m benchmarks loss` · 2026-01-02 · commit abc · Some CPU, 2 cores, cpu, threads 1 · torch ?, Python ?",
         "| speed | 2 (1.5 to 123,457, 3 runs) |\n| equal | yes |\n| dropped | none |\n",
         "| percent | ALL |\n| --- | --- |\n| ours | 50 |\n| theirs | - |\n",
@@ -169,12 +191,65 @@ def test_nothing_that_was_measured_is_left_off_the_page():
 def test_a_damaged_result_is_named(tmp_path, text, said):
     (tmp_path / "loss.json").write_text(text)
     with pytest.raises(ValueError, match=said):
-        readme(["loss"], tmp_path, tmp_path)
+        readme([Group("Speed", "How fast?", ("loss",))], tmp_path, tmp_path)
 
 
 def test_a_new_measurement_renews_the_page(monkeypatch, tmp_path):
     monkeypatch.setattr(record, "RESULTS", tmp_path)
     monkeypatch.setattr(gpu, "run", lambda *, quick: {"triplets_per_s": 7})
     monkeypatch.setattr(sys, "argv", ["benchmarks", "gpu"])
-    command.main()
+    assert command.main() == 0
     assert "| triplets per s | 7 |" in (tmp_path / "README.md").read_text()
+    assert 0 <= record.read(tmp_path / "gpu.json")["wall_s"] < 60
+
+
+def test_the_time_of_several_is_estimated_from_their_records(tmp_path):
+    write_record(tmp_path, "loop", {}, wall_s=31.4)
+    write_record(tmp_path, "peers", {}, wall_s=5400.0)
+    write_record(tmp_path, "loss", {})  # made before the time was kept
+    printed = several.estimate(["loop", "peers", "loss", "gpu"], tmp_path).splitlines()
+    assert [line.split(maxsplit=1) for line in printed[1:-1]] == [
+        ["loop", "31 s"],
+        ["peers", "1 h 30 min"],
+        ["loss", "unknown"],
+        ["gpu", "unknown"],
+    ]
+    assert printed[-1] == "in all: 1 h 31 min, and 2 of unknown time"
+    assert several.estimate(["loop"], tmp_path).endswith("in all: 31 s")
+    assert several.estimate(["loss", "gpu"], tmp_path).endswith("in all: unknown")
+
+
+def test_all_are_run_after_the_list_of_their_times(monkeypatch, capfd):
+    started = []
+    monkeypatch.setattr(command, "run_each", lambda names, options: started.append((names, options)) or 0)
+    monkeypatch.setattr(sys, "argv", ["benchmarks"])
+    assert command.main() == 0
+    assert started == [(command.BENCHMARKS, [])]
+    printed = capfd.readouterr().out.splitlines()
+    assert printed[0].startswith(f"{len(command.BENCHMARKS)} benchmarks")
+    assert [line.split()[0] for line in printed[1:-1]] == list(command.BENCHMARKS)
+
+
+PROGRAM = """
+import sys
+print("ran", *sys.argv[1:], flush=True)
+if sys.argv[1] == "loop":
+    sys.exit("datasets/x is absent")
+if sys.argv[1] == "peers":
+    1 / 0
+"""
+
+
+def test_a_benchmark_that_fails_ends_no_other_and_is_named(monkeypatch, tmp_path, capfd):
+    """In place of the benchmarks stands a program that refuses one, fails at another and runs the rest."""
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "__init__.py").touch()
+    (tmp_path / "benchmarks" / "__main__.py").write_text(PROGRAM)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "loop", "peers", "gpu", "--epochs", "2", "--quick"])
+    assert command.main() == 1
+    out, err = capfd.readouterr()
+    assert out.splitlines() == [f"ran {name} --epochs 2 --quick" for name in ("loop", "peers", "gpu")]
+    assert "datasets/x is absent" in err and "ZeroDivisionError" in err
+    assert err.splitlines()[-1] == "failed, see above: loop, peers"
+    assert several.run_each(["gpu", "loss"], []) == 0

@@ -88,13 +88,13 @@ def test_neighbours(photos, capsys):
 
 
 def test_expression_curve(photos, tmp_path, monkeypatch):
-    from tests.films import write_film  # skips where PyAV is absent
+    from tests.videos import write_video  # skips where PyAV is absent
 
     figure = pytest.importorskip("matplotlib.figure", reason="matplotlib is not installed")
-    write_film(tmp_path / "film.avi", [photo((20 + number, 30), sides=[60]) for number in range(6)], 10)
+    write_video(tmp_path / "video.avi", [photo((20 + number, 30), sides=[60]) for number in range(6)], 10)
     drawn, save = [], figure.Figure.savefig
     monkeypatch.setattr(figure.Figure, "savefig", lambda self, *how: (drawn.extend(self.axes), save(self, *how)))
-    run("expression_curve", "film.avi", "--every", 2, "--net", "fecnet-small")
+    run("expression_curve", "video.avi", "--every", 2, "--net", "fecnet-small")
     (axes,) = drawn
     assert len(axes.lines) == 8 and axes.lines[0].get_label() == "neutral"
     assert axes.lines[0].get_xdata().tolist() == pytest.approx([0, 0.2, 0.4])

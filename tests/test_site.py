@@ -102,6 +102,12 @@ def test_navigation_has_each_page_once():
     assert sorted(listed) == [page for page in pages() if page != INDEX]
 
 
+def test_every_command_is_in_the_table_of_the_index():
+    table = [line for line in (ROOT / INDEX).read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    named = set(re.findall(r"`(\w+)`", "\n".join(table)))
+    assert set(build_parsers()[1]) <= named
+
+
 @pytest.mark.parametrize("page", ["README.md", *pages()])
 def test_links_lead_to_files_and_headings(page):
     assert list(dead_links(page, (ROOT / page).read_text(encoding="utf-8"))) == []
@@ -138,6 +144,8 @@ def test_the_public_names_are_there_with_docstrings():
         found = pydoc.locate(name)
         assert {"function": inspect.isfunction, "class": inspect.isclass, "module": inspect.ismodule}[kind](found), name
         assert found.__doc__, name
+        lists = re.findall(r"^( *)(?!- )\S.*\n\1- .*$", inspect.getdoc(found), re.MULTILINE)
+        assert not lists, f"{name}: a blank line is missing before a list: make docs refuses it"
 
 
 def test_the_names_that_pages_import_are_public():

@@ -22,8 +22,8 @@ from fecnet.encoder.face_maker import PhotoFace
 from fecnet.encoder.results import Classified, Encoded, FaceResult
 from tests.conftest import ROOT
 from tests.faces.test_extract import photo
-from tests.films import write_film  # skips where PyAV is absent
 from tests.net_fixtures import aligned, squares  # noqa: F401  (fixtures)
+from tests.videos import write_video  # skips where PyAV is absent
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason="the extra 'export' is not installed")
@@ -52,8 +52,8 @@ def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # no
         shutil.copy(picture, f"{name}.png")
     Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save("empty.png")
     (tmp_path / "photos.txt").write_text("a.png\nempty.png\nphotos/3.png\n")
-    write_film(tmp_path / "film.avi", 11)
-    write_film(tmp_path / "talk.avi", [photo((20 + k, 40)) for k in range(9)], 10)
+    write_video(tmp_path / "video.avi", 11)
+    write_video(tmp_path / "talk.avi", [photo((20 + k, 40)) for k in range(9)], 10)
 
     told = {}
     assert len(blocks("python")) == 5
@@ -78,7 +78,7 @@ def test_the_page_is_what_happens(aligned, tmp_path, monkeypatch, capsys):  # no
     assert np.load("embeddings.npy").shape == (5, 16) and np.load("features.npy").shape == (3, 16)
     assert len(list((tmp_path / "vectors").glob("*.png.npy"))) == 5
     assert len((tmp_path / "set.csv").read_text().splitlines()) == 6
-    assert len((tmp_path / "film.csv").read_text().splitlines()) == 4
+    assert len((tmp_path / "video.csv").read_text().splitlines()) == 4
     assert not list(tmp_path.glob("*.shards"))
     assert Image.open("photos/0.watched.png").size == Image.open("photos/0.png").size
     assert len((tmp_path / "faces.csv").read_text().splitlines()) == 3

@@ -53,7 +53,7 @@ class Analysis:
     def to_dict(self) -> dict[str, Any]:
         """For JSON, without the faces."""
         tally = self.tally
-        counts: dict[str, Any] = {"photos": tally.photos, "films": tally.films, "frames": tally.frames}
+        counts: dict[str, Any] = {"photos": tally.photos, "videos": tally.videos, "frames": tally.frames}
         counts |= {
             "without_face": dict(sorted(tally.empty.items())),
             "faces_by_status": dict(sorted(tally.faces.items())),
@@ -153,11 +153,11 @@ def analyse(
 def summary(analysis: Analysis, sources: Sources) -> str:
     """What was read and found, and what was dropped, by reason, in one line."""
     tally = analysis.tally
-    read = [_count(tally.photos, "photo")] if tally.photos or not tally.films else []
-    if tally.films:
-        read.append(f"{_count(tally.frames, 'frame')} of {_count(tally.films, 'film')}")
+    read = [_count(tally.photos, "photo")] if tally.photos or not tally.videos else []
+    if tally.videos:
+        read.append(f"{_count(tally.frames, 'frame')} of {_count(tally.videos, 'video')}")
     text = f"{', '.join(read)}: {_count(tally.faces.total(), 'face')}"
-    if tally.films:
+    if tally.videos:
         text += f", {_count(len(analysis.tracks), 'track')}, {_count(tally.cuts, 'cut')}"
     text += _by_reason("; without predictions", Counter({k: n for k, n in tally.faces.items() if k != OK}))
     text += _by_reason("; photos and frames without a face", tally.empty)
@@ -210,8 +210,8 @@ def _check(
         raise UserError(f"over: {over_s}; allowed: seconds above 0")
     if num_peaks:
         encoder.check_output("embedding")
-    if (num_peaks or plot is not None) and all(path.is_file() and not _may_hold_films(path) for path in sources.paths):
-        raise UserError(f"{sources.paths[0]}: --peaks and --plot are of films; there is none among the sources")
+    if (num_peaks or plot is not None) and all(path.is_file() and not _may_hold_videos(path) for path in sources.paths):
+        raise UserError(f"{sources.paths[0]}: --peaks and --plot are of videos; there is none among the sources")
     outputs = [path for path in (table, plot, Path(json) if json not in ("", "-") else None) if path is not None]
     if len(set(outputs)) < len(outputs):
         raise UserError(f"{outputs[0]}: named for two outputs; give each its own file")
@@ -225,5 +225,5 @@ def _check(
             raise UserError(f"{path}: exists already; use --overwrite to replace it")
 
 
-def _may_hold_films(path: Path) -> bool:
+def _may_hold_videos(path: Path) -> bool:
     return is_video(path) or path.suffix.lower() in LIST_SUFFIXES

@@ -28,7 +28,7 @@ def plot_tracks(
         UserError: matplotlib is missing, or there is no track.
     """
     if not curves:
-        raise UserError(f"{path}: --plot: no face was followed in a film: nothing to draw")
+        raise UserError(f"{path}: --plot: no face was followed in a video: nothing to draw")
     changes = any(track.change is not None for track, _ in curves)
     each = bool(classes) + changes or 1
     rows = each * len(curves)

@@ -53,7 +53,7 @@ class Tally:
 
     Attributes:
         photos: number of given photos, readable or not.
-        films: number of given videos, readable or not.
+        videos: number of given videos, readable or not.
         frames: number of frames read from videos.
         empty: photos and frames without a face, by reason: ``no_face``, or why they cannot be read.
         faces: faces found, by status: ``ok``, or why there are no predictions.
@@ -63,7 +63,7 @@ class Tally:
     """
 
     photos: int = 0
-    films: int = 0
+    videos: int = 0
     frames: int = 0
     empty: Counter[str] = field(default_factory=Counter)
     faces: Counter[str] = field(default_factory=Counter)
@@ -133,7 +133,7 @@ class FaceReader:
         with tqdm(desc="faces", total=self._announced(), unit="picture", disable=not self._progress) as bar:
             for piece in self._sources.pieces():
                 tracker = Tracker() if isinstance(piece, VideoPiece) else None
-                self.tally.films += tracker is not None
+                self.tally.videos += tracker is not None
                 for frame in piece.frames(0):
                     yield from self._found(frame, tracker)
                     bar.update()
@@ -143,8 +143,8 @@ class FaceReader:
 
     def _found(self, frame: Frame, tracker: Tracker | None) -> Iterator[PhotoFace]:
         """The faces of a photo or frame; frames are processed one at a time."""
-        film = frame.number >= 0  # false for a photo, or a video without a frame
-        self.tally.frames += film
+        video = frame.number >= 0  # false for a photo, or a video without a frame
+        self.tally.frames += video
         self.tally.photos += tracker is None
         faces = self._encoder.find_faces([frame.picture], faces=self._which)
         if not faces[0].has_place and faces[0].status != OK:
@@ -153,7 +153,7 @@ class FaceReader:
         tracks: list[int | None] = [None] * len(faces)
         if tracker is not None and isinstance(frame.picture, np.ndarray):
             tracks = [*tracker.update(frame.picture, frame.time_s, _boxes(faces, frame.picture))]
-        number, time_s = (frame.number, frame.time_s) if film else (None, None)
+        number, time_s = (frame.number, frame.time_s) if video else (None, None)
         for face, track in zip(faces, tracks, strict=True):
             self._waiting.append(_Place(shown(frame.name), number, time_s, track))
             yield face

@@ -1,4 +1,4 @@
-"""``fecnet analyze``: a row for every face of photos and films, tracks over time, moments of greatest change."""
+"""``fecnet analyze``: a row for every face of photos and videos, tracks over time, moments of greatest change."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _TRACKS = 20  # shown on the terminal
 _EPILOG = """examples:
   fecnet analyze photos                                             with the shipped net: writes faces.csv
   fecnet analyze party.jpg --net result/run --json -                standard output
-  fecnet analyze film.mp4 --net result/run --output film.parquet --plot film.png --peaks 5
-  fecnet analyze photos film.mp4 --net result/run --every 5 --output faces.csv --json faces.json
+  fecnet analyze video.mp4 --net result/run --output video.parquet --plot video.png --peaks 5
+  fecnet analyze photos video.mp4 --net result/run --every 5 --output faces.csv --json faces.json
 
 columns: picture, frame, time_s, track, x1, y1, x2, y2, score, status; expression and probability_CLASS of each class;
 valence, arousal; change, since_s and embedding_0 …; those that the net does not have are left out. change is the

@@ -12,7 +12,7 @@ _EPILOG = """examples:
   fecnet embed result/run datasets/fec --features --output features.npy
   fecnet embed result/run photos --format mirrored --output vectors
   fecnet embed result/run cut_faces --faces whole
-  fecnet embed result/run film.mp4 --faces all --every 10 --format csv
+  fecnet embed result/run video.mp4 --faces all --every 10 --format csv
   torchrun --nproc_per_node=8 -m fecnet embed result/run photos --output photos.npy
 """
 

@@ -31,7 +31,7 @@ The new index equals one built from all its pictures by one command. An interrup
 it to resume.
 """
 _REMOVE = """examples:
-  fecnet search remove faces photos/3.png film.avi
+  fecnet search remove faces photos/3.png video.avi
   fecnet search remove faces gone.txt               a list of photos, as for fecnet embed
 
 NAME is a name in the index, or the path of the file from the current folder. A folder removes everything below it.

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 _EPILOG = """examples:
   fecnet watch party.jpg --no-window                            with the shipped net
   fecnet watch result/run 0                                     the first camera, in a window
-  fecnet watch result/run film.mp4 --no-window                  writes film.watched.mp4
+  fecnet watch result/run video.mp4 --no-window                  writes video.watched.mp4
   fecnet watch result/run party.jpg --output faces.png
-  fecnet watch result/run film.mp4 --reference smile.jpg --table film.csv
+  fecnet watch result/run video.mp4 --reference smile.jpg --table video.csv
   fecnet watch result/run photos --no-window --table faces.csv   a folder: writes photos.watched/
-  fecnet watch result/run film.mp4 --every 5 --detector-model face_detection_yunet_2023mar.onnx
+  fecnet watch result/run video.mp4 --every 5 --detector-model face_detection_yunet_2023mar.onnx
 """
 
 

@@ -32,12 +32,14 @@ class Encoder:
     tensors (N, C, H, W), lists or iterators, which may be nested. The EXIF orientation is applied, transparency is
     blended with white, and the first of several frames is used.
     The argument ``faces`` of all methods selects the faces of a picture:
+
     - ``auto``: an array of exactly the stored shape is a face of a packed set and is used unchanged. In any other
       picture the largest face is detected and preprocessed like the training faces: aligned if those were aligned,
       else rotated upright and cropped to the square that the training pictures show around the detector's box.
     - ``largest``: the same, but arrays of the stored shape are pictures too.
     - ``all``: every detected face has its own row, the highest detector score first.
     - ``whole``: each picture is a face already, of any size; it is resized as in ``fecnet prepare``.
+
     The argument ``boxes`` gives the expected location of the face in each picture. With ``whole`` nothing is detected:
     the square around the box is the face. A picture without a face gets a status and a row of NaN, not an exception.
     The outputs for a picture do not depend on the other pictures of the call, not even in the last bits. Where small

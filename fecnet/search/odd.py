@@ -59,7 +59,7 @@ def odd_of_index(index: Index, num: int) -> list[OddFace]:
 def odd_of_sources(
     encoder: Encoder, sources: Sources, num: int, *, faces: Which = "auto"
 ) -> tuple[list[OddFace], Counter[str]]:
-    """The ``num`` clearest odd ones out of photos and films, and how many rows there are by status.
+    """The ``num`` clearest odd ones out of photos and videos, and how many rows there are by status.
 
     Args:
         encoder: the net.

@@ -87,7 +87,7 @@ def watch_folder(
         raise UserError(f"{folder}: none of {failed} pictures in it can be read")
     told = [f"{failed:,} cannot be read"] if failed else []
     told += [sources.passed_over_text] if sources.passed_over_text else []
-    logger.info("; ".join([f"{folder}: {read:,} photos and films", *told]))
+    logger.info("; ".join([f"{folder}: {read:,} photos and videos", *told]))
 
 
 def annotated(place: str) -> str:

@@ -1,4 +1,4 @@
-"""``fecnet analyze``: tables of photos and films, tracks, peaks and plots, and what is told of bad ones."""
+"""``fecnet analyze``: tables of photos and videos, tracks, peaks and plots, and what is told of bad ones."""
 
 import csv
 import json
@@ -19,8 +19,8 @@ from fecnet.embed.videos import Video
 from fecnet.runs.training import train_run
 from tests.classes import CLASSES, write_recipe
 from tests.faces.test_extract import Squares, photo
-from tests.films import write_film
 from tests.nets import noisy
+from tests.videos import write_video
 
 RATE = 10
 
@@ -33,7 +33,7 @@ def run(aligned, monkeypatch):
 
 
 @pytest.fixture
-def film(tmp_path):
+def video(tmp_path):
     """Two faces for a second, of which the left one changes at 0.6 s; then none; then a cut and one face."""
     images = [photo((20 + k, 40), (200, 100), sides=[60, 50]) for k in range(10)]
     for k, image_HWC in enumerate(images):
@@ -41,7 +41,7 @@ def film(tmp_path):
             image_HWC[55:70, 40:60] = 120
     shot = noisy(photo((100, 60), sides=[90]), 3)
     shot[150:] = 99
-    return write_film(tmp_path / "film.mp4", [*images, photo(), *[shot] * 3], RATE)
+    return write_video(tmp_path / "video.mp4", [*images, photo(), *[shot] * 3], RATE)
 
 
 def command(run, *arguments):
@@ -95,11 +95,11 @@ def test_analyze_is_one_call(run, aligned):
         encoder.analyze("gone.png")
 
 
-def test_faces_of_a_film_are_followed(run, film, capsys):
-    arguments = ("--output", "film.csv", "--json", "film.json", "--plot", "film.png", "--peaks", "2")
-    assert command(run, film, *arguments) == 0
+def test_faces_of_a_video_are_followed(run, video, capsys):
+    arguments = ("--output", "video.csv", "--json", "video.json", "--plot", "video.png", "--peaks", "2")
+    assert command(run, video, *arguments) == 0
     told = capsys.readouterr()
-    rows = rows_of("film.csv")
+    rows = rows_of("video.csv")
     assert [(int(row["frame"]), int(row["track"])) for row in rows] == [
         *[(k, track) for k in range(10) for track in (1, 2)],
         *[(k, 3) for k in (11, 12, 13)],
@@ -114,11 +114,11 @@ def test_faces_of_a_film_are_followed(run, film, capsys):
             assert float(row["time_s"]) - float(row["since_s"]) == pytest.approx(0.5)
             assert float(row["change"]) == pytest.approx(np.square(vector_D - vectors[since]).sum(), abs=1e-5)
     assert sum(bool(row["change"]) for row in rows) == 10
-    found = json.loads(open("film.json").read())  # noqa: PTH123, SIM115
+    found = json.loads(open("video.json").read())  # noqa: PTH123, SIM115
     assert [face["track"] for face in found["faces"]] == [int(row["track"]) for row in rows]
     assert found["read"] == {
         "photos": 0,
-        "films": 1,
+        "videos": 1,
         "frames": 14,
         "without_face": {"no_face": 1},
         "faces_by_status": {"ok": 23},
@@ -132,13 +132,13 @@ def test_faces_of_a_film_are_followed(run, film, capsys):
         (2, 10, 0.9),
         (3, 3, 1.3),
     ]
-    assert f"{film}" in told.out and f"{peak['time_s']:.3f}" in told.out and "14/14" in told.err
-    assert "14 frames of 1 film: 23 faces, 3 tracks, 1 cut; photos and frames without a face 1: no_face 1" in told.out
-    assert Image.open("film.png").size[1] > 500
+    assert f"{video}" in told.out and f"{peak['time_s']:.3f}" in told.out and "14/14" in told.err
+    assert "14 frames of 1 video: 23 faces, 3 tracks, 1 cut; photos and frames without a face 1: no_face 1" in told.out
+    assert Image.open("video.png").size[1] > 500
 
 
-def test_rows_in_python_and_every_nth_frame(run, film):
-    rows = list(face_rows(fecnet.load(run), Sources([film], every=4), over_s=0.2))
+def test_rows_in_python_and_every_nth_frame(run, video):
+    rows = list(face_rows(fecnet.load(run), Sources([video], every=4), over_s=0.2))
     assert [(row.frame, row.track) for row in rows] == [(0, 1), (0, 2), (4, 1), (4, 2), (8, 1), (8, 2), (12, 3)]
     assert [row.since_s for row in rows] == [None, None, 0.0, 0.0, 0.4, 0.4, None] and rows[4].change > rows[5].change
 
@@ -158,15 +158,15 @@ def test_whole_pictures(run):
     assert np.abs(fecnet.load(run).embed("0.png", faces="whole") - embeddings([row])).max() <= 1e-5
 
 
-def test_a_film_that_ends_early_or_is_none_is_told(run, film, capsys):
-    content = film.read_bytes()
-    (film.parent / "films").mkdir()
-    whole = write_film(film.parent / "films" / "b.avi", [photo((20, 40))] * 12, RATE)
+def test_a_video_that_ends_early_or_is_none_is_told(run, video, capsys):
+    content = video.read_bytes()
+    (video.parent / "videos").mkdir()
+    whole = write_video(video.parent / "videos" / "b.avi", [photo((20, 40))] * 12, RATE)
     whole.write_bytes(whole.read_bytes()[: round(0.7 * whole.stat().st_size)])
-    (film.parent / "films" / "a.mp4").write_bytes(content[:40])
-    assert command(run, film.parent / "films") == 0
+    (video.parent / "videos" / "a.mp4").write_bytes(content[:40])
+    assert command(run, video.parent / "videos") == 0
     told = capsys.readouterr().out
-    assert "b.avi: ends early: " in told and "a.mp4: not a video" in told and "frames of 2 films" in told
+    assert "b.avi: ends early: " in told and "a.mp4: not a video" in told and "frames of 2 videos" in told
     assert len(rows_of("faces.csv")) == sum(1 for _ in Video(whole).frames())
 
 
@@ -176,10 +176,10 @@ def test_a_film_that_ends_early_or_is_none_is_told(run, film, capsys):
         (["0.png", "--output", "faces.xlsx"], "faces.xlsx: '.xlsx' names no table to write here; allowed: .csv, .parq"),
         (["0.png", "--output", "0.csv"], "0.csv: exists already; use --overwrite to replace it"),
         (["0.png", "--plot", "plot.pdf"], "plot.pdf: --plot writes a file *.png"),
-        (["0.png", "--peaks", "3"], "0.png: --peaks and --plot are of films; there is none among the sources"),
+        (["0.png", "--peaks", "3"], "0.png: --peaks and --plot are of videos; there is none among the sources"),
         (["0.png", "--peaks", "-1"], "peaks: -1; allowed: 0 or more"),
         ([".", "--peaks", "1", "--over", "0"], "over: 0.0; allowed: seconds above 0"),
-        ([".", "--plot", "plot.png"], "plot.png: --plot: no face was followed in a film: nothing to draw"),
+        ([".", "--plot", "plot.png"], "plot.png: --plot: no face was followed in a video: nothing to draw"),
         (["../set"], "../set: a packed data set has no photos; its vectors: fecnet embed"),
         (["0.png", "--every", "0"], "every: 0; allowed: 1 or more"),
         (["gone.png"], "gone.png: no such file or folder"),
@@ -199,11 +199,11 @@ def test_parquet_without_pyarrow_is_one_line(run, monkeypatch, capsys):
     assert "Parquet needs pyarrow; install it with: pip install 'fecnet[tables]'" in capsys.readouterr().err
 
 
-def test_parquet_holds_the_same_as_csv(run, film):
+def test_parquet_holds_the_same_as_csv(run, video):
     parquet = pytest.importorskip("pyarrow.parquet", reason="the extra 'tables' is not installed")
-    for name in ("film.csv", "film.parquet"):
-        assert command(run, film, "0.png", "--output", name) == 0
-    table, rows = parquet.read_table("film.parquet"), rows_of("film.csv")
+    for name in ("video.csv", "video.parquet"):
+        assert command(run, video, "0.png", "--output", name) == 0
+    table, rows = parquet.read_table("video.parquet"), rows_of("video.csv")
     assert table.column_names == list(rows[0]) and table.num_rows == len(rows) == 25
     for cells, row in zip(table.to_pylist(), rows, strict=True):
         for name, value in cells.items():
@@ -215,9 +215,9 @@ def test_parquet_holds_the_same_as_csv(run, film):
             )
 
 
-def test_frames_that_are_held_do_not_grow_with_the_film(run, tmp_path, monkeypatch):
+def test_frames_that_are_held_do_not_grow_with_the_video(run, tmp_path, monkeypatch):
     """Only those on their way to the face maker; of faces only a batch."""
-    film = write_film(tmp_path / "long.avi", [photo((20, 40), (200, 100))] * 60, RATE)
+    video = write_video(tmp_path / "long.avi", [photo((20, 40), (200, 100))] * 60, RATE)
     alive, frames, most = [], Video.frames, 0
 
     def watched(*arguments):
@@ -226,31 +226,31 @@ def test_frames_that_are_held_do_not_grow_with_the_film(run, tmp_path, monkeypat
             yield frame
 
     monkeypatch.setattr(Video, "frames", watched)
-    reader = FaceReader(fecnet.load(run, batch_size=4), Sources([film]))
+    reader = FaceReader(fecnet.load(run, batch_size=4), Sources([video]))
     for _ in reader.rows():
         most = max(most, sum(ref() is not None for ref in alive))
         assert len(reader._waiting) <= 4 + 8
     assert len(alive) == 60 and most <= 6
 
 
-def test_each_picture_is_detected_once(run, film, monkeypatch):
+def test_each_picture_is_detected_once(run, video, monkeypatch):
     """Aligned nets too: a face is aligned by the landmarks that were found with it."""
     seen, detect = [], Squares.detect
     monkeypatch.setattr(
         Squares, "detect", lambda self, image_HWC: seen.append(image_HWC.shape) or detect(self, image_HWC)
     )
-    assert command(run, film, "0.png", "2.png", "--output", "faces.csv") == 0
+    assert command(run, video, "0.png", "2.png", "--output", "faces.csv") == 0
     assert len(seen) == 14 + 2 and len(rows_of("faces.csv")) == 23 + 4
 
 
-def test_the_largest_face_of_each(run, film):
-    assert command(run, film, "0.png", "--faces", "largest") == 0
+def test_the_largest_face_of_each(run, video):
+    assert command(run, video, "0.png", "--faces", "largest") == 0
     rows = rows_of("faces.csv")
     assert [row["track"] for row in rows] == ["1"] * 10 + ["2"] * 3 + [""] and rows[-1]["x2"] == "160"
 
 
-def test_films_of_whole_faces_are_one_track(run, film):
-    assert command(run, film, "--faces", "whole", "--every", "2") == 0
+def test_videos_of_whole_faces_are_one_track(run, video):
+    assert command(run, video, "--faces", "whole", "--every", "2") == 0
     rows = rows_of("faces.csv")
     assert [row["track"] for row in rows] == ["1"] * 6 + ["2"] and {row["x1"] + row["score"] for row in rows} == {""}
 

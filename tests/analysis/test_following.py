@@ -14,7 +14,7 @@ from fecnet.encoder.results import FaceResult
 CLASSES = ("calm", "glad")
 
 
-def row(time_s, angle, *, picture="film.mp4", track=1, rate=10, status="ok"):
+def row(time_s, angle, *, picture="video.mp4", track=1, rate=10, status="ok"):
     """A face whose embedding is a point of the circle: two are ``2 - 2·cos`` of their angle apart."""
     glad = math.sin(angle) ** 2
     probability_K = np.array([1 - glad, glad], np.float32)
@@ -55,18 +55,18 @@ def test_peaks_are_the_greatest_changes_and_apart():
     for pair in zip(one, other, strict=True):  # two faces in each frame
         for face in pair:
             follower.add(face)
-    for face in smile(1.0, turn=3.0, picture="second.mp4"):
+    for face in smile(1.0, turn=3.0, picture="video_2.mp4"):
         follower.add(face)
     follower.end()
     first, second, third = follower.peaks()
-    assert (first.picture, second.picture, third.picture) == ("second.mp4", "film.mp4", "film.mp4")
+    assert (first.picture, second.picture, third.picture) == ("video_2.mp4", "video.mp4", "video.mp4")
     assert (second.track, third.track) == (1, 2) and first.change > second.change > third.change
     assert second.since_s <= 2.0 and second.time_s >= 2.3 and second.frame == round(10 * second.time_s)
     assert (second.before, second.after) == ("calm", "glad")
     assert [(track.picture, track.track, track.faces) for track in follower.tracks] == [
-        ("film.mp4", 1, 60),
-        ("film.mp4", 2, 60),
-        ("second.mp4", 1, 60),
+        ("video.mp4", 1, 60),
+        ("video.mp4", 2, 60),
+        ("video_2.mp4", 1, 60),
     ]
     track = follower.tracks[0]
     assert (track.first_s, track.last_s, track.expression) == (0.0, 5.9, "glad") and track.change == second.change
@@ -81,7 +81,7 @@ def test_photos_and_faces_without_predictions_have_no_change():
     assert follower.peaks() == [] == follower.tracks
 
 
-def test_what_is_held_does_not_grow_with_the_film(monkeypatch):
+def test_what_is_held_does_not_grow_with_the_video(monkeypatch):
     monkeypatch.setattr(following, "_TRACKS", 4)
     monkeypatch.setattr(following, "_DRAWN", 3)
     monkeypatch.setattr(curves, "POINTS", 16)

@@ -72,20 +72,20 @@ def test_a_list_without_one_path_a_line_is_refused(tmp_path, name, text, said):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("l.txt", "my film, 1.mp4\nb.jpg\n"),
-        ("l.txt", '"my film, 1.mp4" 3\nb.jpg 4\n'),
-        ("l.csv", '"my film, 1.mp4",3\nb.jpg,4\n'),
-        ("l.tsv", "3\tmy film, 1.mp4\n4\tb.jpg\n"),
-        ("l.csv", 'id,Video\n3,"my film, 1.mp4"\n4,b.jpg\n'),
+        ("l.txt", "my video, 1.mp4\nb.jpg\n"),
+        ("l.txt", '"my video, 1.mp4" 3\nb.jpg 4\n'),
+        ("l.csv", '"my video, 1.mp4",3\nb.jpg,4\n'),
+        ("l.tsv", "3\tmy video, 1.mp4\n4\tb.jpg\n"),
+        ("l.csv", 'id,Video\n3,"my video, 1.mp4"\n4,b.jpg\n'),
     ],
 )
-def test_a_list_may_begin_with_a_film(tmp_path, name, text):
-    assert listed(tmp_path, name, text) == ["my film, 1.mp4", "b.jpg"]
+def test_a_list_may_begin_with_a_video(tmp_path, name, text):
+    assert listed(tmp_path, name, text) == ["my video, 1.mp4", "b.jpg"]
 
 
 def test_a_list_of_which_nothing_is_there_is_refused_before_any_work(tmp_path):
     """As where its folder was moved, or its paths are relative to another one."""
-    (tmp_path / "list.txt").write_text("in/a.png\nb.png\nfilm.mp4\n")
+    (tmp_path / "list.txt").write_text("in/a.png\nb.png\nvideo.mp4\n")
     said = rf"list\.txt: none of the 3 files in it is there, the first of them {tmp_path}/in/a\.png; allowed: paths rel"
     with pytest.raises(UserError, match=said):
         Sources([tmp_path / "list.txt"]).check()
@@ -96,11 +96,11 @@ def test_a_list_of_which_nothing_is_there_is_refused_before_any_work(tmp_path):
         Sources([tmp_path / "list.csv"]).check()
 
 
-def test_a_folder_whose_name_ends_as_a_film_is_a_folder(tmp_path):
-    """As tools call the frames of a film."""
-    (tmp_path / "film.mp4").mkdir()
-    (tmp_path / "film.mp4" / "0.png").write_bytes(b"")
-    assert photos_of(tmp_path / "film.mp4") == [f"{tmp_path}/film.mp4/0.png"]
+def test_a_folder_whose_name_ends_as_a_video_is_a_folder(tmp_path):
+    """As tools call the frames of a video."""
+    (tmp_path / "video.mp4").mkdir()
+    (tmp_path / "video.mp4" / "0.png").write_bytes(b"")
+    assert photos_of(tmp_path / "video.mp4") == [f"{tmp_path}/video.mp4/0.png"]
 
 
 def photos_of(*sources):

@@ -19,8 +19,8 @@ from fecnet.encoder import face_maker
 from fecnet.encoder.face_maker import FaceMaker
 from fecnet.encoder.face_net import FaceNet
 from tests.conftest import write_tiny
-from tests.films import shade, write_film
 from tests.nets import train_on
+from tests.videos import shade, write_video
 
 FRAMES, RATE = 40, 20
 
@@ -32,53 +32,55 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture
-def film(tmp_path):
-    """A film of 40 frames, each of them of another brightness."""
-    return write_film(tmp_path / "film.avi")
+def video(tmp_path):
+    """A video of 40 frames, each of them of another brightness."""
+    return write_video(tmp_path / "video.avi")
 
 
-def test_every_nth_frame_with_its_time(film):
-    frames = list(Video(film).frames(every=5))
+def test_every_nth_frame_with_its_time(video):
+    frames = list(Video(video).frames(every=5))
     assert [frame.number for frame in frames] == list(range(0, FRAMES, 5))
     assert [frame.time_s for frame in frames] == pytest.approx([number / RATE for number in range(0, FRAMES, 5)])
     for number, _, image_HWC in frames:
         assert image_HWC.shape == (48, 64, 3) and image_HWC.dtype == np.uint8
         wanted = (6 * number, 5 * number % 200, 2 * number)
         assert np.abs(image_HWC.mean((0, 1)) - wanted).max() < 6
-    later = list(Video(film).frames(every=5, first=20))
+    later = list(Video(video).frames(every=5, first=20))
     assert [frame.number for frame in later] == [20, 25, 30, 35]
     assert np.array_equal(later[0].image_HWC, frames[4].image_HWC)
 
 
-def test_a_video_in_the_table(run, film, tmp_path):
-    arguments = [str(film), "--every", "4", "--output", str(tmp_path / "out.csv"), "--format", "csv"]
+def test_a_video_in_the_table(run, video, tmp_path):
+    arguments = [str(video), "--every", "4", "--output", str(tmp_path / "out.csv"), "--format", "csv"]
     assert main(["embed", str(run), *arguments, "--faces", "whole", "--device", "cpu"]) == 0
     with (tmp_path / "out.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["frame"]) for row in rows] == list(range(0, FRAMES, 4))
     assert [float(row["time_s"]) for row in rows] == [number / RATE for number in range(0, FRAMES, 4)]
-    expected = fecnet.load(run, device="cpu").embed([frame.image_HWC for frame in Video(film).frames(4)], faces="whole")
+    expected = fecnet.load(run, device="cpu").embed(
+        [frame.image_HWC for frame in Video(video).frames(4)], faces="whole"
+    )
     found = np.array([[float(row[f"v{place}"]) for place in range(16)] for row in rows], np.float32)
     assert np.abs(found - expected).max() <= 1e-5
 
 
-def test_a_video_that_ends_early_is_told_and_its_frames_are_there(run, film, tmp_path, capsys):
-    film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+def test_a_video_that_ends_early_is_told_and_its_frames_are_there(run, video, tmp_path, capsys):
+    video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
     out = tmp_path / "out.npy"
-    assert main(["embed", str(run), str(film), "--output", str(out), "--faces", "whole", "--device", "cpu"]) == 0
+    assert main(["embed", str(run), str(video), "--output", str(out), "--faces", "whole", "--device", "cpu"]) == 0
     num = len(np.load(out))
     assert 0 < num < FRAMES
     told = capsys.readouterr().out
     assert (
-        f"film.avi: ends early: {num} frames, up to {(num - 1) / RATE:.3f} s; " in told and " bytes are there" in told
+        f"video.avi: ends early: {num} frames, up to {(num - 1) / RATE:.3f} s; " in told and " bytes are there" in told
     )
 
 
 def test_what_is_no_video_is_one_line(run, tmp_path, capfd):
-    (tmp_path / "film.mp4").write_bytes(b"\0" * 500)
-    assert main(["embed", str(run), str(tmp_path / "film.mp4"), "--output", str(tmp_path / "out.npy")]) == 2
+    (tmp_path / "video.mp4").write_bytes(b"\0" * 500)
+    assert main(["embed", str(run), str(tmp_path / "video.mp4"), "--output", str(tmp_path / "out.npy")]) == 2
     told = capfd.readouterr().err.splitlines()
-    assert len(told) == 1 and "film.mp4: not a video that PyAV" in told[0]  # no line of FFmpeg's
+    assert len(told) == 1 and "video.mp4: not a video that PyAV" in told[0]  # no line of FFmpeg's
     with pytest.raises(ValueError, match="gone: no such file"):
         Video(tmp_path / "gone")
 
@@ -88,14 +90,14 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-def test_films_of_folders_and_lists_stand_among_the_photos(run, tmp_path, capsys):
-    """In their order, each frame with its place; a film that cannot be read is a row that says so, and a line."""
+def test_videos_of_folders_and_lists_stand_among_the_photos(run, tmp_path, capsys):
+    """In their order, each frame with its place; a video that cannot be read is a row that says so, and a line."""
     folder = tmp_path / "clips"
     (folder / "more").mkdir(parents=True)
     for name in ("a.png", "c.png", "z.png"):
         Image.fromarray(shade(9)).save(folder / name)
-    write_film(folder / "b.avi", 4)
-    write_film(folder / "more" / "film.MKV", 3)
+    write_video(folder / "b.avi", 4)
+    write_video(folder / "more" / "video.MKV", 3)
     (folder / "d.mov").write_bytes(b"nothing")
     (folder / "notes.doc").write_text("")
     (folder / "list.csv").write_text("path\nb.avi\nc.png\ngone.mp4\n")
@@ -110,13 +112,13 @@ def test_films_of_folders_and_lists_stand_among_the_photos(run, tmp_path, capsys
         ("a.png", "", ""),
         *[("b.avi", "0", "0.000"), ("b.avi", "2", "0.100")],
         *[("c.png", "", ""), ("d.mov", "", "")],
-        *[("more/film.MKV", "0", "0.000"), ("more/film.MKV", "2", "0.100")],
+        *[("more/video.MKV", "0", "0.000"), ("more/video.MKV", "2", "0.100")],
         ("z.png", "", ""),
     ]
     encoder = fecnet.load(run, device="cpu")
     tree = embed_sources(encoder, Sources([folder]), tmp_path / "tree", kind="mirrored", faces="whole", progress=False)
     found = sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*.npy"))
-    frames = [f"b.avi/{number:08d}.npy" for number in range(4)] + [f"more/film.MKV/{n:08d}.npy" for n in range(3)]
+    frames = [f"b.avi/{number:08d}.npy" for number in range(4)] + [f"more/video.MKV/{n:08d}.npy" for n in range(3)]
     assert found == sorted(["a.png.npy", "c.png.npy", "z.png.npy", *frames])
     how = {"kind": "csv", "faces": "whole", "progress": False}
     listed = embed_sources(encoder, Sources([folder / "list.csv"]), tmp_path / "listed.csv", **how)
@@ -127,12 +129,12 @@ def test_films_of_folders_and_lists_stand_among_the_photos(run, tmp_path, capsys
     assert f"{folder}/gone.mp4: no such file" in capsys.readouterr().out
 
 
-def test_without_pyav_films_are_one_line_or_counted(run, film, tmp_path, monkeypatch, capsys):
+def test_without_pyav_videos_are_one_line_or_counted(run, video, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ValueError, match=re.escape("videos need PyAV; install it with: pip install 'fecnet[video]'")):
-        Video(film)
+        Video(video)
     (tmp_path / "mixed").mkdir()
-    film.rename(tmp_path / "mixed" / "film.avi")
+    video.rename(tmp_path / "mixed" / "video.avi")
     command = [
         "embed",
         str(run),
@@ -164,7 +166,7 @@ class Alive:
         return image_HWC
 
 
-def test_a_video_is_held_a_few_frames_at_a_time(run, film, monkeypatch):
+def test_a_video_is_held_a_few_frames_at_a_time(run, video, monkeypatch):
     read, copied = Alive(), Alive()
     frames, as_photo = Video.frames, face_maker.as_photo
 
@@ -181,14 +183,14 @@ def test_a_video_is_held_a_few_frames_at_a_time(run, film, monkeypatch):
         return read_photo
 
     monkeypatch.setattr(face_maker, "as_photo", seen)
-    (piece,) = Sources([film]).pieces()
+    (piece,) = Sources([video]).pieces()
     (rows,) = shards.embedded(fecnet.load(run, device="cpu", batch_size=4), piece.frames(0), "embedding", faces="whole")
     assert len(rows.status) == FRAMES
     assert read.most <= 3 and copied.most <= 8 + 1  # what the detector would see at once, and the next
 
 
 @pytest.mark.parametrize("batch_size", [3, 4])
-def test_a_video_goes_on_where_it_was_killed(run, film, tmp_path, monkeypatch, batch_size):
+def test_a_video_goes_on_where_it_was_killed(run, video, tmp_path, monkeypatch, batch_size):
     """Pictures go to detector and net together as they would have, also where a batch does not divide a shard."""
     monkeypatch.setattr(shards, "PIECE", 10)
     encoder = fecnet.load(run, device="cpu", batch_size=batch_size)
@@ -224,16 +226,16 @@ def test_a_video_goes_on_where_it_was_killed(run, film, tmp_path, monkeypatch, b
     monkeypatch.setattr(shards, "replace_arrays", write)
     encoder.embed([np.zeros(encoder.face_shape, np.uint8)], faces="whole")  # forward passes before the first are seen
     together.clear()
-    embed_sources(encoder, Sources([film]), tmp_path / "whole.npy", faces="whole", progress=False)
+    embed_sources(encoder, Sources([video]), tmp_path / "whole.npy", faces="whole", progress=False)
     assert sizes == [10] * 4
     whole = together.copy()
     for seen in (read, together, sizes):
         seen.clear()
     monkeypatch.setattr(shards, "replace_arrays", write_then_fail)
     with pytest.raises(KeyboardInterrupt):
-        embed_sources(encoder, Sources([film]), tmp_path / "parts.npy", faces="whole", progress=False)
+        embed_sources(encoder, Sources([video]), tmp_path / "parts.npy", faces="whole", progress=False)
     assert read == list(range(20))
-    embed_sources(encoder, Sources([film]), tmp_path / "parts.npy", faces="whole", progress=False)
+    embed_sources(encoder, Sources([video]), tmp_path / "parts.npy", faces="whole", progress=False)
     assert read == list(range(FRAMES)) and together == whole
     for suffix in (".npy", ".csv"):
         whole_file, parts = ((tmp_path / name).with_suffix(suffix).read_bytes() for name in ("whole", "parts"))

@@ -46,15 +46,15 @@ def test_a_graph_whose_description_is_not_utf8(tmp_path):
         load_encoder(tmp_path / "net.onnx", device="cpu")
 
 
-def test_a_film_whose_title_is_not_utf8_is_shown(tmp_path):
+def test_a_video_whose_title_is_not_utf8_is_shown(tmp_path):
     av = pytest.importorskip("av", reason="PyAV is not installed: pip install 'fecnet[video]'")
-    with av.open(str(tmp_path / "film.avi"), "w") as container:
+    with av.open(str(tmp_path / "video.avi"), "w") as container:
         container.metadata["title"] = "caXe"
         stream = container.add_stream("mjpeg", rate=25)
         stream.width, stream.height, stream.pix_fmt = 32, 24, "yuvj420p"
         container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((24, 32, 3), np.uint8))))
         container.mux(stream.encode(None))
-    content = (tmp_path / "film.avi").read_bytes()
+    content = (tmp_path / "video.avi").read_bytes()
     assert content.count(b"caXe") == 1
-    (tmp_path / "film.avi").write_bytes(content.replace(b"caXe", b"caf\xe9"))  # as Latin-1 writes it
-    assert len(list(Video(tmp_path / "film.avi").frames())) == 1
+    (tmp_path / "video.avi").write_bytes(content.replace(b"caXe", b"caf\xe9"))  # as Latin-1 writes it
+    assert len(list(Video(tmp_path / "video.avi").frames())) == 1

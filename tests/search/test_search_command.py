@@ -306,13 +306,13 @@ def test_mistakes_are_one_line(run, built, photos, capsys, words, said):
 
 
 def test_names_of_a_video_tell_frames(run, tmp_path):
-    from tests.films import write_film  # skips where PyAV is absent
+    from tests.videos import write_video  # skips where PyAV is absent
 
-    write_film(tmp_path / "film.avi", 7)
-    assert search("build", run, tmp_path / "film.avi", "--every", 3, "--output", tmp_path / "faces") == 0
+    write_video(tmp_path / "video.avi", 7)
+    assert search("build", run, tmp_path / "video.avi", "--every", 3, "--output", tmp_path / "faces") == 0
     with (tmp_path / "faces" / "names.csv").open(newline="") as file:
         assert [row["frame"] for row in csv.DictReader(file)] == ["0", "3", "6"]
-    asked = ("query", tmp_path / "faces", tmp_path / "film.avi", "--net", run, "-k", 1)
+    asked = ("query", tmp_path / "faces", tmp_path / "video.avi", "--net", run, "-k", 1)
     assert search(*asked, "--sheet", tmp_path / "found.png") == 0
     sheet = np.asarray(Image.open(tmp_path / "found.png"))
     for row in range(4):

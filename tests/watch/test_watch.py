@@ -1,4 +1,4 @@
-"""``fecnet watch``: pictures, videos and cameras to windows, films and tables, and what is told of bad ones."""
+"""``fecnet watch``: pictures, videos and cameras to windows, videos and tables, and what is told of bad ones."""
 
 import csv
 import os
@@ -23,7 +23,7 @@ from fecnet.watch.sources import open_source
 from fecnet.watch.video_file import VideoFile
 from fecnet.watch.watch import Views, open_views, watch
 from tests.faces.test_extract import photo
-from tests.films import write_film
+from tests.videos import write_video
 
 cv2 = pytest.importorskip("cv2")
 RATE = 10
@@ -45,10 +45,10 @@ def run(aligned, monkeypatch):
 
 
 @pytest.fixture
-def film(tmp_path):
+def video(tmp_path):
     """Two faces in the even frames of ten, before something blue; in the others nothing else."""
     images = [photo((20 + 2 * k, 40), (200, 100 - k)) if k % 2 == 0 else photo() for k in range(10)]
-    return write_film(tmp_path / "film.avi", [np.maximum(image_HWC, BLUE) for image_HWC in images], RATE)
+    return write_video(tmp_path / "video.avi", [np.maximum(image_HWC, BLUE) for image_HWC in images], RATE)
 
 
 def is_blue(image_HWC):
@@ -66,7 +66,7 @@ def rows_of(path):
 
 
 def lime(image_HWC):
-    """Where boxes are; films are lossy."""
+    """Where boxes are; videos are lossy."""
     return (image_HWC[..., 1] > 180) & (image_HWC[..., 0] < 90) & (image_HWC[..., 2] < 90)
 
 
@@ -87,18 +87,18 @@ def test_a_picture_beside_the_source(run, capsys):
     assert not any(row["expression"] or row["to_reference"] for row in rows)
 
 
-def test_a_video_frame_by_frame(run, film, tmp_path, capsys):
-    assert command(run, film, "--table", tmp_path / "film.csv", "--reference", "1.png") == 0
+def test_a_video_frame_by_frame(run, video, tmp_path, capsys):
+    assert command(run, video, "--table", tmp_path / "video.csv", "--reference", "1.png") == 0
     told = capsys.readouterr()
-    assert f"{film}: 10 frames, 5 with faces, 10 faces in all, " in told.out and "frame/s" in told.err
-    frames = list(Video(tmp_path / "film.watched.mp4").frames())
+    assert f"{video}: 10 frames, 5 with faces, 10 faces in all, " in told.out and "frame/s" in told.err
+    frames = list(Video(tmp_path / "video.watched.mp4").frames())
     assert len(frames) == 10
     for number, time_s, image_HWC in frames:
         assert time_s == pytest.approx(number / RATE)
         marked = lime(image_HWC)
         assert marked[:180].any() == (number % 2 == 0) and is_blue(image_HWC)
         assert (image_HWC[185:, :60] > 150).any()  # frames/s
-    rows = rows_of(tmp_path / "film.csv")
+    rows = rows_of(tmp_path / "video.csv")
     assert [int(row["frame"]) for row in rows] == [0, 0, 2, 2, 4, 4, 6, 6, 8, 8]
     assert float(rows[-1]["time_s"]) == pytest.approx(0.8)
     assert all(0 <= float(row["to_reference"]) <= 4 and row["change"] == "" for row in rows)
@@ -109,8 +109,8 @@ def times_of(path):
     return [frame.time_s for frame in Video(path).frames()]
 
 
-def test_every_nth_frame_lasts_as_long(run, film, tmp_path, capsys):
-    assert command(run, film, "--every", 2, "--output", tmp_path / "new" / "out.avi", "--no-window") == 0
+def test_every_nth_frame_lasts_as_long(run, video, tmp_path, capsys):
+    assert command(run, video, "--every", 2, "--output", tmp_path / "new" / "out.avi", "--no-window") == 0
     told = capsys.readouterr().out
     assert "no window" not in told and "5 frames, 5 with faces, 10 faces in all" in told
     assert times_of(tmp_path / "new" / "out.avi") == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
@@ -118,29 +118,29 @@ def test_every_nth_frame_lasts_as_long(run, film, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("source", "copy"), [(".mp4", ".mp4"), (".ts", ".mp4"), (".mkv", ".avi")])
-def test_a_film_of_varying_rate_keeps_its_times(run, tmp_path, source, copy):
+def test_a_video_of_varying_rate_keeps_its_times(run, tmp_path, source, copy):
     """From 5 s on, where the source begins so late."""
     start_s = 0 if source == ".ts" else 5  # whose clock starts anywhere
     times = [start_s + time_s for time_s in (0, 0.1, 0.2, 0.7, 0.8, 1.4, 1.5)]
-    film = write_film(tmp_path / f"film{source}", [photo()[:64, :64]] * len(times), RATE, times=times)
+    video = write_video(tmp_path / f"video{source}", [photo()[:64, :64]] * len(times), RATE, times=times)
     out = tmp_path / f"out{copy}"
-    assert command(run, film, "--faces", "whole", "--output", out, "--table", tmp_path / "table.csv") == 0
+    assert command(run, video, "--faces", "whole", "--output", out, "--table", tmp_path / "table.csv") == 0
     assert [float(row["time_s"]) for row in rows_of(tmp_path / "table.csv")] == pytest.approx(times)
     assert times_of(out)[1:] == pytest.approx(times[1:]) and times_of(out)[0] == (start_s if copy == ".mp4" else 0)
 
 
 def test_what_comes_faster_than_an_avi_holds_is_told(tmp_path, caplog):
     caplog.set_level("INFO")
-    film = VideoFile(tmp_path / "out.avi", RATE)
+    video = VideoFile(tmp_path / "out.avi", RATE)
     for time_s in (0, 0.02, 0.04, 0.1, 0.2):
-        film.add(photo(), time_s)
-    film.close()
+        video.add(photo(), time_s)
+    video.close()
     assert times_of(tmp_path / "out.avi") == pytest.approx([0, 0.1, 0.2])
     assert "out.avi: 2 frames left out, which come faster than 10 frames/s; .mp4 holds them" in caplog.text
 
 
-def test_memory_does_not_grow_with_the_video(run, film):
-    source, alive = open_source(str(film)), []
+def test_memory_does_not_grow_with_the_video(run, video):
+    source, alive = open_source(str(video)), []
     frames = source.frames
 
     def watched(every=1):
@@ -155,9 +155,9 @@ def test_memory_does_not_grow_with_the_video(run, film):
 
 
 def test_a_video_that_ends_early(run, tmp_path, capsys):
-    film = write_film(tmp_path / "cut.avi", [photo((20, 30))] * 40, RATE)
-    film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
-    assert command(run, film) == 0
+    video = write_video(tmp_path / "cut.avi", [photo((20, 30))] * 40, RATE)
+    video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    assert command(run, video) == 0
     num = Video(tmp_path / "cut.watched.mp4").announced
     told = capsys.readouterr().out
     assert 0 < num < 40 and f"cut.avi: ends early: {num} frames, up to " in told
@@ -165,7 +165,7 @@ def test_a_video_that_ends_early(run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(143), OSError("gone")])
-def test_what_was_seen_before_an_early_end_is_kept_and_told(run, film, tmp_path, monkeypatch, capsys, stop):
+def test_what_was_seen_before_an_early_end_is_kept_and_told(run, video, tmp_path, monkeypatch, capsys, stop):
     look, close, calls = FaceWatcher.process, VideoFile.close, []
 
     def look_then_stop(self, image_HWC):
@@ -182,22 +182,22 @@ def test_what_was_seen_before_an_early_end_is_kept_and_told(run, film, tmp_path,
     monkeypatch.setattr(VideoFile, "close", impatient)
     if isinstance(stop, SystemExit):
         with pytest.raises(SystemExit, match="143"):
-            command(run, film, "--table", tmp_path / "film.csv")
+            command(run, video, "--table", tmp_path / "video.csv")
     else:
-        assert command(run, film, "--table", tmp_path / "film.csv") == (
+        assert command(run, video, "--table", tmp_path / "video.csv") == (
             130 if isinstance(stop, KeyboardInterrupt) else 2
         )
-    assert f"{film}: 6 frames, 3 with faces" in capsys.readouterr().out
-    assert Video(tmp_path / "film.watched.mp4").announced == 6
-    assert len(rows_of(tmp_path / "film.csv")) == 6 and not left_over(tmp_path)
+    assert f"{video}: 6 frames, 3 with faces" in capsys.readouterr().out
+    assert Video(tmp_path / "video.watched.mp4").announced == 6
+    assert len(rows_of(tmp_path / "video.csv")) == 6 and not left_over(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi"])
-def test_a_full_disk_is_told(run, film, tmp_path, capsys, suffix):
+def test_a_full_disk_is_told(run, video, tmp_path, capsys, suffix):
     handler, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
     try:
-        assert command(run, film, "--output", tmp_path / f"out{suffix}") == 2
+        assert command(run, video, "--output", tmp_path / f"out{suffix}") == 2
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
@@ -222,17 +222,17 @@ def test_pictures_that_are_hard_to_see(run, capsys):
     assert np.array_equal(np.asarray(Image.open("empty.watched.png")), photo())
 
 
-def test_mistakes_are_one_line_and_exit_code_2(run, film, tmp_path, capsys):
+def test_mistakes_are_one_line_and_exit_code_2(run, video, tmp_path, capsys):
     whole = Path("0.png").read_bytes()
     Path("half.png").write_bytes(whole[: len(whole) // 2])
     Path("text.jpg").write_text("no picture")
-    Path("film.mp4").write_bytes(b"\0" * 500)
+    Path("video.mp4").write_bytes(b"\0" * 500)
     Path("there.png").write_bytes(b"mine")
-    wide = write_film(tmp_path / "wide.avi", [np.zeros((16, 8200, 3), np.uint8)] * 3, RATE)
+    wide = write_video(tmp_path / "wide.avi", [np.zeros((16, 8200, 3), np.uint8)] * 3, RATE)
     mistakes = {
         ("half.png",): "half.png: truncated: ",
         ("text.jpg",): "text.jpg: not_an_image: not an image in a known format",
-        ("film.mp4",): "film.mp4: not a video that PyAV",
+        ("video.mp4",): "video.mp4: not a video that PyAV",
         ("gone.jpg",): "gone.jpg: no such file; allowed: a picture, a video or the number of a camera, such as 0",
         ("gone.mp4",): "gone.mp4: no such file",
         ("97",): "camera 97: not there, or another program has it",
@@ -241,8 +241,8 @@ def test_mistakes_are_one_line_and_exit_code_2(run, film, tmp_path, capsys):
         ("0.png", "--output", "there.png"): "there.png: exists already; use --overwrite to replace it",
         ("0.png", "--output", "0.png", "--overwrite"): "0.png: would be written over and is the source too",
         ("0.png", "--output", "out.mp4"): "out.mp4: '.mp4' names no file to write here; allowed: .png, .jpg, .jpeg",
-        (film, "--output", "out.png"): "out.png: '.png' names no file to write here; allowed: .mp4, .avi",
-        (film, "--table", "out.txt"): "out.txt: '.txt' names no file to write here; allowed: .csv",
+        (video, "--output", "out.png"): "out.png: '.png' names no file to write here; allowed: .mp4, .avi",
+        (video, "--table", "out.txt"): "out.txt: '.txt' names no file to write here; allowed: .csv",
         ("0.png", "--reference", "gone.png"): "gone.png",
         (wide, "--output", "out.mp4", "--faces", "whole"): (
             "out.mp4: a frame of 8200×16 pixels at 0.0 s cannot be written there; .avi may do"
@@ -304,20 +304,20 @@ def test_a_camera_is_kept_at_the_pace_it_was_seen(run, tmp_path, monkeypatch, ca
 
 
 def test_frames_of_another_size_are_not_lost(tmp_path):
-    film = VideoFile(tmp_path / "out.avi", RATE)
+    video = VideoFile(tmp_path / "out.avi", RATE)
     for number, side in enumerate((60, 40, 61)):
-        film.add(np.full((side, 2 * side, 3), 200, np.uint8), number / RATE)
-    film.close()
+        video.add(np.full((side, 2 * side, 3), 200, np.uint8), number / RATE)
+    video.close()
     frames = list(Video(tmp_path / "out.avi").frames())
     assert [frame.image_HWC.shape for frame in frames] == [(60, 120, 3)] * 3
     assert all(frame.image_HWC.mean() > 190 for frame in frames)
 
 
 @pytest.mark.parametrize("rate", [0.0, float("nan"), 1e5, -1.0])
-def test_a_rate_that_no_film_has_is_not_believed(tmp_path, rate):
-    film = VideoFile(tmp_path / "out.avi", rate)
-    film.add(photo(), 0.0)
-    film.close()
+def test_a_rate_that_no_video_has_is_not_believed(tmp_path, rate):
+    video = VideoFile(tmp_path / "out.avi", rate)
+    video.add(photo(), 0.0)
+    video.close()
     assert Video(tmp_path / "out.avi").rate == 25
 
 
@@ -358,16 +358,16 @@ class FakeOpenCV:
 @pytest.mark.parametrize(
     ("keys", "shown"), [((), 10), ((-1, ord("x"), ord("q")), 3), ((27,), 1), ((1 << 20 | ord("Q"),), 1)]
 )
-def test_a_window_where_there_is_a_display(run, film, tmp_path, monkeypatch, capsys, keys, shown):
+def test_a_window_where_there_is_a_display(run, video, tmp_path, monkeypatch, capsys, keys, shown):
     fake = FakeOpenCV(*keys)
     monkeypatch.setattr(watch_output, "cv2", lambda: fake)
     monkeypatch.setattr("fecnet.watch.watch.why_no_window", lambda: "")
-    assert command(run, film) == 0
+    assert command(run, video) == 0
     assert len(fake.shown) == shown and fake.open == 0 and fake.size == (300, 200)
-    assert f"{film}: {shown} frame" in capsys.readouterr().out
+    assert f"{video}: {shown} frame" in capsys.readouterr().out
     assert [path.name for path in tmp_path.glob("*.*") if "watched" in path.name] == []
     assert lime(fake.shown[0]).any() and is_blue(fake.shown[0][..., ::-1])  # OpenCV shows red last
-    assert command(run, film, "--output", tmp_path / "kept.mp4") == 0  # both
+    assert command(run, video, "--output", tmp_path / "kept.mp4") == 0  # both
 
 
 def test_a_picture_stays_in_its_window_until_a_key_is_pressed(run, monkeypatch):
@@ -385,7 +385,7 @@ def test_a_display_that_does_not_answer_is_no_display(monkeypatch):
     assert why_no_window().startswith("OpenCV opens none here: ")
 
 
-def test_the_window_is_not_tried_where_none_is_wanted(run, film, monkeypatch):
+def test_the_window_is_not_tried_where_none_is_wanted(run, video, monkeypatch):
     monkeypatch.setattr("fecnet.watch.watch.why_no_window", lambda: pytest.fail("tried"))
-    views = open_views(open_source(str(film)), window=False)
-    assert [path.name for path in views.files] == ["film.watched.mp4"]
+    views = open_views(open_source(str(video)), window=False)
+    assert [path.name for path in views.files] == ["video.watched.mp4"]

@@ -1,4 +1,4 @@
-"""``fecnet watch`` of a folder: each photo and film of it, and those that cannot be read are told."""
+"""``fecnet watch`` of a folder: each photo and video of it, and those that cannot be read are told."""
 
 import csv
 
@@ -10,16 +10,16 @@ from fecnet.cli.main import main
 from fecnet.embed.videos import Video
 from fecnet.watch.folder import annotated
 from tests.faces.test_extract import photo
-from tests.films import write_film
+from tests.videos import write_video
 
 
 @pytest.fixture
 def folder(aligned, monkeypatch):
-    """Five photos of bright squares, a broken one, a film in a folder, and a film of one broken."""
+    """Five photos of bright squares, a broken one, a video in a folder, and a video of one broken."""
     pictures = aligned[2][0].parent
     monkeypatch.chdir(pictures.parent)
     (pictures / "deeper").mkdir()
-    write_film(pictures / "deeper" / "film.avi", [photo((20 + k, 40)) for k in range(4)], 10)
+    write_video(pictures / "deeper" / "video.avi", [photo((20 + k, 40)) for k in range(4)], 10)
     (pictures / "broken.jpg").write_bytes((pictures / "0.png").read_bytes()[:200])
     (pictures / "broken.mp4").write_bytes(b"\0" * 500)
     (pictures / "notes.txt").write_text("no picture")
@@ -31,13 +31,13 @@ def command(run, *arguments):
     return main(["watch", str(run), *map(str, arguments), "--device", "cpu", "--no-window"])
 
 
-def test_every_photo_and_film_of_a_folder(aligned, folder, capsys):
+def test_every_photo_and_video_of_a_folder(aligned, folder, capsys):
     assert command(aligned[0], folder.name, "--table", "faces.csv") == 0
     told = capsys.readouterr()
     written = folder.with_name("pictures.watched")
     names = {path.relative_to(written).as_posix() for path in written.rglob("*.*")}
-    assert names == {*(f"{k}.png" for k in range(5)), "more.webp.png", "deeper/film.avi"}
-    assert len(list(Video(written / "deeper" / "film.avi").frames())) == 4
+    assert names == {*(f"{k}.png" for k in range(5)), "more.webp.png", "deeper/video.avi"}
+    assert len(list(Video(written / "deeper" / "video.avi").frames())) == 4
     assert not np.array_equal(np.asarray(Image.open(written / "0.png")), np.asarray(Image.open(folder / "0.png")))
     with (folder.parent / "faces.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -45,13 +45,13 @@ def test_every_photo_and_film_of_a_folder(aligned, folder, capsys):
     assert number == {
         **{f"pictures/{k}.png": num for k, num in enumerate((2, 1, 2, 1, 2))},
         "pictures/more.webp": 1,
-        "pictures/deeper/film.avi": 4,
+        "pictures/deeper/video.avi": 4,
     }
     changes = {row["picture"] for row in rows if row["change"]}
-    assert changes == {"pictures/deeper/film.avi"}  # no photo is compared with the one before
+    assert changes == {"pictures/deeper/video.avi"}  # no photo is compared with the one before
     assert "passed over: pictures/broken.jpg: truncated" in told.out
     assert "passed over: pictures/broken.mp4: not a video" in told.out
-    assert "pictures: 7 photos and films; 2 cannot be read; passed over: 1 other files" in told.out
+    assert "pictures: 7 photos and videos; 2 cannot be read; passed over: 1 other files" in told.out
 
 
 def test_a_folder_that_does_not_fit_is_one_line(aligned, folder, capsys):

@@ -1,4 +1,4 @@
-"""Films of each kind: times, frames and shapes as a player shows them, held against how they were made."""
+"""Videos of each kind: times, frames and shapes as a player shows them, held against how they were made."""
 
 import os
 from fractions import Fraction
@@ -8,32 +8,32 @@ import pytest
 
 from fecnet.embed.video_size import promised_bytes
 from fecnet.embed.videos import Video
-from tests.films import cut_without_encoding, shade, write_film
+from tests.videos import cut_without_encoding, shade, write_video
 
 RATE, FRAMES = 25, 30
 STEADY = [number / RATE for number in range(FRAMES)]
 VARYING = np.cumsum([0, *([0.04, 0.04, 0.2, 0.1, 0.03] * 5)]).tolist()
 MADE = {  # kind: file name, times of the frames, what else it is made of
-    "plain": ("film.mp4", STEADY, {}),
-    "sound longer than the picture": ("film.mkv", STEADY, {"sound": 3}),
-    "begins after its sound": ("film.mkv", [0.5 + time_s for time_s in STEADY], {"sound": 2}),
-    "MP4 that begins after its sound": ("film.mp4", [0.5 + time_s for time_s in STEADY], {"sound": 2}),
-    "transport stream that begins after its sound": ("film.ts", [0.5 + time_s for time_s in STEADY], {"sound": 2}),
-    "begins at 5 s": ("film.mkv", [5 + time_s for time_s in STEADY], {}),
-    "MP4 that begins at 5 s": ("film.mp4", [5 + time_s for time_s in STEADY], {}),
-    "varying rate": ("film.mp4", VARYING, {}),
-    "varying rate, Matroska": ("film.mkv", VARYING, {}),
-    "varying rate, transport stream": ("film.ts", VARYING, {}),
-    "varying rate, frames that refer to later ones": ("film.mp4", VARYING, {"late": 2}),
-    "transport stream whose clock starts anywhere": ("film.ts", STEADY, {"sound": 1, "output_ts_offset": 1000}),
-    "program stream": ("film.mpg", STEADY, {}),
-    "AVI": ("film.avi", STEADY, {}),
-    "AVI with frames that refer to later ones": ("film.avi", STEADY, {"codec": "mpeg4", "late": 2}),
-    "AVI with sound": ("film.avi", STEADY, {"sound": 2}),
-    "fragments": ("film.mp4", STEADY, {"movflags": "frag_keyframe+empty_moov"}),
-    "live Matroska, without sizes": ("film.mkv", STEADY, {"live": 1}),
-    "WMV": ("film.wmv", STEADY, {}),
-    "FLV": ("film.flv", STEADY, {"codec": "flv"}),
+    "plain": ("video.mp4", STEADY, {}),
+    "sound longer than the picture": ("video.mkv", STEADY, {"sound": 3}),
+    "begins after its sound": ("video.mkv", [0.5 + time_s for time_s in STEADY], {"sound": 2}),
+    "MP4 that begins after its sound": ("video.mp4", [0.5 + time_s for time_s in STEADY], {"sound": 2}),
+    "transport stream that begins after its sound": ("video.ts", [0.5 + time_s for time_s in STEADY], {"sound": 2}),
+    "begins at 5 s": ("video.mkv", [5 + time_s for time_s in STEADY], {}),
+    "MP4 that begins at 5 s": ("video.mp4", [5 + time_s for time_s in STEADY], {}),
+    "varying rate": ("video.mp4", VARYING, {}),
+    "varying rate, Matroska": ("video.mkv", VARYING, {}),
+    "varying rate, transport stream": ("video.ts", VARYING, {}),
+    "varying rate, frames that refer to later ones": ("video.mp4", VARYING, {"late": 2}),
+    "transport stream whose clock starts anywhere": ("video.ts", STEADY, {"sound": 1, "output_ts_offset": 1000}),
+    "program stream": ("video.mpg", STEADY, {}),
+    "AVI": ("video.avi", STEADY, {}),
+    "AVI with frames that refer to later ones": ("video.avi", STEADY, {"codec": "mpeg4", "late": 2}),
+    "AVI with sound": ("video.avi", STEADY, {"sound": 2}),
+    "fragments": ("video.mp4", STEADY, {"movflags": "frag_keyframe+empty_moov"}),
+    "live Matroska, without sizes": ("video.mkv", STEADY, {"live": 1}),
+    "WMV": ("video.wmv", STEADY, {}),
+    "FLV": ("video.flv", STEADY, {"codec": "flv"}),
 }
 
 
@@ -45,7 +45,7 @@ def number_of(image_HWC):
 @pytest.mark.parametrize("kind", MADE)
 def test_frames_and_times_are_those_of_the_file(tmp_path, kind):
     name, times, how = MADE[kind]
-    video = Video(write_film(tmp_path / name, len(times), RATE, times=times, **how))
+    video = Video(write_video(tmp_path / name, len(times), RATE, times=times, **how))
     frames = list(video.frames())
     assert [frame.time_s for frame in frames] == pytest.approx(times, abs=0.0006)  # Matroska counts in ms
     assert [number_of(frame.image_HWC) for frame in frames] == list(range(len(times)))
@@ -59,7 +59,7 @@ def test_frames_and_times_are_those_of_the_file(tmp_path, kind):
 
 @pytest.mark.parametrize("late", [0, 2])
 def test_what_an_edit_list_hides_is_not_shown(tmp_path, late):
-    whole = write_film(tmp_path / "whole.mp4", 30, RATE, late=late)
+    whole = write_video(tmp_path / "whole.mp4", 30, RATE, late=late)
     video = Video(cut_without_encoding(whole, tmp_path / "cut.mp4", 10 / RATE))
     assert promised_bytes(video.path) == video.path.stat().st_size
     frames = list(video.frames())
@@ -71,17 +71,17 @@ def test_what_an_edit_list_hides_is_not_shown(tmp_path, late):
 @pytest.mark.parametrize(
     ("name", "how"),
     [
-        ("film.mp4", {"movflags": "faststart"}),
-        ("film.mp4", {"movflags": "faststart", "sound": 3}),
-        ("film.mp4", {"movflags": "frag_keyframe+empty_moov"}),
-        ("film.mkv", {}),
-        ("film.avi", {}),
-        ("film.wmv", {}),
-        ("film.flv", {"codec": "flv"}),
+        ("video.mp4", {"movflags": "faststart"}),
+        ("video.mp4", {"movflags": "faststart", "sound": 3}),
+        ("video.mp4", {"movflags": "frag_keyframe+empty_moov"}),
+        ("video.mkv", {}),
+        ("video.avi", {}),
+        ("video.wmv", {}),
+        ("video.flv", {"codec": "flv"}),
     ],
 )
 def test_a_file_that_was_cut_off_is_told(tmp_path, name, how):
-    path = write_film(tmp_path / name, [shade(k, (256, 192)) for k in range(40)], RATE, **how)
+    path = write_video(tmp_path / name, [shade(k, (256, 192)) for k in range(40)], RATE, **how)
     whole = path.read_bytes()
     path.write_bytes(whole[: round(0.6 * len(whole))])
     video = Video(path)
@@ -92,7 +92,7 @@ def test_a_file_that_was_cut_off_is_told(tmp_path, name, how):
 
 
 def test_a_damaged_frame_is_passed_over_and_told(tmp_path):
-    path = write_film(tmp_path / "film.mkv", 30, RATE, codec="mjpeg")
+    path = write_video(tmp_path / "video.mkv", 30, RATE, codec="mjpeg")
     content = bytearray(path.read_bytes())
     starts = [place for place in range(len(content)) if content[place : place + 2] == b"\xff\xd8"]
     content[starts[10] : starts[10] + 600] = bytes(600)
@@ -107,7 +107,7 @@ def test_a_damaged_frame_is_passed_over_and_told(tmp_path):
 
 def test_damage_that_spreads_is_told(tmp_path):
     """Frames between a break and the next key frame are shown as well as they can be."""
-    path = write_film(tmp_path / "film.ts", 40, RATE, late=0)
+    path = write_video(tmp_path / "video.ts", 40, RATE, late=0)
     content = path.read_bytes()
     lost = 188 * (len(content) // 188 // 2)
     path.write_bytes(content[:lost] + content[lost + 3 * 188 :])
@@ -120,7 +120,7 @@ def test_damage_that_spreads_is_told(tmp_path):
 
 def test_transport_streams_in_one_another_go_on(tmp_path):
     """As recordings are joined: the clock starts anew."""
-    one = write_film(tmp_path / "one.ts", 40, RATE)
+    one = write_video(tmp_path / "one.ts", 40, RATE)
     (tmp_path / "two.ts").write_bytes(one.read_bytes() * 2)
     times = [frame.time_s for frame in Video(tmp_path / "two.ts").frames()]
     assert times == pytest.approx([number / RATE for number in range(80)], abs=1e-5)
@@ -147,8 +147,8 @@ UPRIGHT = {  # the display matrix a, b, c, d of ISO/IEC 14496-12, and what it ma
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize("matrix", UPRIGHT)
-def test_films_that_lie_or_are_mirrored_are_upright(tmp_path, matrix, suffix):
-    video = Video(write_film(tmp_path / f"film{suffix}", [QUARTERS] * 2, RATE, matrix=matrix))
+def test_videos_that_lie_or_are_mirrored_are_upright(tmp_path, matrix, suffix):
+    video = Video(write_video(tmp_path / f"video{suffix}", [QUARTERS] * 2, RATE, matrix=matrix))
     image_HWC = next(video.frames()).image_HWC
     wanted_HWC = UPRIGHT[matrix](QUARTERS)
     assert image_HWC.shape == wanted_HWC.shape and image_HWC.dtype == np.uint8 and image_HWC.flags.c_contiguous
@@ -171,7 +171,7 @@ def test_pixels_become_square(tmp_path, suffix, size, aspect, matrix, shape):
         return  # holds none
     image = np.zeros((size[1], size[0], 3), np.uint8)
     image[:, size[0] // 4 : size[0] // 2] = 255  # a quarter of the width, whatever that is
-    video = Video(write_film(tmp_path / f"film{suffix}", [image] * 9, RATE, aspect=aspect, matrix=matrix))
+    video = Video(write_video(tmp_path / f"video{suffix}", [image] * 9, RATE, aspect=aspect, matrix=matrix))
     image_HWC = next(video.frames()).image_HWC
     assert image_HWC.shape == (*shape, 3)
     upright = np.rot90(image_HWC) if matrix else image_HWC
@@ -181,7 +181,7 @@ def test_pixels_become_square(tmp_path, suffix, size, aspect, matrix, shape):
 def test_dv_of_a_camcorder(tmp_path):
     image = np.zeros((576, 720, 3), np.uint8)
     image[:, 180:360] = 255
-    path = write_film(tmp_path / "film.dv", [image] * 2, RATE, aspect=Fraction(64, 45))
+    path = write_video(tmp_path / "video.dv", [image] * 2, RATE, aspect=Fraction(64, 45))
     frame = next(Video(path).frames())
     assert frame.image_HWC.shape == (576, 1024, 3) and (frame.image_HWC[..., 0] > 128).mean() == pytest.approx(
         0.25, abs=0.01
@@ -192,7 +192,7 @@ def test_dv_of_a_camcorder(tmp_path):
 def test_any_file_name_is_a_file(tmp_path, monkeypatch, name):
     """And no protocol of FFmpeg's."""
     monkeypatch.chdir(tmp_path)
-    write_film(tmp_path / "film.mp4", 3, RATE).rename(os.fsdecode(name))
+    write_video(tmp_path / "video.mp4", 3, RATE).rename(os.fsdecode(name))
     assert len(list(Video(os.fsdecode(name)).frames())) == 3
 
 

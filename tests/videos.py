@@ -1,4 +1,4 @@
-"""Films for tests, written by PyAV: their pictures and times are the truth that a reader is held against."""
+"""Videos for tests, written by PyAV: their pictures and times are the truth that a reader is held against."""
 
 from fractions import Fraction
 
@@ -18,10 +18,10 @@ def shade(number, size=SIZE):
     return np.full((size[1], size[0], 3), (6 * number, 5 * number % 200, 2 * number), np.uint8)
 
 
-def write_film(
+def write_video(
     path, images=40, rate=20, *, times=None, codec=None, late=0, sound=None, aspect=None, matrix=None, **how
 ):
-    """A film.
+    """A video.
 
     Args:
         path: its suffix names the format.
@@ -72,7 +72,7 @@ def _add_sound(container, seconds):
 
 
 def cut_without_encoding(source, path, start_s):
-    """What is left of a film behind ``start_s``, and hidden in front of it what the first frame needs."""
+    """What is left of a video behind ``start_s``, and hidden in front of it what the first frame needs."""
     with av.open(str(source)) as container, av.open(str(path), "w") as copy:
         (stream,) = container.streams.video
         copied = copy.add_stream_from_template(stream)
