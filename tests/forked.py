@@ -15,11 +15,11 @@ import pytest
 
 
 class Forked(subprocess.Popen[Any]):
-    """A process of this Python, forked; other programs are started."""
+    """A process of this Python, forked; others are started, and so is Python with ``-P``, which has another fecnet."""
 
     def _execute_child(self, args: Any, *others: Any) -> Any:
         given = inspect.signature(super()._execute_child).bind(args, *others).arguments  # type: ignore[misc]
-        if Path(args[0]) != Path(sys.executable):
+        if Path(args[0]) != Path(sys.executable) or "-P" in args:
             return super()._execute_child(args, *others)  # type: ignore[misc]
         self.pid = os.fork()
         if not self.pid:
