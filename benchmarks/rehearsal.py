@@ -56,6 +56,7 @@ class Plan:
         photos: whose addresses are in the files.
         served: of these.
         iterations: of training.
+        batch: its triplets, the recipe's 90 unless in quick runs.
         kills: of downloading, preparing and training; other stages are killed once.
         prepare: words added to ``prepare fec``, besides those for private addresses.
         seed: of everything.
@@ -66,6 +67,7 @@ class Plan:
     photos: int = PHOTOS
     served: int = SERVED
     iterations: int = 2000
+    batch: int = 90
     kills: int = 4
     prepare: tuple[str, ...] = ()
     seed: int = 0
@@ -76,7 +78,9 @@ def run(*, quick: bool, rows: int = ROWS) -> dict[str, Any]:
     if quick:
         small = ("--timeout", "2", "--detector", "none", "--size", "48", "--workers", "1")
         with tempfile.TemporaryDirectory() as temporary:
-            return measure(Path(temporary), Plan(600, 150, 260, 240, 40, 1, small), None)
+            return measure(
+                Path(temporary), Plan(600, 150, 260, 240, iterations=16, batch=12, kills=1, prepare=small), None
+            )
     photos: Path | None = Path(os.environ.get("FECNET_FACES", DATA / "faces"))
     if photos is not None and not (photos / "annotations.json").is_file():
         print(f"{photos} is absent: the faces are drawn, and cut by their boxes")
@@ -124,8 +128,12 @@ def stages(plan: Plan) -> list[Stage]:
     named = (*prepare, "--placeholder", "datasets/fec.work/download/repeated/*")
     packed = ("datasets/fec", "datasets/fec.work/faces-*")
     length, index = plan.iterations, "result/fec_faces"
-    small = {"DATA.INPUT_SIZE": 48, "MODEL.WIDTH_MULT": 0.25, "SOLVER.BASE_LR": 1e-3, "DEVICE": "cpu"}
-    small |= {"SOLVER.LENGTH": length, "SOLVER.MILESTONES": f"[{length * 8 // 10}, {length * 9 // 10}]"}
+    small = {"DATA.INPUT_SIZE": 48, "MODEL.WIDTH_MULT": 0.25, "SOLVER.BATCH_SIZE": plan.batch, "DEVICE": "cpu"}
+    small |= {
+        "SOLVER.BASE_LR": 1e-3,
+        "SOLVER.LENGTH": length,
+        "SOLVER.MILESTONES": f"[{length * 8 // 10}, {length * 9 // 10}]",
+    }
     small |= {"EVAL.PERIOD": length // 4, "CHECKPOINT.PERIOD": max(1, length // 40)}
     net = tuple(str(word) for pair in small.items() for word in pair)
     pack, search = "fecnet prepare fec FEC_FOLDER datasets/fec", "fecnet search"

@@ -22,7 +22,7 @@ from benchmarks.growth import memory_mb
 from benchmarks.survive import LIMIT_S, ROOT, alive, children
 from fecnet.utils.files import replace_json
 
-_LOOK_S, _SAMPLE_S = 0.05, 0.5
+_LOOK_S, _SAMPLE_S = 0.05, 0.25
 _PROGRAMS = {"fecnet": ["-m", "fecnet"], "torchrun": ["-m", "torch.distributed.run"]}
 
 

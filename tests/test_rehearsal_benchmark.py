@@ -38,13 +38,14 @@ def test_the_commands_are_those_of_the_page_in_its_order():
 @pytest.mark.usefixtures("forked")  # all that it starts starts torch
 def test_quick_runs_are_killed_and_equal(capsys):
     found = rehearsal.run(quick=True)
-    assert all(told["kills"] >= 1 and told["peak_mb"] > 50 for told in found["stages"].values())
+    assert all(told["kills"] == 1 for told in found["stages"].values())
+    assert found["stages"]["train"]["peak_mb"] > 500  # three processes; the shortest stages are over before a look
     assert set(found["equal"].values()) == {True} and found["faces"]["from"] == "drawn"
     assert found["counted"]["rows of train"]["read"] == 600
     assert set(FAULTS) <= set(found["dropped"]["rows of test"])
     assert found["dropped"]["photos"]["placeholder"] >= 10 and found["dropped"]["photos"]["timeout"] == 1
     assert list(found["percent"]["fecnet"]) == ["ONE", "TWO", "THREE", "ALL"]
-    assert capsys.readouterr().out.count("killed after") >= len(stages(Plan()))
+    assert capsys.readouterr().out.count("killed after") >= len(stages(Plan()))  # more where it was tried again
 
 
 # --- photos -----------------------------------------------------------------------------------------------------------
