@@ -45,7 +45,7 @@ GROUPS = (  # each name is a module with a function ``run(*, quick)`` that print
     Group(
         "Reliability",
         "What is lost if a process, a machine, a write, a server or an input fails?",
-        ("survive", "elastic", "faults", "long", "download", "fuzz"),
+        ("survive", "elastic", "faults", "long", "download", "rehearsal", "fuzz"),
     ),
     Group(
         "Compared with whom",
@@ -83,6 +83,9 @@ def main() -> int:
     long = parser.add_argument_group("long")
     hours = "of each of its two runs, of which finished ones are kept (default 2)"
     long.add_argument("--hours", type=float, default=2.0, metavar="H", help=hours)
+    rehearsal = parser.add_argument_group("rehearsal")
+    rows = "rows of its training file; with fewer than all, nothing is recorded (default 450000)"
+    rehearsal.add_argument("--rows", type=int, default=450_000, metavar="N", help=rows)
     cpu = parser.add_argument_group("inference_cpu, extraction, step")
     checkout = "checkout of fecnet to compare with, such as a git worktree of another commit (default: this one)"
     cpu.add_argument("--before", default="", metavar="FOLDER", help=checkout)
@@ -108,6 +111,7 @@ def main() -> int:
         "relabelling": {"epochs": options.epochs, "jobs": options.jobs},
         **{name: {"before": options.before} for name in ("inference_cpu", "extraction", "step")},
         "long": {"hours": options.hours},
+        "rehearsal": {"rows": options.rows},
         "fuzz": {"only": options.target, "seed": options.seed, "choices": options.choices},
         "photo_in": {"net": options.net[0] if options.net else ""},
         "shipped": {

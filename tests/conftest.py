@@ -28,7 +28,7 @@ SLOW = {  # folders and files whose tests start processes, train for long, compi
     *("test_small_maps", "test_train_classes", "test_train_run", "test_using", "test_vgg", "test_watch"),
     *("test_watch_faces", "test_weight_names", "test_aligned_photos", "test_label_sets", "test_search_command"),
     *("test_shipped_nets", "test_timm_net", "test_serve_page", "test_rater_page", "test_rate_benchmark"),
-    *("test_study_recipes", "test_choice_run", "test_hash_seeds"),
+    *("test_study_recipes", "test_choice_run", "test_hash_seeds", "test_rehearsal_benchmark"),
 }
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from fecnet.faces.picture_files import decoder_hint
 from fecnet.faces.picture_lists import system_path
@@ -195,7 +196,8 @@ class TripletPacking:
             self._path, num_faces=kept, height=size, width=size, channels=channels, overwrite=self._overwrite
         )
         with writer:
-            row_F = _add_faces(writer, faces, shards)
+            with tqdm(total=kept, desc="packing", unit="face", disable=not self._progress) as bar:
+                row_F = _add_faces(writer, faces, shards, bar)
             coverage["triplets"] = {
                 split: _add_triplets(writer, split, table, faces.of_split[split], row_F, lost)
                 for split, table in tables.items()
@@ -256,7 +258,7 @@ def _by_photo(faces: Faces, where: Mapping[int, Path]) -> list[PhotoFaces | None
     ]
 
 
-def _add_faces(writer: PackedWriter, faces: Faces, shards: FaceShards) -> np.ndarray:
+def _add_faces(writer: PackedWriter, faces: Faces, shards: FaceShards, bar: tqdm[Any]) -> np.ndarray:
     """Write the faces found; returns the row of each face, −1 where not found, shape (F,)."""
     row_F = np.full(len(faces.photo_F), -1, np.int64)
     for shard in shards.read():
@@ -273,6 +275,7 @@ def _add_faces(writer: PackedWriter, faces: Faces, shards: FaceShards) -> np.nda
         ]
         rows = writer.add_faces(shard["image"], records)
         row_F[found] = rows
+        bar.update(len(rows))
     return row_F
 
 

@@ -19,6 +19,7 @@ import struct
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
 
 import numpy as np
@@ -44,7 +45,7 @@ class PhotoServer:
     """Context manager: serves in a thread of its own.
 
     Args:
-        ports: how many to listen on.
+        ports: how many to listen on, or which.
         latency_s: before every answer.
         side: of the photos, pixels.
         retry_after_s: what kind ``busy`` asks for.
@@ -53,7 +54,7 @@ class PhotoServer:
 
     def __init__(
         self,
-        ports: int = 1,
+        ports: int | Sequence[int] = 1,
         *,
         latency_s: float = 0.0,
         side: int = 64,
@@ -66,7 +67,8 @@ class PhotoServer:
         self.ports: list[int] = []
         self.placeholder = noise_jpeg(side, seed=1)
         self._photo = noise_jpeg(side)
-        self._latency_s, self._retry_after_s, self._num_ports = latency_s, retry_after_s, ports
+        self._wanted = [0] * ports if isinstance(ports, int) else ports
+        self._latency_s, self._retry_after_s = latency_s, retry_after_s
         self._tls = tls
         self._at_work: Counter[int] = Counter()
         self._loop = asyncio.new_event_loop()
@@ -97,8 +99,8 @@ class PhotoServer:
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         servers = []
-        for _ in range(self._num_ports):
-            listening = socket.create_server(("127.0.0.1", 0), backlog=256)
+        for port in self._wanted:
+            listening = socket.create_server(("127.0.0.1", port), backlog=256)
             self.ports.append(listening.getsockname()[1])
             start = asyncio.start_server(self._answer, sock=listening, ssl=self._tls)
             servers.append(self._loop.run_until_complete(start))

@@ -17,6 +17,8 @@ from fecnet.prepare.web import addresses, request
 from fecnet.prepare.web.download import fetch_photos
 from fecnet.prepare.web.host_queues import GIVE_UP_AFTER
 from fecnet.prepare.web.journal import FolderLock
+from fecnet.prepare.web.repeats import MANY
+from fecnet.utils.files import hash_file
 from tests.prepare.photo_server import BIG, PhotoServer
 
 ROOT = Path(__file__).parents[2]
@@ -332,6 +334,27 @@ def test_a_placeholder_named_later_is_removed(server, tmp_path):
     server.counts.clear()
     assert fetch_photos([url], tmp_path, placeholders=named, **QUICK).counts == {"placeholder": 1}
     assert not photos(tmp_path) and not server.counts
+
+
+def test_a_picture_that_many_addresses_sent_is_shown_and_can_be_named(server, tmp_path, capsys):
+    """By the copy that the warning names, twice: naming it deletes the stored ones."""
+    urls = [server.url("gone", k) for k in range(MANY)] + [server.url("good", k) for k in range(MANY)]
+    assert fetch_photos(urls, tmp_path, **QUICK).counts == {"stored": 2 * MANY}
+    (copy,) = (tmp_path / "repeated").iterdir()
+    assert copy.read_bytes() == server.placeholder and copy.suffix == ".jpg"
+    said = capsys.readouterr().out
+    assert f"{tmp_path}: warning: {MANY} addresses sent the same picture: {copy}; " in said
+    assert said.count("warning") == 1 and f"--placeholder {copy}" in said
+    for _ in range(2):
+        named = [hash_file(copy)]
+        counts = fetch_photos(urls, tmp_path, placeholders=named, **QUICK).counts
+        assert counts == {"stored": MANY, "placeholder": MANY}
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_few_addresses_with_one_picture_are_no_warning(server, tmp_path, capsys):
+    fetch_photos([server.url("gone", k) for k in range(MANY - 1)], tmp_path, **QUICK)
+    assert not (tmp_path / "repeated").exists() and capsys.readouterr().out == ""
 
 
 # --- limits -----------------------------------------------------------------------------------------------------------

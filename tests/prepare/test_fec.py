@@ -103,6 +103,19 @@ def test_every_triplet_has_its_own_faces_and_answers(tmp_path):
     assert dataset.coverage == json.loads(json.dumps(coverage))
 
 
+def test_every_long_part_has_a_bar(tmp_path, capsys):
+    files = {"train": write_csv(tmp_path / "a.csv", random_rows(40, 6))}
+    with PhotoServer() as server:
+        text = files["train"].read_text()
+        for photo in range(6):
+            text = text.replace(url(photo), server.url("good", photo))
+        files["train"].write_text(text)
+        prepare_fec(files, tmp_path / "fec", extraction=PLAIN, workers=1, download={"allow_private": True})
+    ended = [line.split("\r")[-1] for line in capsys.readouterr().err.split("\n")]
+    told = [line.split("|")[0] for line in ended if "100%" in line]
+    assert told == ["a.csv: 100%", "downloading: 100%", "faces: 100%", "packing: 100%"], ended
+
+
 def test_a_photo_that_comes_later_is_packed(tmp_path):
     files = {"train": write_csv(tmp_path / "a.csv", random_rows(40, 6))}
     store(tmp_path / "fec.work", tmp_path, range(5))

@@ -1,7 +1,8 @@
 """Downloads many photos, rate-limited and safely, into a folder; resumes after any interruption.
 
 `host_queues.py` schedules the photos, `request.py` sends the request, `addresses.py` checks the address, `pictures.py`
-validates the content, `photo_store.py` stores it, `journal.py` records the outcome.
+validates the content, `photo_store.py` stores it, `journal.py` records the outcome, `repeats.py` warns of pictures
+that many addresses sent.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from fecnet.prepare.web.host_queues import HostQueues, Task
 from fecnet.prepare.web.journal import STORED, FolderLock, Journal
 from fecnet.prepare.web.photo_store import PhotoStore
 from fecnet.prepare.web.pictures import picture_fault
+from fecnet.prepare.web.repeats import warn_of_repeats
 from fecnet.prepare.web.request import FaultError, Limits, StoppedError, request_photo
 from fecnet.utils.errors import DataError
 
@@ -80,7 +82,8 @@ def fetch_photos(
     """Download each distinct URL once into ``folder/photos``; URLs settled in ``folder/journal.jsonl`` are skipped.
 
     Permanent failures (404, 410, not an image, …) are recorded; transient ones (time-outs, 5xx, resets, …) are retried
-    by the next run. Ctrl-C, a kill or a full disk loses no stored photo.
+    by the next run. Ctrl-C, a kill or a full disk loses no stored photo. Pictures that many addresses sent are copied
+    into ``folder/repeated``, see ``repeats.py``.
 
     Args:
         urls: http or https; repeated ones are downloaded once.
@@ -130,7 +133,9 @@ def fetch_photos(
         distinct = list(dict.fromkeys(urls))
         todo = [url for url in distinct if not download.is_settled(url, retry_failed=retry_failed)]
         download.run(todo, workers=workers, per_host=per_host, progress=progress, num_settled=len(distinct) - len(todo))
-        return download.report(urls, distinct)
+        report = download.report(urls, distinct)
+        warn_of_repeats(folder, report.path_of, {url: journal.entries[url]["sha256"] for url in report.path_of})
+        return report
 
 
 class _Download:
@@ -178,7 +183,9 @@ class _Download:
         """Download ``todo``; returns when all have an outcome; raises the exception of a worker or signal."""
         self._queues = HostQueues(self._tasks(todo), per_host=per_host, workers=workers)
         threads = [threading.Thread(target=self._work, daemon=True) for _ in range(min(workers, len(todo)))]
-        bar = tqdm(total=num_settled + len(todo), initial=num_settled, unit="photo", disable=not progress)
+        bar = tqdm(
+            total=num_settled + len(todo), initial=num_settled, desc="downloading", unit="photo", disable=not progress
+        )
         with bar, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # such images are counted, see pictures.py
             try:
