@@ -1,8 +1,11 @@
 """The measurement of models of raters runs; ranks by hand."""
 
+import json
+
 import pytest
 
 from benchmarks import raters
+from tests.conftest import ROOT
 from tests.inline_runs import inline_runs  # noqa: F401  (a fixture)
 
 
@@ -23,3 +26,15 @@ def test_a_quick_run_measures_every_variant(capsys):
     assert -1 <= told["spearman_ability"] <= 1 and told["spearman_reliability"] > 0.5
     assert 60 < told["majority_right_percent"] < 90
     assert capsys.readouterr().out
+
+
+def test_the_page_says_what_was_measured():
+    measured = json.loads((ROOT / "benchmarks/results/raters.json").read_text())["measured"]
+    own, majority = (measured["percent"][name]["mean"] for name in ("raters", "majority"))
+    (difference,) = measured["differences"]
+    low, high = (difference["mean"] + sign * difference["margin"] for sign in (-1, 1))
+    page = " ".join((ROOT / "docs/data.md").read_text().split())
+    told = f"majorities {majority:.1f} %: {difference['mean']:.1f} points more (interval {low:.1f} to {high:.1f})"
+    assert f"reaches {own:.1f} % of the true test triplets, the {told}, and more with every seed" in page
+    assert min(difference["by_seed"].values()) > 0 and len(difference["by_seed"]) == 5
+    assert min(of["spearman_ability"] for of in measured["raters"].values()) >= measured["required_spearman"]

@@ -121,7 +121,7 @@ _C.SOLVER.WARMUP_FACTOR = 0.1  # factor on BASE_LR at the start of the warm-up
 _C.SOLVER.CLIP_VALUE = 0.0  # clip each gradient element to ± this; 0 = off
 _C.SOLVER.CLIP_NORM = 0.0  # clip the gradient's global L2 norm to this; 0 = off
 _C.SOLVER.BN_L1 = 0.0  # L1 penalty on the batch-norm scales that fecnet prune ranks; 1e-4 in arXiv:1708.06519; 0 = off
-_C.SOLVER.EMA_DECAY = 0.0  # decay per iteration t, at most t / (t + 9), of the weights' average, which is evaluated
+_C.SOLVER.EMA_DECAY = 0.0  # decay of the weights' average, which is evaluated; at iteration t up to t / (t + 9); 0: off
 _C.SOLVER.PRECISION = "auto"  # fp32, bf16, fp16 or auto (bf16 if the hardware is fast at it); evaluation is fp32
 _C.SOLVER.CHANNELS_LAST = True  # channels-last memory format of images and weights
 _C.SOLVER.SYNC_BN = False  # batch-norm statistics over all GPUs (SyncBatchNorm); GPU only
