@@ -237,9 +237,7 @@ def test_real_photos_are_aligned_as_in_the_packed_set(tmp_path, detector):
     expected = encoder.embed(PackedDataset(tmp_path / "set").faces_NHWC)
     with ThreadPoolExecutor(2) as pool:
         alone = list(pool.map(lambda path: encoder.embed(path), reversed(images)))
-    # with AVX-512, MTCNN's points differ by 3e-5 pixels in other company: some pixels round to the next grey level
-    bound = 1e-5 if detector == "yunet" else 1e-4
-    assert np.abs(np.concatenate(alone)[::-1] - expected).max() <= bound
+    assert np.abs(np.concatenate(alone)[::-1] - expected).max() <= 1e-5
     if detector == "yunet":
         with pytest.raises(ValueError, match="detector yunet needs a model file"):
             fecnet.load(run).embed(images[0])

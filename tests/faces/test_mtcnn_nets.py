@@ -44,3 +44,16 @@ def test_faces_are_found_without_torchvision(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torchvision", None)
     assert len(build_detector("mtcnn").detect(photo()).boxes_K4) >= 1
+
+
+@pytest.mark.parametrize(("place", "side"), [(1, 24), (2, 48)])
+@pytest.mark.parametrize("num", [0, 1, 2, 3, 15, 16, 17])
+def test_a_crop_has_the_same_outputs_in_any_company(place, side, num):
+    """To the last bit: else the landmarks of a photo, and its aligned pixels, depend on the photos beside it."""
+    pytest.importorskip("facenet_pytorch")
+    net = load_nets("cpu")[place]
+    crops = torch.randn(40, 3, side, side, generator=torch.Generator().manual_seed(0))
+    crops = crops.contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        for wanted, found in zip(net(crops), net(crops[:num]), strict=True):
+            assert torch.equal(found, wanted[:num])
