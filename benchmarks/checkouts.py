@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class Worker:
     """
 
     def __init__(self, script: Path, checkout: Path, arguments: Sequence[str], threads: int) -> None:
+        self._checkout = checkout
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(script), *arguments],
             env=environment(checkout, threads),
@@ -52,11 +54,19 @@ class Worker:
         )
 
     def ask(self, line: str) -> Any:
-        """The answer to a line."""
+        """The answer to a line.
+
+        Raises:
+            SystemExit: the process ended instead; it has said why.
+        """
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        with suppress(BrokenPipeError):  # it has ended: there is no answer
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"{self._checkout}: its process ended without an answer, with {self._process.wait()}")
+        return json.loads(answer)
 
     def close(self) -> None:
         """End the process."""
