@@ -1,4 +1,4 @@
-"""Fuzzed: photos, films, and requests to the pages of ``fecnet serve`` and ``fecnet rate serve``."""
+"""Fuzzed: photos, videos, and requests to the pages of ``fecnet serve`` and ``fecnet rate serve``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from fecnet.serve.gallery import Gallery
 from fecnet.utils.errors import UserError
 
 _PHOTOS = ("png", "jpeg", "gif", "bmp", "tiff", "webp", "ppm")
-_FILMS = {"avi": "mjpeg", "mp4": "mpeg4", "mpg": "mpeg2video", "mkv": "mpeg4"}  # format and codec
+_VIDEOS = {"avi": "mjpeg", "mp4": "mpeg4", "mpg": "mpeg2video", "mkv": "mpeg4"}  # format and codec
 _LOOPBACK = {"host": "localhost"}
 _BUSY = (503, 507)  # answers of a server that does what it should
 _PHOTO = "photo"
@@ -56,11 +56,11 @@ def _read_photo(folder: Path) -> None:
         check(image_HWC.dtype == np.uint8 and image_HWC.ndim == 3 and image_HWC.size > 0, f"shape {image_HWC.shape}")
 
 
-def _films() -> list[Files]:
-    return [{f"film.{kind}": _film(kind, codec)} for kind, codec in _FILMS.items()]
+def _videos() -> list[Files]:
+    return [{f"video.{kind}": _video(kind, codec)} for kind, codec in _VIDEOS.items()]
 
 
-def _film(kind: str, codec: str) -> bytes:
+def _video(kind: str, codec: str) -> bytes:
     """Six frames."""
     av = pyav()
     with tempfile.NamedTemporaryFile(suffix=f".{kind}") as file:
@@ -75,16 +75,16 @@ def _film(kind: str, codec: str) -> bytes:
         return Path(file.name).read_bytes()
 
 
-def _read_film(folder: Path) -> None:
+def _read_video(folder: Path) -> None:
     for file in folder.iterdir():
-        film, last_s = Video(file), -float("inf")
-        for frame in film.frames():
+        video, last_s = Video(file), -float("inf")
+        for frame in video.frames():
             check(frame.image_HWC.dtype == np.uint8 and frame.image_HWC.ndim == 3, f"shape {frame.image_HWC.shape}")
             check(bool(np.isfinite(frame.time_s)) and frame.time_s >= last_s, f"time {frame.time_s} after {last_s}")
             last_s = frame.time_s
             if frame.number > 100:
                 break
-        check(film.note.isprintable(), film.note)
+        check(video.note.isprintable(), video.note)
 
 
 def _request(method: str, path: str, body: Any = None, **headers: str) -> Files:
@@ -245,6 +245,6 @@ def media_targets() -> Iterator[Target]:
         b"POST",
     )
     yield Target("photo", _photos, _read_photo, weight=8)
-    yield Target("film", _films, _read_film)
+    yield Target("video", _videos, _read_video)
     yield Target("serve", _serve_requests, _serve, paths, unnamed=True)
     yield Target("rate", _rate_requests, _rate, paths, unnamed=True)

@@ -1,7 +1,9 @@
 """meta.json: what is written is read again, and whatever is wrong with a field is one line that names it."""
 
 import json
+import re
 from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
@@ -143,3 +145,11 @@ def test_its_settings_are_checked_and_named():
     assert wrong.place == "run/checkpoints/5"
     with pytest.raises(ValueError, match=r"^run/checkpoints/5/meta\.json: 'DATA\.CROP' must be a finite number"):
         wrong.settings()
+
+
+def test_the_page_of_formats_lists_the_fields():
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    section = page.split("\n### meta.json\n")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE)) == {
+        field.name for field in fields(CheckpointInfo) if field.metadata.get("json", True)
+    }
